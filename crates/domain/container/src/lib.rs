@@ -1,0 +1,27 @@
+//! Containers: the rules about one container, as pure functions: names, mounts, capabilities, the OCI specification of what
+//! is to run, the files in `/etc`.
+//!
+//! Knows: a container's record and its image's configuration. Does not know: registries, networks, the disk, the kernel; it
+//! plans, and others act.
+//! Start with [`plan_spec`], [`plan_mounts`], [`merge_image`].
+
+mod capability;
+mod etc;
+mod merge;
+mod mount;
+mod name;
+mod resources;
+pub mod seccomp;
+mod security;
+mod spec;
+
+pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
+pub use etc::{DnsOverrides, hosts, resolv_conf};
+pub use merge::merge_image;
+pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
+pub use name::{InvalidName, check_name};
+pub use security::{SeccompChoice, SecurityOptionError, SecurityOptions, security_options};
+pub use spec::{
+    DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec_environment,
+    plan_exec_user, plan_spec,
+};

@@ -1,0 +1,336 @@
+//! From a container's record to the OCI specification of what is to run. Pure: everything about the host is an argument.
+
+mod mounts;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use ferry_errkind::{ErrorKind, Kinded};
+use ferry_model::container::{CgroupnsMode, Container, DeviceMapping};
+use ferry_oci::runtime::{
+    Linux, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace, LinuxSeccomp, Root, Spec, VERSION,
+};
+
+use crate::{
+    capability::UnknownCapability,
+    resources,
+    security::{SecurityOptionError, SecurityOptions, security_options},
+};
+
+/// Looks a device node up on the host.
+pub type DeviceNumbers<'a> = &'a dyn Fn(&str) -> Result<HostDevice, SpecError>;
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostDevice {
+    /// Its path.
+    pub path: String,
+    /// `c` or `b`.
+    pub kind: char,
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Where a namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespace {
+    /// A new one.
+    New,
+    /// The host's.
+    Host,
+    /// An existing one.
+    Join(PathBuf),
+}
+
+/// Everything about the host and the engine that the specification depends on.
+#[derive(Clone, Copy)]
+pub struct SpecInputs<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// The root file system's directory, for runtimes that want one.
+    pub rootfs: &'a str,
+    /// cgroup v2 alone.
+    pub unified_cgroup: bool,
+    /// Path of its cgroup.
+    pub cgroup_path: &'a str,
+    /// The container's `hosts`, `hostname` and `resolv.conf`, in that order.
+    pub etc_files: [&'a str; 3],
+    /// Network namespace.
+    pub network: &'a Namespace,
+    /// Process id namespace.
+    pub pid: &'a Namespace,
+    /// IPC namespace.
+    pub ipc: &'a Namespace,
+    /// Where a joined IPC namespace's `/dev/shm` is.
+    pub joined_shm: Option<&'a str>,
+    /// Host name of the machine, for containers that share its UTS or network namespace.
+    pub host_name: &'a str,
+    /// Whether the engine itself may have a capability.
+    pub bounding: &'a dyn Fn(&str) -> bool,
+    /// The default system call filter for the container's capabilities.
+    pub default_seccomp: &'a dyn Fn(&[&'static str]) -> LinuxSeccomp,
+    /// Device look-up.
+    pub device: DeviceNumbers<'a>,
+    /// All device nodes of the host, for `--privileged`.
+    pub all_devices: &'a dyn Fn() -> Vec<HostDevice>,
+}
+
+impl std::fmt::Debug for SpecInputs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpecInputs").field("container", &self.container.id).finish_non_exhaustive()
+    }
+}
+
+/// A container that cannot be run as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Neither the user nor the image names a program. Docker's words.
+    #[error("no command specified")]
+    NoCommand,
+    /// A capability that there is not.
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    /// A security option that does not read.
+    #[error(transparent)]
+    SecurityOption(#[from] SecurityOptionError),
+    /// A `--device-cgroup-rule` that does not read. Docker's words.
+    #[error("invalid device cgroup rule format: '{0}'")]
+    DeviceRule(String),
+    /// A device that is not there, or is none. Docker's words.
+    #[error("error gathering device information while adding custom device \"{path}\": {reason}")]
+    Device {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// `--device` with a mode that is none.
+    #[error("invalid device mode: {0}")]
+    DeviceMode(String),
+    /// A sysctl that would change the host's namespace. Docker's words.
+    #[error("sysctl '{0}' not allowed in host {1} namespace")]
+    HostSysctl(String, &'static str),
+    /// A sysctl that is not namespaced. Docker's words.
+    #[error("sysctl '{0}' is not allowed")]
+    Sysctl(String),
+    /// A limit that setrlimit(2) does not have. Docker's words.
+    #[error("invalid ulimit type: {0}")]
+    Ulimit(String),
+}
+
+impl Kinded for SpecError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidArgument
+    }
+}
+
+/// What Docker hides in every container (moby `oci/defaults.go`).
+const MASKED: [&str; 12] = [
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+    "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+];
+
+/// What Docker makes read-only in every container.
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Plans the specification.
+///
+/// # Errors
+/// What Docker would refuse, too.
+pub fn plan_spec(inputs: &SpecInputs<'_>) -> Result<Spec, SpecError> {
+    let host = &inputs.container.spec.host;
+    let security = security_options(&host.security_opt, host.privileged)?;
+    let capabilities = crate::capability::capabilities(
+        &host.cap_add,
+        &host.cap_drop,
+        host.privileged,
+        inputs.bounding,
+    )?;
+    let hostname = hostname(inputs);
+    let seccomp = process::seccomp(inputs, &security, &capabilities);
+    Ok(Spec {
+        oci_version: VERSION.to_owned(),
+        process: Some(process::plan(inputs, &security, &capabilities, &hostname)?),
+        root: Some(Root { path: PathBuf::from(inputs.rootfs), readonly: host.readonly_rootfs }),
+        hostname: (!host.uts_host).then(|| hostname.clone()),
+        domainname: Some(inputs.container.spec.domainname.clone()).filter(|name| !name.is_empty()),
+        mounts: mounts::plan(inputs, &security),
+        hooks: None,
+        annotations: host.annotations.clone(),
+        linux: Some(linux(inputs, &security, seccomp)?),
+    })
+}
+
+/// The host name that the container sees.
+pub fn hostname(inputs: &SpecInputs<'_>) -> String {
+    let spec = &inputs.container.spec;
+    if spec.host.uts_host || (*inputs.network == Namespace::Host && spec.hostname.is_empty()) {
+        return inputs.host_name.to_owned();
+    }
+    if spec.hostname.is_empty() {
+        return ferry_stdx::id::short(&inputs.container.id).to_owned();
+    }
+    spec.hostname.clone()
+}
+
+fn linux(
+    inputs: &SpecInputs<'_>,
+    security: &SecurityOptions,
+    seccomp: Option<LinuxSeccomp>,
+) -> Result<Linux, SpecError> {
+    let host = &inputs.container.spec.host;
+    let mut resources = resources::plan_limits(&host.resources, inputs.device)?;
+    let (devices, rules) = plan_devices(inputs)?;
+    resources.devices = rules;
+    let default_paths = |own: &Option<Vec<String>>, default: &[&str]| match own {
+        Some(own) => own.clone(),
+        None if security.system_paths_unconfined => Vec::new(),
+        None => default.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    Ok(Linux {
+        sysctl: sysctls(inputs)?,
+        resources: Some(resources),
+        cgroups_path: Some(inputs.cgroup_path.to_owned()),
+        namespaces: namespaces(inputs),
+        devices,
+        seccomp,
+        rootfs_propagation: mounts::rootfs_propagation(inputs.container),
+        masked_paths: default_paths(&host.masked_paths, &MASKED),
+        readonly_paths: default_paths(&host.readonly_paths, &READONLY),
+        ..Linux::default()
+    })
+}
+
+fn namespaces(inputs: &SpecInputs<'_>) -> Vec<LinuxNamespace> {
+    let host = &inputs.container.spec.host;
+    let cgroup = match host.cgroupns_mode {
+        CgroupnsMode::Private => true,
+        CgroupnsMode::Host => false,
+        CgroupnsMode::Default => inputs.unified_cgroup && !host.privileged,
+    };
+    let own = |wanted: bool| if wanted { &Namespace::New } else { &Namespace::Host };
+    [
+        ("mount", &Namespace::New),
+        ("network", inputs.network),
+        ("uts", own(!host.uts_host)),
+        ("pid", inputs.pid),
+        ("ipc", inputs.ipc),
+        ("cgroup", own(cgroup)),
+    ]
+    .into_iter()
+    .filter_map(|(kind, from)| {
+        let path = match from {
+            Namespace::Host => return None,
+            Namespace::New => None,
+            Namespace::Join(path) => Some(path.clone()),
+        };
+        Some(LinuxNamespace { kind: kind.to_owned(), path })
+    })
+    .collect()
+}
+
+/// Which sysctls belong to a namespace: Docker lets a container set these only.
+fn sysctls(
+    inputs: &SpecInputs<'_>,
+) -> Result<std::collections::BTreeMap<String, String>, SpecError> {
+    let host = &inputs.container.spec.host;
+    let mut sysctls = std::collections::BTreeMap::new();
+    if *inputs.network == Namespace::New {
+        // As Docker: ports below 1024 and ICMP sockets need no privilege in a network namespace of one's own.
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+    }
+    for (key, value) in &host.sysctls {
+        let ipc = matches!(
+            key.as_str(),
+            "kernel.msgmax" | "kernel.msgmnb" | "kernel.msgmni" | "kernel.sem" | "kernel.shmall"
+                | "kernel.shmmax" | "kernel.shmmni" | "kernel.shm_rmid_forced"
+        ) || key.starts_with("fs.mqueue.");
+        let network = key.starts_with("net.");
+        if network && *inputs.network == Namespace::Host {
+            return Err(SpecError::HostSysctl(key.clone(), "network"));
+        }
+        if ipc && *inputs.ipc == Namespace::Host {
+            return Err(SpecError::HostSysctl(key.clone(), "IPC"));
+        }
+        if !ipc && !network && !matches!(key.as_str(), "kernel.domainname") {
+            return Err(SpecError::Sysctl(key.clone()));
+        }
+        sysctls.insert(key.clone(), value.clone());
+    }
+    Ok(sysctls)
+}
+
+fn plan_devices(
+    inputs: &SpecInputs<'_>,
+) -> Result<(Vec<LinuxDevice>, Vec<LinuxDeviceCgroup>), SpecError> {
+    let host = &inputs.container.spec.host;
+    if host.privileged {
+        let all_devices = (inputs.all_devices)();
+        let devices = all_devices.iter().map(|device| node(device, &device.path));
+        let all = LinuxDeviceCgroup {
+            allow: true,
+            access: Some("rwm".to_owned()),
+            ..LinuxDeviceCgroup::default()
+        };
+        return Ok((devices.collect(), vec![all]));
+    }
+    let mut devices = Vec::new();
+    let mut rules = resources::default_device_rules();
+    for DeviceMapping { host_path, container_path, permissions } in &host.resources.devices {
+        let target = if container_path.is_empty() { host_path } else { container_path };
+        let access = if permissions.is_empty() { "rwm" } else { permissions };
+        if !access.bytes().all(|byte| b"rwm".contains(&byte)) {
+            return Err(SpecError::DeviceMode(access.to_owned()));
+        }
+        let device = (inputs.device)(host_path)?;
+        devices.push(node(&device, target));
+        rules.push(LinuxDeviceCgroup {
+            allow: true,
+            kind: Some(device.kind.to_string()),
+            major: Some(device.major),
+            minor: Some(device.minor),
+            access: Some(access.to_owned()),
+        });
+    }
+    for rule in &host.resources.device_cgroup_rules {
+        rules.push(resources::parse_device_rule(rule)?);
+    }
+    Ok((devices, rules))
+}
+
+fn node(device: &HostDevice, path: &str) -> LinuxDevice {
+    LinuxDevice {
+        path: path.to_owned(),
+        kind: device.kind.to_string(),
+        major: device.major,
+        minor: device.minor,
+        file_mode: Some(device.mode),
+        uid: Some(device.uid),
+        gid: Some(device.gid),
+    }
+}
+
+/// Environment of a further process: the container's own, with `own` over it.
+pub fn plan_exec_environment(container: &[String], own: &[String]) -> Vec<String> {
+    let mut env = container.to_vec();
+    process::merge_environment(&mut env, own);
+    env
+}
+
+/// The user of a further process, as written.
+pub fn plan_exec_user(text: &str, groups: &[String]) -> ferry_oci::runtime::User {
+    process::user(text, groups)
+}

@@ -1,0 +1,141 @@
+//! The mounts of a container, in the order in which they are made.
+
+use ferry_model::container::{BindRecursion, Container, MountKind, MountPoint};
+use ferry_oci::runtime::Mount;
+
+use super::{Namespace, SpecInputs};
+use crate::security::SecurityOptions;
+
+/// `/dev/shm` unless the user says otherwise.
+const SHM_SIZE: i64 = 64 << 20;
+
+pub(super) fn plan(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mount> {
+    let user = user_mounts(inputs);
+    let mut mounts = system_mounts(inputs, security);
+    // What the user mounts there hides ours.
+    mounts.retain(|own| !user.iter().any(|other| other.destination == own.destination));
+    mounts.extend(user);
+    mounts
+}
+
+/// The root must pass mounts on when a bind mount asks to receive them (moby `oci_linux.go` `WithMounts`).
+pub(super) fn rootfs_propagation(container: &Container) -> Option<String> {
+    let asks = |word: &str| {
+        container.mounts.iter().any(|mount| mount.propagation.trim_start_matches('r') == word)
+    };
+    if asks("shared") {
+        return Some("shared".to_owned());
+    }
+    asks("slave").then(|| "rslave".to_owned())
+}
+
+fn system_mounts(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mount> {
+    let host = &inputs.container.spec.host;
+    let access = |writable: bool| if writable { "rw" } else { "ro" };
+    let writable_cgroups = host.privileged || security.writable_cgroups;
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access(host.privileged)]),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", access(writable_cgroups)],
+        ),
+    ];
+    if *inputs.ipc == Namespace::Host {
+        mounts.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
+        mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
+        return mounts;
+    }
+    mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    if let Some(shm) = inputs.joined_shm {
+        mounts.push(mount("/dev/shm", "bind", shm, &["rbind", "nosuid", "noexec", "nodev"]));
+    } else if host.ipc_mode != Some(ferry_model::container::IpcMode::None) {
+        let size = if host.shm_size > 0 { host.shm_size } else { SHM_SIZE };
+        let size = format!("size={size}");
+        mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
+    }
+    mounts
+}
+
+/// The user's mounts and the three files in `/etc`, parents before children.
+fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
+    let mut points: Vec<&MountPoint> = inputs.container.mounts.iter().collect();
+    points.sort_by_key(|point| point.destination.split('/').count());
+    let mut mounts: Vec<Mount> = points.into_iter().map(user_mount).collect();
+    let targets = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+    for (target, source) in targets.into_iter().zip(inputs.etc_files) {
+        if !mounts.iter().any(|mount| mount.destination == target) {
+            mounts.push(mount(target, "bind", source, &["rbind", "rprivate"]));
+        }
+    }
+    mounts
+}
+
+fn user_mount(point: &MountPoint) -> Mount {
+    if point.kind == MountKind::Tmpfs {
+        return tmpfs(point);
+    }
+    let mut options = vec![match point.recursion {
+        BindRecursion::Disabled => "bind",
+        BindRecursion::Enabled | BindRecursion::Writable | BindRecursion::Readonly => "rbind",
+    }];
+    if !point.rw {
+        options.push(match point.recursion {
+            BindRecursion::Enabled | BindRecursion::Readonly => "rro",
+            BindRecursion::Disabled | BindRecursion::Writable => "ro",
+        });
+    }
+    options.push(if point.propagation.is_empty() { "rprivate" } else { &point.propagation });
+    mount(&point.destination, "bind", &point.source, &options)
+}
+
+fn tmpfs(point: &MountPoint) -> Mount {
+    let mut options: Vec<String> =
+        ["noexec", "nosuid", "nodev", "rprivate"].map(str::to_owned).to_vec();
+    for option in point.tmpfs_options.split(',').filter(|option| !option.is_empty()) {
+        // `exec` takes back what Docker sets by default.
+        let opposite = match option {
+            "exec" => "noexec",
+            "suid" => "nosuid",
+            "dev" => "nodev",
+            _ => "",
+        };
+        options.retain(|known| known != opposite && known != option);
+        options.push(option.to_owned());
+    }
+    if point.tmpfs_size > 0 {
+        options.push(format!("size={}", point.tmpfs_size));
+    }
+    if point.tmpfs_mode > 0 {
+        options.push(format!("mode={:o}", point.tmpfs_mode));
+    }
+    if !point.rw && !options.iter().any(|option| option == "ro") {
+        options.push("ro".to_owned());
+    }
+    Mount {
+        destination: point.destination.clone(),
+        kind: Some("tmpfs".to_owned()),
+        source: Some("tmpfs".to_owned()),
+        options,
+        ..Mount::default()
+    }
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        kind: Some(kind.to_owned()),
+        source: Some(source.to_owned()),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::default()
+    }
+}

@@ -1,0 +1,94 @@
+use std::{path::PathBuf, sync::Arc};
+
+use ferry_db::Db;
+use ferry_model::image::Image;
+use ferry_oci::{Digest, Reference};
+use ferry_stdx::time::Timestamp;
+
+use crate::{ImageError, ImageStore, User, Users};
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ferry-image-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn store(&self) -> ImageStore {
+        ImageStore::open(Arc::new(Db::open(&self.0.join("db")).unwrap())).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn image(comment: &str) -> Image {
+    let config_json = format!(r#"{{"os":"linux","architecture":"amd64","comment":"{comment}"}}"#);
+    Image {
+        id: Digest::sha256_of(config_json.as_bytes()),
+        config_json,
+        manifest: None,
+        stored: Timestamp::default(),
+        size: 1,
+    }
+}
+
+fn put(store: &ImageStore, comment: &str, names: &[&str]) -> Digest {
+    let names: Vec<_> =
+        names.iter().map(|name| Reference::parse(name).unwrap().with_default_tag()).collect();
+    store.put(image(comment), &names, Timestamp::default()).unwrap().image.id.clone()
+}
+
+#[test]
+fn found_by_name_id_and_beginning_of_an_id_after_a_restart() {
+    let scratch = Scratch::new("find");
+    let id = put(&scratch.store(), "a", &["app", "reg:5000/app:2"]);
+    let store = scratch.store();
+    for name in ["app", "app:latest", "docker.io/library/app", "reg:5000/app:2", &id.to_string(), id.hex().get(..8).unwrap()] {
+        assert_eq!(store.get(name).unwrap().entry.image.id, id, "{name}");
+    }
+    assert_eq!(store.get("app").unwrap().tags, ["app:latest", "reg:5000/app:2"]);
+    assert_eq!(store.get("other").unwrap_err().to_string(), "No such image: other:latest");
+}
+
+#[test]
+fn a_name_that_moves_leaves_the_old_image_nameless() {
+    let scratch = Scratch::new("move");
+    let store = scratch.store();
+    let old = put(&store, "old", &["app"]);
+    let new = put(&store, "new", &["app"]);
+    assert_eq!(store.get("app").unwrap().entry.image.id, new);
+    assert!(store.get(&old.to_string()).unwrap().tags.is_empty());
+}
+
+#[test]
+fn removing_follows_dockers_rules() {
+    let scratch = Scratch::new("remove");
+    let store = scratch.store();
+    let id = put(&store, "a", &["one", "two"]);
+    let nobody = Users::new();
+
+    let by_id = store.plan_removal(&id.to_string(), false, &nobody).unwrap_err().to_string();
+    assert!(by_id.ends_with("(must be forced) - image is referenced in multiple repositories"), "{by_id}");
+    let first = store.plan_removal("one", false, &nobody).unwrap();
+    assert_eq!((first.untag.as_slice(), first.delete), (&["one:latest".to_owned()][..], false));
+    store.remove(&first).unwrap();
+
+    let stopped: Users =
+        [(id.clone(), vec![User { container: "c0ffee".repeat(10), running: false }])].into();
+    let used = store.plan_removal("two", false, &stopped).unwrap_err();
+    assert!(matches!(&used, ImageError::Conflict(words)
+        if words.starts_with("conflict: unable to remove repository reference \"two\" (must force)")), "{used}");
+    assert!(!store.plan_removal("two", true, &stopped).unwrap().delete);
+
+    let last = store.plan_removal("two", false, &nobody).unwrap();
+    assert!(last.delete);
+    store.remove(&last).unwrap();
+    assert!(scratch.store().list().is_empty());
+}

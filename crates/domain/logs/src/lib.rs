@@ -1,0 +1,1 @@
+//! Log drivers: json-file reading and writing

@@ -1,0 +1,1 @@
+//! Networks: IPAM, firewall plan, port publishing

@@ -1,0 +1,154 @@
+//! Volumes of the `local` driver: directories below `<data root>/volumes` and a record for each.
+//!
+//! Knows: names, directories, records, how an image's content gets into an empty volume. Does not know: which container uses
+//! a volume (the engine asks its containers before it removes one), mounts, the API.
+//! Start with [`VolumeStore`], [`VolumeError`], [`populate`].
+//!
+//! Invariant: a record is written after its directory is there and deleted before it goes, so that a crash leaves at worst
+//! a directory without record, which nobody lists and a later `create` of that name takes over.
+
+mod copy;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_db::{Batch, Db, Table};
+use ferry_model::volume::Volume;
+use ferry_stdx::time::Timestamp;
+
+pub use copy::{PopulateError, populate};
+pub use error::VolumeError;
+
+const VOLUMES: Table<Volume> = Table::new("volume");
+
+/// All volumes of one data root.
+#[derive(Debug)]
+pub struct VolumeStore {
+    root: PathBuf,
+    db: Arc<Db>,
+    volumes: Mutex<BTreeMap<String, Volume>>,
+}
+
+/// What a new volume is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewVolume {
+    /// Its name, made up by the caller when the user gave none.
+    pub name: String,
+    /// The user gave no name.
+    pub anonymous: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Driver options; the `local` driver of this version knows none.
+    pub options: BTreeMap<String, String>,
+}
+
+impl VolumeStore {
+    /// Opens the volumes below `root`.
+    ///
+    /// # Errors
+    /// When the directory or the records cannot be read.
+    pub fn open(root: &Path, db: Arc<Db>) -> Result<VolumeStore, VolumeError> {
+        fs::create_dir_all(root)
+            .map_err(|source| VolumeError::MakeDirectory { path: root.to_owned(), source })?;
+        let volumes: BTreeMap<_, _> =
+            db.all(&VOLUMES).map_err(|source| VolumeError::Record { source })?.into_iter().collect();
+        Ok(VolumeStore { root: root.to_owned(), db, volumes: Mutex::new(volumes) })
+    }
+
+    /// Makes a volume, or returns the one that has the name. The flag tells whether it is new.
+    ///
+    /// # Errors
+    /// A name or an option that is not allowed, or a failing disk.
+    pub fn create(&self, new: NewVolume, now: Timestamp) -> Result<(Volume, bool), VolumeError> {
+        check_name(&new.name)?;
+        if let Some(option) = new.options.keys().next() {
+            return Err(VolumeError::Option(option.clone()));
+        }
+        let mut volumes = self.lock();
+        if let Some(volume) = volumes.get(&new.name) {
+            return Ok((volume.clone(), false));
+        }
+        let data = self.root.join(&new.name).join("_data");
+        fs::create_dir_all(&data)
+            .map_err(|source| VolumeError::MakeDirectory { path: data.clone(), source })?;
+        let volume = Volume {
+            name: new.name,
+            created: now,
+            driver: "local".to_owned(),
+            mountpoint: data.to_string_lossy().into_owned(),
+            labels: new.labels,
+            options: new.options,
+            anonymous: new.anonymous,
+        };
+        let mut batch = Batch::new();
+        batch
+            .put(&VOLUMES, &volume.name, &volume)
+            .and_then(|()| self.db.write(batch))
+            .map_err(|source| VolumeError::Record { source })?;
+        volumes.insert(volume.name.clone(), volume.clone());
+        Ok((volume, true))
+    }
+
+    /// The volume called `name`.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn get(&self, name: &str) -> Result<Volume, VolumeError> {
+        self.lock().get(name).cloned().ok_or_else(|| VolumeError::NotFound(name.to_owned()))
+    }
+
+    /// All volumes by name.
+    pub fn list(&self) -> Vec<Volume> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Removes a volume and its content. The caller made sure that no container has it.
+    ///
+    /// # Errors
+    /// When it is not there, or its content cannot be removed (the record is gone then; the rest is swept later).
+    pub fn remove(&self, name: &str) -> Result<(), VolumeError> {
+        let mut volumes = self.lock();
+        if !volumes.contains_key(name) {
+            return Err(VolumeError::NotFound(name.to_owned()));
+        }
+        let mut batch = Batch::new();
+        batch.delete(&VOLUMES, name);
+        self.db.write(batch).map_err(|source| VolumeError::Record { source })?;
+        volumes.remove(name);
+        let path = self.root.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(VolumeError::RemoveDirectory { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A panic while the lock was held leaves the map as it was before or after one insertion: both are right.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Volume>> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Docker's rule for volume names, `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`.
+fn check_name(name: &str) -> Result<(), VolumeError> {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    match name.as_bytes() {
+        [first, rest @ ..]
+            if first.is_ascii_alphanumeric()
+                && !rest.is_empty()
+                && rest.len() < 255
+                && rest.iter().all(allowed) =>
+        {
+            Ok(())
+        }
+        _ => Err(VolumeError::Name(name.to_owned())),
+    }
+}

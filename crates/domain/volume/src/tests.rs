@@ -1,0 +1,82 @@
+use std::{fs, os::unix::fs::{MetadataExt, PermissionsExt, symlink}, path::PathBuf, sync::Arc};
+
+use ferry_db::Db;
+use ferry_stdx::time::Timestamp;
+
+use crate::{NewVolume, VolumeStore, populate};
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ferry-volume-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn store(&self) -> VolumeStore {
+        let db = Arc::new(Db::open(&self.0.join("db")).unwrap());
+        VolumeStore::open(&self.0.join("volumes"), db).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn named(name: &str) -> NewVolume {
+    NewVolume { name: name.to_owned(), ..NewVolume::default() }
+}
+
+#[test]
+fn a_volume_keeps_its_content_and_record_over_a_restart() {
+    let scratch = Scratch::new("keep");
+    let (volume, new) = scratch.store().create(named("data"), Timestamp::default()).unwrap();
+    assert!(new);
+    fs::write(PathBuf::from(&volume.mountpoint).join("row"), "1").unwrap();
+    let store = scratch.store();
+    assert_eq!(store.get("data").unwrap(), volume);
+    assert!(!store.create(named("data"), Timestamp::default()).unwrap().1);
+    store.remove("data").unwrap();
+    assert!(!PathBuf::from(&volume.mountpoint).exists());
+    assert_eq!(store.get("data").unwrap_err().to_string(), "get data: no such volume");
+}
+
+#[test]
+fn names_that_leave_the_directory_are_refused() {
+    let scratch = Scratch::new("names");
+    let store = scratch.store();
+    for bad in ["", "a", "..", "../x", "a/b", ".hidden", "a b"] {
+        assert!(store.create(named(bad), Timestamp::default()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_empty_volume_gets_the_images_content_once() {
+    let scratch = Scratch::new("populate");
+    let image = scratch.0.join("image");
+    fs::create_dir_all(image.join("sub")).unwrap();
+    fs::write(image.join("sub/file"), "text").unwrap();
+    fs::hard_link(image.join("sub/file"), image.join("again")).unwrap();
+    symlink("/etc/passwd", image.join("link")).unwrap();
+    fs::set_permissions(image.join("sub/file"), fs::Permissions::from_mode(0o4750)).unwrap();
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o1770)).unwrap();
+    std::os::unix::fs::chown(image.join("sub"), Some(70), Some(71)).unwrap();
+
+    let volume = scratch.0.join("volume");
+    fs::create_dir(&volume).unwrap();
+    let from = fs::File::open(&image).unwrap();
+    assert!(populate(std::os::fd::AsFd::as_fd(&from), &volume).unwrap());
+
+    let file = fs::metadata(volume.join("sub/file")).unwrap();
+    assert_eq!(file.mode() & 0o7777, 0o4750);
+    assert_eq!(file.ino(), fs::metadata(volume.join("again")).unwrap().ino());
+    assert_eq!(fs::read_link(volume.join("link")).unwrap(), PathBuf::from("/etc/passwd"));
+    let sub = fs::metadata(volume.join("sub")).unwrap();
+    assert_eq!((sub.uid(), sub.gid()), (70, 71));
+    assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1770);
+    assert!(!populate(std::os::fd::AsFd::as_fd(&from), &volume).unwrap(), "not a second time");
+}

@@ -1,0 +1,237 @@
+//! The one task that owns a container: it alone changes the record and speaks to the shim.
+//!
+//! Commands come one after the other; what takes long (`stop` waiting for a process to end, the delay before a restart) is a
+//! deadline in the loop and not a wait inside a command, so that `kill` always gets through.
+
+mod live;
+mod remove;
+mod restart;
+mod start;
+mod stop;
+
+use std::sync::Arc;
+
+use ferry_errkind::Failure;
+use ferry_model::container::{Container, Phase};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    Shared,
+    registry::{Handle, Snapshot},
+};
+
+pub(crate) use live::{AttachWish, Live, ShimEvent};
+pub(crate) use stop::StopWish;
+
+/// Commands that wait for a container's task; more than this many at once make the next caller wait.
+const QUEUE: usize = 64;
+
+/// Where the answer to a command goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
+
+/// Everything that can be asked of a container.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Answers false when it ran already.
+    Start { reply: Reply<bool> },
+    /// Answers false when it did not run.
+    Stop { wish: StopWish, reply: Reply<bool> },
+    /// Stops it if it runs, and starts it.
+    Restart { wish: StopWish, reply: Reply<()> },
+    Kill { signal: i32, reply: Reply<()> },
+    Pause { reply: Reply<()> },
+    Unpause { reply: Reply<()> },
+    Rename { name: String, reply: Reply<()> },
+    Remove { force: bool, volumes: bool, reply: Reply<()> },
+    Resize { height: u32, width: u32, reply: Reply<()> },
+    /// Answers at once; the stream comes when the container runs.
+    Attach { wish: AttachWish },
+    /// The engine comes up: do what the restart policy says.
+    Boot,
+    /// The engine goes down: let go of everything; the container goes on.
+    Release { reply: oneshot::Sender<()> },
+}
+
+/// A container's task.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) container: Container,
+    pub(super) live: Option<Live>,
+    pub(super) stopping: Option<stop::Stopping>,
+    pub(super) restart_at: Option<Instant>,
+    pub(super) backoff: restart::Backoff,
+    pub(super) attaches: Vec<AttachWish>,
+    pub(super) exits: u64,
+    pub(super) last_exit: i32,
+    pub(super) failed_start: Option<Arc<str>>,
+    publish: watch::Sender<Snapshot>,
+}
+
+/// Whether the task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Continue,
+    End,
+}
+
+impl Actor {
+    /// Starts the task of a container and makes it known. `live` is there when a shim of an earlier engine was found.
+    pub(crate) fn spawn(shared: &Arc<Shared>, container: Container, live: Option<Live>) -> Handle {
+        let snapshot = Snapshot {
+            container: Arc::new(container.clone()),
+            exits: 0,
+            last_exit: container.state.exit_code,
+            failed_start: None,
+        };
+        let (publish, receiver) = watch::channel(snapshot);
+        let (sender, commands) = mpsc::channel(QUEUE);
+        let handle =
+            Handle { id: container.id.as_str().into(), snapshot: receiver, commands: sender };
+        let actor = Actor {
+            shared: Arc::clone(shared),
+            last_exit: container.state.exit_code,
+            container,
+            live,
+            stopping: None,
+            restart_at: None,
+            backoff: restart::Backoff::default(),
+            attaches: Vec::new(),
+            exits: 0,
+            failed_start: None,
+            publish,
+        };
+        shared.containers.insert(handle.clone());
+        tokio::spawn(actor.run(commands));
+        handle
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let deadline = self.next_deadline();
+            let next = tokio::select! {
+                biased;
+                event = live::next_event(&mut self.live) => self.on_shim(event).await,
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command).await,
+                    None => Next::End,
+                },
+                () = sleep_until(deadline) => self.on_deadline().await,
+            };
+            if next == Next::End {
+                return;
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let stop = self.stopping.as_ref().and_then(stop::Stopping::deadline);
+        stop.into_iter().chain(self.restart_at).min()
+    }
+
+    async fn on_command(&mut self, command: Command) -> Next {
+        match command {
+            Command::Start { reply } => answer(reply, self.start_by_hand().await),
+            Command::Stop { wish, reply } => self.stop(wish, stop::Waiter::Stop(reply)).await,
+            Command::Restart { wish, reply } => self.restart(wish, reply).await,
+            Command::Kill { signal, reply } => {
+                let killed = self.kill(signal).await;
+                answer(reply, killed);
+            }
+            Command::Pause { reply } => answer(reply, self.pause().await),
+            Command::Unpause { reply } => answer(reply, self.unpause().await),
+            Command::Rename { name, reply } => answer(reply, self.rename(&name)),
+            Command::Resize { height, width, reply } => {
+                answer(reply, self.resize(height, width).await);
+            }
+            Command::Attach { wish } => self.attach(wish).await,
+            Command::Remove { force, volumes, reply } => {
+                return self.remove(force, volumes, reply).await;
+            }
+            Command::Boot => self.boot().await,
+            Command::Release { reply } => {
+                reply.send(()).ok();
+                return Next::End;
+            }
+        }
+        Next::Continue
+    }
+
+    async fn on_deadline(&mut self) -> Next {
+        let now = Instant::now();
+        if self.stopping.as_ref().and_then(stop::Stopping::deadline).is_some_and(|at| at <= now) {
+            self.stop_deadline().await;
+        }
+        if self.restart_at.is_some_and(|at| at <= now) {
+            self.restart_at = None;
+            return self.restart_now().await;
+        }
+        Next::Continue
+    }
+
+    fn rename(&mut self, name: &str) -> Result<(), Failure> {
+        let old = self.container.name.clone();
+        if old == name {
+            return Err(Failure::new(
+                ferry_errkind::ErrorKind::InvalidArgument,
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.shared.containers.reserve_name(name, &self.container.id)?;
+        self.container.name = name.to_owned();
+        if let Err(error) = self.save() {
+            self.container.name = old;
+            self.shared.containers.release_name(name, &self.container.id);
+            return Err(error);
+        }
+        self.shared.containers.release_name(&old, &self.container.id);
+        self.publish();
+        self.event("rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+
+    /// Shows the record, as it is now, to everyone.
+    pub(super) fn publish(&self) {
+        self.publish.send_replace(Snapshot {
+            container: Arc::new(self.container.clone()),
+            exits: self.exits,
+            last_exit: self.last_exit,
+            failed_start: self.failed_start.clone(),
+        });
+    }
+
+    /// Writes the record. A container that goes away when it ends need not survive a power cut.
+    pub(super) fn save(&self) -> Result<(), Failure> {
+        self.shared.dirs.save(&self.container, false)
+    }
+
+    /// As [`Actor::save`] where a failure cannot be told to anyone and the next save mends it.
+    pub(super) fn save_or_warn(&self) {
+        if let Err(error) = self.save() {
+            tracing::warn!(id = %self.container.id, %error, "container record is stale");
+        }
+    }
+
+    pub(super) fn event(&self, action: &str, more: &[(&str, String)]) {
+        self.shared.events.container(&self.container, action, more, self.shared.now());
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.container.state.phase = phase;
+    }
+}
+
+/// The one who asked may be gone: then nobody needs the answer.
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, Failure>) {
+    reply.send(result).ok();
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

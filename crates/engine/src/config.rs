@@ -1,0 +1,93 @@
+//! What the daemon was told: paths, addresses, defaults.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+
+use ferry_model::container::LogSettings;
+
+/// Settings of an engine. Faces fill it from flags and files; the engine does not read either.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Durable data: images, volumes, containers.
+    pub data_root: PathBuf,
+    /// State that lives as long as the machine is up: shims' sockets.
+    pub exec_root: PathBuf,
+    /// The program to start shims from: this one.
+    pub executable: PathBuf,
+    /// The default bridge.
+    pub bridge: BridgeConfig,
+    /// Registries.
+    pub registries: RegistryConfig,
+    /// Default log driver and its options.
+    pub log: LogSettings,
+    /// Further OCI runtimes: name to path.
+    pub runtimes: BTreeMap<String, PathBuf>,
+    /// The runtime for containers that name none; empty is Ferry's own.
+    pub default_runtime: String,
+    /// `--init` unless a container says otherwise.
+    pub init: bool,
+    /// `--default-shm-size`; 0 is 64 MiB.
+    pub shm_size: i64,
+    /// Default limits of `--default-ulimit`.
+    pub ulimits: Vec<ferry_model::container::Ulimit>,
+    /// cgroup below which containers' cgroups are; `ferry` unless told otherwise.
+    pub cgroup_parent: String,
+    /// Labels of the daemon.
+    pub labels: Vec<String>,
+    /// Debug logging is on; only shown.
+    pub debug: bool,
+    /// Layers downloaded at once.
+    pub max_concurrent_downloads: usize,
+}
+
+/// The default bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// Name of the link; empty is `ferry0`. `none` turns the default network off.
+    pub name: String,
+    /// `--bip`: the bridge's address and prefix length; `None` lets the engine choose a free range.
+    pub address: Option<(Ipv4Addr, u8)>,
+    /// `--mtu`; 0 is the default route's.
+    pub mtu: u32,
+    /// `--dns` for containers that name none.
+    pub dns: Vec<String>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-opt`.
+    pub dns_options: Vec<String>,
+    /// `--ip`: the address that ports are published on when none is named.
+    pub publish_address: Option<std::net::IpAddr>,
+    /// Name of the nftables table; empty is `ferry`.
+    pub table: String,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Mirrors by registry (`docker.io` to URLs), tried in order.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Hosts and networks that may be spoken to without TLS or with unknown certificates.
+    pub insecure: Vec<String>,
+}
+
+impl EngineConfig {
+    /// Defaults with these two roots.
+    pub fn new(data_root: PathBuf, exec_root: PathBuf, executable: PathBuf) -> Self {
+        EngineConfig {
+            data_root,
+            exec_root,
+            executable,
+            bridge: BridgeConfig::default(),
+            registries: RegistryConfig::default(),
+            log: LogSettings { driver: "json-file".to_owned(), options: BTreeMap::new() },
+            runtimes: BTreeMap::new(),
+            default_runtime: String::new(),
+            init: false,
+            shm_size: 0,
+            ulimits: Vec::new(),
+            cgroup_parent: "ferry".to_owned(),
+            labels: Vec::new(),
+            debug: false,
+            max_concurrent_downloads: 3,
+        }
+    }
+}

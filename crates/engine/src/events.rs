@@ -1,0 +1,99 @@
+//! What happened: a short memory for `events --since`, and a channel for those who listen.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use ferry_model::{
+    container::Container,
+    event::{Event, Subject},
+};
+use ferry_stdx::time::Timestamp;
+use tokio::sync::broadcast;
+
+/// Events kept for `--since`; Docker keeps 256.
+const MEMORY: usize = 256;
+
+/// A listener that is this many events behind loses the oldest, and is told so by its channel.
+const BACKLOG: usize = 4096;
+
+/// The engine's events.
+#[derive(Debug)]
+pub struct EventBus {
+    recent: Mutex<VecDeque<Event>>,
+    sender: broadcast::Sender<Event>,
+}
+
+impl EventBus {
+    pub(crate) fn new() -> Self {
+        EventBus { recent: Mutex::default(), sender: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// The remembered events not before `since` (none without it), and a receiver of everything after them.
+    pub fn subscribe(&self, since: Option<Timestamp>) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        // Under the lock of `publish`, so that no event is in both or in neither.
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = match since {
+            Some(since) => recent.iter().filter(|event| event.time >= since).cloned().collect(),
+            None => Vec::new(),
+        };
+        (past, self.sender.subscribe())
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
+    pub(crate) fn publish(&self, event: Event) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == MEMORY {
+            recent.pop_front();
+        }
+        recent.push_back(event.clone());
+        // An error means that nobody listens.
+        self.sender.send(event).ok();
+    }
+
+    /// A container's event with Docker's attributes: its labels, image and name, and `more`.
+    pub(crate) fn container(
+        &self,
+        container: &Container,
+        action: &str,
+        more: &[(&str, String)],
+        time: Timestamp,
+    ) {
+        let mut attributes = container.spec.labels.clone();
+        attributes.insert("image".to_owned(), container.spec.image.clone());
+        attributes.insert("name".to_owned(), container.name.clone());
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.publish(Event {
+            subject: Subject::Container,
+            action: action.to_owned(),
+            id: container.id.clone(),
+            attributes,
+            time,
+        });
+    }
+
+    /// An event about something that has no labels of its own here.
+    pub(crate) fn plain(
+        &self,
+        subject: Subject,
+        action: &str,
+        id: &str,
+        attributes: &[(&str, String)],
+        time: Timestamp,
+    ) {
+        let attributes: BTreeMap<_, _> =
+            attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        self.publish(Event {
+            subject,
+            action: action.to_owned(),
+            id: id.to_owned(),
+            attributes,
+            time,
+        });
+    }
+}

@@ -1,0 +1,1 @@
+//! The waist: one file per verb; boot and recovery; events

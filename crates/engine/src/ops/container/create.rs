@@ -1,0 +1,254 @@
+//! `create`: a container's record, directories and volumes. Nothing runs yet.
+//!
+//! The record is written last: a crash before it leaves a directory without record, which boot discards together with the
+//! anonymous volumes that nobody refers to. A failure undoes what was done, in reverse.
+
+use std::sync::Arc;
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_image::Entry;
+use ferry_model::{
+    container::{
+        Container, ContainerState, CreateContainer, CreatedContainer, MountKind, MountPoint, NetworkMode,
+    },
+    event::Subject,
+    network::EndpointStatus,
+};
+use ferry_oci::Platform;
+use ferry_volume::NewVolume;
+
+use crate::{Engine, Shared, actor::Actor, failpoint, random, records, validate};
+
+/// Makes a container.
+///
+/// # Errors
+/// In Docker's words: no such image, a name that is taken, a setting that is refused.
+pub async fn create(engine: &Engine, request: CreateContainer) -> Result<CreatedContainer, Failure> {
+    let shared = engine.shared.clone();
+    crate::blocking(move || create_blocking(&shared, request)).await
+}
+
+fn create_blocking(
+    shared: &Arc<Shared>,
+    request: CreateContainer,
+) -> Result<CreatedContainer, Failure> {
+    let CreateContainer { name, platform, mut spec } = request;
+    let image = shared.images.get(&spec.image)?.entry;
+    check_platform(&image, platform.as_deref(), &spec.image)?;
+    ferry_container::merge_image(&mut spec, &image.config);
+    shared.apply_defaults(&mut spec);
+    let mut warnings = validate::settings(shared, &mut spec)?;
+    let inherited = inherited_mounts(shared, &spec.host.volumes_from)?;
+    let mounts = ferry_container::plan_mounts(&spec, inherited)?;
+    check_bind_sources(&mounts)?;
+
+    let id = random::id()?;
+    let name = match name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => ferry_container::check_name(name)?.to_owned(),
+        None => made_up_name(shared)?,
+    };
+    let endpoints = planned_endpoints(&mut spec);
+    let container = Container {
+        version: records::VERSION,
+        id: id.clone(),
+        name: name.clone(),
+        created: shared.now(),
+        image_id: image.image.id.clone(),
+        layers: image.layers().to_vec(),
+        platform: format!("{}/{}", image.config.os, image.config.architecture),
+        spec,
+        mounts,
+        state: ContainerState::default(),
+        endpoints,
+        ports: std::collections::BTreeMap::new(),
+        restart_count: 0,
+        stopped_by_user: false,
+    };
+    validate::specification(shared, &container)?;
+    // Between here and the record nobody but we know that the layers are in use.
+    let _lease = shared.lease(&container.layers);
+    shared.containers.reserve_name(&name, &id)?;
+    let mut made = Made { shared, id: id.clone(), name, volumes: Vec::new(), keep: false };
+    let container = made.fill(container)?;
+    made.keep = true;
+    drop(made);
+    shared.events.container(&container, "create", &[], shared.now());
+    warnings.extend(shared.warnings_for(&container));
+    Actor::spawn(shared, container, None);
+    Ok(CreatedContainer { id, warnings })
+}
+
+/// What was made so far; goes away on drop unless it is kept.
+struct Made<'a> {
+    shared: &'a Arc<Shared>,
+    id: String,
+    name: String,
+    volumes: Vec<String>,
+    keep: bool,
+}
+
+impl Made<'_> {
+    fn fill(&mut self, mut container: Container) -> Result<Container, Failure> {
+        let shared = self.shared;
+        failpoint::hit("create.name");
+        shared.dirs.make(&self.id)?;
+        failpoint::hit("create.directories");
+        let mut mounts = std::mem::take(&mut container.mounts);
+        for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Volume) {
+            self.volume(&container, mount)?;
+        }
+        container.mounts = mounts;
+        failpoint::hit("create.volumes");
+        // A container that removes itself is not worth a wait for the disk.
+        shared.dirs.save(&container, !container.spec.host.auto_remove)?;
+        failpoint::hit("create.record");
+        Ok(container)
+    }
+
+    /// Makes the volume of a mount, if it is not there, and fills it with what the image has at its place.
+    fn volume(&mut self, container: &Container, mount: &mut MountPoint) -> Result<(), Failure> {
+        let shared = self.shared;
+        if mount.driver.as_deref().is_some_and(|driver| driver != "local") {
+            let words = format!(
+                "error looking up volume plugin {0}: plugin \"{0}\" not found",
+                mount.driver.as_deref().unwrap_or_default()
+            );
+            return Err(Failure::new(ErrorKind::NotFound, words));
+        }
+        let anonymous = mount.name.is_none();
+        let name = match mount.name.clone() {
+            Some(name) => name,
+            None => random::id()?,
+        };
+        let request = container.spec.host.mounts.iter().find(|wish| wish.target == mount.destination);
+        let new = NewVolume {
+            name: name.clone(),
+            anonymous,
+            labels: request.map(|wish| wish.volume_labels.clone()).unwrap_or_default(),
+            options: request.map(|wish| wish.volume_options.clone()).unwrap_or_default(),
+        };
+        let (volume, is_new) = shared.volumes.create(new, shared.now())?;
+        if is_new {
+            let driver = [("driver", volume.driver.clone())];
+            shared.events.plain(Subject::Volume, "create", &name, &driver, shared.now());
+        }
+        if anonymous {
+            self.volumes.push(name.clone());
+        }
+        mount.anonymous = anonymous || volume.anonymous;
+        mount.name = Some(name);
+        mount.source = match mount.subpath.as_str() {
+            "" => volume.mountpoint.clone(),
+            subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
+        };
+        if !mount.no_copy && mount.subpath.is_empty() {
+            crate::rootfs::populate_volume(shared, container, mount)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        if let Err(error) = self.shared.dirs.discard(&self.id) {
+            tracing::warn!(id = %self.id, %error, "a container that could not be made left files");
+        }
+        self.shared.dirs.empty_trash(Some(&self.id));
+        for volume in &self.volumes {
+            if let Err(error) = self.shared.volumes.remove(volume) {
+                tracing::warn!(%volume, %error, "a container that could not be made left a volume");
+            }
+        }
+        self.shared.containers.release_name(&self.name, &self.id);
+    }
+}
+
+fn check_platform(image: &Entry, wanted: Option<&str>, name: &str) -> Result<(), Failure> {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
+    let wanted: Platform = wanted
+        .parse()
+        .map_err(|error: ferry_oci::InvalidPlatform| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let own = Platform {
+        os: image.config.os.clone(),
+        architecture: image.config.architecture.clone(),
+        variant: image.config.variant.clone(),
+        ..Platform::default()
+    };
+    if own.fitness(&wanted) > 0 {
+        return Ok(());
+    }
+    // Docker's words; its CLI takes the 404 as a reason to pull.
+    let words = format!(
+        "image with reference {name} was found but its platform ({own}) does not match the specified platform ({wanted})"
+    );
+    Err(Failure::new(ErrorKind::NotFound, words))
+}
+
+fn inherited_mounts(shared: &Shared, sources: &[String]) -> Result<Vec<MountPoint>, Failure> {
+    let mut inherited = Vec::new();
+    for source in sources {
+        let (name, mode) = source.split_once(':').unwrap_or((source, ""));
+        if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
+            return Err(Failure::new(ErrorKind::InvalidArgument, format!("invalid mode: {mode}")));
+        }
+        let container = shared.containers.find(name)?.container();
+        for mount in container.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
+            let mut mount = mount.clone();
+            mount.rw &= mode != "ro";
+            // It goes with the container that it was made for.
+            mount.anonymous = false;
+            mount.no_copy = true;
+            inherited.push(mount);
+        }
+    }
+    Ok(inherited)
+}
+
+fn check_bind_sources(mounts: &[MountPoint]) -> Result<(), Failure> {
+    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source) {
+        if !std::path::Path::new(&mount.source).exists() {
+            let words = format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                mount.source
+            );
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
+        }
+    }
+    Ok(())
+}
+
+fn made_up_name(shared: &Shared) -> Result<String, Failure> {
+    for attempt in 0..32 {
+        let name = ferry_stdx::names::make_up(random::number()?, attempt);
+        if !shared.containers.has_name(&name) {
+            return Ok(name);
+        }
+    }
+    Err(Failure::new(ErrorKind::Internal, "no free container name found: give one with --name"))
+}
+
+/// The networks that it will join when it starts, by name.
+fn planned_endpoints(
+    spec: &mut ferry_model::container::ContainerSpec,
+) -> std::collections::BTreeMap<String, EndpointStatus> {
+    let primary = match &spec.host.network_mode {
+        NetworkMode::Default | NetworkMode::Bridge => Some("bridge".to_owned()),
+        NetworkMode::Named(name) => Some(name.clone()),
+        NetworkMode::None => Some("none".to_owned()),
+        NetworkMode::Host => Some("host".to_owned()),
+        NetworkMode::Container(_) => None,
+    };
+    let mut endpoints = std::collections::BTreeMap::new();
+    for (name, request) in std::mem::take(&mut spec.endpoints) {
+        // Docker's CLI says `default` for the default bridge.
+        let name = if name == "default" { "bridge".to_owned() } else { name };
+        endpoints.insert(name, EndpointStatus { request, ..EndpointStatus::default() });
+    }
+    if let Some(primary) = primary.filter(|_| !spec.network_disabled) {
+        endpoints.entry(primary).or_default();
+    }
+    endpoints
+}

@@ -1,0 +1,88 @@
+//! Images.
+
+mod import;
+mod list;
+mod load;
+mod pull;
+mod remove;
+mod save;
+
+use std::collections::BTreeSet;
+
+use ferry_errkind::Failure;
+use ferry_oci::{Digest, Reference};
+
+use crate::{Engine, Shared};
+
+pub use import::{ImportRequest, import};
+pub use list::{history, inspect, list};
+pub use load::load;
+pub use pull::{PullProgress, PullRequest, pull};
+pub use remove::{prune, remove};
+pub use save::save;
+
+/// Lets `repo:tag` mean the image that `name` means.
+///
+/// # Errors
+/// There is no such image, or the new name is none.
+pub async fn tag(engine: &Engine, name: &str, repo: &str, tag: &str) -> Result<(), Failure> {
+    let reference = named(repo, tag)?;
+    let shared = engine.shared.clone();
+    let name = name.to_owned();
+    crate::blocking(move || {
+        let id = shared.images.tag(&name, &reference, shared.now())?;
+        event(&shared, "tag", &id, &reference.familiar());
+        Ok(())
+    })
+    .await
+}
+
+/// `repo` and `tag` as one reference; `latest` when there is no tag.
+pub(crate) fn named(repo: &str, tag: &str) -> Result<Reference, Failure> {
+    let parse = |text: &str| Reference::parse(text).map_err(bad_reference);
+    let reference = parse(repo)?;
+    match tag {
+        "" => Ok(reference.with_default_tag()),
+        digest if digest.contains(':') => parse(&format!("{repo}@{digest}")),
+        tag => reference.with_tag(tag).map_err(bad_reference),
+    }
+}
+
+pub(crate) fn bad_reference(error: ferry_oci::ReferenceError) -> Failure {
+    Failure::new(ferry_errkind::ErrorKind::InvalidArgument, error.to_string())
+}
+
+pub(crate) fn event(shared: &Shared, action: &str, id: &Digest, name: &str) {
+    let attributes = [("name", name.to_owned())];
+    shared.events.plain(
+        ferry_model::event::Subject::Image,
+        action,
+        &id.to_string(),
+        &attributes,
+        shared.now(),
+    );
+}
+
+/// Removes the layers that no image, no container and nobody who is at work needs. Blocks.
+pub(crate) fn sweep_layers(shared: &Shared) -> u64 {
+    let _sweeping = shared.sweep_lock();
+    let mut needed: BTreeSet<Digest> = shared.images.layers();
+    needed.extend(shared.leased());
+    for handle in shared.containers.all() {
+        needed.extend(handle.container().layers.iter().cloned());
+    }
+    let mut freed = 0;
+    for layer in shared.layers.list() {
+        if needed.contains(&layer.diff_id) {
+            continue;
+        }
+        match shared.layers.remove(&layer.diff_id) {
+            Ok(()) => freed += layer.size,
+            Err(error) => {
+                let error = ferry_errkind::chain(&error);
+                tracing::warn!(layer = %layer.diff_id, error, "layer not removed");
+            }
+        }
+    }
+    freed
+}

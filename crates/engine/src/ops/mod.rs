@@ -1,0 +1,8 @@
+//! What can be asked of the engine: a module a noun, a file a verb.
+
+pub mod container;
+pub mod exec;
+pub mod image;
+pub mod network;
+pub mod system;
+pub mod volume;

@@ -1,0 +1,161 @@
+//! Container records on disk: `<data root>/containers/<id>/config.json`, replaced by rename.
+//!
+//! A record is written before the kernel sees anything of a change and again after; what a crash leaves between is settled
+//! at boot from what the kernel and the shim say (`boot.rs`).
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::Container;
+
+/// The version of the record's format.
+pub(crate) const VERSION: u32 = 1;
+
+/// A record larger than this is not ours.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// Where containers' files are.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerDirs {
+    data: PathBuf,
+    trash: PathBuf,
+    run: PathBuf,
+}
+
+impl ContainerDirs {
+    pub(crate) fn open(data_root: &Path, exec_root: &Path) -> Result<Self, Failure> {
+        let dirs = ContainerDirs {
+            data: data_root.join("containers"),
+            trash: data_root.join("trash"),
+            run: exec_root.join("c"),
+        };
+        for path in [&dirs.data, &dirs.trash, &dirs.run] {
+            fs::create_dir_all(path).map_err(|source| failed("make directory", path, source))?;
+        }
+        Ok(dirs)
+    }
+
+    /// `<data root>/containers/<id>`.
+    pub(crate) fn data(&self, id: &str) -> PathBuf {
+        self.data.join(id)
+    }
+
+    /// `<exec root>/c/<id>`: what lives as long as the container runs.
+    pub(crate) fn run(&self, id: &str) -> PathBuf {
+        self.run.join(id)
+    }
+
+    /// The json-file log.
+    pub(crate) fn log(&self, id: &str) -> PathBuf {
+        self.data(id).join(format!("{id}-json.log"))
+    }
+
+    /// Makes the directories of a new container.
+    pub(crate) fn make(&self, id: &str) -> Result<(), Failure> {
+        let base = self.data(id);
+        for path in [&base, &base.join("upper"), &base.join("work")] {
+            fs::create_dir(path).map_err(|source| failed("make directory", path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a container's files away at once; the bytes go in [`ContainerDirs::empty_trash`].
+    pub(crate) fn discard(&self, id: &str) -> Result<(), Failure> {
+        let run = self.run(id);
+        match fs::remove_dir_all(&run) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove directory", &run, source));
+            }
+            _ => {}
+        }
+        let from = self.data(id);
+        match fs::rename(&from, self.trash.join(id)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove directory", &from, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what was discarded. Blocks for as long as the disk needs.
+    pub(crate) fn empty_trash(&self, id: Option<&str>) {
+        let path = match id {
+            Some(id) => self.trash.join(id),
+            None => self.trash.clone(),
+        };
+        if let Err(error) = fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove discarded files; the next start tries again");
+        }
+        if id.is_none() {
+            fs::create_dir_all(&self.trash).ok();
+        }
+    }
+
+    /// Writes a record. `durable` waits for the disk: for containers that must survive a power cut.
+    pub(crate) fn save(&self, container: &Container, durable: bool) -> Result<(), Failure> {
+        let path = self.data(&container.id).join("config.json");
+        let scratch = path.with_extension("json.new");
+        let write = || -> io::Result<()> {
+            let mut file = fs::File::create(&scratch)?;
+            file.write_all(&serde_json::to_vec(container)?)?;
+            if durable {
+                file.sync_data()?;
+            }
+            fs::rename(&scratch, &path)?;
+            if durable && let Some(parent) = path.parent() {
+                fs::File::open(parent)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(|source| failed("write container record", &path, source))
+    }
+
+    /// All records, and the ids of directories that have none (a crash in the middle of `create`) or a broken one.
+    pub(crate) fn load(&self) -> Result<(Vec<Container>, Vec<String>), Failure> {
+        let read = |source| failed("read directory", &self.data, source);
+        let (mut containers, mut broken) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.data).map_err(read)? {
+            let id = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
+            match self.load_one(&id) {
+                Ok(container) => containers.push(container),
+                Err(error) => {
+                    tracing::warn!(%id, %error, "container directory without a usable record");
+                    broken.push(id);
+                }
+            }
+        }
+        Ok((containers, broken))
+    }
+
+    fn load_one(&self, id: &str) -> Result<Container, Failure> {
+        let path = self.data(id).join("config.json");
+        let read = |source| failed("read container record", &path, source);
+        let size = fs::metadata(&path).map_err(read)?.len();
+        if size > MAX_RECORD {
+            return Err(Failure::new(
+                ErrorKind::Internal,
+                format!("container record {} has {size} bytes, more than {MAX_RECORD}", path.display()),
+            ));
+        }
+        let bytes = fs::read(&path).map_err(read)?;
+        let container: Container =
+            serde_json::from_slice(&bytes).map_err(|source| read(source.into()))?;
+        if container.version > VERSION || container.id != id {
+            return Err(Failure::new(
+                ErrorKind::Internal,
+                format!("container record {} was written by a newer ferry or moved", path.display()),
+            ));
+        }
+        Ok(container)
+    }
+}
+
+pub(crate) fn failed(what: &str, path: &Path, source: io::Error) -> Failure {
+    Failure::new(ErrorKind::Internal, format!("cannot {what} {}: {source}", path.display()))
+}

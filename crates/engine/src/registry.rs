@@ -1,0 +1,136 @@
+//! All containers by id and name, and the handle through which everyone else speaks to the one task that owns each.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::Container;
+use tokio::sync::{mpsc, watch};
+
+use crate::actor::Command;
+
+/// A container as its task last published it.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) container: Arc<Container>,
+    /// How often it ended since the engine started: lets `wait` see an exit that a restart already hid.
+    pub(crate) exits: u64,
+    /// The code of the latest of these.
+    pub(crate) last_exit: i32,
+    /// Whether the last attempt to start it failed, and how.
+    pub(crate) failed_start: Option<Arc<str>>,
+}
+
+/// How to reach a container's task.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) id: Arc<str>,
+    pub(crate) snapshot: watch::Receiver<Snapshot>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl Handle {
+    pub(crate) fn container(&self) -> Arc<Container> {
+        Arc::clone(&self.snapshot.borrow().container)
+    }
+
+    /// Sends a command; the task is gone only when the container is.
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Failure> {
+        self.commands.send(command).await.map_err(|_| no_such(&self.id))
+    }
+}
+
+/// The containers.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: BTreeMap<String, Handle>,
+    /// Names with the ids that have or are about to have them.
+    by_name: HashMap<String, String>,
+}
+
+impl Registry {
+    /// Takes a name for an id, before the container is there.
+    pub(crate) fn reserve_name(&self, name: &str, id: &str) -> Result<(), Failure> {
+        let mut inner = self.write();
+        if let Some(owner) = inner.by_name.get(name) {
+            return Err(Failure::new(
+                ErrorKind::Conflict,
+                format!(
+                    "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or rename) that container to be able to reuse that name."
+                ),
+            ));
+        }
+        inner.by_name.insert(name.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    /// Gives a name back, if `id` has it.
+    pub(crate) fn release_name(&self, name: &str, id: &str) {
+        let mut inner = self.write();
+        if inner.by_name.get(name).is_some_and(|owner| owner == id) {
+            inner.by_name.remove(name);
+        }
+    }
+
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.read().by_name.contains_key(name)
+    }
+
+    pub(crate) fn insert(&self, handle: Handle) {
+        self.write().by_id.insert(handle.id.to_string(), handle);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        let mut inner = self.write();
+        inner.by_id.remove(id);
+        inner.by_name.retain(|_, owner| owner != id);
+    }
+
+    /// Finds by full id, name (with or without slash), or unique beginning of an id: Docker's order.
+    pub(crate) fn find(&self, name: &str) -> Result<Handle, Failure> {
+        let inner = self.read();
+        if let Some(handle) = inner.by_id.get(name) {
+            return Ok(handle.clone());
+        }
+        let bare = name.strip_prefix('/').unwrap_or(name);
+        if let Some(handle) = inner.by_name.get(bare).and_then(|id| inner.by_id.get(id)) {
+            return Ok(handle.clone());
+        }
+        if bare.is_empty() {
+            return Err(no_such(name));
+        }
+        let mut found =
+            inner.by_id.range(bare.to_owned()..).take_while(|(id, _)| id.starts_with(bare));
+        match (found.next(), found.next()) {
+            (Some((_, handle)), None) => Ok(handle.clone()),
+            (Some(_), Some(_)) => Err(Failure::new(
+                ErrorKind::InvalidArgument,
+                format!("multiple IDs found with provided prefix: {name}"),
+            )),
+            (None, _) => Err(no_such(name)),
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Handle> {
+        self.read().by_id.values().cloned().collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn no_such(name: &str) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("No such container: {name}"))
+}

@@ -1,0 +1,23 @@
+//! How many bytes a directory holds.
+
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt, path::Path};
+
+/// Sum of the sizes of all files below `path`, each once however many links it has. What cannot be read counts as nothing:
+/// a container may remove it at this moment.
+pub(crate) fn tree_size(path: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if metadata.nlink() < 2 || seen.insert((metadata.dev(), metadata.ino())) {
+                total += metadata.len();
+            }
+        }
+    }
+    total
+}

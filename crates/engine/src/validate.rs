@@ -1,0 +1,145 @@
+//! Settings that Docker refuses or corrects when a container is made.
+
+use ferry_container::{Namespace, SpecInputs};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::{Container, ContainerSpec, RestartPolicy};
+
+use crate::Shared;
+
+/// Docker's least memory limit.
+const MIN_MEMORY: i64 = 6 << 20;
+
+/// Checks limits and combinations. Returns warnings.
+///
+/// # Errors
+/// The first setting that Docker refuses, in its words.
+pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<String>, Failure> {
+    let invalid = |words: String| Err(Failure::new(ErrorKind::InvalidArgument, words));
+    let host = &spec.host;
+    let resources = &host.resources;
+    if host.auto_remove && host.restart_policy != RestartPolicy::Never {
+        return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
+    }
+    if (1..MIN_MEMORY).contains(&resources.memory) || resources.memory < 0 {
+        return invalid("Minimum memory limit allowed is 6MB".to_owned());
+    }
+    if resources.memory > 0 && resources.memory_swap > 0 && resources.memory_swap < resources.memory {
+        return invalid(
+            "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned(),
+        );
+    }
+    if resources.memory == 0 && resources.memory_swap > 0 {
+        return invalid("You should always set the Memory limit when using Memoryswap limit, see usage".to_owned());
+    }
+    if resources.memory > 0 && resources.memory_reservation > resources.memory {
+        return invalid("Minimum memory limit can not be less than memory reservation limit, see usage".to_owned());
+    }
+    if resources.memory_swappiness.is_some_and(|value| !(-1..=100).contains(&value)) {
+        let value = resources.memory_swappiness.unwrap_or_default();
+        return invalid(format!("Invalid value: {value}, valid memory swappiness range is 0-100"));
+    }
+    if resources.nano_cpus > 0 && (resources.cpu_quota > 0 || resources.cpu_period > 0) {
+        let other = if resources.cpu_quota > 0 { "CPU Quota" } else { "CPU Period" };
+        return invalid(format!("Conflicting options: Nano CPUs and {other} cannot both be set"));
+    }
+    let cpus = i64::try_from(shared.cpus).unwrap_or(i64::MAX);
+    if resources.nano_cpus < 0 || resources.nano_cpus > cpus.saturating_mul(1_000_000_000) {
+        return invalid(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
+    if resources.cpu_quota > 0 && resources.cpu_quota < 1000 {
+        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
+    }
+    if resources.cpu_period != 0 && !(1000..=1_000_000).contains(&resources.cpu_period) {
+        return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned());
+    }
+    if resources.blkio_weight != 0 && !(10..=1000).contains(&resources.blkio_weight) {
+        return invalid("Range of blkio weight is from 10 to 1000".to_owned());
+    }
+    if host.shm_size < 0 {
+        return invalid("SHM size can not be less than 0".to_owned());
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
+    }
+    if let Some(signal) = &spec.stop_signal {
+        crate::signal::parse(signal)?;
+    }
+    unsupported(shared, spec)?;
+    warnings_and_corrections(spec)
+}
+
+/// What this version does not do is refused by name, never ignored.
+fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
+    let host = &spec.host;
+    let refuse = |what: &str| {
+        Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
+    };
+    if !host.resources.device_requests.is_empty() {
+        return refuse("--gpus (device requests)");
+    }
+    if !host.storage_opt.is_empty() {
+        return refuse("--storage-opt");
+    }
+    if !host.links.is_empty() {
+        return refuse("--link");
+    }
+    if !matches!(host.volume_driver.as_str(), "" | "local") {
+        return refuse(&format!("volume driver \"{}\"", host.volume_driver));
+    }
+    let known = host.runtime.is_empty()
+        || matches!(host.runtime.as_str(), "ferry")
+        || shared.config.runtimes.contains_key(&host.runtime);
+    if !known {
+        let words = format!("unknown or invalid runtime name: {}", host.runtime);
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
+    }
+    let settings = shared.log_settings(&host.log);
+    ferry_logs::check_settings(&settings.driver, &settings.options)?;
+    Ok(())
+}
+
+fn warnings_and_corrections(spec: &mut ContainerSpec) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    let resources = &mut spec.host.resources;
+    if resources.oom_kill_disable == Some(true) && resources.memory == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned(),
+        );
+    }
+    if resources.kernel_memory > 0 {
+        resources.kernel_memory = 0;
+        warnings.push("Your kernel does not support kernel memory limit. Kernel memory limit discarded.".to_owned());
+    }
+    Ok(warnings)
+}
+
+/// Plans the OCI specification once, only to see whether it can be planned.
+pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<(), Failure> {
+    let namespace = |host: bool| if host { Namespace::Host } else { Namespace::New };
+    let host = &container.spec.host;
+    let network = namespace(host.network_mode == ferry_model::container::NetworkMode::Host);
+    let pid = namespace(host.pid_mode == ferry_model::container::PidMode::Host);
+    let ipc = namespace(host.ipc_mode == Some(ferry_model::container::IpcMode::Host));
+    ferry_container::plan_spec(&SpecInputs {
+        container,
+        rootfs: "",
+        unified_cgroup: shared.hierarchy.is_v2(),
+        cgroup_path: "",
+        etc_files: ["", "", ""],
+        network: &network,
+        pid: &pid,
+        ipc: &ipc,
+        joined_shm: None,
+        host_name: "",
+        bounding: &|name| shared.may(name),
+        default_seccomp: &|_| ferry_oci::runtime::LinuxSeccomp::default(),
+        device: &crate::devices::look_up,
+        all_devices: &crate::devices::all,
+    })?;
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! `ContainerView` to inspect and list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ferry_docker_api::{
+    ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, NetworkSettings,
+    Nothing, StrSlice, SummaryHostConfig, SummaryNetworkSettings,
+};
+use ferry_engine::EngineConfig;
+use ferry_model::container::{
+    AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, NetworkMode,
+};
+use ferry_stdx::{id, time::Timestamp};
+
+use super::{endpoint, host_out, mount, nil_if_empty, port, state};
+
+/// What the daemon does where a container says nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Defaults {
+    /// Log driver.
+    pub(crate) log_driver: String,
+    /// OCI runtime.
+    pub(crate) runtime: String,
+    /// Storage driver.
+    pub(crate) storage_driver: String,
+    /// The default bridge's link.
+    pub(crate) bridge: String,
+    /// Whether cgroups are v2.
+    pub(crate) cgroup_v2: bool,
+}
+
+impl Defaults {
+    /// What an engine with this configuration does.
+    pub(crate) fn of(config: &EngineConfig) -> Self {
+        let or =
+            |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
+        Defaults {
+            log_driver: or(&config.log.driver, "json-file"),
+            runtime: or(&config.default_runtime, "ferry"),
+            storage_driver: "overlay2".to_owned(),
+            bridge: or(&config.bridge.name, "ferry0"),
+            // This file is there only where the unified hierarchy is all there is.
+            cgroup_v2: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        }
+    }
+}
+
+/// Writes a container in full.
+pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerInspect {
+    let ContainerView { container, size, exec_ids, log_path, dir, upper_dir, work_dir, lower_dirs } =
+        view;
+    let (path, args) = command(&container.spec);
+    // dockerd has these files once a container was started; before, the paths are empty.
+    let started = container.state.started_at.is_some();
+    let file = |name: &str| if started { format!("{dir}/{name}") } else { String::new() };
+    let graph = [
+        ("ID", container.id.clone()),
+        ("LowerDir", lower_dirs.join(":")),
+        ("UpperDir", upper_dir.clone()),
+        ("WorkDir", work_dir.clone()),
+    ];
+    ContainerInspect {
+        id: container.id.clone(),
+        created: container.created.format_rfc3339_nano(),
+        path,
+        args: Some(args),
+        state: Some(state::to_wire(&container.state)),
+        image: container.image_id.to_string(),
+        resolv_conf_path: file("resolv.conf"),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        log_path: log_path.clone().filter(|_| started).unwrap_or_default(),
+        name: format!("/{}", container.name),
+        restart_count: i64::from(container.restart_count),
+        driver: defaults.storage_driver.clone(),
+        platform: container.platform.split('/').next().unwrap_or("linux").to_owned(),
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        exec_ids: nil_if_empty(exec_ids.clone()),
+        host_config: Some(host_out::config(&container.spec.host, defaults)),
+        graph_driver: DriverData {
+            data: Some(graph.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            name: defaults.storage_driver.clone(),
+        },
+        size_rw: size.map(|DiskUse { rw, .. }| bytes(rw)),
+        size_root_fs: size.map(|DiskUse { total, .. }| bytes(total)),
+        mounts: Some(container.mounts.iter().map(mount::point).collect()),
+        config: Some(config(container)),
+        network_settings: Some(network_settings(container, defaults)),
+        image_manifest_descriptor: None,
+    }
+}
+
+/// Writes a line of the list.
+pub(crate) fn summary(view: &ContainerView, now: Timestamp) -> ContainerSummary {
+    let Container {
+        id, name, created, image_id, spec, mounts, state: at, endpoints, ports, ..
+    } = &view.container;
+    let networks = endpoints
+        .iter()
+        .map(|(name, status)| (name.clone(), endpoint::listed(name, status)))
+        .collect();
+    let exposed = if at.phase.is_running() { spec.exposed_ports.clone() } else { BTreeSet::new() };
+    ContainerSummary {
+        id: id.clone(),
+        names: Some(vec![format!("/{name}")]),
+        image: spec.image.clone(),
+        image_id: image_id.to_string(),
+        image_manifest_descriptor: None,
+        command: command_line(spec),
+        created: created.seconds(),
+        ports: Some(port::listed(&exposed, ports)),
+        size_rw: view.size.map_or(0, |size| bytes(size.rw)),
+        size_root_fs: view.size.map_or(0, |size| bytes(size.total)),
+        labels: Some(spec.labels.clone()),
+        state: at.phase.as_str().to_owned(),
+        status: state::in_words(at, now),
+        host_config: SummaryHostConfig {
+            network_mode: host_out::network_word(&spec.host.network_mode),
+            annotations: spec.host.annotations.clone(),
+        },
+        network_settings: Some(SummaryNetworkSettings { networks: Some(networks) }),
+        mounts: Some(mounts.iter().map(mount::point).collect()),
+    }
+}
+
+/// Program and arguments, entry point first.
+fn command(spec: &ContainerSpec) -> (String, Vec<String>) {
+    let mut words = spec.entrypoint.iter().flatten().chain(spec.cmd.iter().flatten()).cloned();
+    (words.next().unwrap_or_default(), words.collect())
+}
+
+fn command_line(spec: &ContainerSpec) -> String {
+    let (path, args) = command(spec);
+    let quoted =
+        args.iter().map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() });
+    std::iter::once(path).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes `Config`.
+fn config(container: &Container) -> ContainerConfig {
+    let ContainerSpec {
+        image,
+        hostname,
+        domainname,
+        user,
+        attach: AttachFlags { stdin, stdout, stderr },
+        tty,
+        open_stdin,
+        stdin_once,
+        env,
+        cmd,
+        entrypoint,
+        working_dir,
+        labels,
+        exposed_ports,
+        volumes,
+        stop_signal,
+        stop_timeout,
+        healthcheck,
+        on_build,
+        shell,
+        network_disabled,
+        // `HostConfig` and `NetworkSettings` show these.
+        host,
+        endpoints: _,
+    } = container.spec.clone();
+    let shares_hostname = host.uts_host || matches!(host.network_mode, NetworkMode::Container(_));
+    let hostname = if hostname.is_empty() && !shares_hostname {
+        id::short(&container.id).to_owned()
+    } else {
+        hostname
+    };
+    let volumes: BTreeMap<_, _> = volumes.into_iter().map(|path| (path, Nothing)).collect();
+    ContainerConfig {
+        hostname,
+        domainname,
+        user,
+        attach_stdin: stdin,
+        attach_stdout: stdout,
+        attach_stderr: stderr,
+        exposed_ports: port::set_to_wire(&exposed_ports),
+        tty,
+        open_stdin,
+        stdin_once,
+        env: Some(env),
+        cmd: StrSlice(cmd),
+        healthcheck: healthcheck.map(health_config),
+        args_escaped: false,
+        image,
+        volumes: super::nil_map(volumes),
+        working_dir,
+        entrypoint: StrSlice(entrypoint),
+        network_disabled,
+        mac_address: String::new(),
+        on_build: nil_if_empty(on_build),
+        labels: Some(labels),
+        stop_signal: stop_signal.unwrap_or_default(),
+        stop_timeout,
+        shell: StrSlice(shell),
+    }
+}
+
+fn health_config(check: HealthCheck) -> HealthConfig {
+    let HealthCheck { test, interval, timeout, start_period, start_interval, retries } = check;
+    HealthConfig { test, interval, timeout, start_period, start_interval, retries }
+}
+
+/// Writes `NetworkSettings`; the fields of the default bridge's endpoint are there twice.
+fn network_settings(container: &Container, defaults: &Defaults) -> NetworkSettings {
+    let running = container.state.phase.is_running();
+    let networks: BTreeMap<_, _> = container
+        .endpoints
+        .iter()
+        .map(|(name, status)| (name.clone(), endpoint::settings(name, status)))
+        .collect();
+    let main = networks.get("bridge").cloned().unwrap_or_default();
+    let ports = if running {
+        port::bound(&container.spec.exposed_ports, &container.ports)
+    } else {
+        BTreeMap::new()
+    };
+    let sandbox = container.state.pid.filter(|_| running);
+    let on_bridge = running && networks.contains_key("bridge");
+    NetworkSettings {
+        bridge: if on_bridge { defaults.bridge.clone() } else { String::new() },
+        sandbox_id: sandbox.map(|_| container.id.clone()).unwrap_or_default(),
+        sandbox_key: sandbox.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
+        ports: Some(ports),
+        hairpin_mode: false,
+        link_local_ipv6_address: String::new(),
+        link_local_ipv6_prefix_len: 0,
+        secondary_ip_addresses: None,
+        secondary_ipv6_addresses: None,
+        endpoint_id: main.endpoint_id,
+        gateway: main.gateway,
+        global_ipv6_address: main.global_ipv6_address,
+        global_ipv6_prefix_len: main.global_ipv6_prefix_len,
+        ip_address: main.ip_address,
+        ip_prefix_len: main.ip_prefix_len,
+        ipv6_gateway: main.ipv6_gateway,
+        mac_address: main.mac_address,
+        networks: Some(networks),
+    }
+}
+
+/// Go's API has sizes signed.
+fn bytes(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,200 @@
+//! `HostSettings` to `HostConfig`: what inspect shows.
+
+use ferry_docker_api::{HostConfig, LogConfig, RestartPolicy as WirePolicy, StrSlice};
+use ferry_model::container::{
+    BindMount, CgroupnsMode, HostSettings, IpcMode, LogSettings, NetworkMode, PidMode,
+    RestartPolicy,
+};
+
+use super::{container::Defaults, mount, nil_if_empty, port, resources};
+
+/// Docker's default of `--shm-size`.
+const SHM_SIZE: i64 = 64 << 20;
+
+/// Writes all fields. What the user left open is shown as what it means.
+pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig {
+    let HostSettings {
+        binds,
+        mounts,
+        tmpfs,
+        volumes_from,
+        volume_driver,
+        port_bindings,
+        publish_all_ports,
+        network_mode,
+        ipc_mode,
+        pid_mode,
+        uts_host,
+        userns_host,
+        cgroupns_mode,
+        cgroup_parent,
+        privileged,
+        cap_add,
+        cap_drop,
+        security_opt,
+        group_add,
+        readonly_rootfs,
+        masked_paths,
+        readonly_paths,
+        shm_size,
+        sysctls,
+        ulimits,
+        init,
+        auto_remove,
+        restart_policy,
+        log: LogSettings { driver, options },
+        dns,
+        dns_options,
+        dns_search,
+        extra_hosts,
+        links,
+        oom_score_adj,
+        runtime,
+        storage_opt,
+        annotations,
+        container_id_file,
+        console_size,
+        resources: limits,
+    } = settings.clone();
+    let or_default =
+        |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let hidden = |paths: Option<Vec<String>>, standard: &[&str]| match paths {
+        Some(paths) => Some(paths),
+        // A privileged container sees everything.
+        None if privileged => None,
+        None => Some(standard.iter().map(|path| (*path).to_owned()).collect()),
+    };
+    HostConfig {
+        binds: nil_if_empty(binds.into_iter().map(|BindMount { text, .. }| text).collect()),
+        container_id_file,
+        log_config: LogConfig {
+            kind: or_default(driver, &defaults.log_driver),
+            config: Some(options),
+        },
+        network_mode: network_word(&network_mode),
+        port_bindings: Some(port::bindings_to_wire(&port_bindings)),
+        restart_policy: policy(restart_policy),
+        auto_remove,
+        volume_driver,
+        volumes_from: nil_if_empty(volumes_from),
+        console_size: console_size.map_or([0, 0], |(height, width)| [height, width]),
+        annotations,
+        cap_add: StrSlice(nil_if_empty(cap_add.iter().map(|name| capability(name)).collect())),
+        cap_drop: StrSlice(nil_if_empty(cap_drop.iter().map(|name| capability(name)).collect())),
+        cgroupns_mode: cgroupns_word(cgroupns_mode, defaults.cgroup_v2, privileged).to_owned(),
+        dns: Some(dns),
+        dns_options: Some(dns_options),
+        dns_search: Some(dns_search),
+        extra_hosts: nil_if_empty(extra_hosts),
+        group_add: nil_if_empty(group_add),
+        ipc_mode: ipc_word(&ipc_mode.unwrap_or_default()),
+        cgroup: String::new(),
+        links: nil_if_empty(links),
+        oom_score_adj: i64::from(oom_score_adj),
+        pid_mode: pid_word(&pid_mode),
+        privileged,
+        publish_all_ports,
+        readonly_rootfs,
+        security_opt: nil_if_empty(shown_security(security_opt, privileged)),
+        storage_opt,
+        tmpfs,
+        uts_mode: host_word(uts_host),
+        userns_mode: host_word(userns_host),
+        shm_size: if shm_size == 0 { SHM_SIZE } else { shm_size },
+        sysctls,
+        runtime: or_default(runtime, &defaults.runtime),
+        isolation: String::new(),
+        resources: resources::to_wire(&limits, &ulimits, &cgroup_parent),
+        mounts: mounts.iter().map(mount::to_wire).collect(),
+        masked_paths: hidden(masked_paths, &MASKED),
+        readonly_paths: hidden(readonly_paths, &READONLY),
+        init,
+    }
+}
+
+/// Paths that a container does not see (moby `oci/defaults.go`).
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// Paths that a container cannot write to.
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// dockerd adds this to privileged containers.
+fn shown_security(mut options: Vec<String>, privileged: bool) -> Vec<String> {
+    let disable = "label=disable";
+    if privileged && !options.iter().any(|option| option == disable) {
+        options.push(disable.to_owned());
+    }
+    options
+}
+
+/// `net_admin` is shown as `CAP_NET_ADMIN`.
+fn capability(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
+/// Writes a network mode.
+pub(super) fn network_word(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Default | NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::Container(name) => format!("container:{name}"),
+        NetworkMode::Named(name) => name.clone(),
+    }
+}
+
+fn ipc_word(mode: &IpcMode) -> String {
+    match mode {
+        IpcMode::Private => "private".to_owned(),
+        IpcMode::Shareable => "shareable".to_owned(),
+        IpcMode::None => "none".to_owned(),
+        IpcMode::Host => "host".to_owned(),
+        IpcMode::Container(name) => format!("container:{name}"),
+    }
+}
+
+fn pid_word(mode: &PidMode) -> String {
+    match mode {
+        PidMode::Private => String::new(),
+        PidMode::Host => "host".to_owned(),
+        PidMode::Container(name) => format!("container:{name}"),
+    }
+}
+
+fn cgroupns_word(mode: CgroupnsMode, v2: bool, privileged: bool) -> &'static str {
+    match mode {
+        CgroupnsMode::Private => "private",
+        CgroupnsMode::Host => "host",
+        CgroupnsMode::Default if v2 && !privileged => "private",
+        CgroupnsMode::Default => "host",
+    }
+}
+
+fn host_word(host: bool) -> String {
+    if host { "host".to_owned() } else { String::new() }
+}
+
+fn policy(policy: RestartPolicy) -> WirePolicy {
+    let (name, retries) = match policy {
+        RestartPolicy::Never => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries),
+    };
+    WirePolicy { name: name.to_owned(), maximum_retry_count: i64::from(retries) }
+}

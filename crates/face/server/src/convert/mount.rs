@@ -1,0 +1,185 @@
+//! `--mount`s and the mounts that a container has.
+
+use ferry_docker_api::{
+    BindOptions, Mount, MountDriver, MountPoint as WirePoint, TmpfsOptions, VolumeOptions,
+};
+use ferry_errkind::Failure;
+use ferry_model::container::{BindRecursion, MountKind, MountPoint, MountRequest};
+
+use crate::refuse::{invalid, unsupported};
+
+/// Reads a `--mount`.
+pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
+    let Mount {
+        kind,
+        source,
+        target,
+        read_only,
+        consistency,
+        bind_options,
+        volume_options,
+        image_options,
+        tmpfs_options,
+        cluster_options,
+    } = wire;
+    let mount_kind = parse_kind(&kind)?;
+    let misplaced = [
+        (bind_options.is_some() && mount_kind != MountKind::Bind, "BindOptions"),
+        (volume_options.is_some() && mount_kind != MountKind::Volume, "VolumeOptions"),
+        (tmpfs_options.is_some() && mount_kind != MountKind::Tmpfs, "TmpfsOptions"),
+        (image_options.is_some(), "ImageOptions"),
+        (cluster_options.is_some(), "ClusterOptions"),
+    ];
+    if let Some((_, name)) = misplaced.into_iter().find(|(misplaced, _)| *misplaced) {
+        return Err(invalid(format!("{name} must not be specified on mount type \"{kind}\"")));
+    }
+    let bind = bind_options.unwrap_or_default();
+    let recursion = recursion(&bind)?;
+    let BindOptions { propagation, create_mountpoint, .. } = bind;
+    let VolumeOptions { no_copy, labels, subpath, driver_config } =
+        volume_options.unwrap_or_default();
+    let MountDriver { name, options } = driver_config.unwrap_or_default();
+    let TmpfsOptions { size_bytes, mode, options: tmpfs } = tmpfs_options.unwrap_or_default();
+    Ok(MountRequest {
+        kind: mount_kind,
+        source,
+        target,
+        read_only,
+        consistency,
+        propagation,
+        recursion,
+        create_source: create_mountpoint,
+        no_copy,
+        volume_labels: labels,
+        volume_driver: name,
+        volume_options: options,
+        subpath,
+        tmpfs_size: size_bytes,
+        tmpfs_mode: mode,
+        tmpfs_options: tmpfs,
+    })
+}
+
+fn parse_kind(kind: &str) -> Result<MountKind, Failure> {
+    match kind {
+        "bind" => Ok(MountKind::Bind),
+        "volume" => Ok(MountKind::Volume),
+        "tmpfs" => Ok(MountKind::Tmpfs),
+        "image" | "cluster" => Err(unsupported(&format!("mounts of type \"{kind}\""))),
+        other => {
+            Err(invalid(format!("invalid mount config for type \"{other}\": mount type unknown")))
+        }
+    }
+}
+
+fn recursion(options: &BindOptions) -> Result<BindRecursion, Failure> {
+    let BindOptions {
+        propagation: _,
+        non_recursive,
+        create_mountpoint: _,
+        read_only_non_recursive,
+        read_only_force_recursive,
+    } = *options;
+    match (non_recursive, read_only_non_recursive, read_only_force_recursive) {
+        (_, true, true) => Err(invalid(
+            "invalid mount config for type \"bind\": ReadOnlyForceRecursive conflicts with ReadOnlyNonRecursive",
+        )),
+        (true, _, true) => Err(invalid(
+            "invalid mount config for type \"bind\": NonRecursive conflicts with ReadOnlyForceRecursive",
+        )),
+        (true, _, false) => Ok(BindRecursion::Disabled),
+        (false, true, false) => Ok(BindRecursion::Writable),
+        (false, false, true) => Ok(BindRecursion::Readonly),
+        (false, false, false) => Ok(BindRecursion::Enabled),
+    }
+}
+
+/// Writes a `--mount` again, as it was asked for.
+pub(super) fn to_wire(request: &MountRequest) -> Mount {
+    let MountRequest {
+        kind,
+        source,
+        target,
+        read_only,
+        consistency,
+        propagation,
+        recursion,
+        create_source,
+        no_copy,
+        volume_labels,
+        volume_driver,
+        volume_options,
+        subpath,
+        tmpfs_size,
+        tmpfs_mode,
+        tmpfs_options,
+    } = request.clone();
+    let bind = BindOptions {
+        propagation,
+        non_recursive: recursion == BindRecursion::Disabled,
+        create_mountpoint: create_source,
+        read_only_non_recursive: recursion == BindRecursion::Writable,
+        read_only_force_recursive: recursion == BindRecursion::Readonly,
+    };
+    let driver = MountDriver { name: volume_driver, options: volume_options };
+    let volume = VolumeOptions {
+        no_copy,
+        labels: volume_labels,
+        subpath,
+        driver_config: (driver != MountDriver::default()).then_some(driver),
+    };
+    let tmpfs = TmpfsOptions { size_bytes: tmpfs_size, mode: tmpfs_mode, options: tmpfs_options };
+    Mount {
+        kind: word(kind).to_owned(),
+        source,
+        target,
+        read_only,
+        consistency,
+        bind_options: (bind != BindOptions::default()).then_some(bind),
+        volume_options: (volume != VolumeOptions::default()).then_some(volume),
+        image_options: None,
+        tmpfs_options: (tmpfs != TmpfsOptions::default()).then_some(tmpfs),
+        cluster_options: None,
+    }
+}
+
+/// Writes a mount that a container has.
+pub(super) fn point(point: &MountPoint) -> WirePoint {
+    let MountPoint {
+        kind,
+        name,
+        source,
+        destination,
+        driver,
+        mode,
+        rw,
+        propagation,
+        // How it was asked for, which `HostConfig` shows.
+        anonymous: _,
+        no_copy: _,
+        subpath: _,
+        create_source: _,
+        recursion: _,
+        tmpfs_size: _,
+        tmpfs_mode: _,
+        tmpfs_options: _,
+    } = point.clone();
+    WirePoint {
+        kind: word(kind).to_owned(),
+        name: name.unwrap_or_default(),
+        source,
+        destination,
+        driver: driver.unwrap_or_default(),
+        mode,
+        rw,
+        propagation,
+    }
+}
+
+fn word(kind: MountKind) -> &'static str {
+    match kind {
+        MountKind::Bind => "bind",
+        MountKind::Volume => "volume",
+        MountKind::Tmpfs => "tmpfs",
+    }
+}

@@ -1,0 +1,38 @@
+//! Volumes.
+
+use ferry_docker_api::{Volume as WireVolume, VolumeCreateRequest};
+use ferry_errkind::Failure;
+use ferry_model::volume::Volume;
+
+use super::nil_map;
+use crate::refuse::unsupported;
+
+/// Reads volume create.
+pub(crate) fn create(request: VolumeCreateRequest) -> Result<Volume, Failure> {
+    let VolumeCreateRequest { cluster_volume_spec, driver, driver_opts, labels, name } = request;
+    if cluster_volume_spec.is_some() {
+        return Err(unsupported("ClusterVolumeSpec"));
+    }
+    Ok(Volume { name, driver, labels, options: driver_opts, ..Volume::default() })
+}
+
+/// Writes a volume.
+pub(crate) fn to_wire(volume: Volume) -> WireVolume {
+    let Volume { name, created, driver, mountpoint, mut labels, options, anonymous } = volume;
+    if anonymous {
+        labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+    }
+    let seconds = ferry_stdx::time::Timestamp::from_seconds(created.seconds());
+    WireVolume {
+        cluster_volume: None,
+        created_at: seconds.format_rfc3339_nano(),
+        driver,
+        labels: nil_map(labels),
+        mountpoint,
+        name,
+        options: nil_map(options),
+        scope: "local".to_owned(),
+        status: std::collections::BTreeMap::new(),
+        usage_data: None,
+    }
+}

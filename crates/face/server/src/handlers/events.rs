@@ -1,0 +1,97 @@
+//! `/events`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferry_docker_api::Filters;
+use ferry_engine::ops::system as ops;
+use ferry_errkind::Failure;
+use ferry_model::event::Event;
+use ferry_stdx::time::Timestamp;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc,
+};
+
+use super::{logs, now};
+use crate::{
+    body::Body,
+    convert::event,
+    refuse::invalid,
+    reply::{self, Reply},
+    request::Request,
+};
+
+/// Events on their way to a slow client.
+const BACKLOG: usize = 64;
+
+pub(crate) async fn stream(request: Request) -> Result<Reply, Failure> {
+    let query = &request.query;
+    let (since, until) = (logs::time(query, "since")?, logs::time(query, "until")?);
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        return Err(invalid(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            query.get("since"),
+            query.get("until")
+        )));
+    }
+    let filters = query.filters(&event::FILTERS)?;
+    // Whoever asks for the past up to some time wants it from the beginning, as `since=0` does.
+    let from_start = query.get("since") == "0" || (since.is_none() && until.is_some());
+    let since = since.or(from_start.then_some(Timestamp::from_nanos(0)));
+    let (past, future) = ops::events(&request.engine, since);
+    let (sender, pieces) = mpsc::channel(BACKLOG);
+    tokio::spawn(send_events(past, future, until, filters, sender));
+    Ok(reply::json_stream(Body::Pieces(pieces)))
+}
+
+async fn send_events(
+    past: Vec<Event>,
+    mut future: broadcast::Receiver<Event>,
+    until: Option<Timestamp>,
+    filters: Filters,
+    sender: mpsc::Sender<Bytes>,
+) {
+    let wanted = |event: &Event| {
+        until.is_none_or(|until| event.time <= until) && event::passes(event, &filters)
+    };
+    for event in past.iter().filter(|event| wanted(event)) {
+        if sender.send(line(event)).await.is_err() {
+            return;
+        }
+    }
+    let end = async {
+        match until {
+            Some(until) => tokio::time::sleep(until.since(now()).max(Duration::ZERO)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        let event = tokio::select! {
+            () = &mut end => return,
+            () = sender.closed() => return,
+            event = future.recv() => event,
+        };
+        match event {
+            Ok(event) if wanted(&event) => {
+                if sender.send(line(&event)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            // The client is too slow; it goes on with what is left, as dockerd's do.
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "a client misses events"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn line(event: &Event) -> Bytes {
+    // Texts and numbers always have a JSON form.
+    let mut text = serde_json::to_vec(&event::message(event)).unwrap_or_default();
+    text.push(b'\n');
+    Bytes::from(text)
+}

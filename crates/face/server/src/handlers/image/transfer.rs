@@ -1,0 +1,160 @@
+//! Images on their way: pull, import, load, save. Answers are progress messages or tars.
+
+use bytes::Bytes;
+use ferry_docker_api::JsonMessage;
+use ferry_engine::{
+    Engine,
+    ops::image::{self as ops, ImportRequest, PullProgress, PullRequest},
+};
+use ferry_errkind::Failure;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    body::Body,
+    convert::{auth, progress},
+    query::Query,
+    read_body::BodyReader,
+    refuse::{invalid, unsupported},
+    reply::{self, Reply},
+    request::Request,
+};
+
+/// Progress messages on their way to a slow client.
+const BACKLOG: usize = 64;
+
+/// Pull (`fromImage`) or import (`fromSrc`).
+pub(crate) async fn create(request: Request) -> Result<Reply, Failure> {
+    match request.query.text("fromImage") {
+        Some(image) => pull(request, &image).await,
+        None => import(request).await,
+    }
+}
+
+async fn pull(request: Request, image: &str) -> Result<Reply, Failure> {
+    let query = &request.query;
+    let wanted = PullRequest {
+        // `pull -a` of old clients leaves a colon behind.
+        image: image.trim_end_matches(':').to_owned(),
+        tag: query.text("tag"),
+        platform: query.text("platform"),
+        auth: request.registry_auth().map(auth::registry),
+    };
+    let engine = request.engine;
+    let (sender, messages) = mpsc::channel(BACKLOG);
+    let pull = tokio::spawn(async move { ops::pull(&engine, wanted, sender).await });
+    progress_reply(pull, messages, progress::pull_message).await
+}
+
+async fn import(request: Request) -> Result<Reply, Failure> {
+    let query = &request.query;
+    let source = query.get("fromSrc");
+    match source {
+        "-" => {}
+        "" => return Err(invalid("either fromImage or fromSrc must be given")),
+        _ => return Err(unsupported("importing from a URL")),
+    }
+    let message = query.text("message").unwrap_or_else(|| format!("Imported from {source}"));
+    let wanted = ImportRequest {
+        reference: import_reference(query),
+        message,
+        changes: query.all("changes"),
+        platform: query.text("platform"),
+    };
+    let engine = request.engine;
+    let id = ops::import(&engine, wanted, BodyReader::new(request.body)).await?;
+    let message = JsonMessage { status: id.to_string(), ..JsonMessage::default() };
+    Ok(reply::json_stream(Body::Full(Some(progress::line(&message)))))
+}
+
+/// `repo` with `tag`, which may be a digest.
+fn import_reference(query: &Query) -> Option<String> {
+    let (repo, tag) = (query.text("repo")?, query.get("tag"));
+    Some(match tag {
+        "" => repo,
+        digest if digest.contains(':') => format!("{repo}@{digest}"),
+        tag => format!("{repo}:{tag}"),
+    })
+}
+
+pub(crate) async fn load(request: Request) -> Result<Reply, Failure> {
+    if request.query.text("platform").is_some() {
+        return Err(unsupported("loading one platform of an image"));
+    }
+    let quiet = request.query.flag_or("quiet", true);
+    let engine = request.engine;
+    let body = BodyReader::new(request.body);
+    let (sender, messages) = mpsc::channel(BACKLOG);
+    let load = tokio::spawn(async move { ops::load(&engine, body, quiet, sender).await });
+    progress_reply(load, messages, progress::load_message).await
+}
+
+/// Progress as it comes. A failure before the first message is an answer of its own, a later one the last message. When the
+/// client leaves, the work is given up, as in Docker.
+async fn progress_reply(
+    work: JoinHandle<Result<(), Failure>>,
+    mut messages: mpsc::Receiver<PullProgress>,
+    render: fn(PullProgress) -> JsonMessage,
+) -> Result<Reply, Failure> {
+    let Some(first) = messages.recv().await else {
+        outcome(work).await?;
+        return Ok(reply::json_stream(Body::empty()));
+    };
+    let (sender, pieces) = mpsc::channel(BACKLOG);
+    tokio::spawn(async move {
+        let abort = work.abort_handle();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if sender.send(progress::line(&render(message))).await.is_err() {
+                abort.abort();
+                return;
+            }
+            next = tokio::select! {
+                message = messages.recv() => message,
+                () = sender.closed() => {
+                    abort.abort();
+                    return;
+                }
+            };
+        }
+        if let Err(failure) = outcome(work).await {
+            let message = JsonMessage::failure(failure.message());
+            // The client may be gone by now.
+            drop(sender.send(progress::line(&message)).await);
+        }
+    });
+    Ok(reply::json_stream(Body::Pieces(pieces)))
+}
+
+async fn outcome(work: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
+    work.await.unwrap_or_else(|error| {
+        Err(Failure::new(
+            ferry_errkind::ErrorKind::Internal,
+            format!("the work broke off: {error}"),
+        ))
+    })
+}
+
+/// `/images/{name}/get`.
+pub(crate) async fn save(request: Request) -> Result<Reply, Failure> {
+    let names = vec![request.name().to_owned()];
+    tar_of(&request.engine, &request.query, names).await
+}
+
+/// `/images/get?names=…`.
+pub(crate) async fn save_several(request: Request) -> Result<Reply, Failure> {
+    let names = request.query.all("names");
+    if names.is_empty() {
+        return Err(invalid("no image is named"));
+    }
+    tar_of(&request.engine, &request.query, names).await
+}
+
+async fn tar_of(engine: &Engine, query: &Query, names: Vec<String>) -> Result<Reply, Failure> {
+    if query.text("platform").is_some() {
+        return Err(unsupported("saving one platform of an image"));
+    }
+    let pieces = ops::save(engine, &names).await?;
+    // A tar that is cut off must not look whole.
+    let broken: crate::body::RenderFailure = |_| None::<Bytes>;
+    Ok(reply::content("application/x-tar", Body::Fallible(pieces, broken)))
+}

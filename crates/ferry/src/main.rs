@@ -1,0 +1,2 @@
+//! Ferry: picks the face and wires the implementations.
+fn main() {}

@@ -1,0 +1,85 @@
+//! `--init`: the first process is ours. It starts the program as its child, passes signals on, reaps what is left to it,
+//! and ends as the program ends. As tini, which Docker runs for this, without being a program of its own.
+
+use std::os::fd::BorrowedFd;
+
+use ferry_sys::{Errno, process, signals};
+
+use super::finish::Ending;
+use crate::error::{Failure, Outcome};
+
+/// Tells "ready", waits for "go", starts the program. Does not return in the first process.
+pub(super) fn run(mut ending: Ending, socket: BorrowedFd<'_>) -> Outcome<std::convert::Infallible> {
+    super::ready_and_wait(&mut ending, true, socket)?;
+    // Both get the filter: the program must not find an unfiltered process to talk into things.
+    ending.lock_down()?;
+    // Blocked before the fork, so that no signal falls between.
+    signals::block_all().map_err(|errno| Failure::errno("sigprocmask", errno))?;
+    match super::fork()? {
+        0 => program(ending),
+        child => watch(child),
+    }
+}
+
+fn program(ending: Ending) -> Outcome<std::convert::Infallible> {
+    // Its own group, in the foreground of its terminal if it has one: Ctrl-C is for it, not for init.
+    process::new_process_group().map_err(|errno| Failure::errno("setpgid", errno))?;
+    let terminal = rustix::stdio::stdin();
+    if rustix::termios::isatty(terminal) {
+        // A background group that takes the foreground is stopped by SIGTTOU unless that is blocked, which it is.
+        let _ = ferry_sys::pty::take_foreground(terminal);
+    }
+    signals::unblock_all().map_err(|errno| Failure::errno("sigprocmask", errno))?;
+    // As tini.
+    ending.exec(|errno| match errno {
+        Errno::NOENT => 127,
+        Errno::ACCESS => 126,
+        _ => 1,
+    })
+}
+
+/// Signals that are about init itself, or that the kernel sends about a fault of its own.
+const KEPT: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+];
+
+fn watch(child: i32) -> ! {
+    // The name is cosmetic.
+    let _ = process::set_name(c"docker-init");
+    crate::fork::close_all_but_standard();
+    loop {
+        let signal = match signals::wait() {
+            Ok(received) => received.signal,
+            Err(_) => process::exit_now(255),
+        };
+        if signal == libc::SIGCHLD {
+            if let Some(code) = reap(child) {
+                process::exit_now(code);
+            }
+        } else if !KEPT.contains(&signal) {
+            // It may have ended this moment; then SIGCHLD is next.
+            let _ = signals::kill(child, signal);
+        }
+    }
+}
+
+/// Reaps everybody who has ended; the program's exit code if it is among them.
+fn reap(child: i32) -> Option<i32> {
+    let mut code = None;
+    while let Ok(Some((pid, status))) = process::wait_any(false) {
+        if pid == child {
+            code = Some(match libc::WIFEXITED(status) {
+                true => libc::WEXITSTATUS(status),
+                false => 128 + libc::WTERMSIG(status),
+            });
+        }
+    }
+    code
+}

@@ -1,0 +1,298 @@
+//! A container's first process, from the side of its maker.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ferry_sys::namespace::{self, flag};
+use ferry_sys::pidfd;
+use ferry_sys::process::{self, Forked};
+use ferry_sys::{Errno, fdpass, idmap};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::bundle::{Bundle, Running, StdioRequest};
+use crate::child::{self, Birth};
+use crate::error::{CreateError, Failure, StartError};
+use crate::message::{self, FromChild, ToChild};
+use crate::plan::{self, Namespaces, Shape};
+use crate::{fork, hooks};
+
+/// A container whose namespaces exist and whose root file system is being set up, or waits.
+///
+/// Dropping it kills and reaps its process.
+#[derive(Debug)]
+pub struct Created {
+    child: Option<Child>,
+    socket: OwnedFd,
+    master: Option<OwnedFd>,
+    warnings: Vec<String>,
+    ready: bool,
+}
+
+#[derive(Debug)]
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// Forks the first process of a container. When this returns its namespaces exist, so that networks can be wired; the
+/// root file system is set up meanwhile.
+pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, CreateError> {
+    let spec = bundle.spec;
+    let program = spec.process.as_ref().ok_or_else(|| config("no process to run"))?;
+    refuse_unsupported(bundle)?;
+    let mut shape = Shape::read(spec, program, bundle.filter)?;
+    let warnings = std::mem::take(&mut shape.warnings);
+    let list = spec.linux.as_ref().map_or(&[][..], |linux| &linux.namespaces);
+    let namespaces = Namespaces::read(list)?;
+    let sysctls = plan::sysctls(spec)?;
+    let new_user = namespaces.new & flag::USER != 0;
+    let (uids, gids) = spec.linux.as_ref().map(plan::maps).unwrap_or_default();
+    if new_user {
+        plan::check_maps(&uids, &gids)?;
+    }
+    let into = match bundle.cgroup {
+        Some(cgroup) => cgroup.clone_target().map_err(|error| config(&error.to_string()))?,
+        None => None,
+    };
+    // In a user namespace the child has no right to the host's directories any more: this side opens them.
+    let (rootfs, sources) =
+        if new_user || namespaces.join.iter().any(|(kind, _)| *kind == flag::USER) {
+            let rootfs = child::open_rootfs(bundle.rootfs).map_err(init)?;
+            let sources = child::open_sources(spec, bundle.bundle_dir).map_err(init)?;
+            (Some(rootfs), Some(sources))
+        } else {
+            (None, None)
+        };
+    let birth = Birth {
+        bundle: *bundle,
+        shape,
+        stdio,
+        join: namespaces.join,
+        new_cgroup: namespaces.new_cgroup,
+        new_user,
+        in_cgroup: into.is_some(),
+        sysctls,
+        personality: plan::personality(spec)?,
+        rootfs,
+        sources,
+    };
+    let (socket, theirs) = fdpass::pair().map_err(|source| prepare("socketpair", source))?;
+    let forked = clone_into(namespaces.new, into.as_ref(), namespaces.join_pid.as_ref())?;
+    let child = match forked {
+        Forked::Child => {
+            drop(socket);
+            child::be_born(birth, theirs)
+        }
+        Forked::Parent { pid, pidfd } => Child { pid, pidfd },
+    };
+    drop(theirs);
+    let mut created = Created { child: Some(child), socket, master: None, warnings, ready: false };
+    if new_user {
+        created.write_maps(&uids, &gids)?;
+    }
+    created.run_runtime_hooks(bundle)?;
+    Ok(created)
+}
+
+fn config(words: &str) -> CreateError {
+    CreateError::Config(words.to_owned())
+}
+
+fn prepare(what: &str, source: Errno) -> CreateError {
+    CreateError::Prepare { what: what.to_owned(), source }
+}
+
+fn init(failure: Failure) -> CreateError {
+    CreateError::Init(failure.message)
+}
+
+/// Parts of the specification that are not done are refused by name.
+fn refuse_unsupported(bundle: &Bundle<'_>) -> Result<(), CreateError> {
+    let Some(linux) = &bundle.spec.linux else { return Ok(()) };
+    let refused = [
+        (linux.intel_rdt.is_some(), "linux.intelRdt"),
+        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
+    ];
+    match refused.iter().find(|(asked, _)| *asked) {
+        Some((_, name)) => Err(CreateError::Config(format!("{name} is not supported"))),
+        None => Ok(()),
+    }
+}
+
+/// Clones, into another pid namespace if one is given: this process joins it for its children, and comes back.
+pub(crate) fn clone_into(
+    flags: u64,
+    cgroup: Option<&OwnedFd>,
+    pid_namespace: Option<&OwnedFd>,
+) -> Result<Forked, CreateError> {
+    // From the first instruction on, nobody in the container may look into the new process: it still is the maker's
+    // memory, and its program file is the host's.
+    process::set_dumpable(false).map_err(|source| prepare("prctl(SET_DUMPABLE)", source))?;
+    let home = match pid_namespace {
+        None => None,
+        Some(target) => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let home = openat(CWD, "/proc/self/ns/pid", flags, Mode::empty())
+                .map_err(|source| prepare("open /proc/self/ns/pid", source))?;
+            namespace::join(target.as_fd(), flag::PID)
+                .map_err(|source| prepare("join the pid namespace", source))?;
+            Some(home)
+        }
+    };
+    let forked = fork::clone3(flags, cgroup.map(AsFd::as_fd));
+    let is_child = matches!(forked, Ok(Forked::Child));
+    if let Some(home) = home
+        && !is_child
+    {
+        namespace::join(home.as_fd(), flag::PID)
+            .map_err(|source| prepare("leave the pid namespace", source))?;
+    }
+    forked.map_err(|source| prepare("clone3", source))
+}
+
+impl Created {
+    /// The pid of the container's first process, as this process sees it.
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, |child| child.pid)
+    }
+
+    /// Its pidfd.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.as_ref().map_or_else(|| self.socket.as_fd(), |child| child.pidfd.as_fd())
+    }
+
+    /// Readable when there is news of the set-up. It may take more than one [`Created::ready`] that way, but after news
+    /// none of them blocks for long.
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Waits until everything but exec is done: root file system, user, capabilities, look-up of the program.
+    pub fn ready(&mut self) -> Result<(), StartError> {
+        while !self.ready {
+            match message::receive(&self.socket) {
+                Ok(FromChild::Ready) => self.ready = true,
+                Ok(other) => self.take(other)?,
+                Err(errno) => return Err(Failure::errno("reading from init", errno).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The master of the container's terminal, once [`Created::ready`] has returned.
+    pub fn master(&self) -> Option<BorrowedFd<'_>> {
+        self.master.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes the master; [`Running::master`] is `None` then.
+    pub fn take_master(&mut self) -> Option<OwnedFd> {
+        self.master.take()
+    }
+
+    /// What could not be done here, so far.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Executes the program.
+    pub fn start(mut self) -> Result<Running, StartError> {
+        self.ready()?;
+        // Spares half a millisecond at the end; without it everything works, too.
+        let path = format!("/proc/{}/ns/mnt", self.pid());
+        let mounts = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+        message::tell(&self.socket, ToChild::Go)
+            .map_err(|errno| Failure::errno("telling init to go on", errno))?;
+        loop {
+            match message::receive(&self.socket) {
+                Ok(FromChild::End) => break,
+                Ok(other) => self.take(other)?,
+                Err(errno) => return Err(Failure::errno("reading from init", errno).into()),
+            }
+        }
+        match self.child.take() {
+            Some(Child { pid, pidfd }) => Ok(Running {
+                pid,
+                pidfd,
+                mounts,
+                master: self.master.take(),
+                warnings: std::mem::take(&mut self.warnings),
+            }),
+            None => Err(Failure::new("container has no process").into()),
+        }
+    }
+
+    /// Kills and reaps what was never started.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    fn take(&mut self, news: FromChild) -> Result<(), StartError> {
+        match news {
+            FromChild::Warning(words) => self.warnings.push(words),
+            FromChild::Master(master) => self.master = Some(master),
+            FromChild::Failed(failure) => {
+                self.reap();
+                return Err(failure.into());
+            }
+            FromChild::End => {
+                let how = match self.reap() {
+                    Some(pidfd::Ended::Signaled(signal)) => format!("killed by signal {signal}"),
+                    Some(pidfd::Ended::Exited(code)) => format!("exit status {code}"),
+                    None => "unknown reason".to_owned(),
+                };
+                return Err(Failure::new(format!("init died: {how}")).into());
+            }
+            FromChild::Ready | FromChild::Hooks => {
+                return Err(Failure::new("init is out of step").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self) -> Option<pidfd::Ended> {
+        let child = self.child.take()?;
+        // It has ended or is about to.
+        pidfd::wait(child.pidfd.as_fd()).ok()
+    }
+
+    fn write_maps(&self, uids: &[idmap::Range], gids: &[idmap::Range]) -> Result<(), CreateError> {
+        let path = format!("/proc/{}", self.pid());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = openat(CWD, &path, flags, Mode::empty())
+            .map_err(|source| prepare(&format!("open {path}"), source))?;
+        idmap::write(proc.as_fd(), uids, gids)
+            .map_err(|source| prepare("write the id maps", source))?;
+        message::tell(&self.socket, ToChild::Mapped)
+            .map_err(|source| prepare("tell init about its id maps", source))
+    }
+
+    /// `prestart` and `createRuntime` hooks run out here, when the mounts are done and before the root is entered.
+    fn run_runtime_hooks(&mut self, bundle: &Bundle<'_>) -> Result<(), CreateError> {
+        let Some(hooks) = &bundle.spec.hooks else { return Ok(()) };
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let news = message::receive(&self.socket)
+                .map_err(|source| prepare("reading from init", source))?;
+            match news {
+                FromChild::Hooks => break,
+                other => self.take(other).map_err(|error| CreateError::Init(error.message))?,
+            }
+        }
+        let state = hooks::state(bundle, "creating", self.pid());
+        hooks::run("prestart", &hooks.prestart, &state).map_err(CreateError::Init)?;
+        hooks::run("createRuntime", &hooks.create_runtime, &state).map_err(CreateError::Init)?;
+        message::tell(&self.socket, ToChild::HooksDone)
+            .map_err(|source| prepare("tell init about the hooks", source))
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            // One that has ended by itself is only to be reaped.
+            let _ = pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
+        self.reap();
+    }
+}

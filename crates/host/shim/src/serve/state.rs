@@ -1,0 +1,503 @@
+//! Everything that a shim knows, and what it does about news.
+
+use std::{
+    fs,
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, SystemTime},
+};
+
+use base64::Engine as _;
+use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_runtime::{Bundle, Created, Rootfs, Running};
+use ferry_stdx::time::Timestamp;
+use ferry_sys::{pidfd, process, pty};
+use rustix::event::PollFlags;
+
+use super::{
+    Source,
+    client::{Client, Role},
+    exec::Exec,
+    output::Streams,
+};
+use crate::{
+    launch::{ExitRecord, Launch, LogSpec, OciRuntime, RootfsSpec},
+    log::JsonLog,
+    wire::{self, Command, Event, Request},
+};
+
+/// Exit codes of execs that are remembered for those who ask.
+const REMEMBERED_EXECS: usize = 256;
+
+/// How long the kernel may take to empty a cgroup of killed processes.
+const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the container stands.
+enum Phase {
+    /// Could not be made: whoever launched it has not been told yet.
+    Failed { code: i32, message: String },
+    /// Its namespaces are there.
+    Created(Created),
+    /// Its program runs.
+    Running(Running),
+    /// It ended, and everyone was told.
+    Ended,
+}
+
+/// One shim.
+pub(super) struct Shim {
+    pub(super) launch: Launch,
+    rootfs: Rootfs,
+    pub(super) filter: Option<Vec<u8>>,
+    pub(super) cgroup: Option<Cgroup>,
+    phase: Phase,
+    pub(super) pid: i32,
+    pub(super) streams: Streams,
+    pub(super) log: Option<JsonLog>,
+    pub(super) clients: Vec<Option<Client>>,
+    pub(super) execs: Vec<Option<Exec>>,
+    exec_exits: std::collections::VecDeque<(String, i32)>,
+    pub(super) buffer: Vec<u8>,
+    owned: bool,
+}
+
+impl Shim {
+    /// Makes the container up to the point where it waits for its start. What fails in the making of the container itself
+    /// is told to whoever launched it later; an error here is about the shim.
+    pub(super) fn new(launch: Launch) -> Result<Shim, String> {
+        let filter = match &launch.filter {
+            Some(text) => Some(
+                base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .map_err(|error| format!("system call filter: {error}"))?,
+            ),
+            None => None,
+        };
+        let log = match &launch.log {
+            LogSpec::None => None,
+            LogSpec::JsonFile(file) => Some(
+                JsonLog::open(file.clone())
+                    .map_err(|error| format!("cannot open log {}: {error}", file.path.display()))?,
+            ),
+        };
+        let rootfs = match launch.rootfs.clone() {
+            RootfsSpec::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
+            RootfsSpec::Directory(path) => Rootfs::Dir(path),
+        };
+        let mut shim = Shim {
+            launch,
+            rootfs,
+            filter,
+            cgroup: None,
+            phase: Phase::Ended,
+            pid: 0,
+            streams: Streams::default(),
+            log,
+            clients: Vec::new(),
+            execs: Vec::new(),
+            exec_exits: std::collections::VecDeque::new(),
+            buffer: Vec::new(),
+            owned: false,
+        };
+        shim.phase = match shim.create() {
+            Ok(created) => Phase::Created(created),
+            Err((code, message)) => Phase::Failed { code, message },
+        };
+        Ok(shim)
+    }
+
+    fn create(&mut self) -> Result<Created, (i32, String)> {
+        if let OciRuntime::External { path } = &self.launch.runtime {
+            return Err((125, format!("runtime {} is not supported yet", path.display())));
+        }
+        let internal = |words: String| (125, words);
+        let linux = self.launch.spec.linux.clone().unwrap_or_default();
+        if let Some(path) = &linux.cgroups_path {
+            let hierarchy = Hierarchy::detect().map_err(|error| internal(chain(&error)))?;
+            let resources = linux.resources.clone().unwrap_or_default();
+            let cgroup = Cgroup::create(&hierarchy, path.trim_start_matches('/'), &resources)
+                .map_err(|error| internal(chain(&error)))?;
+            self.cgroup = Some(cgroup);
+        }
+        let terminal = self.launch.spec.process.as_ref().is_some_and(|process| process.terminal);
+        let size = self.launch.spec.process.as_ref().and_then(|process| process.console_size);
+        let size = size.map_or((0, 0), |size| {
+            (u16::try_from(size.height).unwrap_or(0), u16::try_from(size.width).unwrap_or(0))
+        });
+        let (streams, stdio) = Streams::make(terminal, self.launch.open_stdin, size)
+            .map_err(|error| internal(format!("cannot make pipes: {error}")))?;
+        let created = ferry_runtime::create(&self.bundle(), stdio);
+        match created {
+            Ok(created) => {
+                self.streams = streams;
+                self.pid = created.pid();
+                Ok(created)
+            }
+            Err(error) => {
+                self.delete_cgroup();
+                Err((i32::from(error.exit_code()), chain(&error)))
+            }
+        }
+    }
+
+    fn bundle(&self) -> Bundle<'_> {
+        Bundle {
+            id: &self.launch.id,
+            spec: &self.launch.spec,
+            rootfs: &self.rootfs,
+            filter: self.filter.as_deref(),
+            cgroup: self.cgroup.as_ref(),
+            init: self.launch.init,
+            bundle_dir: &self.launch.run_dir,
+        }
+    }
+
+    /// Adds everything that can be dealt with now to the list of what is polled.
+    pub(super) fn each_source<'s>(
+        &'s self,
+        add: &mut impl FnMut(Source, BorrowedFd<'s>, PollFlags),
+    ) {
+        if let Phase::Running(running) = &self.phase {
+            add(Source::Init, running.pidfd.as_fd(), PollFlags::IN);
+            self.streams.each_source(None, add, |stderr| self.readers_behind(None, stderr));
+        }
+        for (index, exec) in self.execs.iter().enumerate() {
+            let Some(exec) = exec else { continue };
+            add(Source::ExecEnd(index), exec.running.pidfd.as_fd(), PollFlags::IN);
+            exec.streams.each_source(Some(index), add, |stderr| self.readers_behind(Some(index), stderr));
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let Some(client) = client else { continue };
+            let mut flags = PollFlags::empty();
+            if client.is_behind() {
+                flags |= PollFlags::OUT;
+            }
+            if !client.half_closed && !self.input_is_full(client) {
+                flags |= PollFlags::IN;
+            }
+            add(Source::Client(index), client.fd(), flags);
+        }
+    }
+
+    /// Whether a client that gets this stream has not taken what it was sent before.
+    fn readers_behind(&self, exec: Option<usize>, of_stderr: bool) -> bool {
+        self.clients.iter().flatten().any(|client| {
+            client.is_behind()
+                && matches!(client.role, Role::Stream { exec: own, stdout, stderr, .. }
+                    if own == exec && if of_stderr { stderr } else { stdout })
+        })
+    }
+
+    /// Whether the process has to read before this client may send more.
+    fn input_is_full(&self, client: &Client) -> bool {
+        match client.role {
+            Role::Stream { exec: None, stdin: true, .. } => self.streams.has_input(),
+            Role::Stream { exec: Some(index), stdin: true, .. } => {
+                self.execs.get(index).is_some_and(|exec| exec.as_ref().is_some_and(|exec| exec.streams.has_input()))
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn serve_client(&mut self, index: usize, flags: PollFlags) {
+        let Some(mut client) = self.clients[index].take() else { return };
+        if flags.contains(PollFlags::OUT) {
+            client.flush();
+        }
+        if flags.contains(PollFlags::IN) {
+            client.fill();
+        }
+        if flags.intersects(PollFlags::HUP | PollFlags::ERR) && !flags.contains(PollFlags::IN) {
+            client.dead = true;
+        }
+        self.hear(&mut client);
+        self.clients[index] = Some(client);
+    }
+
+    /// Acts on what a client said.
+    fn hear(&mut self, client: &mut Client) {
+        if client.role == Role::New {
+            match client.frame::<Request>() {
+                Some(request) => self.greet(client, request),
+                None if client.half_closed => client.dead = true,
+                None => return,
+            }
+        }
+        match client.role.clone() {
+            Role::New => {}
+            Role::Control { owner } => {
+                while let Some(command) = client.frame::<Command>() {
+                    self.obey(client, command);
+                }
+                if client.half_closed {
+                    client.dead = true;
+                    if owner {
+                        self.owner_left();
+                    }
+                }
+            }
+            Role::Stream { exec, stdin, .. } => self.take_input(client, exec, stdin),
+        }
+    }
+
+    fn greet(&mut self, client: &mut Client, request: Request) {
+        match request {
+            Request::Control { version: _, owner } => {
+                client.role = Role::Control { owner };
+                self.owned |= owner;
+                client.tell(&Event::State {
+                    pid: (self.pid != 0).then_some(self.pid),
+                    started: matches!(self.phase, Phase::Running(_)),
+                    execs: self.execs.iter().flatten().map(|exec| exec.id.clone()).collect(),
+                });
+                for (id, exit_code) in &self.exec_exits {
+                    client.tell(&Event::ExecExited { id: id.clone(), exit_code: *exit_code });
+                }
+                match &self.phase {
+                    Phase::Created(created) if owner => {
+                        let warnings = created.warnings().to_vec();
+                        client.tell(&Event::Created { pid: self.pid, warnings });
+                    }
+                    Phase::Failed { code, message } if owner => {
+                        client.tell(&Event::StartFailed { code: *code, message: message.clone() });
+                        client.closing = true;
+                        self.phase = Phase::Ended;
+                    }
+                    _ => {}
+                }
+            }
+            Request::Attach(wire::Attach { stdin, stdout, stderr }) => {
+                client.role = Role::Stream { exec: None, stdin, stdout, stderr };
+                client.tell(&Event::Attached);
+            }
+            Request::Exec(exec) => self.start_exec(client, *exec),
+        }
+    }
+
+    fn obey(&mut self, client: &mut Client, command: Command) {
+        match command {
+            Command::Start => self.start(client),
+            Command::Kill { signal } => {
+                let target = match &self.phase {
+                    Phase::Running(running) => running.pidfd.as_fd(),
+                    Phase::Created(created) => created.pidfd(),
+                    Phase::Failed { .. } | Phase::Ended => return,
+                };
+                // It may have ended a moment ago.
+                pidfd::send_signal(target, signal).ok();
+            }
+            Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
+            Command::Resize { exec: Some(id), rows, cols } => {
+                if let Some(exec) = self.execs.iter().flatten().find(|exec| exec.id == id) {
+                    exec.streams.resize(rows, cols);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, asker: &mut Client) {
+        let created = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Created(created) => created,
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        match created.start() {
+            Ok(mut running) => {
+                if let Some(master) = running.master.take() {
+                    self.streams.set_terminal(master);
+                }
+                ferry_runtime::run_poststart(&self.bundle(), running.pid);
+                let warnings = running.warnings.clone();
+                self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
+                self.phase = Phase::Running(running);
+            }
+            Err(error) => {
+                let event = Event::StartFailed {
+                    code: i32::from(error.exit_code()),
+                    message: error.to_string(),
+                };
+                self.finish(i32::from(error.exit_code()), false);
+                self.tell_all(asker, &event);
+                asker.closing = true;
+            }
+        }
+    }
+
+    fn tell_all(&mut self, asker: &mut Client, event: &Event) {
+        asker.tell(event);
+        self.tell_controls(event);
+    }
+
+    pub(super) fn tell_controls(&mut self, event: &Event) {
+        for client in self.clients.iter_mut().flatten() {
+            if matches!(client.role, Role::Control { .. }) {
+                client.tell(event);
+            }
+        }
+    }
+
+    /// Whoever launched a container that is not started yet is gone: nobody will ever start it.
+    fn owner_left(&mut self) {
+        if let Phase::Created(_) = &self.phase
+            && let Phase::Created(created) = std::mem::replace(&mut self.phase, Phase::Ended)
+        {
+            created.kill();
+            self.finish(137, false);
+        }
+    }
+
+    /// The container's process ended.
+    pub(super) fn init_ended(&mut self) {
+        let Phase::Running(running) = &self.phase else { return };
+        let Ok(Some(ended)) = pidfd::try_wait(running.pidfd.as_fd()) else { return };
+        self.phase = Phase::Ended;
+        // What it wrote is in the pipes; whoever could still write to them is dead or dies now.
+        self.drain(None);
+        for index in 0..self.execs.len() {
+            if let Some(exec) = &self.execs[index] {
+                pidfd::send_signal(exec.running.pidfd.as_fd(), 9).ok();
+                self.exec_over(index);
+            }
+        }
+        self.finish(ended.code(), true);
+    }
+
+    /// Cleans up, records the end and tells it.
+    fn finish(&mut self, exit_code: i32, started: bool) {
+        let finished_at = now();
+        if let Some(log) = &mut self.log {
+            log.finish(finished_at).ok();
+        }
+        let oom_killed = self.cgroup.as_ref().is_some_and(|cgroup| {
+            cgroup.events().is_ok_and(|count| count.kills > 0)
+        });
+        self.delete_cgroup();
+        if started {
+            ferry_runtime::run_poststop(&self.bundle());
+        }
+        let record = ExitRecord { exit_code, oom_killed, finished_at, started };
+        if let Err(error) = record.write(&self.launch.run_dir) {
+            complain(&format!("{}: exit not recorded: {error}", self.launch.id));
+        }
+        // Nobody new can come: the record says what a connection would.
+        fs::remove_file(self.launch.run_dir.join("shim.sock")).ok();
+        if started {
+            self.tell_controls(&Event::Exited { exit_code, oom_killed, finished_at });
+        }
+        for client in self.clients.iter_mut().flatten() {
+            client.closing = true;
+        }
+        self.streams = Streams::default();
+        self.phase = Phase::Ended;
+    }
+
+    fn delete_cgroup(&mut self) {
+        let Some(cgroup) = self.cgroup.take() else { return };
+        let deadline = SystemTime::now() + CGROUP_PATIENCE;
+        loop {
+            match cgroup.delete() {
+                Ok(()) => return,
+                Err(error) if SystemTime::now() > deadline => {
+                    return complain(&format!("{}: {}", self.launch.id, chain(&error)));
+                }
+                Err(_) => {
+                    cgroup.kill_all().ok();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    pub(super) fn remember_exec(&mut self, id: String, exit_code: i32) {
+        if self.exec_exits.len() == REMEMBERED_EXECS {
+            self.exec_exits.pop_front();
+        }
+        self.exec_exits.push_back((id, exit_code));
+    }
+
+    /// The init's descriptor and pid, for those who join it.
+    pub(super) fn target(&self) -> Option<(BorrowedFd<'_>, i32)> {
+        match &self.phase {
+            Phase::Running(running) => Some((running.pidfd.as_fd(), running.pid)),
+            Phase::Failed { .. } | Phase::Created(_) | Phase::Ended => None,
+        }
+    }
+
+    /// Forgets clients that are gone or have everything, and reaps strangers.
+    pub(super) fn sweep(&mut self) {
+        for slot in &mut self.clients {
+            if slot.as_ref().is_some_and(|client| client.dead || (client.closing && !client.is_behind())) {
+                let client = slot.take();
+                if let Some(Client { role: Role::Stream { exec: None, stdin: true, .. }, .. }) = client
+                    && self.launch.stdin_once
+                {
+                    self.streams.close_input();
+                }
+            }
+        }
+        while self.clients.last().is_some_and(Option::is_none) {
+            self.clients.pop();
+        }
+        if self.shares_host_pids() {
+            self.reap_strangers();
+        }
+    }
+
+    fn reap_strangers(&mut self) {
+        self.init_ended();
+        for index in 0..self.execs.len() {
+            self.exec_ended(index);
+        }
+        while let Ok(Some(_)) = process::wait_any(false) {}
+    }
+
+    pub(super) fn shares_host_pids(&self) -> bool {
+        let linux = self.launch.spec.linux.as_ref();
+        linux.is_some_and(|linux| !linux.namespaces.iter().any(|namespace| namespace.kind == "pid"))
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended) || (matches!(self.phase, Phase::Failed { .. }) && !self.owned)
+            || (matches!(self.phase, Phase::Created(_)) && !self.owned)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Ended) && self.clients.is_empty()
+    }
+
+    /// Polling is over, by a time-out at the end or by a fault before it.
+    pub(super) fn give_up(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Running(running) => {
+                pidfd::send_signal(running.pidfd.as_fd(), 9).ok();
+                let code = pidfd::wait(running.pidfd.as_fd()).map_or(137, pidfd::Ended::code);
+                self.finish(code, true);
+            }
+            Phase::Created(created) => {
+                created.kill();
+                self.finish(137, false);
+            }
+            Phase::Failed { .. } | Phase::Ended => {}
+        }
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn now() -> i64 {
+    Timestamp::from_system(SystemTime::now()).nanos()
+}
+
+/// Into the daemon's log, while there is one to write into.
+pub(super) fn complain(words: &str) {
+    rustix::io::write(rustix::stdio::stderr(), format!("ferry-shim: {words}\n").as_bytes()).ok();
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    ferry_errkind::chain(error)
+}
+
+/// Used by [`Streams`]: the size of a terminal.
+pub(super) fn set_size(terminal: BorrowedFd<'_>, rows: u16, cols: u16) {
+    pty::set_size(terminal, rows, cols).ok();
+}

@@ -1,0 +1,1 @@
+//! Go's text/template over JSON values, as docker --format uses it

@@ -1,0 +1,91 @@
+//! Compressed streams, told apart by their first bytes.
+
+use std::io::{self, BufRead, Read};
+
+/// How a stream is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Not at all.
+    Plain,
+    /// gzip, in one or many members.
+    Gzip,
+    /// zstd, in one or many frames, skippable ones included.
+    Zstd,
+}
+
+/// How much of a stream [`Codec::detect`] wants to see, if there is that much.
+pub const MAGIC_LENGTH: usize = 6;
+
+impl Codec {
+    /// Recognises a codec by the start of the stream. What is not recognised is taken to be plain.
+    pub fn detect(start: &[u8]) -> Result<Self, UnsupportedCodec> {
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(UnsupportedCodec { name: "xz" }),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => {
+                Err(UnsupportedCodec { name: "bzip2" })
+            }
+            [0x04, 0x22, 0x4d, 0x18, ..] => Err(UnsupportedCodec { name: "lz4" }),
+            [b'L', b'Z', b'I', b'P', ..] => Err(UnsupportedCodec { name: "lzip" }),
+            [0x1f, 0x9d, ..] => Err(UnsupportedCodec { name: "compress (.Z)" }),
+            [b'P', b'K', 3, 4, ..] => Err(UnsupportedCodec { name: "zip" }),
+            _ => Ok(Self::Plain),
+        }
+    }
+}
+
+/// A compression that exists, but not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} compression is not supported: only gzip, zstd and none are")]
+pub struct UnsupportedCodec {
+    /// Which one.
+    pub name: &'static str,
+}
+
+/// Reads the plain bytes of a stream. Multi-member gzip and multi-frame zstd are read to the end of the stream;
+/// what follows a member and is no member is an error.
+pub struct Decoder<R: BufRead>(Inner<R>);
+
+enum Inner<R: BufRead> {
+    Plain(R),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
+    Zstd(Box<zstd::Decoder<'static, R>>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    /// Decodes a stream of a known codec.
+    pub fn new(codec: Codec, stream: R) -> io::Result<Self> {
+        Ok(Self(match codec {
+            Codec::Plain => Inner::Plain(stream),
+            Codec::Gzip => Inner::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(stream))),
+            Codec::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(stream)?;
+                // 128 MiB, which `zstd --ultra --long` of the registries' tools stays within; a
+                // larger window is an attack on our memory.
+                decoder.window_log_max(27)?;
+                Inner::Zstd(Box::new(decoder))
+            }
+        }))
+    }
+}
+
+impl<R: BufRead> std::fmt::Debug for Decoder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Inner::Plain(_) => "Decoder(plain)",
+            Inner::Gzip(_) => "Decoder(gzip)",
+            Inner::Zstd(_) => "Decoder(zstd)",
+        })
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::Plain(plain) => plain.read(buffer),
+            Inner::Gzip(gzip) => gzip.read(buffer),
+            Inner::Zstd(zstd) => zstd.read(buffer),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Layers in and out: tar, gzip, zstd, whiteouts.
+//!
+//! Knows: the formats of tar (ustar, PAX, GNU, sparse), how a tar becomes files and files a tar, how overlayfs spells
+//! what a layer removes. Does not know: images, registries, digests as names, where layers are stored.
+//!
+//! Start with [`apply()`] (stream into directory), [`RecipeReader`] (directory back into the very same stream) and
+//! [`write_tree`] (a new layer's tar out of a directory). Below them: [`Parser`] (blocks to entries, no I/O),
+//! [`unpack()`] (entries to files), [`TarWriter`] (entries to blocks) and [`TarReader`] (members of an archive that is no
+//! layer, as in `docker load`).
+//!
+//! Invariants:
+//! - nothing an archive says leads outside the directory that it is unpacked into;
+//! - exactly one number, [`Entry::stored`], decides where the next header of a tar is;
+//! - what a [`RecipeReader`] yields to its end is bit for bit what [`apply()`] was given, or it is an error.
+
+mod apply;
+pub mod compress;
+mod entry;
+mod parse;
+mod path;
+mod read;
+mod recipe;
+mod unpack;
+mod whiteout;
+mod write;
+
+pub use self::apply::{Applied, ApplyError, apply};
+pub use self::entry::{Entry, Kind, Mtime, Segment, Xattr};
+pub use self::parse::{BLOCK, Limits, ParseError, Parser, Step};
+pub use self::path::{PathError, clean};
+pub use self::read::{Member, ReadTarError, TarReader};
+pub use self::recipe::{DIFF, KEPT, OpenRecipeError, RECIPE, RecipeReader, RecipeWriter};
+pub use self::unpack::{Attempt, Options, UnpackError, Unpacked, Whiteouts, remove_tree, unpack};
+pub use self::write::{Source, TarWriter, WriteTreeError, write_tree};

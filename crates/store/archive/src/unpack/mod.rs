@@ -1,0 +1,91 @@
+//! Unpacks a tar into a directory that nothing in the tar can leave. Start with [`unpack`].
+//!
+//! Every parent directory is opened with `openat2` below the root's descriptor: without symlinks first, and where
+//! the tar itself made one, with `RESOLVE_IN_ROOT`, so that it leads where it would lead inside a container. Names
+//! are then made, linked and removed in that directory by their last component alone, which is never followed.
+//!
+//! Where an entry meets something in its place, it does what Docker does: directory over directory merges, anything
+//! else replaces, a whole tree included. Directories get owner, mode, attributes and times at the end, because what
+//! is put into them changes their times, and a set-group-id directory would change the owner of what is made in it.
+
+mod attributes;
+mod error;
+mod input;
+mod place;
+mod remove;
+
+mod tree;
+
+use std::io::BufRead;
+use std::os::fd::BorrowedFd;
+
+use self::input::Input;
+use self::place::Placer;
+use crate::parse::{Limits, Parser, Step};
+use crate::recipe::RecipeWriter;
+
+pub use self::error::{Attempt, UnpackError};
+pub use self::remove::remove_tree;
+
+/// How to unpack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Bounds for the parser.
+    pub limits: Limits,
+    /// What `.wh.` names mean.
+    pub whiteouts: Whiteouts,
+}
+
+/// What `.wh.` names mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// Docker's and OCI's layer convention: `.wh.x` becomes overlayfs' character device 0:0 named `x`, and
+    /// `.wh..wh..opq` the attribute `trusted.overlay.opaque` of its directory.
+    #[default]
+    Overlay,
+    /// Nothing special: files of that name.
+    Literal,
+}
+
+/// What was unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Entries in the archive.
+    pub entries: u64,
+    /// Sum of the sizes of all files, as Docker counts a layer's size.
+    pub files_size: u64,
+    /// Extended attributes that the kernel would not let us set (as in a user namespace), left out as Docker does.
+    pub refused_xattrs: u64,
+}
+
+/// Unpacks the tar into `root`, to its end: bytes behind the end marker are read (and recorded), too.
+pub fn unpack(
+    tar: &mut impl BufRead,
+    root: BorrowedFd<'_>,
+    options: &Options,
+    recipe: Option<&mut RecipeWriter>,
+) -> Result<Unpacked, UnpackError> {
+    let mut input = Input::new(tar, recipe);
+    let mut placer = Placer::new(root, options)?;
+    let mut parser = Parser::new(options.limits);
+    let mut entries = 0;
+    while let Some(block) = input.block()? {
+        let step = parser.block(&block);
+        match step.map_err(|source| UnpackError::Parse { offset: input.offset(), source })? {
+            Step::More => {}
+            Step::Entry(entry) => {
+                entries += 1;
+                placer.place(*entry, &mut input)?;
+            }
+            Step::End => {
+                input.rest()?;
+                break;
+            }
+        }
+    }
+    if !parser.may_end() {
+        return Err(UnpackError::Truncated { offset: input.offset() });
+    }
+    let (files_size, refused_xattrs) = placer.finish()?;
+    Ok(Unpacked { entries, files_size, refused_xattrs })
+}

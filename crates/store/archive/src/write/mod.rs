@@ -1,0 +1,74 @@
+//! Writes tars: entries to blocks ([`TarWriter`]), and directories to layers ([`write_tree`]).
+
+mod header;
+
+mod walk;
+
+use std::io::{self, Read, Write};
+
+use crate::entry::{Entry, Kind};
+use crate::parse::BLOCK;
+
+pub use self::walk::{Source, WriteTreeError, write_tree};
+
+/// Writes a tar in POSIX form: ustar headers, PAX records only where ustar cannot say it.
+#[derive(Debug)]
+pub struct TarWriter<W> {
+    out: W,
+    buffer: Vec<u8>,
+}
+
+/// Bytes copied at once.
+const COPY: usize = 256 << 10;
+
+impl<W: Write> TarWriter<W> {
+    /// Starts an archive.
+    pub fn new(out: W) -> Self {
+        Self { out, buffer: Vec::new() }
+    }
+
+    /// Appends an entry without payload (anything but a file that is not empty).
+    pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        self.append_file(entry, io::empty())
+    }
+
+    /// Appends an entry and exactly `entry.size` bytes of its file. A file that has more is cut, as its size was
+    /// promised already; one that has fewer is an error of kind `UnexpectedEof`, and the archive is of no use.
+    pub fn append_file(&mut self, entry: &Entry, mut payload: impl Read) -> io::Result<()> {
+        self.out.write_all(&header::encode(entry))?;
+        if entry.kind != Kind::File || entry.size == 0 {
+            return Ok(());
+        }
+        self.copy(&mut payload, entry.size)?;
+        let over = entry.size % BLOCK as u64;
+        if over != 0 {
+            let padding = BLOCK - usize::try_from(over).unwrap_or_default();
+            self.out.write_all(&[0; BLOCK][..padding])?;
+        }
+        Ok(())
+    }
+
+    /// Ends the archive with its two zero blocks and gives the output back.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 2 * BLOCK])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn copy(&mut self, from: &mut impl Read, length: u64) -> io::Result<()> {
+        self.buffer.resize(COPY, 0);
+        let mut left = length;
+        while left > 0 {
+            let wanted = usize::try_from(left).map_or(COPY, |left| left.min(COPY));
+            let read = match from.read(&mut self.buffer[..wanted]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.out.write_all(&self.buffer[..read])?;
+            left -= read as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! The store and what can be asked of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ferry_archive::{DIFF, RecipeReader};
+use ferry_oci::Digest;
+
+use crate::error::{OpenTarError, RemoveError, SyncError, UnknownLayer, VerifyError};
+use crate::meta::{Meta, SYNCED};
+use crate::scratch::Scratch;
+use crate::tar::LayerTar;
+
+/// Layers on disk. Shareable between threads; every method blocks on the disk only as long as its own layer takes.
+#[derive(Debug)]
+pub struct LayerStore {
+    pub(crate) root: PathBuf,
+    pub(crate) boot_id: String,
+    layers: Mutex<BTreeMap<Digest, Known>>,
+}
+
+/// One layer of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// SHA-256 of its uncompressed tar.
+    pub diff_id: Digest,
+    /// Length of that tar.
+    pub tar_size: u64,
+    /// Sum of its file sizes: what Docker calls the size of a layer.
+    pub size: u64,
+    /// Entries in the tar.
+    pub entries: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) layer: Layer,
+    pub(crate) synced: bool,
+}
+
+impl Known {
+    pub(crate) fn new(diff_id: Digest, meta: &Meta, synced: bool) -> Self {
+        let layer = Layer {
+            diff_id,
+            tar_size: meta.tar_size,
+            size: meta.files_size,
+            entries: meta.entries,
+        };
+        Self { layer, synced }
+    }
+}
+
+impl LayerStore {
+    pub(crate) fn with(root: PathBuf, boot_id: String, layers: BTreeMap<Digest, Known>) -> Self {
+        Self { root, boot_id, layers: Mutex::new(layers) }
+    }
+
+    /// The layer, if it is here.
+    pub fn get(&self, diff_id: &Digest) -> Option<Layer> {
+        self.known().get(diff_id).map(|known| known.layer.clone())
+    }
+
+    /// Whether the layer is here.
+    pub fn contains(&self, diff_id: &Digest) -> bool {
+        self.known().contains_key(diff_id)
+    }
+
+    /// The layer's size as Docker counts it, if it is here.
+    pub fn size(&self, diff_id: &Digest) -> Option<u64> {
+        self.known().get(diff_id).map(|known| known.layer.size)
+    }
+
+    /// All layers, ordered by digest.
+    pub fn list(&self) -> Vec<Layer> {
+        self.known().values().map(|known| known.layer.clone()).collect()
+    }
+
+    /// Lower directories for overlayfs, the topmost first, of layers given as an image configuration lists
+    /// them: the bottom first.
+    pub fn lower_dirs(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, UnknownLayer> {
+        let known = self.known();
+        let mut directories = Vec::with_capacity(diff_ids.len());
+        for diff_id in diff_ids.iter().rev() {
+            if !known.contains_key(diff_id) {
+                return Err(UnknownLayer { diff_id: diff_id.clone() });
+            }
+            directories.push(self.path(diff_id).join(DIFF));
+        }
+        Ok(directories)
+    }
+
+    /// The exact tar that the layer came from, uncompressed. Read it with large buffers (256 KiB). Accidental
+    /// damage is found on the way (CRC-32 of each file); [`LayerStore::verify`] goes further.
+    pub fn tar(&self, diff_id: &Digest) -> Result<LayerTar, OpenTarError> {
+        self.reader(diff_id).map(|(reader, length)| LayerTar::new(reader, length))
+    }
+
+    /// Reads the whole layer and checks that recipe and files still make the tar of its digest.
+    pub fn verify(&self, diff_id: &Digest) -> Result<(), VerifyError> {
+        let mut tar = self.reader(diff_id)?.0.strict();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match std::io::Read::read(&mut tar, &mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(source) => {
+                    return Err(VerifyError::Damaged { diff_id: diff_id.clone(), source });
+                }
+            }
+        }
+    }
+
+    /// Makes every layer committed so far survive a power cut. Call it once for all layers of an image, before
+    /// the image is recorded.
+    pub fn sync(&self) -> Result<(), SyncError> {
+        let unsynced: Vec<Digest> = {
+            let known = self.known();
+            known
+                .values()
+                .filter(|known| !known.synced)
+                .map(|it| it.layer.diff_id.clone())
+                .collect()
+        };
+        if unsynced.is_empty() {
+            return Ok(());
+        }
+        let root = File::open(&self.root).map_err(SyncError::Flush)?;
+        rustix::fs::syncfs(&root).map_err(|error| SyncError::Flush(error.into()))?;
+        for diff_id in unsynced {
+            match self.mark_synced(&diff_id) {
+                Ok(()) => {
+                    if let Some(known) = self.known().get_mut(&diff_id) {
+                        known.synced = true;
+                    }
+                }
+                // Removed in the meantime: nothing to mark.
+                Err(_) if !self.contains(&diff_id) => {}
+                Err(source) => return Err(SyncError::Mark { diff_id, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a layer. The caller knows that no image and no container uses it. A crash on the way leaves
+    /// either the whole layer or a leftover for the next sweep.
+    pub fn remove(&self, diff_id: &Digest) -> Result<(), RemoveError> {
+        let failed = |source| RemoveError::Remove { diff_id: diff_id.clone(), source };
+        let scratch = {
+            // Directory and map change together, or a layer ingested just now could be lost from one of them.
+            let mut known = self.known();
+            if !known.contains_key(diff_id) {
+                return Err(UnknownLayer { diff_id: diff_id.clone() }.into());
+            }
+            let scratch = Scratch::take(&self.root, &diff_id.hex()).map_err(failed)?;
+            known.remove(diff_id);
+            scratch
+        };
+        scratch.remove().map_err(failed)
+    }
+
+    fn reader(&self, diff_id: &Digest) -> Result<(RecipeReader, u64), OpenTarError> {
+        let layer = self.get(diff_id);
+        let layer = layer.ok_or_else(|| UnknownLayer { diff_id: diff_id.clone() })?;
+        let directory = File::open(self.path(diff_id))
+            .map_err(|source| OpenTarError::OpenLayer { diff_id: diff_id.clone(), source })?;
+        let reader = RecipeReader::open(directory.as_fd())
+            .map_err(|source| OpenTarError::OpenRecipe { diff_id: diff_id.clone(), source })?;
+        Ok((reader, layer.tar_size))
+    }
+
+    /// The directory of a layer, whether it is there or not.
+    pub(crate) fn path(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join(diff_id.hex())
+    }
+
+    /// Puts a finished layer in its place, unless another ingest of it was faster: its copy is as good.
+    pub(crate) fn commit(
+        &self,
+        scratch: Scratch,
+        diff_id: Digest,
+        meta: &Meta,
+    ) -> std::io::Result<Layer> {
+        let (layer, spare) = {
+            let mut known = self.known();
+            let spare = scratch.commit(&diff_id.hex())?;
+            let entry = known.entry(diff_id.clone());
+            let known = entry.or_insert_with(|| Known::new(diff_id, meta, false));
+            (known.layer.clone(), spare)
+        };
+        // Removed only now: there may be gigabytes of it, and others wait for the lock.
+        drop(spare);
+        Ok(layer)
+    }
+
+    fn mark_synced(&self, diff_id: &Digest) -> std::io::Result<()> {
+        let layer = self.path(diff_id);
+        File::create(layer.join(SYNCED))?.sync_all()?;
+        File::open(&layer)?.sync_all()
+    }
+
+    /// A panic elsewhere cannot leave the map half changed, so a poisoned lock is as good as any.
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Digest, Known>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the store is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}

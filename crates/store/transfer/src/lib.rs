@@ -1,0 +1,1 @@
+//! Registry client: auth, mirrors, resume, parallel pulls

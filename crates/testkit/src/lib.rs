@@ -1,0 +1,1 @@
+//! Sandboxes, fixture images, fake registry, golden files

@@ -1,0 +1,38 @@
+# Sourced by demo.sh and test.sh: installs what a fresh Debian or Ubuntu lacks, and finds the target to build for.
+# After it: $FERRY_TARGET is the Rust target triple, and RUSTFLAGS are set if that target needs them.
+set -euo pipefail
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+# install PACKAGE…: those of Debian's packages that are not there yet.
+install() {
+  local missing=()
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  say "Installing from Debian: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || { echo "this needs root: apt-get install ${missing[*]}" >&2; exit 1; }
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+    { apt-get update -qq; apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+}
+
+# prepare_rust: a compiler, and a target that links statically.
+prepare_rust() {
+  install build-essential ca-certificates curl
+  export PATH="$HOME/.cargo/bin:$PATH"
+  if ! command -v cargo >/dev/null; then
+    say "Installing Rust with rustup"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy -c rustfmt
+  fi
+  FERRY_TARGET="$(uname -m)-unknown-linux-musl"
+  if command -v rustup >/dev/null && rustup target add "$FERRY_TARGET" >/dev/null 2>&1; then
+    install musl-tools
+  else
+    # No musl standard library to be had: glibc links statically, too.
+    FERRY_TARGET="$(uname -m)-unknown-linux-gnu"
+    export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+  fi
+  export FERRY_TARGET
+}

@@ -1,0 +1,39 @@
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench`.
+
+mod bench;
+mod check;
+mod tidy;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const USAGE: &str = "usage: cargo xtask <command>
+
+  check   everything that a change must pass: format, clippy, tidy, tests, docs
+  tidy    the layer rule, crate heads, no stray markers
+  bench   times ferry beside another docker-compatible engine: cargo xtask bench --help";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        Some("check") => check::run(&root(), &arguments[1..]),
+        Some("tidy") => tidy::run(&root()),
+        Some("bench") => bench::run(&arguments[1..]),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder: the one above xtask's.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
