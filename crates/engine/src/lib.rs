@@ -1,1 +1,88 @@
-//! The waist: one file per verb; boot and recovery; events
+//! The waist: what Ferry does, whoever asks. One file per verb below [`ops`]; one task per container; recovery at boot.
+//!
+//! Knows: every domain, and how they work together. Does not know: HTTP, Docker's JSON, the command line.
+//! Start with [`Engine`], [`ops::container::create`], `actor/mod.rs`.
+//!
+//! Invariants:
+//! - A container is changed by its own task only; everyone else reads what that task publishes.
+//! - A container that runs depends on its shim, never on the engine: the engine may be killed at any instant.
+//! - What blocks (disk, netlink) runs on threads for that, never on the loop.
+
+mod actor;
+mod boot;
+mod config;
+mod devices;
+mod events;
+mod execs;
+mod failpoint;
+mod filter;
+mod launch;
+mod net;
+mod networks;
+pub mod ops;
+mod random;
+mod records;
+mod registry;
+mod rootfs;
+mod shared;
+mod signal;
+mod usage;
+mod validate;
+mod welcome;
+
+use std::sync::Arc;
+
+use ferry_errkind::{ErrorKind, Failure};
+
+pub use boot::BootError;
+pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
+pub use events::EventBus;
+pub use ferry_transfer::{AuthOutcome, RegistryAuth};
+
+use shared::Shared;
+
+/// A running engine. Clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Opens the data, finds the containers that run, finishes or undoes what a crash left half done, and brings back
+    /// what restart policies want.
+    ///
+    /// # Errors
+    /// When another engine has the data, or it cannot be read.
+    pub async fn boot(config: EngineConfig) -> Result<Engine, BootError> {
+        boot::boot(config).await.map(|shared| Engine { shared })
+    }
+
+    /// What it was told.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Lets go of everything. Containers go on.
+    pub async fn shutdown(&self) {
+        for handle in self.shared.containers.all() {
+            let (reply, released) = tokio::sync::oneshot::channel();
+            if handle.send(actor::Command::Release { reply }).await.is_ok() {
+                released.await.ok();
+            }
+        }
+    }
+
+    /// The process from which shims are forked, for those who count memory.
+    pub fn template_pid(&self) -> u32 {
+        self.shared.template.pid()
+    }
+}
+
+/// Runs what blocks on a thread for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Failure::new(ErrorKind::Internal, format!("a worker of the engine ended early: {error}")))
+    })
+}

@@ -22,6 +22,5 @@ pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
 pub use name::{InvalidName, check_name};
 pub use security::{SeccompChoice, SecurityOptionError, SecurityOptions, security_options};
 pub use spec::{
-    DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec_environment,
-    plan_exec_user, plan_spec,
+    DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
 };

@@ -1,10 +1,11 @@
 //! `--security-opt`.
 
 use ferry_errkind::{ErrorKind, Kinded};
-use ferry_oci::runtime::LinuxSeccomp;
+
+use crate::seccomp::Profile;
 
 /// Which system call filter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum SeccompChoice {
     /// Docker's default profile.
     #[default]
@@ -12,11 +13,11 @@ pub enum SeccompChoice {
     /// None.
     Unconfined,
     /// The user's own.
-    Profile(Box<LinuxSeccomp>),
+    Profile(Box<Profile>),
 }
 
 /// All security options, read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SecurityOptions {
     /// The filter.
     pub seccomp: SeccompChoice,

@@ -77,8 +77,10 @@ pub struct SpecInputs<'a> {
     pub host_name: &'a str,
     /// Whether the engine itself may have a capability.
     pub bounding: &'a dyn Fn(&str) -> bool,
-    /// The default system call filter for the container's capabilities.
-    pub default_seccomp: &'a dyn Fn(&[&'static str]) -> LinuxSeccomp,
+    /// The machine, as Rust names it.
+    pub arch: &'a str,
+    /// The kernel's version, first two numbers.
+    pub kernel: (u32, u32),
     /// Device look-up.
     pub device: DeviceNumbers<'a>,
     /// All device nodes of the host, for `--privileged`.
@@ -103,6 +105,9 @@ pub enum SpecError {
     /// A security option that does not read.
     #[error(transparent)]
     SecurityOption(#[from] SecurityOptionError),
+    /// A seccomp profile that contradicts itself.
+    #[error(transparent)]
+    Seccomp(#[from] crate::seccomp::ProfileError),
     /// A `--device-cgroup-rule` that does not read. Docker's words.
     #[error("invalid device cgroup rule format: '{0}'")]
     DeviceRule(String),
@@ -159,7 +164,7 @@ pub fn plan_spec(inputs: &SpecInputs<'_>) -> Result<Spec, SpecError> {
         inputs.bounding,
     )?;
     let hostname = hostname(inputs);
-    let seccomp = process::seccomp(inputs, &security, &capabilities);
+    let seccomp = process::seccomp(inputs, &security, &capabilities)?;
     Ok(Spec {
         oci_version: VERSION.to_owned(),
         process: Some(process::plan(inputs, &security, &capabilities, &hostname)?),
@@ -323,14 +328,35 @@ fn node(device: &HostDevice, path: &str) -> LinuxDevice {
     }
 }
 
-/// Environment of a further process: the container's own, with `own` over it.
-pub fn plan_exec_environment(container: &[String], own: &[String]) -> Vec<String> {
-    let mut env = container.to_vec();
-    process::merge_environment(&mut env, own);
-    env
-}
-
-/// The user of a further process, as written.
-pub fn plan_exec_user(text: &str, groups: &[String]) -> ferry_oci::runtime::User {
-    process::user(text, groups)
+/// The process of an exec: the container's own with another program, user and environment.
+///
+/// # Errors
+/// As for [`plan_spec`].
+pub fn plan_exec(
+    inputs: &SpecInputs<'_>,
+    exec: &ferry_model::exec::ExecSpec,
+) -> Result<ferry_oci::runtime::Process, SpecError> {
+    let host = &inputs.container.spec.host;
+    let security = security_options(&host.security_opt, host.privileged)?;
+    let privileged = host.privileged || exec.privileged;
+    let capabilities = crate::capability::capabilities(
+        &host.cap_add,
+        &host.cap_drop,
+        privileged,
+        inputs.bounding,
+    )?;
+    let mut process = process::plan(inputs, &security, &capabilities, &hostname(inputs))?;
+    process::merge_environment(&mut process.env, &exec.env);
+    process.args.clone_from(&exec.cmd);
+    process.terminal = exec.tty;
+    if exec.tty && !process.env.iter().any(|line| line.starts_with("TERM=")) {
+        process.env.push("TERM=xterm".to_owned());
+    }
+    if !exec.user.is_empty() {
+        process.user = process::user(&exec.user, &host.group_add);
+    }
+    if !exec.working_dir.is_empty() {
+        process.cwd.clone_from(&exec.working_dir);
+    }
+    Ok(process)
 }

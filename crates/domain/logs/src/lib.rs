@@ -1,1 +1,15 @@
-//! Log drivers: json-file reading and writing
+//! Container logs: which drivers and options there are, and reading what a shim wrote.
+//!
+//! Knows: Docker's json-file format and its options. Does not know: containers, the API; it does not write logs, because a log
+//! must go on when the daemon is gone (the shim does).
+//! Start with [`plan`], [`read`], [`ReadOptions`].
+
+mod decode;
+mod reader;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Record, decode};
+pub use reader::{Follow, Framing, ReadError, ReadOptions, read};
+pub use settings::{SettingsError, check_settings, plan};

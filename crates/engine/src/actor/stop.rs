@@ -45,6 +45,11 @@ impl Stopping {
         self.deadline
     }
 
+    /// Whether somebody wants it to run again when it has ended.
+    pub(super) fn wants_start(&self) -> bool {
+        self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Restart(_)))
+    }
+
     pub(super) fn into_waiters(self) -> Vec<Waiter> {
         self.waiters
     }

@@ -47,7 +47,7 @@ impl Pipe {
     pub(crate) fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // A machine that grants no larger pipe only makes it slower.
-        drop(fcntl_setpipe_size(&write, AT_ONCE));
+        fcntl_setpipe_size(&write, AT_ONCE).ok();
         Ok(Pipe { read, write })
     }
 

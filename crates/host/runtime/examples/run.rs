@@ -1,6 +1,7 @@
 //! `run ROOTFS command…`: starts a container like Docker's on an overlay over ROOTFS and exits as it does. With
 //! `RUNS=200` it does so that often, quietly, and tells how long it took; `LIMITS=1` adds limits, `FILTER=file` a
-//! seccomp profile, `NOCG=1` leaves cgroups out, `INIT=1` runs the built-in init.
+//! seccomp profile, `NOCG=1` leaves cgroups out, `INIT=1` runs the built-in init,
+//! `EXECS=100` runs `true` in the container that often.
 
 #[path = "../tests/bed/mod.rs"]
 mod bed;
@@ -18,7 +19,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rootfs = PathBuf::from(args.next().ok_or("usage: run ROOTFS command…")?);
     let command: Vec<String> = args.collect();
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
-    let spec = bed::spec(&words);
+    let mut spec = bed::spec(&words);
+    if std::env::var_os("VOLATILE").is_some() {
+        spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.into(), "true".into());
+    }
     let filter = match std::env::var("FILTER") {
         Ok(file) => {
             let profile = serde_json::from_slice(&std::fs::read(file)?)?;
@@ -74,7 +78,7 @@ fn once(
         Some(_) => None,
         None => {
             let hierarchy = Hierarchy::detect()?;
-            Some(Cgroup::create(&hierarchy, &format!("ferry-test/{id}"), &resources)?)
+            Some(Cgroup::create(&hierarchy, &format!("ferry-{id}"), &resources)?)
         }
     };
     let rootfs = bed::overlay(dir, vec![lower.to_owned()]);
@@ -103,6 +107,10 @@ fn once(
     for warning in &running.warnings {
         eprintln!("warning: {warning}");
     }
+    if let Some(count) = std::env::var("EXECS").ok().and_then(|count| count.parse().ok()) {
+        execs(count, &bundle, &running)?;
+        ferry_sys::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGKILL)?;
+    }
     let ended = ferry_sys::pidfd::wait(running.pidfd.as_fd())?;
     let reaped = clock.elapsed();
     if std::env::var_os("TALLY").is_some() {
@@ -125,4 +133,39 @@ fn once(
         );
     }
     Ok(ended.code())
+}
+
+/// Runs `true` in a container again and again.
+fn execs(
+    count: usize,
+    bundle: &Bundle<'_>,
+    running: &ferry_runtime::Running,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let process = ferry_oci::runtime::Process {
+        args: vec!["true".to_owned()],
+        ..bundle.spec.process.clone().unwrap_or_default()
+    };
+    let request = ferry_runtime::ExecRequest {
+        target: running.pidfd.as_fd(),
+        target_pid: running.pid,
+        spec: bundle.spec,
+        process: &process,
+        filter: bundle.filter,
+        cgroup: bundle.cgroup,
+    };
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let stdio = StdioRequest::Files(Stdio {
+            stdin: std::io::stdin().as_fd().try_clone_to_owned()?,
+            stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
+            stderr: std::io::stderr().as_fd().try_clone_to_owned()?,
+        });
+        let clock = Instant::now();
+        let child = ferry_runtime::exec(&request, stdio)?;
+        ferry_sys::pidfd::wait(child.pidfd.as_fd())?;
+        times.push(clock.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    println!("exec: min {:.2} median {:.2} ms", times[0], times[times.len() / 2]);
+    Ok(())
 }

@@ -56,7 +56,7 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
     // In a user namespace the child has no right to the host's directories any more: this side opens them.
     let (rootfs, sources) =
         if new_user || namespaces.join.iter().any(|(kind, _)| *kind == flag::USER) {
-            let rootfs = child::open_rootfs(bundle.rootfs).map_err(init)?;
+            let rootfs = child::open_rootfs(bundle).map_err(init)?;
             let sources = child::open_sources(spec, bundle.bundle_dir).map_err(init)?;
             (Some(rootfs), Some(sources))
         } else {

@@ -39,6 +39,7 @@ pub mod seccomp;
 mod user;
 
 pub use bundle::{Bundle, ExecRequest, Rootfs, Running, Stdio, StdioRequest};
+pub use child::VOLATILE_ANNOTATION;
 pub use create::{Created, create};
 pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;

@@ -64,15 +64,37 @@ fn text(root: &InRoot, path: &str) -> Outcome<String> {
     }
 }
 
-/// Resolves `name`, `uid`, `name:group`, `uid:gid`, … as Docker does (moby/sys/user, GetExecUser).
+/// Resolves `name`, `uid`, `name:group`, `uid:gid`, … as Docker does (moby/sys/user, GetExecUser). `+group` at the end, any
+/// number of times, adds groups by name or number (`--group-add`).
 pub(crate) fn resolve(root: &InRoot, wanted: &str, extra: &[u32]) -> Outcome<Identity> {
+    let mut parts = wanted.split('+');
+    let wanted = parts.next().unwrap_or_default();
+    let added: Vec<&str> = parts.collect();
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (wanted, None),
     };
     let passwd = text(root, "/etc/passwd")?;
     let group_file = text(root, "/etc/group")?;
-    from_text(&passwd, &group_file, user, group.filter(|group| !group.is_empty()), extra)
+    let group = group.filter(|group| !group.is_empty());
+    let mut identity = from_text(&passwd, &group_file, user, group, extra)?;
+    for name in added {
+        identity.groups.push(group_id(&group_file, name)?);
+    }
+    identity.groups.sort_unstable();
+    identity.groups.dedup();
+    Ok(identity)
+}
+
+fn group_id(group_file: &str, name: &str) -> Outcome<u32> {
+    let known = groups(group_file).find(|group| group.name == name);
+    match (known, name.parse::<u64>().ok()) {
+        (Some(known), _) => Ok(known.gid),
+        (None, Some(gid)) => in_range(gid),
+        (None, None) => Err(Failure::new(format!(
+            "unable to find group {name}: no matching entries in group file"
+        ))),
+    }
 }
 
 fn from_text(
@@ -99,18 +121,7 @@ fn from_text(
     };
     let gid = match group {
         None => gid,
-        Some(name) => {
-            let known = groups(group_file).find(|g| g.name == name);
-            match (known, number(name)) {
-                (Some(known), _) => known.gid,
-                (None, Some(gid)) => in_range(gid)?,
-                (None, None) => {
-                    return Err(Failure::new(format!(
-                        "unable to find group {name}: no matching entries in group file"
-                    )));
-                }
-            }
-        }
+        Some(name) => group_id(group_file, name)?,
     };
     let mut all: Vec<u32> = Vec::new();
     // Named explicitly, a group stands alone; else the user's groups come along.

@@ -240,7 +240,7 @@ fn version_2_is_cloned_into_and_has_device_rules_too() {
     if !hierarchy.is_v2() {
         return;
     }
-    let path = format!("ferry-test/{}", bed.id);
+    let path = format!("ferry-test-{}", bed.id);
     let group = ferry_cgroup::Cgroup::create(&hierarchy, &path, &bed::resources()).unwrap();
     let old = bed.cgroup.replace(group).unwrap();
     old.delete().unwrap();
@@ -391,6 +391,19 @@ fn a_directory_can_be_the_root() {
 }
 
 #[test]
+fn a_volatile_root_can_be_used_again() {
+    let Some(bed) = bed() else { return };
+    let mut spec = spec(&[
+        "sh",
+        "-c",
+        "grep -o volatile /proc/self/mountinfo; echo x >> /file; wc -l < /file",
+    ]);
+    spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.into(), "true".into());
+    assert_eq!(run(&bed.bundle(&spec)), (0, "volatile\n1\n".into()));
+    assert_eq!(run(&bed.bundle(&spec)), (0, "volatile\n2\n".into()));
+}
+
+#[test]
 fn sysctls_are_the_containers_own() {
     let Some(bed) = bed() else { return };
     let mut spec =
@@ -419,6 +432,33 @@ fn a_user_namespace_has_its_maps() {
     let (code, output) = run(&bed.bundle(&spec));
     assert_eq!(code, 0, "{output}");
     assert!(output.starts_with("0\n 0 100000 65536\nuser:["), "{output}");
+
+    // And a further process finds its way in.
+    spec.process.as_mut().unwrap().args = strings(&["sleep", "100"]);
+    let (stdio, _output) = piped();
+    let running = create(&bed.bundle(&spec), stdio).unwrap().start().unwrap();
+    let script = "id -u; readlink /proc/1/ns/user; readlink /proc/self/ns/user; grep CapEff /proc/self/status";
+    let process = ferry_oci::runtime::Process {
+        args: strings(&["sh", "-c", script]),
+        ..spec.process.clone().unwrap()
+    };
+    let request = ferry_runtime::ExecRequest {
+        target: running.pidfd.as_fd(),
+        target_pid: running.pid,
+        spec: &spec,
+        process: &process,
+        filter: None,
+        cgroup: bed.cgroup.as_ref(),
+    };
+    let (stdio, output) = piped();
+    let child = ferry_runtime::exec(&request, stdio).unwrap();
+    let text = drain(output);
+    assert_eq!(finish(child), 0, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[3]), ("0", "CapEff:\t00000000a80425fb"));
+    assert_eq!(lines[1], lines[2]);
+    ferry_sys::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGKILL).unwrap();
+    assert_eq!(finish(running), 137);
 }
 
 #[test]

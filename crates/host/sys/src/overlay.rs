@@ -29,6 +29,20 @@ const MAX_VALUE: usize = 255;
 /// Layers go in one by one (`lowerdir+`, Linux 6.7 and newer), so neither their number nor their paths' length meets
 /// the page-size limit of mount options. Older kernels get the classic string, briefly mounted on `work`.
 pub fn detached(overlay: &Overlay) -> Result<OwnedFd, MountError> {
+    detached_as(overlay, Durability::Synced)
+}
+
+/// What becomes of the upper layer's data when the overlay goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The kernel writes the whole file system of the upper layer to disk.
+    Synced,
+    /// It does not: for an upper layer that is deleted anyway, or may be lost with the power.
+    Volatile,
+}
+
+/// The same, with a say in that.
+pub fn detached_as(overlay: &Overlay, durability: Durability) -> Result<OwnedFd, MountError> {
     if overlay.lower.is_empty() || overlay.lower.len() > MAX_LOWER {
         let step = format!("overlay of {} lower directories", overlay.lower.len());
         return Err(MountError { step, errno: Errno::INVAL, log: String::new() });
@@ -43,8 +57,25 @@ pub fn detached(overlay: &Overlay) -> Result<OwnedFd, MountError> {
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
         set_path(&context, "upperdir", upper)?;
         set_path(&context, "workdir", work)?;
+        if durability == Durability::Volatile {
+            forget_volatile(work);
+            context.set("volatile", None)?;
+        }
+        // As Docker: with an index a container that is started again while its last mount is being taken apart would
+        // find its own directory busy.
+        context.set("index", Some(b"off"))?;
     }
     context.mount(0)
+}
+
+/// A volatile mount leaves a mark that forbids the next one, in case the machine went down meanwhile. Whoever asks for a
+/// volatile mount again has said that this is no matter.
+fn forget_volatile(work: &Path) {
+    // Usually there is none.
+    let _ = rustix::fs::unlink(work.join("work/incompat/volatile/dirty"));
+    for mark in ["work/incompat/volatile", "work/incompat"] {
+        let _ = rustix::fs::rmdir(work.join(mark));
+    }
 }
 
 fn set_path(context: &Filesystem, key: &str, path: &Path) -> Result<(), MountError> {

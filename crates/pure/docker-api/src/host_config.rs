@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Mount, PortMap, StrSlice};
 
 wire! {
-    /// Docker's HostConfig, all 69 fields: 39 here, 30 in [`Resources`].
+    /// Docker's HostConfig: the 69 fields of the newest swagger and two that it dropped, 31 of them in [`Resources`].
     pub struct HostConfig {
         /// `-v source:destination[:options]`.
         binds: Option<Vec<String>> = "Binds",

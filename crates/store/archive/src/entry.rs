@@ -17,7 +17,7 @@ pub struct Entry {
     pub gid: u32,
     /// Modification time.
     pub mtime: Mtime,
-    /// Extended attributes (`SCHILY.xattr.*`), in the order of the archive.
+    /// Extended attributes (`SCHILY.xattr.*`), each name once, sorted.
     pub xattrs: Vec<Xattr>,
     /// Major and minor number of a device.
     pub device: (u32, u32),

@@ -35,8 +35,8 @@ impl LayerStore {
             if let Some(known) = examine(&entry.path(), &diff_id, &boot_id) {
                 layers.insert(diff_id, known);
             } else {
-                // Out of the way at once, so that the layer can be ingested again.
-                Scratch::take(&root, &name).and_then(Scratch::remove).map_err(failed)?;
+                // Out of the way at once, so that the layer can be ingested again; gone a little later.
+                leftovers.push(Scratch::take(&root, &name).map_err(failed)?.abandon());
             }
         }
         sweep(&root, leftovers);

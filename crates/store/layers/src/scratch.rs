@@ -48,6 +48,12 @@ impl Scratch {
         }
     }
 
+    /// Leaves it to a sweep, which wants its name.
+    pub(crate) fn abandon(mut self) -> String {
+        self.committed = true;
+        std::mem::take(&mut self.name)
+    }
+
     /// Removes it and says whether that worked; a mere drop leaves failures to the next sweep.
     pub(crate) fn remove(mut self) -> io::Result<()> {
         self.committed = true;

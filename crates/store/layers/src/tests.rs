@@ -36,7 +36,10 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        // A sweep in the background may remove the same files at the same time.
+        while fs::remove_dir_all(&self.0).is_err() && self.0.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 
@@ -241,4 +244,41 @@ fn damage_is_found_by_verify() {
     fs::write(dir.0.join(layer.diff_id.hex()).join("diff/a"), "y").unwrap();
     let error = store.verify(&layer.diff_id).unwrap_err();
     assert!(matches!(error, VerifyError::Damaged { .. }), "{error}");
+}
+
+/// Set for the child of the next test: where it ingests until it is killed.
+const VICTIM: &str = "FERRY_LAYERS_VICTIM";
+
+#[test]
+fn a_process_killed_at_any_instant_leaves_whole_layers_or_none() {
+    if let Ok(root) = std::env::var(VICTIM) {
+        let store = LayerStore::open(root).unwrap();
+        for number in 0.. {
+            let layer =
+                store.ingest(&tar("a", &number.to_string().repeat(9000))[..], None).unwrap();
+            if number % 3 == 0 {
+                store.remove(&layer.diff_id).unwrap();
+            }
+        }
+    }
+    let dir = Dir::new();
+    let mut seen = 0;
+    for round in 0..20 {
+        let name = "tests::a_process_killed_at_any_instant_leaves_whole_layers_or_none";
+        let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(VICTIM, &dir.0)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(20_000 + round * 3_137));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let store = dir.store();
+        for layer in store.list() {
+            store.verify(&layer.diff_id).unwrap();
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no child came as far as a layer");
 }

@@ -75,7 +75,9 @@ pub struct Condition {
 }
 
 /// Go writes `null` for what is empty.
-fn or_default<'d, D: Deserializer<'d>, T: Deserialize<'d> + Default>(from: D) -> Result<T, D::Error> {
+fn or_default<'d, D: Deserializer<'d>, T: Deserialize<'d> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
@@ -83,10 +85,14 @@ fn or_default<'d, D: Deserializer<'d>, T: Deserialize<'d> + Default>(from: D) ->
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// Both ways to say the architectures.
-    #[error("both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'")]
+    #[error(
+        "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'"
+    )]
     Architectures,
     /// Both ways to say the calls.
-    #[error("both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'")]
+    #[error(
+        "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'"
+    )]
     Names,
     /// `minKernel` is no version.
     #[error("invalid kernel version: {0:?}")]

@@ -3,7 +3,10 @@
 use ferry_oci::runtime::{ConsoleSize, LinuxCapabilities, LinuxSeccomp, PosixRlimit, Process, User};
 
 use super::{SpecError, SpecInputs};
-use crate::security::{SeccompChoice, SecurityOptions};
+use crate::{
+    seccomp::{self, Circumstances},
+    security::{SeccompChoice, SecurityOptions},
+};
 
 /// What Docker sets when neither the user nor the image does.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,13 +52,12 @@ pub(super) fn plan(
 
 /// Names are resolved by the container's init in the container's own passwd and group: see `ferry-runtime`.
 pub(crate) fn user(text: &str, groups: &[String]) -> User {
-    let mut username = text.to_owned();
-    if !groups.is_empty() {
-        // `user[:group][+group…]` is Ferry's own extension of the field; see ferry-runtime's `user.rs`.
-        for group in groups {
-            username.push('+');
-            username.push_str(group);
-        }
+    // Root by default, with root's groups: Docker looks it up like any other user.
+    let mut username = if text.is_empty() { "0".to_owned() } else { text.to_owned() };
+    // `user[:group][+group…]`: how ferry-runtime takes further groups by name.
+    for group in groups {
+        username.push('+');
+        username.push_str(group);
     }
     User { username: Some(username), ..User::default() }
 }
@@ -116,10 +118,12 @@ pub(super) fn seccomp(
     inputs: &SpecInputs<'_>,
     security: &SecurityOptions,
     capabilities: &[&'static str],
-) -> Option<LinuxSeccomp> {
-    match &security.seccomp {
-        SeccompChoice::Default => Some((inputs.default_seccomp)(capabilities)),
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let circumstances =
+        Circumstances { capabilities, arch: inputs.arch, kernel: inputs.kernel };
+    Ok(match &security.seccomp {
+        SeccompChoice::Default => Some(seccomp::default_profile(circumstances)),
         SeccompChoice::Unconfined => None,
-        SeccompChoice::Profile(profile) => Some((**profile).clone()),
-    }
+        SeccompChoice::Profile(profile) => seccomp::resolve((**profile).clone(), circumstances)?,
+    })
 }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ferry_model::container::{Container, ContainerSpec, ContainerState};
-use ferry_oci::{Digest, runtime::{LinuxSeccomp, Spec}};
+use ferry_oci::{Digest, runtime::Spec};
 use ferry_stdx::time::Timestamp;
 
 use super::*;
@@ -51,7 +51,8 @@ fn plan_in(
         joined_shm: None,
         host_name: "machine",
         bounding: &|_| true,
-        default_seccomp: &|_| LinuxSeccomp { default_action: "SCMP_ACT_ERRNO".into(), ..LinuxSeccomp::default() },
+        arch: "x86_64",
+        kernel: (6, 18),
         device: &null,
         all_devices: &Vec::new,
     })

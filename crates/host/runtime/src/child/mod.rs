@@ -31,10 +31,11 @@ use crate::message::{self, ToChild};
 use crate::plan::Shape;
 
 pub(crate) use mounts::{Source, open_sources};
+pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
-pub(crate) fn open_rootfs(rootfs: &crate::bundle::Rootfs) -> Outcome<OwnedFd> {
-    rootfs::open(rootfs, None)
+pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
+    rootfs::open(bundle.rootfs, None, bundle.spec)
 }
 
 /// What the maker prepared for the first process of a container.
@@ -108,7 +109,8 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     {
         join_cgroup(cgroup)?;
     }
-    if birth.new_user {
+    let joins_user = birth.join.iter().any(|(kind, _)| *kind == flag::USER);
+    if birth.new_user || joins_user {
         // Raising limits takes privilege in the host's user namespace.
         set_rlimits(&mut birth.shape, socket)?;
     }
@@ -118,6 +120,8 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     }
     if birth.new_user {
         become_mapped_root(socket)?;
+    } else if joins_user {
+        drop_to_root()?;
     }
     if birth.new_cgroup {
         namespace::unshare(flag::CGROUP)
@@ -127,7 +131,7 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     join_keyring(bundle.id, socket);
 
     // The root file system, in a mount namespace that nothing of leaves any more.
-    let rootfs = rootfs::open(bundle.rootfs, birth.rootfs.take())?;
+    let rootfs = rootfs::open(bundle.rootfs, birth.rootfs.take(), spec)?;
     let sources = match birth.sources.take() {
         Some(sources) => sources,
         None => open_sources(spec, bundle.bundle_dir)?,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ferry_oci::runtime::Spec;
 use ferry_sys::mount::{self, Change, Propagation, attr};
-use ferry_sys::overlay::{self, Overlay};
+use ferry_sys::overlay::{self, Durability, Overlay};
 use ferry_sys::root::InRoot;
 use rustix::fs::CWD;
 
@@ -14,8 +14,12 @@ use super::options::{self, Depth};
 use crate::bundle::Rootfs;
 use crate::error::{Failure, Outcome, words};
 
+/// Set to `true` for a container that is removed when it ends (`--rm`): its changes are not worth writing to disk. The
+/// kernel otherwise syncs the whole file system of the upper layer at the end of every container.
+pub const VOLATILE_ANNOTATION: &str = "org.ferry.volatile";
+
 /// Makes (or takes) the root file system as a detached mount.
-pub(crate) fn open(rootfs: &Rootfs, made: Option<OwnedFd>) -> Outcome<OwnedFd> {
+pub(crate) fn open(rootfs: &Rootfs, made: Option<OwnedFd>, spec: &Spec) -> Outcome<OwnedFd> {
     if let Some(made) = made {
         return Ok(made);
     }
@@ -23,7 +27,9 @@ pub(crate) fn open(rootfs: &Rootfs, made: Option<OwnedFd>) -> Outcome<OwnedFd> {
         Rootfs::Overlay { lower, upper, work: _ } if lower.is_empty() => clone_dir(upper),
         Rootfs::Overlay { lower, upper, work } => {
             let (upper, work) = (Some(upper.clone()), Some(work.clone()));
-            overlay::detached(&Overlay { lower: lower.clone(), upper, work })
+            let volatile = spec.annotations.get(VOLATILE_ANNOTATION).is_some_and(|v| v == "true");
+            let durability = if volatile { Durability::Volatile } else { Durability::Synced };
+            overlay::detached_as(&Overlay { lower: lower.clone(), upper, work }, durability)
                 .map_err(|error| Failure::new(format!("cannot mount the root overlay: {error}")))
         }
         Rootfs::Dir(dir) => clone_dir(dir),

@@ -167,7 +167,7 @@ impl Bed {
         let dir = std::env::temp_dir().join(format!("ferry-runtime-{id}"));
         make_busybox(&dir.join("lower"));
         let hierarchy = Hierarchy::detect().ok()?;
-        let cgroup = Cgroup::create(&hierarchy, &format!("ferry-test/{id}"), resources).unwrap();
+        let cgroup = Cgroup::create(&hierarchy, &format!("ferry-test-{id}"), resources).unwrap();
         let rootfs = overlay(&dir, vec![dir.join("lower")]);
         Some(Bed { dir, id, rootfs, cgroup: Some(cgroup) })
     }

@@ -56,6 +56,8 @@ pub(super) struct Shim {
     pub(super) clients: Vec<Option<Client>>,
     pub(super) execs: Vec<Option<Exec>>,
     exec_exits: std::collections::VecDeque<(String, i32)>,
+    /// Holds the container's mounts until this process ends, so that nobody waits for the kernel to take them apart.
+    mounts: Option<std::os::fd::OwnedFd>,
     pub(super) buffer: Vec<u8>,
     owned: bool,
 }
@@ -95,6 +97,7 @@ impl Shim {
             clients: Vec::new(),
             execs: Vec::new(),
             exec_exits: std::collections::VecDeque::new(),
+            mounts: None,
             buffer: Vec::new(),
             owned: false,
         };
@@ -304,6 +307,7 @@ impl Shim {
         };
         match created.start() {
             Ok(mut running) => {
+                self.mounts = running.mounts.take();
                 if let Some(master) = running.master.take() {
                     self.streams.set_terminal(master);
                 }

@@ -20,7 +20,7 @@ mod tests;
 use self::header::Header;
 use self::pax::Pax;
 use self::sparse::DataMap;
-use crate::entry::{Entry, Kind, Mtime, Segment};
+use crate::entry::{Entry, Kind, Mtime, Segment, Xattr};
 
 pub use self::error::ParseError;
 pub use self::header::BLOCK;
@@ -239,7 +239,8 @@ impl Parser {
             (entry.size, entry.stored) = (size, size);
         }
         let sparse = pax.sparse;
-        entry.xattrs = pax.xattrs;
+        let xattrs = pax.xattrs.into_iter();
+        entry.xattrs = xattrs.map(|(name, value)| Xattr { name, value }).collect();
         self.sparse(header, entry, sparse)
     }
 

@@ -1,7 +1,9 @@
 //! PAX extended headers: `length key=value\n` records that override or extend the next header.
 
+use std::collections::BTreeMap;
+
 use super::ParseError;
-use crate::entry::{Mtime, Xattr};
+use crate::entry::Mtime;
 
 /// What an extended header says, as far as it matters to a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +14,8 @@ pub(crate) struct Pax {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) mtime: Option<Mtime>,
-    pub(crate) xattrs: Vec<Xattr>,
+    /// By name; a map, for a header may hold tens of thousands.
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) sparse: PaxSparse,
 }
 
@@ -74,8 +77,7 @@ impl Pax {
         if name.is_empty() || name.len() > MAX_XATTR_NAME {
             return Err(ParseError::PaxValue { key: "SCHILY.xattr" });
         }
-        self.xattrs.retain(|seen| seen.name != name);
-        self.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
+        self.xattrs.insert(name.to_vec(), value.to_vec());
         Ok(())
     }
 

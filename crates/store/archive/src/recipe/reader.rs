@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::Hasher;
 use flate2::Crc;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -295,4 +296,10 @@ pub enum OpenRecipeError {
     /// Not our magic, or a later version.
     #[error("unknown recipe format")]
     UnknownFormat,
+}
+
+impl Kinded for OpenRecipeError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
+    }
 }

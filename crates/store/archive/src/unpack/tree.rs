@@ -10,11 +10,13 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::{Attempt, UnpackError, remove_tree};
-use crate::path::{join, split};
+use crate::path::{clean, join, split};
 use crate::recipe::RecipeWriter;
 
 /// Archives walk depth first, so the parents in use at one time are few.
 const OPEN_PARENTS: usize = 16;
+/// As many symlinks to nowhere as the kernel would follow in one path.
+const MOST_SYMLINKS: u32 = 40;
 
 pub(super) struct Tree {
     root: OwnedFd,
@@ -169,30 +171,68 @@ impl Tree {
 
     fn parent(&mut self, path: &[u8]) -> Result<Rc<Parent>, UnpackError> {
         match self.lookup(path) {
-            Err(Errno::NOENT) => self.make_parents(path),
+            Err(Errno::NOENT) => self.make_parents(path, 0),
             found => found.map_err(Attempt::OpenDirectory.on(path)),
         }
     }
 
-    /// Makes the missing directories of a path, from the top.
-    fn make_parents(&mut self, path: &[u8]) -> Result<Rc<Parent>, UnpackError> {
+    /// Makes the missing directories of a path, from the top, each opened from the one above: whole paths would
+    /// make a deep tree cost the square of its depth.
+    fn make_parents(&mut self, path: &[u8], symlinks: u32) -> Result<Rc<Parent>, UnpackError> {
         let mut above = self.lookup(b"").map_err(Attempt::OpenDirectory.on(b"/"))?;
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         for end in slashes.chain([path.len()]) {
-            let prefix = &path[..end];
-            above = match self.lookup(prefix) {
-                Err(Errno::NOENT) => {
-                    let name = split(prefix).1;
-                    rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o700))
-                        .map_err(Attempt::MakeDirectory.on(prefix))?;
-                    self.note_directory(join(&above.real, name), Attributes::implied());
-                    self.lookup(prefix)
-                }
-                found => found,
-            }
-            .map_err(Attempt::OpenDirectory.on(prefix))?;
+            above = self.make_parent(&above, &path[..end], symlinks)?;
         }
+        self.remember(&above);
         Ok(above)
+    }
+
+    fn make_parent(
+        &mut self,
+        above: &Parent,
+        path: &[u8],
+        symlinks: u32,
+    ) -> Result<Rc<Parent>, UnpackError> {
+        let name = split(path).1;
+        let real = join(&above.real, name);
+        let open = || open_parent(above.fd.as_fd(), name);
+        let fd = match open() {
+            Err(Errno::LOOP) => return self.follow_or_make(above, path, symlinks),
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o700))
+                    .map_err(Attempt::MakeDirectory.on(path))?;
+                self.note_directory(real.clone(), Attributes::implied());
+                open()
+            }
+            opened => opened,
+        };
+        let fd = fd.map_err(Attempt::OpenDirectory.on(path))?;
+        Ok(Rc::new(Parent { fd, asked: path.to_vec(), real, makes: Cell::new(None) }))
+    }
+
+    /// A parent that is a symlink: to a directory, or to where Docker makes one.
+    fn follow_or_make(
+        &mut self,
+        above: &Parent,
+        path: &[u8],
+        symlinks: u32,
+    ) -> Result<Rc<Parent>, UnpackError> {
+        let failed = |error| Attempt::OpenDirectory.on(path)(error);
+        match self.lookup(path) {
+            Err(Errno::NOENT) if symlinks < MOST_SYMLINKS => {}
+            found => return found.map_err(failed),
+        }
+        let name = split(path).1;
+        let target = rustix::fs::readlinkat(&above.fd, name, Vec::new()).map_err(failed)?;
+        // As in a container: the root is the layer's, and `..` does not leave it.
+        let target = match target.as_bytes() {
+            absolute @ [b'/', ..] => absolute.to_vec(),
+            relative => [b"/", &*above.real, b"/", relative].concat(),
+        };
+        let target = clean(&target).map_err(|_| failed(Errno::NOENT))?;
+        self.make_parents(&target, symlinks + 1)?;
+        self.lookup(path).map_err(failed)
     }
 
     fn lookup(&mut self, path: &[u8]) -> Result<Rc<Parent>, Errno> {
@@ -206,9 +246,13 @@ impl Tree {
             Err(error) => return Err(error),
         };
         let parent = Rc::new(Parent { fd, asked: path.to_vec(), real, makes: Cell::new(None) });
-        self.parents.truncate(OPEN_PARENTS - 1);
-        self.parents.insert(0, Rc::clone(&parent));
+        self.remember(&parent);
         Ok(parent)
+    }
+
+    fn remember(&mut self, parent: &Rc<Parent>) {
+        self.parents.truncate(OPEN_PARENTS - 1);
+        self.parents.insert(0, Rc::clone(parent));
     }
 
     /// Opens a directory through symlinks that the archive made, as if the root were `/`, and tells where it is.

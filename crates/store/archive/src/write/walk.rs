@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use ferry_errkind::{ErrorKind, Kinded};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -40,13 +41,19 @@ pub fn write_tree<W: Write>(
         walk.opaque(b"", &stat)?;
     }
     let mut stack = vec![Level { path: Vec::new(), names }];
+    let mut open: Option<(Vec<u8>, OwnedFd)> = None;
     while let Some(level) = stack.last_mut() {
         let Some(name) = level.names.pop() else {
             stack.pop();
             continue;
         };
         let path = join(&level.path, &name);
-        let parent = open_below(top.as_fd(), &level.path).map_err(|error| failed(&path, error))?;
+        // One descriptor at a time, kept while siblings come: a deep tree would use up more.
+        if open.as_ref().is_none_or(|(path, _)| *path != level.path) {
+            let fd = open_below(top.as_fd(), &level.path).map_err(|error| failed(&path, error))?;
+            open = Some((level.path.clone(), fd));
+        }
+        let Some((_, parent)) = &open else { continue };
         if let Some(names) = walk.visit(parent.as_fd(), &name, &path)? {
             stack.push(Level { path, names });
         }
@@ -298,4 +305,10 @@ pub enum WriteTreeError {
         /// Path below the root.
         path: String,
     },
+}
+
+impl Kinded for WriteTreeError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
+    }
 }

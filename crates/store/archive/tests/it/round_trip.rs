@@ -265,7 +265,8 @@ fn compressed_streams_are_told_apart() {
     let gzip = |part: &[u8]| run("gzip", &["-c"], dir.path(), part);
     let zstd = |part: &[u8]| zstd::encode_all(part, 3).unwrap();
     let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"skip", &zstd(&tar)].concat();
-    let streams = [gzip(&tar), [gzip(one), gzip(two)].concat(), zstd(&tar), skippable];
+    let frames = [zstd(one), zstd(two)].concat();
+    let streams = [gzip(&tar), [gzip(one), gzip(two)].concat(), zstd(&tar), frames, skippable];
     for (number, stream) in streams.iter().enumerate() {
         let layer = try_unpack(&stream[..]).unwrap();
         assert_eq!(layer.applied.diff_id, ferry_oci::Digest::sha256_of(&tar), "{number}");

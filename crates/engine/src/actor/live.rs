@@ -1,0 +1,108 @@
+//! The connection to the shim of a container that is there.
+
+use std::{io, path::Path};
+
+use ferry_shim::wire::{self, Attach, Command, Event, Request};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::oneshot,
+};
+
+/// A wish to be connected with a container's streams, perhaps before it runs.
+#[derive(Debug)]
+pub(crate) struct AttachWish {
+    pub(crate) streams: Attach,
+    pub(crate) reply: oneshot::Sender<UnixStream>,
+}
+
+/// A control connection.
+#[derive(Debug)]
+pub(crate) struct Live {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+/// News from the shim that concerns the container's task.
+#[derive(Debug)]
+pub(crate) enum ShimEvent {
+    Exited { exit_code: i32, oom_killed: bool, finished_at: i64 },
+    ExecExited { id: String, exit_code: i32 },
+    /// The shim is gone without a word.
+    Lost,
+}
+
+/// How a shim stands when one connects to it.
+#[derive(Debug)]
+pub(crate) struct ShimState {
+    pub(crate) pid: Option<i32>,
+    pub(crate) started: bool,
+}
+
+impl Live {
+    /// Connects to the shim in `run_dir`. `owner` says that a container that is not started yet is ours to start.
+    pub(crate) async fn connect(run_dir: &Path, owner: bool) -> io::Result<(Live, ShimState)> {
+        let stream = UnixStream::connect(run_dir.join("shim.sock")).await?;
+        let mut live = Live { stream, buffer: Vec::new() };
+        live.send(&Request::Control { version: wire::VERSION, owner }).await?;
+        match live.receive().await? {
+            Event::State { pid, started, execs: _ } => Ok((live, ShimState { pid, started })),
+            other => Err(io::Error::other(format!("the shim said {other:?} first"))),
+        }
+    }
+
+    pub(crate) async fn command(&mut self, command: &Command) -> io::Result<()> {
+        self.send(command).await
+    }
+
+    /// The next event. Safe to drop before it is there.
+    pub(crate) async fn receive(&mut self) -> io::Result<Event> {
+        loop {
+            if let Some((event, used)) = wire::decode(&self.buffer)? {
+                self.buffer.drain(..used);
+                return Ok(event);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn send<T: serde::Serialize>(&mut self, value: &T) -> io::Result<()> {
+        self.stream.write_all(&wire::encode(value)?).await
+    }
+}
+
+/// The next event that the task must know of; never, when there is no shim.
+pub(super) async fn next_event(live: &mut Option<Live>) -> ShimEvent {
+    let Some(live) = live else { return std::future::pending().await };
+    loop {
+        match live.receive().await {
+            Ok(Event::Exited { exit_code, oom_killed, finished_at }) => {
+                return ShimEvent::Exited { exit_code, oom_killed, finished_at };
+            }
+            Ok(Event::ExecExited { id, exit_code }) => return ShimEvent::ExecExited { id, exit_code },
+            Ok(_) => {}
+            Err(_) => return ShimEvent::Lost,
+        }
+    }
+}
+
+/// A new connection to a shim that carries streams: the first frame is sent, the answer read.
+pub(crate) async fn stream(run_dir: &Path, request: &Request) -> io::Result<(UnixStream, Event)> {
+    let mut stream = UnixStream::connect(run_dir.join("shim.sock")).await?;
+    stream.write_all(&wire::encode(request)?).await?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let size = u32::from_le_bytes(length) as usize;
+    if size > wire::MAX_FRAME {
+        return Err(io::Error::other("the shim's answer is too large"));
+    }
+    let mut frame = length.to_vec();
+    frame.resize(4 + size, 0);
+    stream.read_exact(&mut frame[4..]).await?;
+    match wire::decode(&frame)? {
+        Some((event, _)) => Ok((stream, event)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

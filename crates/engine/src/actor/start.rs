@@ -1,0 +1,328 @@
+//! `start`: from a record to a running process, and from its end back to a record.
+//!
+//! The steps: network plan, files in `/etc`, OCI specification, shim, namespaces, network, attached clients, go. A failure undoes
+//! what was done; a crash of the daemon before `go` lets the shim undo the process (it notices that its owner is gone) and
+//! leaves the rest to boot.
+
+use std::{sync::Arc, time::Duration};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::Phase;
+use ferry_shim::{ExitRecord, wire::{Command, Event, Request}};
+use ferry_stdx::time::Timestamp;
+
+use super::{Actor, AttachWish, Live, Next, ShimEvent, live};
+use crate::{failpoint, launch, net};
+
+/// A shim that does not answer for so long is stuck: hooks are the only thing that may take long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Actor {
+    pub(super) async fn start_by_hand(&mut self) -> Result<bool, Failure> {
+        match self.container.state.phase {
+            Phase::Running => return Ok(false),
+            Phase::Paused => {
+                let words = "cannot start a paused container, try unpause instead";
+                return Err(Failure::new(ErrorKind::Conflict, words));
+            }
+            Phase::Removing | Phase::Dead => {
+                let words = "container is marked for removal and cannot be started";
+                return Err(Failure::new(ErrorKind::Conflict, words));
+            }
+            Phase::Created | Phase::Exited | Phase::Restarting => {}
+        }
+        self.restart_at = None;
+        self.container.restart_count = 0;
+        self.container.stopped_by_user = false;
+        self.start().await.map(|()| true)
+    }
+
+    /// Starts it, whatever it did before.
+    pub(super) async fn start(&mut self) -> Result<(), Failure> {
+        self.failed_start = None;
+        match self.try_start().await {
+            Ok(()) => Ok(()),
+            Err((code, failure)) => {
+                self.failed(code, &failure);
+                Err(failure)
+            }
+        }
+    }
+
+    fn failed(&mut self, code: i32, failure: &Failure) {
+        let state = &mut self.container.state;
+        state.exit_code = code;
+        state.error = failure.message().to_owned();
+        state.pid = None;
+        // Docker leaves a container that never ran in `created`.
+        if state.started_at.is_some() {
+            state.phase = Phase::Exited;
+            state.finished_at = Some(self.shared.now());
+        }
+        self.last_exit = code;
+        self.failed_start = Some(failure.message().into());
+        self.attaches.clear();
+        self.save_or_warn();
+        self.publish();
+    }
+
+    async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
+        let internal = |failure: Failure| (128, failure);
+        let shared = Arc::clone(&self.shared);
+        let plan = net::plan(&shared, &mut self.container).map_err(internal)?;
+        let started = self.start_planned(&plan).await;
+        if started.is_err() {
+            self.detach_network().await;
+        }
+        started
+    }
+
+    async fn start_planned(&mut self, plan: &net::Plan) -> Result<(), (i32, Failure)> {
+        let shared = Arc::clone(&self.shared);
+        let internal = |failure: Failure| (128, failure);
+        failpoint::hit("start.network-plan");
+        let launch = launch::plan(&shared, &self.container, plan).map_err(internal)?;
+        failpoint::hit("start.launch-plan");
+        let run_dir = shared.dirs.run(&self.container.id);
+        let launcher = Arc::clone(&shared);
+        crate::blocking(move || Ok(launcher.template.launch(&launch)?)).await.map_err(internal)?;
+        failpoint::hit("start.shim");
+        let lost = |error: std::io::Error| {
+            let words = format!("lost the shim of the container while it was starting: {error}");
+            (128, Failure::new(ErrorKind::Internal, words))
+        };
+        let (mut live, _) = Live::connect(&run_dir, true).await.map_err(lost)?;
+        let pid = loop {
+            match next(&mut live).await.map_err(lost)? {
+                Event::Created { pid, warnings } => {
+                    self.warn(&warnings);
+                    break pid;
+                }
+                Event::StartFailed { code, message } => return Err(refused(code, &message)),
+                _ => {}
+            }
+        };
+        failpoint::hit("start.created");
+        self.attach_network(plan, pid).await.map_err(internal)?;
+        failpoint::hit("start.network");
+        for wish in std::mem::take(&mut self.attaches) {
+            connect(&run_dir, wish).await;
+        }
+        live.command(&Command::Start).await.map_err(lost)?;
+        loop {
+            match next(&mut live).await.map_err(lost)? {
+                Event::Started { pid, warnings } => {
+                    self.warn(&warnings);
+                    self.running(live, pid);
+                    failpoint::hit("start.running");
+                    return Ok(());
+                }
+                Event::StartFailed { code, message } => return Err(refused(code, &message)),
+                _ => {}
+            }
+        }
+    }
+
+    fn running(&mut self, live: Live, pid: i32) {
+        let state = &mut self.container.state;
+        state.phase = Phase::Running;
+        state.pid = Some(pid);
+        state.exit_code = 0;
+        state.error.clear();
+        state.oom_killed = false;
+        state.started_at = Some(self.shared.now());
+        state.finished_at = None;
+        self.live = Some(live);
+        self.save_or_warn();
+        self.publish();
+        self.event("start", &[]);
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            tracing::warn!(id = %self.container.id, "{warning}");
+        }
+    }
+
+    pub(super) async fn attach(&mut self, wish: AttachWish) {
+        if self.live.is_some() {
+            let run_dir = self.shared.dirs.run(&self.container.id);
+            connect(&run_dir, wish).await;
+        } else {
+            self.attaches.push(wish);
+        }
+    }
+
+    pub(super) async fn on_shim(&mut self, event: ShimEvent) -> Next {
+        match event {
+            ShimEvent::ExecExited { id, exit_code } => {
+                if let Some(exec) = self.shared.execs.ended(&id, exit_code) {
+                    self.event("exec_die", &[("execID", exec.id), ("exitCode", exit_code.to_string())]);
+                }
+                Next::Continue
+            }
+            ShimEvent::Exited { exit_code, oom_killed, finished_at } => {
+                self.ended(exit_code, oom_killed, Timestamp::from_nanos(finished_at)).await
+            }
+            ShimEvent::Lost => {
+                let run_dir = self.shared.dirs.run(&self.container.id);
+                match ExitRecord::read(&run_dir) {
+                    Ok(Some(record)) => {
+                        let at = Timestamp::from_nanos(record.finished_at);
+                        self.ended(record.exit_code, record.oom_killed, at).await
+                    }
+                    _ => {
+                        // Somebody killed the shim: without it nobody would ever know how the container ends.
+                        tracing::error!(id = %self.container.id, "the container's shim is gone; ending the container");
+                        self.shared.kill_leftovers(&self.container).await;
+                        self.ended(137, false, self.shared.now()).await
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ended(&mut self, exit_code: i32, oom_killed: bool, at: Timestamp) -> Next {
+        self.live = None;
+        self.detach_network().await;
+        let started = self.container.state.started_at.unwrap_or(at);
+        let state = &mut self.container.state;
+        state.phase = Phase::Exited;
+        state.pid = None;
+        state.exit_code = exit_code;
+        state.oom_killed = oom_killed;
+        state.finished_at = Some(at);
+        self.exits += 1;
+        self.last_exit = exit_code;
+        self.shared.execs.container_ended(&self.container.id);
+        if oom_killed {
+            self.event("oom", &[]);
+        }
+        let ran = at.since(started);
+        self.event(
+            "die",
+            &[("exitCode", exit_code.to_string()), ("execDuration", ran.as_secs().to_string())],
+        );
+        let comes_back = self.plan_restart(ran);
+        let goes_away = self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
+        if !goes_away {
+            self.save_or_warn();
+            self.discard_run_dir();
+        }
+        self.publish();
+        if self.stopped().await == Next::End {
+            return Next::End;
+        }
+        if goes_away && self.live.is_none() { self.remove_quietly().await } else { Next::Continue }
+    }
+
+    /// `restart` of a container with `--rm` must not remove it in between.
+    fn restart_is_wanted(&self) -> bool {
+        self.stopping.as_ref().is_some_and(super::stop::Stopping::wants_start)
+    }
+
+    pub(super) fn discard_run_dir(&self) {
+        let run_dir = self.shared.dirs.run(&self.container.id);
+        if let Err(error) = std::fs::remove_dir_all(&run_dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %run_dir.display(), %error, "cannot remove a run directory");
+        }
+    }
+
+    async fn attach_network(&mut self, plan: &net::Plan, pid: i32) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let (plan, container) = (plan.clone(), self.container.clone());
+        let attached =
+            crate::blocking(move || net::attach(&shared, &container, &plan, pid)).await?;
+        self.container.ports = attached;
+        for name in self.container.endpoints.keys() {
+            self.network_event("connect", name);
+        }
+        Ok(())
+    }
+
+    /// Everything of the network that the container had; what cannot be undone is logged and left to the next boot.
+    pub(super) async fn detach_network(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let container = self.container.clone();
+        let detached =
+            crate::blocking(move || { net::detach(&shared, &container); Ok(()) }).await;
+        if let Err(failure) = detached {
+            tracing::warn!(id = %self.container.id, %failure, "network not detached");
+        }
+        for (name, endpoint) in &mut self.container.endpoints {
+            if !endpoint.endpoint_id.is_empty() {
+                endpoint.endpoint_id.clear();
+                endpoint.ipv4 = None;
+                endpoint.gateway = None;
+                endpoint.prefix_len = 0;
+                endpoint.mac.clear();
+                endpoint.host_link.clear();
+                net::event(&self.shared, "disconnect", name, &endpoint.network_id, &self.container.id);
+            }
+        }
+        self.container.ports.clear();
+    }
+
+    fn network_event(&self, action: &str, name: &str) {
+        let id = self.container.endpoints.get(name).map_or("", |endpoint| endpoint.network_id.as_str());
+        net::event(&self.shared, action, name, id, &self.container.id);
+    }
+
+    pub(super) async fn send_signal(&mut self, signal: i32) -> Result<(), Failure> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        live.command(&Command::Kill { signal }).await.map_err(|error| {
+            let words = format!("cannot send signal {signal} to container {}: {error}", self.container.id);
+            Failure::new(ErrorKind::Internal, words)
+        })
+    }
+
+    pub(super) async fn resize(&mut self, height: u32, width: u32) -> Result<(), Failure> {
+        let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+        let Some(live) = &mut self.live else {
+            let words = format!("cannot resize a stopped container: unknown: container {} is not running", self.container.id);
+            return Err(Failure::new(ErrorKind::Conflict, words));
+        };
+        let command = Command::Resize { exec: None, rows: size(height), cols: size(width) };
+        live.command(&command).await.map_err(|error| {
+            Failure::new(ErrorKind::Internal, format!("cannot resize the terminal of container {}: {error}", self.container.id))
+        })?;
+        self.event("resize", &[("height", height.to_string()), ("width", width.to_string())]);
+        Ok(())
+    }
+
+    pub(super) async fn freezer(&mut self, freeze: bool) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let container = self.container.clone();
+        crate::blocking(move || {
+            let cgroup = shared.cgroup(&container.id, &container.spec.host.cgroup_parent)?;
+            if freeze { cgroup.freeze()? } else { cgroup.thaw()? }
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn next(live: &mut Live) -> std::io::Result<Event> {
+    tokio::time::timeout(PATIENCE, live.receive()).await?
+}
+
+async fn connect(run_dir: &std::path::Path, wish: AttachWish) {
+    match live::stream(run_dir, &Request::Attach(wish.streams)).await {
+        // The one who wished may be gone.
+        Ok((stream, Event::Attached)) => drop(wish.reply.send(stream)),
+        Ok((_, other)) => tracing::warn!(?other, "the shim did not attach a client"),
+        Err(error) => tracing::warn!(%error, "cannot attach a client"),
+    }
+}
+
+/// Docker's words, which scripts look for, around the runtime's.
+fn refused(code: i32, message: &str) -> (i32, Failure) {
+    let words = format!(
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {message}"
+    );
+    // dockerd's statuses: a missing or unusable program is the request's fault.
+    let kind = if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
+    (code, Failure::new(kind, words))
+}

@@ -1,0 +1,281 @@
+//! Boot and recovery: from what is on the disk, in `/run` and in the kernel to an engine that knows it all.
+//!
+//! For each container on record: if its shim answers, the container is adopted as it is; if the shim left an exit record,
+//! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
+//! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ferry_cgroup::Hierarchy;
+use ferry_db::Db;
+use ferry_errkind::Failure;
+use ferry_image::ImageStore;
+use ferry_layers::LayerStore;
+use ferry_model::container::{Container, Phase};
+use ferry_shim::{ExitRecord, Template};
+use ferry_stdx::time::Timestamp;
+use ferry_volume::VolumeStore;
+use rustix::fs::FlockOperation;
+
+use crate::{
+    actor::{Actor, Command, Live},
+    config::EngineConfig,
+    net,
+    networks::Networks,
+    random,
+    records::ContainerDirs,
+    shared::{Parts, Shared},
+    welcome,
+};
+
+/// A shim that has been told nothing answers within this, unless it is stuck.
+const SHIM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The engine cannot come up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Somebody else has the data.
+    #[error("another ferry daemon uses {}: stop it, or choose another --data-root", .0.display())]
+    InUse(PathBuf),
+    /// A directory cannot be made or read.
+    #[error("cannot use directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something that the engine consists of cannot be opened.
+    #[error("{0}")]
+    Open(Failure),
+}
+
+impl From<Failure> for BootError {
+    fn from(failure: Failure) -> Self {
+        BootError::Open(failure)
+    }
+}
+
+pub(crate) async fn boot(config: EngineConfig) -> Result<Arc<Shared>, BootError> {
+    let shared = tokio::task::spawn_blocking(move || open(config))
+        .await
+        .map_err(|error| Failure::new(ferry_errkind::ErrorKind::Internal, error.to_string()))??;
+    let shared = Arc::new(shared);
+    recover(&shared).await?;
+    Ok(shared)
+}
+
+fn open(config: EngineConfig) -> Result<Shared, BootError> {
+    for path in [&config.data_root, &config.exec_root] {
+        make_directory(path)?;
+    }
+    let lock = lock(&config)?;
+    let failure = |error: ferry_db::DbError| BootError::Open(error.into());
+    let db = Arc::new(Db::open(&config.data_root.join("ferry.db")).map_err(failure)?);
+    let dirs = ContainerDirs::open(&config.data_root, &config.exec_root)?;
+    let images = ImageStore::open(Arc::clone(&db)).map_err(Failure::from)?;
+    let layers = LayerStore::open(config.data_root.join("layers"))
+        .map_err(|error| Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error)))?;
+    let volumes = VolumeStore::open(&config.data_root.join("volumes"), Arc::clone(&db)).map_err(Failure::from)?;
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    let networks = Networks::open(db, config.bridge.clone(), now)?;
+    let hierarchy = Hierarchy::detect().map_err(|error| {
+        Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
+    })?;
+    let template = Template::spawn(&config.executable).map_err(Failure::from)?;
+    let empty_layer = config.data_root.join("empty-layer");
+    make_directory(&empty_layer)?;
+    make_directory(&config.data_root.join("ingest"))?;
+    let id = engine_id(&config)?;
+    Ok(Shared::new(Parts {
+        config,
+        id,
+        hierarchy,
+        dirs,
+        images,
+        layers,
+        volumes,
+        networks,
+        template,
+        empty_layer,
+        lock,
+    }))
+}
+
+fn make_directory(path: &PathBuf) -> Result<(), BootError> {
+    fs::create_dir_all(path).map_err(|source| BootError::Directory { path: path.clone(), source })
+}
+
+/// One engine a data root: the lock goes with the process, however it ends.
+fn lock(config: &EngineConfig) -> Result<fs::File, BootError> {
+    let path = config.data_root.join("lock");
+    let directory = |source| BootError::Directory { path: path.clone(), source };
+    let file = fs::File::create(&path).map_err(directory)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(BootError::InUse(config.data_root.clone())),
+        Err(errno) => Err(directory(errno.into())),
+    }
+}
+
+/// An id that stays with the data.
+fn engine_id(config: &EngineConfig) -> Result<String, BootError> {
+    let path = config.data_root.join("engine-id");
+    if let Ok(id) = fs::read_to_string(&path) {
+        return Ok(id.trim().to_owned());
+    }
+    let id = random::id()?;
+    fs::write(&path, &id).map_err(|source| BootError::Directory { path, source })?;
+    Ok(id)
+}
+
+async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
+    let (containers, broken) = shared.dirs.load()?;
+    for id in broken {
+        // `create` writes the record last: nobody was ever told of this one.
+        shared.dirs.discard(&id)?;
+    }
+    let mut handles = Vec::new();
+    for mut container in containers {
+        if let Err(failure) = shared.containers.reserve_name(&container.name, &container.id) {
+            tracing::error!(id = %container.id, %failure, "two containers have one name; this one gets its id as name");
+            container.name.clone_from(&container.id);
+            shared.containers.reserve_name(&container.name, &container.id)?;
+        }
+        let live = settle(shared, &mut container).await;
+        handles.push(Actor::spawn(shared, container, live));
+    }
+    sweep(shared).await;
+    welcome::ensure(shared).await;
+    for handle in handles {
+        handle.send(Command::Boot).await.ok();
+    }
+    Ok(())
+}
+
+/// Brings a record in line with what the kernel says.
+async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live> {
+    let run_dir = shared.dirs.run(&container.id);
+    let connected = tokio::time::timeout(SHIM_PATIENCE, Live::connect(&run_dir, false)).await;
+    if let Ok(Ok((live, state))) = connected
+        && state.started
+    {
+        adopt(shared, container, state.pid);
+        return Some(live);
+    }
+    let before = container.state.phase;
+    match ExitRecord::read(&run_dir) {
+        Ok(Some(record)) if record.started => {
+            container.state.exit_code = record.exit_code;
+            container.state.oom_killed = record.oom_killed;
+            container.state.finished_at = Some(Timestamp::from_nanos(record.finished_at));
+            container.state.phase = Phase::Exited;
+        }
+        _ if before.is_running() => {
+            // The machine went down, or somebody killed the shim.
+            shared.kill_leftovers(container).await;
+            container.state.exit_code = 255;
+            container.state.finished_at = Some(shared.now());
+            container.state.phase = Phase::Exited;
+        }
+        _ => {
+            if before == Phase::Restarting || before == Phase::Removing {
+                container.state.phase = Phase::Exited;
+            }
+            shared.kill_leftovers(container).await;
+        }
+    }
+    container.state.pid = None;
+    forget_network(shared, container).await;
+    fs::remove_dir_all(&run_dir).ok();
+    if let Err(failure) = shared.dirs.save(container, false) {
+        tracing::warn!(id = %container.id, %failure, "container record is stale");
+    }
+    None
+}
+
+fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
+    if container.state.phase != Phase::Paused {
+        container.state.phase = Phase::Running;
+    }
+    container.state.pid = pid;
+    container.state.started_at.get_or_insert(shared.now());
+    for (name, endpoint) in &container.endpoints {
+        if let Some(address) = endpoint.ipv4
+            && let Err(failure) = shared.networks.adopt(name, address)
+        {
+            tracing::warn!(id = %container.id, %failure, "address not adopted");
+        }
+    }
+    for (key, bindings) in &container.ports {
+        for binding in bindings {
+            let address = match binding.host_ip {
+                Some(std::net::IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
+                _ => None,
+            };
+            let reserved =
+                shared.networks.reserve_port(&container.id, &container.name, key.protocol, address, binding);
+            if let Err(failure) = reserved {
+                tracing::warn!(id = %container.id, %failure, "published port not reserved again");
+            }
+        }
+    }
+}
+
+async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
+    let work = (Arc::clone(shared), container.clone());
+    crate::blocking(move || {
+        net::detach(&work.0, &work.1);
+        Ok(())
+    })
+    .await
+    .ok();
+    for endpoint in container.endpoints.values_mut() {
+        endpoint.endpoint_id.clear();
+        endpoint.ipv4 = None;
+        endpoint.gateway = None;
+        endpoint.mac.clear();
+        endpoint.host_link.clear();
+    }
+    container.ports.clear();
+}
+
+/// Removes what belongs to no container.
+async fn sweep(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let swept = crate::blocking(move || {
+        let containers: Vec<_> = shared.containers.all().iter().map(|handle| handle.container()).collect();
+        let ids: BTreeSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
+        let run = shared.config.exec_root.join("c");
+        for entry in fs::read_dir(&run).into_iter().flatten().flatten() {
+            if !ids.contains(entry.file_name().to_string_lossy().as_ref()) {
+                fs::remove_dir_all(entry.path()).ok();
+            }
+        }
+        let running: Vec<_> = containers.iter().filter(|container| container.state.phase.is_running()).collect();
+        let links: Vec<String> = running
+            .iter()
+            .flat_map(|container| container.endpoints.values())
+            .map(|endpoint| endpoint.host_link.clone())
+            .filter(|link| !link.is_empty())
+            .collect();
+        let ports: Vec<_> = running.iter().flat_map(|container| net::published_ports(container)).collect();
+        for link in shared.networks.list().into_iter().map(|network| network.bridge).filter(|link| !link.is_empty()) {
+            if let Err(error) = ferry_network::reconcile(&shared.table(), &link, &links, &ports) {
+                tracing::warn!(error = ferry_errkind::chain(&error), "leftovers of the network stay");
+            }
+        }
+        shared.dirs.empty_trash(None);
+        crate::ops::image::sweep_layers(&shared);
+        Ok(())
+    });
+    if let Err(failure) = swept.await {
+        tracing::warn!(%failure, "sweep failed");
+    }
+}

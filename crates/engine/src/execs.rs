@@ -1,0 +1,67 @@
+//! Execs by id: what was asked, and what became of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::exec::Exec;
+
+/// Ended execs that are remembered; Docker forgets them after some minutes.
+const REMEMBERED: usize = 4096;
+
+/// All execs.
+#[derive(Debug, Default)]
+pub(crate) struct Execs {
+    execs: Mutex<HashMap<String, Exec>>,
+}
+
+impl Execs {
+    pub(crate) fn add(&self, exec: Exec) {
+        let mut execs = self.lock();
+        if execs.len() >= REMEMBERED {
+            execs.retain(|_, exec| exec.running || exec.exit_code.is_none());
+        }
+        execs.insert(exec.id.clone(), exec);
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Result<Exec, Failure> {
+        self.lock().get(id).cloned().ok_or_else(|| {
+            Failure::new(ErrorKind::NotFound, format!("No such exec instance: {id}"))
+        })
+    }
+
+    pub(crate) fn update(&self, id: &str, change: impl FnOnce(&mut Exec)) {
+        if let Some(exec) = self.lock().get_mut(id) {
+            change(exec);
+        }
+    }
+
+    /// Notes an end; answers the exec if that is news.
+    pub(crate) fn ended(&self, id: &str, exit_code: i32) -> Option<Exec> {
+        let mut execs = self.lock();
+        let exec = execs.get_mut(id).filter(|exec| exec.exit_code.is_none())?;
+        exec.running = false;
+        exec.exit_code = Some(exit_code);
+        Some(exec.clone())
+    }
+
+    /// With a container end all its execs.
+    pub(crate) fn container_ended(&self, container: &str) {
+        for exec in self.lock().values_mut().filter(|exec| exec.container_id == container && exec.running) {
+            exec.running = false;
+            exec.exit_code.get_or_insert(137);
+        }
+    }
+
+    pub(crate) fn of_container(&self, container: &str) -> Vec<String> {
+        let execs = self.lock();
+        let own = execs.values().filter(|exec| exec.container_id == container && exec.running);
+        own.map(|exec| exec.id.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Exec>> {
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,260 @@
+//! From a container's record to what a shim is told.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::Engine as _;
+use ferry_container::{DnsOverrides, Namespace, SpecInputs};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::{Container, IpcMode, MountKind, NetworkMode, PidMode};
+use ferry_oci::runtime::{LinuxSeccomp, Spec};
+use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
+
+use crate::{Shared, net, records::failed};
+
+/// Plans a launch and prepares the files that it refers to.
+pub(crate) fn plan(
+    shared: &Shared,
+    container: &Container,
+    network: &net::Plan,
+) -> Result<Launch, Failure> {
+    let dir = shared.dirs.data(&container.id);
+    let run_dir = fresh_run_dir(shared, &container.id)?;
+    make_bind_sources(container)?;
+    let namespaces = Namespaces::of(shared, container)?;
+    let host = &container.spec.host;
+    let etc: Vec<String> = ["hosts", "hostname", "resolv.conf"]
+        .iter()
+        .map(|name| dir.join(name).to_string_lossy().into_owned())
+        .collect();
+    let rootfs = dir.join("rootfs").to_string_lossy().into_owned();
+    let cgroup_path = shared.cgroup_path(&container.id, &host.cgroup_parent);
+    let inputs = SpecInputs {
+        container,
+        rootfs: &rootfs,
+        unified_cgroup: shared.hierarchy.is_v2(),
+        cgroup_path: &cgroup_path,
+        etc_files: [&etc[0], &etc[1], &etc[2]],
+        network: &namespaces.network,
+        pid: &namespaces.pid,
+        ipc: &namespaces.ipc,
+        joined_shm: namespaces.shm.as_deref(),
+        host_name: &shared.host_name(),
+        bounding: &|name| shared.may(name),
+        arch: std::env::consts::ARCH,
+        kernel: shared.kernel,
+        device: &crate::devices::look_up,
+        all_devices: &crate::devices::all,
+    };
+    let hostname = ferry_container::hostname(&inputs);
+    write_etc(shared, container, &dir, &hostname, network)?;
+    let mut spec = ferry_container::plan_spec(&inputs)?;
+    let runtime = runtime(shared, &host.runtime);
+    let filter = match runtime {
+        OciRuntime::Own => take_filter(shared, &mut spec)?,
+        OciRuntime::External { .. } => None,
+    };
+    let log = shared.log_settings(&host.log);
+    Ok(Launch {
+        version: wire::VERSION,
+        id: container.id.clone(),
+        run_dir,
+        spec,
+        rootfs: RootfsSpec::Overlay {
+            lower: shared.lower_dirs(&container.layers)?,
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+        },
+        filter,
+        init: host.init.unwrap_or(shared.config.init),
+        open_stdin: container.spec.open_stdin,
+        stdin_once: container.spec.stdin_once,
+        log: ferry_logs::plan(
+            &log.driver,
+            &log.options,
+            &shared.dirs.log(&container.id),
+            &container.spec.labels,
+            &container.spec.env,
+        )?,
+        runtime,
+    })
+}
+
+/// The compiled filter of a profile. Nearly all containers have the same one, so it is compiled once.
+pub(crate) fn filter(shared: &Shared, profile: &LinuxSeccomp) -> Result<Arc<str>, Failure> {
+    let mut filters = shared.filters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((_, filter)) = filters.iter().find(|(known, _)| known == profile) {
+        return Ok(Arc::clone(filter));
+    }
+    let program = ferry_runtime::seccomp::compile(profile, ferry_runtime::seccomp::Arch::host())?;
+    let text: Arc<str> = base64::engine::general_purpose::STANDARD.encode(program).into();
+    // A handful of profiles is in use on any machine; forgetting all of them now and then costs nothing.
+    if filters.len() >= 32 {
+        filters.clear();
+    }
+    filters.push((profile.clone(), Arc::clone(&text)));
+    Ok(text)
+}
+
+fn take_filter(shared: &Shared, spec: &mut Spec) -> Result<Option<String>, Failure> {
+    let profile = spec.linux.as_mut().and_then(|linux| linux.seccomp.take());
+    profile.map(|profile| filter(shared, &profile).map(|text| text.to_string())).transpose()
+}
+
+fn runtime(shared: &Shared, name: &str) -> OciRuntime {
+    let name = if name.is_empty() { shared.config.default_runtime.as_str() } else { name };
+    match shared.config.runtimes.get(name) {
+        Some(path) => OciRuntime::External { path: path.clone() },
+        None => OciRuntime::Own,
+    }
+}
+
+fn fresh_run_dir(shared: &Shared, id: &str) -> Result<PathBuf, Failure> {
+    let run_dir = shared.dirs.run(id);
+    match fs::remove_dir_all(&run_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed("remove directory", &run_dir, error));
+        }
+        _ => {}
+    }
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&run_dir)
+        .map_err(|error| failed("make directory", &run_dir, error))?;
+    Ok(run_dir)
+}
+
+/// `-v` makes a directory where there is nothing, as Docker does.
+fn make_bind_sources(container: &Container) -> Result<(), Failure> {
+    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
+        let source = Path::new(&mount.source);
+        if source.exists() {
+            continue;
+        }
+        if !mount.create_source {
+            let words = format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                mount.source
+            );
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
+        }
+        fs::create_dir_all(source)
+            .map_err(|error| failed("make the source of a bind mount", source, error))?;
+    }
+    Ok(())
+}
+
+/// Where a container's namespaces come from.
+struct Namespaces {
+    network: Namespace,
+    pid: Namespace,
+    ipc: Namespace,
+    shm: Option<String>,
+}
+
+impl Namespaces {
+    fn of(shared: &Shared, container: &Container) -> Result<Self, Failure> {
+        let host = &container.spec.host;
+        let network = match &host.network_mode {
+            NetworkMode::Host => Namespace::Host,
+            NetworkMode::Container(name) => join(shared, name, "net")?,
+            _ => Namespace::New,
+        };
+        let pid = match &host.pid_mode {
+            PidMode::Private => Namespace::New,
+            PidMode::Host => Namespace::Host,
+            PidMode::Container(name) => join(shared, name, "pid")?,
+        };
+        let (ipc, shm) = match &host.ipc_mode {
+            Some(IpcMode::Host) => (Namespace::Host, None),
+            Some(IpcMode::Container(name)) => {
+                let pid = running_pid(shared, name)?;
+                (join(shared, name, "ipc")?, Some(format!("/proc/{pid}/root/dev/shm")))
+            }
+            _ => (Namespace::New, None),
+        };
+        Ok(Namespaces { network, pid, ipc, shm })
+    }
+}
+
+fn join(shared: &Shared, name: &str, kind: &str) -> Result<Namespace, Failure> {
+    let pid = running_pid(shared, name)?;
+    Ok(Namespace::Join(PathBuf::from(format!("/proc/{pid}/ns/{kind}"))))
+}
+
+fn running_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
+    let container = shared.containers.find(name)?.container();
+    container.state.pid.ok_or_else(|| {
+        let words = format!("cannot join namespace of a non running container: {}", container.id);
+        Failure::new(ErrorKind::Conflict, words)
+    })
+}
+
+fn write_etc(
+    shared: &Shared,
+    container: &Container,
+    dir: &Path,
+    hostname: &str,
+    network: &net::Plan,
+) -> Result<(), Failure> {
+    let spec = &container.spec;
+    // A container that joins another's network has that one's names.
+    if let NetworkMode::Container(name) = &spec.host.network_mode {
+        let other = shared.dirs.data(&shared.containers.find(name)?.id);
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            let (from, to) = (other.join(file), dir.join(file));
+            fs::copy(&from, &to).map_err(|error| failed("copy", &from, error))?;
+        }
+        return Ok(());
+    }
+    let mut names = vec![hostname.to_owned()];
+    if !spec.domainname.is_empty() {
+        names.insert(0, format!("{hostname}.{}", spec.domainname));
+    }
+    let extra: Vec<(String, String)> = spec
+        .host
+        .extra_hosts
+        .iter()
+        .filter_map(|pair| pair.split_once(':').or_else(|| pair.split_once('=')))
+        .map(|(name, address)| {
+            let address = match address {
+                "host-gateway" => network.gateway().map(|ip| ip.to_string()).unwrap_or_default(),
+                address => address.to_owned(),
+            };
+            (name.to_owned(), address)
+        })
+        .collect();
+    let on_host = spec.host.network_mode == NetworkMode::Host;
+    let hosts = if on_host {
+        let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        for (name, address) in &extra {
+            text.push_str(&format!("{address}\t{name}\n"));
+        }
+        text
+    } else {
+        ferry_container::hosts(&network.addresses(), &names, &extra)
+    };
+    let bridge = &shared.config.bridge;
+    let or = |own: &'_ Vec<String>, default: &'_ Vec<String>| -> Vec<String> {
+        if own.is_empty() { default.clone() } else { own.clone() }
+    };
+    let (dns, search, options) = (
+        or(&spec.host.dns, &bridge.dns),
+        or(&spec.host.dns_search, &bridge.dns_search),
+        or(&spec.host.dns_options, &bridge.dns_options),
+    );
+    let overrides = DnsOverrides { servers: &dns, search: &search, options: &options };
+    let host_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let resolv_conf = ferry_container::resolv_conf(&host_conf, overrides, on_host);
+    for (file, text) in
+        [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv_conf)]
+    {
+        let path = dir.join(file);
+        fs::write(&path, text).map_err(|error| failed("write", &path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! `exec`: further processes in a running container.
+
+use ferry_container::Namespace;
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::{
+    container::{Container, Phase},
+    exec::{Exec, ExecSpec},
+};
+use ferry_oci::runtime::Process;
+use ferry_shim::wire::{self, Attach, Event, Request};
+use tokio::net::UnixStream;
+
+use crate::{Engine, Shared, actor, random};
+
+/// How to start an exec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartExec {
+    /// Nobody listens.
+    pub detach: bool,
+    /// A pseudo terminal: what the caller of `start` says; `create`'s word counts.
+    pub tty: bool,
+    /// Terminal height and width.
+    pub console_size: Option<(u32, u32)>,
+}
+
+/// Notes what is to be run. Nothing runs yet.
+///
+/// # Errors
+/// The container does not run, or there is no command.
+pub async fn create(engine: &Engine, name: &str, spec: ExecSpec) -> Result<String, Failure> {
+    let container = running(&engine.shared, name)?;
+    if spec.cmd.is_empty() || spec.cmd[0].is_empty() {
+        return Err(Failure::new(ErrorKind::InvalidArgument, "No exec command specified"));
+    }
+    let id = random::id()?;
+    let shared = &engine.shared;
+    let action = format!("exec_create: {}", spec.cmd.join(" "));
+    shared.events.container(&container, &action, &[("execID", id.clone())], shared.now());
+    shared.execs.add(Exec {
+        id: id.clone(),
+        container_id: container.id.clone(),
+        spec,
+        ..Exec::default()
+    });
+    Ok(id)
+}
+
+/// Runs it. The stream carries its output and takes its input; `None` when detached.
+///
+/// # Errors
+/// It was started before, the container does not run, or the program cannot be run: then its exit code is 126 or 127.
+pub async fn start(
+    engine: &Engine,
+    exec_id: &str,
+    how: StartExec,
+) -> Result<Option<UnixStream>, Failure> {
+    let shared = &engine.shared;
+    let exec = shared.execs.get(exec_id)?;
+    if exec.running || exec.exit_code.is_some() {
+        let words = format!("Error: Exec command {exec_id} has already run");
+        return Err(Failure::new(ErrorKind::Conflict, words));
+    }
+    let container = running(shared, &exec.container_id)?;
+    let spec = &exec.spec;
+    let size = how.console_size.or(spec.console_size);
+    let clamp = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    let request = Request::Exec(Box::new(wire::Exec {
+        id: exec.id.clone(),
+        process: process(shared, &container, spec)?,
+        tty: spec.tty,
+        size: size.map(|(height, width)| (clamp(height), clamp(width))),
+        attach: Attach {
+            stdin: spec.attach_stdin && !how.detach,
+            stdout: spec.attach_stdout,
+            stderr: spec.attach_stderr,
+        },
+        detached: how.detach,
+        filtered: !spec.privileged,
+    }));
+    let action = format!("exec_start: {}", spec.cmd.join(" "));
+    shared.events.container(&container, &action, &[("execID", exec.id.clone())], shared.now());
+    let run_dir = shared.dirs.run(&container.id);
+    shared.execs.update(exec_id, |exec| exec.running = true);
+    let answer = actor::stream(&run_dir, &request).await;
+    match answer {
+        Ok((stream, Event::ExecStarted { pid })) => {
+            shared.execs.update(exec_id, |exec| exec.pid = pid);
+            Ok((!how.detach).then_some(stream))
+        }
+        Ok((_, Event::ExecFailed { code, message })) => {
+            shared.execs.ended(exec_id, code);
+            let words = format!("OCI runtime exec failed: exec failed: {message}");
+            let kind =
+                if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
+            Err(Failure::new(kind, words))
+        }
+        Ok((_, other)) => {
+            shared.execs.ended(exec_id, 128);
+            Err(Failure::new(ErrorKind::Internal, format!("the shim answered an exec with {other:?}")))
+        }
+        Err(error) => {
+            shared.execs.ended(exec_id, 128);
+            let words = format!("cannot reach the shim of container {}: {error}", container.id);
+            Err(Failure::new(ErrorKind::Conflict, words))
+        }
+    }
+}
+
+/// Changes the size of an exec's terminal.
+///
+/// # Errors
+/// It does not run.
+pub async fn resize(
+    engine: &Engine,
+    exec_id: &str,
+    height: u32,
+    width: u32,
+) -> Result<(), Failure> {
+    let shared = &engine.shared;
+    let exec = shared.execs.get(exec_id)?;
+    if !exec.running {
+        let words = format!("cannot resize a stopped exec: {exec_id}");
+        return Err(Failure::new(ErrorKind::Conflict, words));
+    }
+    let clamp = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    let run_dir = shared.dirs.run(&exec.container_id);
+    let command = wire::Command::Resize {
+        exec: Some(exec.id),
+        rows: clamp(height),
+        cols: clamp(width),
+    };
+    let resized = async {
+        let (mut live, _) = actor::Live::connect(&run_dir, false).await?;
+        live.command(&command).await
+    };
+    resized.await.map_err(|error| {
+        Failure::new(ErrorKind::Conflict, format!("cannot resize exec {exec_id}: {error}"))
+    })
+}
+
+/// How an exec stands.
+///
+/// # Errors
+/// There is no such exec.
+pub async fn inspect(engine: &Engine, exec_id: &str) -> Result<Exec, Failure> {
+    let shared = &engine.shared;
+    let exec = shared.execs.get(exec_id)?;
+    if !exec.running {
+        return Ok(exec);
+    }
+    // Its end may have reached its client before it reached us: the shim knows.
+    let run_dir = shared.dirs.run(&exec.container_id);
+    if let Ok((mut live, _)) = actor::Live::connect(&run_dir, false).await {
+        let quick = std::time::Duration::from_millis(2);
+        while let Ok(Ok(event)) = tokio::time::timeout(quick, live.receive()).await {
+            if let Event::ExecExited { id, exit_code } = event {
+                shared.execs.ended(&id, exit_code);
+                if id == exec_id {
+                    break;
+                }
+            }
+        }
+    }
+    shared.execs.get(exec_id)
+}
+
+fn running(shared: &Shared, name: &str) -> Result<std::sync::Arc<Container>, Failure> {
+    let container = shared.containers.find(name)?.container();
+    match container.state.phase {
+        Phase::Running => Ok(container),
+        Phase::Paused => {
+            let words = format!("container {} is paused, unpause the container before exec", container.name);
+            Err(Failure::new(ErrorKind::Conflict, words))
+        }
+        _ => {
+            let words = format!("container {} is not running", container.id);
+            Err(Failure::new(ErrorKind::Conflict, words))
+        }
+    }
+}
+
+/// The container's own process, with the exec's program, user and environment.
+fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Process, Failure> {
+    let inputs = ferry_container::SpecInputs {
+        container,
+        rootfs: "",
+        unified_cgroup: shared.hierarchy.is_v2(),
+        cgroup_path: "",
+        etc_files: ["", "", ""],
+        network: &Namespace::New,
+        pid: &Namespace::New,
+        ipc: &Namespace::New,
+        joined_shm: None,
+        host_name: &shared.host_name(),
+        bounding: &|name| shared.may(name),
+        arch: std::env::consts::ARCH,
+        kernel: shared.kernel,
+        device: &crate::devices::look_up,
+        all_devices: &crate::devices::all,
+    };
+    Ok(ferry_container::plan_exec(&inputs, spec)?)
+}

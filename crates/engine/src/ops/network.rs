@@ -1,0 +1,191 @@
+//! Networks.
+
+use std::collections::BTreeMap;
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::{
+    container::Pruned,
+    event::Subject,
+    network::{CreateNetwork, EndpointRequest, Network, NetworkView},
+};
+
+use crate::{Engine, Shared, filter};
+
+/// The networks that fulfil all filters (`name`, `id`, `driver`, `label`, `type`, `dangling`, `scope`), by name.
+///
+/// # Errors
+/// A filter's value does not read.
+pub async fn list(
+    engine: &Engine,
+    filters: &BTreeMap<String, Vec<String>>,
+) -> Result<Vec<NetworkView>, Failure> {
+    let shared = &engine.shared;
+    let any = |key: &str, matches: &dyn Fn(&str) -> bool| {
+        filters.get(key).is_none_or(|values| values.iter().any(|value| matches(value)))
+    };
+    let mut views = Vec::new();
+    for network in shared.networks.list() {
+        let fits = any("name", &|name| network.name.contains(name))
+            && any("id", &|id| network.id.starts_with(id))
+            && any("driver", &|driver| network.driver == driver)
+            && any("scope", &|scope| scope == "local")
+            && any("type", &|kind| (kind == "builtin") == network.builtin)
+            && filters.get("label").into_iter().flatten().all(|wanted| filter::has_label(&network.labels, wanted));
+        if !fits {
+            continue;
+        }
+        let view = view(shared, network);
+        let dangling = match filters.get("dangling").and_then(|values| values.first()) {
+            Some(text) => Some(filter::flag("dangling", text)?),
+            None => None,
+        };
+        let unused = view.containers.is_empty() && !view.network.builtin;
+        if dangling.is_none_or(|wanted| wanted == unused) {
+            views.push(view);
+        }
+    }
+    Ok(views)
+}
+
+/// One network with the containers on it.
+///
+/// # Errors
+/// There is none of that name.
+pub async fn inspect(engine: &Engine, name: &str) -> Result<NetworkView, Failure> {
+    Ok(view(&engine.shared, engine.shared.networks.find(name)?))
+}
+
+/// Makes a network. Answers its id and warnings.
+///
+/// # Errors
+/// The name is taken, the driver is not supported, the range overlaps.
+pub async fn create(
+    engine: &Engine,
+    request: CreateNetwork,
+) -> Result<(String, Vec<String>), Failure> {
+    let network = request.network;
+    if network.name.is_empty() {
+        return Err(Failure::new(ErrorKind::InvalidArgument, "network name cannot be empty"));
+    }
+    if ["bridge", "host", "none", "default"].contains(&network.name.as_str()) {
+        let words = format!("operation is not permitted on predefined {} network", network.name);
+        return Err(Failure::new(ErrorKind::Forbidden, words));
+    }
+    if !matches!(network.driver.as_str(), "" | "bridge") {
+        let words = format!("network driver \"{}\" is not supported yet", network.driver);
+        return Err(Failure::new(ErrorKind::NotImplemented, words));
+    }
+    if network.enable_ipv6 {
+        return Err(Failure::new(ErrorKind::NotImplemented, "IPv6 networks are not supported yet"));
+    }
+    if network.ipam.len() > 1 {
+        let words = "networks with more than one subnet are not supported yet";
+        return Err(Failure::new(ErrorKind::NotImplemented, words));
+    }
+    let shared = engine.shared.clone();
+    crate::blocking(move || {
+        let network = Network { driver: "bridge".to_owned(), ..network };
+        let network = shared.networks.create(network, shared.now())?;
+        event(&shared, "create", &network);
+        Ok((network.id, Vec::new()))
+    })
+    .await
+}
+
+/// Removes a network.
+///
+/// # Errors
+/// Containers are on it, or it is one of those that are always there.
+pub async fn remove(engine: &Engine, name: &str) -> Result<(), Failure> {
+    let shared = engine.shared.clone();
+    let name = name.to_owned();
+    crate::blocking(move || {
+        let network = shared.networks.find(&name)?;
+        let users = view(&shared, network.clone()).containers;
+        if !users.is_empty() {
+            let users: Vec<String> =
+                users.iter().map(|(id, (name, _))| format!("name:\"{name}\" id:\"{}\"", ferry_stdx::id::short(id))).collect();
+            let words = format!(
+                "error while removing network: network {} has active endpoints ({})",
+                network.name,
+                users.join(", ")
+            );
+            return Err(Failure::new(ErrorKind::Forbidden, words));
+        }
+        shared.networks.remove(&network)?;
+        event(&shared, "destroy", &network);
+        Ok(())
+    })
+    .await
+}
+
+/// Removes the networks that nobody is on.
+///
+/// # Errors
+/// A filter's value does not read.
+pub async fn prune(
+    engine: &Engine,
+    filters: &BTreeMap<String, Vec<String>>,
+) -> Result<Pruned, Failure> {
+    let filter = filter::Prune::read(filters, engine.shared.now())?;
+    let mut pruned = Pruned::default();
+    for network in engine.shared.networks.list() {
+        if network.builtin || !filter.accepts(network.created, &network.labels) {
+            continue;
+        }
+        match remove(engine, &network.id).await {
+            Ok(()) => pruned.deleted.push(network.name),
+            Err(failure) => tracing::debug!(network = %network.name, %failure, "not pruned"),
+        }
+    }
+    Ok(pruned)
+}
+
+/// Puts a running container on a further network: not yet.
+///
+/// # Errors
+/// Always, by name.
+pub async fn connect(
+    engine: &Engine,
+    network: &str,
+    container: &str,
+    _endpoint: EndpointRequest,
+) -> Result<(), Failure> {
+    engine.shared.networks.find(network)?;
+    engine.shared.containers.find(container)?;
+    Err(Failure::new(ErrorKind::NotImplemented, "connecting a container to a further network is not supported yet"))
+}
+
+/// Takes a container off a network: not yet.
+///
+/// # Errors
+/// Always, by name.
+pub async fn disconnect(
+    engine: &Engine,
+    network: &str,
+    container: &str,
+    _force: bool,
+) -> Result<(), Failure> {
+    engine.shared.networks.find(network)?;
+    engine.shared.containers.find(container)?;
+    Err(Failure::new(ErrorKind::NotImplemented, "disconnecting a container from a network is not supported yet"))
+}
+
+fn view(shared: &Shared, network: Network) -> NetworkView {
+    let mut containers = BTreeMap::new();
+    for handle in shared.containers.all() {
+        let container = handle.container();
+        if !container.state.phase.is_running() {
+            continue;
+        }
+        if let Some(endpoint) = container.endpoints.get(&network.name) {
+            containers.insert(container.id.clone(), (container.name.clone(), endpoint.clone()));
+        }
+    }
+    NetworkView { network, containers }
+}
+
+fn event(shared: &Shared, action: &str, network: &Network) {
+    let attributes = [("name", network.name.clone()), ("type", network.driver.clone())];
+    shared.events.plain(Subject::Network, action, &network.id, &attributes, shared.now());
+}

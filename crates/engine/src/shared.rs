@@ -1,0 +1,265 @@
+//! What all operations share.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_image::ImageStore;
+use ferry_layers::LayerStore;
+use ferry_model::container::{Container, ContainerSpec, LogSettings};
+use ferry_oci::{Digest, runtime::LinuxSeccomp};
+use ferry_shim::Template;
+use ferry_stdx::time::Timestamp;
+use ferry_transfer::Client;
+use ferry_volume::VolumeStore;
+
+use crate::{
+    config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
+    records::ContainerDirs, registry::Registry,
+};
+
+/// How long a killed container's processes may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that the operations of one engine share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) id: String,
+    pub(crate) cpus: usize,
+    pub(crate) kernel: (u32, u32),
+    pub(crate) hierarchy: Hierarchy,
+    pub(crate) dirs: ContainerDirs,
+    pub(crate) images: ImageStore,
+    pub(crate) layers: Arc<LayerStore>,
+    pub(crate) volumes: VolumeStore,
+    pub(crate) networks: Networks,
+    pub(crate) registries: Client,
+    pub(crate) containers: Registry,
+    pub(crate) execs: Execs,
+    pub(crate) events: EventBus,
+    pub(crate) template: Template,
+    pub(crate) filters: Mutex<Vec<(LinuxSeccomp, Arc<str>)>>,
+    leases: Mutex<BTreeMap<Digest, usize>>,
+    sweeping: Mutex<()>,
+    pub(crate) empty_layer: PathBuf,
+    /// Held for as long as the engine lives: nobody else may have the data.
+    _lock: std::fs::File,
+}
+
+/// The parts of an engine as boot made them.
+pub(crate) struct Parts {
+    pub(crate) config: EngineConfig,
+    pub(crate) id: String,
+    pub(crate) hierarchy: Hierarchy,
+    pub(crate) dirs: ContainerDirs,
+    pub(crate) images: ImageStore,
+    pub(crate) layers: LayerStore,
+    pub(crate) volumes: VolumeStore,
+    pub(crate) networks: Networks,
+    pub(crate) template: Template,
+    pub(crate) empty_layer: PathBuf,
+    pub(crate) lock: std::fs::File,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let release = rustix::system::uname();
+        let registries = Client::new(ferry_transfer::ClientConfig {
+            mirrors: parts.config.registries.mirrors.clone(),
+            insecure: parts.config.registries.insecure.clone(),
+            user_agent: format!("ferry/{}", env!("CARGO_PKG_VERSION")),
+            max_concurrent: parts.config.max_concurrent_downloads,
+        });
+        Shared {
+            config: parts.config,
+            id: parts.id,
+            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            kernel: ferry_container::seccomp::kernel_version(&release.release().to_string_lossy()),
+            hierarchy: parts.hierarchy,
+            dirs: parts.dirs,
+            images: parts.images,
+            layers: Arc::new(parts.layers),
+            volumes: parts.volumes,
+            networks: parts.networks,
+            registries,
+            containers: Registry::default(),
+            execs: Execs::default(),
+            events: EventBus::new(),
+            template: parts.template,
+            filters: Mutex::default(),
+            leases: Mutex::default(),
+            sweeping: Mutex::default(),
+            empty_layer: parts.empty_layer,
+            _lock: parts.lock,
+        }
+    }
+
+    /// The clock: the only place that reads it.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_system(SystemTime::now())
+    }
+
+    pub(crate) fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    /// Whether the engine may give a capability to anyone.
+    pub(crate) fn may(&self, name: &str) -> bool {
+        ferry_sys::caps::by_name(name).and_then(ferry_sys::caps::in_bounding).unwrap_or(false)
+    }
+
+    /// The directories of layers, top first. An image without layers stands on an empty directory: overlayfs wants one.
+    pub(crate) fn lower_dirs(&self, layers: &[Digest]) -> Result<Vec<PathBuf>, Failure> {
+        if layers.is_empty() {
+            return Ok(vec![self.empty_layer.clone()]);
+        }
+        self.layers.lower_dirs(layers).map_err(|error| {
+            Failure::new(ErrorKind::Internal, error.to_string())
+                .with_hint("the image is not whole any more: remove it and pull it again")
+        })
+    }
+
+    /// A container's log driver and options, with the engine's defaults.
+    pub(crate) fn log_settings(&self, own: &LogSettings) -> LogSettings {
+        if own.driver.is_empty() {
+            let mut settings = self.config.log.clone();
+            settings.options.extend(own.options.clone());
+            return settings;
+        }
+        own.clone()
+    }
+
+    /// Fills in what the daemon's configuration says for containers that say nothing.
+    pub(crate) fn apply_defaults(&self, spec: &mut ContainerSpec) {
+        spec.host.log = self.log_settings(&spec.host.log);
+        if spec.host.shm_size == 0 {
+            spec.host.shm_size = if self.config.shm_size > 0 { self.config.shm_size } else { 64 << 20 };
+        }
+        for limit in &self.config.ulimits {
+            if !spec.host.ulimits.iter().any(|own| own.name == limit.name) {
+                spec.host.ulimits.push(limit.clone());
+            }
+        }
+        if spec.host.runtime.is_empty() {
+            spec.host.runtime = match self.config.default_runtime.as_str() {
+                "" => "ferry".to_owned(),
+                other => other.to_owned(),
+            };
+        }
+    }
+
+    pub(crate) fn cgroup_path(&self, id: &str, parent: &str) -> String {
+        let parent = if parent.is_empty() { &self.config.cgroup_parent } else { parent };
+        format!("/{}/{id}", parent.trim_matches('/'))
+    }
+
+    pub(crate) fn cgroup(&self, id: &str, parent: &str) -> Result<Cgroup, Failure> {
+        let path = self.cgroup_path(id, parent);
+        Ok(Cgroup::open(&self.hierarchy, path.trim_start_matches('/'))?)
+    }
+
+    /// Ends the processes of a container that has no shim any more, and removes its cgroup.
+    pub(crate) async fn kill_leftovers(&self, container: &Container) {
+        let Ok(cgroup) = self.cgroup(&container.id, &container.spec.host.cgroup_parent) else { return };
+        let killed = crate::blocking(move || {
+            let deadline = SystemTime::now() + KILL_PATIENCE;
+            while SystemTime::now() < deadline {
+                cgroup.kill_all().ok();
+                if cgroup.delete().is_ok() {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Failure::new(ErrorKind::Internal, "its processes do not end"))
+        });
+        if let Err(failure) = killed.await {
+            tracing::warn!(id = %container.id, %failure, "leftovers of a container stay");
+        }
+    }
+
+    pub(crate) fn table(&self) -> String {
+        crate::networks::table(&self.config.bridge)
+    }
+
+    /// Keeps layers from being swept until the lease is dropped.
+    pub(crate) fn lease(&self, layers: &[Digest]) -> Lease<'_> {
+        let mut leases = lock(&self.leases);
+        for layer in layers {
+            *leases.entry(layer.clone()).or_insert(0) += 1;
+        }
+        Lease { shared: self, layers: layers.to_vec() }
+    }
+
+    pub(crate) fn leased(&self) -> Vec<Digest> {
+        lock(&self.leases).keys().cloned().collect()
+    }
+
+    /// Held while layers are swept, and while an image is recorded whose layers were found in the store.
+    pub(crate) fn sweep_lock(&self) -> MutexGuard<'_, ()> {
+        lock(&self.sweeping)
+    }
+
+    /// What the user should know about this machine.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let controllers = self.hierarchy.controllers();
+        let mut warnings = Vec::new();
+        for (controller, words) in [
+            ("memory", "WARNING: No memory limit support"),
+            ("cpu", "WARNING: No cpu cfs quota support"),
+            ("cpuset", "WARNING: No cpuset support"),
+            ("pids", "WARNING: No pids limit support"),
+        ] {
+            if !controllers.contains(&controller) {
+                warnings.push(words.to_owned());
+            }
+        }
+        warnings.extend(ferry_network::forward_blocked());
+        warnings
+    }
+
+    /// What of a container's settings this machine cannot do, in Docker's words.
+    pub(crate) fn warnings_for(&self, container: &Container) -> Vec<String> {
+        let resources = &container.spec.host.resources;
+        let controllers = self.hierarchy.controllers();
+        let mut warnings = Vec::new();
+        if resources.memory > 0 && !controllers.contains(&"memory") {
+            warnings.push("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.".to_owned());
+        }
+        if resources.pids_limit.is_some_and(|limit| limit > 0) && !controllers.contains(&"pids") {
+            warnings.push("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.".to_owned());
+        }
+        warnings
+    }
+}
+
+/// Layers that are in use by somebody who is at work.
+#[derive(Debug)]
+pub(crate) struct Lease<'a> {
+    shared: &'a Shared,
+    layers: Vec<Digest>,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut leases = lock(&self.shared.leases);
+        for layer in &self.layers {
+            if let Some(count) = leases.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    leases.remove(layer);
+                }
+            }
+        }
+    }
+}
+
+/// The maps behind these locks are whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
