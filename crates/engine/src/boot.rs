@@ -31,7 +31,6 @@ use crate::{
     random,
     records::ContainerDirs,
     shared::{Parts, Shared},
-    welcome,
 };
 
 /// A shim that has been told nothing answers within this, unless it is stuck.
@@ -152,7 +151,6 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
         handles.push(Actor::spawn(shared, container, live));
     }
     sweep(shared).await;
-    welcome::ensure(shared).await;
     for handle in handles {
         handle.send(Command::Boot).await.ok();
     }

@@ -10,6 +10,7 @@
 
 mod actor;
 mod boot;
+mod bridge;
 mod config;
 mod devices;
 mod events;

@@ -37,7 +37,7 @@ pub(crate) fn populate_volume(
 ) -> Result<(), Failure> {
     let root = open(shared, container)?;
     let target = Path::new(&mount.destination);
-    let directory = match root.open_with(target, ferry_sys::OFlags::DIRECTORY, 0) {
+    let directory = match root.open_with(target, rustix::fs::OFlags::DIRECTORY, 0) {
         Ok(directory) => directory,
         // A file, or nothing: nothing to copy.
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),

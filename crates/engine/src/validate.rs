@@ -137,7 +137,8 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         joined_shm: None,
         host_name: "",
         bounding: &|name| shared.may(name),
-        default_seccomp: &|_| ferry_oci::runtime::LinuxSeccomp::default(),
+        arch: std::env::consts::ARCH,
+        kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
     })?;

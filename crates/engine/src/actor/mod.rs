@@ -23,7 +23,7 @@ use crate::{
     registry::{Handle, Snapshot},
 };
 
-pub(crate) use live::{AttachWish, Live, ShimEvent};
+pub(crate) use live::{AttachWish, Live, ShimEvent, stream};
 pub(crate) use stop::StopWish;
 
 /// Commands that wait for a container's task; more than this many at once make the next caller wait.

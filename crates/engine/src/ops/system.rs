@@ -11,7 +11,7 @@ use ferry_model::{
 use ferry_stdx::time::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::{Engine, Shared};
+use crate::{AuthOutcome, Engine, RegistryAuth, Shared};
 
 /// Everything that `info` shows.
 ///
@@ -25,6 +25,14 @@ pub async fn info(engine: &Engine) -> Result<SystemInfo, Failure> {
 /// The remembered events not before `since`, and everything after them.
 pub fn events(engine: &Engine, since: Option<Timestamp>) -> (Vec<Event>, broadcast::Receiver<Event>) {
     engine.shared.events.subscribe(since)
+}
+
+/// Asks a registry whether it knows somebody.
+///
+/// # Errors
+/// It does not, or it cannot be reached: in Docker's words.
+pub async fn auth(engine: &Engine, auth: RegistryAuth) -> Result<AuthOutcome, Failure> {
+    Ok(engine.shared.registries.check_auth(&auth).await?)
 }
 
 fn gather(shared: &Shared) -> SystemInfo {

@@ -17,7 +17,7 @@ use ferry_model::{
 use ferry_oci::Platform;
 use ferry_volume::NewVolume;
 
-use crate::{Engine, Shared, actor::Actor, failpoint, random, records, validate};
+use crate::{Engine, Shared, actor::Actor, failpoint, random, records, validate, welcome};
 
 /// Makes a container.
 ///
@@ -33,6 +33,9 @@ fn create_blocking(
     request: CreateContainer,
 ) -> Result<CreatedContainer, Failure> {
     let CreateContainer { name, platform, mut spec } = request;
+    if welcome::is_meant(&spec.image) {
+        welcome::ensure(shared)?;
+    }
     let image = shared.images.get(&spec.image)?.entry;
     check_platform(&image, platform.as_deref(), &spec.image)?;
     ferry_container::merge_image(&mut spec, &image.config);

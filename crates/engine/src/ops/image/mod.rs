@@ -1,6 +1,8 @@
 //! Images.
 
+mod changes;
 mod import;
+pub(crate) mod keep;
 mod list;
 mod load;
 mod pull;

@@ -1,0 +1,244 @@
+//! `save`: images as one tar, a docker-archive and an OCI layout at the same time, as Docker writes it since 25.
+//!
+//! The same images give the same bytes: layers come back exactly as they were read, members are sorted by what needs them,
+//! and no clock is in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use ferry_archive::{Entry as TarEntry, Kind, Mtime, TarWriter};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_image::Entry;
+use ferry_oci::{Descriptor, Digest, Index, Manifest, Reference, media};
+use ferry_stdx::time::Timestamp;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::event;
+use crate::{Engine, Shared, bridge};
+
+/// An image to be saved and the names that go with it.
+struct Saved {
+    entry: Arc<Entry>,
+    names: Vec<Reference>,
+}
+
+/// Writes images into a tar. The pieces end with an error when it is not whole.
+///
+/// # Errors
+/// One of the names means no image.
+pub async fn save(
+    engine: &Engine,
+    names: &[String],
+) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
+    let shared = engine.shared.clone();
+    let images = choose(&shared, names)?;
+    let (mut writer, pieces) = bridge::pipe();
+    tokio::task::spawn_blocking(move || {
+        let layers: Vec<Digest> =
+            images.iter().flat_map(|image| image.entry.layers().iter().cloned()).collect();
+        let _lease = shared.lease(&layers);
+        match write(&shared, &images, &mut writer) {
+            Ok(()) => {}
+            // The client has left; there is nobody to tell.
+            Err(failure) => writer.fail(failure),
+        }
+        for image in &images {
+            let id = &image.entry.image.id;
+            event(&shared, "save", id, &id.to_string());
+        }
+    });
+    Ok(pieces)
+}
+
+/// Docker's rule: a name with a tag saves that name, a name without saves all tags of the repository, an id saves no name.
+fn choose(shared: &Shared, names: &[String]) -> Result<Vec<Saved>, Failure> {
+    let mut images: Vec<Saved> = Vec::new();
+    for name in names {
+        let parsed = Reference::parse(name).ok();
+        let bare = parsed.as_ref().filter(|name| name.tag().is_none() && name.digest().is_none());
+        let tags = bare.map(|name| tags_of(shared, name)).unwrap_or_default();
+        if tags.is_empty() {
+            let named = shared.images.get(name)?;
+            let is_tag = |reference: &Reference| named.tags.contains(&reference.familiar());
+            let reference = parsed.filter(|name| name.tag().is_some()).filter(is_tag);
+            add(&mut images, named.entry, reference);
+        }
+        for (reference, entry) in tags {
+            add(&mut images, entry, Some(reference));
+        }
+    }
+    Ok(images)
+}
+
+fn tags_of(shared: &Shared, repository: &Reference) -> Vec<(Reference, Arc<Entry>)> {
+    let mut tags = Vec::new();
+    for named in shared.images.list() {
+        for tag in &named.tags {
+            let Ok(reference) = Reference::parse(tag) else { continue };
+            if reference.familiar_name() == repository.familiar_name() {
+                tags.push((reference, Arc::clone(&named.entry)));
+            }
+        }
+    }
+    tags.sort_by_key(|(reference, _)| reference.familiar());
+    tags
+}
+
+fn add(images: &mut Vec<Saved>, entry: Arc<Entry>, name: Option<Reference>) {
+    let known = images.iter_mut().find(|saved| saved.entry.image.id == entry.image.id);
+    match known {
+        Some(saved) => saved.names.extend(name),
+        None => images.push(Saved { entry, names: name.into_iter().collect() }),
+    }
+}
+
+fn write(shared: &Shared, images: &[Saved], out: &mut impl Write) -> Result<(), Failure> {
+    let broken = |error: io::Error| {
+        Failure::new(ErrorKind::Internal, format!("cannot write the archive: {error}"))
+    };
+    let mut archive = Archive { tar: TarWriter::new(out), written: BTreeSet::new() };
+    let mut index = Vec::new();
+    let mut items = Vec::new();
+    let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    archive.directory("blobs/").map_err(broken)?;
+    archive.directory("blobs/sha256/").map_err(broken)?;
+    for image in images {
+        let manifest = archive.image(shared, image).map_err(|error| {
+            let id = &image.entry.image.id;
+            error.context(format!("image {id}"))
+        })?;
+        index.extend(described(&manifest, &image.names));
+        items.push(item(image));
+        for name in &image.names {
+            let top = image.entry.layers().last().map(Digest::hex).unwrap_or_default();
+            let tag = name.tag().unwrap_or_default().to_owned();
+            repositories.entry(name.familiar_name()).or_default().insert(tag, top);
+        }
+    }
+    let index = Index {
+        schema_version: 2,
+        media_type: media::OCI_INDEX.to_owned(),
+        manifests: index,
+        annotations: BTreeMap::new(),
+    };
+    archive.document("index.json", &json(&index)?).map_err(broken)?;
+    archive.document("manifest.json", &json(&items)?).map_err(broken)?;
+    archive.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(broken)?;
+    if !repositories.is_empty() {
+        archive.document("repositories", &json(&repositories)?).map_err(broken)?;
+    }
+    archive.tar.finish().and_then(|out| out.flush()).map_err(broken)
+}
+
+/// An image's line in `manifest.json`.
+fn item(image: &Saved) -> serde_json::Value {
+    let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+    let layers: Vec<String> = image.entry.layers().iter().map(blob).collect();
+    json!({
+        "Config": blob(&image.entry.image.id),
+        "RepoTags": if tags.is_empty() { serde_json::Value::Null } else { json!(tags) },
+        "Layers": layers,
+    })
+}
+
+/// A manifest in the index: once for each name.
+fn described(manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+    if names.is_empty() {
+        return vec![manifest.clone()];
+    }
+    let named = |name: &Reference| {
+        let annotations = BTreeMap::from([
+            ("io.containerd.image.name".to_owned(), name.canonical()),
+            ("org.opencontainers.image.ref.name".to_owned(), name.tag().unwrap_or_default().to_owned()),
+        ]);
+        Descriptor { annotations, ..manifest.clone() }
+    };
+    names.iter().map(named).collect()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+}
+
+fn blob(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+struct Archive<W> {
+    tar: TarWriter<W>,
+    /// Several images may share blobs.
+    written: BTreeSet<Digest>,
+}
+
+impl<W: Write> Archive<W> {
+    /// Writes the blobs of an image; answers its manifest. Layers are uncompressed here, so it is not the one it came with.
+    fn image(&mut self, shared: &Shared, image: &Saved) -> Result<Descriptor, Failure> {
+        let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
+        let created = image.entry.config.created.as_deref().and_then(Timestamp::parse_rfc3339);
+        let mtime = mtime(created.unwrap_or_default());
+        let mut layers = Vec::new();
+        for diff_id in image.entry.layers() {
+            let tar = shared.layers.tar(diff_id).map_err(Failure::of)?;
+            let size = tar.length();
+            layers.push(descriptor(media::OCI_LAYER, diff_id.clone(), size));
+            self.blob(diff_id, size, mtime, tar).map_err(broken)?;
+        }
+        let config_json = image.entry.image.config_json.as_bytes();
+        let id = &image.entry.image.id;
+        self.blob(id, config_json.len() as u64, mtime, config_json).map_err(broken)?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: media::OCI_MANIFEST.to_owned(),
+            config: descriptor(media::OCI_CONFIG, id.clone(), config_json.len() as u64),
+            layers,
+            annotations: BTreeMap::new(),
+        };
+        let manifest = json(&manifest)?;
+        let digest = Digest::sha256_of(&manifest);
+        let size = manifest.len() as u64;
+        self.blob(&digest, size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
+        Ok(descriptor(media::OCI_MANIFEST, digest, size))
+    }
+
+    fn blob(&mut self, digest: &Digest, size: u64, mtime: Mtime, content: impl Read) -> io::Result<()> {
+        if !self.written.insert(digest.clone()) {
+            return Ok(());
+        }
+        let path = blob(digest).into_bytes();
+        let entry = TarEntry { path, mode: 0o644, mtime, size, stored: size, ..TarEntry::default() };
+        self.tar.append_file(&entry, content)
+    }
+
+    fn document(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+        let size = content.len() as u64;
+        let path = path.as_bytes().to_vec();
+        let entry = TarEntry { path, mode: 0o644, size, stored: size, ..TarEntry::default() };
+        self.tar.append_file(&entry, content)
+    }
+
+    fn directory(&mut self, path: &str) -> io::Result<()> {
+        let path = path.as_bytes().to_vec();
+        self.tar.append(&TarEntry { path, mode: 0o755, kind: Kind::Directory, ..TarEntry::default() })
+    }
+}
+
+fn mtime(time: Timestamp) -> Mtime {
+    Mtime { seconds: time.seconds(), nanos: 0 }
+}
+
+fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        urls: Vec::new(),
+        annotations: BTreeMap::new(),
+        platform: None,
+        artifact_type: None,
+    }
+}
