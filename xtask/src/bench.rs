@@ -38,7 +38,18 @@ const CASES: [Case; 7] = [
     Case {
         name: "run_limits",
         before: &[],
-        timed: &["run", "--rm", "-m", "64m", "--cpus", "1", "--pids-limit", "50", "busybox", "true"],
+        timed: &[
+            "run",
+            "--rm",
+            "-m",
+            "64m",
+            "--cpus",
+            "1",
+            "--pids-limit",
+            "50",
+            "busybox",
+            "true",
+        ],
         after: &[],
     },
     Case {

@@ -17,7 +17,11 @@ const SOCIABLE: [&str; 4] = ["pure", "host", "store", "face"];
 
 /// Edges that would be allowed by the layers and must not exist.
 const FORBIDDEN: [(&str, &str, &str); 6] = [
-    ("ferry-cli", "ferry-engine", "the command line speaks only the Engine API, so that it drives a real dockerd, too"),
+    (
+        "ferry-cli",
+        "ferry-engine",
+        "the command line speaks only the Engine API, so that it drives a real dockerd, too",
+    ),
     ("ferry-client", "ferry-engine", "the client speaks only the Engine API"),
     ("ferry-cli", "ferry-server", "the command line does not know who serves"),
     ("ferry-cli", "ferry-model", "the command line knows the wire types only"),
@@ -78,7 +82,9 @@ fn check_head(name: &str, member: &Crate, wrong: &mut Vec<String>) {
         .unwrap_or_default();
     let head = text.lines().take_while(|line| line.starts_with("//!")).count();
     if head < 3 {
-        wrong.push(format!("{name}: the crate head (`//!`) does not say what it knows and where to start"));
+        wrong.push(format!(
+            "{name}: the crate head (`//!`) does not say what it knows and where to start"
+        ));
     }
 }
 
@@ -113,9 +119,8 @@ fn read_crates(root: &Path) -> Result<BTreeMap<String, Crate>, String> {
         }
         let relative = path.strip_prefix(root.join("crates")).unwrap_or(&path);
         let folder = relative.iter().next().map(|part| part.to_string_lossy().into_owned());
-        let manifest: toml::Table = read(&path)?
-            .parse()
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let manifest: toml::Table =
+            read(&path)?.parse().map_err(|error| format!("{}: {error}", path.display()))?;
         let name = manifest["package"]["name"].as_str().unwrap_or_default().to_owned();
         // Test support stands beside the layers: nothing but tests may use it, which dev-dependencies show.
         let Some(layer) = LAYERS.iter().position(|layer| Some(*layer) == folder.as_deref()) else {

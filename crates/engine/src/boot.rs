@@ -4,13 +4,7 @@
 //! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
 //! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use ferry_cgroup::Hierarchy;
 use ferry_db::Db;
@@ -79,9 +73,11 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
     let db = Arc::new(Db::open(&config.data_root.join("ferry.db")).map_err(failure)?);
     let dirs = ContainerDirs::open(&config.data_root, &config.exec_root)?;
     let images = ImageStore::open(Arc::clone(&db)).map_err(Failure::from)?;
-    let layers = LayerStore::open(config.data_root.join("layers"))
-        .map_err(|error| Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error)))?;
-    let volumes = VolumeStore::open(&config.data_root.join("volumes"), Arc::clone(&db)).map_err(Failure::from)?;
+    let layers = LayerStore::open(config.data_root.join("layers")).map_err(|error| {
+        Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
+    })?;
+    let volumes = VolumeStore::open(&config.data_root.join("volumes"), Arc::clone(&db))
+        .map_err(Failure::from)?;
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let networks = Networks::open(db, config.bridge.clone(), now)?;
     let hierarchy = Hierarchy::detect().map_err(|error| {
@@ -217,8 +213,13 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
                 Some(std::net::IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
                 _ => None,
             };
-            let reserved =
-                shared.networks.reserve_port(&container.id, &container.name, key.protocol, address, binding);
+            let reserved = shared.networks.reserve_port(
+                &container.id,
+                &container.name,
+                key.protocol,
+                address,
+                binding,
+            );
             if let Err(failure) = reserved {
                 tracing::warn!(id = %container.id, %failure, "published port not reserved again");
             }
@@ -248,25 +249,38 @@ async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
 async fn sweep(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     let swept = crate::blocking(move || {
-        let containers: Vec<_> = shared.containers.all().iter().map(|handle| handle.container()).collect();
-        let ids: BTreeSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
+        let containers: Vec<_> =
+            shared.containers.all().iter().map(|handle| handle.container()).collect();
+        let ids: BTreeSet<&str> =
+            containers.iter().map(|container| container.id.as_str()).collect();
         let run = shared.config.exec_root.join("c");
         for entry in fs::read_dir(&run).into_iter().flatten().flatten() {
             if !ids.contains(entry.file_name().to_string_lossy().as_ref()) {
                 fs::remove_dir_all(entry.path()).ok();
             }
         }
-        let running: Vec<_> = containers.iter().filter(|container| container.state.phase.is_running()).collect();
+        let running: Vec<_> =
+            containers.iter().filter(|container| container.state.phase.is_running()).collect();
         let links: Vec<String> = running
             .iter()
             .flat_map(|container| container.endpoints.values())
             .map(|endpoint| endpoint.host_link.clone())
             .filter(|link| !link.is_empty())
             .collect();
-        let ports: Vec<_> = running.iter().flat_map(|container| net::published_ports(container)).collect();
-        for link in shared.networks.list().into_iter().map(|network| network.bridge).filter(|link| !link.is_empty()) {
+        let ports: Vec<_> =
+            running.iter().flat_map(|container| net::published_ports(container)).collect();
+        for link in shared
+            .networks
+            .list()
+            .into_iter()
+            .map(|network| network.bridge)
+            .filter(|link| !link.is_empty())
+        {
             if let Err(error) = ferry_network::reconcile(&shared.table(), &link, &links, &ports) {
-                tracing::warn!(error = ferry_errkind::chain(&error), "leftovers of the network stay");
+                tracing::warn!(
+                    error = ferry_errkind::chain(&error),
+                    "leftovers of the network stay"
+                );
             }
         }
         shared.dirs.empty_trash(None);

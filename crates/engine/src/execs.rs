@@ -49,7 +49,9 @@ impl Execs {
 
     /// With a container end all its execs.
     pub(crate) fn container_ended(&self, container: &str) {
-        for exec in self.lock().values_mut().filter(|exec| exec.container_id == container && exec.running) {
+        for exec in
+            self.lock().values_mut().filter(|exec| exec.container_id == container && exec.running)
+        {
             exec.running = false;
             exec.exit_code.get_or_insert(137);
         }

@@ -6,7 +6,8 @@
 pub(crate) fn hit(name: &str) {
     if std::env::var("FERRY_FAILPOINT").is_ok_and(|wanted| wanted == name) {
         tracing::warn!(name, "failpoint: dying");
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).ok();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+            .ok();
     }
 }
 

@@ -21,9 +21,10 @@ impl<'a> Prune<'a> {
         let values = |key: &str| filters.get(key).map(Vec::as_slice).unwrap_or_default();
         let until = match values("until") {
             [] => None,
-            [text] => Some(Timestamp::parse_user(text, now).map_err(|error| {
-                Failure::new(ErrorKind::InvalidArgument, error.to_string())
-            })?),
+            [text] => Some(
+                Timestamp::parse_user(text, now)
+                    .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?,
+            ),
             _ => {
                 let words = "more than one until filter specified";
                 return Err(Failure::new(ErrorKind::InvalidArgument, words));
@@ -52,6 +53,9 @@ pub(crate) fn flag(name: &str, text: &str) -> Result<bool, Failure> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(Failure::new(ErrorKind::InvalidArgument, format!("invalid filter '{name}=[{text}]'"))),
+        _ => Err(Failure::new(
+            ErrorKind::InvalidArgument,
+            format!("invalid filter '{name}=[{text}]'"),
+        )),
     }
 }

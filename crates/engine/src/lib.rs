@@ -84,6 +84,9 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Failure::new(ErrorKind::Internal, format!("a worker of the engine ended early: {error}")))
+        Err(Failure::new(
+            ErrorKind::Internal,
+            format!("a worker of the engine ended early: {error}"),
+        ))
     })
 }

@@ -67,9 +67,10 @@ pub(crate) fn plan(shared: &Shared, container: &mut Container) -> Result<Plan, F
         return Err(Failure::new(ErrorKind::NotImplemented, words));
     }
     let Some(name) = container.endpoints.keys().next().cloned() else { return Ok(Plan::Loopback) };
-    let network = shared.networks.find(&name).map_err(|error| {
-        error.context("failed to set up container networking")
-    })?;
+    let network = shared
+        .networks
+        .find(&name)
+        .map_err(|error| error.context("failed to set up container networking"))?;
     match network.driver.as_str() {
         "null" => return Ok(Plan::Loopback),
         "host" => return Ok(Plan::Shared),
@@ -86,7 +87,8 @@ pub(crate) fn plan(shared: &Shared, container: &mut Container) -> Result<Plan, F
         status.gateway = Some(endpoint.gateway);
         status.mac = endpoint.mac_text();
         status.host_link = endpoint.host_link.clone();
-        status.dns_names = vec![container.name.clone(), ferry_stdx::id::short(&container.id).to_owned()];
+        status.dns_names =
+            vec![container.name.clone(), ferry_stdx::id::short(&container.id).to_owned()];
     }
     Ok(Plan::Bridge(Box::new(BridgePlan { network: name, endpoint, ports })))
 }
@@ -108,14 +110,16 @@ pub(crate) fn attach(
     };
     let endpoint = &plan.endpoint;
     let context = |failure: Failure| {
-        let id = container.endpoints.get(&plan.network).map_or("", |status| status.endpoint_id.as_str());
+        let id =
+            container.endpoints.get(&plan.network).map_or("", |status| status.endpoint_id.as_str());
         failure.context(format!(
             "failed to set up container networking: driver failed programming external connectivity on endpoint {} ({id})",
             container.name
         ))
     };
     // Ports first: a port that is taken is the failure that happens.
-    let (bound, published) = reserve_ports(shared, container, endpoint.address, &plan.ports).map_err(context)?;
+    let (bound, published) =
+        reserve_ports(shared, container, endpoint.address, &plan.ports).map_err(context)?;
     let bridge = shared.networks.bridge(&plan.network)?;
     bridge.attach(&Attach {
         pid,
@@ -216,7 +220,13 @@ fn reserve_ports(
             Some(IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
             _ => None,
         };
-        let port = shared.networks.reserve_port(&container.id, &container.name, key.protocol, host_ip, wanted)?;
+        let port = shared.networks.reserve_port(
+            &container.id,
+            &container.name,
+            key.protocol,
+            host_ip,
+            wanted,
+        )?;
         let shown = IpAddr::V4(host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED));
         bound.entry(*key).or_default().push(PortBinding {
             host_ip: Some(shown),

@@ -67,8 +67,11 @@ impl Endpoint {
 impl Networks {
     /// Reads the records and makes the three networks that are always there. Bridges come up when they are needed.
     pub(crate) fn open(db: Arc<Db>, config: BridgeConfig, now: Timestamp) -> Result<Self, Failure> {
-        let mut networks: BTreeMap<String, Network> =
-            db.all(&NETWORKS)?.into_iter().map(|(_, network)| (network.name.clone(), network)).collect();
+        let mut networks: BTreeMap<String, Network> = db
+            .all(&NETWORKS)?
+            .into_iter()
+            .map(|(_, network)| (network.name.clone(), network))
+            .collect();
         let mut batch = Batch::new();
         for (name, driver) in [("bridge", "bridge"), ("host", "host"), ("none", "null")] {
             if name == "bridge" && config.name == "none" {
@@ -105,14 +108,19 @@ impl Networks {
         if let Some(network) = state.networks.get(name) {
             return Ok(network.clone());
         }
-        let mut found = state.networks.values().filter(|network| !name.is_empty() && network.id.starts_with(name));
+        let mut found = state
+            .networks
+            .values()
+            .filter(|network| !name.is_empty() && network.id.starts_with(name));
         match (found.next(), found.next()) {
             (Some(network), None) => Ok(network.clone()),
             (Some(_), Some(_)) => {
                 let words = format!("network {name} is ambiguous (2 matches found on name)");
                 Err(Failure::new(ErrorKind::InvalidArgument, words))
             }
-            (None, _) => Err(Failure::new(ErrorKind::NotFound, format!("network {name} not found"))),
+            (None, _) => {
+                Err(Failure::new(ErrorKind::NotFound, format!("network {name} not found")))
+            }
         }
     }
 
@@ -198,7 +206,11 @@ impl Networks {
 
     pub(crate) fn release(&self, network_id: &str, address: Ipv4Addr) {
         let mut state = self.lock();
-        let name = state.networks.values().find(|network| network.id == network_id).map(|network| network.name.clone());
+        let name = state
+            .networks
+            .values()
+            .find(|network| network.id == network_id)
+            .map(|network| network.name.clone());
         if let Some(live) = name.and_then(|name| state.bridges.get_mut(&name)) {
             live.ipam.release(address);
         }
@@ -262,7 +274,10 @@ impl Networks {
             }
             state.bridges.insert(name.to_owned(), live);
         }
-        state.bridges.get_mut(name).ok_or_else(|| Failure::new(ErrorKind::Internal, "bridge vanished"))
+        state
+            .bridges
+            .get_mut(name)
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "bridge vanished"))
     }
 
     /// A panic while the lock was held leaves maps whose entries are whole.
@@ -321,12 +336,14 @@ fn note_pool(network: &mut Network, live: &Live) -> bool {
 /// The bridge's address in a pool: its gateway, or the first address.
 fn pool_address(pool: &IpamPool) -> Result<(Ipv4Addr, u8), Failure> {
     let invalid = || {
-        let words = format!("invalid subnet \"{}\": only IPv4 subnets are supported yet", pool.subnet);
+        let words =
+            format!("invalid subnet \"{}\": only IPv4 subnets are supported yet", pool.subnet);
         Failure::new(ErrorKind::InvalidArgument, words)
     };
     let (address, prefix) = pool.subnet.split_once('/').ok_or_else(invalid)?;
     let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
-    let prefix: u8 = prefix.parse().ok().filter(|prefix| (1..=30).contains(prefix)).ok_or_else(invalid)?;
+    let prefix: u8 =
+        prefix.parse().ok().filter(|prefix| (1..=30).contains(prefix)).ok_or_else(invalid)?;
     if !pool.gateway.is_empty() {
         return Ok((pool.gateway.parse().map_err(|_| invalid())?, prefix));
     }

@@ -21,7 +21,12 @@ pub(crate) fn number() -> Result<u64, Failure> {
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), Failure> {
-    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty()).map(|_| ()).map_err(|errno| {
-        Failure::new(ErrorKind::Internal, format!("cannot draw random bytes from the kernel: {errno}"))
-    })
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty()).map(|_| ()).map_err(
+        |errno| {
+            Failure::new(
+                ErrorKind::Internal,
+                format!("cannot draw random bytes from the kernel: {errno}"),
+            )
+        },
+    )
 }

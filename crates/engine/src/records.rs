@@ -140,7 +140,10 @@ impl ContainerDirs {
         if size > MAX_RECORD {
             return Err(Failure::new(
                 ErrorKind::Internal,
-                format!("container record {} has {size} bytes, more than {MAX_RECORD}", path.display()),
+                format!(
+                    "container record {} has {size} bytes, more than {MAX_RECORD}",
+                    path.display()
+                ),
             ));
         }
         let bytes = fs::read(&path).map_err(read)?;
@@ -149,7 +152,10 @@ impl ContainerDirs {
         if container.version > VERSION || container.id != id {
             return Err(Failure::new(
                 ErrorKind::Internal,
-                format!("container record {} was written by a newer ferry or moved", path.display()),
+                format!(
+                    "container record {} was written by a newer ferry or moved",
+                    path.display()
+                ),
             ));
         }
         Ok(container)

@@ -8,7 +8,11 @@ use std::{
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{Container, MountPoint};
-use ferry_sys::{Errno, overlay::{self, Overlay}, root::InRoot};
+use ferry_sys::{
+    Errno,
+    overlay::{self, Overlay},
+    root::InRoot,
+};
 
 use crate::Shared;
 

@@ -139,7 +139,8 @@ impl Shared {
     pub(crate) fn apply_defaults(&self, spec: &mut ContainerSpec) {
         spec.host.log = self.log_settings(&spec.host.log);
         if spec.host.shm_size == 0 {
-            spec.host.shm_size = if self.config.shm_size > 0 { self.config.shm_size } else { 64 << 20 };
+            spec.host.shm_size =
+                if self.config.shm_size > 0 { self.config.shm_size } else { 64 << 20 };
         }
         for limit in &self.config.ulimits {
             if !spec.host.ulimits.iter().any(|own| own.name == limit.name) {
@@ -166,7 +167,9 @@ impl Shared {
 
     /// Ends the processes of a container that has no shim any more, and removes its cgroup.
     pub(crate) async fn kill_leftovers(&self, container: &Container) {
-        let Ok(cgroup) = self.cgroup(&container.id, &container.spec.host.cgroup_parent) else { return };
+        let Ok(cgroup) = self.cgroup(&container.id, &container.spec.host.cgroup_parent) else {
+            return;
+        };
         let killed = crate::blocking(move || {
             let deadline = SystemTime::now() + KILL_PATIENCE;
             while SystemTime::now() < deadline {

@@ -23,16 +23,23 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
     if (1..MIN_MEMORY).contains(&resources.memory) || resources.memory < 0 {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
     }
-    if resources.memory > 0 && resources.memory_swap > 0 && resources.memory_swap < resources.memory {
+    if resources.memory > 0 && resources.memory_swap > 0 && resources.memory_swap < resources.memory
+    {
         return invalid(
             "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned(),
         );
     }
     if resources.memory == 0 && resources.memory_swap > 0 {
-        return invalid("You should always set the Memory limit when using Memoryswap limit, see usage".to_owned());
+        return invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+                .to_owned(),
+        );
     }
     if resources.memory > 0 && resources.memory_reservation > resources.memory {
-        return invalid("Minimum memory limit can not be less than memory reservation limit, see usage".to_owned());
+        return invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+                .to_owned(),
+        );
     }
     if resources.memory_swappiness.is_some_and(|value| !(-1..=100).contains(&value)) {
         let value = resources.memory_swappiness.unwrap_or_default();
@@ -52,7 +59,10 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
         return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
     }
     if resources.cpu_period != 0 && !(1000..=1_000_000).contains(&resources.cpu_period) {
-        return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned());
+        return invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned(),
+        );
     }
     if resources.blkio_weight != 0 && !(10..=1000).contains(&resources.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000".to_owned());
@@ -113,7 +123,10 @@ fn warnings_and_corrections(spec: &mut ContainerSpec) -> Result<Vec<String>, Fai
     }
     if resources.kernel_memory > 0 {
         resources.kernel_memory = 0;
-        warnings.push("Your kernel does not support kernel memory limit. Kernel memory limit discarded.".to_owned());
+        warnings.push(
+            "Your kernel does not support kernel memory limit. Kernel memory limit discarded."
+                .to_owned(),
+        );
     }
     Ok(warnings)
 }

@@ -24,9 +24,8 @@ const BUILD_LABEL: &str = "dev.ferry.welcome.program";
 
 /// Whether `name` means the built-in image.
 pub(crate) fn is_meant(name: &str) -> bool {
-    Reference::parse(name).is_ok_and(|name| {
-        name.digest().is_none() && name.with_default_tag().canonical() == NAME
-    })
+    Reference::parse(name)
+        .is_ok_and(|name| name.digest().is_none() && name.with_default_tag().canonical() == NAME)
 }
 
 /// Assembles the image if it is not there or is another program's. An image of that name that was not made here stays.
@@ -82,7 +81,9 @@ fn config(program: String, diff_id: ferry_oci::Digest) -> ImageConfig {
         }),
         rootfs: RootFs { diff_ids: vec![diff_id], ..RootFs::default() },
         history: vec![History {
-            created_by: Some("COPY ferry /ferry # the program that is running this engine".to_owned()),
+            created_by: Some(
+                "COPY ferry /ferry # the program that is running this engine".to_owned(),
+            ),
             comment: Some("built in".to_owned()),
             ..History::default()
         }],

@@ -1,2 +1,24 @@
-//! Ferry: picks the face and wires the implementations.
-fn main() {}
+//! Ferry: one program that is the daemon, the command line, the process that shims are forked from, and the built-in
+//! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `dockerd`).
+//!
+//! Knows: every face. Does not know: how anything is done. Start with `main`, `daemon/mod.rs`, `welcome.rs`.
+
+mod daemon;
+mod welcome;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let program = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or("ferry");
+    if program == "dockerd" {
+        return daemon::run(program, args.get(1..).unwrap_or_default());
+    }
+    match args.get(1).map(String::as_str) {
+        Some("daemon") => daemon::run("ferry daemon", &args[2..]),
+        Some("shim-template") => ferry_shim::template_main(),
+        Some("welcome") => welcome::run(&args[2..]),
+        _ => ExitCode::from(ferry_cli::main(&args)),
+    }
+}

@@ -36,7 +36,8 @@ pub fn resolv_conf(host: &str, overrides: DnsOverrides<'_>, keep_loopback: bool)
     let mut servers: Vec<String> = overrides.servers.to_vec();
     let mut search: Vec<String> = overrides.search.to_vec();
     let mut options: Vec<String> = overrides.options.to_vec();
-    let (mut host_servers, mut host_search, mut host_options) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut host_servers, mut host_search, mut host_options) =
+        (Vec::new(), Vec::new(), Vec::new());
     for line in host.lines().map(str::trim) {
         let mut words = line.split_whitespace().map(str::to_owned);
         match words.next().as_deref() {

@@ -1,6 +1,9 @@
 //! An image's defaults under what the user asked for.
 
-use ferry_model::{container::{ContainerSpec, HealthCheck}, network::PortKey};
+use ferry_model::{
+    container::{ContainerSpec, HealthCheck},
+    network::PortKey,
+};
 use ferry_oci::ImageConfig;
 
 /// Completes `spec` with the image's configuration, by Docker's rules (`runconfig.Merge` and the daemon's

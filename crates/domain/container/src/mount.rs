@@ -17,7 +17,9 @@ pub enum MountError {
     #[error("invalid volume specification: '{0}'")]
     Specification(String),
     /// The path in the container is relative.
-    #[error("invalid mount config for type \"{kind}\": invalid mount path: '{path}' mount path must be absolute")]
+    #[error(
+        "invalid mount config for type \"{kind}\": invalid mount path: '{path}' mount path must be absolute"
+    )]
     RelativeTarget {
         /// Type of the mount.
         kind: &'static str,
@@ -25,7 +27,9 @@ pub enum MountError {
         path: String,
     },
     /// The path in the container is `/`.
-    #[error("invalid volume specification: '{0}': invalid mount config for type \"{1}\": invalid specification: destination can't be '/'")]
+    #[error(
+        "invalid volume specification: '{0}': invalid mount config for type \"{1}\": invalid specification: destination can't be '/'"
+    )]
     RootTarget(String, &'static str),
     /// An option that there is not, or two that exclude each other.
     #[error("invalid mode: {0}")]
@@ -34,7 +38,9 @@ pub enum MountError {
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
     /// A volume's name has a character that it may not have.
-    #[error("create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path")]
+    #[error(
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
     VolumeName(String),
     /// A field that the kind of mount needs is empty.
     #[error("invalid mount config for type \"{kind}\": field {field} must not be empty")]
@@ -53,7 +59,9 @@ pub enum MountError {
         field: &'static str,
     },
     /// A bind mount's source is relative.
-    #[error("invalid mount config for type \"bind\": invalid mount path: '{0}' mount path must be absolute")]
+    #[error(
+        "invalid mount config for type \"bind\": invalid mount path: '{0}' mount path must be absolute"
+    )]
     RelativeSource(String),
 }
 
@@ -239,7 +247,8 @@ fn parse_tmpfs(target: &str, options: &str) -> Result<MountPoint, MountError> {
 fn apply_options(point: &mut MountPoint, options: &str) -> Result<(), MountError> {
     let mode = || MountError::Mode(options.to_owned());
     let mut seen = [false; 4];
-    let mut once = |kind: usize| if std::mem::replace(&mut seen[kind], true) { Err(mode()) } else { Ok(()) };
+    let mut once =
+        |kind: usize| if std::mem::replace(&mut seen[kind], true) { Err(mode()) } else { Ok(()) };
     for option in options.split(',').filter(|_| !options.is_empty()) {
         match option {
             "ro" => {

@@ -59,7 +59,8 @@ fn cpu(resources: &Resources) -> Option<LinuxCpu> {
         shares: positive(resources.cpu_shares),
         quota,
         period,
-        realtime_runtime: (resources.cpu_realtime_runtime != 0).then_some(resources.cpu_realtime_runtime),
+        realtime_runtime: (resources.cpu_realtime_runtime != 0)
+            .then_some(resources.cpu_realtime_runtime),
         realtime_period: positive(resources.cpu_realtime_period),
         cpus: text(&resources.cpuset_cpus),
         mems: text(&resources.cpuset_mems),
@@ -77,7 +78,11 @@ fn block_io(
             .iter()
             .map(|rate| {
                 let device = numbers(&rate.path)?;
-                Ok(LinuxThrottleDevice { major: device.major, minor: device.minor, rate: rate.rate })
+                Ok(LinuxThrottleDevice {
+                    major: device.major,
+                    minor: device.minor,
+                    rate: rate.rate,
+                })
             })
             .collect()
     };
@@ -105,28 +110,29 @@ fn block_io(
 /// Docker's device rules: nothing, then what every container has. `mknod` of anything is allowed, use of it is not (runc's
 /// `AllowedDevices`).
 pub(crate) fn default_device_rules() -> Vec<LinuxDeviceCgroup> {
-    let rule = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| LinuxDeviceCgroup {
-        allow: true,
-        kind: Some(kind.to_owned()),
-        major,
-        minor,
-        access: Some(access.to_owned()),
-    };
+    let rule =
+        |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| LinuxDeviceCgroup {
+            allow: true,
+            kind: Some(kind.to_owned()),
+            major,
+            minor,
+            access: Some(access.to_owned()),
+        };
     let deny_all =
         LinuxDeviceCgroup { access: Some("rwm".to_owned()), ..LinuxDeviceCgroup::default() };
     vec![
         deny_all,
         rule("c", None, None, "m"),
         rule("b", None, None, "m"),
-        rule("c", Some(1), Some(3), "rwm"),   // null
-        rule("c", Some(1), Some(5), "rwm"),   // zero
-        rule("c", Some(1), Some(7), "rwm"),   // full
-        rule("c", Some(1), Some(8), "rwm"),   // random
-        rule("c", Some(1), Some(9), "rwm"),   // urandom
-        rule("c", Some(5), Some(0), "rwm"),   // tty
-        rule("c", Some(5), Some(1), "rwm"),   // console
-        rule("c", Some(5), Some(2), "rwm"),   // ptmx
-        rule("c", Some(136), None, "rwm"),    // pts
+        rule("c", Some(1), Some(3), "rwm"), // null
+        rule("c", Some(1), Some(5), "rwm"), // zero
+        rule("c", Some(1), Some(7), "rwm"), // full
+        rule("c", Some(1), Some(8), "rwm"), // random
+        rule("c", Some(1), Some(9), "rwm"), // urandom
+        rule("c", Some(5), Some(0), "rwm"), // tty
+        rule("c", Some(5), Some(1), "rwm"), // console
+        rule("c", Some(5), Some(2), "rwm"), // ptmx
+        rule("c", Some(136), None, "rwm"),  // pts
     ]
 }
 

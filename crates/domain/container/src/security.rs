@@ -123,12 +123,15 @@ mod tests {
         assert!(!read(&["no-new-privileges:false"]).unwrap().no_new_privileges);
         assert_eq!(read(&["seccomp:unconfined"]).unwrap().seccomp, SeccompChoice::Unconfined);
         let profile = read(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).unwrap().seccomp;
-        assert!(matches!(profile, SeccompChoice::Profile(profile) if profile.default_action == "SCMP_ACT_ALLOW"));
+        assert!(
+            matches!(profile, SeccompChoice::Profile(profile) if profile.default_action == "SCMP_ACT_ALLOW")
+        );
     }
 
     #[test]
     fn what_does_not_read() {
-        for option in ["nope", "nope=1", "no-new-privileges=maybe", "seccomp={", "systempaths=some"] {
+        for option in ["nope", "nope=1", "no-new-privileges=maybe", "seccomp={", "systempaths=some"]
+        {
             assert!(read(&[option]).is_err(), "{option}");
         }
     }

@@ -146,7 +146,12 @@ impl ImageStore {
     ///
     /// # Errors
     /// When there is no such image or the disk fails.
-    pub fn tag(&self, name: &str, reference: &Reference, now: Timestamp) -> Result<Digest, ImageError> {
+    pub fn tag(
+        &self,
+        name: &str,
+        reference: &Reference,
+        now: Timestamp,
+    ) -> Result<Digest, ImageError> {
         let mut state = self.lock();
         let image = resolve::resolve(&state, name)?;
         let record = |source| ImageError::Record { source };

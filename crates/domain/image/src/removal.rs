@@ -62,7 +62,11 @@ fn by_id(
     repositories.dedup();
     let tags = names.iter().filter(|(_, name)| name.tag().is_some()).count();
     if !force && (repositories.len() > 1 || tags > 1) {
-        return Err(conflict(image, "must be forced", "image is referenced in multiple repositories"));
+        return Err(conflict(
+            image,
+            "must be forced",
+            "image is referenced in multiple repositories",
+        ));
     }
     refuse_users(image, force, users)?;
     Ok(whole(image, names))
@@ -80,8 +84,10 @@ fn by_name(
         Some(_) => wanted.clone().without_tag().canonical(),
         None => wanted.clone().with_default_tag().canonical(),
     };
-    let tagged_left = names.iter().filter(|(own, other)| **own != key && other.tag().is_some()).count();
-    let digests_left = names.iter().filter(|(own, other)| **own != key && other.digest().is_some()).count();
+    let tagged_left =
+        names.iter().filter(|(own, other)| **own != key && other.tag().is_some()).count();
+    let digests_left =
+        names.iter().filter(|(own, other)| **own != key && other.digest().is_some()).count();
     let last = tagged_left == 0 && (wanted.digest().is_none() || digests_left == 0);
     if !last {
         let mut gone: Vec<_> = names.iter().filter(|(own, _)| **own == key).collect();
@@ -126,7 +132,8 @@ fn refuse_users(image: &Digest, force: bool, users: &[User]) -> Result<(), Image
     }
     match users.first() {
         Some(user) if !force => {
-            let words = format!("image is being used by stopped container {}", short(&user.container));
+            let words =
+                format!("image is being used by stopped container {}", short(&user.container));
             Err(conflict(image, "must be forced", &words))
         }
         _ => Ok(()),
@@ -146,7 +153,10 @@ fn whole(image: &Digest, names: &[(&String, Reference)]) -> RemovalPlan {
 }
 
 fn conflict(image: &Digest, how: &str, why: &str) -> ImageError {
-    ImageError::Conflict(format!("conflict: unable to delete {} ({how}) - {why}", short(&image.hex())))
+    ImageError::Conflict(format!(
+        "conflict: unable to delete {} ({how}) - {why}",
+        short(&image.hex())
+    ))
 }
 
 fn is_id(name: &str, image: &Digest) -> bool {

@@ -32,7 +32,10 @@ fn by_reference(state: &State, name: &str) -> Option<Digest> {
 
 fn by_id_prefix(state: &State, name: &str) -> Result<Option<Digest>, ImageError> {
     let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if prefix.is_empty()
+        || prefix.len() > 64
+        || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
         return Ok(None);
     }
     let mut matches = state.images.keys().filter(|id| id.hex().starts_with(prefix));

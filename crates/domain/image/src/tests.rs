@@ -50,7 +50,14 @@ fn found_by_name_id_and_beginning_of_an_id_after_a_restart() {
     let scratch = Scratch::new("find");
     let id = put(&scratch.store(), "a", &["app", "reg:5000/app:2"]);
     let store = scratch.store();
-    for name in ["app", "app:latest", "docker.io/library/app", "reg:5000/app:2", &id.to_string(), id.hex().get(..8).unwrap()] {
+    for name in [
+        "app",
+        "app:latest",
+        "docker.io/library/app",
+        "reg:5000/app:2",
+        &id.to_string(),
+        id.hex().get(..8).unwrap(),
+    ] {
         assert_eq!(store.get(name).unwrap().entry.image.id, id, "{name}");
     }
     assert_eq!(store.get("app").unwrap().tags, ["app:latest", "reg:5000/app:2"]);
@@ -75,7 +82,10 @@ fn removing_follows_dockers_rules() {
     let nobody = Users::new();
 
     let by_id = store.plan_removal(&id.to_string(), false, &nobody).unwrap_err().to_string();
-    assert!(by_id.ends_with("(must be forced) - image is referenced in multiple repositories"), "{by_id}");
+    assert!(
+        by_id.ends_with("(must be forced) - image is referenced in multiple repositories"),
+        "{by_id}"
+    );
     let first = store.plan_removal("one", false, &nobody).unwrap();
     assert_eq!((first.untag.as_slice(), first.delete), (&["one:latest".to_owned()][..], false));
     store.remove(&first).unwrap();
@@ -83,8 +93,11 @@ fn removing_follows_dockers_rules() {
     let stopped: Users =
         [(id.clone(), vec![User { container: "c0ffee".repeat(10), running: false }])].into();
     let used = store.plan_removal("two", false, &stopped).unwrap_err();
-    assert!(matches!(&used, ImageError::Conflict(words)
-        if words.starts_with("conflict: unable to remove repository reference \"two\" (must force)")), "{used}");
+    assert!(
+        matches!(&used, ImageError::Conflict(words)
+        if words.starts_with("conflict: unable to remove repository reference \"two\" (must force)")),
+        "{used}"
+    );
     assert!(!store.plan_removal("two", true, &stopped).unwrap().delete);
 
     let last = store.plan_removal("two", false, &nobody).unwrap();

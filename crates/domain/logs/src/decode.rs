@@ -38,7 +38,8 @@ fn fast(line: &[u8]) -> Option<Record> {
         None => (true, rest.strip_prefix(b"err\",\"time\":\"")?),
     };
     let time = rest.strip_suffix(b"\"}")?;
-    let plain = time.len() <= 40 && time.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-:.+".contains(byte));
+    let plain = time.len() <= 40
+        && time.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-:.+".contains(byte));
     let time = plain.then(|| String::from_utf8_lossy(time).into_owned())?;
     Some(Record { stderr, text, time, attributes: Vec::new() })
 }
@@ -60,7 +61,8 @@ fn unescape<'t>(mut rest: &'t [u8], out: &mut Vec<u8>) -> Option<&'t [u8]> {
             b'f' => (12, 2),
             quoted @ (b'"' | b'\\' | b'/') => (*quoted, 2),
             b'u' => {
-                let code = u32::from_str_radix(std::str::from_utf8(rest.get(2..6)?).ok()?, 16).ok()?;
+                let code =
+                    u32::from_str_radix(std::str::from_utf8(rest.get(2..6)?).ok()?, 16).ok()?;
                 // Surrogate pairs are rare enough for the slow way.
                 let character = char::from_u32(code)?;
                 let mut buffer = [0; 4];

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::{fd::{AsFd, OwnedFd}, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -268,7 +271,13 @@ fn back(file: &mut File, end: u64, wanted: u64) -> io::Result<Result<u64, u64>> 
             }
         }
     }
-    Ok(if end == 0 { Err(0) } else if found + 1 == wanted { Ok(0) } else { Err(found + 1) })
+    Ok(if end == 0 {
+        Err(0)
+    } else if found + 1 == wanted {
+        Ok(0)
+    } else {
+        Err(found + 1)
+    })
 }
 
 /// Where records go.
@@ -341,10 +350,13 @@ struct Watch {
 
 impl Watch {
     fn new(path: &Path) -> io::Result<Watch> {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let inotify =
+            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         // The directory, not the file: rotation replaces the file.
         let directory = path.parent().unwrap_or(Path::new("/"));
-        let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+        let flags = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&inotify, directory, flags)?;
         Ok(Watch { inotify })
     }
@@ -364,7 +376,9 @@ impl Watch {
         }
         // What the events say does not matter: the file tells.
         let mut events = [0; 4096];
-        while rustix::io::read(&self.inotify, &mut events[..]).is_ok_and(|count| count == events.len()) {}
+        while rustix::io::read(&self.inotify, &mut events[..])
+            .is_ok_and(|count| count == events.len())
+        {}
         Ok(fds[1].revents().is_empty())
     }
 }

@@ -74,7 +74,9 @@ pub fn plan(
     match driver {
         "none" => return Ok(LogSpec::None),
         "json-file" => {}
-        other if OTHERS.contains(&other) => return Err(SettingsError::Unsupported(other.to_owned())),
+        other if OTHERS.contains(&other) => {
+            return Err(SettingsError::Unsupported(other.to_owned()));
+        }
         other => return Err(SettingsError::UnknownDriver(other.to_owned())),
     }
     let mut file = LogFile {
@@ -87,7 +89,9 @@ pub fn plan(
         match option.as_str() {
             "max-size" => file.max_size = max_size(value)?,
             "max-file" => file.max_files = max_files(value)?,
-            "labels" => choose(value, labels.iter().map(|(k, v)| (k.as_str(), v.as_str())), &mut file),
+            "labels" => {
+                choose(value, labels.iter().map(|(k, v)| (k.as_str(), v.as_str())), &mut file)
+            }
             "env" => choose(value, env.iter().filter_map(|line| line.split_once('=')), &mut file),
             "tag" => {
                 file.attributes.insert("tag".to_owned(), value.clone());

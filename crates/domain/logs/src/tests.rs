@@ -1,4 +1,11 @@
-use std::{collections::BTreeMap, fs, io::Write, path::{Path, PathBuf}, sync::mpsc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::Duration,
+};
 
 use ferry_stdx::time::Timestamp;
 
@@ -75,7 +82,10 @@ fn the_files_are_read_oldest_first() {
     let log = rotated(&scratch);
     let expected: String = (1..=9).map(|number| format!("line {number}\n")).collect();
     assert_eq!(shown(&log, &all()), expected);
-    assert_eq!(shown(&log, &ReadOptions { stdout: false, ..all() }), "line 2\nline 4\nline 6\nline 8\n");
+    assert_eq!(
+        shown(&log, &ReadOptions { stdout: false, ..all() }),
+        "line 2\nline 4\nline 6\nline 8\n"
+    );
 }
 
 #[test]
@@ -83,8 +93,10 @@ fn the_last_lines_wherever_they_are() {
     let scratch = Scratch::new("tail");
     let log = rotated(&scratch);
     for tail in 0..=12 {
-        let expected: String =
-            (1..=9).skip(9_usize.saturating_sub(tail)).map(|number| format!("line {number}\n")).collect();
+        let expected: String = (1..=9)
+            .skip(9_usize.saturating_sub(tail))
+            .map(|number| format!("line {number}\n"))
+            .collect();
         let tail = Some(tail as u64);
         assert_eq!(shown(&log, &ReadOptions { tail, ..all() }), expected, "{tail:?}");
     }
@@ -105,7 +117,6 @@ fn a_span_of_time_with_stamps_and_heads() {
         shown(&log, &options),
         "\u{1}\0\0\0\0\0\0\u{26}1970-01-01T00:00:03.000000000Z line 3\n\
          \u{2}\0\0\0\0\0\0\u{26}1970-01-01T00:00:04.000000000Z line 4\n"
-            .replace('\u{26}', "\u{26}")
     );
 }
 
@@ -118,7 +129,8 @@ fn following_loses_nothing_when_the_log_is_rotated() {
     let (sender, receiver) = mpsc::channel();
     let path = log.clone();
     let reader = std::thread::spawn(move || {
-        read(&path, &all(), Some(Follow { until_closed }), &mut |piece| sender.send(piece).is_ok()).unwrap();
+        read(&path, &all(), Some(Follow { until_closed }), &mut |piece| sender.send(piece).is_ok())
+            .unwrap();
     });
     let mut text = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
     for number in 1..200 {
@@ -160,7 +172,10 @@ fn what_is_torn_or_foreign_is_passed_over() {
 fn escapes_and_attributes_read_back() {
     let record = decode(br#"{"log":"a\u0000\"\\\u00e9\ud83d\ude00\n","stream":"stderr","time":"1970-01-01T00:00:00Z"}"#).unwrap();
     assert_eq!(record.text, "a\0\"\\é😀\n".as_bytes());
-    let record = decode(br#"{"log":"x\n","stream":"stdout","attrs":{"k":"v"},"time":"1970-01-01T00:00:00Z"}"#).unwrap();
+    let record = decode(
+        br#"{"log":"x\n","stream":"stdout","attrs":{"k":"v"},"time":"1970-01-01T00:00:00Z"}"#,
+    )
+    .unwrap();
     assert_eq!(record.attributes, [("k".to_owned(), "v".to_owned())]);
 }
 
@@ -169,7 +184,9 @@ fn options_are_read_or_refused() {
     let options = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
-    assert!(check_settings("json-file", &options(&[("max-size", "10m"), ("max-file", "3")])).is_ok());
+    assert!(
+        check_settings("json-file", &options(&[("max-size", "10m"), ("max-file", "3")])).is_ok()
+    );
     for (driver, pairs, words) in [
         ("json-file", &[("nope", "1")][..], "unknown log opt 'nope' for json-file log driver"),
         ("json-file", &[("max-size", "big")], "invalid value for log opt \"max-size\""),

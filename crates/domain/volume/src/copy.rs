@@ -1,9 +1,18 @@
 //! Fills an empty volume with what the image has at its place.
 
-use std::{collections::HashMap, ffi::{CStr, CString}, io, os::fd::{AsFd, BorrowedFd, OwnedFd}, path::{Path, PathBuf}};
+use std::{
+    collections::HashMap,
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use rustix::{
-    fs::{self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{
+        self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid,
+        XattrFlags,
+    },
     io::Errno,
 };
 
@@ -25,7 +34,8 @@ pub struct PopulateError {
 /// # Errors
 /// The first file that cannot be copied.
 pub fn populate(from: BorrowedFd<'_>, to: &Path) -> Result<bool, PopulateError> {
-    let fail = |path: &Path, source: Errno| PopulateError { path: path.to_owned(), source: source.into() };
+    let fail =
+        |path: &Path, source: Errno| PopulateError { path: path.to_owned(), source: source.into() };
     let target = fs::openat(CWD, to, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| fail(to, errno))?;
     let mut entries = Dir::read_from(&target).map_err(|errno| fail(to, errno))?;
@@ -46,7 +56,12 @@ struct Copier {
 }
 
 impl Copier {
-    fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+    fn directory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        depth: usize,
+    ) -> Result<(), Errno> {
         if depth > MAX_DEPTH {
             return Err(Errno::NAMETOOLONG);
         }
@@ -63,7 +78,13 @@ impl Copier {
         Ok(())
     }
 
-    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        depth: usize,
+    ) -> Result<(), Errno> {
         let stat = fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
@@ -92,17 +113,29 @@ impl Copier {
         }
     }
 
-    fn regular(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    fn regular(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
         let identity = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1 {
             // Links are made by path below the volume's top, so only files of this copy can be reached.
             if let Some(first) = self.links.get(&identity) {
-                let up: PathBuf = std::iter::repeat_n("..", self.path.components().count() - 1).collect();
+                let up: PathBuf =
+                    std::iter::repeat_n("..", self.path.components().count() - 1).collect();
                 return fs::linkat(to, up.join(first), to, name, AtFlags::empty());
             }
             self.links.insert(identity, self.path.clone());
         }
-        let source = fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let source = fs::openat(
+            from,
+            name,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
         copy_bytes(&source, &target)?;
@@ -174,7 +207,10 @@ fn times(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errn
 fn timestamps(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime as _,
+            tv_nsec: stat.st_mtime_nsec as _,
+        },
     }
 }
 

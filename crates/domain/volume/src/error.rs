@@ -10,10 +10,14 @@ pub enum VolumeError {
     #[error("get {0}: no such volume")]
     NotFound(String),
     /// The name has characters that it may not have. Docker's words.
-    #[error("create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path")]
+    #[error(
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
     Name(String),
     /// A driver option that is not supported.
-    #[error("volume driver option \"{0}\" is not supported yet: the local driver makes plain directories")]
+    #[error(
+        "volume driver option \"{0}\" is not supported yet: the local driver makes plain directories"
+    )]
     Option(String),
     /// Its directory cannot be made.
     #[error("cannot make volume directory {}", path.display())]

@@ -57,8 +57,11 @@ impl VolumeStore {
     pub fn open(root: &Path, db: Arc<Db>) -> Result<VolumeStore, VolumeError> {
         fs::create_dir_all(root)
             .map_err(|source| VolumeError::MakeDirectory { path: root.to_owned(), source })?;
-        let volumes: BTreeMap<_, _> =
-            db.all(&VOLUMES).map_err(|source| VolumeError::Record { source })?.into_iter().collect();
+        let volumes: BTreeMap<_, _> = db
+            .all(&VOLUMES)
+            .map_err(|source| VolumeError::Record { source })?
+            .into_iter()
+            .collect();
         Ok(VolumeStore { root: root.to_owned(), db, volumes: Mutex::new(volumes) })
     }
 

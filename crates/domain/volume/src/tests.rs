@@ -1,4 +1,9 @@
-use std::{fs, os::unix::fs::{MetadataExt, PermissionsExt, symlink}, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use ferry_db::Db;
 use ferry_stdx::time::Timestamp;

@@ -26,8 +26,15 @@ pub(crate) struct Live {
 /// News from the shim that concerns the container's task.
 #[derive(Debug)]
 pub(crate) enum ShimEvent {
-    Exited { exit_code: i32, oom_killed: bool, finished_at: i64 },
-    ExecExited { id: String, exit_code: i32 },
+    Exited {
+        exit_code: i32,
+        oom_killed: bool,
+        finished_at: i64,
+    },
+    ExecExited {
+        id: String,
+        exit_code: i32,
+    },
     /// The shim is gone without a word.
     Lost,
 }
@@ -81,7 +88,9 @@ pub(super) async fn next_event(live: &mut Option<Live>) -> ShimEvent {
             Ok(Event::Exited { exit_code, oom_killed, finished_at }) => {
                 return ShimEvent::Exited { exit_code, oom_killed, finished_at };
             }
-            Ok(Event::ExecExited { id, exit_code }) => return ShimEvent::ExecExited { id, exit_code },
+            Ok(Event::ExecExited { id, exit_code }) => {
+                return ShimEvent::ExecExited { id, exit_code };
+            }
             Ok(_) => {}
             Err(_) => return ShimEvent::Lost,
         }

@@ -36,23 +36,53 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Answers false when it ran already.
-    Start { reply: Reply<bool> },
+    Start {
+        reply: Reply<bool>,
+    },
     /// Answers false when it did not run.
-    Stop { wish: StopWish, reply: Reply<bool> },
+    Stop {
+        wish: StopWish,
+        reply: Reply<bool>,
+    },
     /// Stops it if it runs, and starts it.
-    Restart { wish: StopWish, reply: Reply<()> },
-    Kill { signal: i32, reply: Reply<()> },
-    Pause { reply: Reply<()> },
-    Unpause { reply: Reply<()> },
-    Rename { name: String, reply: Reply<()> },
-    Remove { force: bool, volumes: bool, reply: Reply<()> },
-    Resize { height: u32, width: u32, reply: Reply<()> },
+    Restart {
+        wish: StopWish,
+        reply: Reply<()>,
+    },
+    Kill {
+        signal: i32,
+        reply: Reply<()>,
+    },
+    Pause {
+        reply: Reply<()>,
+    },
+    Unpause {
+        reply: Reply<()>,
+    },
+    Rename {
+        name: String,
+        reply: Reply<()>,
+    },
+    Remove {
+        force: bool,
+        volumes: bool,
+        reply: Reply<()>,
+    },
+    Resize {
+        height: u32,
+        width: u32,
+        reply: Reply<()>,
+    },
     /// Answers at once; the stream comes when the container runs.
-    Attach { wish: AttachWish },
+    Attach {
+        wish: AttachWish,
+    },
     /// The engine comes up: do what the restart policy says.
     Boot,
     /// The engine goes down: let go of everything; the container goes on.
-    Release { reply: oneshot::Sender<()> },
+    Release {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A container's task.
@@ -134,7 +164,14 @@ impl Actor {
 
     async fn on_command(&mut self, command: Command) -> Next {
         match command {
-            Command::Start { reply } => answer(reply, self.start_by_hand().await),
+            Command::Start { reply } => {
+                let started = self.start_by_hand().await;
+                // What never ran and removes itself is of no use to anyone, as in Docker.
+                let goes_away = self.failed_start.is_some() && self.container.spec.host.auto_remove;
+                let next = if goes_away { self.remove_quietly().await } else { Next::Continue };
+                answer(reply, started);
+                return next;
+            }
             Command::Stop { wish, reply } => self.stop(wish, stop::Waiter::Stop(reply)).await,
             Command::Restart { wish, reply } => self.restart(wish, reply).await,
             Command::Kill { signal, reply } => {

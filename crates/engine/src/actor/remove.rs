@@ -12,7 +12,8 @@ impl Actor {
     pub(super) async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) -> Next {
         if self.live.is_some() {
             if !force {
-                let what = if self.container.state.phase == Phase::Paused { "paused" } else { "running" };
+                let what =
+                    if self.container.state.phase == Phase::Paused { "paused" } else { "running" };
                 let how = match what {
                     "paused" => "container is paused and must be unpaused first",
                     _ => "container is running: stop the container before removing or force remove",
@@ -78,7 +79,11 @@ impl Actor {
         };
         if volumes && !self.anonymous_volumes().is_empty() {
             // `rm -v` promises that they are gone.
-            crate::blocking(move || { cleanup(); Ok(()) }).await?;
+            crate::blocking(move || {
+                cleanup();
+                Ok(())
+            })
+            .await?;
         } else {
             tokio::task::spawn_blocking(cleanup);
         }

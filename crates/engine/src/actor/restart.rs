@@ -49,9 +49,7 @@ pub(super) fn comes_back(
         RestartPolicy::Never => false,
         RestartPolicy::Always | RestartPolicy::UnlessStopped => !stopped_by_user,
         RestartPolicy::OnFailure { max_retries } => {
-            !stopped_by_user
-                && exit_code != 0
-                && (max_retries == 0 || restarts < max_retries)
+            !stopped_by_user && exit_code != 0 && (max_retries == 0 || restarts < max_retries)
         }
     }
 }

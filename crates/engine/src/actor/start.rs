@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Phase;
-use ferry_shim::{ExitRecord, wire::{Command, Event, Request}};
+use ferry_shim::{
+    ExitRecord,
+    wire::{Command, Event, Request},
+};
 use ferry_stdx::time::Timestamp;
 
 use super::{Actor, AttachWish, Live, Next, ShimEvent, live};
@@ -157,7 +160,10 @@ impl Actor {
         match event {
             ShimEvent::ExecExited { id, exit_code } => {
                 if let Some(exec) = self.shared.execs.ended(&id, exit_code) {
-                    self.event("exec_die", &[("execID", exec.id), ("exitCode", exit_code.to_string())]);
+                    self.event(
+                        "exec_die",
+                        &[("execID", exec.id), ("exitCode", exit_code.to_string())],
+                    );
                 }
                 Next::Continue
             }
@@ -204,7 +210,8 @@ impl Actor {
             &[("exitCode", exit_code.to_string()), ("execDuration", ran.as_secs().to_string())],
         );
         let comes_back = self.plan_restart(ran);
-        let goes_away = self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
+        let goes_away =
+            self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
         if !goes_away {
             self.save_or_warn();
             self.discard_run_dir();
@@ -246,8 +253,11 @@ impl Actor {
     pub(super) async fn detach_network(&mut self) {
         let shared = Arc::clone(&self.shared);
         let container = self.container.clone();
-        let detached =
-            crate::blocking(move || { net::detach(&shared, &container); Ok(()) }).await;
+        let detached = crate::blocking(move || {
+            net::detach(&shared, &container);
+            Ok(())
+        })
+        .await;
         if let Err(failure) = detached {
             tracing::warn!(id = %self.container.id, %failure, "network not detached");
         }
@@ -259,21 +269,29 @@ impl Actor {
                 endpoint.prefix_len = 0;
                 endpoint.mac.clear();
                 endpoint.host_link.clear();
-                net::event(&self.shared, "disconnect", name, &endpoint.network_id, &self.container.id);
+                net::event(
+                    &self.shared,
+                    "disconnect",
+                    name,
+                    &endpoint.network_id,
+                    &self.container.id,
+                );
             }
         }
         self.container.ports.clear();
     }
 
     fn network_event(&self, action: &str, name: &str) {
-        let id = self.container.endpoints.get(name).map_or("", |endpoint| endpoint.network_id.as_str());
+        let id =
+            self.container.endpoints.get(name).map_or("", |endpoint| endpoint.network_id.as_str());
         net::event(&self.shared, action, name, id, &self.container.id);
     }
 
     pub(super) async fn send_signal(&mut self, signal: i32) -> Result<(), Failure> {
         let Some(live) = &mut self.live else { return Ok(()) };
         live.command(&Command::Kill { signal }).await.map_err(|error| {
-            let words = format!("cannot send signal {signal} to container {}: {error}", self.container.id);
+            let words =
+                format!("cannot send signal {signal} to container {}: {error}", self.container.id);
             Failure::new(ErrorKind::Internal, words)
         })
     }
@@ -281,12 +299,18 @@ impl Actor {
     pub(super) async fn resize(&mut self, height: u32, width: u32) -> Result<(), Failure> {
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         let Some(live) = &mut self.live else {
-            let words = format!("cannot resize a stopped container: unknown: container {} is not running", self.container.id);
+            let words = format!(
+                "cannot resize a stopped container: unknown: container {} is not running",
+                self.container.id
+            );
             return Err(Failure::new(ErrorKind::Conflict, words));
         };
         let command = Command::Resize { exec: None, rows: size(height), cols: size(width) };
         live.command(&command).await.map_err(|error| {
-            Failure::new(ErrorKind::Internal, format!("cannot resize the terminal of container {}: {error}", self.container.id))
+            Failure::new(
+                ErrorKind::Internal,
+                format!("cannot resize the terminal of container {}: {error}", self.container.id),
+            )
         })?;
         self.event("resize", &[("height", height.to_string()), ("width", width.to_string())]);
         Ok(())
@@ -297,7 +321,11 @@ impl Actor {
         let container = self.container.clone();
         crate::blocking(move || {
             let cgroup = shared.cgroup(&container.id, &container.spec.host.cgroup_parent)?;
-            if freeze { cgroup.freeze()? } else { cgroup.thaw()? }
+            if freeze {
+                cgroup.freeze()?
+            } else {
+                cgroup.thaw()?
+            }
             Ok(())
         })
         .await
@@ -323,6 +351,7 @@ fn refused(code: i32, message: &str) -> (i32, Failure) {
         "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {message}"
     );
     // dockerd's statuses: a missing or unusable program is the request's fault.
-    let kind = if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
+    let kind =
+        if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
     (code, Failure::new(kind, words))
 }

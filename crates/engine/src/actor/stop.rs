@@ -77,7 +77,9 @@ impl Actor {
             Ok(plan) => plan,
             Err(failure) => return waiter.fail(failure),
         };
+        let kills = number == signal::KILL;
         let deadline = match timeout {
+            _ if kills => Some(Instant::now() + KILL_PATIENCE),
             seconds if seconds < 0 => None,
             seconds => {
                 let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -88,14 +90,15 @@ impl Actor {
             // A second stop may be more impatient than the first.
             Some(stopping) => {
                 stopping.waiters.push(waiter);
-                if deadline.is_some() && (stopping.deadline.is_none() || deadline < stopping.deadline)
+                stopping.killed |= kills;
+                if deadline.is_some()
+                    && (stopping.deadline.is_none() || deadline < stopping.deadline)
                 {
                     stopping.deadline = deadline;
                 }
             }
             None => {
-                self.stopping =
-                    Some(Stopping { deadline, killed: false, waiters: vec![waiter] });
+                self.stopping = Some(Stopping { deadline, killed: kills, waiters: vec![waiter] });
             }
         }
         if let Err(failure) = self.send_signal(number).await {
@@ -190,7 +193,8 @@ impl Actor {
         match self.container.state.phase {
             Phase::Running => {}
             Phase::Paused => {
-                return Err(self.state_conflict(format!("container {} is already paused", self.container.id)));
+                return Err(self
+                    .state_conflict(format!("container {} is already paused", self.container.id)));
             }
             _ => return Err(self.not_running_conflict()),
         }
@@ -204,7 +208,9 @@ impl Actor {
 
     pub(super) async fn unpause(&mut self) -> Result<(), Failure> {
         if self.container.state.phase != Phase::Paused {
-            return Err(self.state_conflict(format!("Container {} is not paused", self.container.id)));
+            return Err(
+                self.state_conflict(format!("Container {} is not paused", self.container.id))
+            );
         }
         self.freezer(false).await?;
         self.set_phase(Phase::Running);

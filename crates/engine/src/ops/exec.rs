@@ -90,13 +90,19 @@ pub async fn start(
         Ok((_, Event::ExecFailed { code, message })) => {
             shared.execs.ended(exec_id, code);
             let words = format!("OCI runtime exec failed: exec failed: {message}");
-            let kind =
-                if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
+            let kind = if matches!(code, 126 | 127) {
+                ErrorKind::InvalidArgument
+            } else {
+                ErrorKind::Internal
+            };
             Err(Failure::new(kind, words))
         }
         Ok((_, other)) => {
             shared.execs.ended(exec_id, 128);
-            Err(Failure::new(ErrorKind::Internal, format!("the shim answered an exec with {other:?}")))
+            Err(Failure::new(
+                ErrorKind::Internal,
+                format!("the shim answered an exec with {other:?}"),
+            ))
         }
         Err(error) => {
             shared.execs.ended(exec_id, 128);
@@ -124,11 +130,8 @@ pub async fn resize(
     }
     let clamp = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
     let run_dir = shared.dirs.run(&exec.container_id);
-    let command = wire::Command::Resize {
-        exec: Some(exec.id),
-        rows: clamp(height),
-        cols: clamp(width),
-    };
+    let command =
+        wire::Command::Resize { exec: Some(exec.id), rows: clamp(height), cols: clamp(width) };
     let resized = async {
         let (mut live, _) = actor::Live::connect(&run_dir, false).await?;
         live.command(&command).await
@@ -169,7 +172,10 @@ fn running(shared: &Shared, name: &str) -> Result<std::sync::Arc<Container>, Fai
     match container.state.phase {
         Phase::Running => Ok(container),
         Phase::Paused => {
-            let words = format!("container {} is paused, unpause the container before exec", container.name);
+            let words = format!(
+                "container {} is paused, unpause the container before exec",
+                container.name
+            );
             Err(Failure::new(ErrorKind::Conflict, words))
         }
         _ => {

@@ -30,7 +30,11 @@ pub async fn list(
             && any("driver", &|driver| network.driver == driver)
             && any("scope", &|scope| scope == "local")
             && any("type", &|kind| (kind == "builtin") == network.builtin)
-            && filters.get("label").into_iter().flatten().all(|wanted| filter::has_label(&network.labels, wanted));
+            && filters
+                .get("label")
+                .into_iter()
+                .flatten()
+                .all(|wanted| filter::has_label(&network.labels, wanted));
         if !fits {
             continue;
         }
@@ -103,8 +107,12 @@ pub async fn remove(engine: &Engine, name: &str) -> Result<(), Failure> {
         let network = shared.networks.find(&name)?;
         let users = view(&shared, network.clone()).containers;
         if !users.is_empty() {
-            let users: Vec<String> =
-                users.iter().map(|(id, (name, _))| format!("name:\"{name}\" id:\"{}\"", ferry_stdx::id::short(id))).collect();
+            let users: Vec<String> = users
+                .iter()
+                .map(|(id, (name, _))| {
+                    format!("name:\"{name}\" id:\"{}\"", ferry_stdx::id::short(id))
+                })
+                .collect();
             let words = format!(
                 "error while removing network: network {} has active endpoints ({})",
                 network.name,
@@ -153,7 +161,10 @@ pub async fn connect(
 ) -> Result<(), Failure> {
     engine.shared.networks.find(network)?;
     engine.shared.containers.find(container)?;
-    Err(Failure::new(ErrorKind::NotImplemented, "connecting a container to a further network is not supported yet"))
+    Err(Failure::new(
+        ErrorKind::NotImplemented,
+        "connecting a container to a further network is not supported yet",
+    ))
 }
 
 /// Takes a container off a network: not yet.
@@ -168,7 +179,10 @@ pub async fn disconnect(
 ) -> Result<(), Failure> {
     engine.shared.networks.find(network)?;
     engine.shared.containers.find(container)?;
-    Err(Failure::new(ErrorKind::NotImplemented, "disconnecting a container from a network is not supported yet"))
+    Err(Failure::new(
+        ErrorKind::NotImplemented,
+        "disconnecting a container from a network is not supported yet",
+    ))
 }
 
 fn view(shared: &Shared, network: Network) -> NetworkView {

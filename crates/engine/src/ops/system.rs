@@ -23,7 +23,10 @@ pub async fn info(engine: &Engine) -> Result<SystemInfo, Failure> {
 }
 
 /// The remembered events not before `since`, and everything after them.
-pub fn events(engine: &Engine, since: Option<Timestamp>) -> (Vec<Event>, broadcast::Receiver<Event>) {
+pub fn events(
+    engine: &Engine,
+    since: Option<Timestamp>,
+) -> (Vec<Event>, broadcast::Receiver<Event>) {
     engine.shared.events.subscribe(since)
 }
 
@@ -42,7 +45,10 @@ fn gather(shared: &Shared) -> SystemInfo {
     let unified = shared.hierarchy.is_v2();
     let mut runtimes = vec![("ferry".to_owned(), config.executable.to_string_lossy().into_owned())];
     runtimes.extend(
-        config.runtimes.iter().map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned())),
+        config
+            .runtimes
+            .iter()
+            .map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned())),
     );
     let mut security_options = vec!["name=seccomp,profile=builtin".to_owned()];
     if unified {
@@ -126,7 +132,9 @@ fn os_release() -> impl Fn(&str) -> String {
 
 fn memory_total() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
     kib.unwrap_or(0_u64) * 1024
 }
 

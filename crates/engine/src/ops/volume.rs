@@ -29,7 +29,11 @@ pub async fn list(
     volumes.retain(|volume| {
         any("name", &|name| volume.name.contains(name))
             && any("driver", &|driver| volume.driver == driver)
-            && filters.get("label").into_iter().flatten().all(|wanted| filter::has_label(&volume.labels, wanted))
+            && filters
+                .get("label")
+                .into_iter()
+                .flatten()
+                .all(|wanted| filter::has_label(&volume.labels, wanted))
             && dangling.is_none_or(|wanted| wanted != used.contains_key(&volume.name))
     });
     Ok(volumes)
@@ -49,7 +53,8 @@ pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume, Failure> {
 /// A name, driver or option that is not allowed.
 pub async fn create(engine: &Engine, wanted: Volume) -> Result<Volume, Failure> {
     if !matches!(wanted.driver.as_str(), "" | "local") {
-        let words = format!("error looking up volume plugin {0}: plugin \"{0}\" not found", wanted.driver);
+        let words =
+            format!("error looking up volume plugin {0}: plugin \"{0}\" not found", wanted.driver);
         return Err(Failure::new(ErrorKind::NotFound, words));
     }
     let anonymous = wanted.name.is_empty();

@@ -201,7 +201,8 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let mut at = 0;
     for word in bytes.chunks_exact(8) {
-        let word = u64::from_ne_bytes(word.try_into().unwrap_or_default()) ^ (ONES * u64::from(b'\n'));
+        let word =
+            u64::from_ne_bytes(word.try_into().unwrap_or_default()) ^ (ONES * u64::from(b'\n'));
         if word.wrapping_sub(ONES) & !word & HIGHS != 0 {
             break;
         }
@@ -238,7 +239,8 @@ const CLASS: [u8; 256] = {
 pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
-        let plain = rest.iter().position(|byte| CLASS[usize::from(*byte)] != 0).unwrap_or(rest.len());
+        let plain =
+            rest.iter().position(|byte| CLASS[usize::from(*byte)] != 0).unwrap_or(rest.len());
         out.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
         let Some(first) = rest.first() else { return };
@@ -301,7 +303,8 @@ mod tests {
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("ferry-shim-log-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("ferry-shim-log-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         path
@@ -309,7 +312,8 @@ mod tests {
 
     fn log(path: &std::path::Path, max_size: u64, max_files: u32) -> JsonLog {
         let path = path.join("x-json.log");
-        JsonLog::open(LogFile { path, max_size, max_files, attributes: Default::default() }).unwrap()
+        JsonLog::open(LogFile { path, max_size, max_files, attributes: Default::default() })
+            .unwrap()
     }
 
     #[test]
@@ -343,7 +347,8 @@ mod tests {
         let text = fs::read_to_string(dir.join("x-json.log")).unwrap();
         let records: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let lengths: Vec<_> = records.iter().map(|record| record["log"].as_str().unwrap().len()).collect();
+        let lengths: Vec<_> =
+            records.iter().map(|record| record["log"].as_str().unwrap().len()).collect();
         assert_eq!(lengths, [MAX_RECORD, 11]);
         fs::remove_dir_all(dir).unwrap();
     }
@@ -373,8 +378,10 @@ mod tests {
         for number in 0..40 {
             log.write(Stream::Stdout, format!("line {number}\n").as_bytes(), 0).unwrap();
         }
-        let mut names: Vec<_> =
-            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["x-json.log", "x-json.log.1", "x-json.log.2"]);
         for name in names {

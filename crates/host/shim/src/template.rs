@@ -11,10 +11,13 @@ use std::{
 };
 
 use ferry_errkind::{ErrorKind, Kinded};
-use ferry_sys::{exe, fdpass, process};
+use ferry_sys::{exe, fdpass, process, signals};
 use rustix::fs::{MemfdFlags, SeekFrom};
 
-use crate::{launch::{Launch, MAX_LAUNCH}, serve};
+use crate::{
+    launch::{Launch, MAX_LAUNCH},
+    serve,
+};
 
 /// The daemon's end of a template.
 #[derive(Debug)]
@@ -86,7 +89,8 @@ impl Template {
         }
         drop(answers.1);
         let mut answer = vec![0; 4096];
-        let (length, _) = fdpass::receive(&answers.0, &mut answer).map_err(|errno| send(errno.into()))?;
+        let (length, _) =
+            fdpass::receive(&answers.0, &mut answer).map_err(|errno| send(errno.into()))?;
         match &answer[..length] {
             b"ready" => Ok(()),
             b"" => Err(LaunchError::Shim { id: launch.id.clone(), reason: "it died".to_owned() }),
@@ -125,6 +129,8 @@ fn memory_file(launch: &Launch) -> io::Result<OwnedFd> {
 pub fn template_main() -> ! {
     process::set_name(c"ferry-template").ok();
     let Some(socket) = take_stdin() else { process::exit_now(2) };
+    // Without this every shim that ends would stay as a zombie.
+    signals::ignore(rustix::process::Signal::CHILD.as_raw()).ok();
     let mut buffer = [0; 64];
     loop {
         match fdpass::receive(&socket, &mut buffer) {
@@ -157,24 +163,19 @@ enum Side {
     Shim,
 }
 
-/// Forks twice, so that the shim belongs to nobody who could end, and the template has nothing to reap later.
+/// Forks once: the template's shims are reaped by the kernel (it ignores SIGCHLD), and nothing happens to a shim when the
+/// template ends before it.
 fn fork_shim(answer: &OwnedFd) -> Side {
-    let failed = |errno: ferry_sys::Errno| {
-        fdpass::send(answer, format!("fork: {errno}").as_bytes(), &[]).ok();
-    };
     match process::fork() {
-        Ok(0) => match process::fork() {
-            Ok(0) => return Side::Shim,
-            Ok(_) => process::exit_now(0),
-            Err(errno) => {
-                failed(errno);
-                process::exit_now(1)
-            }
-        },
-        Ok(_) => {
-            process::wait_any(true).ok();
+        Ok(0) => {
+            // The shim does wait for its children.
+            signals::default_all();
+            return Side::Shim;
         }
-        Err(errno) => failed(errno),
+        Ok(_) => {}
+        Err(errno) => {
+            fdpass::send(answer, format!("fork: {errno}").as_bytes(), &[]).ok();
+        }
     }
     Side::Template
 }

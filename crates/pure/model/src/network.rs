@@ -85,7 +85,9 @@ impl<'de> Deserialize<'de> for PortKey {
 }
 
 /// Where a container's port is to be, or is, reachable on the host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct PortBinding {
     /// The host's address; `None` is every address.
     pub host_ip: Option<IpAddr>,

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Digest, manifest::{MAX_MANIFEST, ParseError}};
+use crate::{
+    Digest,
+    manifest::{MAX_MANIFEST, ParseError},
+};
 
 /// An image's configuration. Its digest is the image's id, so its exact bytes are kept beside; this is for reading.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +54,11 @@ pub struct ContainerDefaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// `80/tcp`, …
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "set", serialize_with = "as_set")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "set",
+        serialize_with = "as_set"
+    )]
     pub exposed_ports: Option<BTreeSet<String>>,
     /// `NAME=value`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +70,11 @@ pub struct ContainerDefaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// Paths that get a volume.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "set", serialize_with = "as_set")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "set",
+        serialize_with = "as_set"
+    )]
     pub volumes: Option<BTreeSet<String>>,
     /// Working directory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,7 +191,10 @@ fn set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<Str
 }
 
 #[expect(clippy::ref_option, reason = "serde hands out a reference to the field")]
-fn as_set<S: serde::Serializer>(set: &Option<BTreeSet<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_set<S: serde::Serializer>(
+    set: &Option<BTreeSet<String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Empty {}
     serializer.collect_map(set.iter().flatten().map(|key| (key, Empty {})))

@@ -57,7 +57,9 @@ pub enum ParseError {
     #[error("unsupported media type \"{0}\"")]
     MediaType(String),
     /// Docker's schema 1.
-    #[error("Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed: ask the image's author for OCI or schema 2")]
+    #[error(
+        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed: ask the image's author for OCI or schema 2"
+    )]
     Schema1,
 }
 
@@ -122,6 +124,7 @@ pub struct Index {
 
 /// What a registry answers for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one a pull, and it is taken apart at once")]
 pub enum Document {
     /// One image.
     Manifest(Manifest),
@@ -149,7 +152,11 @@ impl Document {
             media::OCI_INDEX | media::DOCKER_INDEX => Document::index(bytes),
             media::OCI_MANIFEST | media::DOCKER_MANIFEST => Document::manifest(bytes),
             "" | "application/json" | "text/plain" | "application/octet-stream" => {
-                if probe.manifests.is_some() { Document::index(bytes) } else { Document::manifest(bytes) }
+                if probe.manifests.is_some() {
+                    Document::index(bytes)
+                } else {
+                    Document::manifest(bytes)
+                }
             }
             other => Err(ParseError::MediaType(other.to_owned())),
         }

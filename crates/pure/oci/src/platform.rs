@@ -38,7 +38,11 @@ impl Platform {
             "powerpc64" => "ppc64le",
             other => other,
         };
-        Platform { architecture: architecture.to_owned(), os: "linux".to_owned(), ..Platform::default() }
+        Platform {
+            architecture: architecture.to_owned(),
+            os: "linux".to_owned(),
+            ..Platform::default()
+        }
     }
 
     /// The same platform in containerd's normal spelling.
@@ -60,7 +64,8 @@ impl Platform {
         if own.os != wanted.os || own.architecture != wanted.architecture {
             return 0;
         }
-        let level = |platform: &Platform| match (platform.architecture.as_str(), &platform.variant) {
+        let level = |platform: &Platform| match (platform.architecture.as_str(), &platform.variant)
+        {
             (_, Some(variant)) => variant.trim_start_matches('v').parse::<u32>().unwrap_or(0),
             ("arm", None) => 7,
             ("arm64", None) => 8,
@@ -90,7 +95,9 @@ impl FromStr for Platform {
         let word = |part: &str| {
             !part.is_empty()
                 && part.len() <= 64
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
         };
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(|part| word(part)) {
@@ -115,14 +122,31 @@ impl FromStr for Platform {
 }
 
 fn is_os(word: &str) -> bool {
-    matches!(word, "linux" | "windows" | "darwin" | "freebsd" | "netbsd" | "openbsd" | "solaris" | "wasi")
+    matches!(
+        word,
+        "linux" | "windows" | "darwin" | "freebsd" | "netbsd" | "openbsd" | "solaris" | "wasi"
+    )
 }
 
 fn is_architecture(word: &str) -> bool {
     matches!(
         word,
-        "386" | "i386" | "amd64" | "x86_64" | "x86-64" | "arm" | "armhf" | "armel" | "arm64" | "aarch64"
-            | "ppc64le" | "riscv64" | "s390x" | "loong64" | "mips64le" | "wasm"
+        "386"
+            | "i386"
+            | "amd64"
+            | "x86_64"
+            | "x86-64"
+            | "arm"
+            | "armhf"
+            | "armel"
+            | "arm64"
+            | "aarch64"
+            | "ppc64le"
+            | "riscv64"
+            | "s390x"
+            | "loong64"
+            | "mips64le"
+            | "wasm"
     )
 }
 
@@ -151,8 +175,12 @@ mod tests {
     #[test]
     fn spellings() {
         for (text, shown) in [
-            ("linux/amd64", "linux/amd64"), ("Linux/x86_64", "linux/amd64"), ("linux/arm64/v8", "linux/arm64"),
-            ("linux/arm", "linux/arm/v7"), ("linux/arm/6", "linux/arm/v6"), ("linux/i386", "linux/386"),
+            ("linux/amd64", "linux/amd64"),
+            ("Linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
             ("linux/armhf", "linux/arm/v7"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown, "{text}");

@@ -272,9 +272,9 @@ fn is_component(component: &str) -> bool {
         (Some(first), Some(last)) if alphanumeric(first) && alphanumeric(last) => {}
         _ => return false,
     }
-    bytes
-        .split(alphanumeric)
-        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
+    bytes.split(alphanumeric).all(|separator| {
+        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
+    })
 }
 
 /// `[\w][\w.-]{0,127}`
@@ -291,7 +291,8 @@ fn is_tag(tag: &str) -> bool {
 }
 
 fn is_hex64(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 64
+        && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 #[cfg(test)]

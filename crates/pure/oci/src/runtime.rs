@@ -1,3 +1,4 @@
+// tidy: table (one struct after the other, as the specification has them)
 //! The OCI runtime specification 1.2, `config.json`, for Linux: types only (opencontainers/runtime-spec `config.md`,
 //! `config-linux.md`).
 //!

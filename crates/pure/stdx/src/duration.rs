@@ -50,8 +50,9 @@ pub fn parse_go(text: &str) -> Result<i64, InvalidDuration> {
             .find(|letter: char| !(letter.is_ascii_digit() || letter == '.'))
             .ok_or_else(invalid)?;
         let (number, tail) = rest.split_at(end);
-        let unit_end =
-            tail.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|letter: char| letter.is_ascii_digit() || letter == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         total += nanoseconds(number, unit).ok_or_else(invalid)?;
         if total > i128::from(i64::MAX) {
@@ -132,11 +133,23 @@ mod tests {
     fn for_people() {
         const DAY: u64 = 86_400;
         for (seconds, text) in [
-            (0, "Less than a second"), (1, "1 second"), (45, "45 seconds"), (60, "About a minute"),
-            (119, "About a minute"), (120, "2 minutes"), (3599, "59 minutes"), (3600, "About an hour"),
-            (5399, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"), (2 * DAY, "2 days"),
-            (13 * DAY, "13 days"), (14 * DAY, "2 weeks"), (60 * DAY, "2 months"),
-            (729 * DAY, "24 months"), (731 * DAY, "2 years"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (45, "45 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (5399, "About an hour"),
+            (5400, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (2 * DAY, "2 days"),
+            (13 * DAY, "13 days"),
+            (14 * DAY, "2 weeks"),
+            (60 * DAY, "2 months"),
+            (729 * DAY, "24 months"),
+            (731 * DAY, "2 years"),
         ] {
             assert_eq!(human(Duration::from_secs(seconds)), text, "{seconds}");
         }
@@ -145,8 +158,13 @@ mod tests {
     #[test]
     fn gos_notation_both_ways() {
         for (text, nanoseconds) in [
-            ("0s", 0), ("5s", 5_000_000_000), ("1m0s", 60_000_000_000), ("1h0m0.5s", 3_600_500_000_000),
-            ("1.5ms", 1_500_000), ("-2µs", -2_000), ("7ns", 7),
+            ("0s", 0),
+            ("5s", 5_000_000_000),
+            ("1m0s", 60_000_000_000),
+            ("1h0m0.5s", 3_600_500_000_000),
+            ("1.5ms", 1_500_000),
+            ("-2µs", -2_000),
+            ("7ns", 7),
         ] {
             assert_eq!(parse_go(text), Ok(nanoseconds), "{text}");
             assert_eq!(format_go(nanoseconds), text);

@@ -69,7 +69,9 @@ pub fn parse_bytes(text: &str) -> Result<i64, InvalidSize> {
     // go-units allows one space between the number and its unit.
     let number = number.strip_suffix(' ').unwrap_or(number);
     let value: f64 = number.parse().map_err(|_| invalid())?;
-    if !(value.is_finite() && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))) {
+    if !(value.is_finite()
+        && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')))
+    {
         return Err(invalid());
     }
     if value < 0.0 {
@@ -101,8 +103,14 @@ mod tests {
     #[test]
     fn written_as_go_units_does() {
         for (bytes, text) in [
-            (0, "0B"), (1, "1B"), (999, "999B"), (1000, "1kB"), (1024, "1.024kB"),
-            (1_240_000, "1.24MB"), (123_456_789, "123.5MB"), (1_000_000_000_000, "1TB"),
+            (0, "0B"),
+            (1, "1B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1024, "1.024kB"),
+            (1_240_000, "1.24MB"),
+            (123_456_789, "123.5MB"),
+            (1_000_000_000_000, "1TB"),
         ] {
             assert_eq!(format_decimal(bytes), text);
         }
@@ -116,13 +124,24 @@ mod tests {
     #[test]
     fn read_as_go_units_does() {
         for (text, bytes) in [
-            ("32", 32), ("32b", 32), ("32B", 32), ("32k", 32 << 10), ("32KB", 32 << 10),
-            ("32KiB", 32 << 10), ("32 mb", 32 << 20), ("1.5g", 3 << 29), ("0", 0), ("-1", -1),
+            ("32", 32),
+            ("32b", 32),
+            ("32B", 32),
+            ("32k", 32 << 10),
+            ("32KB", 32 << 10),
+            ("32KiB", 32 << 10),
+            ("32 mb", 32 << 20),
+            ("1.5g", 3 << 29),
+            ("0", 0),
+            ("-1", -1),
             ("1t", 1 << 40),
         ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
-        for text in ["", "hello", "-32", "32 kib b", "1.5.5k", "k", "32x", "32bb", "inf", "-1k", "1e3", "9999999p"] {
+        for text in [
+            "", "hello", "-32", "32 kib b", "1.5.5k", "k", "32x", "32bb", "inf", "-1k", "1e3",
+            "9999999p",
+        ] {
             assert_eq!(parse_bytes(text), Err(InvalidSize(text.to_owned())), "{text}");
         }
     }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 const NANOS: i64 = 1_000_000_000;
 
 /// Nanoseconds since 1970, UTC. Reaches from 1677 to 2262.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -154,7 +156,8 @@ fn parse_local(text: &str) -> Option<Timestamp> {
 
 fn parse_date(text: &str) -> Option<i64> {
     let mut parts = text.splitn(3, '-');
-    let (year, month, day) = (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let (year, month, day) =
+        (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         2 if leap => 29,
@@ -169,7 +172,8 @@ fn parse_date(text: &str) -> Option<i64> {
 fn parse_clock(text: &str) -> Option<i64> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut parts = clock.splitn(3, ':');
-    let (hour, minute, second) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let (hour, minute, second) =
+        (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -241,7 +245,15 @@ mod tests {
         }
         let east = Timestamp::parse_rfc3339("2026-11-21T13:00:00+09:00").unwrap();
         assert_eq!(east.format_rfc3339_nano(), "2026-11-21T04:00:00Z");
-        for text in ["", "2026", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00:00.1234567890Z"] {
+        for text in [
+            "",
+            "2026",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-01-01T25:00:00Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00.1234567890Z",
+        ] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
     }
@@ -250,8 +262,13 @@ mod tests {
     fn what_since_takes() {
         let now = Timestamp::from_seconds(1_000_000);
         for (text, seconds) in [
-            ("10m", 999_400), ("1h", 996_400), ("1234.5", 1234), ("0", 0),
-            ("1970-01-02", 86_400), ("1970-01-02T01:00", 90_000), ("1970-01-02T00:00:01", 86_401),
+            ("10m", 999_400),
+            ("1h", 996_400),
+            ("1234.5", 1234),
+            ("0", 0),
+            ("1970-01-02", 86_400),
+            ("1970-01-02T01:00", 90_000),
+            ("1970-01-02T00:00:01", 86_401),
         ] {
             assert_eq!(Timestamp::parse_user(text, now).unwrap().seconds(), seconds, "{text}");
         }

@@ -1,1 +1,48 @@
-//! Registry client: auth, mirrors, resume, parallel pulls
+//! Registry client: images from OCI distribution and Docker v2 registries, straight into the layer store.
+//!
+//! Knows: HTTP, TLS, registries' credentials and tokens, mirrors, which image of an index fits a platform, how to go on
+//! after an interruption. Does not know: which images there are and what they are called, how layers are kept, Docker's API.
+//!
+//! Start with [`Client`], [`Client::pull`], [`PullError`].
+//!
+//! # How a layer comes
+//!
+//! One pass: body → digest of the compressed bytes → decompression → unpacking → digest of the tar, nothing of it twice.
+//! The layer is committed only when both digests are right. What came of a large layer also lies in
+//! `<ingest directory>/<digest>.partial` until then, so that the next attempt, even of the next daemon, goes on where
+//! this one stopped.
+//!
+//! # Invariants
+//!
+//! - nothing is believed for its name: every document and layer has the digest and the size that it was asked for by;
+//! - credentials go to the registry that they are for and to the token server it names, never to a mirror or to where a
+//!   registry redirects; without TLS only where the user allowed it;
+//! - a mirror that fails in whatever way never fails a pull;
+//! - whatever comes from outside has a limit.
+
+mod auth;
+mod client;
+mod error;
+mod flight;
+mod http;
+mod layer;
+mod login;
+mod partial;
+mod progress;
+mod pull;
+mod refusal;
+mod resolve;
+mod source;
+mod stream;
+
+pub use self::{
+    auth::{AuthOutcome, Challenge, RegistryAuth, TokenError, parse_challenges},
+    client::{Client, ClientConfig, Tuning},
+    error::{LayerError, PullError},
+    http::{Fault, RequestError},
+    login::AuthError,
+    progress::Progress,
+    pull::{Pulled, PulledLayer},
+    refusal::Refusal,
+    source::SourceError,
+};

@@ -9,7 +9,10 @@ fn bind(text: &str) -> BindMount {
 #[test]
 fn the_forms_of_v() {
     let point = parse_bind("/src:/dst:ro,rslave").unwrap();
-    assert_eq!((point.kind, point.rw, point.propagation.as_str()), (MountKind::Bind, false, "rslave"));
+    assert_eq!(
+        (point.kind, point.rw, point.propagation.as_str()),
+        (MountKind::Bind, false, "rslave")
+    );
     assert_eq!(point.source, "/src");
     let point = parse_bind("data:/var/lib/").unwrap();
     assert_eq!((point.kind, point.name.as_deref()), (MountKind::Volume, Some("data")));

@@ -51,7 +51,12 @@ fn system_mounts(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mou
         ),
     ];
     if *inputs.ipc == Namespace::Host {
-        mounts.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
+        mounts.push(mount(
+            "/dev/mqueue",
+            "bind",
+            "/dev/mqueue",
+            &["rbind", "nosuid", "noexec", "nodev"],
+        ));
         mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
         return mounts;
     }
@@ -61,7 +66,12 @@ fn system_mounts(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mou
     } else if host.ipc_mode != Some(ferry_model::container::IpcMode::None) {
         let size = if host.shm_size > 0 { host.shm_size } else { SHM_SIZE };
         let size = format!("size={size}");
-        mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
+        mounts.push(mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &size],
+        ));
     }
     mounts
 }

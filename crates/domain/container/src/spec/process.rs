@@ -1,6 +1,8 @@
 //! The process of a container: program, environment, ids, limits.
 
-use ferry_oci::runtime::{ConsoleSize, LinuxCapabilities, LinuxSeccomp, PosixRlimit, Process, User};
+use ferry_oci::runtime::{
+    ConsoleSize, LinuxCapabilities, LinuxSeccomp, PosixRlimit, Process, User,
+};
 
 use super::{SpecError, SpecInputs};
 use crate::{
@@ -13,11 +15,22 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 /// The limits of setrlimit(2) by Docker's names.
 const ULIMITS: [(&str, &str); 16] = [
-    ("as", "RLIMIT_AS"), ("core", "RLIMIT_CORE"), ("cpu", "RLIMIT_CPU"), ("data", "RLIMIT_DATA"),
-    ("fsize", "RLIMIT_FSIZE"), ("locks", "RLIMIT_LOCKS"), ("memlock", "RLIMIT_MEMLOCK"),
-    ("msgqueue", "RLIMIT_MSGQUEUE"), ("nice", "RLIMIT_NICE"), ("nofile", "RLIMIT_NOFILE"),
-    ("nproc", "RLIMIT_NPROC"), ("rss", "RLIMIT_RSS"), ("rtprio", "RLIMIT_RTPRIO"),
-    ("rttime", "RLIMIT_RTTIME"), ("sigpending", "RLIMIT_SIGPENDING"), ("stack", "RLIMIT_STACK"),
+    ("as", "RLIMIT_AS"),
+    ("core", "RLIMIT_CORE"),
+    ("cpu", "RLIMIT_CPU"),
+    ("data", "RLIMIT_DATA"),
+    ("fsize", "RLIMIT_FSIZE"),
+    ("locks", "RLIMIT_LOCKS"),
+    ("memlock", "RLIMIT_MEMLOCK"),
+    ("msgqueue", "RLIMIT_MSGQUEUE"),
+    ("nice", "RLIMIT_NICE"),
+    ("nofile", "RLIMIT_NOFILE"),
+    ("nproc", "RLIMIT_NPROC"),
+    ("rss", "RLIMIT_RSS"),
+    ("rtprio", "RLIMIT_RTPRIO"),
+    ("rttime", "RLIMIT_RTTIME"),
+    ("sigpending", "RLIMIT_SIGPENDING"),
+    ("stack", "RLIMIT_STACK"),
 ];
 
 pub(super) fn plan(
@@ -76,7 +89,8 @@ fn environment(own: &[String], hostname: &str, tty: bool) -> Vec<String> {
 pub(crate) fn merge_environment(env: &mut Vec<String>, own: &[String]) {
     for line in own {
         let name = line.split_once('=').map_or(line.as_str(), |(name, _)| name);
-        let has_name = |known: &String| known.split_once('=').is_some_and(|(known, _)| known == name);
+        let has_name =
+            |known: &String| known.split_once('=').is_some_and(|(known, _)| known == name);
         if !line.contains('=') {
             env.retain(|known| !has_name(known));
         } else if let Some(known) = env.iter_mut().find(|known| has_name(known)) {
@@ -109,7 +123,11 @@ fn rlimits(ulimits: &[ferry_model::container::Ulimit]) -> Result<Vec<PosixRlimit
                 .ok_or_else(|| SpecError::Ulimit(limit.name.clone()))?;
             // -1 is unlimited, which is the largest number.
             let value = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-            Ok(PosixRlimit { kind: (*kind).to_owned(), soft: value(limit.soft), hard: value(limit.hard) })
+            Ok(PosixRlimit {
+                kind: (*kind).to_owned(),
+                soft: value(limit.soft),
+                hard: value(limit.hard),
+            })
         })
         .collect()
 }
@@ -119,8 +137,7 @@ pub(super) fn seccomp(
     security: &SecurityOptions,
     capabilities: &[&'static str],
 ) -> Result<Option<LinuxSeccomp>, SpecError> {
-    let circumstances =
-        Circumstances { capabilities, arch: inputs.arch, kernel: inputs.kernel };
+    let circumstances = Circumstances { capabilities, arch: inputs.arch, kernel: inputs.kernel };
     Ok(match &security.seccomp {
         SeccompChoice::Default => Some(seccomp::default_profile(circumstances)),
         SeccompChoice::Unconfined => None,

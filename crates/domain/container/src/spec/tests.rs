@@ -37,7 +37,15 @@ fn plan_in(
     let mut spec = ContainerSpec { cmd: Some(vec!["true".into()]), ..ContainerSpec::default() };
     change(&mut spec);
     let null = |path: &str| {
-        Ok(HostDevice { path: path.into(), kind: 'c', major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 })
+        Ok(HostDevice {
+            path: path.into(),
+            kind: 'c',
+            major: 1,
+            minor: 3,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        })
     };
     plan_spec(&SpecInputs {
         container: &container(spec),
@@ -69,7 +77,8 @@ fn what_every_container_gets() {
     assert_eq!(kinds, ["mount", "network", "uts", "pid", "ipc"]);
     assert!(linux.masked_paths.contains(&"/proc/kcore".to_owned()));
     assert_eq!(linux.sysctl["net.ipv4.ip_unprivileged_port_start"], "0");
-    let last: Vec<_> = spec.mounts.iter().rev().take(3).map(|mount| mount.destination.as_str()).collect();
+    let last: Vec<_> =
+        spec.mounts.iter().rev().take(3).map(|mount| mount.destination.as_str()).collect();
     assert_eq!(last, ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"]);
 }
 

@@ -82,11 +82,8 @@ pub async fn attach(
     } else {
         None
     };
-    let wanted = LogsRequest {
-        stdout: request.stdout,
-        stderr: request.stderr,
-        ..LogsRequest::default()
-    };
+    let wanted =
+        LogsRequest { stdout: request.stdout, stderr: request.stderr, ..LogsRequest::default() };
     let logs = if request.logs { Some(logs(engine, name, wanted).await?) } else { None };
     let pending = PendingStream(pending);
     let detach_keys = request.detach_keys;

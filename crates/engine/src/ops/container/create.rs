@@ -9,7 +9,8 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_model::{
     container::{
-        Container, ContainerState, CreateContainer, CreatedContainer, MountKind, MountPoint, NetworkMode,
+        Container, ContainerState, CreateContainer, CreatedContainer, MountKind, MountPoint,
+        NetworkMode,
     },
     event::Subject,
     network::EndpointStatus,
@@ -23,7 +24,10 @@ use crate::{Engine, Shared, actor::Actor, failpoint, random, records, validate, 
 ///
 /// # Errors
 /// In Docker's words: no such image, a name that is taken, a setting that is refused.
-pub async fn create(engine: &Engine, request: CreateContainer) -> Result<CreatedContainer, Failure> {
+pub async fn create(
+    engine: &Engine,
+    request: CreateContainer,
+) -> Result<CreatedContainer, Failure> {
     let shared = engine.shared.clone();
     crate::blocking(move || create_blocking(&shared, request)).await
 }
@@ -123,7 +127,8 @@ impl Made<'_> {
             Some(name) => name,
             None => random::id()?,
         };
-        let request = container.spec.host.mounts.iter().find(|wish| wish.target == mount.destination);
+        let request =
+            container.spec.host.mounts.iter().find(|wish| wish.target == mount.destination);
         let new = NewVolume {
             name: name.clone(),
             anonymous,
@@ -171,9 +176,9 @@ impl Drop for Made<'_> {
 
 fn check_platform(image: &Entry, wanted: Option<&str>, name: &str) -> Result<(), Failure> {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
-    let wanted: Platform = wanted
-        .parse()
-        .map_err(|error: ferry_oci::InvalidPlatform| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let wanted: Platform = wanted.parse().map_err(|error: ferry_oci::InvalidPlatform| {
+        Failure::new(ErrorKind::InvalidArgument, error.to_string())
+    })?;
     let own = Platform {
         os: image.config.os.clone(),
         architecture: image.config.architecture.clone(),
@@ -211,7 +216,8 @@ fn inherited_mounts(shared: &Shared, sources: &[String]) -> Result<Vec<MountPoin
 }
 
 fn check_bind_sources(mounts: &[MountPoint]) -> Result<(), Failure> {
-    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source) {
+    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source)
+    {
         if !std::path::Path::new(&mount.source).exists() {
             let words = format!(
                 "invalid mount config for type \"bind\": bind source path does not exist: {}",

@@ -46,16 +46,28 @@ impl<'a> Filter<'a> {
                 None => Ok(None),
             }
         };
-        if let Some(word) = filters.get("status").into_iter().flatten().find(|word| !is_status(word)) {
-            return Err(Failure::new(ErrorKind::InvalidArgument, format!("invalid filter 'status={word}'")));
+        if let Some(word) =
+            filters.get("status").into_iter().flatten().find(|word| !is_status(word))
+        {
+            return Err(Failure::new(
+                ErrorKind::InvalidArgument,
+                format!("invalid filter 'status={word}'"),
+            ));
         }
         if let Some(code) =
             filters.get("exited").into_iter().flatten().find(|code| code.parse::<i32>().is_err())
         {
-            return Err(Failure::new(ErrorKind::InvalidArgument, format!("invalid filter 'exited={code}'")));
+            return Err(Failure::new(
+                ErrorKind::InvalidArgument,
+                format!("invalid filter 'exited={code}'"),
+            ));
         }
         let ancestors = filters.get("ancestor").map(|names| {
-            names.iter().filter_map(|name| shared.images.get(name).ok()).map(|named| named.entry.image.id.clone()).collect()
+            names
+                .iter()
+                .filter_map(|name| shared.images.get(name).ok())
+                .map(|named| named.entry.image.id.clone())
+                .collect()
         });
         Ok(Filter {
             filters,
@@ -72,9 +84,13 @@ impl<'a> Filter<'a> {
         let any = |key: &str, matches: &dyn Fn(&str) -> bool| {
             self.filters.get(key).is_none_or(|values| values.iter().any(|value| matches(value)))
         };
-        let labels = self.filters.get("label").into_iter().flatten().all(|wanted| match wanted.split_once('=') {
-            Some((key, value)) => container.spec.labels.get(key).is_some_and(|own| own == value),
-            None => container.spec.labels.contains_key(wanted.as_str()),
+        let labels = self.filters.get("label").into_iter().flatten().all(|wanted| {
+            match wanted.split_once('=') {
+                Some((key, value)) => {
+                    container.spec.labels.get(key).is_some_and(|own| own == value)
+                }
+                None => container.spec.labels.contains_key(wanted.as_str()),
+            }
         });
         let phase = container.state.phase;
         (self.all || phase.is_running() || phase == Phase::Restarting)
@@ -83,24 +99,38 @@ impl<'a> Filter<'a> {
             && any("name", &|name| name_matches(&container.name, name))
             && any("status", &|status| phase.as_str() == status)
             && any("exited", &|code| {
-                matches!(phase, Phase::Exited | Phase::Dead) && code == container.state.exit_code.to_string()
+                matches!(phase, Phase::Exited | Phase::Dead)
+                    && code == container.state.exit_code.to_string()
             })
             && any("volume", &|volume| {
                 container.mounts.iter().any(|mount| {
-                    mount.name.as_deref() == Some(volume) || mount.destination == volume || mount.source == volume
+                    mount.name.as_deref() == Some(volume)
+                        || mount.destination == volume
+                        || mount.source == volume
                 })
             })
             && any("network", &|network| on_network(container, network))
-            && any("publish", &|port| port_in(port, |key, host| container.ports.iter().any(|(own, bindings)| {
-                key.is_none_or(|proto| own.protocol.as_str() == proto)
-                    && bindings.iter().any(|binding| host.contains(&binding.host_port))
-            })))
-            && any("expose", &|port| port_in(port, |key, range| container.spec.exposed_ports.iter().any(|own| {
-                key.is_none_or(|proto| own.protocol.as_str() == proto) && range.contains(&own.port)
-            })))
+            && any("publish", &|port| {
+                port_in(port, |key, host| {
+                    container.ports.iter().any(|(own, bindings)| {
+                        key.is_none_or(|proto| own.protocol.as_str() == proto)
+                            && bindings.iter().any(|binding| host.contains(&binding.host_port))
+                    })
+                })
+            })
+            && any("expose", &|port| {
+                port_in(port, |key, range| {
+                    container.spec.exposed_ports.iter().any(|own| {
+                        key.is_none_or(|proto| own.protocol.as_str() == proto)
+                            && range.contains(&own.port)
+                    })
+                })
+            })
             && any("health", &|health| match &container.spec.healthcheck {
                 None => health == "none",
-                Some(check) => (health == "none") == check.test.first().is_none_or(|word| word == "NONE"),
+                Some(check) => {
+                    (health == "none") == check.test.first().is_none_or(|word| word == "NONE")
+                }
             })
             && any("is-task", &|task| matches!(task, "false" | "0"))
             && self.before.is_none_or(|time| container.created < time)
@@ -139,11 +169,17 @@ fn on_network(container: &Container, network: &str) -> bool {
         _ => "",
     };
     mode == network
-        || container.endpoints.iter().any(|(name, endpoint)| name == network || endpoint.network_id.starts_with(network))
+        || container
+            .endpoints
+            .iter()
+            .any(|(name, endpoint)| name == network || endpoint.network_id.starts_with(network))
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp`.
-fn port_in(text: &str, check: impl Fn(Option<&str>, std::ops::RangeInclusive<u16>) -> bool) -> bool {
+fn port_in(
+    text: &str,
+    check: impl Fn(Option<&str>, std::ops::RangeInclusive<u16>) -> bool,
+) -> bool {
     let (range, protocol) = match text.split_once('/') {
         Some((range, protocol)) => (range, Some(protocol)),
         None => (text, None),
@@ -170,7 +206,9 @@ mod tests {
     #[test]
     fn ports_and_ranges() {
         let is = |text: &str, port: u16, proto: &str| {
-            port_in(text, |wanted, range| wanted.is_none_or(|w| w == proto) && range.contains(&port))
+            port_in(text, |wanted, range| {
+                wanted.is_none_or(|w| w == proto) && range.contains(&port)
+            })
         };
         assert!(is("80", 80, "udp"));
         assert!(is("8000-8010/tcp", 8005, "tcp"));

@@ -81,7 +81,9 @@ pub async fn logs(engine: &Engine, name: &str, request: LogsRequest) -> Result<L
                 sender.blocking_send(Err(error.into())).ok();
             }
         })
-        .map_err(|error| Failure::new(ErrorKind::Internal, format!("cannot start a log reader: {error}")))?;
+        .map_err(|error| {
+            Failure::new(ErrorKind::Internal, format!("cannot start a log reader: {error}"))
+        })?;
     Ok(LogStream { tty, chunks })
 }
 
@@ -96,7 +98,9 @@ fn follow(
     client: mpsc::Sender<Result<Bytes, Failure>>,
 ) -> Result<Follow, Failure> {
     let (until_closed, keep_open) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|errno| Failure::new(ErrorKind::Internal, format!("cannot make a pipe: {errno}")))?;
+        .map_err(|errno| {
+            Failure::new(ErrorKind::Internal, format!("cannot make a pipe: {errno}"))
+        })?;
     tokio::spawn(async move {
         tokio::select! {
             // An error: the container was removed.

@@ -23,14 +23,17 @@ pub async fn top(engine: &Engine, name: &str, arguments: &str) -> Result<Process
         words if words.is_empty() => vec!["-ef"],
         words => words,
     };
-    if words.iter().any(|word| word.contains("-o") && !word.contains("pid")) && !arguments.contains("pid") {
+    if words.iter().any(|word| word.contains("-o") && !word.contains("pid"))
+        && !arguments.contains("pid")
+    {
         let words = "ps: Couldn't find PID field in ps output".to_owned();
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
-    let output = tokio::process::Command::new("ps").args(&words).output().await.map_err(|error| {
-        Failure::new(ErrorKind::Internal, format!("cannot run ps on the host: {error}"))
-            .with_hint("install ps (Debian: apt-get install procps)")
-    })?;
+    let output =
+        tokio::process::Command::new("ps").args(&words).output().await.map_err(|error| {
+            Failure::new(ErrorKind::Internal, format!("cannot run ps on the host: {error}"))
+                .with_hint("install ps (Debian: apt-get install procps)")
+        })?;
     if !output.status.success() {
         let words = format!("ps: {}", String::from_utf8_lossy(&output.stderr).trim());
         return Err(Failure::new(ErrorKind::InvalidArgument, words));

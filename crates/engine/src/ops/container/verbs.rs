@@ -105,7 +105,8 @@ pub async fn rename(engine: &Engine, name: &str, new: &str) -> Result<(), Failur
 /// It runs and `force` is off, or something of it could not be removed.
 pub async fn remove(engine: &Engine, name: &str, request: RemoveRequest) -> Result<(), Failure> {
     if request.link {
-        let words = "removing links is not supported: links are a legacy of Docker's default bridge";
+        let words =
+            "removing links is not supported: links are a legacy of Docker's default bridge";
         return Err(Failure::new(ErrorKind::NotImplemented, words));
     }
     let RemoveRequest { force, volumes, link: _ } = request;

@@ -40,7 +40,11 @@ impl Wait {
         // An error means that the container is gone, which ends every wait.
         self.snapshots.wait_for(holds).await.ok();
         let last = self.snapshots.borrow();
-        let error = last.failed_start.as_deref().map(str::to_owned);
+        // Whoever waits for the removal learns why it never ran from `start`.
+        let error = match condition {
+            WaitCondition::Removed => None,
+            _ => last.failed_start.as_deref().map(str::to_owned),
+        };
         WaitOutcome { exit_code: last.last_exit, error }
     }
 }

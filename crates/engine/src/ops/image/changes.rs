@@ -18,7 +18,17 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
     let (instruction, rest) = (instruction.to_ascii_uppercase(), rest.trim());
     if !matches!(
         instruction.as_str(),
-        "CMD" | "ENTRYPOINT" | "ENV" | "EXPOSE" | "LABEL" | "ONBUILD" | "STOPSIGNAL" | "USER" | "VOLUME" | "WORKDIR" | "SHELL"
+        "CMD"
+            | "ENTRYPOINT"
+            | "ENV"
+            | "EXPOSE"
+            | "LABEL"
+            | "ONBUILD"
+            | "STOPSIGNAL"
+            | "USER"
+            | "VOLUME"
+            | "WORKDIR"
+            | "SHELL"
     ) {
         return Err(match instruction.as_str() {
             "HEALTHCHECK" => Failure::new(
@@ -29,7 +39,9 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
             "FROM" | "RUN" | "COPY" | "ADD" | "ARG" | "MAINTAINER" => {
                 invalid(format!("{} is not a valid change command", instruction.to_lowercase()))
             }
-            _ => invalid(format!("dockerfile parse error on line 1: unknown instruction: {instruction}")),
+            _ => invalid(format!(
+                "dockerfile parse error on line 1: unknown instruction: {instruction}"
+            )),
         });
     }
     if rest.is_empty() {
@@ -39,8 +51,9 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
         "CMD" => defaults.cmd = Some(command(rest, defaults.shell.as_deref())?),
         "ENTRYPOINT" => defaults.entrypoint = Some(command(rest, defaults.shell.as_deref())?),
         "SHELL" => {
-            let shell = json_list(rest)
-                .ok_or_else(|| invalid("SHELL requires the arguments to be in JSON form".to_owned()))?;
+            let shell = json_list(rest).ok_or_else(|| {
+                invalid("SHELL requires the arguments to be in JSON form".to_owned())
+            })?;
             defaults.shell = Some(shell);
         }
         "ENV" => set_env(defaults, rest)?,
@@ -62,7 +75,8 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
         _ => {
             let directory = one("WORKDIR", rest)?;
             let base = defaults.working_dir.take().unwrap_or_default();
-            let full = if directory.starts_with('/') { directory } else { format!("{base}/{directory}") };
+            let full =
+                if directory.starts_with('/') { directory } else { format!("{base}/{directory}") };
             defaults.working_dir = Some(full);
         }
     }
@@ -117,7 +131,9 @@ fn expose(defaults: &mut ContainerDefaults, text: &str) -> Result<(), Failure> {
 /// `a=b "c d"=e`, or the old form `name the value`.
 fn pairs(instruction: &str, text: &str) -> Result<Vec<(String, String)>, Failure> {
     let words = words(text)?;
-    let pair = |word: &String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pair = |word: &String| {
+        word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
     if words.first().is_some_and(|first| !first.contains('=')) {
         let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         if value.trim().is_empty() {
@@ -128,9 +144,13 @@ fn pairs(instruction: &str, text: &str) -> Result<Vec<(String, String)>, Failure
     words
         .iter()
         .map(|word| match pair(word) {
-            Some((name, _)) if name.is_empty() => Err(invalid(format!("{instruction} names can not be blank"))),
+            Some((name, _)) if name.is_empty() => {
+                Err(invalid(format!("{instruction} names can not be blank")))
+            }
             Some(pair) => Ok(pair),
-            None => Err(invalid(format!("Syntax error - can't find = in {word:?}. Must be of the form: name=value"))),
+            None => Err(invalid(format!(
+                "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
+            ))),
         })
         .collect()
 }
@@ -161,7 +181,9 @@ fn words(text: &str) -> Result<Vec<String>, Failure> {
         }
     }
     if quote.is_some() {
-        return Err(invalid("unexpected end of statement while looking for matching quote".to_owned()));
+        return Err(invalid(
+            "unexpected end of statement while looking for matching quote".to_owned(),
+        ));
     }
     words.extend(word);
     Ok(words)

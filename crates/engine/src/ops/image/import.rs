@@ -43,9 +43,9 @@ fn import_blocking(
 ) -> Result<Digest, Failure> {
     let reference = request.reference.as_deref().map(name).transpose()?;
     let platform = match &request.platform {
-        Some(text) => text.parse::<Platform>().map_err(|error| {
-            Failure::new(ErrorKind::InvalidArgument, error.to_string())
-        })?,
+        Some(text) => text
+            .parse::<Platform>()
+            .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?,
         None => Platform::host(),
     };
     let mut defaults = ContainerDefaults::default();
@@ -74,7 +74,12 @@ fn import_blocking(
         .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
     let names: Vec<Reference> = reference.into_iter().collect();
     let id = keep(shared, &json, None, &names)?;
-    event(shared, "import", &id, names.first().map(Reference::familiar).as_deref().unwrap_or_default());
+    event(
+        shared,
+        "import",
+        &id,
+        names.first().map(Reference::familiar).as_deref().unwrap_or_default(),
+    );
     Ok(id)
 }
 

@@ -63,7 +63,10 @@ pub(super) fn parse_config(json: &[u8]) -> Result<ImageConfig, Failure> {
     };
     let config = ImageConfig::parse(json).map_err(|error| invalid(ferry_errkind::chain(&error)))?;
     if config.rootfs.kind != "layers" {
-        return Err(invalid(format!("root file system of type {:?}, not \"layers\"", config.rootfs.kind)));
+        return Err(invalid(format!(
+            "root file system of type {:?}, not \"layers\"",
+            config.rootfs.kind
+        )));
     }
     let host = Platform::host();
     if !config.os.is_empty() && config.os != host.os {

@@ -70,9 +70,10 @@ fn list_blocking(shared: &Shared, request: &ListImages) -> Result<Vec<ImageView>
     let before = first("before").map(created).transpose()?.flatten();
     let since = first("since").map(created).transpose()?.flatten();
     let until = match first("until") {
-        Some(text) => Some(Timestamp::parse_user(text, shared.now()).map_err(|error| {
-            Failure::new(ErrorKind::InvalidArgument, error.to_string())
-        })?),
+        Some(text) => Some(
+            Timestamp::parse_user(text, shared.now())
+                .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?,
+        ),
         None => None,
     };
     let dangling = first("dangling").map(|text| filter::flag("dangling", text)).transpose()?;
@@ -88,7 +89,9 @@ fn list_blocking(shared: &Shared, request: &ListImages) -> Result<Vec<ImageView>
     if let Some(patterns) = filters.get("reference") {
         for named in &mut images {
             named.tags.retain(|tag| patterns.iter().any(|pattern| matches_reference(pattern, tag)));
-            named.digests.retain(|name| patterns.iter().any(|pattern| matches_reference(pattern, name)));
+            named
+                .digests
+                .retain(|name| patterns.iter().any(|pattern| matches_reference(pattern, name)));
         }
         images.retain(|named| !named.tags.is_empty() || !named.digests.is_empty());
     }
@@ -136,7 +139,8 @@ fn has_labels(named: &Named, filters: &BTreeMap<String, Vec<String>>) -> bool {
 
 /// Go's `path.Match` of a pattern against the name, with and without its tag.
 fn matches_reference(pattern: &str, name: &str) -> bool {
-    let bare = Reference::parse(name).map(|reference| reference.familiar_name()).unwrap_or_default();
+    let bare =
+        Reference::parse(name).map(|reference| reference.familiar_name()).unwrap_or_default();
     glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), bare.as_bytes())
 }
 
@@ -171,7 +175,8 @@ fn shared_size(shared: &Shared, view: &ImageView, uses: &BTreeMap<Digest, usize>
 }
 
 fn container_count(shared: &Shared, id: &Digest) -> i64 {
-    let count = shared.containers.all().iter().filter(|handle| handle.container().image_id == *id).count();
+    let count =
+        shared.containers.all().iter().filter(|handle| handle.container().image_id == *id).count();
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

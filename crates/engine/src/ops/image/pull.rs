@@ -62,16 +62,19 @@ pub async fn pull(
     let shared = &engine.shared;
     let reference = named(&request.image, request.tag.as_deref().unwrap_or_default())?;
     let platform = match request.platform.as_deref().filter(|platform| !platform.is_empty()) {
-        Some(text) => Some(text.parse::<Platform>().map_err(|error| {
-            Failure::new(ErrorKind::InvalidArgument, error.to_string())
-        })?),
+        Some(text) => Some(
+            text.parse::<Platform>()
+                .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?,
+        ),
         None => None,
     };
     if welcome::is_meant(&reference.canonical()) {
         return built_in(shared, &reference, &progress).await;
     }
-    let before = shared.images.get(&reference.canonical()).ok().map(|named| named.entry.image.id.clone());
-    let (id, pulled) = fetch(shared, &reference, platform.as_ref(), request.auth.as_ref(), &progress).await?;
+    let before =
+        shared.images.get(&reference.canonical()).ok().map(|named| named.entry.image.id.clone());
+    let (id, pulled) =
+        fetch(shared, &reference, platform.as_ref(), request.auth.as_ref(), &progress).await?;
     let digest = &pulled.digest;
     send(&progress, PullProgress::status(format!("Digest: {digest}"))).await;
     let outcome = if before == Some(id.clone()) {
@@ -139,7 +142,13 @@ async fn built_in(
     let worker = Arc::clone(shared);
     crate::blocking(move || welcome::ensure(&worker)).await?;
     let familiar = reference.familiar();
-    send(progress, PullProgress::status(format!("Status: Image is up to date for {familiar} (it is built in)"))).await;
+    send(
+        progress,
+        PullProgress::status(format!(
+            "Status: Image is up to date for {familiar} (it is built in)"
+        )),
+    )
+    .await;
     Ok(())
 }
 

@@ -154,7 +154,10 @@ fn described(manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     let named = |name: &Reference| {
         let annotations = BTreeMap::from([
             ("io.containerd.image.name".to_owned(), name.canonical()),
-            ("org.opencontainers.image.ref.name".to_owned(), name.tag().unwrap_or_default().to_owned()),
+            (
+                "org.opencontainers.image.ref.name".to_owned(),
+                name.tag().unwrap_or_default().to_owned(),
+            ),
         ]);
         Descriptor { annotations, ..manifest.clone() }
     };
@@ -205,12 +208,19 @@ impl<W: Write> Archive<W> {
         Ok(descriptor(media::OCI_MANIFEST, digest, size))
     }
 
-    fn blob(&mut self, digest: &Digest, size: u64, mtime: Mtime, content: impl Read) -> io::Result<()> {
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        mtime: Mtime,
+        content: impl Read,
+    ) -> io::Result<()> {
         if !self.written.insert(digest.clone()) {
             return Ok(());
         }
         let path = blob(digest).into_bytes();
-        let entry = TarEntry { path, mode: 0o644, mtime, size, stored: size, ..TarEntry::default() };
+        let entry =
+            TarEntry { path, mode: 0o644, mtime, size, stored: size, ..TarEntry::default() };
         self.tar.append_file(&entry, content)
     }
 
@@ -223,7 +233,12 @@ impl<W: Write> Archive<W> {
 
     fn directory(&mut self, path: &str) -> io::Result<()> {
         let path = path.as_bytes().to_vec();
-        self.tar.append(&TarEntry { path, mode: 0o755, kind: Kind::Directory, ..TarEntry::default() })
+        self.tar.append(&TarEntry {
+            path,
+            mode: 0o755,
+            kind: Kind::Directory,
+            ..TarEntry::default()
+        })
     }
 }
 

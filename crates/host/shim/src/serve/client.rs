@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    os::{fd::{AsFd, BorrowedFd}, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
 };
 
 use crate::wire;

@@ -5,7 +5,11 @@ use std::os::fd::AsFd;
 use ferry_runtime::{ExecRequest, Running};
 use ferry_sys::pidfd;
 
-use super::{client::{Client, Role}, output::Streams, state::Shim};
+use super::{
+    client::{Client, Role},
+    output::Streams,
+    state::Shim,
+};
 use crate::wire::{self, Event};
 
 /// Most execs at once; each costs a process and some descriptors.

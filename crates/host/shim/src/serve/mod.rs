@@ -5,7 +5,12 @@ mod exec;
 mod output;
 mod state;
 
-use std::{fs, io, os::fd::{AsFd, OwnedFd}, os::unix::net::UnixListener, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::net::UnixListener,
+    time::Duration,
+};
 
 use ferry_sys::{fdpass, process};
 use rustix::{
@@ -111,13 +116,17 @@ fn wait(shim: &Shim, listener: &UnixListener) -> Result<Vec<(Source, PollFlags)>
     } else {
         None
     };
-    let timeout = timeout.map(|duration| Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: 0 });
+    let timeout =
+        timeout.map(|duration| Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: 0 });
     let count = poll(&mut fds, timeout.as_ref())?;
     if count == 0 && shim.is_ended() {
         return Err(Errno::TIMEDOUT);
     }
     let fired = fds.iter().map(PollFd::revents).zip(&sources);
-    Ok(fired.filter(|(flags, _)| !flags.is_empty()).map(|(flags, source)| (*source, flags)).collect())
+    Ok(fired
+        .filter(|(flags, _)| !flags.is_empty())
+        .map(|(flags, source)| (*source, flags))
+        .collect())
 }
 
 fn accept(shim: &mut Shim, listener: &UnixListener) {

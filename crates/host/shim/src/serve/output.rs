@@ -10,7 +10,11 @@ use rustix::{
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
 };
 
-use super::{Source, client::{Client, Role}, state::{self, Shim}};
+use super::{
+    Source,
+    client::{Client, Role},
+    state::{self, Shim},
+};
 use crate::log::Stream;
 
 /// Bytes read at once.
@@ -51,14 +55,17 @@ impl Streams {
             nonblocking(&ours)?;
             (Some(ours), child)
         } else {
-            (None, rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+            (
+                None,
+                rustix::fs::open(
+                    "/dev/null",
+                    OFlags::RDONLY | OFlags::CLOEXEC,
+                    rustix::fs::Mode::empty(),
+                )?,
+            )
         };
-        let streams = Streams {
-            stdin,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-            ..Streams::default()
-        };
+        let streams =
+            Streams { stdin, stdout: Some(stdout), stderr: Some(stderr), ..Streams::default() };
         let stdio = Stdio { stdin: child_stdin, stdout: child_stdout, stderr: child_stderr };
         Ok((streams, StdioRequest::Files(stdio)))
     }
@@ -176,7 +183,7 @@ impl Shim {
             buffer = vec![0; READ];
         }
         let result = match self.output(exec, stderr) {
-            Some(fd) => rustix::io::read(&*fd, &mut buffer[..]),
+            Some(fd) => rustix::io::read(fd, &mut buffer[..]),
             None => Err(Errno::AGAIN),
         };
         let pumped = match result {

@@ -166,7 +166,8 @@ impl Shim {
         for (index, exec) in self.execs.iter().enumerate() {
             let Some(exec) = exec else { continue };
             add(Source::ExecEnd(index), exec.running.pidfd.as_fd(), PollFlags::IN);
-            exec.streams.each_source(Some(index), add, |stderr| self.readers_behind(Some(index), stderr));
+            exec.streams
+                .each_source(Some(index), add, |stderr| self.readers_behind(Some(index), stderr));
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(client) = client else { continue };
@@ -194,9 +195,10 @@ impl Shim {
     fn input_is_full(&self, client: &Client) -> bool {
         match client.role {
             Role::Stream { exec: None, stdin: true, .. } => self.streams.has_input(),
-            Role::Stream { exec: Some(index), stdin: true, .. } => {
-                self.execs.get(index).is_some_and(|exec| exec.as_ref().is_some_and(|exec| exec.streams.has_input()))
-            }
+            Role::Stream { exec: Some(index), stdin: true, .. } => self
+                .execs
+                .get(index)
+                .is_some_and(|exec| exec.as_ref().is_some_and(|exec| exec.streams.has_input())),
             _ => false,
         }
     }
@@ -373,9 +375,10 @@ impl Shim {
         if let Some(log) = &mut self.log {
             log.finish(finished_at).ok();
         }
-        let oom_killed = self.cgroup.as_ref().is_some_and(|cgroup| {
-            cgroup.events().is_ok_and(|count| count.kills > 0)
-        });
+        let oom_killed = self
+            .cgroup
+            .as_ref()
+            .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
         self.delete_cgroup();
         if started {
             ferry_runtime::run_poststop(&self.bundle());
@@ -431,9 +434,13 @@ impl Shim {
     /// Forgets clients that are gone or have everything, and reaps strangers.
     pub(super) fn sweep(&mut self) {
         for slot in &mut self.clients {
-            if slot.as_ref().is_some_and(|client| client.dead || (client.closing && !client.is_behind())) {
+            if slot
+                .as_ref()
+                .is_some_and(|client| client.dead || (client.closing && !client.is_behind()))
+            {
                 let client = slot.take();
-                if let Some(Client { role: Role::Stream { exec: None, stdin: true, .. }, .. }) = client
+                if let Some(Client { role: Role::Stream { exec: None, stdin: true, .. }, .. }) =
+                    client
                     && self.launch.stdin_once
                 {
                     self.streams.close_input();
@@ -462,7 +469,8 @@ impl Shim {
     }
 
     pub(super) fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended) || (matches!(self.phase, Phase::Failed { .. }) && !self.owned)
+        matches!(self.phase, Phase::Ended)
+            || (matches!(self.phase, Phase::Failed { .. }) && !self.owned)
             || (matches!(self.phase, Phase::Created(_)) && !self.owned)
     }
 

@@ -147,7 +147,9 @@ impl<'a> Contents<'a> {
     /// A document that must be there.
     pub(super) fn document(&self, path: &str) -> Result<&[u8], Failure> {
         self.documents.get(self.resolve(path)).map(Vec::as_slice).ok_or_else(|| {
-            let words = format!("the archive is not whole: it names {path}, which is not in it or no JSON document");
+            let words = format!(
+                "the archive is not whole: it names {path}, which is not in it or no JSON document"
+            );
             Failure::new(ErrorKind::InvalidArgument, words)
         })
     }
@@ -158,7 +160,8 @@ impl<'a> Contents<'a> {
             Some(Ok(diff_id)) => Ok(diff_id.clone()),
             Some(Err(failure)) => Err(failure.clone().context(format!("layer {path}"))),
             None => {
-                let words = format!("the archive is not whole: it names layer {path}, which is not in it");
+                let words =
+                    format!("the archive is not whole: it names layer {path}, which is not in it");
                 Err(Failure::new(ErrorKind::InvalidArgument, words))
             }
         }
@@ -186,7 +189,8 @@ fn parent(path: &str) -> &str {
 
 /// Everything else in an archive (`VERSION`, `oci-layout`, a README) is no layer and is passed over.
 fn may_be_layer(path: &str) -> bool {
-    path.starts_with("blobs/") || [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| path.ends_with(end))
+    path.starts_with("blobs/")
+        || [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| path.ends_with(end))
 }
 
 fn broken(error: io::Error) -> Failure {

@@ -60,7 +60,8 @@ fn docker_archive(contents: &Contents<'_>, json: &[u8]) -> Result<Vec<PlannedIma
 }
 
 fn oci_layout(contents: &Contents<'_>) -> Result<Vec<PlannedImage>, Failure> {
-    let root = match Document::parse(contents.document("index.json")?, ferry_oci::media::OCI_INDEX) {
+    let root = match Document::parse(contents.document("index.json")?, ferry_oci::media::OCI_INDEX)
+    {
         Ok(Document::Index(index)) => index,
         Ok(Document::Manifest(_)) => {
             return Err(Failure::new(ErrorKind::InvalidArgument, "index.json is no index"));
@@ -72,7 +73,8 @@ fn oci_layout(contents: &Contents<'_>) -> Result<Vec<PlannedImage>, Failure> {
         let (descriptor, json, manifest) = choose(contents, descriptor, descriptor, 0)?;
         let config_json = contents.document(&blob(&manifest.config.digest))?.to_vec();
         if Digest::sha256_of(&config_json) != manifest.config.digest {
-            let words = format!("the content of {} does not have that digest", manifest.config.digest);
+            let words =
+                format!("the content of {} does not have that digest", manifest.config.digest);
             return Err(Failure::new(ErrorKind::InvalidArgument, words));
         }
         let paths: Vec<String> = manifest.layers.iter().map(|layer| blob(&layer.digest)).collect();

@@ -1,0 +1,175 @@
+//! From a command line to a command.
+
+use super::{
+    Cli, CliError, Command, Globals, Matches, ParseError, Tree, globals, help,
+    output::write_fd,
+    tree::Found,
+    window_size,
+};
+
+/// Exit code of docker for flags that it does not understand.
+const USAGE: u8 = 125;
+
+/// Runs the command line; the exit code.
+pub(crate) fn main(program: &str, args: &[String]) -> u8 {
+    match start(program, args) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            error.code()
+        }
+    }
+}
+
+/// Prints a failure and what to do about it.
+fn report(error: &CliError) {
+    let mut text = String::new();
+    if !error.message().is_empty() {
+        text = format!("{}\n", error.message());
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    // Nobody is left to tell that standard error is closed.
+    drop(write_fd(rustix::stdio::stderr(), text.as_bytes()));
+}
+
+fn start(program: &str, args: &[String]) -> Result<u8, CliError> {
+    let tree = Tree::new(crate::commands::GROUPS);
+    let parsed = Matches::parse(globals::FLAGS, args, false);
+    let (matches, notices) = match parsed {
+        Ok(parsed) => parsed,
+        Err(ParseError::Help { shorthand }) => {
+            notice_shorthand(shorthand);
+            return show(&help::root_help(program, &tree, width()));
+        }
+        Err(ParseError::Invalid(words)) => {
+            let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
+            return Err(misused(&words, program, &usage));
+        }
+    };
+    tell(&notices);
+    let words = matches.args().to_vec();
+    let globals = Globals::new(matches)?;
+    if globals.version() {
+        return show(&crate::version_line(program));
+    }
+    match words.first().map(String::as_str) {
+        None => show(&help::root_help(program, &tree, width())),
+        Some("help") => help_topic(program, &tree, &words[1..]),
+        Some(_) => dispatch(program, &tree, &words, globals),
+    }
+}
+
+fn dispatch(
+    program: &str,
+    tree: &Tree,
+    words: &[String],
+    globals: Globals,
+) -> Result<u8, CliError> {
+    match tree.find(words) {
+        Found::Command(command, named) => {
+            let path = format!("{program} {}", words[..named].join(" "));
+            run(program, &path, command, &words[named..], globals)
+        }
+        Found::Group(group) => {
+            let path = format!("{program} {}", group.name);
+            match Matches::parse(&[], &words[1..], true) {
+                Ok(_) => show(&help::group_help(&path, group)),
+                Err(ParseError::Help { shorthand }) => {
+                    notice_shorthand(shorthand);
+                    show(&help::group_help(&path, group))
+                }
+                Err(ParseError::Invalid(wrong)) => Err(misused(&wrong, &path, &path)),
+            }
+        }
+        Found::UnknownIn(group) => {
+            let path = format!("{program} {}", group.name);
+            if words.iter().any(|word| word == "--help") {
+                return show(&help::group_help(&path, group));
+            }
+            Err(CliError::new(format!(
+                "{program}: unknown command: {path} {}\n\nUsage:  {path}\n\nRun '{path} --help' for more information",
+                words.get(1).map_or("", String::as_str)
+            )))
+        }
+        Found::Unknown => Err(CliError::new(format!(
+            "{program}: unknown command: {program} {}\n\nRun '{program} --help' for more information",
+            words.first().map_or("", String::as_str)
+        ))),
+    }
+}
+
+fn run(
+    program: &str,
+    path: &str,
+    command: &'static Command,
+    args: &[String],
+    globals: Globals,
+) -> Result<u8, CliError> {
+    let usage = help::usage_line(path, command);
+    let (matches, notices) = match Matches::parse(command.flags, args, command.interspersed) {
+        Ok(parsed) => parsed,
+        Err(ParseError::Help { shorthand }) => {
+            notice_shorthand(shorthand);
+            return show(&help::command_help(path, command, width()));
+        }
+        Err(ParseError::Invalid(words)) => return Err(misused(&words, path, &usage)),
+    };
+    tell(&notices);
+    if let Some(complaint) = command.args.complaint(matches.args().len(), path, &usage) {
+        return Err(CliError::new(complaint));
+    }
+    let cli = Cli::new(program, globals)?;
+    // Nothing else sets it.
+    drop(cli.path.set(path.to_owned()));
+    (command.run)(&cli, &matches)
+}
+
+fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliError> {
+    if words.is_empty() {
+        return show(&help::root_help(program, tree, width()));
+    }
+    match tree.find(words) {
+        Found::Command(command, named) => {
+            let path = format!("{program} {}", words[..named].join(" "));
+            show(&help::command_help(&path, command, width()))
+        }
+        Found::Group(group) | Found::UnknownIn(group) => {
+            show(&help::group_help(&format!("{program} {}", group.name), group))
+        }
+        Found::Unknown => {
+            let topic = words.first().map_or("", String::as_str);
+            Err(CliError::new(format!("unknown help topic: {topic}")))
+        }
+    }
+}
+
+fn misused(words: &str, path: &str, usage: &str) -> CliError {
+    CliError::new(format!(
+        "{words}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"
+    ))
+    .with_code(USAGE)
+}
+
+fn notice_shorthand(shorthand: bool) {
+    if shorthand {
+        tell(&["Flag shorthand -h has been deprecated, use --help".to_owned()]);
+    }
+}
+
+fn tell(notices: &[String]) {
+    for notice in notices {
+        drop(write_fd(rustix::stdio::stderr(), format!("{notice}\n").as_bytes()));
+    }
+}
+
+fn show(text: &str) -> Result<u8, CliError> {
+    write_fd(rustix::stdio::stdout(), text.as_bytes())?;
+    Ok(0)
+}
+
+/// Help is as wide as the terminal that standard input is, as docker's.
+fn width() -> usize {
+    window_size(rustix::stdio::stdin()).map_or(help::DEFAULT_WIDTH, |size| usize::from(size.columns))
+}

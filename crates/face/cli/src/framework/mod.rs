@@ -1,0 +1,183 @@
+//! What every command stands on: flags, commands and groups as data, parsing and help from them, and [`Cli`], through which a command
+//! reaches the daemon and the terminal.
+
+mod autostart;
+mod check;
+mod command;
+mod connect;
+mod dispatch;
+mod error;
+mod flag;
+mod globals;
+mod help;
+mod output;
+mod parse;
+mod terminal;
+mod tree;
+
+use std::{cell::OnceCell, future::Future};
+
+use ferry_client::Client;
+use tokio::runtime::Runtime;
+
+use crate::config::ConfigFile;
+
+pub(crate) use check::{parse_bool, parse_int};
+pub(crate) use command::{Args, Command, Group, Outcome};
+pub(crate) use dispatch::main;
+pub(crate) use error::{CliError, Failures};
+pub(crate) use flag::Flag;
+pub(crate) use globals::Globals;
+pub(crate) use help::usage_line;
+pub(crate) use output::{Output, write_fd};
+pub(crate) use parse::{Matches, ParseError};
+pub(crate) use terminal::{RawMode, window_size};
+pub(crate) use tree::Tree;
+
+/// One run of the command line: who we are, and what a command may use.
+#[derive(Debug)]
+pub(crate) struct Cli {
+    program: String,
+    /// The command as it was called: `docker container run`.
+    path: OnceCell<String>,
+    globals: Globals,
+    runtime: Runtime,
+    config: OnceCell<ConfigFile>,
+    client: OnceCell<Client>,
+}
+
+impl Cli {
+    pub(crate) fn new(program: &str, globals: Globals) -> Result<Self, CliError> {
+        // One thread: a command waits for one thing most of the time, and a second thread costs more to start than it gains.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::new(format!("cannot start: {error}")))?;
+        Ok(Cli {
+            program: program.to_owned(),
+            path: OnceCell::new(),
+            globals,
+            runtime,
+            config: OnceCell::new(),
+            client: OnceCell::new(),
+        })
+    }
+
+    /// `docker` or `ferry`, as the user called us. For messages: `{program}: …`.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The command as it was called: `docker run`, `docker container run`.
+    pub(crate) fn path(&self) -> &str {
+        self.path.get().map_or(self.program.as_str(), String::as_str)
+    }
+
+    /// The flags before the command.
+    pub(crate) fn globals(&self) -> &Globals {
+        &self.globals
+    }
+
+    /// The daemon. The first use connects, and starts a daemon where none runs and none was named.
+    pub(crate) fn client(&self) -> Result<&Client, CliError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = connect::client(self)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Runs a future to its end.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// `config.json`. One that cannot be read is as one that is not there, with a warning.
+    pub(crate) fn config(&self) -> &ConfigFile {
+        self.config.get_or_init(|| {
+            let (config, warning) = ConfigFile::load(&self.globals.config_dir());
+            if let Some(warning) = warning {
+                self.warn(&warning);
+            }
+            config
+        })
+    }
+
+    /// Standard output, unbuffered, each write whole. Where it is a closed pipe, the error becomes a silent exit.
+    pub(crate) fn out(&self) -> Output {
+        Output::stdout()
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
+        write_fd(rustix::stdio::stdout(), text.as_bytes()).map_err(CliError::from)
+    }
+
+    /// Prints a line.
+    pub(crate) fn println(&self, line: &str) -> Result<(), CliError> {
+        self.print(&format!("{line}\n"))
+    }
+
+    /// A line on standard error. That nobody reads it is no reason to fail.
+    pub(crate) fn warn(&self, line: &str) {
+        drop(write_fd(rustix::stdio::stderr(), format!("{line}\n").as_bytes()));
+    }
+
+    /// Asks `question [y/N] ` on standard output and reads the answer; anything but `y` is no.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        output::confirm(question)
+    }
+
+    /// Whether standard input is a terminal.
+    pub(crate) fn stdin_is_terminal(&self) -> bool {
+        rustix::termios::isatty(rustix::stdio::stdin())
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn stdout_is_terminal(&self) -> bool {
+        rustix::termios::isatty(rustix::stdio::stdout())
+    }
+
+    /// Whether standard error is a terminal.
+    pub(crate) fn stderr_is_terminal(&self) -> bool {
+        rustix::termios::isatty(rustix::stdio::stderr())
+    }
+
+    /// Columns of the terminal that standard output is; `None` where it is none.
+    pub(crate) fn width(&self) -> Option<usize> {
+        window_size(rustix::stdio::stdout()).map(|size| usize::from(size.columns))
+    }
+
+    /// An environment variable; empty is as not there.
+    pub(crate) fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// Quotes as Go's `%q` does.
+pub(crate) fn quote(text: &str) -> String {
+    use std::fmt::Write;
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            control if (control as u32) < 0x20 || control == '\u{7f}' => {
+                let _ = write!(quoted, "\\x{:02x}", control as u32);
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,66 @@
+//! Finding commands by name.
+
+use super::command::{Command, Group};
+
+/// All commands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree {
+    groups: &'static [Group],
+}
+
+/// What words name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found {
+    /// A management command, without one of its commands.
+    Group(&'static Group),
+    /// A command, and by how many words it was named.
+    Command(&'static Command, usize),
+    /// A management command, and a word that is none of its commands.
+    UnknownIn(&'static Group),
+    /// Nothing.
+    Unknown,
+}
+
+impl Tree {
+    pub(crate) const fn new(groups: &'static [Group]) -> Self {
+        Tree { groups }
+    }
+
+    /// The management commands. A group without a name only holds top-level commands.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &'static Group> {
+        self.groups.iter().filter(|group| !group.name.is_empty())
+    }
+
+    /// The commands that stand at top level, with their names there.
+    pub(crate) fn top_level(&self) -> impl Iterator<Item = (&'static str, &'static Command)> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.commands)
+            .filter_map(|command| Some((command.top?, command)))
+    }
+
+    /// What the words of a command line name; flags end the words.
+    pub(crate) fn find(&self, words: &[String]) -> Found {
+        let Some(first) = words.first().map(String::as_str) else { return Found::Unknown };
+        let top = self
+            .top_level()
+            .find(|(name, command)| *name == first || command.top_aliases.contains(&first));
+        if let Some((_, command)) = top {
+            return Found::Command(command, 1);
+        }
+        let Some(group) = self.groups().find(|group| group.name == first) else {
+            return Found::Unknown;
+        };
+        let Some(second) = words.get(1).filter(|word| !word.starts_with('-')) else {
+            return Found::Group(group);
+        };
+        let command = group
+            .commands
+            .iter()
+            .find(|command| command.name == second || command.aliases.contains(&second.as_str()));
+        match command {
+            Some(command) => Found::Command(command, 2),
+            None => Found::UnknownIn(group),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `ferry daemon`: reads what it was told, brings the engine up, and serves it until a signal comes.
+
+mod file;
+mod flags;
+mod listen;
+mod registries;
+mod settings;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use ferry_engine::Engine;
+use ferry_server::{Listener, Product};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+use self::{flags::Invocation, settings::Settings};
+
+/// Runs the daemon; `name` is what it was called as.
+pub(crate) fn run(name: &str, args: &[String]) -> ExitCode {
+    match start(name, args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(words) => {
+            eprintln!("{name}: {words}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(name: &str, args: &[String]) -> Result<(), String> {
+    let settings = match flags::read(name, args)? {
+        Invocation::Help(text) => {
+            print!("{text}");
+            return Ok(());
+        }
+        Invocation::Version => {
+            println!("Ferry version {}, build {}", env!("CARGO_PKG_VERSION"), commit());
+            return Ok(());
+        }
+        Invocation::Settings(settings) => settings,
+    };
+    let settings = file::merged(*settings)?;
+    let engine = settings.engine_config()?;
+    let addresses = listen::addresses(&settings)?;
+    if settings.switch("validate") {
+        eprintln!("configuration OK");
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err("the daemon needs root: it makes namespaces, mounts and cgroups".to_owned());
+    }
+    log_to_stderr(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let pid_file = settings.pid_file();
+    runtime.block_on(async {
+        let exec_root = engine.exec_root.clone();
+        let engine = Engine::boot(engine).await.map_err(|error| ferry_errkind::chain(&error))?;
+        let listeners = listen::open(&addresses, &settings).await?;
+        let _pid_file = PidFile::write(pid_file)?;
+        tracing::info!(exec_root = %exec_root.display(), "the engine is up");
+        serve(engine, listeners).await
+    })?;
+    // A thread that waits for a container's disk must not keep a daemon that has said goodbye.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(())
+}
+
+/// Serves on all sockets until the daemon is told to end.
+async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            // The sender lives until all servers have ended.
+            stopped.wait_for(|stop| *stop).await.ok();
+        };
+        tracing::info!("API listen on {listener:?}");
+        servers.spawn(ferry_server::serve(engine.clone(), product(), listener, stop));
+    }
+    wait_for_signal().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
+    tracing::info!("ending; containers go on");
+    stop.send_replace(true);
+    let patience = std::time::Duration::from_secs(5);
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience, drained).await.is_err() {
+        tracing::warn!("clients are still connected: leaving them");
+    }
+    engine.shutdown().await;
+    Ok(())
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => {
+                tracing::warn!("SIGHUP: reading the configuration again is not supported: restart the daemon, containers go on");
+            }
+        }
+    }
+}
+
+fn product() -> Product {
+    Product {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit: commit().to_owned(),
+        build_time: option_env!("FERRY_BUILD_TIME").unwrap_or_default().to_owned(),
+    }
+}
+
+fn commit() -> &'static str {
+    option_env!("FERRY_COMMIT").unwrap_or("unknown")
+}
+
+fn log_to_stderr(settings: &Settings) {
+    let level = if settings.switch("debug") {
+        "debug"
+    } else {
+        settings.one("log-level").unwrap_or("info")
+    };
+    let level = if level == "fatal" { "error" } else { level };
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// The file with the daemon's process id; goes with the daemon.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> Result<PidFile, String> {
+        let failed = |error| format!("cannot write pid file {}: {error}", path.display());
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        std::fs::write(&path, std::process::id().to_string()).map_err(failed)?;
+        Ok(PidFile(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // A file that stays says a process id that nobody has: harmless.
+        drop(std::fs::remove_file(&self.0));
+    }
+}

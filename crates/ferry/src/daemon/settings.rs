@@ -1,0 +1,204 @@
+//! What the daemon was told, wherever it was said, and what the engine makes of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use ferry_engine::{BridgeConfig, EngineConfig};
+use ferry_model::container::{LogSettings, Ulimit};
+
+use super::registries;
+
+/// Values by flag name. What is not in it has its default.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings(BTreeMap<&'static str, Vec<String>>);
+
+/// Where things are unless somebody says otherwise.
+const DATA_ROOT: &str = "/var/lib/ferry";
+const EXEC_ROOT: &str = "/run/ferry";
+
+impl Settings {
+    pub(super) fn set(&mut self, name: &'static str, values: Vec<String>) {
+        self.0.insert(name, values);
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<&'static str> {
+        self.0.keys().copied().collect()
+    }
+
+    /// The last value of a setting.
+    pub(super) fn one(&self, name: &str) -> Option<&str> {
+        self.all(name).last().map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// All values of a setting.
+    pub(super) fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn switch(&self, name: &str) -> bool {
+        self.one(name)
+            .is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    pub(super) fn exec_root(&self) -> PathBuf {
+        PathBuf::from(self.one("exec-root").unwrap_or(EXEC_ROOT))
+    }
+
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.one("pidfile").map_or_else(|| self.exec_root().join("ferry.pid"), PathBuf::from)
+    }
+
+    /// The engine's configuration.
+    pub(super) fn engine_config(&self) -> Result<EngineConfig, String> {
+        let data_root = PathBuf::from(self.one("data-root").unwrap_or(DATA_ROOT));
+        let executable = std::env::current_exe()
+            .map_err(|error| format!("cannot find the program that is running: {error}"))?;
+        let mut config = EngineConfig::new(data_root, self.exec_root(), executable);
+        config.bridge = self.bridge()?;
+        config.registries =
+            registries::read(self.all("registry-mirror"), self.all("insecure-registry"))?;
+        config.log = LogSettings {
+            driver: self.one("log-driver").unwrap_or("json-file").to_owned(),
+            options: self.all("log-opt").iter().map(|pair| split(pair)).collect(),
+        };
+        config.runtimes = self
+            .all("add-runtime")
+            .iter()
+            .map(|pair| match pair.split_once('=') {
+                Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                    Ok((name.to_owned(), PathBuf::from(path)))
+                }
+                _ => Err(format!("--add-runtime {pair}: expected name=path")),
+            })
+            .collect::<Result<_, _>>()?;
+        config.default_runtime = self.one("default-runtime").unwrap_or_default().to_owned();
+        if !matches!(config.default_runtime.as_str(), "" | "ferry")
+            && !config.runtimes.contains_key(&config.default_runtime)
+        {
+            return Err(format!(
+                "specified default runtime '{}' does not exist: register it with --add-runtime",
+                config.default_runtime
+            ));
+        }
+        config.init = self.switch("init");
+        if let Some(size) = self.one("default-shm-size") {
+            config.shm_size = ferry_stdx::size::parse_bytes(size)
+                .map_err(|error| format!("--default-shm-size {size}: {error}"))?;
+        }
+        config.ulimits =
+            self.all("default-ulimit").iter().map(|text| ulimit(text)).collect::<Result<_, _>>()?;
+        if let Some(parent) = self.one("cgroup-parent") {
+            config.cgroup_parent = parent.trim_matches('/').to_owned();
+        }
+        config.labels = self.all("label").to_vec();
+        config.debug = self.switch("debug");
+        if let Some(count) = self.one("max-concurrent-downloads") {
+            config.max_concurrent_downloads = count
+                .parse()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| format!("invalid max concurrent downloads: {count}"))?;
+        }
+        Ok(config)
+    }
+
+    fn bridge(&self) -> Result<BridgeConfig, String> {
+        let name = self.one("bridge").unwrap_or_default().to_owned();
+        if !matches!(name.as_str(), "" | "none") && self.one("bip").is_some() && name.len() > 15 {
+            return Err(format!("--bridge {name}: a link's name has at most 15 bytes"));
+        }
+        let mtu = match self.one("mtu") {
+            Some(text) => {
+                text.parse().map_err(|_| format!("--mtu {text}: not a number of bytes"))?
+            }
+            None => 0,
+        };
+        let publish_address = match self.one("ip") {
+            Some(text) => {
+                Some(text.parse::<IpAddr>().map_err(|_| format!("--ip {text}: not an address"))?)
+            }
+            None => None,
+        };
+        for server in self.all("dns") {
+            server.parse::<IpAddr>().map_err(|_| format!("--dns {server}: not an address"))?;
+        }
+        Ok(BridgeConfig {
+            // A bridge of another name has a table of its own: engines do not share one.
+            table: if name.is_empty() || name == "none" {
+                String::new()
+            } else {
+                format!("ferry-{name}")
+            },
+            name,
+            address: self.one("bip").map(bip).transpose()?,
+            mtu,
+            dns: self.all("dns").to_vec(),
+            dns_search: self.all("dns-search").to_vec(),
+            dns_options: self.all("dns-opt").to_vec(),
+            publish_address,
+        })
+    }
+}
+
+fn split(pair: &str) -> (String, String) {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    (name.to_owned(), value.to_owned())
+}
+
+fn bip(text: &str) -> Result<(Ipv4Addr, u8), String> {
+    let wrong = || {
+        format!(
+            "--bip {text}: expected an address of the bridge with its prefix, such as 172.29.0.1/16"
+        )
+    };
+    let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+    let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+    let prefix: u8 =
+        prefix.parse().ok().filter(|prefix| (8..=30).contains(prefix)).ok_or_else(wrong)?;
+    let host_bits = u32::from(address) & (u32::MAX >> prefix);
+    if host_bits == 0 || host_bits == u32::MAX >> prefix {
+        return Err(format!("--bip {text}: that is the network itself, not an address in it"));
+    }
+    Ok((address, prefix))
+}
+
+/// `nofile=1024:2048`.
+fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let wrong = || format!("invalid ulimit argument: {text}");
+    let (name, limits) = text.split_once('=').ok_or_else(wrong)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= -1);
+    let (soft, hard) = (number(soft).ok_or_else(wrong)?, number(hard).ok_or_else(wrong)?);
+    if hard != -1 && (soft == -1 || soft > hard) {
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        ));
+    }
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_address_is_an_address_in_its_network() {
+        assert_eq!(bip("172.29.0.1/16"), Ok((Ipv4Addr::new(172, 29, 0, 1), 16)));
+        for wrong in ["172.29.0.0/16", "172.29.255.255/16", "172.29.0.1", "172.29.0.1/31", "x/16"] {
+            assert!(bip(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ulimits_read_as_dockers() {
+        let limit = ulimit("nofile=1024:2048").unwrap();
+        assert_eq!((limit.name.as_str(), limit.soft, limit.hard), ("nofile", 1024, 2048));
+        assert_eq!(ulimit("core=-1").unwrap().hard, -1);
+        for wrong in ["nofile", "nofile=x", "nofile=2:1", "nofile=-1:5", "nofile=-2"] {
+            assert!(ulimit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

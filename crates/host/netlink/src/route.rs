@@ -1,0 +1,88 @@
+//! IPv4 routes.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    NetlinkError, Socket,
+    wire::{Message, Request, attributes, flag},
+};
+
+const NEWROUTE: u16 = 24;
+const GETROUTE: u16 = 26;
+/// `struct rtmsg`.
+const BODY: usize = 12;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_TABLE: u16 = 15;
+
+const TABLE_MAIN: u8 = 254;
+const PROTOCOL_BOOT: u8 = 3;
+const TYPE_UNICAST: u8 = 1;
+
+/// A route as the kernel tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Network; 0.0.0.0 for the default route.
+    pub destination: Ipv4Addr,
+    /// Length of its prefix, at most 32.
+    pub prefix_len: u8,
+    /// Number of the link it leads over; 0 if it leads nowhere.
+    pub link: u32,
+    /// The next hop, if not direct.
+    pub gateway: Option<Ipv4Addr>,
+    /// The lower the better.
+    pub metric: u32,
+    /// Routing table; 254 is the main one.
+    pub table: u32,
+    /// `RTN_*`: 1 leads to others, 2 to ourselves.
+    pub kind: u8,
+}
+
+impl Route {
+    /// A default route of the main table.
+    pub fn is_default(&self) -> bool {
+        self.prefix_len == 0 && self.kind == TYPE_UNICAST && self.table == u32::from(TABLE_MAIN)
+    }
+}
+
+/// Adds a default route.
+pub fn add_default(link: u32, gateway: Ipv4Addr) -> Request {
+    let mut header = [0; BODY];
+    header[0] = libc::AF_INET as u8;
+    header[4..8].copy_from_slice(&[TABLE_MAIN, PROTOCOL_BOOT, 0, TYPE_UNICAST]);
+    let what = format!("add default route via {gateway}");
+    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::EXCL, what).body(&header);
+    request.native(RTA_OIF, link);
+    request.attribute(RTA_GATEWAY, &gateway.octets());
+    request
+}
+
+/// All IPv4 routes of all tables.
+pub fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
+    let mut header = [0; BODY];
+    header[0] = libc::AF_INET as u8;
+    socket.dump(&Request::new(GETROUTE, 0, "list routes").body(&header), decode)
+}
+
+/// Reads an `RTM_NEWROUTE` of IPv4.
+pub fn decode(message: &Message<'_>) -> Option<Route> {
+    let (header, rest) = message.payload.split_at_checked(BODY)?;
+    if message.kind != NEWROUTE || header.first() != Some(&(libc::AF_INET as u8)) {
+        return None;
+    }
+    let of = |kind| attributes(rest).find(kind);
+    let ip = |kind| of(kind)?.value.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes));
+    let number = |kind| of(kind)?.native();
+    Some(Route {
+        destination: ip(RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        prefix_len: header.get(1).copied().filter(|length| *length <= 32)?,
+        link: number(RTA_OIF).unwrap_or_default(),
+        gateway: ip(RTA_GATEWAY),
+        metric: number(RTA_PRIORITY).unwrap_or_default(),
+        table: number(RTA_TABLE).unwrap_or_else(|| header.get(4).copied().unwrap_or(0).into()),
+        kind: header.get(7).copied()?,
+    })
+}

@@ -1,0 +1,244 @@
+//! One repository at one registry.
+
+use std::sync::{Mutex, PoisonError};
+
+use ferry_errkind::{ErrorKind, Kinded};
+use http::{HeaderMap, HeaderValue, StatusCode, header::{AUTHORIZATION, WWW_AUTHENTICATE}};
+
+use crate::{
+    auth::{RegistryAuth, Scheme, TokenError, Wish},
+    client::Shared,
+    http::{Answer, Call, Fault, Location, RequestError},
+    refusal::{MAX_BODY, Refusal},
+};
+
+/// Where an image may be had.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Of the registry: what comes before `/v2/`.
+    base: Location,
+    repository: String,
+    /// A copy of another registry: its failures are not the pull's.
+    pub(crate) mirror: bool,
+    /// Plain HTTP, because TLS may have failed.
+    pub(crate) fallback: bool,
+    auth: Option<RegistryAuth>,
+    scheme: Mutex<Option<Scheme>>,
+}
+
+/// A registry did not give what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It gave no whole answer.
+    #[error(transparent)]
+    Request(RequestError),
+    /// No token for it.
+    #[error("{asked}: {source}")]
+    Token {
+        /// The request that needed one.
+        asked: String,
+        /// Why not. Printed with the request, as Go does.
+        source: TokenError,
+    },
+    /// It wants a name and a password, and there are none.
+    #[error("{asked}: no basic auth credentials")]
+    NoCredentials {
+        /// The request that needed them.
+        asked: String,
+    },
+    /// It answered with something else.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Source {
+    pub(crate) fn new(base: Location, repository: &str, auth: Option<RegistryAuth>) -> Source {
+        let repository = repository.to_owned();
+        let scheme = Mutex::default();
+        Source { base, repository, mirror: false, fallback: false, auth, scheme }
+    }
+
+    /// Whose answer it is, for logs.
+    pub(crate) fn name(&self) -> String {
+        self.base.to_string()
+    }
+
+    fn location(&self, path: &str) -> Location {
+        let prefix = self.base.path.trim_end_matches('/');
+        self.base.origin.at(format!("{prefix}/v2/{}/{path}", self.repository))
+    }
+
+    /// Asks for `manifests/…` or `blobs/…`. Any success is given back, anything else is an error.
+    pub(crate) async fn get(
+        &self,
+        shared: &Shared,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Answer, SourceError> {
+        let location = self.location(path);
+        let mut last = None;
+        // Once as the registry wanted it last time, once as it wants it now.
+        for _ in 0..2 {
+            let mut call = Call::get(location.clone());
+            call.headers.clone_from(headers);
+            if let Some(value) = self.authorization(shared, &location).await? {
+                call.headers.insert(AUTHORIZATION, value);
+            }
+            let answer = shared.http.send(call).await.map_err(SourceError::Request)?;
+            if answer.status.is_success() {
+                return Ok(answer);
+            }
+            let retry = answer.status == StatusCode::UNAUTHORIZED && self.learn(shared, &answer);
+            let (status, headers) = (answer.status, answer.headers);
+            let body = answer.body.read(MAX_BODY).await.unwrap_or_default();
+            last = Some(SourceError::Refused(Refusal::of(status, &headers, &body)));
+            if !retry {
+                break;
+            }
+        }
+        let never = || SourceError::Request(RequestError::new("Get", &location, Fault::Redirects(0)));
+        Err(last.unwrap_or_else(never))
+    }
+
+    /// Takes in what the registry wants to see. Only what it says itself: the challenge of a host that it redirected
+    /// to could lure credentials away.
+    fn learn(&self, shared: &Shared, answer: &Answer) -> bool {
+        if answer.origin != self.base.origin {
+            return false;
+        }
+        let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+        let Some(wanted) = Scheme::choose(headers.filter_map(|value| value.to_str().ok())) else {
+            return false;
+        };
+        if let Scheme::Bearer(realm) = &wanted {
+            shared.tokens.forget(&self.wish(shared, realm, &self.scope()));
+        }
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+        true
+    }
+
+    fn scope(&self) -> String {
+        format!("repository:{}:pull", self.repository)
+    }
+
+    fn wish<'a>(
+        &'a self,
+        shared: &'a Shared,
+        realm: &'a crate::auth::Realm,
+        scope: &'a str,
+    ) -> Wish<'a> {
+        let registry = &self.base.origin;
+        Wish { http: &shared.http, registry, realm, scope, auth: self.auth.as_ref() }
+    }
+
+    async fn authorization(
+        &self,
+        shared: &Shared,
+        location: &Location,
+    ) -> Result<Option<HeaderValue>, SourceError> {
+        // Docker asks for a tag with HEAD; people find its words in their searches.
+        let asked = || format!("Head \"{location}\"");
+        let scheme = self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let auth = self.auth.as_ref();
+        let value = match scheme {
+            None => return Ok(None),
+            Some(Scheme::Basic) => match auth.and_then(RegistryAuth::basic) {
+                Some(value) => value,
+                None => return Err(SourceError::NoCredentials { asked: asked() }),
+            },
+            Some(Scheme::Bearer(realm)) => {
+                let given = auth.map(|auth| &auth.registry_token).filter(|token| !token.is_empty());
+                let token = match given {
+                    Some(token) => token.clone(),
+                    None => {
+                        let scope = self.scope();
+                        let token = shared.tokens.get(&self.wish(shared, &realm, &scope)).await;
+                        token.map_err(|source| SourceError::Token { asked: asked(), source })?
+                    }
+                };
+                format!("Bearer {token}")
+            }
+        };
+        // What does not fit into a header would not have been accepted either.
+        Ok(HeaderValue::try_from(value).ok())
+    }
+}
+
+impl SourceError {
+    /// No connection to it at all.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, SourceError::Request(error) if error.fault.before_request())
+    }
+
+    /// Trying again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            SourceError::Request(error) => error.fault.is_passing(),
+            SourceError::Token { source: TokenError::Request(error), .. } => error.fault.is_passing(),
+            SourceError::Token { source: TokenError::Refused(refusal), .. }
+            | SourceError::Refused(refusal) => refusal.is_passing(),
+            SourceError::Token { .. } | SourceError::NoCredentials { .. } => false,
+        }
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            SourceError::Refused(refusal)
+            | SourceError::Token { source: TokenError::Refused(refusal), .. } => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl Kinded for SourceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            // Docker's statuses, found by trying.
+            SourceError::Request(_) | SourceError::NoCredentials { .. } => ErrorKind::Internal,
+            SourceError::Token { source, .. } => source.kind(),
+            SourceError::Refused(refusal) => refusal.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            SourceError::Request(error) => error.hint(),
+            SourceError::Token { source, .. } => source.hint(),
+            SourceError::NoCredentials { .. } => Some(LOGIN.to_owned()),
+            SourceError::Refused(refusal) => refusal_hint(refusal),
+        }
+    }
+}
+
+impl Kinded for TokenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            TokenError::Request(error) => error.kind(),
+            TokenError::Refused(refusal) => refusal.kind(),
+            TokenError::NoToken(_) => ErrorKind::Internal,
+            TokenError::Exposed(_) => ErrorKind::Forbidden,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            TokenError::Request(error) => error.hint(),
+            TokenError::Refused(refusal) => refusal_hint(refusal),
+            TokenError::Exposed(_) => {
+                Some("if you trust the network, add it to the insecure registries".to_owned())
+            }
+            TokenError::NoToken(_) => None,
+        }
+    }
+}
+
+pub(crate) const LOGIN: &str = "log in to the registry, and check the image's name";
+
+fn refusal_hint(refusal: &Refusal) -> Option<String> {
+    match refusal.status {
+        401 | 403 => Some(LOGIN.to_owned()),
+        429 => Some("wait a while, or log in: registries allow more to those they know".to_owned()),
+        _ => None,
+    }
+}
