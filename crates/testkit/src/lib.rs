@@ -1,1 +1,23 @@
-//! Sandboxes, fixture images, fake registry, golden files
+//! What the tests that run the built binary need: a daemon of their own, images made from Debian's packages, a registry,
+//! the real docker command line, and a look at what the kernel has.
+//!
+//! Knows: the command line and the Engine API from the outside. Does not know: any other crate of Ferry, so that a test can
+//! never take our own word for something. Start with [`Sandbox`], [`Run`], [`Traces`], [`programs`].
+//!
+//! Everything here panics when it fails: these are tests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod api;
+mod command;
+pub mod images;
+pub mod programs;
+mod registry;
+mod sandbox;
+mod traces;
+
+pub use api::Api;
+pub use command::{Run, eventually, run, run_with_input};
+pub use registry::{Registry, RegistryOptions};
+pub use sandbox::{Client, Sandbox};
+pub use traces::Traces;

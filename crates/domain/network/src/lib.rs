@@ -1,1 +1,32 @@
-//! Networks: IPAM, firewall plan, port publishing
+//! Networks of containers: bridges, addresses, the firewall's table, published ports.
+//!
+//! Knows: what a bridge with containers on it needs of the kernel, and how ports get from the host to a container.
+//! Does not know: containers, their records, names of networks; who holds which address it is told. Nothing is kept
+//! here but what [`Ipam`] leased and [`PortReservation`] binds: the kernel is the record, and is read when needed.
+//!
+//! Start with [`Bridge`] (made or adopted, then attached to), [`publish`] (ports), [`firewall`] (the rules, and why).
+//!
+//! Invariants:
+//! - One nftables table per engine is ours; no other table, and no link that we did not make, is changed.
+//! - IPv4 only: an IPv6 port of the host is not published (see [`PortReservation`]).
+
+mod attach;
+mod bridge;
+mod error;
+pub mod firewall;
+mod forward;
+mod holder;
+mod ipam;
+mod ports;
+mod reservation;
+mod subnet;
+
+pub use attach::{Attach, detach, loopback_up, mac_for};
+pub use bridge::{Bridge, BridgeSettings};
+pub use error::{AttachError, BridgeError, PublishError};
+pub use ferry_model::network::Protocol;
+pub use forward::forward_blocked;
+pub use holder::Holder;
+pub use ipam::{Ipam, IpamError};
+pub use ports::{PublishedPort, publish, reconcile, unpublish};
+pub use reservation::{PortReservation, ReserveError};

@@ -1,1 +1,36 @@
-//! The docker-compatible command line
+//! The docker-compatible command line: docker's commands, flags, words and exit codes, against our daemon or any other that speaks
+//! the Docker Engine API.
+//!
+//! Knows: flags, the terminal, docker's configuration files, how answers are shown. Does not know: how the daemon does anything; it is
+//! only ever asked over the API.
+//! Start with `framework::Command` (commands are data), `framework::Cli` (what a command may use), `commands::GROUPS` (all of
+//! them).
+
+mod commands;
+mod config;
+mod format;
+mod framework;
+mod run;
+
+/// The version of Docker whose command line this is.
+pub(crate) const DOCKER_VERSION: &str = "28.5.2";
+
+/// `ferry daemon` is a program of its own, which is only listed here: its name, and a line about it.
+pub const DAEMON: (&str, &str) = ("daemon", "Run the daemon (started by itself when it is needed)");
+
+/// Runs a command line, whose first word is what we were called; the exit code. `…/docker` makes us docker in every message.
+pub fn main(args: &[String]) -> u8 {
+    let called = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let program = if called == "docker" { "docker" } else { "ferry" };
+    framework::main(program, args.get(1..).unwrap_or_default())
+}
+
+/// What `--version` says.
+pub(crate) fn version_line(program: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if program == "docker" {
+        format!("Docker version {DOCKER_VERSION}, build ferry-{version}\n")
+    } else {
+        format!("Ferry version {version} (Docker {DOCKER_VERSION})\n")
+    }
+}

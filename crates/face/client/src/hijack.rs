@@ -25,8 +25,6 @@ pub struct Hijacked {
     pub stream: Stream,
     /// What arrived together with the head: comes before everything that is read from `stream`.
     pub early: Bytes,
-    /// Whether the daemon says that stdout and stderr come in frames; `None` when it does not tell.
-    pub multiplexed: Option<bool>,
 }
 
 /// Sends the request on a connection of its own.
@@ -59,14 +57,7 @@ pub(crate) async fn hijack(call: &Call) -> Result<Hijacked, ClientError> {
     if let Some(version) = api_version(&headers) {
         call.client.heard(version);
     }
-    let multiplexed = headers.get("content-type").and_then(|kind| match kind.as_bytes() {
-        b"application/vnd.docker.multiplexed-stream" => Some(true),
-        b"application/vnd.docker.raw-stream" if status == StatusCode::SWITCHING_PROTOCOLS => {
-            Some(false)
-        }
-        _ => None,
-    });
-    Ok(Hijacked { stream, early: buffer.freeze(), multiplexed })
+    Ok(Hijacked { stream, early: buffer.freeze() })
 }
 
 fn head(call: &Call, target: &str) -> Vec<u8> {

@@ -26,6 +26,7 @@ mod ifla {
     pub(super) const PROTINFO: u16 = 12;
     pub(super) const LINKINFO: u16 = 18;
     pub(super) const AF_SPEC: u16 = 26;
+    pub(super) const GROUP: u16 = 27;
     pub(super) const NET_NS_FD: u16 = 28;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
@@ -52,6 +53,8 @@ pub struct Link {
     pub mtu: u32,
     /// Hardware address; empty if it has none.
     pub mac: Vec<u8>,
+    /// A number that its maker gave it; 0 if none.
+    pub group: u32,
     /// `IFF_UP`.
     pub up: bool,
 }
@@ -71,6 +74,8 @@ pub struct Veth<'a> {
     pub mac: [u8; 6],
     /// Largest packet of both.
     pub mtu: u32,
+    /// A number that our end is known by as ours; 0 for none.
+    pub group: u32,
 }
 
 /// What is to be different at a link. `None` stays.
@@ -121,6 +126,9 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
         Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
     request.text(ifla::IFNAME, veth.host);
     request.native(ifla::MTU, veth.mtu);
+    if veth.group != 0 {
+        request.native(ifla::GROUP, veth.group);
+    }
     if veth.master != 0 {
         request.native(ifla::MASTER, veth.master);
     }
@@ -261,6 +269,7 @@ pub fn decode(message: &Message<'_>) -> Option<Link> {
             ifla::IFNAME => link.name = attribute.text(),
             ifla::MTU => link.mtu = attribute.native()?,
             ifla::MASTER => link.master = attribute.native()?,
+            ifla::GROUP => link.group = attribute.native()?,
             ifla::LINKINFO => {
                 let kind = attribute.nested().find(ifla::INFO_KIND);
                 link.kind = kind.as_ref().map(wire::Attribute::text).unwrap_or_default();

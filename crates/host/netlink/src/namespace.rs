@@ -26,8 +26,6 @@ pub struct NetNamespace {
     pid: i32,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
 struct Visit {
     namespace: OwnedFd,
     /// What to do inside; told whether the way in was found.

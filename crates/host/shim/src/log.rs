@@ -174,6 +174,9 @@ impl JsonLog {
             self.written = 0;
             return Ok(());
         }
+        // The oldest goes before the others move up: ext4 takes a rename over a file for an atomic replacement and writes
+        // the data out at once, which for a container that talks much means all of it.
+        ignore_missing(fs::remove_file(numbered(keep - 1)))?;
         for number in (1..keep - 1).rev() {
             ignore_missing(fs::rename(numbered(number), numbered(number + 1)))?;
         }

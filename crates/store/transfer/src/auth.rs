@@ -9,7 +9,8 @@ use base64::Engine as _;
 use ferry_oci::{Digest, Hasher};
 
 pub use self::challenge::{Challenge, parse_challenges};
-pub(crate) use self::token::{Realm, TokenError, Tokens};
+pub use self::token::TokenError;
+pub(crate) use self::token::{Realm, Tokens, Wish};
 use crate::http::Location;
 
 /// Docker Hub's name in `config.json` and on the command line.
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn who_credentials_are_for() {
-        let auth = |server: &str| RegistryAuth { server_address: server.into(), ..Default::default() };
+        let auth =
+            |server: &str| RegistryAuth { server_address: server.into(), ..Default::default() };
         assert!(auth(HUB_SERVER).is_for("docker.io"));
         assert!(auth("").is_for("ghcr.io"));
         assert!(auth("https://ghcr.io/").is_for("ghcr.io"));

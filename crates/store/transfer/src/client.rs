@@ -161,6 +161,9 @@ impl Shared {
             None => return Vec::new(),
         };
         let schemes: &[&str] = if insecure { &["https", "http"] } else { &["https"] };
-        schemes.iter().filter_map(|scheme| Location::parse(&format!("{scheme}://{mirror}"))).collect()
+        schemes
+            .iter()
+            .filter_map(|scheme| Location::parse(&format!("{scheme}://{mirror}")))
+            .collect()
     }
 }

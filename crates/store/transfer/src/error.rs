@@ -86,7 +86,9 @@ pub enum PullError {
     #[error("layers from manifest don't match image configuration")]
     RootFs,
     /// Not for this kernel.
-    #[error("image operating system \"{0}\" cannot be used on this platform: operating system is not supported")]
+    #[error(
+        "image operating system \"{0}\" cannot be used on this platform: operating system is not supported"
+    )]
     OperatingSystem(String),
     /// A layer did not come.
     #[error(transparent)]
@@ -119,17 +121,19 @@ pub enum LayerError {
         /// The blob.
         digest: Digest,
         /// Why not.
-        source: IngestError,
+        source: Box<IngestError>,
     },
     /// Its tar is another than the configuration says.
-    #[error("layers from manifest don't match image configuration: layer {digest} has diff id {actual}, not {expected}")]
+    #[error(
+        "layers from manifest don't match image configuration: layer {digest} has diff id {actual}, not {expected}"
+    )]
     DiffId {
         /// The blob.
         digest: Digest,
         /// What the configuration says.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What it is.
-        actual: Digest,
+        actual: Box<Digest>,
     },
     /// A bug, or the daemon ends.
     #[error("unpacking of layer {0} was abandoned")]
@@ -160,16 +164,19 @@ impl Kinded for PullError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            PullError::Denied { .. } | PullError::UnknownRepository { .. } => Some(LOGIN.to_owned()),
+            PullError::Denied { .. } | PullError::UnknownRepository { .. } => {
+                Some(LOGIN.to_owned())
+            }
             PullError::UnknownManifest { .. } => {
-                Some("check the tag: the repository exists, this tag does not".to_owned())
+                Some("check the name and the tag: the registry has no such image".to_owned())
             }
             PullError::NoPlatform { available, .. } if available.is_empty() => {
                 Some("the image's index names no platform".to_owned())
             }
-            PullError::NoPlatform { available, .. } => {
-                Some(format!("the image exists for {}: choose with --platform", available.join(", ")))
-            }
+            PullError::NoPlatform { available, .. } => Some(format!(
+                "the image exists for {}: choose with --platform",
+                available.join(", ")
+            )),
             PullError::Source(error) | PullError::Config(error) => error.hint(),
             PullError::Layer(error) => error.hint(),
             PullError::MediaType(_) => {
@@ -181,7 +188,8 @@ impl Kinded for PullError {
     }
 }
 
-const DAMAGED: &str = "the registry, or something on the way, changed the content: try again, or tell its owner";
+const DAMAGED: &str =
+    "the registry, or something on the way, changed the content: try again, or tell its owner";
 
 impl Kinded for LayerError {
     fn kind(&self) -> ErrorKind {

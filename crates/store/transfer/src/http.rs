@@ -25,13 +25,13 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 
+pub use self::fault::{Fault, RequestError};
 pub(crate) use self::{
     body::Body,
     insecure::Insecure,
     location::{Location, Origin, percent},
     proxy::Proxies,
 };
-pub use self::fault::{Fault, RequestError};
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;

@@ -3,8 +3,13 @@
 use std::{fmt, time::Duration};
 
 use ferry_errkind::ErrorKind;
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde::Deserialize;
+
+use crate::auth::parse_challenges;
 
 /// Most of a registry's words that are passed on.
 const MAX_WORDS: usize = 1024;
@@ -48,6 +53,15 @@ impl Refusal {
         let body = &body[..body.len().min(MAX_BODY)];
         let parsed: Option<Body> = serde_json::from_slice(body).ok();
         let item = parsed.as_ref().and_then(|body| body.errors.first());
+        if is_out_of_scope(headers) {
+            let message = "requested access to the resource is denied".to_owned();
+            return Refusal {
+                status: status.as_u16(),
+                code: "DENIED".to_owned(),
+                message,
+                retry_after,
+            };
+        }
         let (code, message) = match (item, parsed.as_ref().and_then(|body| body.details.as_ref())) {
             (Some(item), _) if !item.code.is_empty() => (item.code.clone(), item.message.clone()),
             (_, details) => {
@@ -56,7 +70,12 @@ impl Refusal {
                 (code_of(status).to_owned(), text)
             }
         };
-        Refusal { status: status.as_u16(), code: clean(&code), message: clean(&message), retry_after }
+        Refusal {
+            status: status.as_u16(),
+            code: clean(&code),
+            message: clean(&message),
+            retry_after,
+        }
     }
 
     /// A code that a registry names, or that its status means.
@@ -82,6 +101,13 @@ impl Refusal {
     }
 }
 
+/// Whether the registry knows who asks, and that they may not (RFC 6750, 3.1). Docker Hub says so of what is not there.
+fn is_out_of_scope(headers: &HeaderMap) -> bool {
+    let headers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let mut challenges = headers.flat_map(parse_challenges);
+    challenges.any(|challenge| challenge.parameter("error") == Some("insufficient_scope"))
+}
+
 /// What a status means where the registry does not say more.
 fn code_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
@@ -101,7 +127,8 @@ fn clean(text: &str) -> String {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.code.is_empty() {
-            let reason = StatusCode::from_u16(self.status).ok().and_then(|it| it.canonical_reason());
+            let reason =
+                StatusCode::from_u16(self.status).ok().and_then(|it| it.canonical_reason());
             let reason = reason.unwrap_or_default();
             return write!(f, "received unexpected HTTP status: {} {reason}", self.status);
         }
@@ -124,7 +151,11 @@ mod tests {
             ),
             (403, "", "denied"),
             (503, "<html>", "received unexpected HTTP status: 503 Service Unavailable"),
-            (401, r#"{"details":"incorrect username or password"}"#, "unauthorized: incorrect username or password"),
+            (
+                401,
+                r#"{"details":"incorrect username or password"}"#,
+                "unauthorized: incorrect username or password",
+            ),
             (401, "no\u{1b}[31m", "unauthorized: no [31m"),
             (401, r#"{"errors":[{}]}"#, r#"unauthorized: {"errors":[{}]}"#),
             (

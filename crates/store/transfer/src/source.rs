@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use ferry_errkind::{ErrorKind, Kinded};
-use http::{HeaderMap, HeaderValue, StatusCode, header::{AUTHORIZATION, WWW_AUTHENTICATE}};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+};
 
 use crate::{
     auth::{RegistryAuth, Scheme, TokenError, Wish},
@@ -39,7 +42,7 @@ pub enum SourceError {
         /// The request that needed one.
         asked: String,
         /// Why not. Printed with the request, as Go does.
-        source: TokenError,
+        source: Box<TokenError>,
     },
     /// It wants a name and a password, and there are none.
     #[error("{asked}: no basic auth credentials")]
@@ -82,14 +85,17 @@ impl Source {
         for _ in 0..2 {
             let mut call = Call::get(location.clone());
             call.headers.clone_from(headers);
-            if let Some(value) = self.authorization(shared, &location).await? {
+            let authorization = self.authorization(shared, &location).await?;
+            let known = authorization.is_some();
+            if let Some(value) = authorization {
                 call.headers.insert(AUTHORIZATION, value);
             }
             let answer = shared.http.send(call).await.map_err(SourceError::Request)?;
             if answer.status.is_success() {
                 return Ok(answer);
             }
-            let retry = answer.status == StatusCode::UNAUTHORIZED && self.learn(shared, &answer);
+            let retry =
+                answer.status == StatusCode::UNAUTHORIZED && self.learn(shared, &answer, known);
             let (status, headers) = (answer.status, answer.headers);
             let body = answer.body.read(MAX_BODY).await.unwrap_or_default();
             last = Some(SourceError::Refused(Refusal::of(status, &headers, &body)));
@@ -97,13 +103,14 @@ impl Source {
                 break;
             }
         }
-        let never = || SourceError::Request(RequestError::new("Get", &location, Fault::Redirects(0)));
+        let never =
+            || SourceError::Request(RequestError::new("Get", &location, Fault::Redirects(0)));
         Err(last.unwrap_or_else(never))
     }
 
     /// Takes in what the registry wants to see. Only what it says itself: the challenge of a host that it redirected
-    /// to could lure credentials away.
-    fn learn(&self, shared: &Shared, answer: &Answer) -> bool {
+    /// to could lure credentials away. If it did not take what it was `shown`, a kept token is no good any more.
+    fn learn(&self, shared: &Shared, answer: &Answer, shown: bool) -> bool {
         if answer.origin != self.base.origin {
             return false;
         }
@@ -111,7 +118,9 @@ impl Source {
         let Some(wanted) = Scheme::choose(headers.filter_map(|value| value.to_str().ok())) else {
             return false;
         };
-        if let Scheme::Bearer(realm) = &wanted {
+        if let Scheme::Bearer(realm) = &wanted
+            && shown
+        {
             shared.tokens.forget(&self.wish(shared, realm, &self.scope()));
         }
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
@@ -154,7 +163,10 @@ impl Source {
                     None => {
                         let scope = self.scope();
                         let token = shared.tokens.get(&self.wish(shared, &realm, &scope)).await;
-                        token.map_err(|source| SourceError::Token { asked: asked(), source })?
+                        token.map_err(|source| SourceError::Token {
+                            asked: asked(),
+                            source: Box::new(source),
+                        })?
                     }
                 };
                 format!("Bearer {token}")
@@ -175,17 +187,33 @@ impl SourceError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             SourceError::Request(error) => error.fault.is_passing(),
-            SourceError::Token { source: TokenError::Request(error), .. } => error.fault.is_passing(),
-            SourceError::Token { source: TokenError::Refused(refusal), .. }
-            | SourceError::Refused(refusal) => refusal.is_passing(),
-            SourceError::Token { .. } | SourceError::NoCredentials { .. } => false,
+            SourceError::Token { source, .. } => source.is_passing(),
+            SourceError::Refused(refusal) => refusal.is_passing(),
+            SourceError::NoCredentials { .. } => false,
         }
     }
 
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         match self {
-            SourceError::Refused(refusal)
-            | SourceError::Token { source: TokenError::Refused(refusal), .. } => Some(refusal),
+            SourceError::Refused(refusal) => Some(refusal),
+            SourceError::Token { source, .. } => source.refusal(),
+            SourceError::Request(_) | SourceError::NoCredentials { .. } => None,
+        }
+    }
+}
+
+impl TokenError {
+    fn is_passing(&self) -> bool {
+        match self {
+            TokenError::Request(error) => error.fault.is_passing(),
+            TokenError::Refused(refusal) => refusal.is_passing(),
+            TokenError::NoToken(_) | TokenError::Exposed(_) => false,
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            TokenError::Refused(refusal) => Some(refusal),
             _ => None,
         }
     }

@@ -3,11 +3,11 @@
 use super::{Cli, CliError, Flag, Matches};
 
 /// What a command ends with: its exit code, or why it failed.
-pub type Outcome = Result<u8, CliError>;
+pub(crate) type Outcome = Result<u8, CliError>;
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Args {
+pub(crate) enum Args {
     /// None at all.
     None,
     /// So many or more.
@@ -24,40 +24,40 @@ pub enum Args {
 
 /// A command. Write `Command { name: "rm", …, ..Command::NEW }`.
 #[derive(Debug, Clone, Copy)]
-pub struct Command {
+pub(crate) struct Command {
     /// Its name in its group: `ls`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its name at top level, if it is there too: `ps`.
-    pub top: Option<&'static str>,
+    pub(crate) top: Option<&'static str>,
     /// Further names in its group: `list`, `ps`.
-    pub aliases: &'static [&'static str],
+    pub(crate) aliases: &'static [&'static str],
     /// Further names at top level.
-    pub top_aliases: &'static [&'static str],
+    pub(crate) top_aliases: &'static [&'static str],
     /// One line for the list of commands.
-    pub short: &'static str,
+    pub(crate) short: &'static str,
     /// More for its own help; empty when `short` says it all.
-    pub long: &'static str,
+    pub(crate) long: &'static str,
     /// What stands behind the name: `[OPTIONS] CONTAINER [CONTAINER...]`.
-    pub usage: &'static str,
+    pub(crate) usage: &'static str,
     /// The line below `Aliases:`, with `docker` for the program; empty for none.
-    pub aliases_help: &'static str,
+    pub(crate) aliases_help: &'static str,
     /// Its flags, sorted by name.
-    pub flags: &'static [Flag],
+    pub(crate) flags: &'static [Flag],
     /// Flags may stand behind arguments. Not where the arguments are a command of their own.
-    pub interspersed: bool,
+    pub(crate) interspersed: bool,
     /// How many arguments it takes.
-    pub args: Args,
+    pub(crate) args: Args,
     /// Place among the "Common Commands" at top level.
-    pub common: Option<u8>,
+    pub(crate) common: Option<u8>,
     /// Not in lists of commands.
-    pub hidden: bool,
+    pub(crate) hidden: bool,
     /// Does it.
-    pub run: fn(&Cli, &Matches) -> Outcome,
+    pub(crate) run: fn(&Cli, &Matches) -> Outcome,
 }
 
 impl Command {
     /// What most commands have in common.
-    pub const NEW: Command = Command {
+    pub(crate) const NEW: Command = Command {
         name: "",
         top: None,
         aliases: &[],
@@ -77,13 +77,13 @@ impl Command {
 
 /// A management command: `container`, `image`, …
 #[derive(Debug, Clone, Copy)]
-pub struct Group {
+pub(crate) struct Group {
     /// Its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// One line for the list of commands.
-    pub short: &'static str,
+    pub(crate) short: &'static str,
     /// Its commands, in any order.
-    pub commands: &'static [Command],
+    pub(crate) commands: &'static [Command],
 }
 
 impl Args {

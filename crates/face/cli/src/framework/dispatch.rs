@@ -1,7 +1,7 @@
 //! From a command line to a command.
 
 use super::{
-    Cli, CliError, Command, Globals, Matches, ParseError, Tree, globals, help,
+    Cli, CliError, Command, Globals, Matches, ParseError, Tree, autostart, globals, help,
     output::write_fd,
     tree::Found,
     window_size,
@@ -57,6 +57,7 @@ fn start(program: &str, args: &[String]) -> Result<u8, CliError> {
     match words.first().map(String::as_str) {
         None => show(&help::root_help(program, &tree, width())),
         Some("help") => help_topic(program, &tree, &words[1..]),
+        Some(autostart::COMMAND) => Err(autostart::become_daemon()),
         Some(_) => dispatch(program, &tree, &words, globals),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -
     let common: Vec<(&str, &str)> =
         common.into_iter().map(|(_, name, short)| (name, short)).collect();
     let mut groups: Vec<(&str, &str)> =
-        tree.groups.iter().map(|group| (group.name, group.short)).collect();
+        tree.groups().map(|group| (group.name, group.short)).collect();
     groups.sort_unstable();
     for (title, rows) in
         [("Common Commands", common), ("Management Commands", groups), ("Commands", others)]

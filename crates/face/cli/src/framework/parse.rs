@@ -7,7 +7,7 @@ use super::{
 
 /// What a command line said: the values of its flags, and what was no flag.
 #[derive(Debug, Clone)]
-pub struct Matches {
+pub(crate) struct Matches {
     flags: &'static [Flag],
     values: Vec<(&'static str, Vec<String>)>,
     args: Vec<String>,
@@ -16,10 +16,13 @@ pub struct Matches {
 
 /// A command line that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
-    /// `--help` or `-h` where that is no flag: the caller prints help.
+pub(crate) enum ParseError {
+    /// `--help`, or `-h` where that is no flag: the caller prints help.
     #[error("help requested")]
-    Help,
+    Help {
+        /// `-h`, which docker calls deprecated.
+        shorthand: bool,
+    },
     /// pflag's words for anything else.
     #[error("{0}")]
     Invalid(String),
@@ -36,23 +39,27 @@ impl Matches {
         let mut parser = Parser {
             matches: Matches { flags, values: Vec::new(), args: Vec::new(), args_before_dash: None },
             notices: Vec::new(),
+            help: None,
         };
         parser.run(args, interspersed)?;
-        Ok((parser.matches, parser.notices))
+        match parser.help {
+            Some(shorthand) => Err(ParseError::Help { shorthand }),
+            None => Ok((parser.matches, parser.notices)),
+        }
     }
 
     /// Whether the flag was given.
-    pub fn is_set(&self, name: &str) -> bool {
+    pub(crate) fn is_set(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// A switch.
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         check::parse_bool(self.text(name)).unwrap_or(false)
     }
 
     /// The last value of a flag, or its default.
-    pub fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         match self.find(name).and_then(|values| values.last()) {
             Some(value) => value,
             None => self.declared(name).map_or("", |flag| flag.default),
@@ -60,38 +67,38 @@ impl Matches {
     }
 
     /// All values of a flag, in order.
-    pub fn texts(&self, name: &str) -> &[String] {
+    pub(crate) fn texts(&self, name: &str) -> &[String] {
         self.find(name).unwrap_or(&[])
     }
 
     /// A number, or the flag's default.
-    pub fn int(&self, name: &str) -> i64 {
+    pub(crate) fn int(&self, name: &str) -> i64 {
         check::parse_int(self.text(name)).unwrap_or(0)
     }
 
     /// A size in bytes; -1 as it is.
-    pub fn bytes(&self, name: &str) -> i64 {
+    pub(crate) fn bytes(&self, name: &str) -> i64 {
         let text = self.text(name);
         if text == "-1" { -1 } else { ferry_stdx::size::parse_bytes(text).unwrap_or(0) }
     }
 
     /// A duration in nanoseconds.
-    pub fn nanoseconds(&self, name: &str) -> i64 {
+    pub(crate) fn nanoseconds(&self, name: &str) -> i64 {
         ferry_stdx::duration::parse_go(self.text(name)).unwrap_or(0)
     }
 
     /// What was no flag.
-    pub fn args(&self) -> &[String] {
+    pub(crate) fn args(&self) -> &[String] {
         &self.args
     }
 
     /// The argument at `index`; empty when there is none.
-    pub fn arg(&self, index: usize) -> &str {
+    pub(crate) fn arg(&self, index: usize) -> &str {
         self.args.get(index).map_or("", String::as_str)
     }
 
     /// How many arguments stood before `--`, when there was one.
-    pub fn args_before_dash(&self) -> Option<usize> {
+    pub(crate) fn args_before_dash(&self) -> Option<usize> {
         self.args_before_dash
     }
 
@@ -116,6 +123,8 @@ impl Matches {
 struct Parser {
     matches: Matches,
     notices: Vec<String>,
+    /// Help was asked for; with `true` by `-h`. Flags behind it are still read: what is wrong with them comes first.
+    help: Option<bool>,
 }
 
 impl Parser {
@@ -153,7 +162,8 @@ impl Parser {
         }
         let Some(flag) = self.matches.flags.iter().find(|flag| flag.long == name) else {
             if name == "help" {
-                return Err(ParseError::Help);
+                self.help.get_or_insert(false);
+                return Ok(rest);
             }
             return Err(ParseError::Invalid(format!("unknown flag: --{name}")));
         };
@@ -176,7 +186,14 @@ impl Parser {
             let behind = &word[letter.len_utf8()..];
             let Some(flag) = self.matches.flags.iter().find(|flag| flag.short == Some(letter))
             else {
-                return Err(self.unknown_short(letter, word));
+                if letter == 'h' {
+                    self.help = Some(true);
+                    word = behind;
+                    continue;
+                }
+                return Err(ParseError::Invalid(format!(
+                    "unknown shorthand flag: {letter:?} in -{word}"
+                )));
             };
             if let Some(value) = behind.strip_prefix('=').filter(|value| !value.is_empty()) {
                 return self.set(flag, value).map(|()| rest);
@@ -199,14 +216,6 @@ impl Parser {
             word = behind;
         }
         Ok(rest)
-    }
-
-    /// Docker's own `-h` means help where a command has no `-h`, with a notice that it is deprecated.
-    fn unknown_short(&mut self, letter: char, word: &str) -> ParseError {
-        if letter == 'h' {
-            return ParseError::Help;
-        }
-        ParseError::Invalid(format!("unknown shorthand flag: {letter:?} in -{word}"))
     }
 
     fn set(&mut self, flag: &Flag, value: &str) -> Result<(), ParseError> {

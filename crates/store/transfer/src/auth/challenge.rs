@@ -46,7 +46,8 @@ pub fn parse_challenges(header: &str) -> Vec<Challenge> {
             if challenges.len() == MAX_ITEMS {
                 return challenges;
             }
-            challenges.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() });
+            challenges
+                .push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() });
             continue;
         };
         let (value, after) = parameter_value(value.trim_start_matches([' ', '\t']));
@@ -127,7 +128,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_harmless() {
-        for header in ["", ",,,", "=", "=x", "\"", "é=\"\\", "a=", "Bearer realm=\"\\", "\u{0}\u{fe}"] {
+        for header in
+            ["", ",,,", "=", "=x", "\"", "é=\"\\", "a=", "Bearer realm=\"\\", "\u{0}\u{fe}"]
+        {
             parse_challenges(header);
         }
         assert!(parse_challenges(&"x ".repeat(100)).len() <= MAX_ITEMS);

@@ -165,8 +165,8 @@ impl Wish<'_> {
         let answer = self.http.send(call).await.map_err(TokenError::Request)?;
         let (status, headers) = (answer.status, answer.headers);
         let body = answer.body.read(MAX_ANSWER).await;
-        let body = body
-            .map_err(|fault| TokenError::Request(RequestError::new("Get", target, fault)))?;
+        let body =
+            body.map_err(|fault| TokenError::Request(RequestError::new("Get", target, fault)))?;
         if !status.is_success() {
             return Err(TokenError::Refused(Refusal::of(status, &headers, &body)));
         }
@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn answers_of_token_servers() {
-        let granted = Granted::parse(br#"{"token":"","access_token":"t","expires_in":300}"#).unwrap();
+        let granted =
+            Granted::parse(br#"{"token":"","access_token":"t","expires_in":300}"#).unwrap();
         assert_eq!((granted.token.as_str(), granted.life.as_secs()), ("t", 300));
         for (body, life) in [
             (r#"{"token":"t"}"#, 60),

@@ -78,7 +78,9 @@ impl Route<'_> {
         let head = String::from_utf8_lossy(&answer);
         let status = head.lines().next().unwrap_or_default();
         match status.split_once(' ') {
-            Some((version, rest)) if version.starts_with("HTTP/1.") && rest.starts_with('2') => Ok(tcp),
+            Some((version, rest)) if version.starts_with("HTTP/1.") && rest.starts_with('2') => {
+                Ok(tcp)
+            }
             Some((_, rest)) => Err(Fault::Proxy(rest.to_owned())),
             None => Err(Fault::Proxy("malformed answer".to_owned())),
         }

@@ -31,7 +31,10 @@ impl Insecure {
                 let named = origin.port != 443 || entry.ends_with(":443");
                 insecure.names.push((origin.host, named.then_some(origin.port)));
             } else {
-                tracing::warn!(entry, "an entry of the insecure registries is no host and no network");
+                tracing::warn!(
+                    entry,
+                    "an entry of the insecure registries is no host and no network"
+                );
             }
         }
         insecure
@@ -104,7 +107,8 @@ mod tests {
 
     #[test]
     fn who_may() {
-        let entries = ["reg.lan:5000", "plain.lan", "10.0.0.0/8", "fd00::/8", "0.0.0.0/33", "no such"];
+        let entries =
+            ["reg.lan:5000", "plain.lan", "10.0.0.0/8", "fd00::/8", "0.0.0.0/33", "no such"];
         let insecure = Insecure::new(&entries.map(str::to_owned));
         for (domain, allowed) in [
             ("reg.lan:5000", true),

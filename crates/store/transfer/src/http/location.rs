@@ -68,10 +68,10 @@ impl Location {
         if host.is_empty() {
             return None;
         }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => return None,
-            None => default_port(https),
+        // `Authority::port` also has none where there is one that is no port.
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => default_port(https),
+            port => port.strip_prefix(':')?.parse().ok()?,
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -149,7 +149,8 @@ mod tests {
         ] {
             assert_eq!(Location::parse(text).unwrap().to_string(), shown, "{text}");
         }
-        for text in ["", "x", "ftp://x/", "https://", "https://u:p@h/", "https://h:/", "https://h:99999/"]
+        for text in
+            ["", "x", "ftp://x/", "https://", "https://u:p@h/", "https://h:/", "https://h:99999/"]
         {
             assert_eq!(Location::parse(text), None, "{text}");
         }

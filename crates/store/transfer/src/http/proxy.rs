@@ -44,12 +44,18 @@ impl Proxies {
         Proxies::new(get("HTTP_PROXY"), get("HTTPS_PROXY"), get("NO_PROXY"))
     }
 
-    pub(crate) fn new(http: Option<String>, https: Option<String>, exempt: Option<String>) -> Proxies {
+    pub(crate) fn new(
+        http: Option<String>,
+        https: Option<String>,
+        exempt: Option<String>,
+    ) -> Proxies {
         let read = |text: Option<String>| {
             let text = text.filter(|text| !text.is_empty())?;
             let proxy = Proxy::parse(&text);
             if proxy.is_none() {
-                tracing::warn!("a proxy of the environment is ignored: only http:// proxies are supported");
+                tracing::warn!(
+                    "a proxy of the environment is ignored: only http:// proxies are supported"
+                );
             }
             proxy
         };
@@ -88,7 +94,10 @@ fn is_exempt(entry: &str, origin: &Origin) -> bool {
     }
     let name = name.trim_start_matches('*').trim_start_matches('.');
     origin.host == name
-        || origin.host.strip_suffix(name).is_some_and(|before| before.ends_with('.') && !name.is_empty())
+        || origin
+            .host
+            .strip_suffix(name)
+            .is_some_and(|before| before.ends_with('.') && !name.is_empty())
 }
 
 impl Proxy {

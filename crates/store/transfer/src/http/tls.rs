@@ -65,7 +65,8 @@ pub(crate) fn settings(
     let inner = if roots.is_empty() {
         None
     } else {
-        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         Some(builder.build().map_err(|error| Fault::Tls(error.to_string()))?)
     };
     let verifier =
@@ -85,7 +86,8 @@ pub(crate) fn settings(
 
 fn read_directory(directory: &Path, found: &mut Found) -> Result<(), Fault> {
     let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
-    let mut files: Vec<PathBuf> = entries.flatten().take(MAX_FILES).map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> =
+        entries.flatten().take(MAX_FILES).map(|entry| entry.path()).collect();
     files.sort();
     for file in files {
         let unusable = |reason: String| {
@@ -214,3 +216,6 @@ fn certificate_words(reason: &CertificateError, host: &str) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! A container's place on a bridge: a pair of links, one end inside, with address and routes.
+
+use std::net::Ipv4Addr;
+
+use ferry_netlink::{
+    Family, NetlinkError, Socket,
+    address::{self, Address},
+    link::{self, Change, Veth},
+    namespace::NetNamespace,
+    route,
+};
+
+use crate::{AttachError, Bridge};
+
+/// Name of the end inside.
+const INSIDE: &str = "eth0";
+/// The group of our ends, by which [`crate::reconcile`] knows them: `ferr`.
+pub(crate) const GROUP: u32 = 0x6665_7272;
+
+/// Who is put on a bridge, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attach<'a> {
+    /// A process of the container.
+    pub pid: i32,
+    /// Name of the end that is on the bridge.
+    pub host_link: &'a str,
+    /// The container's address.
+    pub ip: Ipv4Addr,
+    /// Length of its subnet's prefix.
+    pub prefix_len: u8,
+    /// The container's hardware address.
+    pub mac: [u8; 6],
+}
+
+/// The hardware address that goes with an address, as Docker makes them: nobody has to ask who has it twice.
+pub fn mac_for(ip: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = ip.octets();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// Brings the loopback link of a process's network up.
+pub fn loopback_up(pid: i32) -> Result<(), AttachError> {
+    let mut inside = open_inside(pid)?.1;
+    inside
+        .exchange(&[loopback()], |_| ())
+        .map_err(|source| AttachError::Configure { pid, source })
+}
+
+/// Removes a container's links; nothing to do if they went with the container.
+pub fn detach(host_link: &str) -> Result<(), AttachError> {
+    let removed = Socket::open(Family::Route)
+        .and_then(|mut socket| socket.exchange(&[link::delete(host_link)], |_| ()));
+    match removed {
+        Err(source) if !source.is_absent() => {
+            Err(AttachError::Detach { link: host_link.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Bridge {
+    /// Puts the network namespace of a process on this bridge: `eth0`, loopback, and a default route unless the
+    /// network is internal. When it returns, packets pass.
+    pub fn attach(&self, attach: &Attach<'_>) -> Result<(), AttachError> {
+        let pid = attach.pid;
+        let (namespace, mut inside) = open_inside(pid)?;
+        let connect = |source| AttachError::Connect {
+            link: attach.host_link.to_owned(),
+            bridge: self.link().to_owned(),
+            source,
+        };
+        let mut outside = Socket::open(Family::Route).map_err(connect)?;
+        self.connect(&mut outside, attach, &namespace).map_err(connect)?;
+        let configured = self.configure(&mut inside, attach).and_then(|()| {
+            // Asking makes the kernel take note of the carrier: the bridge forwards from now on. Otherwise the
+            // first packet could be lost, and its repetition takes a second.
+            outside.exchange(&[link::get(attach.host_link)], |_| ())
+        });
+        configured.map_err(|source| {
+            // The pair goes as a whole; what failed first is what is told.
+            outside.exchange(&[link::delete(attach.host_link)], |_| ()).ok();
+            AttachError::Configure { pid, source }
+        })
+    }
+
+    fn connect(
+        &self,
+        outside: &mut Socket,
+        attach: &Attach<'_>,
+        namespace: &NetNamespace,
+    ) -> Result<(), NetlinkError> {
+        let create = link::create_veth(&Veth {
+            host: attach.host_link,
+            master: self.index(),
+            peer: INSIDE,
+            namespace: namespace.fd(),
+            mac: attach.mac,
+            mtu: self.mtu(),
+            group: GROUP,
+        });
+        match outside.exchange(std::slice::from_ref(&create), |_| ()) {
+            // Left by somebody who was killed: names are made of containers' ids, so it can only be ours.
+            Err(error) if error.is_present() => {
+                let requests = [link::delete(attach.host_link), create];
+                outside.exchange(&requests, |_| ()).map_err(|_| error)
+            }
+            result => result,
+        }
+    }
+
+    fn configure(&self, inside: &mut Socket, attach: &Attach<'_>) -> Result<(), NetlinkError> {
+        let up = Change { up: Some(true), ..Change::default() };
+        let requests =
+            [loopback(), link::no_own_ipv6(INSIDE), link::set(INSIDE, &up), link::get(INSIDE)];
+        let mut index = 0;
+        inside.exchange(&requests, |message| {
+            index = link::decode(message).map_or(index, |link| link.index);
+        })?;
+        let address = Address { link: index, ip: attach.ip, prefix_len: attach.prefix_len };
+        let mut requests = vec![address::add(&address)];
+        if !self.is_internal() {
+            requests.push(route::add_default(index, self.gateway()));
+        }
+        inside.exchange(&requests, |_| ())
+    }
+}
+
+fn loopback() -> ferry_netlink::wire::Request {
+    link::set("lo", &Change { up: Some(true), ..Change::default() })
+}
+
+fn open_inside(pid: i32) -> Result<(NetNamespace, Socket), AttachError> {
+    NetNamespace::of(pid)
+        .and_then(|namespace| namespace.socket(Family::Route).map(|socket| (namespace, socket)))
+        .map_err(|source| AttachError::Namespace { pid, source })
+}

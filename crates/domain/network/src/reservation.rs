@@ -1,0 +1,228 @@
+//! Ports of the host, held so that nobody else takes them.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_errkind::{ErrorKind, Kinded};
+use ferry_model::network::Protocol;
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt},
+};
+
+use crate::Holder;
+
+/// Where ports come from that nobody named: where the kernel takes its own from.
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
+
+/// A port of the host that is ours as long as this lives. Nobody is answered on it: packets for it are translated
+/// before they get here. An IPv6 address is held too, but nothing is translated there.
+#[derive(Debug)]
+pub struct PortReservation {
+    key: Key,
+    /// Bound; its closing frees the port.
+    _socket: OwnedFd,
+}
+
+type Key = (Protocol, IpAddr, u16);
+
+/// What this process holds, and where the search for a port that nobody named goes on.
+#[derive(Debug)]
+struct Held {
+    keys: BTreeSet<Key>,
+    next: u16,
+}
+
+static HELD: Mutex<Held> = Mutex::new(Held { keys: BTreeSet::new(), next: *EPHEMERAL.start() });
+
+/// A port could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum ReserveError {
+    /// Only TCP and UDP can be.
+    #[error("publishing {} ports is not supported yet", .0.as_str().to_uppercase())]
+    Protocol(Protocol),
+    /// Another reservation of this process has it. Docker's words.
+    #[error("Bind for {} failed: port is already allocated", SocketAddr::new(*address, *port))]
+    Allocated {
+        /// Where.
+        address: IpAddr,
+        /// Which.
+        port: u16,
+    },
+    /// Somebody has it. Docker's words; it names the container's side too, which is not known here.
+    #[error("failed to bind host port for {}/{}: address already in use", SocketAddr::new(*address, *port), protocol.as_str())]
+    InUse {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// Where.
+        address: IpAddr,
+        /// Which.
+        port: u16,
+        /// Who, if it can be told.
+        holder: Option<Holder>,
+    },
+    /// The address is not this machine's, or the port may not be had. Docker's words.
+    #[error("failed to bind host port for {}/{}", SocketAddr::new(*address, *port), protocol.as_str())]
+    Bind {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// Where.
+        address: IpAddr,
+        /// Which.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// No port is free.
+    #[error("no free {} port between {} and {}", .0.as_str(), EPHEMERAL.start(), EPHEMERAL.end())]
+    Exhausted(Protocol),
+}
+
+impl Kinded for ReserveError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            ReserveError::Protocol(_) => ErrorKind::NotImplemented,
+            // Docker answers 500 for all of them.
+            ReserveError::Allocated { .. }
+            | ReserveError::InUse { .. }
+            | ReserveError::Bind { .. }
+            | ReserveError::Exhausted(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ReserveError::Allocated { port, .. } => {
+                Some(format!("another container publishes port {port}; choose another"))
+            }
+            ReserveError::InUse { port, holder: Some(holder), .. } => {
+                Some(format!("port {port} is used by {holder}; stop it or choose another port"))
+            }
+            ReserveError::InUse { port, .. } => Some(format!("choose another port than {port}")),
+            _ => None,
+        }
+    }
+}
+
+impl ReserveError {
+    /// Looks for who has the port. Takes a while: all processes are looked into.
+    fn with_holder(self) -> Self {
+        match self {
+            ReserveError::InUse { protocol, address, port, .. } => {
+                let holder = Holder::of(protocol, address, port);
+                ReserveError::InUse { protocol, address, port, holder }
+            }
+            other => other,
+        }
+    }
+}
+
+impl PortReservation {
+    /// Holds a port; port 0 is any that is free. `None` is every IPv4 address.
+    pub fn bind(
+        protocol: Protocol,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> Result<PortReservation, ReserveError> {
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let mut held = held();
+        if port != 0 {
+            return hold(&mut held, (protocol, address, port)).map_err(ReserveError::with_holder);
+        }
+        // One after the other, as Docker does: a port that was just given back is not somebody else's at once.
+        for _ in EPHEMERAL {
+            let port = held.next;
+            held.next = if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 };
+            match hold(&mut held, (protocol, address, port)) {
+                Err(ReserveError::Allocated { .. } | ReserveError::InUse { .. }) => {}
+                result => return result,
+            }
+        }
+        Err(ReserveError::Exhausted(protocol))
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.key.2
+    }
+}
+
+impl Drop for PortReservation {
+    fn drop(&mut self) {
+        held().keys.remove(&self.key);
+    }
+}
+
+/// What is behind the lock is whole after every statement.
+fn held() -> MutexGuard<'static, Held> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hold(held: &mut Held, key: Key) -> Result<PortReservation, ReserveError> {
+    let (protocol, address, port) = key;
+    let in_the_way = |other: &&Key| {
+        other.0 == protocol
+            && other.2 == port
+            && other.1.is_ipv4() == address.is_ipv4()
+            && (other.1 == address || other.1.is_unspecified() || address.is_unspecified())
+    };
+    if held.keys.iter().any(|other| in_the_way(&other)) {
+        return Err(ReserveError::Allocated { address, port });
+    }
+    let socket = match open(key) {
+        Ok(socket) => socket,
+        Err(Errno::ADDRINUSE) => {
+            return Err(ReserveError::InUse { protocol, address, port, holder: None });
+        }
+        Err(source) => {
+            return Err(ReserveError::Bind { protocol, address, port, source: source.into() });
+        }
+    };
+    held.keys.insert(key);
+    Ok(PortReservation { key, _socket: socket })
+}
+
+fn open((protocol, address, port): Key) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+        Protocol::Sctp => return Err(Errno::PROTONOSUPPORT),
+    };
+    let new = || {
+        let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if family == AddressFamily::INET6 {
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        Ok(socket)
+    };
+    let socket = new()?;
+    let at = SocketAddr::new(address, port);
+    match net::bind(&socket, &at) {
+        Ok(()) => Ok(socket),
+        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => wait_over(new()?, &at),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a TCP port on which only connections are left that ended (`TIME_WAIT`): a server that was just stopped does
+/// not keep its port for a minute.
+///
+/// A socket that may share its port binds in spite of those, but also in spite of others that may share theirs.
+/// Listening does not allow that; so it listens for a moment, and shares no more.
+fn wait_over(socket: OwnedFd, at: &SocketAddr) -> Result<OwnedFd, Errno> {
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, at)?;
+    net::listen(&socket, 0)?;
+    net::shutdown(&socket, Shutdown::Read)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Who we are to registries: in the file itself, or kept by a helper program.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
+use ferry_docker_api::AuthConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::ConfigFile;
+use crate::framework::{Cli, CliError};
+
+/// The name under which credentials of Docker Hub are kept.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+/// What a helper calls the user when the secret is a token.
+const TOKEN_USER: &str = "<token>";
+
+/// What a registry is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: String,
+    pub(crate) identity_token: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HelperEntry {
+    #[serde(rename = "ServerURL", default)]
+    server: String,
+    #[serde(rename = "Username", default)]
+    username: String,
+    #[serde(rename = "Secret", default)]
+    secret: String,
+}
+
+/// The name of the registry that an image comes from, as credentials are kept under.
+pub(crate) fn server_of(image: &str) -> String {
+    match ferry_oci::Reference::parse(image) {
+        Ok(reference) if reference.domain() == "docker.io" => DOCKER_HUB.to_owned(),
+        Ok(reference) => reference.domain().to_owned(),
+        Err(_) => DOCKER_HUB.to_owned(),
+    }
+}
+
+/// The value of `X-Registry-Auth` for an image; empty when there is nothing to tell.
+pub(crate) fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> {
+    let server = server_of(image);
+    let Some(found) = cli.config().credentials(&server)? else { return Ok(String::new()) };
+    let auth = AuthConfig {
+        username: found.username,
+        password: found.password,
+        identity_token: found.identity_token,
+        server_address: server,
+        ..Default::default()
+    };
+    let json = serde_json::to_vec(&auth)
+        .map_err(|error| CliError::new(format!("cannot write credentials as JSON: {error}")))?;
+    Ok(URL_SAFE.encode(json))
+}
+
+impl ConfigFile {
+    /// What is kept for a registry.
+    pub(crate) fn credentials(&self, server: &str) -> Result<Option<Credentials>, CliError> {
+        match self.helper(server) {
+            Some(helper) => from_helper(&helper, server),
+            None => Ok(self.from_file(server)),
+        }
+    }
+
+    /// Keeps credentials.
+    pub(crate) fn store(&mut self, server: &str, new: &Credentials) -> Result<(), CliError> {
+        if let Some(helper) = self.helper(server) {
+            let token = !new.identity_token.is_empty();
+            let entry = HelperEntry {
+                server: server.to_owned(),
+                username: if token { TOKEN_USER.to_owned() } else { new.username.clone() },
+                secret: if token { new.identity_token.clone() } else { new.password.clone() },
+            };
+            let input = serde_json::to_vec(&entry).unwrap_or_default();
+            return call_helper(&helper, "store", &input)
+                .map(drop)
+                .map_err(|why| CliError::new(format!("error storing credentials - {why}")));
+        }
+        let mut entry = Map::new();
+        entry.insert(
+            "auth".to_owned(),
+            STANDARD.encode(format!("{}:{}", new.username, new.password)).into(),
+        );
+        if !new.identity_token.is_empty() {
+            entry.insert("identitytoken".to_owned(), new.identity_token.clone().into());
+        }
+        if let Some(auths) =
+            self.fields.entry("auths").or_insert_with(|| json!({})).as_object_mut()
+        {
+            auths.insert(server.to_owned(), Value::Object(entry));
+        }
+        self.write()
+    }
+
+    /// Forgets credentials.
+    pub(crate) fn erase(&mut self, server: &str) -> Result<(), CliError> {
+        if let Some(helper) = self.helper(server) {
+            call_helper(&helper, "erase", server.as_bytes())
+                .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
+        }
+        if let Some(auths) = self.fields.get_mut("auths").and_then(Value::as_object_mut) {
+            auths.retain(|name, _| !same_server(name, server));
+        }
+        self.write()
+    }
+
+    /// Whether anything is kept in the file itself for a registry.
+    pub(crate) fn knows(&self, server: &str) -> bool {
+        self.helper(server).is_some() || self.from_file(server).is_some()
+    }
+
+    fn write(&self) -> Result<(), CliError> {
+        self.save().map_err(|error| {
+            CliError::new(format!("cannot write \"{}\": {error}", self.path.display()))
+        })
+    }
+
+    /// The program that keeps credentials for a registry: `credHelpers`, or `credsStore` for all of them.
+    fn helper(&self, server: &str) -> Option<String> {
+        let special = self.fields.get("credHelpers").and_then(|helpers| {
+            let helpers = helpers.as_object()?;
+            let (_, name) = helpers.iter().find(|(known, _)| same_server(known, server))?;
+            name.as_str().map(str::to_owned)
+        });
+        special.or_else(|| self.text("credsStore")).filter(|name| !name.is_empty())
+    }
+
+    fn from_file(&self, server: &str) -> Option<Credentials> {
+        let auths = self.fields.get("auths")?.as_object()?;
+        let (_, entry) = auths.iter().find(|(known, _)| same_server(known, server))?;
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mut found = Credentials {
+            username: text("username").to_owned(),
+            password: text("password").to_owned(),
+            identity_token: text("identitytoken").to_owned(),
+        };
+        if let Ok(decoded) = STANDARD.decode(text("auth"))
+            && let Ok(decoded) = String::from_utf8(decoded)
+            && let Some((username, password)) = decoded.split_once(':')
+        {
+            username.clone_into(&mut found.username);
+            password.trim_end_matches('\0').clone_into(&mut found.password);
+        }
+        (found != Credentials::default()).then_some(found)
+    }
+}
+
+/// Names are kept with and without `https://`, and old ones with a path.
+fn same_server(known: &str, server: &str) -> bool {
+    fn host(name: &str) -> &str {
+        let name = name.strip_prefix("https://").or(name.strip_prefix("http://")).unwrap_or(name);
+        name.split('/').next().unwrap_or(name)
+    }
+    known == server || host(known) == host(server)
+}
+
+fn from_helper(helper: &str, server: &str) -> Result<Option<Credentials>, CliError> {
+    let output = match call_helper(helper, "get", server.as_bytes()) {
+        Ok(output) => output,
+        Err(why) if why.contains("credentials not found in native keychain") => return Ok(None),
+        Err(why) => return Err(CliError::new(format!("error getting credentials - {why}"))),
+    };
+    let entry: HelperEntry = serde_json::from_slice(&output).map_err(|error| {
+        CliError::new(format!("cannot understand docker-credential-{helper}: {error}"))
+    })?;
+    Ok(Some(if entry.username == TOKEN_USER {
+        Credentials { identity_token: entry.secret, ..Default::default() }
+    } else {
+        Credentials { username: entry.username, password: entry.secret, ..Default::default() }
+    }))
+}
+
+/// Runs `docker-credential-<helper> <verb>`; the error is docker's.
+fn call_helper(helper: &str, verb: &str, input: &[u8]) -> Result<Vec<u8>, String> {
+    let program = format!("docker-credential-{helper}");
+    let missing = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("err: exec: {program:?}: executable file not found in $PATH, out: ``")
+        }
+        _ => format!("err: {program}: {error}, out: ``"),
+    };
+    let mut child = Command::new(&program)
+        .arg(verb)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(missing)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read says why itself.
+        drop(stdin.write_all(input));
+    }
+    let output = child.wait_with_output().map_err(missing)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Err(format!(
+        "err: exit status {}, out: `{}`",
+        output.status.code().unwrap_or(-1),
+        said.trim()
+    ))
+}

@@ -1,0 +1,1 @@
+//! Templates and tables: how lists and details are shown.

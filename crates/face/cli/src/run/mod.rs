@@ -1,0 +1,10 @@
+//! What happens around a container that runs in the foreground: its streams, the terminal, signals, and the pull before it.
+
+pub(crate) mod create;
+pub(crate) mod keys;
+pub(crate) mod options;
+pub(crate) mod progress;
+pub(crate) mod resize;
+pub(crate) mod session;
+pub(crate) mod signals;
+pub(crate) mod wait;

@@ -1,0 +1,71 @@
+//! Images, made from Debian's packages.
+
+use std::{
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{command::run, programs, sandbox::target_dir};
+
+/// A root file system with a static busybox, as a tar. Made once.
+#[track_caller]
+pub fn busybox_tar() -> PathBuf {
+    made_once("busybox.tar", |root| {
+        let busybox = programs::find("busybox").expect("Debian's busybox-static is needed by every test");
+        for directory in ["bin", "etc", "tmp", "root", "var"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        std::fs::copy(&busybox, root.join("bin/busybox")).unwrap();
+        let applets = run(Command::new(&busybox).arg("--list")).ok();
+        for applet in applets.lines().filter(|applet| *applet != "busybox") {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n").unwrap();
+        std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\nstaff:x:50:nobody\n").unwrap();
+    })
+}
+
+/// A small Debian with nginx and PostgreSQL installed from its packages, as a tar. Takes a minute or two the first time.
+/// `None` where `mmdebstrap` is missing.
+#[track_caller]
+pub fn debian_tar() -> Option<PathBuf> {
+    let mmdebstrap = programs::find("mmdebstrap")?;
+    Some(made_once("debian-services.tar", |root| {
+        // The packages' services must not start on the machine that makes the image; mmdebstrap sees to that.
+        run(Command::new(mmdebstrap).args([
+            "--quiet",
+            "--variant=minbase",
+            "--include=nginx-light,postgresql,redis-server",
+            "--aptopt=Acquire::Languages \"none\"",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "stable",
+            root.to_str().unwrap(),
+        ]))
+        .ok();
+    }))
+}
+
+/// Makes a tar of what `fill` puts into a directory, unless it is there already. Two tests may want it at once: the file
+/// appears whole or not at all, under a lock.
+fn made_once(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    let directory = target_dir().join("test-images");
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    let lock = std::fs::File::create(directory.join(format!("{name}.lock"))).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    if path.exists() {
+        return path;
+    }
+    let root = PathBuf::from(format!("/var/tmp/ferry-test-image-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&root));
+    std::fs::create_dir_all(&root).unwrap();
+    fill(&root);
+    let part = directory.join(format!("{name}.part"));
+    run(Command::new("tar").arg("-C").arg(&root).arg("--sort=name").arg("-cf").arg(&part).arg(".")).ok();
+    std::fs::rename(&part, &path).unwrap();
+    std::fs::remove_dir_all(&root).unwrap();
+    path
+}

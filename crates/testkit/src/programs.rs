@@ -1,0 +1,33 @@
+//! Real programs to test with. In CI all of them are there; at the desk a test whose program is missing says so and is passed
+//! over.
+
+use std::path::{Path, PathBuf};
+
+/// Where a program is. `None` after a line that says what is missing; with `FERRY_TESTS_COMPLETE` set, as `scripts/test.sh`
+/// does, nothing may be missing.
+#[track_caller]
+pub fn find(name: &str) -> Option<PathBuf> {
+    let unpacked = crate::sandbox::target_dir().join("peers/usr/bin").join(name);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = path
+        .split(':')
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"])
+        .map(|directory| Path::new(directory).join(name))
+        .chain([unpacked])
+        .find(|candidate| candidate.is_file());
+    if found.is_none() {
+        assert!(
+            std::env::var_os("FERRY_TESTS_COMPLETE").is_none(),
+            "{name} is missing, and FERRY_TESTS_COMPLETE says that nothing is"
+        );
+        eprintln!("SKIPPED: {name} is not installed (scripts/test.sh installs everything)");
+    }
+    found
+}
+
+/// All of these, or none.
+#[track_caller]
+pub fn all<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    let found: Vec<PathBuf> = names.iter().filter_map(|name| find(name)).collect();
+    found.try_into().ok()
+}

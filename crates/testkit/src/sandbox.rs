@@ -1,0 +1,293 @@
+//! A daemon with everything of its own: data, sockets, bridge, cgroups, nftables table. It leaves nothing behind.
+
+use std::{
+    cell::{Cell, RefCell},
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    Api, Run,
+    command::{eventually, run, run_with_input},
+    programs,
+};
+
+/// Whose command line a scenario is typed into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Ours.
+    Ferry,
+    /// The real one.
+    Docker,
+}
+
+/// A daemon of a test.
+#[derive(Debug)]
+pub struct Sandbox {
+    root: PathBuf,
+    bridge: String,
+    flags: Vec<String>,
+    client: Client,
+    daemon: RefCell<Option<Child>>,
+    starts: Cell<u32>,
+}
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+impl Sandbox {
+    /// Starts a daemon and speaks to it with our command line.
+    #[track_caller]
+    pub fn start() -> Sandbox {
+        Sandbox::start_with(&[])
+    }
+
+    /// Starts a daemon with more flags.
+    #[track_caller]
+    pub fn start_with(flags: &[&str]) -> Sandbox {
+        let sandbox = Sandbox::prepared(flags);
+        sandbox.start_daemon(None);
+        sandbox
+    }
+
+    /// Everything but the daemon.
+    #[track_caller]
+    pub fn prepared(flags: &[&str]) -> Sandbox {
+        assert!(rustix::process::geteuid().is_root(), "these tests make containers: run them as root");
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let root = PathBuf::from(format!("/var/tmp/ferry-test-{pid}-{number}"));
+        std::fs::create_dir_all(&root).unwrap();
+        // Fifteen bytes at most; process ids have seven digits at most.
+        let bridge = format!("ft{pid}x{number}");
+        let mut all = vec![
+            format!("--data-root={}", root.join("data").display()),
+            format!("--exec-root={}", root.join("run").display()),
+            format!("--bridge={bridge}"),
+            format!("--cgroup-parent=ferry-test-{pid}-{number}"),
+            format!("--bip={}", subnet(pid, number)),
+            "--debug".to_owned(),
+        ];
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        Sandbox {
+            root,
+            bridge,
+            flags: all,
+            client: Client::Ferry,
+            daemon: RefCell::new(None),
+            starts: Cell::new(0),
+        }
+    }
+
+    /// From here on commands are typed into this client.
+    #[must_use]
+    pub fn through(mut self, client: Client) -> Sandbox {
+        self.client = client;
+        self
+    }
+
+    /// Starts the daemon, which dies at a failpoint if one is named.
+    #[track_caller]
+    pub fn start_daemon(&self, failpoint: Option<&str>) {
+        let count = self.starts.get();
+        self.starts.set(count + 1);
+        let log = File::create(self.root.join(format!("daemon-{count}.log"))).unwrap();
+        let mut command = Command::new(binary());
+        command.arg("daemon").args(&self.flags).stderr(log.try_clone().unwrap()).stdout(log);
+        if let Some(name) = failpoint {
+            command.env("FERRY_FAILPOINT", name);
+        }
+        *self.daemon.borrow_mut() = Some(command.spawn().unwrap());
+        let api = self.api();
+        eventually("the daemon answers", || {
+            let ended = self.daemon.borrow_mut().as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "the daemon ended: {}", self.daemon_log());
+            api.answers().then_some(())
+        });
+    }
+
+    /// Ends the daemon as an administrator would.
+    #[track_caller]
+    pub fn stop_daemon(&self) {
+        self.end_daemon(rustix::process::Signal::TERM);
+    }
+
+    /// Ends the daemon as a crash would.
+    #[track_caller]
+    pub fn kill_daemon(&self) {
+        self.end_daemon(rustix::process::Signal::KILL);
+    }
+
+    fn end_daemon(&self, signal: rustix::process::Signal) {
+        let Some(mut child) = self.daemon.borrow_mut().take() else { return };
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).ok();
+        child.wait().unwrap();
+    }
+
+    /// Waits for the daemon to die by itself, as failpoints make it.
+    #[track_caller]
+    pub fn wait_for_death(&self) {
+        let mut daemon = self.daemon.borrow_mut();
+        let child = daemon.as_mut().unwrap();
+        eventually("the daemon dies at its failpoint", || child.try_wait().unwrap());
+        *daemon = None;
+    }
+
+    /// The daemon's process id.
+    #[track_caller]
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.borrow().as_ref().unwrap().id()
+    }
+
+    /// What the last daemon wrote.
+    pub fn daemon_log(&self) -> String {
+        let last = self.starts.get().saturating_sub(1);
+        std::fs::read_to_string(self.root.join(format!("daemon-{last}.log"))).unwrap_or_default()
+    }
+
+    /// The API itself.
+    pub fn api(&self) -> Api {
+        Api::new(&self.socket())
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("run/ferry.sock")
+    }
+
+    /// `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// A directory for the test's own files.
+    pub fn dir(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the daemon keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// Name of the bridge.
+    pub fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
+    /// Name of the nftables table.
+    pub fn table(&self) -> String {
+        format!("ferry-{}", self.bridge)
+    }
+
+    /// The directory name of its cgroups.
+    pub fn cgroup_parent(&self) -> String {
+        self.root.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// A command of the client, not run yet.
+    #[track_caller]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let program = match self.client {
+            Client::Ferry => binary(),
+            Client::Docker => programs::find("docker").unwrap(),
+        };
+        let mut command = Command::new(program);
+        command
+            .env("DOCKER_HOST", self.host())
+            .env("DOCKER_CONFIG", self.root.join("config"))
+            .env_remove("DOCKER_CONTEXT")
+            .args(args);
+        command
+    }
+
+    /// Runs a command of the client.
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Run {
+        run(&mut self.command(args))
+    }
+
+    /// Runs a command of the client that must end well, and answers its output.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        self.run(args).ok()
+    }
+
+    /// Runs a command of the client with input.
+    #[track_caller]
+    pub fn with_input(&self, args: &[&str], input: &[u8]) -> Run {
+        run_with_input(&mut self.command(args), input)
+    }
+
+    /// A field of `inspect`.
+    #[track_caller]
+    pub fn inspect(&self, name: &str, format: &str) -> String {
+        self.ok(&["inspect", "-f", format, name])
+    }
+
+    /// Brings the image `busybox` in.
+    #[track_caller]
+    pub fn busybox(&self) {
+        let tar = crate::images::busybox_tar();
+        self.ok(&["import", "-c", "CMD [\"sh\"]", tar.to_str().unwrap(), "busybox:latest"]);
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.daemon.borrow().is_none() && !std::thread::panicking() {
+            self.start_daemon(None);
+        }
+        if self.daemon.borrow().is_some() {
+            let api = self.api();
+            let (_, all) = api.call("GET", "/containers/json?all=1", None);
+            for container in all.as_array().into_iter().flatten() {
+                let id = container["Id"].as_str().unwrap_or_default();
+                api.call("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+            }
+            let (_, all) = api.call("GET", "/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D", None);
+            for network in all.as_array().into_iter().flatten() {
+                api.call("DELETE", &format!("/networks/{}", network["Id"].as_str().unwrap_or_default()), None);
+            }
+            self.stop_daemon();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}", self.daemon_log());
+        }
+        // The bridge and the table stay with a daemon that stops, as its containers do; the test is over.
+        for command in [["ip", "link", "delete", &self.bridge], ["nft", "delete", "table", &format!("ip {}", self.table())]] {
+            let mut words: Vec<&str> = command.to_vec();
+            let last: Vec<&str> = words.pop().unwrap_or_default().split(' ').collect();
+            words.extend(last);
+            drop(Command::new(words[0]).args(&words[1..]).output());
+        }
+        let parent = self.cgroup_parent();
+        for controller in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            drop(std::fs::remove_dir(controller.path().join(&parent)));
+        }
+        drop(std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&parent)));
+        drop(std::fs::remove_dir_all(&self.root));
+    }
+}
+
+/// Addresses that two tests at a time do not share: 10.200.0.0/13 in pieces of /24.
+fn subnet(pid: u32, number: u32) -> String {
+    let slot = (pid * 7 + number) % 2048;
+    format!("10.{}.{}.1/24", 200 + slot / 256, slot % 256)
+}
+
+/// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.
+pub(crate) fn binary() -> PathBuf {
+    match std::env::var_os("FERRY_BINARY") {
+        Some(path) => PathBuf::from(path),
+        None => target_dir().join("debug/ferry"),
+    }
+}
+
+/// Cargo's target directory: test binaries are in `<target>/<profile>/deps`.
+pub(crate) fn target_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(3).unwrap().to_owned()
+}

@@ -1,0 +1,120 @@
+//! What containers leave in the kernel and on the disk, counted from the kernel's own files.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::Command,
+};
+
+use crate::{Sandbox, command::run};
+
+/// Everything that belongs to one sandbox at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Mount points of the machine that mention the sandbox.
+    pub mounts: BTreeSet<String>,
+    /// Links on its bridge.
+    pub links: BTreeSet<String>,
+    /// Its cgroups.
+    pub cgroups: BTreeSet<String>,
+    /// Elements of its nftables maps.
+    pub elements: usize,
+    /// Network namespaces that processes or files hold, machine-wide, are not told apart by owner; ours are those of our
+    /// processes.
+    pub processes: BTreeSet<String>,
+    /// Directories of containers and volumes.
+    pub directories: BTreeSet<String>,
+    /// Open descriptors of the daemon.
+    pub descriptors: usize,
+    /// Children of the daemon that nobody has waited for.
+    pub zombies: usize,
+}
+
+impl Traces {
+    /// Looks now.
+    #[track_caller]
+    pub fn of(sandbox: &Sandbox) -> Traces {
+        let root = sandbox.dir().to_string_lossy().into_owned();
+        let pid = sandbox.daemon_pid();
+        Traces {
+            mounts: lines("/proc/self/mountinfo").filter(|line| line.contains(&root)).collect(),
+            links: links(sandbox.bridge()),
+            cgroups: cgroups(&sandbox.cgroup_parent()),
+            elements: elements(&sandbox.table()),
+            processes: processes(&root, pid),
+            directories: ["data/containers", "data/volumes", "run/c"]
+                .iter()
+                .flat_map(|name| names(&sandbox.dir().join(name)))
+                .collect(),
+            descriptors: names(Path::new(&format!("/proc/{pid}/fd"))).len(),
+            zombies: zombies(pid),
+        }
+    }
+}
+
+fn lines(path: &str) -> impl Iterator<Item = String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn links(bridge: &str) -> BTreeSet<String> {
+    names(&Path::new("/sys/class/net").join(bridge).join("brif")).into_iter().collect()
+}
+
+fn cgroups(parent: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let root = Path::new("/sys/fs/cgroup");
+    for hierarchy in names(root).iter().map(|name| root.join(name)).chain([root.to_owned()]) {
+        let own = hierarchy.join(parent);
+        for name in names(&own) {
+            if own.join(&name).is_dir() {
+                found.insert(own.join(name).to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
+}
+
+fn elements(table: &str) -> usize {
+    let listing = run(Command::new("nft").args(["-j", "list", "table", "ip", table]));
+    let Ok(listing) = serde_json::from_str::<serde_json::Value>(&listing.stdout) else { return 0 };
+    let objects = listing["nftables"].as_array().cloned().unwrap_or_default();
+    let maps = objects.iter().filter_map(|object| object.get("map"));
+    maps.filter_map(|map| map["elem"].as_array()).map(Vec::len).sum()
+}
+
+/// Command lines and pids of processes that have the sandbox in their environment, command line or mounts: shims and what
+/// they run. The daemon and its template are not counted.
+fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for pid in names(Path::new("/proc")).iter().filter_map(|name| name.parse::<u32>().ok()) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
+        let is_template = parent == Some(&daemon.to_string()) && status.contains("ferry-template");
+        if pid == daemon || pid == std::process::id() || is_template {
+            continue;
+        }
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let name = status.lines().next().unwrap_or_default();
+        if mounts.contains(root) && !std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(root) {
+            found.insert(format!("{pid} {name}"));
+        }
+    }
+    found
+}
+
+fn zombies(daemon: u32) -> usize {
+    let children = names(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
+    children
+        .filter(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let ours = status.contains("ferry") && status.contains("State:\tZ");
+            ours && (status.contains(&format!("PPid:\t{daemon}\n")) || status.contains("ferry-shim"))
+        })
+        .count()
+}
