@@ -4,7 +4,14 @@
 //! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
 //! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use ferry_cgroup::Hierarchy;
 use ferry_db::Db;
@@ -26,6 +33,9 @@ use crate::{
     records::ContainerDirs,
     shared::{Parts, Shared},
 };
+
+/// A download that nobody went on with for so long is given up.
+const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A shim that has been told nothing answers within this, unless it is stuck.
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
@@ -207,7 +217,9 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
             tracing::warn!(id = %container.id, %failure, "address not adopted");
         }
     }
+    let own = container.endpoints.values().find_map(|endpoint| endpoint.ipv4);
     for (key, bindings) in &container.ports {
+        let leads_to = SocketAddrV4::new(own.unwrap_or(Ipv4Addr::UNSPECIFIED), key.port);
         for binding in bindings {
             let address = match binding.host_ip {
                 Some(std::net::IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
@@ -219,6 +231,7 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
                 key.protocol,
                 address,
                 binding,
+                leads_to,
             );
             if let Err(failure) = reserved {
                 tracing::warn!(id = %container.id, %failure, "published port not reserved again");
@@ -284,6 +297,7 @@ async fn sweep(shared: &Arc<Shared>) {
             }
         }
         shared.dirs.empty_trash(None);
+        ferry_transfer::sweep_partials(&shared.config.data_root.join("ingest"), PARTIAL_AGE);
         crate::ops::image::sweep_layers(&shared);
         Ok(())
     });

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -226,6 +226,7 @@ fn reserve_ports(
             key.protocol,
             host_ip,
             wanted,
+            SocketAddrV4::new(address, key.port),
         )?;
         let shown = IpAddr::V4(host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED));
         bound.entry(*key).or_default().push(PortBinding {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -224,6 +224,7 @@ impl Networks {
         protocol: Protocol,
         address: Option<Ipv4Addr>,
         wanted: &PortBinding,
+        leads_to: SocketAddrV4,
     ) -> Result<u16, Failure> {
         let mut state = self.lock();
         let last = wanted.host_port_end.max(wanted.host_port);
@@ -236,7 +237,7 @@ impl Networks {
                     state.ports.entry(container.to_owned()).or_default().push(reserved);
                     return Ok(port);
                 }
-                Err(error) => failure = Some((port, Failure::from(error))),
+                Err(error) => failure = Some((port, Failure::from(error.leading_to(leads_to)))),
             }
         }
         let Some((port, failure)) = failure else {
@@ -248,11 +249,13 @@ impl Networks {
                 && own.socket.port() == port
                 && (own.address.is_none() || address.is_none() || own.address == address)
         });
-        Err(match owner {
-            Some(owner) => failure.with_hint(format!(
-                "container \"{}\" publishes port {port}; stop it or choose another port",
-                owner.name
-            )),
+        // Who has it stands in the message itself: docker's own command line does not show hints.
+        let holder = match owner {
+            Some(owner) => Some(format!("container \"{}\" publishes it", owner.name)),
+            None => failure.hint().map(str::to_owned),
+        };
+        Err(match holder {
+            Some(holder) => Failure::new(failure.kind(), format!("{} ({holder})", failure.message())),
             None => failure,
         })
     }

@@ -41,9 +41,7 @@ pub fn mac_for(ip: Ipv4Addr) -> [u8; 6] {
 /// Brings the loopback link of a process's network up.
 pub fn loopback_up(pid: i32) -> Result<(), AttachError> {
     let mut inside = open_inside(pid)?.1;
-    inside
-        .exchange(&[loopback()], |_| ())
-        .map_err(|source| AttachError::Configure { pid, source })
+    inside.exchange(&[loopback()], |_| ()).map_err(|source| AttachError::Configure { pid, source })
 }
 
 /// Removes a container's links; nothing to do if they went with the container.
@@ -98,10 +96,13 @@ impl Bridge {
             mtu: self.mtu(),
             group: GROUP,
         });
-        match outside.exchange(std::slice::from_ref(&create), |_| ()) {
+        // Where bridges show their frames to the packet filter (`bridge-nf-call-iptables`), what a container sends to a
+        // port that leads to itself is translated inside the bridge, and has to leave it by the port it came in.
+        let hairpin = link::hairpin(attach.host_link, true);
+        match outside.exchange(&[create.clone(), hairpin.clone()], |_| ()) {
             // Left by somebody who was killed: names are made of containers' ids, so it can only be ours.
             Err(error) if error.is_present() => {
-                let requests = [link::delete(attach.host_link), create];
+                let requests = [link::delete(attach.host_link), create, hairpin];
                 outside.exchange(&requests, |_| ()).map_err(|_| error)
             }
             result => result,

@@ -59,9 +59,10 @@ impl Bridge {
         }
         let addresses = address::all(&mut socket).map_err(kernel)?;
         let address = choose_address(&mut socket, settings, found.as_ref(), &addresses)?;
-        let mtu = match settings.mtu {
-            0 => default_mtu(&mut socket).map_err(kernel)?,
-            mtu => mtu,
+        let mtu = match (settings.mtu, &found) {
+            (0, Some(link)) => link.mtu,
+            (0, None) => default_mtu(&mut socket).map_err(kernel)?,
+            (mtu, _) => mtu,
         };
         let index = raise(&mut socket, settings, found, address, mtu).map_err(kernel)?;
         place(&mut socket, index, address, &addresses).map_err(kernel)?;
@@ -102,7 +103,7 @@ impl Bridge {
             .and_then(|mut socket| socket.exchange(&[link::delete(&self.link)], |_| ()));
         // The rules go last: as long as the link is there they hold.
         match removed {
-            Err(error) if !error.is_absent() => return Err(kernel(error)),
+            Err(error) if !error.is_absent() => Err(kernel(error)),
             _ => firewall::uninstall(&self.table, &self.link).map_err(kernel),
         }
     }
@@ -133,11 +134,13 @@ impl Bridge {
 fn check(settings: &BridgeSettings) -> Result<(), BridgeError> {
     let link = &settings.link;
     let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
-    if link.is_empty() || link.len() > 15 || link.contains(strange) || matches!(&**link, "." | "..") {
+    if link.is_empty() || link.len() > 15 || link.contains(strange) || matches!(&**link, "." | "..")
+    {
         return Err(BridgeError::Name(link.clone()));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if settings.table.is_empty() || settings.table.len() > 64 || !settings.table.chars().all(plain) {
+    if settings.table.is_empty() || settings.table.len() > 64 || !settings.table.chars().all(plain)
+    {
         return Err(BridgeError::TableName(settings.table.clone()));
     }
     let Some((address, prefix_len)) = settings.address else { return Ok(()) };
@@ -175,7 +178,8 @@ fn choose_address(
     if let Some(address) = adopted {
         return Ok((address.ip, address.prefix_len));
     }
-    let mut used: Vec<Net> = addresses.iter().map(|address| (address.ip, address.prefix_len)).collect();
+    let mut used: Vec<Net> =
+        addresses.iter().map(|address| (address.ip, address.prefix_len)).collect();
     let routes = route::all(socket).map_err(kernel)?;
     used.extend(routes.iter().map(|route| (route.destination, route.prefix_len)));
     subnet::choose(&used).ok_or(BridgeError::NoFreeSubnet)
@@ -190,16 +194,17 @@ fn raise(
     mtu: u32,
 ) -> Result<u32, NetlinkError> {
     let name = &settings.link;
-    let request = match &found {
+    let mut requests = Vec::new();
+    if found.is_none() {
         // Without an address of its own a bridge has the lowest of its ports', and changes it with them.
-        None => link::create_bridge(name, mac_for(address.0), mtu),
-        Some(link) => {
-            let mtu = (settings.mtu != 0 && link.mtu != mtu).then_some(mtu);
-            link::set(name, &Change { up: Some(true), mtu, ..Change::default() })
-        }
-    };
+        requests.push(link::create_bridge(name, mac_for(address.0)));
+    }
+    // For the same reason this is set, and not given to it when it is made: only then it stays.
+    let mtu = found.as_ref().is_none_or(|link| link.mtu != mtu).then_some(mtu);
+    requests.push(link::set(name, &Change { up: Some(true), mtu, ..Change::default() }));
+    requests.push(link::get(name));
     let mut index = found.map_or(0, |link| link.index);
-    socket.exchange(&[request, link::get(name)], |message| {
+    socket.exchange(&requests, |message| {
         index = link::decode(message).map_or(index, |link| link.index);
     })?;
     Ok(index)

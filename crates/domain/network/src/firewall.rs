@@ -17,7 +17,8 @@ use std::net::Ipv4Addr;
 use ferry_netlink::{
     Family, NetlinkError, Socket,
     nft::{
-        self, Batch, Chain, Comparison, CtKey, Element, Expr, Field, Hook, MetaKey, PayloadBase, Rule, Set, Verdict,
+        self, Batch, Chain, Comparison, CtKey, Element, Expr, Field, Hook, MetaKey, PayloadBase,
+        Rule, Set, Verdict,
     },
 };
 
@@ -109,7 +110,10 @@ fn of_bridge(
         let elements = nft::elements(socket, table, set)?.unwrap_or_default();
         // The kernel lets ends of ranges have no comment. Ranges do not overlap: each ends at the next end.
         let end_of = |start: &Element| {
-            elements.iter().filter(|end| end.end && end.key > start.key).min_by(|a, b| a.key.cmp(&b.key))
+            elements
+                .iter()
+                .filter(|end| end.end && end.key > start.key)
+                .min_by(|a, b| a.key.cmp(&b.key))
         };
         let own = elements.iter().filter(|element| element.comment == link);
         let interval = [SUBNETS, OUTBOUND].contains(&set);
@@ -205,11 +209,18 @@ fn rules() -> Vec<Rule<'static>> {
     let mut rules = vec![rule(
         "guard",
         "loopback addresses are not for others",
-        [vec![INPUT, compare(Comparison::NotEqual, &LOOPBACK)], network(16, 1), vec![is(&[127]), DROP]],
+        [
+            vec![INPUT, compare(Comparison::NotEqual, &LOOPBACK)],
+            network(16, 1),
+            vec![is(&[127]), DROP],
+        ],
     )];
-    for (protocol, at, any) in [(&[IPPROTO_TCP], TCP_AT, TCP_ANY), (&[IPPROTO_UDP], UDP_AT, UDP_ANY)] {
+    for (protocol, at, any) in
+        [(&[IPPROTO_TCP], TCP_AT, TCP_ANY), (&[IPPROTO_UDP], UDP_AT, UDP_ANY)]
+    {
         let transport = vec![Expr::Meta(MetaKey::Transport, 0), is(protocol)];
-        let port = |word| Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, word };
+        let port =
+            |word| Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, word };
         let go = |map| vec![Expr::Map { map, word: 0 }, Expr::Dnat { address: 0, port: 1 }];
         let address = network(16, 4);
         rules.push(rule(
@@ -233,7 +244,11 @@ fn departing() -> Vec<Rule<'static>> {
     let hidden = || vec![Expr::Masquerade];
     let source = |length| network(12, length);
     vec![
-        rule("depart", "loopback to containers", [source(1), vec![is(&[127])], to_bridge(), hidden()]),
+        rule(
+            "depart",
+            "loopback to containers",
+            [source(1), vec![is(&[127])], to_bridge(), hidden()],
+        ),
         rule(
             "depart",
             "containers to ports of containers",
@@ -252,7 +267,11 @@ fn forwarding() -> Vec<Rule<'static>> {
     let drop = || vec![DROP];
     let from = |set| vec![INPUT, inside(set)];
     let to = |set| vec![OUTPUT, inside(set)];
-    let known = vec![Expr::Ct(CtKey::State, 0), Expr::Mask(0, KNOWN), compare(Comparison::NotEqual, &NOTHING)];
+    let known = vec![
+        Expr::Ct(CtKey::State, 0),
+        Expr::Mask(0, KNOWN),
+        compare(Comparison::NotEqual, &NOTHING),
+    ];
     // Both names, one behind the other.
     let within = vec![INPUT, Expr::Meta(MetaKey::OutputName, 4), inside(WITHIN)];
     vec![
@@ -272,7 +291,11 @@ const OUTPUT: Step = Expr::Meta(MetaKey::OutputName, 0);
 
 type Step = Expr<'static>;
 
-fn rule<const N: usize>(chain: &'static str, comment: &'static str, parts: [Vec<Step>; N]) -> Rule<'static> {
+fn rule<const N: usize>(
+    chain: &'static str,
+    comment: &'static str,
+    parts: [Vec<Step>; N],
+) -> Rule<'static> {
     Rule { chain, expressions: parts.concat(), comment }
 }
 
@@ -282,7 +305,11 @@ fn network(offset: u8, length: u8) -> Vec<Step> {
 }
 
 fn translated() -> Vec<Step> {
-    vec![Expr::Ct(CtKey::Status, 0), Expr::Mask(0, TRANSLATED), compare(Comparison::NotEqual, &NOTHING)]
+    vec![
+        Expr::Ct(CtKey::Status, 0),
+        Expr::Mask(0, TRANSLATED),
+        compare(Comparison::NotEqual, &NOTHING),
+    ]
 }
 
 fn compare(how: Comparison, value: &'static [u8]) -> Step {

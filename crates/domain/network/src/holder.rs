@@ -100,9 +100,9 @@ fn process_of(inode: u64) -> Option<Holder> {
     let wanted = format!("socket:[{inode}]");
     let holds = |process: &Path| {
         let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
-        descriptors
-            .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
+        descriptors.flatten().any(|fd| {
+            fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+        })
     };
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid = process.file_name().to_str()?.parse().ok()?;

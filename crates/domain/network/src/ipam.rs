@@ -44,7 +44,9 @@ impl Kinded for IpamError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            IpamError::Taken(address) => Some(format!("{address} is leased, or set apart for the network")),
+            IpamError::Taken(address) => {
+                Some(format!("{address} is leased, or set apart for the network"))
+            }
             _ => None,
         }
     }
@@ -71,8 +73,10 @@ impl Ipam {
     /// leased again before all others, so that nobody's neighbour takes a stranger for an old friend.
     pub fn allocate(&mut self, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr, IpamError> {
         let Some(wanted) = wanted else {
-            let after = (self.latest.saturating_add(1)..=self.last).find(|ip| !self.taken.contains(ip));
-            let mut before = (self.first..=self.latest.min(self.last)).filter(|ip| !self.taken.contains(ip));
+            let after =
+                (self.latest.saturating_add(1)..=self.last).find(|ip| !self.taken.contains(ip));
+            let mut before =
+                (self.first..=self.latest.min(self.last)).filter(|ip| !self.taken.contains(ip));
             let next = after.or_else(|| before.next()).ok_or(IpamError::Exhausted)?;
             self.latest = next;
             self.taken.insert(next);

@@ -4,7 +4,7 @@
 //! Does not know: containers, their records, names of networks; who holds which address it is told. Nothing is kept
 //! here but what [`Ipam`] leased and [`PortReservation`] binds: the kernel is the record, and is read when needed.
 //!
-//! Start with [`Bridge`] (made or adopted, then attached to), [`publish`] (ports), [`firewall`] (the rules, and why).
+//! Start with [`Bridge`] (made or adopted, then attached to), [`publish`] (ports), `firewall.rs` (the rules, and why).
 //!
 //! Invariants:
 //! - One nftables table per engine is ours; no other table, and no link that we did not make, is changed.
@@ -13,7 +13,7 @@
 mod attach;
 mod bridge;
 mod error;
-pub mod firewall;
+mod firewall;
 mod forward;
 mod holder;
 mod ipam;
@@ -29,4 +29,4 @@ pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
 pub use ports::{PublishedPort, publish, reconcile, unpublish};
-pub use reservation::{PortReservation, ReserveError};
+pub use reservation::{PortReservation, ReserveError, Wanted};

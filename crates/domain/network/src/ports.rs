@@ -78,7 +78,9 @@ pub fn publish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishError>
     match batch.commit(&mut socket) {
         // Left by somebody who was killed, with another address.
         Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY)) => {
-            change(&mut socket, table, &wanted, |old, wanted| wanted.iter().any(|new| new.key == old.key))
+            change(&mut socket, table, &wanted, |old, wanted| {
+                wanted.iter().any(|new| new.key == old.key)
+            })
         }
         result => result,
     }
@@ -117,7 +119,9 @@ pub fn reconcile(
     }
     let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
     let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
-    change(&mut socket, table, &wanted, |_, _| true).map_err(kernel)?;
+    change(&mut socket, table, &wanted, |_, _| true)
+        .and_then(|()| forget(&mut socket, ports, &[]))
+        .map_err(kernel)?;
     remove_leftovers(link, links)
         .map_err(|source| PublishError::Leftovers { link: link.to_owned(), source })
 }
@@ -197,16 +201,19 @@ fn forget(
     }
     let local: BTreeSet<Ipv4Addr> = match published.as_slice() {
         [] => BTreeSet::new(),
-        _ => address::all(&mut Socket::open(Family::Route)?)?.iter().map(|address| address.ip).collect(),
+        _ => address::all(&mut Socket::open(Family::Route)?)?
+            .iter()
+            .map(|address| address.ip)
+            .collect(),
     };
     let stale = |flow: &Flow| {
         let (ip, port) = flow.destination;
-        let passes = flow.answers_from == flow.destination && (ip.is_loopback() || local.contains(&ip));
-        passes
-            && published.iter().any(|to| to.host_port == port && to.host_ip.is_none_or(|at| at == ip))
-            || withdrawn.iter().any(|to| {
-                to.host_port == port && flow.answers_from == (to.container_ip, to.container_port)
-            })
+        let to = |to: &PublishedPort| (to.container_ip, to.container_port) == flow.answers_from;
+        let here = ip.is_loopback() || local.contains(&ip);
+        let past = |new: &&PublishedPort| {
+            here && new.host_port == port && new.host_ip.is_none_or(|at| at == ip) && !to(new)
+        };
+        published.iter().any(past) || withdrawn.iter().any(|old| old.host_port == port && to(old))
     };
     for flow in conntrack::all(socket)?.iter().filter(|flow| flow.protocol == IPPROTO_UDP) {
         if !stale(flow) {

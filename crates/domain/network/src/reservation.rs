@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     os::fd::OwnedFd,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -54,33 +54,54 @@ pub enum ReserveError {
         /// Which.
         port: u16,
     },
-    /// Somebody has it. Docker's words; it names the container's side too, which is not known here.
-    #[error("failed to bind host port for {}/{}: address already in use", SocketAddr::new(*address, *port), protocol.as_str())]
+    /// Somebody has it. Docker's words.
+    #[error("failed to bind host port for {wanted}: address already in use")]
     InUse {
-        /// TCP or UDP.
-        protocol: Protocol,
-        /// Where.
-        address: IpAddr,
-        /// Which.
-        port: u16,
+        /// What was to be bound.
+        wanted: Wanted,
         /// Who, if it can be told.
         holder: Option<Holder>,
     },
-    /// The address is not this machine's, or the port may not be had. Docker's words.
-    #[error("failed to bind host port for {}/{}", SocketAddr::new(*address, *port), protocol.as_str())]
+    /// The address is not this machine's. Docker's words.
+    #[error("failed to bind host port for {wanted}: cannot assign requested address")]
+    NotOurs {
+        /// What was to be bound.
+        wanted: Wanted,
+    },
+    /// It may not be bound for another reason.
+    #[error("failed to bind host port for {wanted}")]
     Bind {
-        /// TCP or UDP.
-        protocol: Protocol,
-        /// Where.
-        address: IpAddr,
-        /// Which.
-        port: u16,
+        /// What was to be bound.
+        wanted: Wanted,
         /// Why.
         source: io::Error,
     },
     /// No port is free.
     #[error("no free {} port between {} and {}", .0.as_str(), EPHEMERAL.start(), EPHEMERAL.end())]
     Exhausted(Protocol),
+}
+
+/// A port that was to be bound, as Docker writes it: `0.0.0.0:8080:172.29.0.2:80/tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The host's address.
+    pub address: IpAddr,
+    /// The host's port.
+    pub port: u16,
+    /// Where it was to lead, if that was told.
+    pub container: Option<SocketAddrV4>,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", SocketAddr::new(self.address, self.port))?;
+        if let Some(container) = self.container {
+            write!(f, ":{container}")?;
+        }
+        write!(f, "/{}", self.protocol.as_str())
+    }
 }
 
 impl Kinded for ReserveError {
@@ -90,6 +111,7 @@ impl Kinded for ReserveError {
             // Docker answers 500 for all of them.
             ReserveError::Allocated { .. }
             | ReserveError::InUse { .. }
+            | ReserveError::NotOurs { .. }
             | ReserveError::Bind { .. }
             | ReserveError::Exhausted(_) => ErrorKind::Internal,
         }
@@ -100,25 +122,37 @@ impl Kinded for ReserveError {
             ReserveError::Allocated { port, .. } => {
                 Some(format!("another container publishes port {port}; choose another"))
             }
-            ReserveError::InUse { port, holder: Some(holder), .. } => {
-                Some(format!("port {port} is used by {holder}; stop it or choose another port"))
+            ReserveError::InUse { wanted, holder: Some(holder) } => Some(format!(
+                "port {} is used by {holder}; stop it or choose another port",
+                wanted.port
+            )),
+            ReserveError::InUse { wanted, holder: None } => {
+                Some(format!("choose another port than {}", wanted.port))
             }
-            ReserveError::InUse { port, .. } => Some(format!("choose another port than {port}")),
             _ => None,
         }
     }
 }
 
 impl ReserveError {
-    /// Looks for who has the port. Takes a while: all processes are looked into.
-    fn with_holder(self) -> Self {
-        match self {
-            ReserveError::InUse { protocol, address, port, .. } => {
-                let holder = Holder::of(protocol, address, port);
-                ReserveError::InUse { protocol, address, port, holder }
-            }
-            other => other,
+    /// Says where the port was to lead, as Docker does.
+    #[must_use]
+    pub fn leading_to(mut self, container: SocketAddrV4) -> Self {
+        if let ReserveError::InUse { wanted, .. }
+        | ReserveError::NotOurs { wanted }
+        | ReserveError::Bind { wanted, .. } = &mut self
+        {
+            wanted.container = Some(container);
         }
+        self
+    }
+
+    /// Looks for who has the port. Takes a while: all processes are looked into.
+    fn with_holder(mut self) -> Self {
+        if let ReserveError::InUse { wanted, holder } = &mut self {
+            *holder = Holder::of(wanted.protocol, wanted.address, wanted.port);
+        }
+        self
     }
 }
 
@@ -174,15 +208,12 @@ fn hold(held: &mut Held, key: Key) -> Result<PortReservation, ReserveError> {
     if held.keys.iter().any(|other| in_the_way(&other)) {
         return Err(ReserveError::Allocated { address, port });
     }
-    let socket = match open(key) {
-        Ok(socket) => socket,
-        Err(Errno::ADDRINUSE) => {
-            return Err(ReserveError::InUse { protocol, address, port, holder: None });
-        }
-        Err(source) => {
-            return Err(ReserveError::Bind { protocol, address, port, source: source.into() });
-        }
-    };
+    let wanted = Wanted { protocol, address, port, container: None };
+    let socket = open(key).map_err(|error| match error {
+        Errno::ADDRINUSE => ReserveError::InUse { wanted, holder: None },
+        Errno::ADDRNOTAVAIL => ReserveError::NotOurs { wanted },
+        error => ReserveError::Bind { wanted, source: error.into() },
+    })?;
     held.keys.insert(key);
     Ok(PortReservation { key, _socket: socket })
 }

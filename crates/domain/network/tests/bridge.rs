@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use ferry_network::{Attach, Bridge, BridgeError, detach, loopback_up, mac_for, reconcile};
+use ferry_network::{
+    Attach, Bridge, BridgeError, detach, forward_blocked, loopback_up, mac_for, reconcile,
+};
 use machine::{Machine, container, is_root, json, run, settings, uplink};
 
 #[test]
@@ -58,6 +60,7 @@ fn removing_the_last_bridge_leaves_nothing() {
         let output = Command::new("nft").args(["list", "table", "ip", "ferrytest"]).output();
         String::from_utf8_lossy(&output.expect("nft").stdout).contains(text)
     };
+    assert!(rules("{ \"ftnb0\" comment \"ftnb0\","));
     assert!(rules("10.231.1.0/24 comment \"ftnb0\"") && rules("10.231.2.0/24"));
     first.remove().expect("removed");
     assert!(!rules("10.231.1.0/24") && !rules("ftnb0") && rules("10.231.2.0/24"));
@@ -102,7 +105,12 @@ fn a_free_range_is_chosen_and_a_taken_one_refused() {
     free.address = None;
     let bridge = Bridge::ensure(&free).expect("a bridge");
     assert_eq!(bridge.subnet(), (Ipv4Addr::new(172, 31, 0, 0), 16));
-    assert_eq!(json("ip -j link show ftnb0")[0]["mtu"], 1400);
+    let mtu = || json("ip -j link show ftnb0")[0]["mtu"].as_u64();
+    assert_eq!(mtu(), Some(1400));
+    let (inside, _) = container(&bridge, "ftnv0", 2);
+    assert_eq!(inside.json("ip -j link show eth0")[0]["mtu"], 1400);
+    detach("ftnv0").expect("detached");
+    assert_eq!(mtu(), Some(1400));
     let mut taken = settings("ftnb1", 1);
     taken.address = Some((Ipv4Addr::new(172, 29, 0, 1), 16));
     let error = Bridge::ensure(&taken).expect_err("taken");
@@ -126,8 +134,12 @@ fn reconciling_removes_only_links_of_ours_that_nobody_claims() {
     run("ip link set ftnuser master ftnb0");
     reconcile("ferrytest", "ftnb0", &["ftnkept".to_owned()], &[]).expect("reconciled");
     let ports = json("ip -j link show master ftnb0");
-    let mut names: Vec<_> =
-        ports.as_array().expect("links").iter().filter_map(|link| link["ifname"].as_str()).collect();
+    let mut names: Vec<_> = ports
+        .as_array()
+        .expect("links")
+        .iter()
+        .filter_map(|link| link["ifname"].as_str())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["ftnkept", "ftnuser"]);
     reconcile("ferrynone", "ftnnone", &[], &[]).expect("nothing to do");
@@ -162,6 +174,20 @@ fn failures_leave_nothing_and_tell_why() {
 }
 
 #[test]
+fn a_firewall_that_drops_is_noticed() {
+    if !is_root() {
+        return;
+    }
+    let _host = Machine::host();
+    Bridge::ensure(&settings("ftnb0", 1)).expect("a bridge");
+    assert_eq!(forward_blocked(), None);
+    run("nft add table ip filter");
+    run("nft add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
+    let warning = forward_blocked().expect("a warning");
+    assert!(warning.contains("\"ip filter FORWARD\""), "{warning}");
+}
+
+#[test]
 fn attaching_is_fast() {
     if !is_root() {
         return;
@@ -175,7 +201,8 @@ fn attaching_is_fast() {
             let (ip, host_link) = (Ipv4Addr::new(10, 231, 1, *last), format!("ftnv{last}"));
             let mac = mac_for(ip);
             let started = Instant::now();
-            let attach = Attach { pid: machine.pid(), host_link: &host_link, ip, prefix_len: 24, mac };
+            let attach =
+                Attach { pid: machine.pid(), host_link: &host_link, ip, prefix_len: 24, mac };
             bridge.attach(&attach).expect("attached");
             started.elapsed()
         })

@@ -190,7 +190,9 @@ impl Actor {
 
     async fn ended(&mut self, exit_code: i32, oom_killed: bool, at: Timestamp) -> Next {
         self.live = None;
+        failpoint::hit("stop.exited");
         self.detach_network().await;
+        failpoint::hit("stop.network");
         let started = self.container.state.started_at.unwrap_or(at);
         let state = &mut self.container.state;
         state.phase = Phase::Exited;
@@ -214,6 +216,7 @@ impl Actor {
             self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
         if !goes_away {
             self.save_or_warn();
+            failpoint::hit("stop.record");
             self.discard_run_dir();
         }
         self.publish();

@@ -7,7 +7,7 @@ use ferry_model::container::Phase;
 use tokio::time::Instant;
 
 use super::{Actor, Next, Reply, answer};
-use crate::signal;
+use crate::{failpoint, signal};
 
 /// How long after SIGKILL the kernel may take before the caller is told that something is wrong.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
@@ -105,6 +105,7 @@ impl Actor {
             tracing::debug!(id = %self.container.id, %failure, "stop signal not delivered");
         }
         self.event("kill", &[("signal", number.to_string())]);
+        failpoint::hit("stop.signal");
     }
 
     async fn not_running(&mut self, waiter: Waiter) {

@@ -12,6 +12,11 @@ mod format;
 mod framework;
 mod run;
 
+/// The parser of flags, for the other program in this binary that has docker's manners: `ferry daemon`.
+pub mod flags {
+    pub use crate::framework::{Flag, Matches, ParseError, flag_usages, terminal_width};
+}
+
 /// The version of Docker whose command line this is.
 pub(crate) const DOCKER_VERSION: &str = "28.5.2";
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 const PIECE: usize = 128 << 10;
 
 /// A source of bytes to send.
-pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
+pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send + Sync>>;
 
 /// The body of a request.
 pub(crate) enum Payload {
@@ -27,7 +27,10 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    pub(crate) fn reader(reader: impl AsyncRead + Send + 'static, length: Option<u64>) -> Self {
+    pub(crate) fn reader(
+        reader: impl AsyncRead + Send + Sync + 'static,
+        length: Option<u64>,
+    ) -> Self {
         Payload::Reader { reader: Box::pin(reader), left: length, buffer: BytesMut::new() }
     }
 
@@ -68,7 +71,8 @@ impl Body for Payload {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Payload::Reader { reader, left, buffer } => {
-                let room = left.map_or(PIECE, |left| PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
+                let room =
+                    left.map_or(PIECE, |left| PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
                 if room == 0 {
                     return Poll::Ready(None);
                 }
@@ -81,7 +85,9 @@ impl Body for Payload {
                 }
                 if len == 0 {
                     return Poll::Ready(match left {
-                        Some(left) if *left > 0 => Some(Err(std::io::ErrorKind::UnexpectedEof.into())),
+                        Some(left) if *left > 0 => {
+                            Some(Err(std::io::ErrorKind::UnexpectedEof.into()))
+                        }
                         _ => None,
                     });
                 }

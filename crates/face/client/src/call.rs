@@ -9,9 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::AsyncRead;
 
 use crate::{
-    Answer, Client, ClientError, Hijacked, JsonLines,
-    body::Payload,
-    connection::SendFailure,
+    Answer, Client, ClientError, Hijacked, JsonLines, body::Payload, connection::SendFailure,
 };
 
 /// A request in the making. Ends with [`Call::done`], [`Call::json`], [`Call::lines`], [`Call::send`] or [`Call::hijack`].
@@ -81,7 +79,7 @@ impl Call {
     pub fn upload(
         mut self,
         content_type: &str,
-        reader: impl AsyncRead + Send + 'static,
+        reader: impl AsyncRead + Send + Sync + 'static,
         length: Option<u64>,
     ) -> Self {
         self.body = Payload::reader(reader, length);
@@ -149,7 +147,7 @@ impl Call {
                 Ok(response) => response,
                 // The daemon closes connections that were idle for long: that says nothing about this request.
                 Err(SendFailure::NotSent(again)) if used => {
-                    request = again;
+                    request = *again;
                     continue;
                 }
                 Err(SendFailure::NotSent(_)) => {
@@ -212,9 +210,7 @@ impl Call {
                 request = request.header(name, value);
             }
         }
-        request
-            .body(body)
-            .map_err(|source| ClientError::Build { path: self.path.clone(), source })
+        request.body(body).map_err(|source| ClientError::Build { path: self.path.clone(), source })
     }
 }
 

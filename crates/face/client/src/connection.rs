@@ -18,7 +18,7 @@ pub(crate) struct Connection(http1::SendRequest<Payload>);
 /// A request was not answered.
 pub(crate) enum SendFailure {
     /// It did not reach the daemon: here it is again.
-    NotSent(Request<Payload>),
+    NotSent(Box<Request<Payload>>),
     /// It may have.
     Broken(hyper::Error),
 }
@@ -118,7 +118,7 @@ impl Connection {
         request: Request<Payload>,
     ) -> Result<Response<Incoming>, SendFailure> {
         self.0.try_send_request(request).await.map_err(|mut failure| match failure.take_message() {
-            Some(request) => SendFailure::NotSent(request),
+            Some(request) => SendFailure::NotSent(Box::new(request)),
             None => SendFailure::Broken(failure.into_error()),
         })
     }

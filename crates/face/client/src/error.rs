@@ -21,7 +21,9 @@ pub enum ClientError {
         reason: std::io::Error,
     },
     /// The socket is there, but not for this user.
-    #[error("permission denied while trying to connect to the {product} daemon socket at {endpoint}")]
+    #[error(
+        "permission denied while trying to connect to the {product} daemon socket at {endpoint}"
+    )]
     Denied {
         /// `Docker` or `Ferry`.
         product: &'static str,

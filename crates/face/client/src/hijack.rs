@@ -7,12 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{
-    Call, ClientError, Stream,
-    answer::api_error,
-    body::Payload,
-    call::api_version,
-};
+use crate::{Call, ClientError, Stream, answer::api_error, body::Payload, call::api_version};
 
 /// The head of an answer is never larger.
 const HEAD_LIMIT: usize = 64 << 10;

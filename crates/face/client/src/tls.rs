@@ -67,11 +67,8 @@ impl TlsFiles {
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let read = |source| TlsError::ReadPem {
-                    what: "a private key",
-                    path: key.clone(),
-                    source,
-                };
+                let read =
+                    |source| TlsError::ReadPem { what: "a private key", path: key.clone(), source };
                 let secret = PrivateKeyDer::from_pem_file(key).map_err(read)?;
                 builder
                     .with_client_auth_cert(certificates(certificate)?, secret)

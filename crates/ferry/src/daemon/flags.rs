@@ -442,7 +442,7 @@ pub(super) fn read(name: &str, args: &[String]) -> Result<Invocation, String> {
     static TABLE: [Flag; ROWS.len()] = FLAGS;
     let (matches, notices) = match Matches::parse(&TABLE, args, true) {
         Ok(parsed) => parsed,
-        Err(ParseError::Help) => return Ok(Invocation::Help(help(name, &TABLE))),
+        Err(ParseError::Help { .. }) => return Ok(Invocation::Help(help(name, &TABLE))),
         Err(ParseError::Invalid(words)) => {
             return Err(format!("{words}\nSee '{name} --help'."));
         }
@@ -460,7 +460,7 @@ pub(super) fn read(name: &str, args: &[String]) -> Result<Invocation, String> {
     }
     let mut settings = Settings::default();
     for row in ROWS {
-        let name = row.flag.long();
+        let name = row.flag.long_name();
         if matches.is_set(name) {
             let values = matches.texts(name);
             for value in values {
@@ -490,6 +490,6 @@ fn help(name: &str, flags: &[Flag]) -> String {
     let width = ferry_cli::flags::terminal_width();
     format!(
         "\nUsage:\t{name} [OPTIONS]\n\nThe engine: keeps images, containers, networks and volumes, and serves the Docker API.\n\nOptions:\n{}\n",
-        ferry_cli::flags::usages(flags, width)
+        ferry_cli::flags::flag_usages(flags, width)
     )
 }

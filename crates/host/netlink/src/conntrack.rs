@@ -74,6 +74,7 @@ pub fn decode(message: &Message<'_>) -> Option<Flow> {
 fn side(tuple: &Attribute<'_>, ip: u16, port: u16) -> Option<(Ipv4Addr, u16)> {
     let address = tuple.nested().find(TUPLE_IP)?.nested().find(ip)?.value.first_chunk::<4>()?;
     let port = tuple.nested().find(TUPLE_PROTO)?.nested().find(port);
-    let port = port.and_then(|port| port.value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)));
+    let port =
+        port.and_then(|port| port.value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)));
     Some(((*address).into(), port.unwrap_or(0)))
 }

@@ -23,13 +23,14 @@ mod ifla {
     pub(super) const IFNAME: u16 = 3;
     pub(super) const MTU: u16 = 4;
     pub(super) const MASTER: u16 = 10;
-    pub(super) const PROTINFO: u16 = 12;
     pub(super) const LINKINFO: u16 = 18;
     pub(super) const AF_SPEC: u16 = 26;
     pub(super) const GROUP: u16 = 27;
     pub(super) const NET_NS_FD: u16 = 28;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
+    pub(super) const INFO_SLAVE_KIND: u16 = 4;
+    pub(super) const INFO_SLAVE_DATA: u16 = 5;
     pub(super) const VETH_INFO_PEER: u16 = 1;
     pub(super) const INET6_ADDR_GEN_MODE: u16 = 8;
     pub(super) const ADDR_GEN_NONE: u8 = 1;
@@ -102,13 +103,11 @@ fn body(index: u32, flags: u32, change: u32) -> [u8; BODY] {
 }
 
 /// Makes a bridge without spanning tree, that is up.
-pub fn create_bridge(name: &str, mac: [u8; 6], mtu: u32) -> Request {
+pub fn create_bridge(name: &str, mac: [u8; 6]) -> Request {
     let what = format!("create bridge {name}");
-    let mut request =
-        Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
+    let mut request = Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
     request.text(ifla::IFNAME, name);
     request.attribute(ifla::ADDRESS, &mac);
-    request.native(ifla::MTU, mtu);
     request.nest(ifla::LINKINFO, |request| {
         request.text(ifla::INFO_KIND, "bridge");
         request.nest(ifla::INFO_DATA, |request| {
@@ -122,8 +121,7 @@ pub fn create_bridge(name: &str, mac: [u8; 6], mtu: u32) -> Request {
 /// Makes a veth pair, both ends up, ours on a bridge, the other's in another namespace: one message.
 pub fn create_veth(veth: &Veth<'_>) -> Request {
     let what = format!("create link {}", veth.host);
-    let mut request =
-        Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
+    let mut request = Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
     request.text(ifla::IFNAME, veth.host);
     request.native(ifla::MTU, veth.mtu);
     if veth.group != 0 {
@@ -200,21 +198,22 @@ pub fn no_own_ipv6(name: &str) -> Request {
 }
 
 /// Lets a bridge's port send frames back out where they came in, or not.
-pub fn hairpin(index: u32, on: bool) -> Request {
-    let what = format!("set hairpin mode of link number {index}");
-    let mut header = body(index, 0, 0);
-    header[0] = libc::AF_BRIDGE as u8;
-    let mut request = Request::new(NEWLINK, 0, what).body(&header);
-    request.nest(ifla::PROTINFO, |request| {
-        request.attribute(ifla::BRPORT_MODE, &[u8::from(on)]);
+pub fn hairpin(name: &str, on: bool) -> Request {
+    let what = format!("set hairpin mode of link {name}");
+    let mut request = Request::new(NEWLINK, 0, what).body(&body(0, 0, 0));
+    request.text(ifla::IFNAME, name);
+    request.nest(ifla::LINKINFO, |request| {
+        request.text(ifla::INFO_SLAVE_KIND, "bridge");
+        request.nest(ifla::INFO_SLAVE_DATA, |request| {
+            request.attribute(ifla::BRPORT_MODE, &[u8::from(on)]);
+        });
     });
     request
 }
 
 /// Removes a link; of a veth pair both ends.
 pub fn delete(name: &str) -> Request {
-    let mut request =
-        Request::new(DELLINK, 0, format!("delete link {name}")).body(&body(0, 0, 0));
+    let mut request = Request::new(DELLINK, 0, format!("delete link {name}")).body(&body(0, 0, 0));
     request.text(ifla::IFNAME, name);
     request
 }
@@ -232,7 +231,8 @@ pub fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, NetlinkErro
         return Ok(None);
     }
     let mut found = None;
-    match socket.exchange(&[get(name)], |message| found = found.take().or_else(|| decode(message))) {
+    match socket.exchange(&[get(name)], |message| found = found.take().or_else(|| decode(message)))
+    {
         Ok(()) => Ok(found),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
@@ -260,12 +260,14 @@ pub fn decode(message: &Message<'_>) -> Option<Link> {
         return None;
     }
     let (header, rest) = message.payload.split_at_checked(BODY)?;
-    let number = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
-    let mut link =
-        Link { index: number(4)?, up: number(8)? & UP != 0, ..Link::default() };
+    let number =
+        |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    let mut link = Link { index: number(4)?, up: number(8)? & UP != 0, ..Link::default() };
     for attribute in attributes(rest) {
         match attribute.kind {
-            ifla::ADDRESS => link.mac = attribute.value.get(..32.min(attribute.value.len()))?.to_vec(),
+            ifla::ADDRESS => {
+                link.mac = attribute.value.get(..32.min(attribute.value.len()))?.to_vec()
+            }
             ifla::IFNAME => link.name = attribute.text(),
             ifla::MTU => link.mtu = attribute.native()?,
             ifla::MASTER => link.master = attribute.native()?,

@@ -184,6 +184,13 @@ struct Download<'a> {
     ranges: bool,
 }
 
+/// What is left of the patience with a source.
+struct Budget {
+    retries: u32,
+    /// Where the layer was when it was last renewed.
+    mark: u64,
+}
+
 /// Why a request ended before the layer did.
 enum Stop {
     /// The unpacker takes no more, and will say why.
@@ -199,49 +206,14 @@ impl<'a> Download<'a> {
     }
 
     async fn run(&mut self) -> Result<(), LayerError> {
-        let Job { blob, sources, voice, shared, .. } = self.job;
-        let (mut retries, mut mark) = (0, self.offset);
+        let Job { blob, voice, .. } = self.job;
+        let mut budget = Budget { retries: 0, mark: self.offset };
         while self.offset < blob.size {
-            let range = self.offset > 0 && self.ranges;
-            let error = match self.request().await {
-                Ok(()) => continue,
+            match self.request().await {
+                Ok(()) => {}
                 Err(Stop::Unwanted) => return Ok(()),
-                Err(Stop::Wrong) if range => {
-                    self.ranges = false;
-                    continue;
-                }
-                Err(Stop::Wrong) => {
-                    let source = sources.get(self.at);
-                    if source.is_some_and(|source| source.mirror) && self.at + 1 < sources.len() {
-                        self.at += 1;
-                        continue;
-                    }
-                    return Err(LayerError::Digest(blob.digest.clone()));
-                }
-                Err(Stop::Source(error)) => error,
-            };
-            if range && error.refusal().is_some_and(|refusal| refusal.status == 416) {
-                self.ranges = false;
-                continue;
+                Err(stop) => self.recover(stop, &mut budget).await?,
             }
-            let more = self.at + 1 < sources.len();
-            let replaceable = sources.get(self.at).is_some_and(|source| source.mirror);
-            if more && (replaceable || error.is_unreachable()) {
-                tracing::debug!(digest = %blob.digest, %error, "trying the next source of a layer");
-                self.at += 1;
-                continue;
-            }
-            if self.offset - mark >= PROGRESS {
-                (retries, mark) = (0, self.offset);
-            }
-            if retries == RETRIES || !error.is_passing() {
-                return Err(LayerError::Download { attempts: retries + 1, source: error });
-            }
-            let asked = error.refusal().and_then(|refusal| refusal.retry_after);
-            let pause = pause(shared.tuning.pause, retries, asked, shared.tuning.longest_pause);
-            tracing::info!(digest = %blob.digest, %error, ?pause, "a layer is fetched again later");
-            voice.count_down(pause).await;
-            retries += 1;
         }
         voice.say("Verifying Checksum");
         // Fails only when the unpacker is gone, and then it says why.
@@ -251,13 +223,50 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
+    /// Makes the next request worth a try: another way, another source, or later. An error when there is none.
+    async fn recover(&mut self, stop: Stop, budget: &mut Budget) -> Result<(), LayerError> {
+        let Job { blob, sources, voice, shared, .. } = self.job;
+        let refused = matches!(&stop, Stop::Source(error)
+            if error.refusal().is_some_and(|refusal| refusal.status == 416));
+        if self.ranged() && (refused || matches!(stop, Stop::Wrong)) {
+            self.ranges = false;
+            return Ok(());
+        }
+        let unreachable = matches!(&stop, Stop::Source(error) if error.is_unreachable());
+        let replaceable = sources.get(self.at).is_some_and(|source| source.mirror);
+        if self.at + 1 < sources.len() && (replaceable || unreachable) {
+            tracing::debug!(digest = %blob.digest, "trying the next source of a layer");
+            self.at += 1;
+            self.ranges = true;
+            return Ok(());
+        }
+        let Stop::Source(error) = stop else { return Err(LayerError::Digest(blob.digest.clone())) };
+        if self.offset - budget.mark >= PROGRESS {
+            *budget = Budget { retries: 0, mark: self.offset };
+        }
+        if budget.retries == RETRIES || !error.is_passing() {
+            return Err(LayerError::Download { attempts: budget.retries + 1, source: error });
+        }
+        let asked = error.refusal().and_then(|refusal| refusal.retry_after);
+        let tuning = &shared.tuning;
+        let pause = pause(tuning.pause, budget.retries, asked, tuning.longest_pause);
+        tracing::info!(digest = %blob.digest, %error, ?pause, "a layer is fetched again later");
+        voice.count_down(pause).await;
+        budget.retries += 1;
+        Ok(())
+    }
+
+    /// Whether the next request asks for the rest only.
+    fn ranged(&self) -> bool {
+        self.offset > 0 && self.ranges
+    }
+
     /// One request and as much of its answer as comes.
     async fn request(&mut self) -> Result<(), Stop> {
         let Job { blob, sources, shared, voice, .. } = self.job;
         let Some(source) = sources.get(self.at) else { return Err(Stop::Wrong) };
         let mut headers = HeaderMap::new();
-        if self.offset > 0
-            && self.ranges
+        if self.ranged()
             && let Ok(range) = HeaderValue::try_from(format!("bytes={}-", self.offset))
         {
             headers.insert(RANGE, range);

@@ -41,6 +41,7 @@ pub use self::{
     error::{LayerError, PullError},
     http::{Fault, RequestError},
     login::AuthError,
+    partial::sweep_partials,
     progress::Progress,
     pull::{Pulled, PulledLayer},
     refusal::Refusal,

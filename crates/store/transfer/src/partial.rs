@@ -5,12 +5,29 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ferry_oci::Digest;
 
 /// Smaller layers are fetched again rather than kept: a file costs more than their bytes.
 const WORTH_KEEPING: u64 = 1 << 20;
+
+/// Removes partial files that nobody has written to for a while: what is not fetched again within days never is.
+pub fn sweep_partials(directory: &Path, older_than: Duration) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let age = age.and_then(|modified| modified.elapsed().ok());
+        if path.extension().is_some_and(|extension| extension == "partial")
+            && age.is_some_and(|age| age > older_than)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(?path, %error, "an old partial file of a layer stays");
+        }
+    }
+}
 
 /// A file that grows with the layer. It is only ever an advantage: when it cannot be written, the pull goes on without.
 #[derive(Debug)]

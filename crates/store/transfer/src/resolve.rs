@@ -47,6 +47,16 @@ struct Fetched {
     bytes: Bytes,
 }
 
+/// The manifest of one image.
+struct Chosen {
+    from: usize,
+    descriptor: Descriptor,
+    json: Bytes,
+    manifest: Manifest,
+    /// An index said what it runs on.
+    listed: bool,
+}
+
 /// Looks an image up.
 pub(crate) struct Resolver<'a> {
     pub(crate) shared: &'a Shared,
@@ -70,28 +80,8 @@ impl Resolver<'_> {
             ..Progress::default()
         });
         let digest = Digest::sha256_of(&fetched.bytes);
-        let wanted = self.platform.cloned().unwrap_or_else(Platform::host);
-        let (from, descriptor, json, manifest, listed) = match self.parse(&fetched)? {
-            Document::Manifest(manifest) => {
-                let descriptor = descriptor_of(&fetched, &manifest, digest.clone());
-                (fetched.from, descriptor, fetched.bytes, manifest, false)
-            }
-            Document::Index(index) => {
-                let best = index.best(&wanted).cloned().ok_or_else(|| PullError::NoPlatform {
-                    wanted: wanted.to_string(),
-                    available: index.platforms(),
-                })?;
-                let fetched = self
-                    .manifest(&best.digest.to_string(), Some(&best.digest), fetched.from)
-                    .await?;
-                match self.parse(&fetched)? {
-                    Document::Manifest(manifest) => {
-                        (fetched.from, best, fetched.bytes, manifest, true)
-                    }
-                    Document::Index(_) => return Err(PullError::Nested(self.reference.familiar())),
-                }
-            }
-        };
+        let Chosen { from, descriptor, json, manifest, listed } =
+            self.choose(fetched, digest.clone()).await?;
         check(&manifest)?;
         let (from, config_json) = self.config(&manifest.config, from).await?;
         let config = ImageConfig::parse(&config_json).map_err(PullError::ParseConfig)?;
@@ -105,6 +95,32 @@ impl Resolver<'_> {
             self.warn_of_platform(&config);
         }
         Ok(Found { from, digest, descriptor, json, manifest, config_json, config })
+    }
+
+    /// The image itself, or the one of an index that fits.
+    async fn choose(&self, fetched: Fetched, digest: Digest) -> Result<Chosen, PullError> {
+        let index = match self.parse(&fetched)? {
+            Document::Index(index) => index,
+            Document::Manifest(manifest) => {
+                let descriptor = descriptor_of(&fetched, &manifest, digest);
+                let Fetched { from, bytes: json, .. } = fetched;
+                return Ok(Chosen { from, descriptor, json, manifest, listed: false });
+            }
+        };
+        let wanted = self.platform.cloned().unwrap_or_else(Platform::host);
+        let Some(best) = index.best(&wanted).cloned() else {
+            let (wanted, available) = (wanted.to_string(), index.platforms());
+            return Err(PullError::NoPlatform { wanted, available });
+        };
+        let named = best.digest.to_string();
+        let fetched = self.manifest(&named, Some(&best.digest), fetched.from).await?;
+        match self.parse(&fetched)? {
+            Document::Manifest(manifest) => {
+                let Fetched { from, bytes: json, .. } = fetched;
+                Ok(Chosen { from, descriptor: best, json, manifest, listed: true })
+            }
+            Document::Index(_) => Err(PullError::Nested(self.reference.familiar())),
+        }
     }
 
     fn parse(&self, fetched: &Fetched) -> Result<Document, PullError> {

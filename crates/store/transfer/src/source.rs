@@ -147,7 +147,9 @@ impl Source {
         location: &Location,
     ) -> Result<Option<HeaderValue>, SourceError> {
         // Docker asks for a tag with HEAD; people find its words in their searches.
-        let asked = || format!("Head \"{location}\"");
+        let by_tag =
+            location.path.contains("/manifests/") && !location.path.contains("/manifests/sha256:");
+        let asked = || format!("{} \"{location}\"", if by_tag { "Head" } else { "Get" });
         let scheme = self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let auth = self.auth.as_ref();
         let value = match scheme {

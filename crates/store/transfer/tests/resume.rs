@@ -87,6 +87,8 @@ async fn the_next_client_goes_on_where_the_last_stopped() {
     let partial = scratch.ingest().join(&scratch.leftovers()[0]);
     let kept = std::fs::metadata(&partial).unwrap().len();
     assert!(kept > 2_000_000, "{kept}");
+    ferry_transfer::sweep_partials(&scratch.ingest(), Duration::from_secs(3600));
+    assert_eq!(scratch.leftovers().len(), 1);
 
     let healthy = flaky(&image, 0, |_, reply| reply).await;
     scratch.pull(&client(), &format!("{}/app", healthy.host())).await.unwrap();

@@ -28,13 +28,14 @@ impl Machine {
             .stdin(Stdio::null())
             .spawn()
             .expect("unshare");
+        let machine = Machine(child);
         let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/net")).ok();
-        let (mine, its) = (of("thread-self"), child.id().to_string());
+        let (mine, its) = (of("thread-self"), machine.pid().to_string());
         for _ in 0..1000 {
             // `sleep` runs when the namespace is made for sure.
             let name = fs::read_to_string(format!("/proc/{its}/comm")).unwrap_or_default();
             if name.trim_end() == "sleep" && of(&its) != mine {
-                return Machine(child);
+                return machine;
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -83,9 +84,8 @@ impl Machine {
 
     /// Sends each datagram back with its own name before it, forever.
     pub fn serve_udp(&self, port: u16, name: &'static str) {
-        let socket = self
-            .within(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
-            .expect("a socket");
+        let socket =
+            self.within(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))).expect("a socket");
         thread::spawn(move || {
             let mut buffer = [0; 512];
             while let Ok((length, peer)) = socket.recv_from(&mut buffer) {

@@ -69,7 +69,7 @@ impl ConfigFile {
     pub(crate) fn credentials(&self, server: &str) -> Result<Option<Credentials>, CliError> {
         match self.helper(server) {
             Some(helper) => from_helper(&helper, server),
-            None => Ok(self.from_file(server)),
+            None => Ok(self.in_file(server)),
         }
     }
 
@@ -95,8 +95,7 @@ impl ConfigFile {
         if !new.identity_token.is_empty() {
             entry.insert("identitytoken".to_owned(), new.identity_token.clone().into());
         }
-        if let Some(auths) =
-            self.fields.entry("auths").or_insert_with(|| json!({})).as_object_mut()
+        if let Some(auths) = self.fields.entry("auths").or_insert_with(|| json!({})).as_object_mut()
         {
             auths.insert(server.to_owned(), Value::Object(entry));
         }
@@ -117,7 +116,7 @@ impl ConfigFile {
 
     /// Whether anything is kept in the file itself for a registry.
     pub(crate) fn knows(&self, server: &str) -> bool {
-        self.helper(server).is_some() || self.from_file(server).is_some()
+        self.helper(server).is_some() || self.in_file(server).is_some()
     }
 
     fn write(&self) -> Result<(), CliError> {
@@ -136,7 +135,7 @@ impl ConfigFile {
         special.or_else(|| self.text("credsStore")).filter(|name| !name.is_empty())
     }
 
-    fn from_file(&self, server: &str) -> Option<Credentials> {
+    fn in_file(&self, server: &str) -> Option<Credentials> {
         let auths = self.fields.get("auths")?.as_object()?;
         let (_, entry) = auths.iter().find(|(known, _)| same_server(known, server))?;
         let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -206,9 +205,5 @@ fn call_helper(helper: &str, verb: &str, input: &[u8]) -> Result<Vec<u8>, String
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    Err(format!(
-        "err: exit status {}, out: `{}`",
-        output.status.code().unwrap_or(-1),
-        said.trim()
-    ))
+    Err(format!("err: exit status {}, out: `{}`", output.status.code().unwrap_or(-1), said.trim()))
 }

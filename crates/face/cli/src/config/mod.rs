@@ -111,7 +111,8 @@ impl ConfigFile {
             ("ftpProxy", "FTP_PROXY"),
             ("allProxy", "ALL_PROXY"),
         ] {
-            if let Some(value) = proxy.get(field).and_then(Value::as_str).filter(|v| !v.is_empty()) {
+            if let Some(value) = proxy.get(field).and_then(Value::as_str).filter(|v| !v.is_empty())
+            {
                 variables.push((name.to_owned(), value.to_owned()));
                 variables.push((name.to_ascii_lowercase(), value.to_owned()));
             }

@@ -56,7 +56,8 @@ pub(super) fn daemon(socket: &Path, why: &io::Error) -> Result<Option<UnixStream
     let (log, log_path) = open_log()
         .map_err(|error| failed(format!("cannot write the daemon's log \"{}\"", LOGS[1]), error))?;
     let start = log.metadata().map_or(0, |metadata| metadata.len());
-    let mut child = spawn(log).map_err(|error| failed("cannot start the daemon".to_owned(), error))?;
+    let mut child =
+        spawn(log).map_err(|error| failed("cannot start the daemon".to_owned(), error))?;
     wait_for(socket, &mut child, &log_path, start).map(Some)
 }
 
@@ -74,7 +75,7 @@ fn spawn(log: File) -> io::Result<Child> {
 /// What the hidden command does: leaves the terminal's session, so that the daemon outlives it, and becomes the daemon.
 pub(super) fn become_daemon() -> CliError {
     // It fails only for the leader of a group, which a fresh child is not.
-    drop(rustix::process::setsid());
+    let _ = rustix::process::setsid();
     let error = Command::new("/proc/self/exe").arg0("ferry").arg("daemon").exec();
     CliError::new(format!("cannot become the daemon: {error}"))
 }

@@ -67,6 +67,14 @@ pub(crate) fn uint16(text: &str) -> Result<(), String> {
     number.map_err(|why| format!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
+/// A filter.
+pub(crate) fn filter(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.contains('=') {
+        return Ok(());
+    }
+    Err("bad format of filter (expected name=value)".to_owned())
+}
+
 /// A size.
 pub(crate) fn bytes(text: &str) -> Result<(), String> {
     size::parse_bytes(text).map(drop).map_err(|error| error.to_string())
@@ -80,15 +88,6 @@ pub(crate) fn bytes_or_unlimited(text: &str) -> Result<(), String> {
 /// A duration.
 pub(crate) fn duration(text: &str) -> Result<(), String> {
     duration::parse_go(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// A duration that may be left out (0) but is otherwise at least a millisecond; for health checks.
-pub(crate) fn positive_duration(text: &str) -> Result<(), String> {
-    match duration::parse_go(text) {
-        Ok(nanoseconds) if nanoseconds < 0 => Err("duration cannot be negative".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// A number of processors.

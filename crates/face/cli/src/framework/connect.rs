@@ -22,6 +22,9 @@ struct Target {
 
 /// Connects to the daemon that was named, or to ours.
 pub(super) fn client(cli: &Cli) -> Result<Client, CliError> {
+    if !cli.globals().hosts().is_empty() && cli.globals().context().is_some() {
+        return Err(CliError::new("conflicting options: cannot specify both --host and --context"));
+    }
     let target = target(cli).map_err(|why| {
         CliError::new(format!(
             "Failed to initialize: unable to resolve docker endpoint: {}",
@@ -30,9 +33,11 @@ pub(super) fn client(cli: &Cli) -> Result<Client, CliError> {
     })?;
     let version = match cli.env("DOCKER_API_VERSION") {
         None => None,
-        Some(text) => Some(text.trim_start_matches('v').parse::<ApiVersion>().map_err(|error| {
-            CliError::new(format!("cannot use DOCKER_API_VERSION: {error}"))
-        })?),
+        Some(text) => {
+            Some(text.trim_start_matches('v').parse::<ApiVersion>().map_err(|error| {
+                CliError::new(format!("cannot use DOCKER_API_VERSION: {error}"))
+            })?)
+        }
     };
     let named = target.is_some();
     let Target { endpoint, tls } = target
@@ -66,11 +71,6 @@ fn target(cli: &Cli) -> Result<Option<Target>, CliError> {
         [one] => Some(one.clone()),
         _ => return Err(CliError::new("Specify only one -H")),
     };
-    if host.is_some() && globals.context().is_some() {
-        return Err(CliError::new(
-            "conflicting options: either specify --host or --context, not both",
-        ));
-    }
     if let Some(name) = globals.context().filter(|name| *name != "default") {
         return context(cli, name).map(Some);
     }

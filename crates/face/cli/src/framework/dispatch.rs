@@ -2,13 +2,12 @@
 
 use super::{
     Cli, CliError, Command, Globals, Matches, ParseError, Tree, autostart, globals, help,
-    output::write_fd,
-    tree::Found,
-    window_size,
+    output::write_fd, tree::Found, window_size,
 };
 
 /// Exit code of docker for flags that it does not understand.
 const USAGE: u8 = 125;
+const SHORTHAND: &str = "Flag shorthand -h has been deprecated, use --help";
 
 /// Runs the command line; the exit code.
 pub(crate) fn main(program: &str, args: &[String]) -> u8 {
@@ -40,8 +39,11 @@ fn start(program: &str, args: &[String]) -> Result<u8, CliError> {
     let (matches, notices) = match parsed {
         Ok(parsed) => parsed,
         Err(ParseError::Help { shorthand }) => {
-            notice_shorthand(shorthand);
-            return show(&help::root_help(program, &tree, width()));
+            if shorthand {
+                // Only here docker says so on standard error.
+                let _ = write_fd(rustix::stdio::stderr(), format!("{SHORTHAND}\n").as_bytes());
+            }
+            return show(&help::root_help(program, &tree, terminal_width()));
         }
         Err(ParseError::Invalid(words)) => {
             let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
@@ -55,7 +57,7 @@ fn start(program: &str, args: &[String]) -> Result<u8, CliError> {
         return show(&crate::version_line(program));
     }
     match words.first().map(String::as_str) {
-        None => show(&help::root_help(program, &tree, width())),
+        None => remind(&help::root_help(program, &tree, terminal_width())),
         Some("help") => help_topic(program, &tree, &words[1..]),
         Some(autostart::COMMAND) => Err(autostart::become_daemon()),
         Some(_) => dispatch(program, &tree, &words, globals),
@@ -76,7 +78,7 @@ fn dispatch(
         Found::Group(group) => {
             let path = format!("{program} {}", group.name);
             match Matches::parse(&[], &words[1..], true) {
-                Ok(_) => show(&help::group_help(&path, group)),
+                Ok(_) => remind(&help::group_help(&path, group)),
                 Err(ParseError::Help { shorthand }) => {
                     notice_shorthand(shorthand);
                     show(&help::group_help(&path, group))
@@ -113,7 +115,7 @@ fn run(
         Ok(parsed) => parsed,
         Err(ParseError::Help { shorthand }) => {
             notice_shorthand(shorthand);
-            return show(&help::command_help(path, command, width()));
+            return show(&help::command_help(path, command, terminal_width()));
         }
         Err(ParseError::Invalid(words)) => return Err(misused(&words, path, &usage)),
     };
@@ -129,12 +131,12 @@ fn run(
 
 fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliError> {
     if words.is_empty() {
-        return show(&help::root_help(program, tree, width()));
+        return show(&help::root_help(program, tree, terminal_width()));
     }
     match tree.find(words) {
         Found::Command(command, named) => {
             let path = format!("{program} {}", words[..named].join(" "));
-            show(&help::command_help(&path, command, width()))
+            show(&help::command_help(&path, command, terminal_width()))
         }
         Found::Group(group) | Found::UnknownIn(group) => {
             show(&help::group_help(&format!("{program} {}", group.name), group))
@@ -147,21 +149,19 @@ fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliErr
 }
 
 fn misused(words: &str, path: &str, usage: &str) -> CliError {
-    CliError::new(format!(
-        "{words}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"
-    ))
-    .with_code(USAGE)
+    CliError::new(format!("{words}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
+        .with_code(USAGE)
 }
 
 fn notice_shorthand(shorthand: bool) {
     if shorthand {
-        tell(&["Flag shorthand -h has been deprecated, use --help".to_owned()]);
+        tell(&[SHORTHAND.to_owned()]);
     }
 }
 
 fn tell(notices: &[String]) {
     for notice in notices {
-        drop(write_fd(rustix::stdio::stderr(), format!("{notice}\n").as_bytes()));
+        drop(write_fd(rustix::stdio::stdout(), format!("{notice}\n").as_bytes()));
     }
 }
 
@@ -170,7 +170,14 @@ fn show(text: &str) -> Result<u8, CliError> {
     Ok(0)
 }
 
+/// Help that nobody asked for: what was typed does nothing.
+fn remind(text: &str) -> Result<u8, CliError> {
+    write_fd(rustix::stdio::stderr(), text.as_bytes())?;
+    Ok(0)
+}
+
 /// Help is as wide as the terminal that standard input is, as docker's.
-fn width() -> usize {
-    window_size(rustix::stdio::stdin()).map_or(help::DEFAULT_WIDTH, |size| usize::from(size.columns))
+pub fn terminal_width() -> usize {
+    window_size(rustix::stdio::stdin())
+        .map_or(help::DEFAULT_WIDTH, |size| usize::from(size.columns))
 }

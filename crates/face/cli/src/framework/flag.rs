@@ -18,7 +18,7 @@ pub(crate) type Check = fn(&str) -> Result<(), String>;
 
 /// A flag. Made with one of the constructors, then refined: `Flag::int("last", "Show n").short('n').default("-1")`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flag {
+pub struct Flag {
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
     pub(crate) shape: Shape,
@@ -53,98 +53,108 @@ impl Flag {
     }
 
     /// On or off; off unless a default says otherwise.
-    pub(crate) const fn bool(long: &'static str, help: &'static str) -> Flag {
+    pub const fn bool(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::Switch, "", help).check(check::boolean)
     }
 
     /// Any text.
-    pub(crate) const fn string(long: &'static str, help: &'static str) -> Flag {
+    pub const fn string(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "string", help)
     }
 
     /// A signed number, as Go reads literals (`0x10` too).
-    pub(crate) const fn int(long: &'static str, help: &'static str) -> Flag {
+    pub const fn int(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "int", help).check(check::int).default("0")
     }
 
     /// A number from 0 to 65535.
-    pub(crate) const fn uint16(long: &'static str, help: &'static str) -> Flag {
+    pub const fn uint16(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "uint16", help).check(check::uint16).default("0")
     }
 
     /// A number that is not negative.
-    pub(crate) const fn uint(long: &'static str, help: &'static str) -> Flag {
+    pub const fn uint(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "uint", help).check(check::uint).default("0")
     }
 
     /// A size: `64m`, `1.5g`.
-    pub(crate) const fn bytes(long: &'static str, help: &'static str) -> Flag {
+    pub const fn bytes(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "bytes", help).check(check::bytes).default("0")
     }
 
     /// A decimal number with up to nine digits behind the point.
-    pub(crate) const fn decimal(long: &'static str, help: &'static str) -> Flag {
+    pub const fn decimal(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "decimal", help).check(check::decimal)
     }
 
     /// A duration as Go writes it: `1m30s`.
-    pub(crate) const fn duration(long: &'static str, help: &'static str) -> Flag {
+    pub const fn duration(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::One, "duration", help).check(check::duration).default("0s")
     }
 
     /// Any number of values.
-    pub(crate) const fn list(long: &'static str, help: &'static str) -> Flag {
+    pub const fn list(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::Many, "list", help)
     }
 
     /// Any number of `key=value`.
-    pub(crate) const fn map(long: &'static str, help: &'static str) -> Flag {
+    pub const fn map(long: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::Many, "map", help)
     }
 
+    /// Any number of `name=value` to select by.
+    pub(crate) const fn filter(long: &'static str, help: &'static str) -> Flag {
+        Flag::new(long, Shape::Many, "filter", help).check(check::filter)
+    }
+
     /// Any number of values of a kind that help names, such as `filter`, `mount`, `network`.
-    pub(crate) const fn value(long: &'static str, kind: &'static str, help: &'static str) -> Flag {
+    pub const fn value(long: &'static str, kind: &'static str, help: &'static str) -> Flag {
         Flag::new(long, Shape::Many, kind, help)
+    }
+
+    /// Its long name, without dashes.
+    pub const fn long_name(&self) -> &'static str {
+        self.long
     }
 
     /// A one-letter name.
     #[must_use]
-    pub(crate) const fn short(mut self, short: char) -> Flag {
+    pub const fn short(mut self, short: char) -> Flag {
         self.short = Some(short);
         self
     }
 
     /// The value when the flag is not given.
     #[must_use]
-    pub(crate) const fn default(mut self, default: &'static str) -> Flag {
+    pub const fn default(mut self, default: &'static str) -> Flag {
         self.default = default;
         self
     }
 
     /// What help shows as default: pflag shows some empty values (`[]`, `map[]`, `0s`) of types it does not know.
     #[must_use]
-    pub(crate) const fn shown(mut self, shown: &'static str) -> Flag {
+    pub const fn shown(mut self, shown: &'static str) -> Flag {
         self.shown = Some(shown);
         self
     }
 
     /// Checks every value when it is parsed.
     #[must_use]
-    pub(crate) const fn check(mut self, check: Check) -> Flag {
+    pub const fn check(mut self, check: Check) -> Flag {
         self.check = Some(check);
         self
     }
 
     /// Not in help.
     #[must_use]
-    pub(crate) const fn hidden(mut self) -> Flag {
+    pub const fn hidden(mut self) -> Flag {
         self.hidden = true;
         self
     }
 
     /// Another spelling of the flag `long`: hidden, and its values become that flag's.
     #[must_use]
-    pub(crate) const fn same_as(mut self, long: &'static str) -> Flag {
+    pub const fn same_as(mut self, long: &'static str) -> Flag {
         self.same_as = Some(long);
         self.hidden = true;
         self
@@ -152,10 +162,15 @@ impl Flag {
 
     /// Works, but says `Flag --x has been deprecated, <words>` on stderr. Not in help.
     #[must_use]
-    pub(crate) const fn deprecated(mut self, words: &'static str) -> Flag {
+    pub const fn deprecated(mut self, words: &'static str) -> Flag {
         self.deprecated = Some(words);
         self.hidden = true;
         self
+    }
+
+    /// Its long name.
+    pub const fn name(&self) -> &'static str {
+        self.long
     }
 
     /// `-n, --last` or `--last`, as messages name it.

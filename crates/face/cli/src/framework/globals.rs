@@ -45,11 +45,6 @@ impl Globals {
         Some(self.matches.text("context")).filter(|name| !name.is_empty())
     }
 
-    /// Whether to tell more.
-    pub(crate) fn debug(&self) -> bool {
-        self.matches.flag("debug")
-    }
-
     /// `--version`.
     pub(crate) fn version(&self) -> bool {
         self.matches.flag("version")
@@ -64,7 +59,8 @@ impl Globals {
         } else {
             set("DOCKER_TLS_VERIFY")
         };
-        let tls = if self.matches.is_set("tls") { self.matches.flag("tls") } else { set("DOCKER_TLS") };
+        let tls =
+            if self.matches.is_set("tls") { self.matches.flag("tls") } else { set("DOCKER_TLS") };
         (tls || verify || self.matches.is_set("tlsverify"), verify)
     }
 

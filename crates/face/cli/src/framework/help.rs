@@ -59,8 +59,9 @@ pub(crate) fn group_help(path: &str, group: &Group) -> String {
 
 /// Help of the program.
 pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -> String {
-    let mut text =
-        format!("Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n");
+    let mut text = format!(
+        "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n"
+    );
     let mut common: Vec<(u8, &str, &str)> = Vec::new();
     let mut others: Vec<(&str, &str)> = Vec::new();
     for (name, command) in tree.top_level().filter(|(_, command)| !command.hidden) {
@@ -99,7 +100,7 @@ fn list(rows: &[(&str, &str)]) -> String {
 }
 
 /// The table of flags: pflag's `FlagUsagesWrapped(width - 1)` without trailing space.
-fn flag_usages(flags: &[Flag], width: usize) -> String {
+pub fn flag_usages(flags: &[Flag], width: usize) -> String {
     let mut rows: Vec<(String, String)> = Vec::new();
     for flag in flags.iter().filter(|flag| !flag.hidden) {
         let mut head = match flag.short {

@@ -22,15 +22,16 @@ use tokio::runtime::Runtime;
 
 use crate::config::ConfigFile;
 
-pub(crate) use check::{parse_bool, parse_int};
+pub(crate) use check::{bytes_or_unlimited, nano, parse_bool};
 pub(crate) use command::{Args, Command, Group, Outcome};
 pub(crate) use dispatch::main;
+pub use dispatch::terminal_width;
 pub(crate) use error::{CliError, Failures};
-pub(crate) use flag::Flag;
+pub use flag::Flag;
 pub(crate) use globals::Globals;
-pub(crate) use help::usage_line;
+pub use help::flag_usages;
 pub(crate) use output::{Output, write_fd};
-pub(crate) use parse::{Matches, ParseError};
+pub use parse::{Matches, ParseError};
 pub(crate) use terminal::{RawMode, window_size};
 pub(crate) use tree::Tree;
 
@@ -181,3 +182,6 @@ pub(crate) fn quote(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests;

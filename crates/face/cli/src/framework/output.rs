@@ -46,7 +46,7 @@ pub(crate) fn write_fd(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 // A failed wait only makes the next write try again.
-                drop(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None));
+                let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
             }
             Err(error) => return Err(error.into()),
         }

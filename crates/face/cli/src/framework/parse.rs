@@ -7,7 +7,7 @@ use super::{
 
 /// What a command line said: the values of its flags, and what was no flag.
 #[derive(Debug, Clone)]
-pub(crate) struct Matches {
+pub struct Matches {
     flags: &'static [Flag],
     values: Vec<(&'static str, Vec<String>)>,
     args: Vec<String>,
@@ -16,7 +16,7 @@ pub(crate) struct Matches {
 
 /// A command line that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ParseError {
+pub enum ParseError {
     /// `--help`, or `-h` where that is no flag: the caller prints help.
     #[error("help requested")]
     Help {
@@ -31,13 +31,18 @@ pub(crate) enum ParseError {
 impl Matches {
     /// Reads `args` by the table `flags`. With `interspersed`, flags may stand behind arguments; without, the first
     /// argument ends the flags.
-    pub(crate) fn parse(
+    pub fn parse(
         flags: &'static [Flag],
         args: &[String],
         interspersed: bool,
     ) -> Result<(Matches, Vec<String>), ParseError> {
         let mut parser = Parser {
-            matches: Matches { flags, values: Vec::new(), args: Vec::new(), args_before_dash: None },
+            matches: Matches {
+                flags,
+                values: Vec::new(),
+                args: Vec::new(),
+                args_before_dash: None,
+            },
             notices: Vec::new(),
             help: None,
         };
@@ -49,17 +54,17 @@ impl Matches {
     }
 
     /// Whether the flag was given.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
+    pub fn is_set(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// A switch.
-    pub(crate) fn flag(&self, name: &str) -> bool {
+    pub fn flag(&self, name: &str) -> bool {
         check::parse_bool(self.text(name)).unwrap_or(false)
     }
 
     /// The last value of a flag, or its default.
-    pub(crate) fn text(&self, name: &str) -> &str {
+    pub fn text(&self, name: &str) -> &str {
         match self.find(name).and_then(|values| values.last()) {
             Some(value) => value,
             None => self.declared(name).map_or("", |flag| flag.default),
@@ -67,38 +72,47 @@ impl Matches {
     }
 
     /// All values of a flag, in order.
-    pub(crate) fn texts(&self, name: &str) -> &[String] {
+    pub fn texts(&self, name: &str) -> &[String] {
         self.find(name).unwrap_or(&[])
     }
 
     /// A number, or the flag's default.
-    pub(crate) fn int(&self, name: &str) -> i64 {
+    pub fn int(&self, name: &str) -> i64 {
         check::parse_int(self.text(name)).unwrap_or(0)
     }
 
     /// A size in bytes; -1 as it is.
-    pub(crate) fn bytes(&self, name: &str) -> i64 {
+    pub fn bytes(&self, name: &str) -> i64 {
         let text = self.text(name);
         if text == "-1" { -1 } else { ferry_stdx::size::parse_bytes(text).unwrap_or(0) }
     }
 
     /// A duration in nanoseconds.
-    pub(crate) fn nanoseconds(&self, name: &str) -> i64 {
+    pub fn nanoseconds(&self, name: &str) -> i64 {
         ferry_stdx::duration::parse_go(self.text(name)).unwrap_or(0)
     }
 
+    /// A flag of filters, for a request.
+    pub(crate) fn filters(&self, name: &str) -> ferry_docker_api::Filters {
+        let mut filters = ferry_docker_api::Filters::default();
+        for (key, value) in self.texts(name).iter().filter_map(|text| text.split_once('=')) {
+            filters.add(key.trim().to_lowercase().as_str(), value.trim());
+        }
+        filters
+    }
+
     /// What was no flag.
-    pub(crate) fn args(&self) -> &[String] {
+    pub fn args(&self) -> &[String] {
         &self.args
     }
 
     /// The argument at `index`; empty when there is none.
-    pub(crate) fn arg(&self, index: usize) -> &str {
+    pub fn arg(&self, index: usize) -> &str {
         self.args.get(index).map_or("", String::as_str)
     }
 
     /// How many arguments stood before `--`, when there was one.
-    pub(crate) fn args_before_dash(&self) -> Option<usize> {
+    pub fn args_before_dash(&self) -> Option<usize> {
         self.args_before_dash
     }
 

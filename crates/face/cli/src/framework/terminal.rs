@@ -39,6 +39,6 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // A terminal that is gone needs no restoring.
-        drop(termios::tcsetattr(self.fd, OptionalActions::Now, &self.before));
+        let _ = termios::tcsetattr(self.fd, OptionalActions::Now, &self.before);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens around a container that runs in the foreground: its streams, the terminal, signals, and the pull before it.
 
 pub(crate) mod create;
+pub(crate) mod download;
 pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod progress;

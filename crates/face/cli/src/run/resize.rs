@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferry_client::{Client, path_segment};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::framework::{write_fd, window_size};
+use crate::framework::{window_size, write_fd};
 
 /// What has a terminal.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     thread,
     time::Duration,
@@ -35,6 +35,8 @@ pub(crate) struct Wiring {
     pub(crate) tty: bool,
     /// Keys that detach; empty for docker's default.
     pub(crate) detach_keys: String,
+    /// Signals are forwarded. Then docker catches that of a closed pipe, too, and says what happened instead of dying of it.
+    pub(crate) proxied: bool,
 }
 
 /// How a session ended.
@@ -57,12 +59,12 @@ pub(crate) struct Session {
 impl Session {
     /// Connects the container with our descriptors. Must be called within the runtime.
     pub(crate) fn start(hijacked: Hijacked, wiring: &Wiring) -> Result<Self, CliError> {
-        let broken = |error: io::Error| CliError::new(format!("cannot take over the connection: {error}"));
+        let broken =
+            |error: io::Error| CliError::new(format!("cannot take over the connection: {error}"));
         let early = hijacked.early;
         let socket = Arc::new(blocking(hijacked.stream).map_err(broken)?);
-        let raw = (wiring.stdin && wiring.tty)
-            .then(|| RawMode::enter(rustix::stdio::stdin()))
-            .flatten();
+        let raw =
+            (wiring.stdin && wiring.tty).then(|| RawMode::enter(rustix::stdio::stdin())).flatten();
         let mut session = Session { raw, output: None, input: None };
         if wiring.stdout || wiring.stderr {
             let (done, receiver) = oneshot::channel();
@@ -79,13 +81,13 @@ impl Session {
         if wiring.stdin {
             let keys = wiring.tty.then(|| Watcher::new(&wiring.detach_keys));
             let work = move || {
-                drop(done.send(copy_input(&socket, keys)));
+                let _ = done.send(copy_input(&socket, keys));
             };
             thread::Builder::new().name("input".to_owned()).spawn(work).map_err(broken)?;
             session.input = Some(receiver);
         } else {
             // The container must not wait for input that never comes. That it has left already does not matter.
-            drop(rustix::net::shutdown(&*socket, rustix::net::Shutdown::Write));
+            let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Write);
             drop(done);
         }
         Ok(session)
@@ -104,6 +106,7 @@ impl Session {
     }
 
     async fn wait(&mut self) -> Result<Ended, CliError> {
+        let shows = self.output.is_some();
         let output = async {
             match &mut self.output {
                 Some(output) => output.await.unwrap_or(Ok(())),
@@ -126,7 +129,7 @@ impl Session {
                 }
             }
         }
-        if self.output.is_none() {
+        if !shows {
             return Ok(Ended::Streams);
         }
         output.await.map(|()| Ended::Streams)
@@ -164,13 +167,20 @@ struct Output {
     stdout: bool,
     stderr: bool,
     frames: Option<Demultiplexer>,
+    proxied: bool,
     told: Vec<u8>,
 }
 
 impl Output {
     fn new(wiring: &Wiring) -> Self {
         let frames = (!wiring.tty).then(Demultiplexer::default);
-        Output { stdout: wiring.stdout, stderr: wiring.stderr, frames, told: Vec::new() }
+        Output {
+            stdout: wiring.stdout,
+            stderr: wiring.stderr,
+            frames,
+            proxied: wiring.proxied,
+            told: Vec::new(),
+        }
     }
 
     fn run(mut self, socket: &OwnedFd, early: &[u8]) -> Result<(), CliError> {
@@ -193,19 +203,26 @@ impl Output {
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), CliError> {
-        let Some(frames) = &mut self.frames else {
-            return Ok(write_fd(rustix::stdio::stdout(), bytes)?);
+        let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+        let proxied = self.proxied;
+        let put = |fd: BorrowedFd<'_>, name: &str, piece: &[u8]| {
+            write_fd(fd, piece).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe if proxied => {
+                    CliError::new(format!("write /dev/{name}: broken pipe"))
+                }
+                _ => error.into(),
+            })
         };
+        let Some(frames) = &mut self.frames else { return put(stdout, "stdout", bytes) };
         loop {
-            let next =
-                frames.next(&mut bytes).map_err(|error| CliError::new(error.to_string()))?;
+            let next = frames.next(&mut bytes).map_err(|error| CliError::new(error.to_string()))?;
             match next {
                 None => return Ok(()),
                 Some((StreamKind::Stdin | StreamKind::Stdout, piece)) if self.stdout => {
-                    write_fd(rustix::stdio::stdout(), piece)?;
+                    put(stdout, "stdout", piece)?;
                 }
                 Some((StreamKind::Stderr, piece)) if self.stderr => {
-                    write_fd(rustix::stdio::stderr(), piece)?;
+                    put(stderr, "stderr", piece)?;
                 }
                 Some((StreamKind::SystemError, piece)) => self.told.extend_from_slice(piece),
                 Some(_) => {}
@@ -233,13 +250,13 @@ fn copy_input(socket: &OwnedFd, mut keys: Option<Watcher>) -> bool {
             Err(Errno::AGAIN) => {
                 use rustix::event::{PollFd, PollFlags, poll};
                 let stdin = rustix::stdio::stdin();
-                drop(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None));
+                let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
             }
             Err(_) => break,
         }
     }
     // The end of our input is the end of the container's.
-    drop(rustix::net::shutdown(socket.as_fd(), rustix::net::Shutdown::Write));
+    let _ = rustix::net::shutdown(socket.as_fd(), rustix::net::Shutdown::Write);
     false
 }
 

@@ -92,10 +92,14 @@ impl Set<'_> {
             request.network(SET_DATA_LEN, length);
         }
         request.network(SET_ID, id);
-        if self.interval {
-            // Byte order of the key (big endian), for the nft program: it cannot list ranges without.
+        // Byte order of a simple key, for the nft program: without, it lists ranges and names wrong.
+        if let [field] = self.key {
+            let order = match field {
+                Field::LinkName => 1_u32,
+                Field::Ipv4 | Field::Port => 2,
+            };
             let mut userdata = vec![0, 4];
-            userdata.extend_from_slice(&2_u32.to_ne_bytes());
+            userdata.extend_from_slice(&order.to_ne_bytes());
             request.attribute(SET_USERDATA, &userdata);
         }
     }
@@ -181,7 +185,8 @@ pub fn decode_elements(message: &Message<'_>) -> Vec<Element> {
                 }
             }
             let lengths = [element.key.len(), element.value.len()];
-            let fits = !element.key.is_empty() && lengths.iter().all(|length| *length <= DATA_LIMIT);
+            let fits =
+                !element.key.is_empty() && lengths.iter().all(|length| *length <= DATA_LIMIT);
             fits.then_some(element)
         })
         .collect()

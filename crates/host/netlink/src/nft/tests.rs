@@ -14,7 +14,12 @@ fn bytes_of(request: &Request, kind: u16) -> Vec<u8> {
 fn elements_come_back_as_they_were_sent() {
     let elements = vec![
         Element { key: vec![0, 80], value: vec![1; 8], ..Element::default() },
-        Element { key: vec![10, 0, 0, 0], end: true, comment: "ferry0".into(), ..Element::default() },
+        Element {
+            key: vec![10, 0, 0, 0],
+            end: true,
+            comment: "ferry0".into(),
+            ..Element::default()
+        },
     ];
     let mut batch = Batch::new();
     batch.add_elements("t", "s", &elements);

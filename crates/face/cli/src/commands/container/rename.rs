@@ -21,6 +21,11 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return Err(CliError::new("Error: Neither old nor new names may be empty"));
     }
     let call = cli.client()?.post(format!("/containers/{}/rename", path_segment(old)));
-    cli.wait(call.query("name", new).done())?;
-    Ok(0)
+    let Err(error) = cli.wait(call.query("name", new).done()) else { return Ok(0) };
+    cli.warn(&error.to_string());
+    let failed = CliError::new(format!("Error: failed to rename container named {old}"));
+    Err(match error.hint() {
+        Some(hint) => failed.with_hint(hint),
+        None => failed,
+    })
 }

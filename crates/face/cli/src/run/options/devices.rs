@@ -33,7 +33,9 @@ fn mapping(spec: &str) -> Result<DeviceMapping, String> {
     let parts: Vec<&str> = spec.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [source] if !source.is_empty() => (clean(source), clean(source), "rwm"),
-        [source, mode] if !source.is_empty() && is_mode(mode) => (source.to_owned(), clean(source), mode),
+        [source, mode] if !source.is_empty() && is_mode(mode) => {
+            (source.to_owned(), clean(source), mode)
+        }
         [source, target] if !source.is_empty() => (source.to_owned(), clean(target), "rwm"),
         [source, target, mode] if !source.is_empty() => {
             if !is_mode(mode) {
@@ -44,7 +46,10 @@ fn mapping(spec: &str) -> Result<DeviceMapping, String> {
         _ => return Err(format!("bad format for path: {spec}")),
     };
     if !target.starts_with('/') {
-        return Err(format!("{} is not an absolute path", parts.get(1).filter(|_| parts.len() > 1 && !is_mode(parts[1])).unwrap_or(&parts[0])));
+        return Err(format!(
+            "{} is not an absolute path",
+            parts.get(1).filter(|_| parts.len() > 1 && !is_mode(parts[1])).unwrap_or(&parts[0])
+        ));
     }
     Ok(DeviceMapping {
         path_on_host: source,
@@ -61,12 +66,15 @@ fn is_mode(mode: &str) -> bool {
 
 /// The check of `--device-cgroup-rule`: `c 1:3 rwm`.
 pub(super) fn check_rule(text: &str) -> Result<(), String> {
-    let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let parts: Vec<&str> = text.split(' ').collect();
     let fits = match parts[..] {
         [kind, numbers, mode] => {
             matches!(kind, "a" | "c" | "b")
-                && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
+                && numbers
+                    .split_once(':')
+                    .is_some_and(|(major, minor)| number(major) && number(minor))
                 && (1..=3).contains(&mode.len())
                 && mode.chars().all(|letter| "rwm".contains(letter))
         }
@@ -75,7 +83,7 @@ pub(super) fn check_rule(text: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("invalid device cgroup format '{text}'")) }
 }
 
-fn device_path<'a>(text: &'a str) -> Result<(&'a str, &'a str), String> {
+fn device_path(text: &str) -> Result<(&str, &str), String> {
     let (path, value) = text
         .split_once(':')
         .filter(|(path, _)| !path.is_empty())
@@ -140,7 +148,8 @@ pub(super) fn gpus(text: &str) -> Result<DeviceRequest, String> {
                 request.capabilities = Some(vec![names]);
             }
             ("options", Some(value)) => {
-                let pairs = csv(value).map_err(|why| format!("failed to read gpu options: {why}"))?;
+                let pairs =
+                    csv(value).map_err(|why| format!("failed to read gpu options: {why}"))?;
                 let pair = |text: String| {
                     let (name, value) = text.split_once('=').unwrap_or((&text, ""));
                     (name.to_owned(), value.to_owned())
@@ -164,7 +173,9 @@ fn gpu_count(text: &str) -> Result<i64, String> {
         return Ok(-1);
     }
     text.parse().map_err(|_| {
-        format!(r#"invalid count ({text}): value must be either "all" or an integer: invalid syntax"#)
+        format!(
+            r#"invalid count ({text}): value must be either "all" or an integer: invalid syntax"#
+        )
     })
 }
 
@@ -175,7 +186,9 @@ mod tests {
     #[test]
     fn mappings() {
         let show = |spec: &str| {
-            mapping(spec).map(|m| format!("{} {} {}", m.path_on_host, m.path_in_container, m.cgroup_permissions))
+            mapping(spec).map(|m| {
+                format!("{} {} {}", m.path_on_host, m.path_in_container, m.cgroup_permissions)
+            })
         };
         assert_eq!(show("/dev/a").unwrap(), "/dev/a /dev/a rwm");
         assert_eq!(show("/dev/a:r").unwrap(), "/dev/a /dev/a r");
@@ -201,6 +214,9 @@ mod tests {
         assert_eq!(gpus("all").unwrap().count, -1);
         assert_eq!(gpus("device=0").unwrap().device_ids.unwrap(), ["0"]);
         assert_eq!(gpus("driver=x").unwrap().count, 1);
-        assert_eq!(gpus("a,a").unwrap_err(), r#"invalid count (a): value must be either "all" or an integer: invalid syntax"#);
+        assert_eq!(
+            gpus("a,a").unwrap_err(),
+            r#"invalid count (a): value must be either "all" or an integer: invalid syntax"#
+        );
     }
 }

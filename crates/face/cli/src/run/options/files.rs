@@ -74,7 +74,7 @@ fn go_bytes(bytes: &[u8]) -> String {
 }
 
 /// An error of the system in Go's words, which have no capital and no number.
-pub(super) fn go_words(error: &std::io::Error) -> String {
+pub(crate) fn go_words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -12,7 +12,7 @@ mod security;
 mod values;
 mod volumes;
 
-pub(crate) use files::{key_values, lookup_env};
+pub(crate) use files::{go_words, key_values, lookup_env};
 pub(crate) use flags::{CREATE_FLAGS, RUN_FLAGS};
 pub(crate) use request::request;
-pub(crate) use values::{restart_policy, ulimits};
+pub(crate) use values::restart_policy;

@@ -1,6 +1,8 @@
 //! `--mount`.
 
-use ferry_docker_api::{BindOptions, ImageOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions};
+use ferry_docker_api::{
+    BindOptions, ImageOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions,
+};
 
 use super::{values::csv, volumes::absolute};
 use crate::framework::parse_bool;
@@ -97,7 +99,9 @@ fn consistent(mount: Mount) -> Result<Mount, String> {
         }
     }
     let requires = |option: &str, what: &str| {
-        Err(format!("option 'bind-recursive={option}' requires '{what}' to be specified in conjunction"))
+        Err(format!(
+            "option 'bind-recursive={option}' requires '{what}' to be specified in conjunction"
+        ))
     };
     match &mount.bind_options {
         Some(bind) if bind.read_only_non_recursive && !mount.read_only => {
@@ -144,7 +148,10 @@ mod tests {
     #[test]
     fn mounts() {
         for (text, json) in [
-            ("type=bind,src=/a,dst=/b,ro", r#"{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true}"#),
+            (
+                "type=bind,src=/a,dst=/b,ro",
+                r#"{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true}"#,
+            ),
             ("source=v,target=/b", r#"{"Type":"volume","Source":"v","Target":"/b"}"#),
             (
                 "type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1777",
@@ -165,7 +172,10 @@ mod tests {
             ("type=bind", "target is required"),
             ("x", "invalid field 'x' must be a key=value pair"),
             ("x=y,target=/t", "unexpected key 'x' in 'x=y'"),
-            ("type=tmpfs,target=/t,volume-nocopy", "cannot mix 'volume-*' options with mount type 'tmpfs'"),
+            (
+                "type=tmpfs,target=/t,volume-nocopy",
+                "cannot mix 'volume-*' options with mount type 'tmpfs'",
+            ),
             ("target=/t,readonly=maybe", "invalid value for readonly: maybe"),
             (
                 "type=bind,src=/,dst=/t,bind-recursive=readonly,ro",

@@ -95,10 +95,10 @@ fn parse(text: &str) -> Result<Attachment, String> {
             "mac-address" => attachment.mac = value,
             "link-local-ip" => attachment.link_local.push(value),
             "driver-opt" => {
-                let (name, value) =
-                    value.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(
-                        "invalid key value pair format in driver options".to_owned(),
-                    )?;
+                let (name, value) = value
+                    .split_once('=')
+                    .filter(|(name, _)| !name.is_empty())
+                    .ok_or("invalid key value pair format in driver options".to_owned())?;
                 let value = value.trim().to_owned();
                 attachment.driver_opts.insert(name.trim().to_owned(), value);
             }

@@ -100,8 +100,8 @@ fn exposed(spec: &str, ports: &mut Ports) -> Result<(), String> {
         return Err(format!("invalid port format for --expose: {spec}"));
     }
     let (port, protocol) = split_protocol(spec);
-    let (first, last) =
-        range(port).map_err(|why| format!("invalid range format for --expose: {spec}, error: {why}"))?;
+    let (first, last) = range(port)
+        .map_err(|why| format!("invalid range format for --expose: {spec}, error: {why}"))?;
     for number in first..=last {
         ports.exposed.insert(format!("{number}/{protocol}"), Nothing);
     }
@@ -184,7 +184,10 @@ mod tests {
             ("x:80", "invalid hostPort: x"),
             ("80/icmp", "invalid proto: icmp"),
             ("300.1.1.1:80:80", "invalid IP address: 300.1.1.1"),
-            ("8080-8082:80-81", "invalid ranges specified for container and host Ports: 80-81 and 8080-8082"),
+            (
+                "8080-8082:80-81",
+                "invalid ranges specified for container and host Ports: 80-81 and 8080-8082",
+            ),
             ("a=b,c", "invalid publish opts format (should be name=value but got 'c')"),
         ] {
             assert_eq!(list(&[spec]).unwrap_err(), words, "{spec}");

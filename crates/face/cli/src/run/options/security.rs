@@ -41,11 +41,17 @@ pub(super) fn parse(given: &[String]) -> Result<Security, String> {
 }
 
 fn profile(path: &str) -> Result<String, String> {
-    let bytes = crate::config::read_limited(std::path::Path::new(path), LIMIT).map_err(|error| {
-        format!("opening seccomp profile ({path}) failed: open {path}: {}", go_words(&error))
+    let bytes =
+        crate::config::read_limited(std::path::Path::new(path), LIMIT).map_err(|error| {
+            format!("opening seccomp profile ({path}) failed: open {path}: {}", go_words(&error))
+        })?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        let why = match error.is_eof() {
+            true => "unexpected end of JSON input".to_owned(),
+            false => error.to_string(),
+        };
+        format!("compacting json for seccomp profile ({path}) failed: {why}")
     })?;
-    let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("compacting json for seccomp profile ({path}) failed: {error}"))?;
     Ok(value.to_string())
 }
 
@@ -55,8 +61,15 @@ mod tests {
 
     #[test]
     fn options() {
-        let parse = |list: &[&str]| parse(&list.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>());
-        let ok = parse(&["no-new-privileges", "label:disable", "seccomp=unconfined", "systempaths=unconfined"]).unwrap();
+        let parse =
+            |list: &[&str]| parse(&list.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>());
+        let ok = parse(&[
+            "no-new-privileges",
+            "label:disable",
+            "seccomp=unconfined",
+            "systempaths=unconfined",
+        ])
+        .unwrap();
         assert_eq!(ok.options, ["no-new-privileges", "label:disable", "seccomp=unconfined"]);
         assert!(ok.unconfined_paths);
         assert_eq!(parse(&["foo"]).unwrap_err(), "Invalid --security-opt: \"foo\"");

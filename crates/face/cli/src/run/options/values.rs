@@ -8,8 +8,21 @@ use crate::framework::quote;
 
 /// Limits that a process can have.
 const ULIMITS: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-    "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 /// Kernel parameters that belong to a namespace.
 const SYSCTLS: [&str; 8] = [
@@ -215,7 +228,9 @@ pub(super) fn csv(text: &str) -> Result<Vec<String>, String> {
             let end = rest.find(',').unwrap_or(rest.len());
             if let Some(at) = rest[..end].find('"') {
                 let column = text.len() - rest.len() + at + 1;
-                return Err(format!("parse error on line 1, column {column}: bare \" in non-quoted-field"));
+                return Err(format!(
+                    "parse error on line 1, column {column}: bare \" in non-quoted-field"
+                ));
             }
             fields.push(rest[..end].to_owned());
             match rest.get(end + 1..) {
@@ -229,7 +244,9 @@ pub(super) fn csv(text: &str) -> Result<Vec<String>, String> {
         loop {
             let Some((before, after)) = remaining.split_once('"') else {
                 let column = text.len() + 1;
-                return Err(format!("parse error on line 1, column {column}: extraneous or missing \" in quoted-field"));
+                return Err(format!(
+                    "parse error on line 1, column {column}: extraneous or missing \" in quoted-field"
+                ));
             };
             field.push_str(before);
             match after.strip_prefix('"') {
@@ -251,7 +268,9 @@ pub(super) fn csv(text: &str) -> Result<Vec<String>, String> {
             Some(after) => rest = after,
             None => {
                 let column = text.len() - remaining.len();
-                return Err(format!("parse error on line 1, column {column}: extraneous or missing \" in quoted-field"));
+                return Err(format!(
+                    "parse error on line 1, column {column}: extraneous or missing \" in quoted-field"
+                ));
             }
         }
     }

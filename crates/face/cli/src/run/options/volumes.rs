@@ -111,14 +111,23 @@ mod tests {
 
     #[test]
     fn volumes() {
-        let parse = |spec: &str| parse(&[spec.to_owned()]).map(|volumes| (volumes.binds, volumes.anonymous.into_keys().collect::<Vec<_>>()));
+        let parse = |spec: &str| {
+            parse(&[spec.to_owned()])
+                .map(|volumes| (volumes.binds, volumes.anonymous.into_keys().collect::<Vec<_>>()))
+        };
         let none = Vec::<String>::new();
         assert_eq!(parse("/data").unwrap(), (none.clone(), vec!["/data".to_owned()]));
-        assert_eq!(parse("name:/data:ro").unwrap(), (vec!["name:/data:ro".to_owned()], none.clone()));
+        assert_eq!(
+            parse("name:/data:ro").unwrap(),
+            (vec!["name:/data:ro".to_owned()], none.clone())
+        );
         assert_eq!(parse("/a/../b:/data").unwrap().0, ["/a/../b:/data"]);
         let here = std::env::current_dir().unwrap();
         assert_eq!(parse("./x:/data:rw").unwrap().0, [format!("{}/x:/data:rw", here.display())]);
-        assert_eq!(parse("a::/b").unwrap_err(), "invalid spec: a::/b: empty section between colons");
+        assert_eq!(
+            parse("ab::/c").unwrap_err(),
+            "invalid spec: ab::/c: empty section between colons"
+        );
         assert_eq!(parse("/a:/b:ro:x").unwrap_err(), "invalid spec: /a:/b:ro:x: too many colons");
         assert_eq!(parse("").unwrap_err(), "invalid empty volume spec");
     }

@@ -1,0 +1,84 @@
+//! On the real host, beside whatever has rules there: a Docker daemon, say. Needs root, and leaves nothing behind.
+
+mod machine;
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ferry_network::{Bridge, BridgeSettings, PortReservation, Protocol, PublishedPort, publish};
+use machine::{container, fetch, is_root, json};
+
+const LINK: &str = "ftnb9";
+const TABLE: &str = "ferrytest9";
+
+/// A bridge that goes with the test, even if it fails.
+struct Temporary(Bridge);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.remove() {
+            eprintln!("bridge not removed: {error}");
+        }
+    }
+}
+
+fn tables() -> BTreeSet<String> {
+    let tables = json("nft -j list tables");
+    let names = tables["nftables"].as_array().into_iter().flatten();
+    names
+        .filter_map(|entry| {
+            Some(format!("{} {}", entry["table"]["family"], entry["table"]["name"].as_str()?))
+        })
+        .collect()
+}
+
+#[test]
+fn a_port_is_published_among_others_rules() {
+    if !is_root() {
+        return;
+    }
+    let before = tables();
+    let settings = BridgeSettings {
+        link: LINK.to_owned(),
+        table: TABLE.to_owned(),
+        address: None,
+        mtu: 0,
+        internal: false,
+        masquerade: true,
+    };
+    let temporary = Temporary(Bridge::ensure(&settings).expect("a bridge"));
+    let bridge = &temporary.0;
+    let [a, b, c, _] = bridge.gateway().octets();
+    assert_eq!((a, b, c), (172, b, 0), "{bridge:?}");
+    let (server, ip) = container(bridge, "ftnv9", 2);
+    server.serve_tcp(80);
+    let held = PortReservation::bind(Protocol::Tcp, None, 0).expect("a port");
+    let port = PublishedPort {
+        protocol: Protocol::Tcp,
+        host_ip: None,
+        host_port: held.port(),
+        container_ip: ip,
+        container_port: 80,
+    };
+    publish(TABLE, &[port]).expect("published");
+    let addresses = json("ip -j -4 addr show scope global up");
+    let mut addresses: Vec<Ipv4Addr> = addresses
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|link| link["addr_info"][0]["local"].as_str()?.parse().ok())
+        .collect();
+    addresses.push(Ipv4Addr::LOCALHOST);
+    for address in addresses {
+        assert!(fetch((address, held.port())).is_some(), "not reached by {address}");
+        if !address.is_loopback() {
+            assert!(
+                server.fetch((address, held.port())).is_some(),
+                "not reached from inside by {address}"
+            );
+        }
+    }
+    drop(temporary);
+    let after = tables();
+    assert!(after.is_superset(&before) && !after.iter().any(|name| name.contains(TABLE)));
+    assert!(json("ip -j link show ftnb9").is_null());
+}

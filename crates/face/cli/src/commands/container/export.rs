@@ -1,0 +1,38 @@
+//! `docker export`.
+
+use super::path;
+use crate::{
+    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    run::download::Target,
+};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "export",
+    top: Some("export"),
+    short: "Export a container's filesystem as a tar archive",
+    usage: "[OPTIONS] CONTAINER",
+    aliases_help: "docker container export, docker export",
+    flags: FLAGS,
+    args: Args::Exactly(1),
+    run,
+    ..Command::NEW
+};
+
+const FLAGS: &[Flag] = &[Flag::string("output", "Write to a file, instead of STDOUT").short('o')];
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let output = matches.text("output");
+    if output.is_empty() && cli.stdout_is_terminal() {
+        return Err(CliError::new(
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+        ));
+    }
+    let client = cli.client()?;
+    let target = Target::new(output).map_err(|error| {
+        error.map_message(|words| format!("failed to export container: {words}"))
+    })?;
+    cli.wait(async {
+        target.save(client.get(path(matches.arg(0), "/export")).send().await?).await
+    })?;
+    Ok(0)
+}

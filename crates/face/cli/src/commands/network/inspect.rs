@@ -1,0 +1,35 @@
+//! `docker network inspect`.
+
+use super::path;
+use crate::{
+    format::inspect,
+    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "inspect",
+    short: "Display detailed information on one or more networks",
+    usage: "[OPTIONS] NETWORK [NETWORK...]",
+    args: Args::AtLeast(1),
+    flags: FLAGS,
+    run,
+    ..Command::NEW
+};
+
+const FLAGS: &[Flag] = &[
+    Flag::string("format", "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates").short('f'),
+    Flag::bool("verbose", "Verbose output for diagnostics").short('v'),
+];
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let client = cli.client()?;
+    let found = matches
+        .args()
+        .iter()
+        .map(|name| {
+            let call = client.get(path(name, "")).query_if(matches.flag("verbose"), "verbose", true);
+            cli.wait(call.json()).map_err(CliError::from)
+        })
+        .collect();
+    inspect::show(cli, matches.text("format"), found)
+}

@@ -1,0 +1,206 @@
+//! Making a container: the pull before it, if one is needed, and what is told about it.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::IpAddr,
+};
+
+use ferry_client::Client;
+use ferry_docker_api::{ApiVersion, ContainerCreateRequest, ContainerCreated, JsonMessage};
+use ferry_oci::Reference;
+
+use super::progress;
+use crate::{
+    config::registry_auth,
+    framework::{Cli, CliError, Matches, quote, window_size},
+};
+
+/// Refuses a `--pull` that is none.
+pub(crate) fn check_pull(matches: &Matches) -> Result<(), CliError> {
+    match matches.text("pull") {
+        "always" | "missing" | "never" | "" => Ok(()),
+        other => Err(CliError::new(format!(
+            "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+        ))),
+    }
+}
+
+/// Refuses what cannot be honoured.
+pub(crate) fn check_unsupported(matches: &Matches) -> Result<(), CliError> {
+    if matches.flag("use-api-socket") {
+        return Err(CliError::new("not supported yet: --use-api-socket"));
+    }
+    Ok(())
+}
+
+/// An error of these commands: `docker: …`, and where help is.
+pub(crate) fn with_help(cli: &Cli, command: &str, error: CliError) -> CliError {
+    let program = cli.program();
+    error.map_message(|words| {
+        format!("{program}: {words}\n\nRun '{program} {command} --help' for more information")
+    })
+}
+
+/// Creates the container, after a pull where the image is missing; its id.
+pub(crate) async fn create(
+    cli: &Cli,
+    client: &Client,
+    request: &mut ContainerCreateRequest,
+    matches: &Matches,
+) -> Result<String, CliError> {
+    let id_file = IdFile::new(matches.text("cidfile"))?;
+    let image = request.config.image.clone();
+    let reference = Reference::parse(&image);
+    let is_id = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let named = match (&reference, is_id) {
+        (_, true) => None,
+        (Ok(reference), false) => Some(reference.clone().with_default_tag()),
+        (Err(error), false) => return Err(CliError::new(error.to_string())),
+    };
+    let platform = platform(cli, matches);
+    if platform.split('/').count() > 3
+        || platform.split('/').any(str::is_empty) && !platform.is_empty()
+    {
+        return Err(CliError::new(format!(
+            "error parsing specified platform: {}: cannot parse platform specifier: invalid argument",
+            quote(&platform)
+        )));
+    }
+    if matches.text("pull") == "always" {
+        pull(cli, client, &image, &platform, matches.flag("quiet")).await?;
+    }
+    if let (Some(host), Some(size)) =
+        (&mut request.host_config, window_size(rustix::stdio::stdout()))
+    {
+        host.console_size = [u32::from(size.rows), u32::from(size.columns)];
+    }
+    container_wide_mac(client, request).await?;
+    let request = &*request;
+    let send = || {
+        client
+            .post("/containers/create")
+            .query_if(!matches.text("name").is_empty(), "name", matches.text("name"))
+            .query_if(!platform.is_empty(), "platform", &platform)
+            .json_body(request)
+            .json::<ContainerCreated>()
+    };
+    let created = match (send().await, named) {
+        (Err(error), Some(named)) if error.is_not_found() && matches.text("pull") == "missing" => {
+            if !matches.flag("quiet") {
+                cli.warn(&format!("Unable to find image '{}' locally", named.familiar()));
+            }
+            pull(cli, client, &image, &platform, matches.flag("quiet")).await?;
+            send().await?
+        }
+        (result, _) => result?,
+    };
+    let localhost = request
+        .host_config
+        .iter()
+        .flat_map(|host| host.dns.iter().flatten())
+        .find_map(|server| server.parse::<IpAddr>().ok().filter(IpAddr::is_loopback));
+    let localhost =
+        localhost.map(|address| format!("Localhost DNS ({address}) may fail in containers."));
+    for warning in created.warnings.iter().chain(&localhost) {
+        cli.warn(&format!("WARNING: {warning}"));
+    }
+    id_file.write(&created.id)?;
+    Ok(created.id)
+}
+
+/// Daemons from before 1.44 know the address of a container, not of an endpoint; newer ones warn about the former.
+async fn container_wide_mac(
+    client: &Client,
+    request: &mut ContainerCreateRequest,
+) -> Result<(), CliError> {
+    let mode = request.host_config.as_ref().map_or("", |host| host.network_mode.as_str());
+    let endpoints = request.networking_config.iter().flat_map(|all| all.endpoints_config.iter());
+    let mac = endpoints
+        .filter_map(|endpoints| endpoints.get(mode)?.as_ref())
+        .map(|endpoint| endpoint.mac_address.clone())
+        .find(|mac| !mac.is_empty());
+    if let Some(mac) = mac
+        && client.negotiate().await? < ApiVersion::new(1, 44)
+    {
+        request.config.mac_address = mac;
+    }
+    Ok(())
+}
+
+fn platform(cli: &Cli, matches: &Matches) -> String {
+    if matches.is_set("platform") {
+        return matches.text("platform").to_owned();
+    }
+    cli.env("DOCKER_DEFAULT_PLATFORM").unwrap_or_default()
+}
+
+/// Pulls an image; progress goes to standard error, because standard output is the container's.
+async fn pull(
+    cli: &Cli,
+    client: &Client,
+    image: &str,
+    platform: &str,
+    quiet: bool,
+) -> Result<(), CliError> {
+    let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
+    let name = reference.familiar_name();
+    let tag = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(tag)) => tag.to_owned(),
+        (None, None) => "latest".to_owned(),
+    };
+    let auth = registry_auth(cli, image)?;
+    let mut call = client
+        .post("/images/create")
+        .query("fromImage", name)
+        .query("tag", tag)
+        .query_if(!platform.is_empty(), "platform", platform);
+    if !auth.is_empty() {
+        call = call.header("X-Registry-Auth", auth);
+    }
+    let lines = call.lines::<JsonMessage>().await?;
+    if quiet { progress::hide(lines).await } else { progress::show(cli, lines, true).await }
+}
+
+/// `--cidfile`: made before the container, so that nobody finds out too late; removed again when there is no container.
+struct IdFile(Option<(String, File)>);
+
+impl IdFile {
+    fn new(path: &str) -> Result<Self, CliError> {
+        if path.is_empty() {
+            return Ok(IdFile(None));
+        }
+        if fs::exists(path).unwrap_or(false) {
+            return Err(CliError::new(format!(
+                "container ID file found, make sure the other container isn't running or delete {path}"
+            )));
+        }
+        let file = File::create(path).map_err(|error| {
+            CliError::new(format!(
+                "failed to create the container ID file: open {path}: {}",
+                super::options::go_words(&error)
+            ))
+        })?;
+        Ok(IdFile(Some((path.to_owned(), file))))
+    }
+
+    fn write(mut self, id: &str) -> Result<(), CliError> {
+        let Some((path, mut file)) = self.0.take() else { return Ok(()) };
+        file.write_all(id.as_bytes()).map_err(|error| {
+            CliError::new(format!(
+                "failed to write the container ID to the file: {}: {error}",
+                quote(&path)
+            ))
+        })
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.0 {
+            // There is no container that it could tell of.
+            drop(fs::remove_file(path));
+        }
+    }
+}
