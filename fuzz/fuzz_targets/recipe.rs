@@ -4,13 +4,14 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::Path;
 
 use ferry_archive::{DIFF, KEPT, RECIPE, RecipeReader};
+use ferry_fuzz::scratch::{self, SCRATCH};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    let layer = PathBuf::from(format!("/dev/shm/fuzz-recipe-{}", std::process::id()));
+fuzz_target!(init: scratch::enter(), |data: &[u8]| {
+    let layer = Path::new(SCRATCH).join("l");
     if !layer.exists() {
         fs::create_dir_all(layer.join(DIFF).join("d")).unwrap();
         fs::create_dir_all(layer.join(KEPT)).unwrap();

@@ -24,7 +24,8 @@ impl Api {
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string);
-        let (status, body) = self.raw(method, path, "application/json", body.as_deref().map(str::as_bytes));
+        let (status, body) =
+            self.raw(method, path, "application/json", body.as_deref().map(str::as_bytes));
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 

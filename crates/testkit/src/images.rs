@@ -12,7 +12,8 @@ use crate::{command::run, programs, sandbox::target_dir};
 #[track_caller]
 pub fn busybox_tar() -> PathBuf {
     made_once("busybox.tar", |root| {
-        let busybox = programs::find("busybox").expect("Debian's busybox-static is needed by every test");
+        let busybox =
+            programs::find("busybox").expect("Debian's busybox-static is needed by every test");
         for directory in ["bin", "etc", "tmp", "root", "var"] {
             std::fs::create_dir_all(root.join(directory)).unwrap();
         }
@@ -21,8 +22,13 @@ pub fn busybox_tar() -> PathBuf {
         for applet in applets.lines().filter(|applet| *applet != "busybox") {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n").unwrap();
-        std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\nstaff:x:50:nobody\n").unwrap();
+        std::fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+        )
+        .unwrap();
+        std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\nstaff:x:50:nobody\n")
+            .unwrap();
     })
 }
 
@@ -64,7 +70,8 @@ fn made_once(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
     std::fs::create_dir_all(&root).unwrap();
     fill(&root);
     let part = directory.join(format!("{name}.part"));
-    run(Command::new("tar").arg("-C").arg(&root).arg("--sort=name").arg("-cf").arg(&part).arg(".")).ok();
+    run(Command::new("tar").arg("-C").arg(&root).arg("--sort=name").arg("-cf").arg(&part).arg("."))
+        .ok();
     std::fs::rename(&part, &path).unwrap();
     std::fs::remove_dir_all(&root).unwrap();
     path

@@ -37,14 +37,19 @@ impl Registry {
             dir.join("data").display()
         );
         if let Some((certificate, key)) = &options.tls {
-            config += &format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display());
+            config += &format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                certificate.display(),
+                key.display()
+            );
         }
         if let Some((user, password)) = &options.login {
             let htpasswd = programs::find("htpasswd")?;
             let line = crate::run(Command::new(htpasswd).args(["-nbB", user, password])).ok();
             let path = dir.join("htpasswd");
             std::fs::write(&path, line).unwrap();
-            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path.display());
+            config +=
+                &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path.display());
         }
         let file = dir.join("config.yml");
         std::fs::write(&file, config).unwrap();

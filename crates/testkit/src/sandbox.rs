@@ -54,7 +54,10 @@ impl Sandbox {
     /// Everything but the daemon.
     #[track_caller]
     pub fn prepared(flags: &[&str]) -> Sandbox {
-        assert!(rustix::process::geteuid().is_root(), "these tests make containers: run them as root");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests make containers: run them as root"
+        );
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let root = PathBuf::from(format!("/var/tmp/ferry-test-{pid}-{number}"));
@@ -101,7 +104,8 @@ impl Sandbox {
         *self.daemon.borrow_mut() = Some(command.spawn().unwrap());
         let api = self.api();
         eventually("the daemon answers", || {
-            let ended = self.daemon.borrow_mut().as_mut().and_then(|child| child.try_wait().unwrap());
+            let ended =
+                self.daemon.borrow_mut().as_mut().and_then(|child| child.try_wait().unwrap());
             assert!(ended.is_none(), "the daemon ended: {}", self.daemon_log());
             api.answers().then_some(())
         });
@@ -247,9 +251,14 @@ impl Drop for Sandbox {
                 let id = container["Id"].as_str().unwrap_or_default();
                 api.call("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
             }
-            let (_, all) = api.call("GET", "/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D", None);
+            let (_, all) =
+                api.call("GET", "/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D", None);
             for network in all.as_array().into_iter().flatten() {
-                api.call("DELETE", &format!("/networks/{}", network["Id"].as_str().unwrap_or_default()), None);
+                api.call(
+                    "DELETE",
+                    &format!("/networks/{}", network["Id"].as_str().unwrap_or_default()),
+                    None,
+                );
             }
             self.stop_daemon();
         }
@@ -257,7 +266,10 @@ impl Drop for Sandbox {
             eprintln!("--- the daemon's log\n{}", self.daemon_log());
         }
         // The bridge and the table stay with a daemon that stops, as its containers do; the test is over.
-        for command in [["ip", "link", "delete", &self.bridge], ["nft", "delete", "table", &format!("ip {}", self.table())]] {
+        for command in [
+            ["ip", "link", "delete", &self.bridge],
+            ["nft", "delete", "table", &format!("ip {}", self.table())],
+        ] {
             let mut words: Vec<&str> = command.to_vec();
             let last: Vec<&str> = words.pop().unwrap_or_default().split(' ').collect();
             words.extend(last);

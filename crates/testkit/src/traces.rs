@@ -1,10 +1,6 @@
 //! What containers leave in the kernel and on the disk, counted from the kernel's own files.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use crate::{Sandbox, command::run};
 
@@ -101,7 +97,9 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
         }
         let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         let name = status.lines().next().unwrap_or_default();
-        if mounts.contains(root) && !std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(root) {
+        if mounts.contains(root)
+            && !std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(root)
+        {
             found.insert(format!("{pid} {name}"));
         }
     }
@@ -109,12 +107,14 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
 }
 
 fn zombies(daemon: u32) -> usize {
-    let children = names(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
+    let children =
+        names(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
     children
         .filter(|pid| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let ours = status.contains("ferry") && status.contains("State:\tZ");
-            ours && (status.contains(&format!("PPid:\t{daemon}\n")) || status.contains("ferry-shim"))
+            ours && (status.contains(&format!("PPid:\t{daemon}\n"))
+                || status.contains("ferry-shim"))
         })
         .count()
 }

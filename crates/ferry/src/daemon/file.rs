@@ -52,7 +52,7 @@ fn parse(text: &str, flags: &BTreeSet<&'static str>) -> Result<Values, String> {
             unknown.push(key);
             continue;
         };
-        let name = row.flag.long_name();
+        let name = row.flag.name();
         if flags.contains(name) {
             twice.push(name);
         }
@@ -78,7 +78,7 @@ fn parse(text: &str, flags: &BTreeSet<&'static str>) -> Result<Values, String> {
 }
 
 fn key_of(row: &Row) -> &'static str {
-    if row.key.is_empty() { row.flag.long_name() } else { row.key }
+    if row.key.is_empty() { row.flag.name() } else { row.key }
 }
 
 /// A value as its flag would have it, once for each element.

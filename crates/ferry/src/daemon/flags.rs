@@ -460,7 +460,7 @@ pub(super) fn read(name: &str, args: &[String]) -> Result<Invocation, String> {
     }
     let mut settings = Settings::default();
     for row in ROWS {
-        let name = row.flag.long_name();
+        let name = row.flag.name();
         if matches.is_set(name) {
             let values = matches.texts(name);
             for value in values {

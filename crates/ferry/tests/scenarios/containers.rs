@@ -5,8 +5,16 @@ use ferry_testkit::{Client, eventually};
 use crate::with_busybox;
 
 through_both!(
-    a_life, exit_codes, exec_runs_inside, names_and_ids, old_and_new_forms, restart_policies, signals, input_and_terminal,
-    create_options_show_in_inspect, the_image_stays_as_it_is
+    a_life,
+    exit_codes,
+    exec_runs_inside,
+    names_and_ids,
+    old_and_new_forms,
+    restart_policies,
+    signals,
+    input_and_terminal,
+    create_options_show_in_inspect,
+    the_image_stays_as_it_is
 );
 
 fn a_life(client: Client) {
@@ -14,11 +22,7 @@ fn a_life(client: Client) {
     let id = sandbox.ok(&["create", "--name", "life", "busybox", "sleep", "1000"]);
     assert_eq!(id.len(), 64);
     assert_eq!(sandbox.inspect("life", "{{.State.Status}}"), "created");
-    for (command, status) in [
-        ("start", "running"),
-        ("pause", "paused"),
-        ("unpause", "running"),
-    ] {
+    for (command, status) in [("start", "running"), ("pause", "paused"), ("unpause", "running")] {
         assert_eq!(sandbox.ok(&[command, "life"]), "life");
         assert_eq!(sandbox.inspect("life", "{{.State.Status}}"), status);
     }
@@ -47,21 +51,42 @@ fn exit_codes(client: Client) {
     run(&["busybox", "nonexistent"]).fails(127).says("executable file not found in $PATH");
     run(&["busybox", "/etc/passwd"]).fails(126).says("permission denied");
     run(&["--no-such-flag", "busybox"]).fails(125).says("unknown flag: --no-such-flag");
-    run(&["--memory", "1", "busybox", "true"]).fails(125).says("Minimum memory limit allowed is 6MB");
+    run(&["--memory", "1", "busybox", "true"])
+        .fails(125)
+        .says("Minimum memory limit allowed is 6MB");
     run(&["busybox", "sh", "-c", "kill -TERM $$; sleep 5"]).fails(0);
     assert_eq!(sandbox.ok(&["ps", "-aq"]), "", "--rm removes what could not start, too");
     let killed = sandbox.run(&["run", "-d", "--name", "victim", "busybox", "sleep", "1000"]).ok();
     assert_eq!(killed.len(), 64);
     let pid = sandbox.inspect("victim", "{{.State.Pid}}").parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     assert_eq!(sandbox.ok(&["wait", "victim"]), "137");
 }
 
 fn exec_runs_inside(client: Client) {
     let sandbox = with_busybox(client);
-    sandbox.ok(&["run", "-d", "--name", "host", "-m", "64m", "-e", "A=from-run", "busybox", "sleep", "1000"]);
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "host",
+        "-m",
+        "64m",
+        "-e",
+        "A=from-run",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
     assert_eq!(sandbox.ok(&["exec", "host", "cat", "/proc/1/comm"]), "sleep");
-    assert_eq!(sandbox.ok(&["exec", "-e", "B=2", "-w", "/tmp", "host", "sh", "-c", "echo $A $B $PWD"]), "from-run 2 /tmp");
+    assert_eq!(
+        sandbox.ok(&["exec", "-e", "B=2", "-w", "/tmp", "host", "sh", "-c", "echo $A $B $PWD"]),
+        "from-run 2 /tmp"
+    );
     sandbox.run(&["exec", "host", "sh", "-c", "exit 9"]).fails(9);
     sandbox.run(&["exec", "host", "nonexistent"]).fails(127);
     assert_eq!(sandbox.with_input(&["exec", "-i", "host", "cat"], b"through").ok(), "through");
@@ -77,16 +102,25 @@ fn names_and_ids(client: Client) {
     let sandbox = with_busybox(client);
     let id = sandbox.ok(&["create", "--name", "one", "busybox"]);
     assert_eq!(sandbox.inspect(&id[..6], "{{.Name}}"), "/one");
-    sandbox.run(&["create", "--name", "one", "busybox"]).fails(1).says("The container name \"/one\" is already in use");
+    sandbox
+        .run(&["create", "--name", "one", "busybox"])
+        .fails(1)
+        .says("The container name \"/one\" is already in use");
     sandbox.run(&["create", "--name", "-x", "busybox"]).fails(1).says("Invalid container name");
     sandbox.run(&["rm", "nothing"]).fails(1).says("No such container: nothing");
-    sandbox.run(&["run", "--pull", "never", "nothing"]).fails(125).says("No such image: nothing:latest");
+    sandbox
+        .run(&["run", "--pull", "never", "nothing"])
+        .fails(125)
+        .says("No such image: nothing:latest");
 }
 
 fn old_and_new_forms(client: Client) {
     let sandbox = with_busybox(client);
     for (old, new) in [
-        (vec!["run", "--rm", "busybox", "echo", "x"], vec!["container", "run", "--rm", "busybox", "echo", "x"]),
+        (
+            vec!["run", "--rm", "busybox", "echo", "x"],
+            vec!["container", "run", "--rm", "busybox", "echo", "x"],
+        ),
         (vec!["ps", "-a"], vec!["container", "ls", "-a"]),
         (vec!["images", "-q"], vec!["image", "ls", "-q"]),
         (vec!["create", "nope:1", "--x"], vec!["container", "create", "nope:1", "--x"]),
@@ -102,30 +136,56 @@ fn restart_policies(client: Client) {
     let sandbox = with_busybox(client);
     sandbox.ok(&["run", "-d", "--name", "thrice", "--restart", "on-failure:3", "busybox", "false"]);
     eventually("three restarts and an end", || {
-        (sandbox.inspect("thrice", "{{.RestartCount}} {{.State.Status}}") == "3 exited").then_some(())
+        (sandbox.inspect("thrice", "{{.RestartCount}} {{.State.Status}}") == "3 exited")
+            .then_some(())
     });
     sandbox.ok(&["run", "-d", "--name", "ever", "--restart", "always", "busybox", "sleep", "1000"]);
     let first: i32 = sandbox.inspect("ever", "{{.State.Pid}}").parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(first).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(first).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     eventually("it runs again", || {
         let now = sandbox.inspect("ever", "{{.State.Running}} {{.State.Pid}}");
         (now.starts_with("true") && now != format!("true {first}")).then_some(())
     });
     sandbox.ok(&["stop", "-t", "0", "ever"]);
     std::thread::sleep(std::time::Duration::from_millis(300));
-    assert_eq!(sandbox.inspect("ever", "{{.State.Status}}"), "exited", "stopped by hand is stopped");
+    assert_eq!(
+        sandbox.inspect("ever", "{{.State.Status}}"),
+        "exited",
+        "stopped by hand is stopped"
+    );
 }
 
 fn signals(client: Client) {
     let sandbox = with_busybox(client);
     let script = "trap 'echo usr1; exit 3' USR1; trap 'echo quit; exit 4' QUIT; echo ready; while :; do sleep 0.1; done";
     sandbox.ok(&["run", "-d", "--name", "trap", "busybox", "sh", "-c", script]);
-    let ready = || eventually("the trap is set", || sandbox.ok(&["logs", "trap"]).ends_with("ready").then_some(()));
+    let ready = || {
+        eventually("the trap is set", || {
+            sandbox.ok(&["logs", "trap"]).ends_with("ready").then_some(())
+        })
+    };
     ready();
     sandbox.ok(&["kill", "-s", "USR1", "trap"]);
     assert_eq!(sandbox.ok(&["wait", "trap"]), "3");
-    sandbox.ok(&["run", "-d", "--name", "polite", "--stop-signal", "SIGQUIT", "busybox", "sh", "-c", script]);
-    eventually("the trap is set", || sandbox.ok(&["logs", "polite"]).ends_with("ready").then_some(()));
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "polite",
+        "--stop-signal",
+        "SIGQUIT",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    eventually("the trap is set", || {
+        sandbox.ok(&["logs", "polite"]).ends_with("ready").then_some(())
+    });
     sandbox.ok(&["stop", "polite"]);
     assert_eq!(sandbox.inspect("polite", "{{.State.ExitCode}}"), "4");
 }
@@ -154,10 +214,51 @@ fn create_options_show_in_inspect(client: Client) {
     let sandbox = with_busybox(client);
     let file = sandbox.dir().join("cid");
     sandbox.ok(&[
-        "create", "--name", "full", "-h", "box", "-e", "A=1", "-w", "/srv", "-u", "50", "-l", "k=v", "--entrypoint", "/bin/echo",
-        "--cidfile", file.to_str().unwrap(), "--dns", "192.0.2.1", "--add-host", "db:192.0.2.2", "--restart", "unless-stopped",
-        "--stop-timeout", "7", "--shm-size", "128m", "--ulimit", "nofile=64:128", "--cap-add", "NET_ADMIN", "--cap-drop", "MKNOD",
-        "--pids-limit", "30", "--memory-swap", "128m", "-m", "64m", "--cpuset-cpus", "0", "--cpus", "0.5", "busybox", "hello",
+        "create",
+        "--name",
+        "full",
+        "-h",
+        "box",
+        "-e",
+        "A=1",
+        "-w",
+        "/srv",
+        "-u",
+        "50",
+        "-l",
+        "k=v",
+        "--entrypoint",
+        "/bin/echo",
+        "--cidfile",
+        file.to_str().unwrap(),
+        "--dns",
+        "192.0.2.1",
+        "--add-host",
+        "db:192.0.2.2",
+        "--restart",
+        "unless-stopped",
+        "--stop-timeout",
+        "7",
+        "--shm-size",
+        "128m",
+        "--ulimit",
+        "nofile=64:128",
+        "--cap-add",
+        "NET_ADMIN",
+        "--cap-drop",
+        "MKNOD",
+        "--pids-limit",
+        "30",
+        "--memory-swap",
+        "128m",
+        "-m",
+        "64m",
+        "--cpuset-cpus",
+        "0",
+        "--cpus",
+        "0.5",
+        "busybox",
+        "hello",
     ]);
     let format = "{{.Config.Hostname}} {{json .Config.Entrypoint}} {{.Config.Cmd}} {{.Config.WorkingDir}} {{.Config.User}} {{.Config.Labels}} \
         {{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}} {{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}} {{.HostConfig.ShmSize}} \
@@ -175,7 +276,16 @@ fn the_image_stays_as_it_is(client: Client) {
     let sandbox = with_busybox(client);
     let before = sandbox.ok(&["image", "inspect", "-f", "{{.Id}}", "busybox"]);
     for name in ["one", "two", "three"] {
-        sandbox.ok(&["run", "-d", "--name", name, "busybox", "sh", "-c", "hostname > /written; sleep 1000"]);
+        sandbox.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "busybox",
+            "sh",
+            "-c",
+            "hostname > /written; sleep 1000",
+        ]);
     }
     eventually("each wrote its own", || {
         let read = |name| sandbox.run(&["exec", name, "cat", "/written"]).stdout;
@@ -185,13 +295,17 @@ fn the_image_stays_as_it_is(client: Client) {
     sandbox.ok(&["stop", "-t", "0", "one"]);
     sandbox.ok(&["start", "one"]);
     sandbox.ok(&["exec", "one", "test", "-f", "/written"]);
-    sandbox.run(&["rmi", "busybox"]).fails(1).says("conflict: unable to remove repository reference \"busybox\"");
+    sandbox
+        .run(&["rmi", "busybox"])
+        .fails(1)
+        .says("conflict: unable to remove repository reference \"busybox\"");
     sandbox.ok(&["rm", "-f", "one", "two", "three"]);
     sandbox.run(&["run", "--rm", "busybox", "test", "-f", "/written"]).fails(1);
     assert_eq!(sandbox.ok(&["image", "inspect", "-f", "{{.Id}}", "busybox"]), before);
     sandbox.ok(&["rmi", "busybox"]);
     assert_eq!(sandbox.ok(&["images", "-q"]), "");
     let layers = std::fs::read_dir(sandbox.data().join("layers")).unwrap().flatten();
-    let left: Vec<_> = layers.map(|entry| entry.file_name()).filter(|name| name.len() == 64).collect();
+    let left: Vec<_> =
+        layers.map(|entry| entry.file_name()).filter(|name| name.len() == 64).collect();
     assert!(left.is_empty(), "an image's layers go with its last name: {left:?}");
 }

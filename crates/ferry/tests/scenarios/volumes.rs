@@ -4,13 +4,39 @@ use ferry_testkit::Client;
 
 use crate::with_busybox;
 
-through_both!(named_volumes_keep_data, copy_up, bind_mounts, anonymous_volumes, read_only_and_refusals);
+through_both!(
+    named_volumes_keep_data,
+    copy_up,
+    bind_mounts,
+    anonymous_volumes,
+    read_only_and_refusals
+);
 
 fn named_volumes_keep_data(client: Client) {
     let sandbox = with_busybox(client);
     assert_eq!(sandbox.ok(&["volume", "create", "my-volume"]), "my-volume");
-    sandbox.ok(&["run", "--rm", "-v", "my-volume:/data", "busybox", "sh", "-c", "echo kept > /data/f"]);
-    assert_eq!(sandbox.ok(&["run", "--rm", "--mount", "source=my-volume,target=/d", "busybox", "cat", "/d/f"]), "kept");
+    sandbox.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        "my-volume:/data",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept > /data/f",
+    ]);
+    assert_eq!(
+        sandbox.ok(&[
+            "run",
+            "--rm",
+            "--mount",
+            "source=my-volume,target=/d",
+            "busybox",
+            "cat",
+            "/d/f"
+        ]),
+        "kept"
+    );
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "my-volume");
     let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "my-volume"]);
     assert_eq!(std::fs::read_to_string(format!("{place}/f")).unwrap(), "kept\n");
@@ -28,7 +54,9 @@ fn copy_up(client: Client) {
     assert_eq!(sandbox.ok(&["run", "--rm", "-v", "etc:/etc", "busybox", "sh", "-c", list]), image);
     sandbox.ok(&["run", "--rm", "-v", "etc:/etc", "busybox", "rm", "/etc/group"]);
     sandbox.run(&["run", "--rm", "-v", "etc:/etc", "busybox", "test", "-f", "/etc/group"]).fails(1);
-    sandbox.run(&["run", "--rm", "-v", "empty:/etc:nocopy", "busybox", "test", "-f", "/etc/passwd"]).fails(1);
+    sandbox
+        .run(&["run", "--rm", "-v", "empty:/etc:nocopy", "busybox", "test", "-f", "/etc/passwd"])
+        .fails(1);
 }
 
 fn bind_mounts(client: Client) {
@@ -36,15 +64,44 @@ fn bind_mounts(client: Client) {
     let dir = sandbox.dir().join("shared");
     std::fs::create_dir(&dir).unwrap();
     let dir = dir.to_str().unwrap();
-    sandbox.ok(&["run", "--rm", "-v", &format!("{dir}:/data"), "-u", "1234", "-w", "/", "busybox", "true"]);
+    sandbox.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        &format!("{dir}:/data"),
+        "-u",
+        "1234",
+        "-w",
+        "/",
+        "busybox",
+        "true",
+    ]);
     std::os::unix::fs::chown(dir, Some(1234), None).unwrap();
-    sandbox.ok(&["run", "--rm", "-u", "1234", "-v", &format!("{dir}:/data"), "busybox", "touch", "/data/mine"]);
-    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("{dir}/mine")).unwrap());
+    sandbox.ok(&[
+        "run",
+        "--rm",
+        "-u",
+        "1234",
+        "-v",
+        &format!("{dir}:/data"),
+        "busybox",
+        "touch",
+        "/data/mine",
+    ]);
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("{dir}/mine")).unwrap());
     assert_eq!(owner, 1234, "the file belongs to whoever the container ran as");
     let fresh = format!("{dir}/made");
     sandbox.ok(&["run", "--rm", "-v", &format!("{fresh}:/data"), "busybox", "true"]);
     assert!(std::path::Path::new(&fresh).is_dir(), "-v makes what is not there");
-    sandbox.run(&["run", "--rm", "--mount", &format!("type=bind,source={dir}/nope,target=/d"), "busybox"])
+    sandbox
+        .run(&[
+            "run",
+            "--rm",
+            "--mount",
+            &format!("type=bind,source={dir}/nope,target=/d"),
+            "busybox",
+        ])
         .fails(125)
         .says("bind source path does not exist");
 }
@@ -55,7 +112,10 @@ fn anonymous_volumes(client: Client) {
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "", "--rm removes anonymous volumes");
     sandbox.ok(&["run", "--name", "keeps", "-v", "/data", "busybox", "touch", "/data/x"]);
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]).len(), 64);
-    assert_eq!(sandbox.ok(&["run", "--rm", "--volumes-from", "keeps", "busybox", "ls", "/data"]), "x");
+    assert_eq!(
+        sandbox.ok(&["run", "--rm", "--volumes-from", "keeps", "busybox", "ls", "/data"]),
+        "x"
+    );
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]).len(), 64, "another's volume stays");
     sandbox.ok(&["rm", "-v", "keeps"]);
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
@@ -63,9 +123,24 @@ fn anonymous_volumes(client: Client) {
 
 fn read_only_and_refusals(client: Client) {
     let sandbox = with_busybox(client);
-    sandbox.run(&["run", "--rm", "-v", "v:/data:ro", "busybox", "touch", "/data/x"]).fails(1).says("Read-only file system");
-    sandbox.run(&["run", "--rm", "-v", "v:relative", "busybox"]).fails(125).says("mount path must be absolute");
-    sandbox.run(&["run", "--rm", "-v", "v:/d:wrong", "busybox"]).fails(125).says("invalid mode: wrong");
-    sandbox.run(&["run", "--rm", "-v", "v:/", "busybox"]).fails(125).says("destination can't be '/'");
-    sandbox.run(&["volume", "create", "no/slash"]).fails(1).says("includes invalid characters for a local volume name");
+    sandbox
+        .run(&["run", "--rm", "-v", "v:/data:ro", "busybox", "touch", "/data/x"])
+        .fails(1)
+        .says("Read-only file system");
+    sandbox
+        .run(&["run", "--rm", "-v", "v:relative", "busybox"])
+        .fails(125)
+        .says("mount path must be absolute");
+    sandbox
+        .run(&["run", "--rm", "-v", "v:/d:wrong", "busybox"])
+        .fails(125)
+        .says("invalid mode: wrong");
+    sandbox
+        .run(&["run", "--rm", "-v", "v:/", "busybox"])
+        .fails(125)
+        .says("destination can't be '/'");
+    sandbox
+        .run(&["volume", "create", "no/slash"])
+        .fails(1)
+        .says("includes invalid characters for a local volume name");
 }

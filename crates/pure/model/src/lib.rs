@@ -5,7 +5,7 @@
 //!
 //! The types are `Serialize` because they are also the engine's records on disk (`config.json` of a container, rows of
 //! `ferry.db`); that format is ours alone and carries a version. It is never what a client sees: every face converts by
-//! exhaustive destructuring (decision record 0002).
+//! exhaustive destructuring (decision record 0008).
 
 pub mod container;
 pub mod event;

@@ -1,0 +1,120 @@
+//! Requests that are wrong get Docker's status code and a message, and leave nothing half made.
+
+use ferry_testkit::Client;
+use serde_json::{Value, json};
+
+use crate::with_busybox;
+
+#[test]
+fn wrong_bodies_and_names() {
+    let sandbox = with_busybox(Client::Ferry);
+    let api = sandbox.api();
+    let create = "/containers/create";
+    let with = |extra: Value| {
+        let mut body = json!({"Image": "busybox", "Cmd": ["true"]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    for (path, body, status, words) in [
+        (create.to_owned(), json!({"Image": ""}), 400, ""),
+        (create.to_owned(), json!({"Image": "nope"}), 404, "No such image: nope:latest"),
+        (create.to_owned(), json!({"Image": "UPPER"}), 400, "must be lowercase"),
+        (format!("{create}?name=-"), with(json!({})), 400, "Invalid container name"),
+        (format!("{create}?platform=x/y/z/w"), with(json!({})), 400, "platform"),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Memory": 1}})),
+            400,
+            "Minimum memory limit",
+        ),
+        (create.to_owned(), with(json!({"HostConfig": {"NanoCpus": -1}})), 400, ""),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Binds": ["relative:/x:zz"]}})),
+            400,
+            "invalid mode",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Binds": ["/a:b"]}})),
+            400,
+            "mount path must be absolute",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Mounts": [{"Type": "what", "Target": "/x"}]}})),
+            400,
+            "mount type unknown",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"CapAdd": ["NOPE"]}})),
+            400,
+            "unknown capability",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"RestartPolicy": {"Name": "sometimes"}}})),
+            400,
+            "restart policy",
+        ),
+        (create.to_owned(), with(json!({"HostConfig": {"NetworkMode": "container:"}})), 400, ""),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"PortBindings": {"80/xyz": [{"HostPort": "1"}]}}})),
+            400,
+            "",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Sysctls": {"kernel.panic": "1"}}})),
+            400,
+            "kernel.panic",
+        ),
+        (create.to_owned(), with(json!({"HostConfig": {"Runtime": "nope"}})), 400, "nope"),
+        (create.to_owned(), with(json!({"HostConfig": {"SecurityOpt": ["what"]}})), 400, ""),
+    ] {
+        let (got, answer) = api.call("POST", &path, Some(&body));
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(got, status, "{path} {body}: {message}");
+        assert!(message.contains(words) && !message.is_empty(), "{path} {body}: {message}");
+    }
+    for (method, path, status) in [
+        ("POST", "/containers/nope/start", 404),
+        ("POST", "/containers/nope/kill?signal=TERM", 404),
+        ("GET", "/containers/json?filters=%7Bbroken", 400),
+        ("GET", "/containers/json?filters=%7B%22what%22%3A%5B%22x%22%5D%7D", 400),
+        ("GET", "/images/nope/json", 404),
+        ("DELETE", "/volumes/nope", 404),
+        ("GET", "/networks/nope", 404),
+        ("POST", "/exec/nope/start", 404),
+        ("GET", "/v1.10/version", 400),
+        ("GET", "/v9.99/version", 400),
+        ("GET", "/nothing/here", 404),
+        ("POST", "/build", 501),
+        ("POST", "/images/busybox/push", 501),
+        ("GET", "/swarm", 501),
+    ] {
+        let (got, answer) = api.call(method, path, None);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(got, status, "{method} {path}: {message}");
+        assert!(!message.is_empty(), "{method} {path}");
+    }
+    for body in [&b"{"[..], b"[]", b"\xff\xfe", b"{\"Image\": 5}", b""] {
+        let (got, _) = api.raw("POST", create, "application/json", Some(body));
+        assert_eq!(got, 400, "{}", String::from_utf8_lossy(body));
+    }
+    let deep = "[".repeat(100_000);
+    assert_eq!(api.raw("POST", create, "application/json", Some(deep.as_bytes())).0, 400);
+    assert!(api.answers());
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
+    assert_eq!(
+        std::fs::read_dir(sandbox.data().join("containers"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().len() == 64)
+            .count(),
+        0
+    );
+}

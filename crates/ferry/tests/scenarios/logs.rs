@@ -1,0 +1,119 @@
+//! Logs: FEATURES A40.
+
+use ferry_testkit::{Client, eventually};
+
+use crate::with_busybox;
+
+through_both!(streams_and_tails, follow_and_times, rotation_bounds_the_log, drivers);
+
+fn streams_and_tails(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "talk",
+        "busybox",
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5; do echo out $i; done; echo err >&2; printf 'no end'",
+    ]);
+    let all = sandbox.run(&["logs", "talk"]);
+    assert_eq!(all.stdout, "out 1\nout 2\nout 3\nout 4\nout 5\nno end");
+    assert_eq!(all.stderr, "err\n");
+    assert_eq!(sandbox.run(&["logs", "-n", "2", "talk"]).stdout.lines().last(), Some("no end"));
+    let stamped = sandbox.run(&["logs", "-t", "--tail", "1", "talk"]).stdout;
+    let (stamp, text) = stamped.split_once(' ').unwrap();
+    assert_eq!(text, "no end");
+    assert!(stamp.len() == 30 && stamp.ends_with('Z'), "{stamp}");
+    let file = sandbox.inspect("talk", "{{.LogPath}}");
+    let first = std::fs::read_to_string(file).unwrap();
+    let first = first.lines().next().unwrap();
+    assert!(
+        first.starts_with("{\"log\":\"out 1\\n\",\"stream\":\"stdout\",\"time\":\""),
+        "{first}"
+    );
+    sandbox.run(&["logs", "nothing"]).fails(1).says("No such container: nothing");
+}
+
+fn follow_and_times(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "count",
+        "busybox",
+        "sh",
+        "-c",
+        "for i in $(seq 30); do echo $i; sleep 0.05; done",
+    ]);
+    let seen = sandbox.ok(&["logs", "-f", "count"]);
+    let expected: Vec<String> = (1..=30).map(|number| number.to_string()).collect();
+    assert_eq!(
+        seen.lines().collect::<Vec<_>>(),
+        expected,
+        "follow sees every line and ends with the container"
+    );
+    assert_eq!(sandbox.ok(&["logs", "--since", "1h", "count"]).lines().count(), 30);
+    assert_eq!(sandbox.ok(&["logs", "--until", "1h", "count"]), "");
+    assert_eq!(sandbox.ok(&["logs", "-f", "--tail", "3", "count"]), "28\n29\n30");
+}
+
+fn rotation_bounds_the_log(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "much",
+        "--log-opt",
+        "max-size=100k",
+        "--log-opt",
+        "max-file=3",
+        "busybox",
+        "sh",
+        "-c",
+        "yes 'a line that is written over and over' | head -n 20000",
+    ]);
+    let file = sandbox.inspect("much", "{{.LogPath}}");
+    let directory = std::path::Path::new(&file).parent().unwrap();
+    let logs: Vec<u64> = std::fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("json.log"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .collect();
+    assert_eq!(logs.len(), 3);
+    assert!(logs.iter().all(|size| *size < 110_000), "{logs:?}");
+    let lines = sandbox.ok(&["logs", "much"]);
+    assert!(lines.lines().all(|line| line == "a line that is written over and over"));
+    assert!(lines.lines().count() > 1500, "all files are read: {}", lines.lines().count());
+}
+
+fn drivers(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&["run", "--name", "mute", "--log-driver", "none", "busybox", "echo", "x"]);
+    sandbox
+        .run(&["logs", "mute"])
+        .fails(1)
+        .says("configured logging driver does not support reading");
+    sandbox.run(&["run", "--log-driver", "nonsense", "busybox"]).fails(125).says("nonsense");
+    sandbox
+        .run(&["run", "--log-opt", "max-siz=1m", "busybox"])
+        .fails(125)
+        .says("unknown log opt 'max-siz'");
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "labelled",
+        "--log-opt",
+        "labels=a",
+        "-l",
+        "a=b",
+        "busybox",
+        "echo",
+        "x",
+    ]);
+    eventually("attributes stand in the log", || {
+        sandbox.ok(&["logs", "--details", "labelled"]).starts_with("a=b x").then_some(())
+    });
+}

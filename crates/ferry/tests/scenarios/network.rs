@@ -1,0 +1,228 @@
+//! The default bridge and published ports: FEATURES A31, A32, A51.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::Command,
+    time::Duration,
+};
+
+use ferry_testkit::{Client, Sandbox, eventually, run};
+
+use crate::with_busybox;
+
+through_both!(
+    published_ports_answer,
+    udp_ports_answer,
+    a_taken_port_names_its_holder,
+    modes,
+    addresses_are_its_own,
+    containers_reach_out,
+    networks_of_ones_own
+);
+
+/// What a web server says on a port.
+fn fetch(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned())
+}
+
+fn web_server(sandbox: &Sandbox, name: &str, options: &[&str]) {
+    let script = format!("echo {name} > /index.html; exec httpd -f -p 80 -h /");
+    let words =
+        [&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", &script]].concat();
+    sandbox.ok(&words);
+}
+
+/// An address of the host that is not loopback and not the sandbox's bridge.
+fn host_address(sandbox: &Sandbox) -> Option<String> {
+    let links = run(Command::new("ip").args(["-j", "-4", "addr"])).ok();
+    let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+    let link = links.as_array().unwrap().iter().find(|link| {
+        let name = link["ifname"].as_str().unwrap_or_default();
+        name != "lo"
+            && name != sandbox.bridge()
+            && link["operstate"] == "UP"
+            && !name.starts_with("ft")
+    })?;
+    link["addr_info"][0]["local"].as_str().map(str::to_owned)
+}
+
+fn published_ports_answer(client: Client) {
+    let sandbox = with_busybox(client);
+    web_server(
+        &sandbox,
+        "web",
+        &["-p", "127.0.0.1::80", "-p", "81:80/tcp", "-P"]
+            .map(|word| if word == "81:80/tcp" { "0:80" } else { word }),
+    );
+    let ports = sandbox.ok(&["port", "web", "80"]);
+    let mut ports = ports.lines();
+    let (first, second) = (ports.next().unwrap(), ports.next().unwrap());
+    let number = |line: &str| line.rsplit_once(':').unwrap().1.to_owned();
+    let (everywhere, local) =
+        if first.starts_with("0.0.0.0") { (first, second) } else { (second, first) };
+    assert!(local.starts_with("127.0.0.1:"), "{local}");
+    eventually("localhost answers", || {
+        fetch(&format!("127.0.0.1:{}", number(local))).filter(|body| body == "web")
+    });
+    assert_eq!(fetch(&format!("127.0.0.1:{}", number(everywhere))).as_deref(), Some("web"));
+    if let Some(address) = host_address(&sandbox) {
+        assert_eq!(fetch(&format!("{address}:{}", number(everywhere))).as_deref(), Some("web"));
+        assert_eq!(
+            fetch(&format!("{address}:{}", number(local))),
+            None,
+            "a port on localhost is on localhost only"
+        );
+        let url = format!("http://{address}:{}/index.html", number(everywhere));
+        assert_eq!(sandbox.ok(&["run", "--rm", "busybox", "wget", "-qO-", &url]), "web");
+        assert_eq!(
+            sandbox.ok(&["exec", "web", "wget", "-qO-", &url]),
+            "web",
+            "a container reaches itself through the host"
+        );
+    }
+    sandbox.ok(&["rm", "-f", "web"]);
+    assert_eq!(fetch(&format!("127.0.0.1:{}", number(everywhere))), None);
+}
+
+fn udp_ports_answer(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "echo",
+        "-p",
+        "127.0.0.1::7/udp",
+        "busybox",
+        "nc",
+        "-ulp",
+        "7",
+        "-e",
+        "cat",
+    ]);
+    let port = sandbox.ok(&["port", "echo", "7/udp"]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut buffer = [0; 16];
+    eventually("the echo comes back", || {
+        socket.send_to(b"ping", &port).unwrap();
+        socket.recv(&mut buffer).ok().filter(|count| &buffer[..*count] == b"ping")
+    });
+}
+
+fn a_taken_port_names_its_holder(client: Client) {
+    let sandbox = with_busybox(client);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    sandbox
+        .run(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox"])
+        .fails(125)
+        .says("address already in use")
+        .says(&format!("process {}", std::process::id()));
+    drop(listener);
+    web_server(&sandbox, "first", &["-p", &format!("127.0.0.1:{port}:80")]);
+    sandbox
+        .run(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox"])
+        .fails(125)
+        .says("port is already allocated")
+        .says("container \"first\"");
+    for wrong in ["x:80", "80:x", "70000:80", "1-2:80-85", "1.2.3:80:80"] {
+        sandbox.run(&["run", "--rm", "-p", wrong, "busybox"]).fails(125);
+    }
+}
+
+fn modes(client: Client) {
+    let sandbox = with_busybox(client);
+    assert_eq!(
+        sandbox.ok(&["run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"]),
+        "lo"
+    );
+    let host = run(Command::new("ls").arg("/sys/class/net")).ok();
+    assert_eq!(
+        sandbox.ok(&["run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net"]),
+        host
+    );
+    web_server(&sandbox, "web", &[]);
+    let shared = || {
+        sandbox.run(&[
+            "run",
+            "--rm",
+            "--network",
+            "container:web",
+            "busybox",
+            "wget",
+            "-qO-",
+            "http://127.0.0.1/index.html",
+        ])
+    };
+    eventually("they share a network", || (shared().stdout.trim() == "web").then_some(()));
+    sandbox
+        .run(&["run", "--rm", "--network", "container:nothing", "busybox"])
+        .fails(125)
+        .says("No such container: nothing");
+    sandbox
+        .run(&["run", "--rm", "--network", "nothing", "busybox"])
+        .fails(125)
+        .says("network nothing not found");
+}
+
+fn addresses_are_its_own(client: Client) {
+    let sandbox = with_busybox(client);
+    sandbox.ok(&["run", "-d", "--name", "a", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["run", "-d", "--name", "b", "busybox", "sleep", "1000"]);
+    let address =
+        |name: &str| sandbox.inspect(name, "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+    let (a, b) = (address("a"), address("b"));
+    assert_ne!(a, b);
+    let seen = sandbox.ok(&["exec", "a", "sh", "-c", "ip -4 addr show eth0; ip route"]);
+    assert!(seen.contains(&a) && seen.contains("default via"), "{seen}");
+    sandbox.ok(&["exec", "a", "ping", "-c1", "-W2", &b]);
+    assert!(sandbox.ok(&["exec", "a", "cat", "/etc/hosts"]).contains(&a));
+    sandbox.run(&["exec", "a", "ping", "-c1", "-W1", "b"]).fails(1);
+}
+
+/// NAT to the outside: the outside is a network namespace of the test's own, which has no way back to the containers.
+fn containers_reach_out(client: Client) {
+    let sandbox = with_busybox(client);
+    let Some(address) = host_address(&sandbox) else { return };
+    let listener = TcpListener::bind((address.as_str(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, visitor) = listener.accept().unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        visitor.ip().to_string()
+    });
+    let seen =
+        sandbox.ok(&["run", "--rm", "busybox", "nc", "-w", "5", &address, &port.to_string()]);
+    assert_eq!(seen, "hello");
+    server.join().unwrap();
+}
+
+fn networks_of_ones_own(client: Client) {
+    let sandbox = with_busybox(client);
+    let third = std::process::id() % 200;
+    let subnet = format!("10.199.{third}.0/24");
+    let id = sandbox.ok(&["network", "create", "--subnet", &subnet, "apart"]);
+    assert_eq!(id.len(), 64);
+    assert!(
+        sandbox
+            .ok(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"])
+            .contains("apart bridge")
+    );
+    assert_eq!(
+        sandbox.ok(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "apart"]),
+        subnet
+    );
+    let address = sandbox.ok(&["run", "--rm", "--network", "apart", "busybox", "hostname", "-i"]);
+    assert!(address.starts_with(&format!("10.199.{third}.")), "{address}");
+    sandbox.run(&["network", "create", "apart"]).fails(1).says("already exists");
+    sandbox.run(&["network", "rm", "bridge"]).fails(1).says("pre-defined network");
+    assert_eq!(sandbox.ok(&["network", "rm", "apart"]), "apart");
+    sandbox.run(&["network", "inspect", "apart"]).fails(1);
+}
