@@ -4,8 +4,30 @@
 cd "$(dirname "$0")/.."
 . scripts/prepare.sh
 
+# peer PACKAGE PROGRAM…: programs out of a Debian package that is not installed, because it would start a daemon.
+peer() {
+  local package=$1 directory=target/peers unpacked
+  shift
+  for program in "$@"; do
+    command -v "$program" >/dev/null && continue
+    [ -x "$directory/usr/bin/$program" ] && continue
+    say "Unpacking $program from Debian's $package"
+    unpacked=$(mktemp -d)
+    chmod 755 "$unpacked"
+    (cd "$unpacked" && apt-get download -qq "$package") || (apt-get update -qq && cd "$unpacked" && apt-get download -qq "$package")
+    dpkg -x "$unpacked"/*.deb "$unpacked/root"
+    mkdir -p "$directory/usr/bin"
+    find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
+    rm -rf "$unpacked"
+  done
+}
+
 prepare_rust
-install busybox-static iproute2 nftables procps python3 python3-venv curl jq xz-utils
+install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
+  apache2-utils mmdebstrap skopeo buildah
+peer docker-registry docker-registry
+apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
+export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"
 export FERRY_BINARY="$PWD/target/$FERRY_TARGET/debug/ferry"
