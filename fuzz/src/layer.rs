@@ -44,6 +44,7 @@ pub fn check_packing(stream: &[u8], options: &Options) {
     let unpacked = unpack(&layer, stream, options);
     let packed = unpacked
         .filter(|applied| applied.unpacked.files_size <= LARGEST_FILES)
+        .filter(|_| !has_marker_names(&layer.join(DIFF)))
         .and_then(|_| pack(&layer));
     remove();
     let Some(packed) = packed else { return };
@@ -83,6 +84,15 @@ fn pack(layer: &Path) -> Option<Vec<u8>> {
     let mut tar = TarWriter::new(Vec::new());
     write_tree(diff.as_fd(), Source::Upper, &mut tar).ok()?;
     tar.finish().ok()
+}
+
+/// A directory that is really called `.wh.a` (made as the parent of `.wh.a/b`) has no spelling in a layer.
+fn has_marker_names(directory: &Path) -> bool {
+    fs::read_dir(directory).expect("a directory").any(|entry| {
+        let entry = entry.expect("an entry");
+        entry.file_name().as_encoded_bytes().starts_with(b".wh.")
+            || entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_marker_names(&entry.path())
+    })
 }
 
 fn remove() {

@@ -31,6 +31,8 @@ pub fn enter() {
     {
         mount_bind(writable, writable).expect("a mount of what stays writable");
     }
+    // The working directory is still the one below the new mount.
+    std::env::set_current_dir(&here).expect("the working directory");
     mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "").expect("a read-only root");
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("scratch", SCRATCH, "tmpfs", flags, Some(c"size=512m,mode=755")).expect("a tmpfs");

@@ -255,7 +255,9 @@ impl Networks {
             None => failure.hint().map(str::to_owned),
         };
         Err(match holder {
-            Some(holder) => Failure::new(failure.kind(), format!("{} ({holder})", failure.message())),
+            Some(holder) => {
+                Failure::new(failure.kind(), format!("{} ({holder})", failure.message()))
+            }
             None => failure,
         })
     }

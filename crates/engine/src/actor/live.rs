@@ -1,5 +1,6 @@
 //! The connection to the shim of a container that is there.
 
+use std::os::fd::AsRawFd;
 use std::{io, path::Path};
 
 use ferry_shim::wire::{self, Attach, Command, Event, Request};
@@ -49,7 +50,7 @@ pub(crate) struct ShimState {
 impl Live {
     /// Connects to the shim in `run_dir`. `owner` says that a container that is not started yet is ours to start.
     pub(crate) async fn connect(run_dir: &Path, owner: bool) -> io::Result<(Live, ShimState)> {
-        let stream = UnixStream::connect(run_dir.join("shim.sock")).await?;
+        let stream = dial(run_dir).await?;
         let mut live = Live { stream, buffer: Vec::new() };
         live.send(&Request::Control { version: wire::VERSION, owner }).await?;
         match live.receive().await? {
@@ -97,9 +98,16 @@ pub(super) async fn next_event(live: &mut Option<Live>) -> ShimEvent {
     }
 }
 
+/// Connects to a shim. A socket's path has at most 107 bytes, an exec root may have more: the directory is named by its
+/// descriptor.
+async fn dial(run_dir: &Path) -> io::Result<UnixStream> {
+    let directory = std::fs::File::open(run_dir)?;
+    UnixStream::connect(format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())).await
+}
+
 /// A new connection to a shim that carries streams: the first frame is sent, the answer read.
 pub(crate) async fn stream(run_dir: &Path, request: &Request) -> io::Result<(UnixStream, Event)> {
-    let mut stream = UnixStream::connect(run_dir.join("shim.sock")).await?;
+    let mut stream = dial(run_dir).await?;
     stream.write_all(&wire::encode(request)?).await?;
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;

@@ -63,7 +63,7 @@ impl Client {
         let (product, endpoint) = (config.product, config.endpoint.clone());
         match (error.kind(), &config.endpoint) {
             (io::ErrorKind::PermissionDenied, _) => {
-                ClientError::Denied { product, endpoint, source: error }
+                ClientError::Denied { product, endpoint, reason: error }
             }
             (io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut, _)
             | (_, Endpoint::Unix(_)) => ClientError::Connect { product, endpoint, reason: error },

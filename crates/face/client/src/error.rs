@@ -22,15 +22,16 @@ pub enum ClientError {
     },
     /// The socket is there, but not for this user.
     #[error(
-        "permission denied while trying to connect to the {product} daemon socket at {endpoint}"
+        "permission denied while trying to connect to the {product} daemon socket at {endpoint}: dial {}: connect: permission denied",
+        endpoint.to_string().replacen("://", " ", 1)
     )]
     Denied {
         /// `Docker` or `Ferry`.
         product: &'static str,
         /// Where.
         endpoint: Endpoint,
-        /// What the kernel said.
-        source: std::io::Error,
+        /// What the kernel said; the words have it already.
+        reason: std::io::Error,
     },
     /// The name of the host is unknown, or the connection failed in a way of its own.
     #[error("error during connect: dial {endpoint}")]

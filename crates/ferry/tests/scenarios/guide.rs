@@ -33,7 +33,8 @@ fn guide() -> PathBuf {
 #[test]
 fn every_page_is_checked() {
     let pages = std::fs::read_dir(guide()).unwrap().flatten();
-    let mut pages: Vec<String> = pages.map(|page| page.file_name().to_string_lossy().into_owned()).collect();
+    let mut pages: Vec<String> =
+        pages.map(|page| page.file_name().to_string_lossy().into_owned()).collect();
     pages.sort();
     let own = include_str!("guide.rs");
     for page in pages {
@@ -73,7 +74,11 @@ fn check(page: &str) {
         let mut seen = String::new();
         loop {
             let mut line = String::new();
-            assert_ne!(output.read_line(&mut line).unwrap(), 0, "the shell ended at `{command}`:\n{seen}");
+            assert_ne!(
+                output.read_line(&mut line).unwrap(),
+                0,
+                "the shell ended at `{command}`:\n{seen}"
+            );
             if let Some(last) = line.trim_end().strip_suffix(MARK) {
                 seen.push_str(last);
                 break;
@@ -83,7 +88,11 @@ fn check(page: &str) {
         let seen: Vec<&str> = seen.lines().collect();
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         if !fits(&expected, &seen) {
-            wrong.push(format!("$ {command}\nexpected:\n{}\nseen:\n{}", expected.join("\n"), seen.join("\n")));
+            wrong.push(format!(
+                "$ {command}\nexpected:\n{}\nseen:\n{}",
+                expected.join("\n"),
+                seen.join("\n")
+            ));
         }
     }
     drop(input);
@@ -123,7 +132,9 @@ fn line_fits(pattern: &str, line: &str) -> bool {
     match pattern.split_once('…') {
         None => pattern == line,
         Some((head, tail)) => match line.strip_prefix(head) {
-            Some(rest) => (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| line_fits(tail, &rest[at..])),
+            Some(rest) => (0..=rest.len())
+                .filter(|at| rest.is_char_boundary(*at))
+                .any(|at| line_fits(tail, &rest[at..])),
             None => false,
         },
     }

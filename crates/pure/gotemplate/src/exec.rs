@@ -68,7 +68,7 @@ pub(crate) fn execute(
         options,
         out,
         variables: vec![("$".to_owned(), root.clone())],
-        name: String::new(),
+        name: template.name.to_owned(),
         depth: 0,
         steps: 0,
     };
@@ -91,6 +91,7 @@ impl Exec<'_> {
             None => at.to_owned(),
         };
         ExecError {
+            file: self.template.name,
             line: crate::lex::line_of(text, offset),
             column,
             name: self.name.clone(),
@@ -148,14 +149,16 @@ impl Exec<'_> {
     }
 
     fn print(&mut self, found: &Found) {
-        let null = match (&found.value, &found.key, self.options.null) {
-            (Some(Value::Null), Some(key), Some(null)) => null(key),
+        let special = match (&found.value, &found.key, self.options.shown) {
+            (Some(value), Some(key), Some(shown)) => shown(key, value),
             _ => None,
         };
-        match (&found.value, null) {
-            (_, Some(words)) => self.out.push_str(words),
+        match (&found.value, special) {
+            (_, Some(words)) => self.out.push_str(&words),
             (None | Some(Value::Null), None) => self.out.push_str("<no value>"),
-            (Some(value), None) => print::plain(value, self.out),
+            (Some(value), None) => {
+                print::keyed(found.key.as_deref().unwrap_or_default(), value, self.out);
+            }
         }
     }
 
@@ -201,6 +204,8 @@ impl Exec<'_> {
         let (variables, declares) = (&pipe.variables, pipe.declares);
         let found = self.commands(pipe, dot)?;
         let span = pipe.commands.first().map_or((0, 0), |command| (command.offset, command.end));
+        let key = found.key.map(|key| key + "[]");
+        let item_found = |item| Found { value: Some(item), key: key.clone(), root: false };
         let items: Vec<(Value, Value)> = match found.value {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(items)) => items
@@ -230,15 +235,15 @@ impl Exec<'_> {
         for (index, item) in items {
             let values = match variables.as_slice() {
                 [] => vec![],
-                [element] => vec![(element, Found::of(item.clone()))],
+                [element] => vec![(element, item_found(item.clone()))],
                 [key, element, ..] => {
-                    vec![(key, Found::of(index)), (element, Found::of(item.clone()))]
+                    vec![(key, Found::of(index)), (element, item_found(item.clone()))]
                 }
             };
             for (name, value) in values {
                 self.set(name, value, declares);
             }
-            let flow = self.nodes(body, &Found::of(item))?;
+            let flow = self.nodes(body, &item_found(item))?;
             if declares {
                 self.variables.truncate(scope);
             }
@@ -345,7 +350,7 @@ impl Exec<'_> {
         }
         let mut args = self.arguments(rest, dot)?;
         args.extend(last.map(|found| found.value.unwrap_or_default()));
-        let value = match funcs::call(name, &args, self.options.escape_html) {
+        let value = match funcs::call(name, &args, self.options) {
             Ok(value) => value,
             Err(funcs::Failed::Count(words)) => {
                 return Err(self.wrong((first.offset, first.end), words));
@@ -409,11 +414,11 @@ impl Exec<'_> {
     ) -> Result<Found, ExecError> {
         // Where the field in question stands, as Go points at it.
         let mut at = operand.offset;
-        for (index, name) in fields.iter().enumerate() {
+        for name in fields {
             let text = self.template.text.get(at..operand.end).unwrap_or_default();
             at += text.find(&format!(".{name}")).unwrap_or(0);
             let here = (at, span.1);
-            found = self.field(found, name, here, operand.offset, index + 1 == fields.len())?;
+            found = self.field(found, name, here, operand.offset)?;
             at += 1;
         }
         Ok(found)
@@ -425,7 +430,6 @@ impl Exec<'_> {
         name: &str,
         (at, end): Span,
         start: usize,
-        is_last: bool,
     ) -> Result<Found, ExecError> {
         if found.root
             && let Some(answer) = self.method(name, &[], (start, end))
@@ -439,11 +443,20 @@ impl Exec<'_> {
             error
         };
         match found.value {
-            Some(Value::Object(mut members)) => match members.remove(name) {
-                Some(value) => {
-                    Ok(Found { value: Some(value), key: Some(name.to_owned()), root: false })
+            Some(Value::Object(mut members)) => {
+                let key = found.key.as_deref().unwrap_or_default();
+                // A row's JSON keeps its order: what is left of the object is thrown away.
+                let value = members
+                    .swap_remove(name)
+                    .map(Some)
+                    .or_else(|| self.options.absent.and_then(|absent| absent(&members, key, name)));
+                if let Some(value) = value {
+                    return Ok(Found { value, key: Some(name.to_owned()), root: false });
                 }
-                None => match self.options.missing {
+                if let Some(kind) = self.options.types.and_then(|types| types(key)) {
+                    return Err(wrong(self, format!("can't evaluate field {name} in type {kind}")));
+                }
+                match self.options.missing {
                     Missing::Strict(kind) if found.root => {
                         Err(wrong(self, format!("can't evaluate field {name} in type {kind}")))
                     }
@@ -451,13 +464,15 @@ impl Exec<'_> {
                         Err(wrong(self, format!("map has no entry for key {name:?}")))
                     }
                     _ => Ok(Found::default()),
-                },
-            },
-            None | Some(Value::Null) => match self.options.missing {
-                Missing::NoValue if is_last => Ok(Found::default()),
-                Missing::NoValue => Ok(Found::default()),
-                _ => Err(wrong(self, format!("nil pointer evaluating interface {{}}.{name}"))),
-            },
+                }
+            }
+            Some(Value::Null) => {
+                Err(wrong(self, format!("nil pointer evaluating interface {{}}.{name}")))
+            }
+            None if self.options.missing == Missing::Error => {
+                Err(wrong(self, format!("nil data; no entry for key {name:?}")))
+            }
+            None => Ok(Found::default()),
             Some(other) => {
                 let kind = match (self.options.missing, &other) {
                     (Missing::Strict(_), Value::String(_)) => "string",

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::{exec::truth, print};
+use crate::{Options, exec::truth, print};
 
 /// A call that does not work.
 #[derive(Debug)]
@@ -54,7 +54,10 @@ pub(crate) fn exists(name: &str) -> bool {
     FUNCTIONS.iter().any(|(known, _, _)| *known == name)
 }
 
-pub(crate) fn call(name: &str, args: &[Value], escape_html: bool) -> Result<Value, Failed> {
+/// docker's own functions, except the one that keeps columns apart.
+const OF_TEXT: [&str; 7] = ["json", "split", "join", "title", "lower", "upper", "truncate"];
+
+pub(crate) fn call(name: &str, args: &[Value], options: &Options<'_>) -> Result<Value, Failed> {
     if let Some((_, least, most)) = FUNCTIONS.iter().find(|(known, _, _)| *known == name) {
         let got = args.len();
         if got < *least || got > *most {
@@ -68,8 +71,18 @@ pub(crate) fn call(name: &str, args: &[Value], escape_html: bool) -> Result<Valu
             )));
         }
     }
+    if options.titles && OF_TEXT.contains(&name) {
+        return Ok(args.first().cloned().unwrap_or_default());
+    }
     if let ("json", [value]) = (name, args) {
-        return Ok(Value::String(json(value, escape_html)));
+        let escapes = options.escape_html && value.is_object();
+        return Ok(Value::String(json(value, escapes)));
+    }
+    if name == "index" {
+        // Structures of Docker's have maps of strings, mostly; JSON alone has maps of anything.
+        let typed = options.absent.is_some() || options.missing != crate::Missing::Error;
+        let zero = if typed { Value::String(String::new()) } else { Value::Null };
+        return index(args, &zero).map_err(Failed::Call);
     }
     run(name, args).map_err(Failed::Call)
 }
@@ -101,7 +114,6 @@ fn run(name: &str, args: &[Value]) -> Result<Value, String> {
             Value::Null => Value::from(0),
             other => return Err(format!("len of type {}", print::kind(other))),
         },
-        "index" => index(args)?,
         "slice" => slice(args)?,
         "print" => Value::String(print_all(args)),
         "println" => {
@@ -214,7 +226,7 @@ fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
     }
 }
 
-fn index(args: &[Value]) -> Result<Value, String> {
+fn index(args: &[Value], zero: &Value) -> Result<Value, String> {
     let Some((first, keys)) = args.split_first() else { return Ok(Value::Null) };
     let mut value = first.clone();
     for key in keys {
@@ -227,9 +239,9 @@ fn index(args: &[Value]) -> Result<Value, String> {
                     None => return Err(format!("index out of range: {number}")),
                 }
             }
-            // Go answers the zero of the element's type; a map of Docker's has strings, mostly.
+            // Go answers the zero of the element's type.
             (Value::Object(mut members), Value::String(key)) => {
-                members.remove(key).unwrap_or_else(|| Value::String(String::new()))
+                members.swap_remove(key).unwrap_or_else(|| zero.clone())
             }
             (Value::String(text), Value::Number(number)) => {
                 let at = number.as_u64().and_then(|at| usize::try_from(at).ok());

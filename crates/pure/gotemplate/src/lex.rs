@@ -49,7 +49,11 @@ struct Lexer<'t> {
 
 pub(crate) fn lex(text: &str) -> Result<Vec<At>, ParseError> {
     if text.len() > MAX_TEMPLATE {
-        return Err(ParseError { line: 1, words: "template is longer than 1 MiB".to_owned() });
+        return Err(ParseError {
+            name: "",
+            line: 1,
+            words: "template is longer than 1 MiB".to_owned(),
+        });
     }
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), depth: 0 };
     lexer.run()?;
@@ -92,7 +96,7 @@ impl Lexer<'_> {
 
     /// `{{- `: the minus and a space behind it.
     fn trims_left(&self) -> bool {
-        let rest = self.text[self.at + 2..].as_bytes();
+        let rest = &self.text.as_bytes()[self.at + 2..];
         rest.first() == Some(&b'-') && rest.get(1).is_some_and(u8::is_ascii_whitespace)
     }
 
@@ -289,7 +293,7 @@ impl Lexer<'_> {
     }
 
     fn wrong(&self, words: &str) -> ParseError {
-        ParseError { line: line_of(self.text, self.at), words: words.to_owned() }
+        ParseError { name: "", line: line_of(self.text, self.at), words: words.to_owned() }
     }
 }
 

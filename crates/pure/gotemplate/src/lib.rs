@@ -30,6 +30,8 @@ pub struct Template {
     pub(crate) main: Vec<parse::Node>,
     pub(crate) named: BTreeMap<String, Vec<parse::Node>>,
     pub(crate) text: String,
+    /// What errors call the template; docker names few of them.
+    pub(crate) name: &'static str,
 }
 
 /// What a key that is not there means.
@@ -47,6 +49,13 @@ pub enum Missing {
 /// A method of the root value: its answer to these arguments; `None` when there is no such method.
 pub type Method<'a> = &'a dyn Fn(&str, &[Value]) -> Option<Result<Value, String>>;
 
+/// A key that is not there, asked for by the object, the object's own key (`Mounts[]` for an item of `Mounts`) and the key's name.
+/// `Some(Some(value))` is what a Go structure has there although JSON leaves it out, `Some(None)` is what a Go map answers.
+pub type Absent = fn(&serde_json::Map<String, Value>, &str, &str) -> Option<Option<Value>>;
+
+/// How a value below a key prints, where that is not how JSON has it: Go's empty lists, times.
+pub type Shown = fn(&str, &Value) -> Option<String>;
+
 /// How a template is executed.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
@@ -54,10 +63,16 @@ pub struct Options<'a> {
     pub missing: Missing,
     /// Methods of the root value.
     pub method: Option<Method<'a>>,
-    /// How a null below a key is printed: Go prints an empty list as `[]`, JSON has only one null.
-    pub null: Option<fn(&str) -> Option<&'static str>>,
-    /// `json` writes `<`, `>` and `&` as Go's encoder does by default; docker's lists do, its inspect does not.
+    /// What Go calls the types of objects below some keys: there, a key that is not known is as wrong as at a strict root.
+    pub types: Option<fn(&str) -> Option<&'static str>>,
+    /// How values below some keys are printed.
+    pub shown: Option<Shown>,
+    /// What stands for a field that is not there, before [`Missing`] is asked.
+    pub absent: Option<Absent>,
+    /// `json` of an object escapes `<`, `>` and `&`: docker's rows do that to themselves, whatever the encoder is told.
     pub escape_html: bool,
+    /// docker's functions give back their first argument: values are column titles.
+    pub titles: bool,
 }
 
 impl std::fmt::Debug for Options<'_> {
@@ -72,7 +87,21 @@ impl Template {
     /// # Errors
     /// [`ParseError`], in Go's words.
     pub fn parse(text: &str) -> Result<Template, ParseError> {
-        parse::parse(text)
+        parse::parse("", text)
+    }
+
+    /// As [`Template::parse`], for a template that has a name in errors.
+    ///
+    /// # Errors
+    /// [`ParseError`], in Go's words.
+    pub fn parse_named(name: &'static str, text: &str) -> Result<Template, ParseError> {
+        parse::parse(name, text)
+    }
+
+    /// Whether some field `name` is asked for, or all of the root at once.
+    pub fn mentions(&self, name: &str) -> bool {
+        let nodes = self.named.values().chain(std::iter::once(&self.main));
+        nodes.flatten().any(|node| parse::node_mentions(node, name))
     }
 
     /// Executes it and appends the result.

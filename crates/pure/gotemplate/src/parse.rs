@@ -77,12 +77,17 @@ struct Parser<'t> {
 #[derive(Debug, Clone, PartialEq)]
 enum End {
     OfText,
-    End,
+    /// `{{end}}`.
+    Keyword,
     /// `{{else}}`; what follows it (`if`, `with`) is not read yet.
     Else,
 }
 
-pub(crate) fn parse(text: &str) -> Result<Template, ParseError> {
+pub(crate) fn parse(name: &'static str, text: &str) -> Result<Template, ParseError> {
+    tree(name, text).map_err(|error| ParseError { name, ..error })
+}
+
+fn tree(name: &'static str, text: &str) -> Result<Template, ParseError> {
     let tokens = lex::lex(text)?;
     let mut parser = Parser {
         text,
@@ -95,8 +100,8 @@ pub(crate) fn parse(text: &str) -> Result<Template, ParseError> {
     };
     let (main, end) = parser.nodes()?;
     match end {
-        End::OfText => Ok(Template { main, named: parser.named, text: text.to_owned() }),
-        End::End => Err(parser.wrong("unexpected {{end}}")),
+        End::OfText => Ok(Template { main, named: parser.named, text: text.to_owned(), name }),
+        End::Keyword => Err(parser.wrong("unexpected {{end}}")),
         End::Else => Err(parser.wrong("unexpected {{else}}")),
     }
 }
@@ -104,7 +109,7 @@ pub(crate) fn parse(text: &str) -> Result<Template, ParseError> {
 impl Parser<'_> {
     fn wrong(&self, words: impl Into<String>) -> ParseError {
         let offset = self.tokens.get(self.at).or(self.tokens.last()).map_or(0, |at| at.offset);
-        ParseError { line: line_of(self.text, offset), words: words.into() }
+        ParseError { name: "", line: line_of(self.text, offset), words: words.into() }
     }
 
     fn peek(&self) -> Option<&Token> {
@@ -154,7 +159,7 @@ impl Parser<'_> {
                     self.at += 1;
                     self.close("end")?;
                     self.depth -= 1;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, End::Keyword));
                 }
                 "else" => {
                     self.at += 1;
@@ -222,7 +227,7 @@ impl Parser<'_> {
 
     fn otherwise(&mut self, keyword: &str, end: End) -> Result<Vec<Node>, ParseError> {
         match end {
-            End::End => return Ok(Vec::new()),
+            End::Keyword => return Ok(Vec::new()),
             End::OfText => return Err(self.wrong("unexpected EOF")),
             End::Else => {}
         }
@@ -241,7 +246,7 @@ impl Parser<'_> {
         }
         self.close("else")?;
         match self.nodes()? {
-            (nodes, End::End) => Ok(nodes),
+            (nodes, End::Keyword) => Ok(nodes),
             (_, End::Else) => Err(self.wrong("expected end; found {{else}}")),
             (_, End::OfText) => Err(self.wrong("unexpected EOF")),
         }
@@ -263,7 +268,7 @@ impl Parser<'_> {
         let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let (nodes, end) = self.nodes()?;
         self.variables = outer;
-        if end != End::End {
+        if end != End::Keyword {
             return Err(self.wrong(format!("unexpected EOF in {keyword} clause")));
         }
         self.named.insert(name.clone(), nodes);
@@ -421,6 +426,30 @@ impl Parser<'_> {
         }
         Ok(Operand { kind, fields, offset, end: self.offset() })
     }
+}
+
+/// Whether a node asks for a field of this name, or for everything.
+pub(crate) fn node_mentions(node: &Node, name: &str) -> bool {
+    let any = |nodes: &[Node]| nodes.iter().any(|node| node_mentions(node, name));
+    match node {
+        Node::Text(_) | Node::Break | Node::Continue => false,
+        Node::Action(pipe) => pipe_mentions(pipe, name),
+        Node::If { pipe, then, otherwise }
+        | Node::With { pipe, then, otherwise }
+        | Node::Range { pipe, body: then, otherwise } => {
+            pipe_mentions(pipe, name) || any(then) || any(otherwise)
+        }
+        Node::Template { pipe, .. } => pipe.as_ref().is_some_and(|pipe| pipe_mentions(pipe, name)),
+    }
+}
+
+fn pipe_mentions(pipe: &Pipe, name: &str) -> bool {
+    let operands = pipe.commands.iter().flat_map(|command| &command.operands);
+    operands.into_iter().any(|operand| {
+        let all = operand.kind == Kind::Dot && operand.fields.is_empty();
+        let inside = matches!(&operand.kind, Kind::Paren(pipe) if pipe_mentions(pipe, name));
+        all || inside || operand.fields.iter().any(|field| field == name)
+    })
 }
 
 /// A token in Go's words.

@@ -4,8 +4,33 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+/// Keys of Docker's structures below which there are maps, whatever their keys look like.
+const MAPS: [&str; 16] = [
+    "Labels",
+    "Networks",
+    "Ports",
+    "PortBindings",
+    "ExposedPorts",
+    "Volumes",
+    "Options",
+    "Sysctls",
+    "Tmpfs",
+    "Containers",
+    "Config[]",
+    "DriverOpts",
+    "Annotations",
+    "StorageOpt",
+    "Data",
+    "Details",
+];
+
 /// `%v`.
 pub(crate) fn plain(value: &Value, out: &mut String) {
+    keyed("", value, out);
+}
+
+/// `%v` of what is below a key.
+pub(crate) fn keyed(key: &str, value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("<nil>"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -27,22 +52,23 @@ pub(crate) fn plain(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Object(members) => object(members, out),
+        Value::Object(members) => object(key, members, out),
     }
 }
 
 /// A Go structure prints as its values in braces, a map as sorted pairs. JSON does not tell them apart; a structure of Docker's
 /// has keys that begin with a capital letter.
-fn object(members: &serde_json::Map<String, Value>, out: &mut String) {
+fn object(key: &str, members: &serde_json::Map<String, Value>, out: &mut String) {
     let structure = !members.is_empty()
+        && !MAPS.contains(&key)
         && members.keys().all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()));
     if structure {
         out.push('{');
-        for (index, value) in members.values().enumerate() {
+        for (index, (key, value)) in members.iter().enumerate() {
             if index > 0 {
                 out.push(' ');
             }
-            plain(value, out);
+            keyed(key, value, out);
         }
         out.push('}');
         return;

@@ -45,7 +45,7 @@ fn what_docker_prints() {
         ("{{if .Args}}a{{else if .Name}}b{{else}}c{{end}}", "b"),
         ("{{json .Config.Labels}} {{json .Config.Entrypoint}}", "{\"b\":\"2\",\"a\":\"1\"} null"),
         ("{{.Config.Labels}} {{.Config.Cmd}} {{.Mounts}}", "map[a:1 b:2] [sh] []"),
-        ("{{index .Config.Cmd 0}}|{{index .Config.Labels \"x\"}}", "sh|"),
+        ("{{index .Config.Cmd 0}}|{{index .Config.Labels \"x\"}}", "sh|<no value>"),
         (
             "{{len .Mounts}} {{.Float}} {{not true}} {{and 1 0}} {{or \"\" \"x\"}}",
             "0 1.5 false 0 x",

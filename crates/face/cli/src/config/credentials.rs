@@ -119,6 +119,11 @@ impl ConfigFile {
         self.helper(server).is_some() || self.in_file(server).is_some()
     }
 
+    /// Whether a program keeps the credentials of a registry, and not the file.
+    pub(crate) fn has_helper(&self, server: &str) -> bool {
+        self.helper(server).is_some()
+    }
+
     fn write(&self) -> Result<(), CliError> {
         self.save().map_err(|error| {
             CliError::new(format!("cannot write \"{}\": {error}", self.path.display()))

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub(crate) use credentials::{Credentials, registry_auth, server_of};
+pub(crate) use credentials::{Credentials, registry_auth};
 
 /// The file may be as large as this.
 const LIMIT: u64 = 8 << 20;
@@ -164,3 +164,6 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

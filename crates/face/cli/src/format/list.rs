@@ -2,30 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use ferry_gotemplate::{Missing, Options, Template};
+use ferry_gotemplate::{ExecError, Missing, Options, Template};
 use serde_json::{Map, Value};
 
-use super::align;
-use crate::framework::{Cli, CliError};
+use super::tabs::align;
+use crate::framework::CliError;
 
 /// A kind of list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct List {
+pub(crate) struct Kind {
     /// Docker's name for a row, which its errors mention.
-    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
     /// Column titles by field.
     pub(crate) titles: &'static [(&'static str, &'static str)],
-    /// What `table` alone means.
-    pub(crate) table: &'static str,
-    /// What `raw` means.
-    pub(crate) raw: &'static str,
 }
 
-/// A row: what its fields show, and its labels.
+/// A row: what its fields show, and its labels where rows of this kind have any.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Row {
     pub(crate) fields: Map<String, Value>,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
 }
 
 impl Row {
@@ -34,98 +30,87 @@ impl Row {
         self.fields.insert(name.to_owned(), value.into());
         self
     }
+
+    /// Lets templates ask for labels.
+    pub(crate) fn labelled(mut self, labels: Option<BTreeMap<String, String>>) -> Row {
+        self.labels = Some(labels.unwrap_or_default());
+        self
+    }
+
+    /// As JSON, which docker makes of a map: sorted by name.
+    pub(crate) fn value(&self) -> Value {
+        let mut fields: Vec<_> = self.fields.clone().into_iter().collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        Value::Object(fields.into_iter().collect())
+    }
 }
 
-/// Shows rows. An empty format is a table; `quiet` leaves only what `{{.ID}}`-like template says.
-pub(crate) fn show(cli: &Cli, list: &List, format: &str, rows: &[Row]) -> Result<(), CliError> {
-    let (text, failure) = render(list, format, rows);
-    cli.print(&text)?;
-    failure.map_or(Ok(()), Err)
+/// What a format looks like to the template: without `table`, and with `\t` and `\n` that were written out.
+fn text_of(format: &str) -> String {
+    let text = match format {
+        "json" => "{{json .}}",
+        other => other.strip_prefix("table").unwrap_or(other),
+    };
+    text.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n")
 }
 
-fn render(list: &List, format: &str, rows: &[Row]) -> (String, Option<CliError>) {
-    let format = format.replace("\\t", "\t").replace("\\n", "\n");
-    let is_table = format.is_empty()
-        || format == "table"
-        || format.starts_with("table ")
-        || format.starts_with("table\t")
-        || format.starts_with("table{");
-    let text = match format.as_str() {
-        "" | "table" => format!("table {}", list.table),
-        "raw" => list.raw.to_owned(),
-        "json" => "{{json .}}".to_owned(),
-        other => other.to_owned(),
-    };
-    let template = match Template::parse(&text) {
-        Ok(template) => template,
-        Err(error) => {
-            return (
-                String::new(),
-                Some(CliError::new(format!("failed to parse template: {error}"))),
-            );
-        }
-    };
-    let mut out = String::new();
-    let mut lines = Vec::new();
+/// Reads a format.
+pub(crate) fn template_of(format: &str) -> Result<Template, CliError> {
+    Template::parse(&text_of(format))
+        .map_err(|error| CliError::new(format!("template parsing error: {error}")))
+}
+
+/// The text of a list. Nothing of it is shown when one row fails.
+pub(crate) fn render(kind: &Kind, format: &str, rows: &[Row]) -> Result<String, CliError> {
+    let template = template_of(format)?;
+    let mut body = String::new();
     for row in rows {
-        match execute(&template, list.kind, row) {
-            Ok(line) => lines.push(line),
-            Err(error) => {
-                let error = CliError::new(format!("failed to execute template: {error}"));
-                return (String::new(), Some(error));
-            }
-        }
+        execute(&template, kind, row, &mut body)
+            .map_err(|error| CliError::new(format!("template parsing error: {error}")))?;
+        body.push('\n');
     }
-    if is_table {
-        out.push_str(&title(&template, list));
-        out.push('\n');
+    if !format.starts_with("table") {
+        return Ok(body);
     }
-    for line in lines {
-        out.push_str(&line);
-        out.push('\n');
-    }
-    if is_table {
-        // The word itself is a part of the template, so that errors point at the right place.
-        let rows: String = out
-            .split('\n')
-            .map(|line| line.strip_prefix("table").unwrap_or(line).trim_start_matches([' ', '\t']))
-            .collect::<Vec<_>>()
-            .join("\n");
-        out = align(&rows);
-    }
-    (out, None)
+    let mut text = title(&template, kind);
+    text.push('\n');
+    text.push_str(&body);
+    Ok(align(&text))
 }
 
-fn execute(
-    template: &Template,
-    kind: &'static str,
-    row: &Row,
-) -> Result<String, ferry_gotemplate::ExecError> {
-    let method = |name: &str, args: &[Value]| match (name, args) {
-        ("Label", [Value::String(label)]) => {
-            Some(Ok(Value::String(row.labels.get(label).cloned().unwrap_or_default())))
-        }
-        ("Label", args) => {
-            Some(Err(format!("wrong number of args for Label: want 1 got {}", args.len())))
-        }
-        _ => None,
+/// Why a format does not work for rows of this kind, as `docker ps` finds out before it asks the daemon: with the whole of the
+/// format, and a row without anything in it.
+pub(crate) fn rows_fail(kind: &Kind, format: &str, empty: &Row) -> Result<(), CliError> {
+    let template = Template::parse(format)
+        .map_err(|error| CliError::new(format!("failed to parse template: {error}")))?;
+    execute(&template, kind, empty, &mut String::new())
+        .map_err(|error| CliError::new(format!("failed to execute template: {error}")))
+}
+
+fn execute(template: &Template, kind: &Kind, row: &Row, out: &mut String) -> Result<(), ExecError> {
+    let method = |name: &str, args: &[Value]| {
+        let labels = row.labels.as_ref().filter(|_| name == "Label")?;
+        Some(match args {
+            [Value::String(label)] => {
+                Ok(Value::String(labels.get(label).cloned().unwrap_or_default()))
+            }
+            [_] => Err("wrong type for value; expected string".to_owned()),
+            args => Err(format!("wrong number of args for Label: want 1 got {}", args.len())),
+        })
     };
     let options = Options {
-        missing: Missing::Strict(kind),
+        missing: Missing::Strict(kind.name),
         method: Some(&method),
-        null: None,
+        shown: Some(|_, value| value.is_null().then(|| "<nil>".to_owned())),
         escape_html: true,
+        ..Options::default()
     };
-    let mut line = String::new();
-    template.execute(&Value::Object(row.fields.clone()), &options, &mut line)?;
-    Ok(line)
+    template.execute(&row.value(), &options, out)
 }
 
-fn title(template: &Template, list: &List) -> String {
-    let mut titles = Map::new();
-    for (field, title) in list.titles {
-        titles.insert((*field).to_owned(), Value::from(*title));
-    }
+fn title(template: &Template, kind: &Kind) -> String {
+    let titles: Map<String, Value> =
+        kind.titles.iter().map(|(name, title)| ((*name).to_owned(), Value::from(*title))).collect();
     // `{{.Label "a.b-c"}}` has the last part of the label's name as its title, with blanks.
     let method = |name: &str, args: &[Value]| match (name, args) {
         ("Label", [Value::String(label)]) => {
@@ -134,9 +119,9 @@ fn title(template: &Template, list: &List) -> String {
         }
         _ => None,
     };
-    let options = Options { method: Some(&method), ..Options::default() };
+    let options = Options { method: Some(&method), titles: true, ..Options::default() };
     let mut line = String::new();
-    // Titles are only text: what fails for them has failed for the rows, too.
+    // Titles are only text: what docker cannot make of them is missing there, too.
     drop(template.execute(&Value::Object(titles), &options, &mut line));
     line
 }
@@ -145,29 +130,29 @@ fn title(template: &Template, list: &List) -> String {
 mod tests {
     use super::*;
 
-    const LIST: List = List {
-        kind: "*formatter.ThingContext",
-        titles: &[("ID", "THING ID"), ("Name", "NAME")],
-        table: "{{.ID}}\t{{.Name}}",
-        raw: "id: {{.ID}}",
-    };
+    const KIND: Kind =
+        Kind { name: "*formatter.ThingContext", titles: &[("ID", "THING ID"), ("Name", "NAME")] };
 
     fn shown(format: &str) -> String {
-        let row = Row::default().with("ID", "12").with("Name", "<one>");
-        let (text, error) = render(&LIST, format, &[row]);
-        error.map_or(text, |error| error.message().to_owned())
+        let row = Row::default().with("Name", "<one>").with("ID", "12").labelled(None);
+        match render(&KIND, format, &[row]) {
+            Ok(text) => text,
+            Err(error) => error.message().to_owned(),
+        }
     }
 
     #[test]
     fn formats_are_dockers() {
-        assert_eq!(shown(""), "THING ID   NAME\n12         <one>\n");
+        assert_eq!(shown("table {{.ID}}\t{{.Name}}"), "THING ID   NAME\n12         <one>\n");
         assert_eq!(shown("table {{.Name}}\\t{{.ID}}"), "NAME      THING ID\n<one>     12\n");
+        assert_eq!(shown("table{{upper .Name}}"), "NAME\n<ONE>\n");
         assert_eq!(shown("json"), "{\"ID\":\"12\",\"Name\":\"\\u003cone\\u003e\"}\n");
+        assert_eq!(shown("{{json .Name}}"), "\"<one>\"\n");
         assert_eq!(shown("{{.ID}}-{{.Label \"x\"}}"), "12-\n");
-        assert_eq!(shown("raw"), "id: 12\n");
         assert_eq!(
             shown("table {{.Foo}}"),
-            "failed to execute template: template: :1:8: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ThingContext"
+            "template parsing error: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ThingContext"
         );
+        assert_eq!(shown("{{.ID"), "template parsing error: template: :1: unclosed action");
     }
 }

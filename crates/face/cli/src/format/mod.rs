@@ -1,20 +1,16 @@
 //! How lists and details are shown: docker's `--format`, its tables, its units.
 
+pub(crate) mod container;
+pub(crate) mod image;
 pub(crate) mod inspect;
 mod list;
+mod ports;
+pub(crate) mod raw;
+pub(crate) mod structures;
 mod tabs;
 pub(crate) mod units;
+pub(crate) mod volume;
 
-use ferry_gotemplate::Template;
-
-use crate::framework::CliError;
-
-pub(crate) use list::{List, Row, show};
-pub(crate) use tabs::align;
-
-/// Reads a template in which `\t` and `\n` may be written out, as shells make users do.
-pub(crate) fn template(text: &str) -> Result<Template, CliError> {
-    let text = text.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&text)
-        .map_err(|error| CliError::new(format!("template parsing error: {error}")))
-}
+pub(crate) use list::{Kind, Row, render, rows_fail, template_of};
+pub(crate) use ports::displayable;
+pub(crate) use tabs::align_with;

@@ -10,7 +10,7 @@ pub(crate) fn align(text: &str) -> String {
 
 /// As [`align`] with other widths.
 pub(crate) fn align_with(text: &str, min_width: usize, padding: usize) -> String {
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
@@ -34,13 +34,15 @@ pub(crate) fn align_with(text: &str, min_width: usize, padding: usize) -> String
         }
     }
     let mut out = String::with_capacity(text.len() * 2);
-    for (cells, widths) in lines.iter().zip(&widths) {
+    for (at, (cells, widths)) in lines.iter().zip(&widths).enumerate() {
+        if at > 0 {
+            out.push('\n');
+        }
         for (cell, width) in cells.iter().zip(widths) {
             out.push_str(cell);
             let missing = width.saturating_sub(cell.chars().count());
             out.extend(std::iter::repeat_n(' ', missing));
         }
-        out.push('\n');
     }
     out
 }
@@ -56,5 +58,6 @@ mod tests {
             "A             B         C\na-long-cell   b         c\n"
         );
         assert_eq!(align("one\nA\tB\n"), "one\nA         B\n");
+        assert_eq!(align("A\t\nb\t\n"), "A         \nb         \n");
     }
 }

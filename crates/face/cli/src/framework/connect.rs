@@ -76,7 +76,7 @@ fn target(cli: &Cli) -> Result<Option<Target>, CliError> {
     }
     let host = host.or_else(|| cli.env("FERRY_HOST")).or_else(|| cli.env("DOCKER_HOST"));
     if let Some(host) = host {
-        return Ok(Some(Target { endpoint: endpoint(&host)?, tls: tls(cli) }));
+        return Ok(Some(Target { endpoint: endpoint(&host)?, tls: tls(cli)? }));
     }
     if cli.program() == "docker" && globals.context().is_none() {
         let name = cli.env("DOCKER_CONTEXT").or_else(|| cli.config().current_context());
@@ -92,18 +92,23 @@ fn endpoint(text: &str) -> Result<Endpoint, CliError> {
 }
 
 /// TLS as flags and environment have it.
-fn tls(cli: &Cli) -> Option<TlsFiles> {
+fn tls(cli: &Cli) -> Result<Option<TlsFiles>, CliError> {
     let globals = cli.globals();
     let (on, verify) = globals.tls();
     if !on {
-        return None;
+        return Ok(None);
     }
     let file = |flag: &str, file: &str| {
         let (path, given) = globals.tls_file(flag, file);
         (given || path.exists()).then_some(path)
     };
     let identity = file("tlscert", "cert.pem").zip(file("tlskey", "key.pem"));
-    Some(TlsFiles { authorities: file("tlscacert", "ca.pem"), identity, verify })
+    let authorities = file("tlscacert", "ca.pem");
+    if verify && authorities.is_none() {
+        let (path, _) = globals.tls_file("tlscacert", "ca.pem");
+        return Err(CliError::new(format!("open {}: no such file or directory", path.display())));
+    }
+    Ok(Some(TlsFiles { authorities, identity, verify }))
 }
 
 #[derive(Deserialize)]

@@ -112,11 +112,6 @@ impl Flag {
         Flag::new(long, Shape::Many, kind, help)
     }
 
-    /// Its long name, without dashes.
-    pub const fn long_name(&self) -> &'static str {
-        self.long
-    }
-
     /// A one-letter name.
     #[must_use]
     pub const fn short(mut self, short: char) -> Flag {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{CliError, Flag, Matches};
 
-/// docker's. `tlscacert` and the like show their defaults in the user's home, which `help` fills in.
+/// docker's. `~/.docker` stands for the directory of the configuration; help shows where that is.
 pub(crate) static FLAGS: &[Flag] = &[
     Flag::string("config", "Location of client config files").default("~/.docker"),
     Flag::string("context", "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")").short('c'),

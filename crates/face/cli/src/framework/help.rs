@@ -70,6 +70,9 @@ pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -
             None => others.push((name, command.short)),
         }
     }
+    if program != "docker" {
+        others.push(crate::DAEMON);
+    }
     common.sort_unstable();
     others.sort_unstable();
     let common: Vec<(&str, &str)> =
@@ -128,6 +131,10 @@ pub fn flag_usages(flags: &[Flag], width: usize) -> String {
 fn default_note(flag: &Flag) -> String {
     if let Some(shown) = flag.shown {
         return format!(" (default {shown})");
+    }
+    if let Some(rest) = flag.default.strip_prefix("~/.docker") {
+        let directory = super::globals::default_config_dir();
+        return format!(" (default {})", super::quote(&format!("{}{rest}", directory.display())));
     }
     let zero = matches!(flag.default, "" | "0" | "false" | "0s") && flag.shape != Shape::Many;
     match (flag.default, flag.kind) {

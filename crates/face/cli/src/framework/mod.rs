@@ -30,7 +30,7 @@ pub(crate) use error::{CliError, Failures};
 pub use flag::Flag;
 pub(crate) use globals::Globals;
 pub use help::flag_usages;
-pub(crate) use output::{Output, write_fd};
+pub(crate) use output::write_fd;
 pub use parse::{Matches, ParseError};
 pub(crate) use terminal::{RawMode, window_size};
 pub(crate) use tree::Tree;
@@ -104,11 +104,6 @@ impl Cli {
         })
     }
 
-    /// Standard output, unbuffered, each write whole. Where it is a closed pipe, the error becomes a silent exit.
-    pub(crate) fn out(&self) -> Output {
-        Output::stdout()
-    }
-
     /// Prints text as it is.
     pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
         write_fd(rustix::stdio::stdout(), text.as_bytes()).map_err(CliError::from)
@@ -129,6 +124,11 @@ impl Cli {
         output::confirm(question)
     }
 
+    /// Asks for a line on the terminal; what is no `secret` is shown while it is typed.
+    pub(crate) fn ask(&self, question: &str, shown: bool) -> Result<String, CliError> {
+        output::ask(question, !shown)
+    }
+
     /// Whether standard input is a terminal.
     pub(crate) fn stdin_is_terminal(&self) -> bool {
         rustix::termios::isatty(rustix::stdio::stdin())
@@ -142,11 +142,6 @@ impl Cli {
     /// Whether standard error is a terminal.
     pub(crate) fn stderr_is_terminal(&self) -> bool {
         rustix::termios::isatty(rustix::stdio::stderr())
-    }
-
-    /// Columns of the terminal that standard output is; `None` where it is none.
-    pub(crate) fn width(&self) -> Option<usize> {
-        window_size(rustix::stdio::stdout()).map(|size| usize::from(size.columns))
     }
 
     /// An environment variable; empty is as not there.

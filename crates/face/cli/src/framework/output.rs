@@ -1,37 +1,11 @@
 //! Standard output and error, written whole.
 
 use std::{
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     os::fd::BorrowedFd,
 };
 
 use super::CliError;
-
-/// A descriptor to write to, without a buffer: what is written is out.
-#[derive(Debug)]
-pub(crate) struct Output(BorrowedFd<'static>);
-
-impl Output {
-    /// Standard output.
-    pub(crate) fn stdout() -> Self {
-        Output(rustix::stdio::stdout())
-    }
-
-    /// Standard error.
-    pub(crate) fn stderr() -> Self {
-        Output(rustix::stdio::stderr())
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write_fd(self.0, bytes).map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Writes everything. A descriptor that somebody else has set to non-blocking (a terminal that a shell shares with us) is waited for.
 pub(crate) fn write_fd(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
@@ -61,4 +35,41 @@ pub(crate) fn confirm(question: &str) -> Result<bool, CliError> {
     // No answer is no.
     drop(io::stdin().lock().read_line(&mut line));
     Ok(line.trim().eq_ignore_ascii_case("y"))
+}
+
+/// Asks for a line; a secret is not shown while it is typed.
+pub(crate) fn ask(question: &str, secret: bool) -> Result<String, CliError> {
+    write_fd(rustix::stdio::stdout(), question.as_bytes())?;
+    let hidden = secret.then(Hidden::enter).flatten();
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| CliError::new(format!("cannot read the answer: {error}")))?;
+    if hidden.is_some() {
+        write_fd(rustix::stdio::stdout(), b"\n")?;
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden(rustix::termios::Termios);
+
+impl Hidden {
+    fn enter() -> Option<Self> {
+        let before = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        let now = rustix::termios::OptionalActions::Now;
+        rustix::termios::tcsetattr(rustix::stdio::stdin(), now, &silent).ok()?;
+        Some(Hidden(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let now = rustix::termios::OptionalActions::Now;
+        // A terminal that is gone needs no restoring.
+        rustix::termios::tcsetattr(rustix::stdio::stdin(), now, &self.0).ok();
+    }
 }

@@ -50,25 +50,9 @@ pub(crate) async fn create(
     matches: &Matches,
 ) -> Result<String, CliError> {
     let id_file = IdFile::new(matches.text("cidfile"))?;
-    let image = request.config.image.clone();
-    let reference = Reference::parse(&image);
-    let is_id = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let named = match (&reference, is_id) {
-        (_, true) => None,
-        (Ok(reference), false) => Some(reference.clone().with_default_tag()),
-        (Err(error), false) => return Err(CliError::new(error.to_string())),
-    };
-    let platform = platform(cli, matches);
-    if platform.split('/').count() > 3
-        || platform.split('/').any(str::is_empty) && !platform.is_empty()
-    {
-        return Err(CliError::new(format!(
-            "error parsing specified platform: {}: cannot parse platform specifier: invalid argument",
-            quote(&platform)
-        )));
-    }
+    let image = Image::new(cli, &request.config.image, matches)?;
     if matches.text("pull") == "always" {
-        pull(cli, client, &image, &platform, matches.flag("quiet")).await?;
+        image.pull(cli, client).await?;
     }
     if let (Some(host), Some(size)) =
         (&mut request.host_config, window_size(rustix::stdio::stdout()))
@@ -81,32 +65,33 @@ pub(crate) async fn create(
         client
             .post("/containers/create")
             .query_if(!matches.text("name").is_empty(), "name", matches.text("name"))
-            .query_if(!platform.is_empty(), "platform", &platform)
+            .query_if(!image.platform.is_empty(), "platform", &image.platform)
             .json_body(request)
             .json::<ContainerCreated>()
     };
-    let created = match (send().await, named) {
+    let created = match (send().await, &image.named) {
         (Err(error), Some(named)) if error.is_not_found() && matches.text("pull") == "missing" => {
-            if !matches.flag("quiet") {
+            if !image.quiet {
                 cli.warn(&format!("Unable to find image '{}' locally", named.familiar()));
             }
-            pull(cli, client, &image, &platform, matches.flag("quiet")).await?;
+            image.pull(cli, client).await?;
             send().await?
         }
         (result, _) => result?,
     };
-    let localhost = request
-        .host_config
-        .iter()
-        .flat_map(|host| host.dns.iter().flatten())
-        .find_map(|server| server.parse::<IpAddr>().ok().filter(IpAddr::is_loopback));
-    let localhost =
-        localhost.map(|address| format!("Localhost DNS ({address}) may fail in containers."));
-    for warning in created.warnings.iter().chain(&localhost) {
+    for warning in created.warnings.iter().chain(&localhost_dns(request)) {
         cli.warn(&format!("WARNING: {warning}"));
     }
     id_file.write(&created.id)?;
     Ok(created.id)
+}
+
+/// A name server of the host's own is none in a container.
+fn localhost_dns(request: &ContainerCreateRequest) -> Option<String> {
+    let servers = request.host_config.iter().flat_map(|host| host.dns.iter().flatten());
+    let address =
+        servers.filter_map(|server| server.parse::<IpAddr>().ok()).find(IpAddr::is_loopback)?;
+    Some(format!("Localhost DNS ({address}) may fail in containers."))
 }
 
 /// Daemons from before 1.44 know the address of a container, not of an endpoint; newer ones warn about the former.
@@ -128,39 +113,64 @@ async fn container_wide_mac(
     Ok(())
 }
 
-fn platform(cli: &Cli, matches: &Matches) -> String {
-    if matches.is_set("platform") {
-        return matches.text("platform").to_owned();
-    }
-    cli.env("DOCKER_DEFAULT_PLATFORM").unwrap_or_default()
+/// What the container is made from.
+struct Image {
+    /// As the user wrote it.
+    written: String,
+    /// The same with a tag; `None` for an id, which cannot be pulled.
+    named: Option<Reference>,
+    platform: String,
+    quiet: bool,
 }
 
-/// Pulls an image; progress goes to standard error, because standard output is the container's.
-async fn pull(
-    cli: &Cli,
-    client: &Client,
-    image: &str,
-    platform: &str,
-    quiet: bool,
-) -> Result<(), CliError> {
-    let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
-    let name = reference.familiar_name();
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, Some(tag)) => tag.to_owned(),
-        (None, None) => "latest".to_owned(),
-    };
-    let auth = registry_auth(cli, image)?;
-    let mut call = client
-        .post("/images/create")
-        .query("fromImage", name)
-        .query("tag", tag)
-        .query_if(!platform.is_empty(), "platform", platform);
-    if !auth.is_empty() {
-        call = call.header("X-Registry-Auth", auth);
+impl Image {
+    fn new(cli: &Cli, written: &str, matches: &Matches) -> Result<Self, CliError> {
+        let is_id = written.len() == 64 && written.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let named = if is_id {
+            None
+        } else {
+            let reference = Reference::parse(written);
+            Some(reference.map_err(|error| CliError::new(error.to_string()))?.with_default_tag())
+        };
+        let platform = match matches.text("platform") {
+            "" => cli.env("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+            platform => platform.to_owned(),
+        };
+        let parts: Vec<&str> = platform.split('/').collect();
+        if !platform.is_empty() && (parts.len() > 3 || parts.contains(&"")) {
+            return Err(CliError::new(format!(
+                "error parsing specified platform: {}: cannot parse platform specifier: invalid argument",
+                quote(&platform)
+            )));
+        }
+        Ok(Image { written: written.to_owned(), named, platform, quiet: matches.flag("quiet") })
     }
-    let lines = call.lines::<JsonMessage>().await?;
-    if quiet { progress::hide(lines).await } else { progress::show(cli, lines, true).await }
+
+    /// Pulls it; progress goes to standard error, because standard output is the container's.
+    async fn pull(&self, cli: &Cli, client: &Client) -> Result<(), CliError> {
+        let reference =
+            Reference::parse(&self.written).map_err(|error| CliError::new(error.to_string()))?;
+        let tag = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_owned(),
+            (None, None) => "latest".to_owned(),
+        };
+        let auth = registry_auth(cli, &self.written)?;
+        let mut call = client
+            .post("/images/create")
+            .query("fromImage", reference.familiar_name())
+            .query("tag", tag)
+            .query_if(!self.platform.is_empty(), "platform", &self.platform);
+        if !auth.is_empty() {
+            call = call.header("X-Registry-Auth", auth);
+        }
+        let lines = call.lines::<JsonMessage>().await?;
+        if self.quiet {
+            progress::hide(lines).await
+        } else {
+            progress::show(cli, lines, true).await
+        }
+    }
 }
 
 /// `--cidfile`: made before the container, so that nobody finds out too late; removed again when there is no container.

@@ -8,4 +8,5 @@ pub(crate) mod progress;
 pub(crate) mod resize;
 pub(crate) mod session;
 pub(crate) mod signals;
+pub(crate) mod upload;
 pub(crate) mod wait;

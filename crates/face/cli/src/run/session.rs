@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -53,7 +56,9 @@ pub(crate) enum Ended {
 pub(crate) struct Session {
     raw: Option<RawMode>,
     output: Option<oneshot::Receiver<Result<(), CliError>>>,
-    input: Option<oneshot::Receiver<bool>>,
+    input: Option<oneshot::Receiver<()>>,
+    /// The detach keys were typed. Set before the daemon can know of it, so that it is true when the daemon hangs up for them.
+    detached: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -65,7 +70,7 @@ impl Session {
         let socket = Arc::new(blocking(hijacked.stream).map_err(broken)?);
         let raw =
             (wiring.stdin && wiring.tty).then(|| RawMode::enter(rustix::stdio::stdin())).flatten();
-        let mut session = Session { raw, output: None, input: None };
+        let mut session = Session { raw, output: None, input: None, detached: Arc::default() };
         if wiring.stdout || wiring.stderr {
             let (done, receiver) = oneshot::channel();
             let (socket, wiring) = (Arc::clone(&socket), wiring.clone());
@@ -80,8 +85,10 @@ impl Session {
         let (done, receiver) = oneshot::channel();
         if wiring.stdin {
             let keys = wiring.tty.then(|| Watcher::new(&wiring.detach_keys));
+            let detached = Arc::clone(&session.detached);
             let work = move || {
-                let _ = done.send(copy_input(&socket, keys));
+                copy_input(&socket, keys, &detached);
+                let _ = done.send(());
             };
             thread::Builder::new().name("input".to_owned()).spawn(work).map_err(broken)?;
             session.input = Some(receiver);
@@ -97,7 +104,9 @@ impl Session {
     pub(crate) async fn ended(&mut self) -> Result<Ended, CliError> {
         let result = self.wait().await;
         self.raw = None;
-        result
+        result?;
+        let detached = self.detached.load(Ordering::Acquire);
+        Ok(if detached { Ended::Detached } else { Ended::Streams })
     }
 
     /// Gives the terminal back without waiting.
@@ -105,7 +114,7 @@ impl Session {
         self.raw = None;
     }
 
-    async fn wait(&mut self) -> Result<Ended, CliError> {
+    async fn wait(&mut self) -> Result<(), CliError> {
         let shows = self.output.is_some();
         let output = async {
             match &mut self.output {
@@ -116,23 +125,17 @@ impl Session {
         tokio::pin!(output);
         if let Some(input) = &mut self.input {
             tokio::select! {
-                result = &mut output => {
-                    return result.map(|()| Ended::Streams);
-                }
-                detached = input => {
-                    self.input = None;
-                    if detached.unwrap_or(false) {
-                        // The daemon must have seen the keys before we leave: it hangs up then.
-                        drop(tokio::time::timeout(PARTING, output).await);
-                        return Ok(Ended::Detached);
-                    }
-                }
+                result = &mut output => return result,
+                // A sender that is gone has nothing more to send.
+                _ = input => self.input = None,
+            }
+            if self.detached.load(Ordering::Acquire) {
+                // The daemon must have seen the keys before we leave: it hangs up then.
+                drop(tokio::time::timeout(PARTING, output).await);
+                return Ok(());
             }
         }
-        if !shows {
-            return Ok(Ended::Streams);
-        }
-        output.await.map(|()| Ended::Streams)
+        if shows { output.await } else { Ok(()) }
     }
 }
 
@@ -231,19 +234,20 @@ impl Output {
     }
 }
 
-/// Sends standard input until its end, or until the container does not take any more. True when the detach keys were typed.
-fn copy_input(socket: &OwnedFd, mut keys: Option<Watcher>) -> bool {
+/// Sends standard input until its end, until the container does not take any more, or until the detach keys were typed.
+fn copy_input(socket: &OwnedFd, mut keys: Option<Watcher>, detached: &AtomicBool) {
     let mut buffer = vec![0; INPUT_BUFFER];
     loop {
         match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
             Ok(0) => break,
             Ok(len) => {
-                let detached = keys.as_mut().is_some_and(|keys| keys.typed(&buffer[..len]));
+                let leaves = keys.as_mut().is_some_and(|keys| keys.typed(&buffer[..len]));
+                detached.store(leaves, Ordering::Release);
                 if send(socket, &buffer[..len]).is_err() {
                     break;
                 }
-                if detached {
-                    return true;
+                if leaves {
+                    return;
                 }
             }
             Err(Errno::INTR) => {}
@@ -257,7 +261,6 @@ fn copy_input(socket: &OwnedFd, mut keys: Option<Watcher>) -> bool {
     }
     // The end of our input is the end of the container's.
     let _ = rustix::net::shutdown(socket.as_fd(), rustix::net::Shutdown::Write);
-    false
 }
 
 /// Sends all; a connection that was closed is an error, not a signal.

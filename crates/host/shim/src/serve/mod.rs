@@ -5,6 +5,7 @@ mod exec;
 mod output;
 mod state;
 
+use std::os::fd::AsRawFd;
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
@@ -57,7 +58,10 @@ fn listen(launch: &Launch) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
+    // A socket's path has at most 107 bytes, an exec root may have more: the directory is named by its descriptor.
+    let directory = fs::File::open(&launch.run_dir)?;
+    let listener =
+        UnixListener::bind(format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -7,8 +7,10 @@ mod cp;
 mod create;
 mod exec;
 mod export;
+mod inspect;
 mod kill;
 mod logs;
+mod ls;
 mod pause;
 mod port;
 mod prune;
@@ -46,8 +48,10 @@ const COMMANDS: &[Command] = &[
     create::COMMAND,
     exec::COMMAND,
     export::COMMAND,
+    inspect::COMMAND,
     kill::COMMAND,
     logs::COMMAND,
+    ls::COMMAND,
     pause::COMMAND,
     port::COMMAND,
     prune::COMMAND,

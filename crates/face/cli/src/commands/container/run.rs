@@ -115,35 +115,37 @@ async fn attached(
     if wiring.tty && cli.stdout_is_terminal() {
         resize::follow(client, Terminal::Container(id.to_owned()));
     }
-    let ended = async {
-        let status = waiting.exit_code();
-        tokio::pin!(status);
-        let code = tokio::select! {
-            ended = session.ended() => {
-                if ended? == Ended::Detached {
-                    return Ok(0);
-                }
-                status.await
-            }
-            code = &mut status => {
-                // What the container wrote last may still be on its way.
-                if wiring.stdout || wiring.stderr {
-                    session.ended().await?;
-                }
-                code
-            }
-        };
-        Ok(code.unwrap_or_else(|(code, words)| {
-            cli.warn(&words);
-            code
-        }))
-    };
     let outcome = tokio::select! {
-        outcome = ended => outcome,
+        outcome = exit_code(cli, &mut session, waiting, &wiring) => outcome,
         code = deadly.received() => Ok(code),
     };
     session.leave();
     outcome
+}
+
+/// The container's, once everything that it wrote was shown; 0 when the user detached.
+async fn exit_code(cli: &Cli, session: &mut Session, waiting: Waiting, wiring: &Wiring) -> Outcome {
+    let status = waiting.exit_code();
+    tokio::pin!(status);
+    let code = tokio::select! {
+        ended = session.ended() => {
+            if ended? == Ended::Detached {
+                return Ok(0);
+            }
+            status.await
+        }
+        code = &mut status => {
+            // What the container wrote last may still be on its way.
+            if wiring.stdout || wiring.stderr {
+                session.ended().await?;
+            }
+            code
+        }
+    };
+    Ok(code.unwrap_or_else(|(code, words)| {
+        cli.warn(&words);
+        code
+    }))
 }
 
 async fn start(client: &Client, id: &str) -> Result<(), CliError> {

@@ -1,12 +1,12 @@
 //! `docker history`.
 
 use ferry_docker_api::HistoryItem;
-use ferry_stdx::{size::format_decimal_short, time::Timestamp};
+use ferry_stdx::time::Timestamp;
 
-use super::path;
+use super::{path, platform_json};
 use crate::{
-    format::{List, Row, show, units},
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    format::{Kind, Row, render, units},
+    framework::{Args, Cli, Command, Flag, Matches, Outcome},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -22,15 +22,23 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 const FLAGS: &[Flag] = &[
-    Flag::string("format", "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"),
-    Flag::bool("human", "Print sizes and dates in human readable format").short('H').default("true"),
+    Flag::string(
+        "format",
+        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates",
+    ),
+    Flag::bool("human", "Print sizes and dates in human readable format")
+        .short('H')
+        .default("true"),
     Flag::bool("no-trunc", "Don't truncate output"),
-    Flag::string("platform", "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    Flag::string(
+        "platform",
+        "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
     Flag::bool("quiet", "Only show image IDs").short('q'),
 ];
 
-const LIST: List = List {
-    kind: "*formatter.historyContext",
+const KIND: Kind = Kind {
+    name: "*image.historyContext",
     titles: &[
         ("ID", "IMAGE"),
         ("CreatedSince", "CREATED"),
@@ -39,54 +47,47 @@ const LIST: List = List {
         ("Size", "SIZE"),
         ("Comment", "COMMENT"),
     ],
-    table: "{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
-    raw: "{{.ID}}",
 };
 
-const BARE: List = List {
-    titles: &[
-        ("ID", "IMAGE"),
-        ("CreatedSince", "CREATED AT"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedBy", "CREATED BY"),
-        ("Size", "SIZE"),
-        ("Comment", "COMMENT"),
-    ],
-    ..LIST
-};
+/// The first of January 2000: what is older has no date.
+const EPOCH: i64 = 946_684_800;
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    if !matches.text("platform").is_empty() {
-        return Err(CliError::new("--platform is not supported yet"));
-    }
+    let platform = platform_json(matches.text("platform"))?;
     let client = cli.client()?;
-    let items: Vec<HistoryItem> = cli.wait(client.get(path(matches.arg(0), "/history")).json())?;
-    let (full, human) = (matches.flag("no-trunc"), matches.flag("human"));
-    let rows: Vec<Row> = items.iter().map(|item| row(item, full, human)).collect();
+    let call = client.get(path(matches.arg(0), "/history"));
+    let call = call.query_if(!platform.is_empty(), "platform", platform);
+    let items: Vec<HistoryItem> = cli.wait(call.json())?;
+    let (trunc, human) = (!matches.flag("no-trunc"), matches.flag("human"));
+    let rows: Vec<Row> = items.iter().map(|item| row(item, trunc, human)).collect();
     let format = match matches.text("format") {
         "" | "table" if matches.flag("quiet") => "{{.ID}}",
+        "" | "table" if human => {
+            "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+        }
+        "" | "table" => "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
         format => format,
     };
-    show(cli, if human { &LIST } else { &BARE }, format, &rows)?;
+    cli.print(&render(&KIND, format, &rows)?)?;
     Ok(0)
 }
 
-fn row(item: &HistoryItem, full: bool, human: bool) -> Row {
-    let id = if full { item.id.as_str() } else { units::short(&item.id) };
-    let created = (item.created > 0).then(|| Timestamp::from_seconds(item.created));
-    let at = created.map(Timestamp::format_rfc3339_nano).unwrap_or_default();
-    let since = match (human, created) {
-        (true, Some(created)) => units::ago(Some(created)),
-        (true, None) => String::new(),
-        (false, _) => at.clone(),
+fn row(item: &HistoryItem, trunc: bool, human: bool) -> Row {
+    let at = match units::is_zero_time(item.created) {
+        true => "0001-01-01T00:00:00Z".to_owned(),
+        false => Timestamp::from_seconds(item.created).format_rfc3339_nano(),
+    };
+    let since = match item.created {
+        _ if !human => at.clone(),
+        created if created <= EPOCH => "N/A".to_owned(),
+        created => units::ago(created),
     };
     let by = item.created_by.replace('\t', " ");
-    let bytes = u64::try_from(item.size).unwrap_or(0);
     Row::default()
-        .with("Comment", item.comment.as_str())
+        .with("ID", if trunc { units::short(&item.id) } else { &item.id })
         .with("CreatedAt", at)
-        .with("CreatedBy", if full { by } else { units::ellipsis(&by, 45) })
         .with("CreatedSince", since)
-        .with("ID", id)
-        .with("Size", if human { format_decimal_short(bytes) } else { bytes.to_string() })
+        .with("CreatedBy", if trunc { units::ellipsis(&by, 45) } else { by })
+        .with("Size", if human { units::short_size(item.size) } else { item.size.to_string() })
+        .with("Comment", item.comment.as_str())
 }

@@ -2,11 +2,10 @@
 
 use ferry_docker_api::JsonMessage;
 use ferry_oci::Reference;
-use tokio::io::AsyncRead;
 
 use crate::{
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
-    run::{options::go_words, progress},
+    run::{progress, upload},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -46,15 +45,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             call = call.query("changes", change);
         }
         if !is_url {
-            let (input, length): (Box<dyn AsyncRead + Send + Sync + Unpin>, Option<u64>) = if source == "-" {
-                (Box::new(tokio::io::stdin()), None)
-            } else {
-                let wrong =
-                    |error: std::io::Error| CliError::new(format!("open {source}: {}", go_words(&error)));
-                let file = tokio::fs::File::open(source).await.map_err(wrong)?;
-                let length = file.metadata().await.map_err(wrong)?.len();
-                (Box::new(file), Some(length))
-            };
+            let (input, length) = upload::open(source).await?;
             call = call.upload("text/plain", input, length);
         }
         let lines = call.lines::<JsonMessage>().await?;

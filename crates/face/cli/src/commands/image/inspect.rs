@@ -1,9 +1,9 @@
 //! `docker image inspect`.
 
-use super::path;
+use super::{path, platform_json};
 use crate::{
-    format::inspect,
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    format::{inspect, structures},
+    framework::{Args, Cli, Command, Flag, Matches, Outcome},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -22,17 +22,10 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let client = cli.client()?;
-    let platform = matches.text("platform");
-    let found = matches
-        .args()
-        .iter()
-        .map(|name| {
-            let call = client
-                .get(path(name, "/json"))
-                .query_if(!platform.is_empty(), "platform", platform);
-            cli.wait(call.json()).map_err(CliError::from)
-        })
-        .collect();
-    inspect::show(cli, matches.text("format"), found)
+    let platform = platform_json(matches.text("platform"))?;
+    inspect::show(cli, matches.text("format"), matches.args(), |name| {
+        let call = cli.client()?.get(path(name, "/json"));
+        let call = call.query_if(!platform.is_empty(), "platform", &platform);
+        Ok(inspect::fetch(cli, call, structures::IMAGE)?)
+    })
 }

@@ -1,11 +1,10 @@
 //! `docker load`.
 
 use ferry_docker_api::JsonMessage;
-use tokio::io::AsyncRead;
 
 use crate::{
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
-    run::{options::go_words, progress},
+    run::{progress, upload},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -22,7 +21,10 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::string("input", "Read from tar archive file, instead of STDIN").short('i'),
-    Flag::string("platform", "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    Flag::string(
+        "platform",
+        "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
     Flag::bool("quiet", "Suppress the load output").short('q'),
 ];
 
@@ -32,18 +34,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return Err(CliError::new("requested load from stdin, but stdin is empty"));
     }
     let quiet = matches.flag("quiet") || !cli.stdout_is_terminal();
-    let platform = matches.text("platform");
+    let platform = super::platform_json(matches.text("platform"))?;
     let client = cli.client()?;
     cli.wait(async {
-        let (input, length): (Box<dyn AsyncRead + Send + Sync + Unpin>, Option<u64>) = if path.is_empty() {
-            (Box::new(tokio::io::stdin()), None)
-        } else {
-            let wrong = |error: std::io::Error| CliError::new(format!("open {path}: {}", go_words(&error)));
-            let file = tokio::fs::File::open(path).await.map_err(wrong)?;
-            let status = file.metadata().await.map_err(wrong)?;
-            let length = status.is_file().then_some(status.len());
-            (Box::new(file), length)
-        };
+        let (input, length) = upload::open(if path.is_empty() { "-" } else { path }).await?;
         let call = client
             .post("/images/load")
             .query("quiet", u8::from(quiet))

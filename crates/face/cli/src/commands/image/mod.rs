@@ -13,8 +13,11 @@ mod save;
 mod tag;
 
 use ferry_client::path_segment;
+use ferry_oci::Platform;
 
-use crate::framework::Group;
+use crate::framework::{CliError, Group};
+
+pub(crate) use prune::told;
 
 /// The group.
 pub(crate) const GROUP: Group = Group {
@@ -39,4 +42,15 @@ pub(crate) const GROUP: Group = Group {
 /// The path of something about an image.
 fn path(image: &str, what: &str) -> String {
     format!("/images/{}{what}", path_segment(image))
+}
+
+/// A platform as JSON, which is how newer parts of the API want it; empty stays empty.
+fn platform_json(text: &str) -> Result<String, CliError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let platform: Platform =
+        text.parse().map_err(|error| CliError::new(format!("invalid platform: {error}")))?;
+    serde_json::to_string(&platform)
+        .map_err(|error| CliError::new(format!("cannot write the platform as JSON: {error}")))
 }

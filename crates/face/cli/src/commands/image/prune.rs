@@ -21,7 +21,8 @@ const FLAGS: &[Flag] = &[
     Flag::bool("force", "Do not prompt for confirmation").short('f'),
 ];
 
-const DANGLING: &str = "WARNING! This will remove all dangling images.\nAre you sure you want to continue?";
+const DANGLING: &str =
+    "WARNING! This will remove all dangling images.\nAre you sure you want to continue?";
 const ALL: &str = "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?";
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
@@ -32,9 +33,12 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let mut filters = matches.filters("filter");
     filters.add("dangling", if all { "false" } else { "true" });
     let client = cli.client()?;
-    let report: ImagePruneReport = cli.wait(client.post("/images/prune").filters(&filters).json())?;
-    cli.print(&told(&report))?;
-    cli.println(&format!("Total reclaimed space: {}", format_decimal(report.space_reclaimed)))?;
+    let report: ImagePruneReport =
+        cli.wait(client.post("/images/prune").filters(&filters).json())?;
+    let text = told(&report);
+    // What was freed without anything being deleted does not count, as in docker.
+    let freed = if text.is_empty() { 0 } else { report.space_reclaimed };
+    cli.print(&format!("{text}Total reclaimed space: {}\n", format_decimal(freed)))?;
     Ok(0)
 }
 

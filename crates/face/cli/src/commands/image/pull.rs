@@ -5,7 +5,7 @@ use ferry_oci::Reference;
 
 use crate::{
     config::registry_auth,
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome, parse_bool},
     run::progress,
 };
 
@@ -32,18 +32,18 @@ const FLAGS: &[Flag] = &[
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let name = matches.arg(0);
     let reference = Reference::parse(name).map_err(|error| CliError::new(error.to_string()))?;
-    if matches.flag("all-tags") {
-        return Err(CliError::new("--all-tags is not supported yet"));
-    }
-    if !matches.flag("disable-content-trust") {
-        return Err(CliError::new("content trust (Notary v1) is not supported"));
-    }
-    let quiet = matches.flag("quiet");
+    let (all, quiet) = (matches.flag("all-tags"), matches.flag("quiet"));
     let bare = reference.tag().is_none() && reference.digest().is_none();
-    if bare && !quiet {
+    if all && !bare {
+        return Err(CliError::new("tag can't be used with --all-tags/-a"));
+    }
+    if bare && !all && !quiet {
         cli.println("Using default tag: latest")?;
     }
-    let reference = reference.with_default_tag();
+    if reference.digest().is_none() && trusts_only_signed(cli, matches) {
+        return Err(CliError::new("content trust (Notary v1) is not supported"));
+    }
+    let reference = if all { reference } else { reference.with_default_tag() };
     let platform = match matches.text("platform") {
         "" => cli.env("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
         platform => platform.to_owned(),
@@ -57,28 +57,24 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let mut call = client
         .post("/images/create")
         .query("fromImage", reference.familiar_name())
-        .query("tag", tag)
+        .query_if(!tag.is_empty(), "tag", tag)
         .query_if(!platform.is_empty(), "platform", &platform);
     if !auth.is_empty() {
         call = call.header("X-Registry-Auth", auth);
     }
     cli.wait(async {
-        let mut lines = call.lines::<JsonMessage>().await?;
-        if !quiet {
-            return progress::show(cli, lines, false).await;
-        }
-        while let Some(message) = lines.next().await? {
-            if !message.error.is_empty() {
-                return Err(CliError::new(message.error));
-            }
-        }
-        Ok(())
+        let lines = call.lines::<JsonMessage>().await?;
+        if quiet { progress::hide(lines).await } else { progress::show(cli, lines, false).await }
     })?;
-    cli.println(&full_name(&reference))?;
+    // The last line says the name with its registry.
+    cli.println(&reference.canonical())?;
     Ok(0)
 }
 
-/// The last line says the name with its registry.
-fn full_name(reference: &Reference) -> String {
-    reference.canonical()
+/// Whether images must be signed: `--disable-content-trust=false`, or `DOCKER_CONTENT_TRUST=1`.
+fn trusts_only_signed(cli: &Cli, matches: &Matches) -> bool {
+    if matches.is_set("disable-content-trust") {
+        return !matches.flag("disable-content-trust");
+    }
+    cli.env("DOCKER_CONTENT_TRUST").is_some_and(|text| parse_bool(&text).unwrap_or(true))
 }

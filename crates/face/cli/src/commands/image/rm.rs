@@ -21,22 +21,33 @@ pub(crate) const COMMAND: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::bool("force", "Force removal of the image").short('f'),
     Flag::bool("no-prune", "Do not delete untagged parents"),
-    Flag::value("platform", "strings", "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    Flag::value(
+        "platform",
+        "strings",
+        "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    if matches.is_set("platform") {
-        return Err(CliError::new("--platform is not supported yet"));
-    }
+    let platforms: Vec<String> = matches
+        .texts("platform")
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(super::platform_json)
+        .collect::<Result<_, CliError>>()?;
     let client = cli.client()?;
     let force = matches.flag("force");
     let mut failures = Failures::default();
     let mut missing_only = true;
     for name in matches.args() {
-        let call = client
-            .delete(path(name, ""))
-            .query_if(force, "force", 1)
-            .query_if(matches.flag("no-prune"), "noprune", 1);
+        let mut call = client.delete(path(name, "")).query_if(force, "force", 1).query_if(
+            matches.flag("no-prune"),
+            "noprune",
+            1,
+        );
+        for platform in &platforms {
+            call = call.query("platforms", platform);
+        }
         match cli.wait(call.json::<Vec<ImageDeleteItem>>()) {
             Ok(removed) => {
                 for item in removed {

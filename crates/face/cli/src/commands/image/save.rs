@@ -19,7 +19,10 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::string("output", "Write to a file, instead of STDOUT").short('o'),
-    Flag::string("platform", "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    Flag::string(
+        "platform",
+        "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
@@ -30,15 +33,16 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         ));
     }
     let client = cli.client()?;
-    let platform = matches.text("platform");
+    let platform = super::platform_json(matches.text("platform"))?;
     let mut call = client.get("/images/get").query_if(!platform.is_empty(), "platform", platform);
     for name in matches.args() {
         call = call.query("names", name);
     }
-    let target = Target::new(output)?;
+    let target = Target::new(output)
+        .map_err(|error| error.map_message(|words| format!("failed to save image: {words}")))?;
     cli.wait(async {
         let answer = call.send().await?;
-        target.fill(answer).await
+        target.save(answer).await
     })?;
     Ok(0)
 }

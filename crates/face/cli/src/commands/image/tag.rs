@@ -18,7 +18,10 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let wrong = |words: String| {
-        CliError::new(format!("Error parsing reference: {:?} is not a valid repository/tag: {words}", matches.arg(1)))
+        CliError::new(format!(
+            "Error parsing reference: {:?} is not a valid repository/tag: {words}",
+            matches.arg(1)
+        ))
     };
     let target = Reference::parse(matches.arg(1)).map_err(|error| wrong(error.to_string()))?;
     if target.digest().is_some() {

@@ -32,7 +32,10 @@ pub(crate) const DISCONNECT: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::value("alias", "strings", "Add network-scoped alias for the container"),
     Flag::value("driver-opt", "strings", "driver options for the network"),
-    Flag::int("gw-priority", "Highest gw-priority provides the default gateway. Accepts positive and negative values."),
+    Flag::int(
+        "gw-priority",
+        "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
+    ),
     Flag::string("ip", "IPv4 address (e.g., \"172.30.100.104\")"),
     Flag::string("ip6", "IPv6 address (e.g., \"2001:db8::33\")"),
     Flag::list("link", "Add link to another container"),

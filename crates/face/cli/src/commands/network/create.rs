@@ -18,7 +18,8 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::bool("attachable", "Enable manual container attachment"),
-    Flag::map("aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver").shown("map[]"),
+    Flag::map("aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
+        .shown("map[]"),
     Flag::string("config-from", "The network from which to copy the configuration"),
     Flag::bool("config-only", "Create a configuration only network"),
     Flag::string("driver", "Driver to manage the Network").short('d').default("bridge"),
@@ -104,9 +105,10 @@ fn ipam(matches: &Matches) -> Result<Ipam, CliError> {
         config.gateway.clone_from(gateway);
     }
     for (name, address) in aux {
-        let config = place(&mut configs, &address)
-            .ok_or_else(|| CliError::new(format!("no matching subnet for aux-address {address}")))?;
-        config.auxiliary_addresses.get_or_insert_with(BTreeMap::new).insert(name, address);
+        let config = place(&mut configs, &address).ok_or_else(|| {
+            CliError::new(format!("no matching subnet for aux-address {address}"))
+        })?;
+        config.aux_address.insert(name, address);
     }
     Ok(Ipam {
         driver: matches.text("ipam-driver").to_owned(),

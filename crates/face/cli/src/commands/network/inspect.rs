@@ -2,8 +2,8 @@
 
 use super::path;
 use crate::{
-    format::inspect,
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    format::{inspect, structures},
+    framework::{Args, Cli, Command, Flag, Matches, Outcome},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -22,14 +22,9 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let client = cli.client()?;
-    let found = matches
-        .args()
-        .iter()
-        .map(|name| {
-            let call = client.get(path(name, "")).query_if(matches.flag("verbose"), "verbose", true);
-            cli.wait(call.json()).map_err(CliError::from)
-        })
-        .collect();
-    inspect::show(cli, matches.text("format"), found)
+    inspect::show(cli, matches.text("format"), matches.args(), |name| {
+        let call = cli.client()?.get(path(name, ""));
+        let call = call.query_if(matches.flag("verbose"), "verbose", true);
+        Ok(inspect::fetch(cli, call, structures::NETWORK)?)
+    })
 }

@@ -1,10 +1,9 @@
 //! `docker network ls`.
 
 use ferry_docker_api::Network;
-use ferry_stdx::time::Timestamp;
 
 use crate::{
-    format::{List, Row, show, units},
+    format::{Kind, Row, render, units},
     framework::{Args, Cli, Command, Flag, Matches, Outcome},
 };
 
@@ -22,13 +21,16 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::filter("filter", "Provide filter values (e.g. \"driver=bridge\")").short('f'),
-    Flag::string("format", "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"),
+    Flag::string(
+        "format",
+        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates",
+    ),
     Flag::bool("no-trunc", "Do not truncate the output"),
     Flag::bool("quiet", "Only display network IDs").short('q'),
 ];
 
-const LIST: List = List {
-    kind: "*network.networkContext",
+const KIND: Kind = Kind {
+    name: "*network.networkContext",
     titles: &[
         ("ID", "NETWORK ID"),
         ("Name", "NAME"),
@@ -40,46 +42,42 @@ const LIST: List = List {
         ("Labels", "LABELS"),
         ("CreatedAt", "CREATED AT"),
     ],
-    table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
-    raw: "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
 };
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let call = client.get("/networks").filters(&matches.filters("filter"));
     let mut networks: Vec<Network> = cli.wait(call.json())?;
-    networks.sort_by(|a, b| a.name.cmp(&b.name));
-    let full = matches.flag("no-trunc");
+    networks.sort_by_cached_key(|network| units::natural(&network.name));
     let quiet = matches.flag("quiet");
-    let mut format = matches.text("format").to_owned();
-    if format.is_empty() && !quiet {
-        format = cli.config().networks_format().unwrap_or_default();
-    }
-    let rows: Vec<Row> = networks.iter().map(|network| row(network, full)).collect();
+    let format = match matches.text("format") {
+        "" if quiet => "table".to_owned(),
+        "" => cli.config().networks_format().unwrap_or_else(|| "table".to_owned()),
+        format => format.to_owned(),
+    };
     let format = match format.as_str() {
-        "" | "table" if quiet => "{{.ID}}",
+        "table" if quiet => "{{.ID}}",
+        "table" => "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
         "raw" if quiet => "network_id: {{.ID}}",
+        "raw" => "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
         format => format,
     };
-    show(cli, &LIST, format, &rows)?;
+    let trunc = !matches.flag("no-trunc");
+    let rows: Vec<Row> = networks.iter().map(|network| row(network, trunc)).collect();
+    cli.print(&render(&KIND, format, &rows)?)?;
     Ok(0)
 }
 
-fn row(network: &Network, full: bool) -> Row {
-    let labels = network.labels.clone().unwrap_or_default();
-    let id = if full { network.id.as_str() } else { units::short(&network.id) };
-    let created = Timestamp::parse_rfc3339(&network.created).unwrap_or_default();
-    Row {
-        labels: labels.clone(),
-        ..Row::default()
-            .with("CreatedAt", created.format_go_string())
-            .with("Driver", network.driver.as_str())
-            .with("ID", id)
-            .with("IPv4", network.enable_ipv4.to_string())
-            .with("IPv6", network.enable_ipv6.to_string())
-            .with("Internal", network.internal.to_string())
-            .with("Labels", units::labels(labels.iter()))
-            .with("Name", network.name.as_str())
-            .with("Scope", network.scope.as_str())
-    }
+fn row(network: &Network, trunc: bool) -> Row {
+    Row::default()
+        .with("ID", if trunc { units::short(&network.id) } else { &network.id })
+        .with("Name", network.name.as_str())
+        .with("Driver", network.driver.as_str())
+        .with("Scope", network.scope.as_str())
+        .with("IPv4", network.enable_ipv4.to_string())
+        .with("IPv6", network.enable_ipv6.to_string())
+        .with("Internal", network.internal.to_string())
+        .with("Labels", units::labels(network.labels.as_ref()))
+        .with("CreatedAt", units::go_time_of(&network.created))
+        .labelled(network.labels.clone())
 }

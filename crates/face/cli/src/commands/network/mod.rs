@@ -11,6 +11,8 @@ use ferry_client::path_segment;
 
 use crate::framework::Group;
 
+pub(crate) use prune::told;
+
 /// The group.
 pub(crate) const GROUP: Group = Group {
     name: "network",

@@ -36,5 +36,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 pub(crate) fn told(report: &NetworkPruneReport) -> String {
     let lines: Vec<String> =
         report.networks_deleted.iter().flatten().map(|name| format!("{name}\n")).collect();
-    if lines.is_empty() { String::new() } else { format!("Deleted Networks:\n{}\n", lines.concat()) }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("Deleted Networks:\n{}\n", lines.concat())
+    }
 }

@@ -15,9 +15,8 @@ pub(crate) const COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const FLAGS: &[Flag] = &[
-    Flag::bool("force", "Do not error if the network does not exist").short('f'),
-];
+const FLAGS: &[Flag] =
+    &[Flag::bool("force", "Do not error if the network does not exist").short('f')];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;

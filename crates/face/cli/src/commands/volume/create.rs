@@ -17,7 +17,8 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 const FLAGS: &[Flag] = &[
-    Flag::string("availability", "Cluster Volume availability (\"active\", \"pause\", \"drain\")").default("active"),
+    Flag::string("availability", "Cluster Volume availability (\"active\", \"pause\", \"drain\")")
+        .default("active"),
     Flag::string("driver", "Specify volume driver name").short('d').default("local"),
     Flag::string("group", "Cluster Volume group (cluster volumes)"),
     Flag::list("label", "Set metadata for a volume"),
@@ -26,7 +27,11 @@ const FLAGS: &[Flag] = &[
     Flag::bytes("required-bytes", "Maximum size of the Cluster Volume in bytes"),
     Flag::string("scope", "Cluster Volume access scope (\"single\", \"multi\")").default("single"),
     Flag::map("secret", "Cluster Volume secrets").shown("map[]"),
-    Flag::string("sharing", "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")").default("none"),
+    Flag::string(
+        "sharing",
+        "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")",
+    )
+    .default("none"),
     Flag::list("topology-preferred", "A topology that the Cluster Volume would be preferred in"),
     Flag::list("topology-required", "A topology that the Cluster Volume must be accessible from"),
     Flag::string("type", "Cluster Volume access type (\"mount\", \"block\")").default("block"),
@@ -34,13 +39,23 @@ const FLAGS: &[Flag] = &[
 
 /// Flags of Swarm's volumes.
 const CLUSTER: [&str; 10] = [
-    "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing",
-    "topology-preferred", "topology-required", "type",
+    "availability",
+    "group",
+    "limit-bytes",
+    "required-bytes",
+    "scope",
+    "secret",
+    "sharing",
+    "topology-preferred",
+    "topology-required",
+    "type",
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if let Some(flag) = CLUSTER.iter().find(|flag| matches.is_set(flag)) {
-        return Err(CliError::new(format!("--{flag} is not supported: there is no Swarm in ferry")));
+        return Err(CliError::new(format!(
+            "--{flag} is not supported: there is no Swarm in ferry"
+        )));
     }
     let request = VolumeCreateRequest {
         name: matches.arg(0).to_owned(),

@@ -2,8 +2,8 @@
 
 use super::path;
 use crate::{
-    format::inspect,
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    format::{inspect, structures},
+    framework::{Args, Cli, Command, Flag, Matches, Outcome},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -21,11 +21,8 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let client = cli.client()?;
-    let found = matches
-        .args()
-        .iter()
-        .map(|name| cli.wait(client.get(path(name)).json()).map_err(CliError::from))
-        .collect();
-    inspect::show(cli, matches.text("format"), found)
+    inspect::show(cli, matches.text("format"), matches.args(), |name| {
+        let call = cli.client()?.get(path(name));
+        Ok(inspect::fetch(cli, call, structures::TYPED_VOLUME)?)
+    })
 }

@@ -3,7 +3,7 @@
 use ferry_docker_api::VolumePruneReport;
 use ferry_stdx::size::format_decimal;
 
-use crate::framework::{Args, Cli, Command, Flag, Matches, Outcome};
+use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome};
 
 pub(crate) const COMMAND: Command = Command {
     name: "prune",
@@ -26,17 +26,24 @@ const ALL: &str = "WARNING! This will remove all local volumes not used by at le
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let all = matches.flag("all");
+    let mut filters = matches.filters("filter");
+    if all {
+        if !filters.get("all").is_empty() {
+            return Err(CliError::new(
+                "conflicting options: cannot specify both --all and --filter all=1",
+            ));
+        }
+        filters.add("all", "true");
+    }
     if !matches.flag("force") && !cli.confirm(if all { ALL } else { ANONYMOUS })? {
         return Ok(0);
     }
-    let mut filters = matches.filters("filter");
-    if all {
-        filters.add("all", "true");
-    }
     let client = cli.client()?;
-    let report: VolumePruneReport = cli.wait(client.post("/volumes/prune").filters(&filters).json())?;
-    cli.print(&told(&report))?;
-    cli.println(&format!("Total reclaimed space: {}", format_decimal(report.space_reclaimed)))?;
+    let report: VolumePruneReport =
+        cli.wait(client.post("/volumes/prune").filters(&filters).json())?;
+    let text = told(&report);
+    let freed = if text.is_empty() { 0 } else { report.space_reclaimed };
+    cli.print(&format!("{text}Total reclaimed space: {}\n", format_decimal(freed)))?;
     Ok(0)
 }
 

@@ -16,9 +16,8 @@ pub(crate) const COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const FLAGS: &[Flag] = &[
-    Flag::bool("force", "Force the removal of one or more volumes").short('f'),
-];
+const FLAGS: &[Flag] =
+    &[Flag::bool("force", "Force the removal of one or more volumes").short('f')];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;

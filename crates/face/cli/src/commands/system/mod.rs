@@ -1,0 +1,29 @@
+//! `docker system`, and what belongs to no noun: one file for each command.
+
+mod cache;
+mod df;
+mod events;
+mod info;
+mod inspect;
+mod login;
+mod ourselves;
+mod prune;
+mod report;
+mod search;
+mod version;
+
+use crate::framework::Group;
+
+/// The group.
+pub(crate) const GROUP: Group = Group {
+    name: "system",
+    short: "Manage Docker",
+    commands: &[df::COMMAND, events::COMMAND, info::COMMAND, prune::COMMAND],
+};
+
+/// Commands at top level only.
+pub(crate) const TOP: Group = Group {
+    name: "",
+    short: "",
+    commands: &[inspect::COMMAND, login::LOGIN, login::LOGOUT, search::COMMAND, version::COMMAND],
+};
