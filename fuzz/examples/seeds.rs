@@ -122,7 +122,7 @@ fn texts() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
         texts.iter().enumerate().map(seed).collect()
     };
     let named = format!("ghcr.io/a/b:1.2@{DIGEST}");
-    let references = ["nginx:1", "localhost:5000/a__b/c-d", "[::1]:80/x", &named, "linux/arm64/v8"];
+    let references = ["nginx:1", "localhost:5000/a__b/c-d", "[::1]:80/x", &named, "linux/arm/v4294967295"];
     let blob = format!(r#""digest":"{DIGEST}","size":1"#);
     let manifest = format!(
         r#"{{"schemaVersion":2,"config":{{{blob}}},"layers":[{{"mediaType":"x",{blob}}}]}}"#

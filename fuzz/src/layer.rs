@@ -44,7 +44,7 @@ pub fn check_packing(stream: &[u8], options: &Options) {
     let unpacked = unpack(&layer, stream, options);
     let packed = unpacked
         .filter(|applied| applied.unpacked.files_size <= LARGEST_FILES)
-        .filter(|_| !has_marker_names(&layer.join(DIFF)))
+        .filter(|_| !has_marker_names(&layer.join(DIFF)) && !is_opaque(&layer.join(DIFF)))
         .and_then(|_| pack(&layer));
     remove();
     let Some(packed) = packed else { return };
@@ -93,6 +93,11 @@ fn has_marker_names(directory: &Path) -> bool {
         entry.file_name().as_encoded_bytes().starts_with(b".wh.")
             || entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_marker_names(&entry.path())
     })
+}
+
+/// The mark of an opaque root has the root's own times and mode, which are not in a layer otherwise.
+fn is_opaque(root: &Path) -> bool {
+    rustix::fs::lgetxattr(root, "trusted.overlay.opaque", &mut [0; 8][..]).is_ok()
 }
 
 fn remove() {

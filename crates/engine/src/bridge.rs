@@ -1,6 +1,9 @@
 //! Streams between the loop and threads that block: a body that is read by blocking code, a tar that blocking code writes.
 
-use std::io::{self, BufRead, Read, Write};
+use std::{
+    io::{self, BufRead, Read, Write},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ferry_errkind::Failure;
@@ -14,6 +17,10 @@ const BACKLOG: usize = 16;
 
 /// Bytes of a full piece.
 const PIECE: usize = 256 << 10;
+
+/// How much of a body is still read when nobody wants it any more, and for how long.
+const MAX_REST: u64 = 256 << 20;
+const REST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What blocking code reads. Ends early with an error when the task that feeds it is gone.
 #[derive(Debug)]
@@ -35,8 +42,16 @@ pub(crate) fn reader_of(mut body: impl AsyncRead + Send + Unpin + 'static) -> Pi
                 Err(error) => Err(error),
             };
             let last = piece.is_err();
-            // Nobody reads on: the work is done or has failed, and says so itself.
-            if sender.send(piece).await.is_err() || last {
+            if last {
+                sender.send(piece).await.ok();
+                return;
+            }
+            if sender.send(piece).await.is_err() {
+                // Nobody reads on: the work is done or has failed. A client that is cut off while it sends never sees why.
+                let mut rest = body.take(MAX_REST);
+                let mut nowhere = tokio::io::sink();
+                let drained = tokio::io::copy(&mut rest, &mut nowhere);
+                tokio::time::timeout(REST_PATIENCE, drained).await.ok();
                 return;
             }
         }

@@ -67,8 +67,13 @@ const DEFAULT: [&str; 14] = [
 
 /// A capability that Linux does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid capability: unknown capability: \"{0}\"")]
-pub struct UnknownCapability(pub String);
+#[error("invalid {list}: unknown capability: \"{name}\"")]
+pub struct UnknownCapability {
+    /// `CapAdd` or `CapDrop`.
+    pub list: &'static str,
+    /// The name with its prefix.
+    pub name: String,
+}
 
 impl Kinded for UnknownCapability {
     fn kind(&self) -> ErrorKind {
@@ -87,8 +92,8 @@ pub fn capabilities(
     privileged: bool,
     bounding: impl Fn(&str) -> bool,
 ) -> Result<Vec<&'static str>, UnknownCapability> {
-    let add = normalise(add)?;
-    let drop = normalise(drop)?;
+    let add = normalise("CapAdd", add)?;
+    let drop = normalise("CapDrop", drop)?;
     let adds_all = add.iter().any(|name| name.is_none());
     let drops_all = drop.iter().any(|name| name.is_none());
     let named = |list: &[Option<&str>], name: &str| list.contains(&Some(name));
@@ -106,7 +111,10 @@ pub fn capabilities(
 }
 
 /// `None` stands for `ALL`.
-fn normalise(names: &[String]) -> Result<Vec<Option<&'static str>>, UnknownCapability> {
+fn normalise(
+    list: &'static str,
+    names: &[String],
+) -> Result<Vec<Option<&'static str>>, UnknownCapability> {
     names
         .iter()
         .map(|name| {
@@ -118,7 +126,7 @@ fn normalise(names: &[String]) -> Result<Vec<Option<&'static str>>, UnknownCapab
             ALL.into_iter()
                 .find(|known| &known[4..] == bare)
                 .map(Some)
-                .ok_or_else(|| UnknownCapability(format!("CAP_{bare}")))
+                .ok_or_else(|| UnknownCapability { list, name: format!("CAP_{bare}") })
         })
         .collect()
 }
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused() {
         let error = capabilities(&["nope".into()], &[], false, |_| true).unwrap_err();
-        assert_eq!(error, UnknownCapability("CAP_NOPE".into()));
+        assert_eq!(error.to_string(), "invalid CapAdd: unknown capability: \"CAP_NOPE\"");
     }
 
     #[test]

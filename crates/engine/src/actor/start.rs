@@ -20,6 +20,9 @@ use crate::{failpoint, launch, net};
 /// A shim that does not answer for so long is stuck: hooks are the only thing that may take long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long after a failure the shim may take to tell its reason.
+const REASON_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Actor {
     pub(super) async fn start_by_hand(&mut self) -> Result<bool, Failure> {
         match self.container.state.phase {
@@ -106,7 +109,14 @@ impl Actor {
             }
         };
         failpoint::hit("start.created");
-        self.attach_network(plan, pid).await.map_err(internal)?;
+        if let Err(failure) = self.attach_network(plan, pid).await {
+            // A process that could not be set up takes its network along: then that is the reason.
+            let reason = tokio::time::timeout(REASON_PATIENCE, next(&mut live)).await;
+            return Err(match reason {
+                Ok(Ok(Event::StartFailed { code, message })) => refused(code, &message),
+                _ => internal(failure),
+            });
+        }
         failpoint::hit("start.network");
         for wish in std::mem::take(&mut self.attaches) {
             connect(&run_dir, wish).await;

@@ -214,7 +214,7 @@ fn history_and_tags(client: Client) {
         "localhost:5000/a/b:c"
     );
     assert_eq!(sandbox.ok(&["rmi", "localhost:5000/a/b:c"]), "Untagged: localhost:5000/a/b:c");
-    sandbox.run(&["tag", "busybox", "UPPER"]).fails(1).says("repository name must be lowercase");
+    sandbox.run(&["tag", "busybox", "UPPER"]).fails(1).says("must be lowercase");
     sandbox.run(&["tag", "nothing", "x"]).fails(1).says("No such image: nothing:latest");
 }
 

@@ -124,19 +124,19 @@ fn anonymous_volumes(client: Client) {
 fn read_only_and_refusals(client: Client) {
     let sandbox = with_busybox(client);
     sandbox
-        .run(&["run", "--rm", "-v", "v:/data:ro", "busybox", "touch", "/data/x"])
+        .run(&["run", "--rm", "-v", "vol:/data:ro", "busybox", "touch", "/data/x"])
         .fails(1)
         .says("Read-only file system");
     sandbox
-        .run(&["run", "--rm", "-v", "v:relative", "busybox"])
+        .run(&["run", "--rm", "-v", "vol:relative", "busybox"])
         .fails(125)
         .says("mount path must be absolute");
     sandbox
-        .run(&["run", "--rm", "-v", "v:/d:wrong", "busybox"])
+        .run(&["run", "--rm", "-v", "vol:/d:wrong", "busybox"])
         .fails(125)
         .says("invalid mode: wrong");
     sandbox
-        .run(&["run", "--rm", "-v", "v:/", "busybox"])
+        .run(&["run", "--rm", "-v", "vol:/", "busybox"])
         .fails(125)
         .says("destination can't be '/'");
     sandbox

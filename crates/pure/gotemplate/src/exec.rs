@@ -149,15 +149,21 @@ impl Exec<'_> {
     }
 
     fn print(&mut self, found: &Found) {
-        let special = match (&found.value, &found.key, self.options.shown) {
-            (Some(value), Some(key), Some(shown)) => shown(key, value),
-            _ => None,
-        };
-        match (&found.value, special) {
-            (_, Some(words)) => self.out.push_str(&words),
-            (None | Some(Value::Null), None) => self.out.push_str("<no value>"),
-            (Some(value), None) => {
-                print::keyed(found.key.as_deref().unwrap_or_default(), value, self.out);
+        let key = found.key.as_deref().unwrap_or_default();
+        match &found.value {
+            None => self.out.push_str("<no value>"),
+            Some(Value::Null) => {
+                match self.options.shown.and_then(|shown| shown(key, &Value::Null)) {
+                    Some(words) => self.out.push_str(&words),
+                    None => self.out.push_str("<no value>"),
+                }
+            }
+            Some(value) => {
+                // JSON alone, without a Go structure around it, has maps only.
+                let structures =
+                    self.options.absent.is_some() || self.options.missing != Missing::Error;
+                print::Printer { structures, shown: self.options.shown }
+                    .value(key, value, self.out);
             }
         }
     }

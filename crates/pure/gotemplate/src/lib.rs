@@ -63,6 +63,8 @@ pub struct Options<'a> {
     pub missing: Missing,
     /// Methods of the root value.
     pub method: Option<Method<'a>>,
+    /// Fields that Go spells in another way than JSON: JSON's name and Go's. Only the latter is known then.
+    pub names: &'a [(&'static str, &'static str)],
     /// What Go calls the types of objects below some keys: there, a key that is not known is as wrong as at a strict root.
     pub types: Option<fn(&str) -> Option<&'static str>>,
     /// How values below some keys are printed.

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Keys of Docker's structures below which there are maps, whatever their keys look like.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 15] = [
     "Labels",
     "Networks",
     "Ports",
@@ -16,7 +16,6 @@ const MAPS: [&str; 16] = [
     "Sysctls",
     "Tmpfs",
     "Containers",
-    "Config[]",
     "DriverOpts",
     "Annotations",
     "StorageOpt",
@@ -26,64 +25,87 @@ const MAPS: [&str; 16] = [
 
 /// `%v`.
 pub(crate) fn plain(value: &Value, out: &mut String) {
-    keyed("", value, out);
+    Printer { structures: true, shown: None }.value("", value, out);
 }
 
-/// `%v` of what is below a key.
-pub(crate) fn keyed(key: &str, value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("<nil>"),
-        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Value::Number(number) => {
-            if let Some(float) = number.as_f64().filter(|_| number.is_f64()) {
-                float_g(float, out);
-            } else {
-                let _ = write!(out, "{number}");
-            }
+/// Prints values as Go would print what they were before they became JSON.
+#[derive(Clone, Copy)]
+pub(crate) struct Printer {
+    /// Objects may have been structures.
+    pub(crate) structures: bool,
+    /// How values below some keys are printed.
+    pub(crate) shown: Option<crate::Shown>,
+}
+
+impl Printer {
+    /// `%v` of what is below a key.
+    pub(crate) fn value(self, key: &str, value: &Value, out: &mut String) {
+        if let Some(words) = self.shown.and_then(|shown| shown(key, value)) {
+            out.push_str(&words);
+            return;
         }
-        Value::String(text) => out.push_str(text),
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
+        match value {
+            Value::Null => out.push_str("<nil>"),
+            Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Value::Number(number) => {
+                if let Some(float) = number.as_f64().filter(|_| number.is_f64()) {
+                    float_g(float, out);
+                } else {
+                    let _ = write!(out, "{number}");
+                }
+            }
+            Value::String(text) => out.push_str(text),
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(' ');
+                    }
+                    self.value("[]", item, out);
+                }
+                out.push(']');
+            }
+            Value::Object(members) => self.object(key, members, out),
+        }
+    }
+
+    /// A Go structure prints as its values in braces, a map as sorted pairs. JSON does not tell them apart; a structure of Docker's
+    /// has keys that begin with a capital letter.
+    fn object(self, key: &str, members: &Map<String, Value>, out: &mut String) {
+        let structure = self.structures
+            && !members.is_empty()
+            && !MAPS.contains(&key)
+            && members.keys().all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()));
+        if structure {
+            out.push('{');
+            for (index, (key, value)) in members.iter().enumerate() {
                 if index > 0 {
                     out.push(' ');
                 }
-                plain(item, out);
+                self.value(key, value, out);
             }
-            out.push(']');
+            out.push('}');
+            return;
         }
-        Value::Object(members) => object(key, members, out),
-    }
-}
-
-/// A Go structure prints as its values in braces, a map as sorted pairs. JSON does not tell them apart; a structure of Docker's
-/// has keys that begin with a capital letter.
-fn object(key: &str, members: &serde_json::Map<String, Value>, out: &mut String) {
-    let structure = !members.is_empty()
-        && !MAPS.contains(&key)
-        && members.keys().all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()));
-    if structure {
-        out.push('{');
-        for (index, (key, value)) in members.iter().enumerate() {
+        let mut sorted: Vec<_> = members.iter().collect();
+        sorted.sort_by_key(|(key, _)| key.as_str());
+        out.push_str("map[");
+        for (index, (name, value)) in sorted.into_iter().enumerate() {
             if index > 0 {
                 out.push(' ');
             }
-            keyed(key, value, out);
+            let _ = write!(out, "{name}:");
+            match (key, value) {
+                // Sets have the empty structure, and maps of lists have lists.
+                ("Volumes" | "ExposedPorts", Value::Object(_)) if self.structures => {
+                    out.push_str("{}");
+                }
+                ("Ports" | "PortBindings", Value::Null) if self.structures => out.push_str("[]"),
+                _ => self.value("[]", value, out),
+            }
         }
-        out.push('}');
-        return;
+        out.push(']');
     }
-    let mut sorted: Vec<_> = members.iter().collect();
-    sorted.sort_by_key(|(key, _)| key.as_str());
-    out.push_str("map[");
-    for (index, (key, value)) in sorted.into_iter().enumerate() {
-        if index > 0 {
-            out.push(' ');
-        }
-        let _ = write!(out, "{key}:");
-        plain(value, out);
-    }
-    out.push(']');
 }
 
 /// `%v` of a float: the shortest form, with an exponent from 1e21 on.

@@ -73,7 +73,7 @@ impl Platform {
         };
         let (has, may) = (level(&own), level(&wanted));
         // An older variant runs on a newer processor, not the other way round.
-        if has > may { 0 } else { 1 + has }
+        if has > may { 0 } else { has.saturating_add(1) }
     }
 }
 
@@ -202,5 +202,7 @@ mod tests {
         assert_eq!(fits("linux/arm64", "linux/amd64"), 0);
         assert_eq!(fits("windows/amd64", "linux/amd64"), 0);
         assert_eq!(fits("linux/amd64/v3", "linux/amd64"), 0);
+        // The largest variant number that there can be is still one that fits itself.
+        assert!(fits("linux/arm/v4294967295", "linux/arm/v4294967295") > 0);
     }
 }

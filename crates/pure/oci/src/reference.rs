@@ -9,7 +9,7 @@ const OLD_DEFAULT_DOMAIN: &str = "index.docker.io";
 const OFFICIAL: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
 
-/// Longest repository name, domain included.
+/// Longest path of a repository. The domain does not count (as of distribution/reference 0.6).
 const MAX_NAME: usize = 255;
 /// Longest tag.
 const MAX_TAG: usize = 128;
@@ -221,7 +221,7 @@ fn parse_complete(domain: &str, rest: &str) -> Result<Reference, ReferenceError>
     if !is_domain(domain) || !path.split('/').all(is_component) || !tag.is_none_or(is_tag) {
         return Err(ReferenceError::Format);
     }
-    if domain.len() + 1 + path.len() > MAX_NAME {
+    if path.len() > MAX_NAME {
         return Err(ReferenceError::TooLong);
     }
     Ok(Reference {
@@ -333,6 +333,18 @@ mod tests {
         assert_eq!(reference.with_default_tag().familiar(), text);
         let plain = Reference::parse("x").unwrap();
         assert_eq!(plain.with_default_tag().familiar(), "x:latest");
+    }
+
+    #[test]
+    fn the_domain_does_not_count_for_the_length() {
+        let path = format!("{}/b", "a".repeat(MAX_NAME - 2));
+        let reference = Reference::parse(&format!("registry.example:5000/{path}")).unwrap();
+        assert_eq!(reference.path(), path);
+        let longer = format!("registry.example:5000/{path}b");
+        assert_eq!(Reference::parse(&longer), Err(ReferenceError::TooLong));
+        // What a name is completed by does count: Docker measures the complete name's path.
+        let official = "a".repeat(MAX_NAME - OFFICIAL.len() + 1);
+        assert_eq!(Reference::parse(&official), Err(ReferenceError::TooLong));
     }
 
     #[test]

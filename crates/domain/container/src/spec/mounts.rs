@@ -50,17 +50,12 @@ fn system_mounts(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mou
             &["nosuid", "noexec", "nodev", access(writable_cgroups)],
         ),
     ];
+    // A queue file system shows the queues of the namespace that its mounter is in: the host's too, where that is shared.
+    mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     if *inputs.ipc == Namespace::Host {
-        mounts.push(mount(
-            "/dev/mqueue",
-            "bind",
-            "/dev/mqueue",
-            &["rbind", "nosuid", "noexec", "nodev"],
-        ));
         mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
         return mounts;
     }
-    mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     if let Some(shm) = inputs.joined_shm {
         mounts.push(mount("/dev/shm", "bind", shm, &["rbind", "nosuid", "noexec", "nodev"]));
     } else if host.ipc_mode != Some(ferry_model::container::IpcMode::None) {

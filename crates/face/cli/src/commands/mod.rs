@@ -6,8 +6,23 @@ mod network;
 mod system;
 mod volume;
 
-use crate::framework::Group;
+use crate::{framework::Group, run::options::RUN_FLAGS};
 
 /// All of them. The group without a name has the commands that are at top level only.
 pub(crate) static GROUPS: &[Group] =
     &[container::GROUP, image::GROUP, network::GROUP, system::GROUP, volume::GROUP, system::TOP];
+
+/// `--label`, as `run` checks it.
+fn check_label(text: &str) -> Result<(), String> {
+    check_as_run("label", text)
+}
+
+/// `--link`, as `run` checks it.
+fn check_link(text: &str) -> Result<(), String> {
+    check_as_run("link", text)
+}
+
+fn check_as_run(name: &str, text: &str) -> Result<(), String> {
+    let flag = RUN_FLAGS.iter().find(|flag| flag.long == name);
+    flag.and_then(|flag| flag.check).map_or(Ok(()), |check| check(text))
+}

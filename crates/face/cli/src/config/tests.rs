@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::*;
+use super::{credentials::server_of, *};
 
 struct Directory(PathBuf);
 

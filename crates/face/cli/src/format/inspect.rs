@@ -16,6 +16,8 @@ const USAGE: u8 = 64;
 /// What docker's Go structure for a kind of thing has that its JSON has not.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Go {
+    /// Fields that JSON spells in another way: its name and Go's.
+    pub(crate) names: &'static [(&'static str, &'static str)],
     /// Fields that JSON leaves out.
     pub(crate) absent: Absent,
     /// Values that print in another way.
@@ -96,9 +98,10 @@ fn execute(template: &Template, details: &Details) -> Result<String, CliError> {
     let value: Value = serde_json::from_str(&details.json)
         .map_err(|error| CliError::new(format!("unable to read inspect data: {error}")))?;
     let failed = |error| CliError::new(format!("template parsing error: {error}"));
-    let Go { absent, shown, only } = details.go;
+    let Go { names, absent, shown, only } = details.go;
     let typed = Options {
         missing: only.map_or(Missing::Error, Missing::Strict),
+        names,
         absent: Some(absent),
         shown: Some(shown),
         ..Options::default()

@@ -4,18 +4,40 @@ use serde_json::{Map, Value};
 
 use super::{inspect::Go, units::go_time_of};
 
+/// The names that nearly all have.
+const ID: &[(&str, &str)] = &[("Id", "ID")];
+const NETWORK_NAMES: &[(&str, &str)] = &[("Id", "ID"), ("AuxiliaryAddresses", "AuxAddress")];
+const CONTAINER_NAMES: &[(&str, &str)] = &[
+    ("Id", "ID"),
+    ("NanoCpus", "NanoCPUs"),
+    ("CpuShares", "CPUShares"),
+    ("CpuPeriod", "CPUPeriod"),
+    ("CpuQuota", "CPUQuota"),
+    ("CpuRealtimePeriod", "CPURealtimePeriod"),
+    ("CpuRealtimeRuntime", "CPURealtimeRuntime"),
+    ("CpuCount", "CPUCount"),
+    ("CpuPercent", "CPUPercent"),
+    ("Dns", "DNS"),
+    ("DnsOptions", "DNSOptions"),
+    ("DnsSearch", "DNSSearch"),
+    ("HostIp", "HostIP"),
+];
+
 /// A container.
-pub(crate) const CONTAINER: Go = Go { absent: of_container, shown, only: None };
+pub(crate) const CONTAINER: Go =
+    Go { names: CONTAINER_NAMES, absent: of_container, shown, only: None };
 /// An image.
-pub(crate) const IMAGE: Go = Go { absent: of_image, shown: image_shown, only: None };
+pub(crate) const IMAGE: Go = Go { names: ID, absent: of_image, shown: image_shown, only: None };
 /// A network.
-pub(crate) const NETWORK: Go = Go { absent: of_network, shown: network_shown, only: None };
+pub(crate) const NETWORK: Go =
+    Go { names: NETWORK_NAMES, absent: of_network, shown: network_shown, only: None };
 /// A volume.
-pub(crate) const VOLUME: Go = Go { absent: of_volume, shown, only: None };
+pub(crate) const VOLUME: Go = Go { names: &[], absent: of_volume, shown, only: None };
 /// A volume, from `docker volume inspect`.
-pub(crate) const TYPED_VOLUME: Go = Go { absent: of_volume, shown, only: Some("volume.Volume") };
+pub(crate) const TYPED_VOLUME: Go =
+    Go { names: &[], absent: of_volume, shown, only: Some("volume.Volume") };
 /// Anything else.
-pub(crate) const OTHER: Go = Go { absent: of_others, shown, only: None };
+pub(crate) const OTHER: Go = Go { names: &[], absent: of_others, shown, only: None };
 
 /// What a key that is not there stands for.
 type Answer = Option<Option<Value>>;
@@ -28,10 +50,6 @@ fn empty() -> Answer {
 
 fn no() -> Answer {
     Some(Some(Value::Bool(false)))
-}
-
-fn other_name(members: &Map<String, Value>, name: &str) -> Answer {
-    members.get(name).cloned().map(Some)
 }
 
 /// A map answers for every key.
@@ -56,9 +74,8 @@ fn of_maps(parent: &str) -> Answer {
     .then_some(None)
 }
 
-fn of_container(members: &Map<String, Value>, parent: &str, name: &str) -> Answer {
+fn of_container(_: &Map<String, Value>, parent: &str, name: &str) -> Answer {
     match (parent, name) {
-        ("", "ID") => other_name(members, "Id"),
         ("", "SizeRw" | "SizeRootFs" | "ImageManifestDescriptor") | ("State", "Health") => NIL,
         ("Config", "ExposedPorts" | "Healthcheck" | "StopTimeout" | "Shell") => NIL,
         ("Config", "MacAddress" | "StopSignal") => empty(),
@@ -74,9 +91,8 @@ fn of_container(members: &Map<String, Value>, parent: &str, name: &str) -> Answe
     }
 }
 
-fn of_image(members: &Map<String, Value>, parent: &str, name: &str) -> Answer {
+fn of_image(_: &Map<String, Value>, parent: &str, name: &str) -> Answer {
     match (parent, name) {
-        ("", "ID") => other_name(members, "Id"),
         ("", "Created" | "Variant" | "OsVersion" | "Container") => empty(),
         ("", "ContainerConfig" | "Descriptor" | "Manifests") => NIL,
         ("", "VirtualSize") => Some(Some(Value::from(0))),
@@ -92,12 +108,11 @@ fn of_image(members: &Map<String, Value>, parent: &str, name: &str) -> Answer {
     }
 }
 
-fn of_network(members: &Map<String, Value>, parent: &str, name: &str) -> Answer {
+fn of_network(_: &Map<String, Value>, parent: &str, name: &str) -> Answer {
     match (parent, name) {
-        ("", "ID") => other_name(members, "Id"),
         ("", "Peers" | "Services") => NIL,
         ("Config[]", "Subnet" | "IPRange" | "Gateway") => empty(),
-        ("Config[]", "AuxAddress") => other_name(members, "AuxiliaryAddresses").or(NIL),
+        ("Config[]", "AuxAddress") => NIL,
         _ => of_maps(parent),
     }
 }
@@ -141,6 +156,8 @@ fn shown(key: &str, value: &Value) -> Option<String> {
             | "Descriptor"
             | "ClusterVolume",
         ) => "<nil>",
+        // An item of a list, and what nobody knows anything about.
+        (Value::Null, "[]" | "") => "<nil>",
         (Value::Null, _) => "[]",
         _ => return None,
     };

@@ -3,7 +3,7 @@
 use ferry_docker_api::HistoryItem;
 use ferry_stdx::time::Timestamp;
 
-use super::{path, platform_json};
+use super::{named_platform_json, path};
 use crate::{
     format::{Kind, Row, render, units},
     framework::{Args, Cli, Command, Flag, Matches, Outcome},
@@ -53,7 +53,7 @@ const KIND: Kind = Kind {
 const EPOCH: i64 = 946_684_800;
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
-    let platform = platform_json(matches.text("platform"))?;
+    let platform = named_platform_json(matches.text("platform"))?;
     let client = cli.client()?;
     let call = client.get(path(matches.arg(0), "/history"));
     let call = call.query_if(!platform.is_empty(), "platform", platform);

@@ -34,7 +34,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return Err(CliError::new("requested load from stdin, but stdin is empty"));
     }
     let quiet = matches.flag("quiet") || !cli.stdout_is_terminal();
-    let platform = super::platform_json(matches.text("platform"))?;
+    let platform = super::named_platform_json(matches.text("platform"))?;
     let client = cli.client()?;
     cli.wait(async {
         let (input, length) = upload::open(if path.is_empty() { "-" } else { path }).await?;

@@ -13,9 +13,9 @@ mod save;
 mod tag;
 
 use ferry_client::path_segment;
-use ferry_oci::Platform;
+use ferry_oci::{InvalidPlatform, Platform};
 
-use crate::framework::{CliError, Group};
+use crate::framework::{CliError, Group, quote};
 
 pub(crate) use prune::told;
 
@@ -49,8 +49,20 @@ fn platform_json(text: &str) -> Result<String, CliError> {
     if text.is_empty() {
         return Ok(String::new());
     }
+    if text.split('/').count() > 3 {
+        let quoted = quote(text);
+        return Err(CliError::new(format!(
+            "{quoted}: cannot parse platform specifier: invalid argument"
+        )));
+    }
     let platform: Platform =
-        text.parse().map_err(|error| CliError::new(format!("invalid platform: {error}")))?;
+        text.parse().map_err(|error: InvalidPlatform| CliError::new(error.to_string()))?;
     serde_json::to_string(&platform)
         .map_err(|error| CliError::new(format!("cannot write the platform as JSON: {error}")))
+}
+
+/// As [`platform_json`], for commands that say what is invalid.
+fn named_platform_json(text: &str) -> Result<String, CliError> {
+    platform_json(text)
+        .map_err(|error| error.map_message(|words| format!("invalid platform: {words}")))
 }

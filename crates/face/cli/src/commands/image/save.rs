@@ -33,10 +33,13 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         ));
     }
     let client = cli.client()?;
-    let platform = super::platform_json(matches.text("platform"))?;
+    let platform = super::named_platform_json(matches.text("platform"))?;
     let mut call = client.get("/images/get").query_if(!platform.is_empty(), "platform", platform);
     for name in matches.args() {
         call = call.query("names", name);
+    }
+    if std::path::Path::new(output).is_dir() {
+        return Err(CliError::new("failed to save image: cannot write to a directory"));
     }
     let target = Target::new(output)
         .map_err(|error| error.map_message(|words| format!("failed to save image: {words}")))?;

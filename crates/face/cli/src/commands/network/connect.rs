@@ -38,7 +38,7 @@ const FLAGS: &[Flag] = &[
     ),
     Flag::string("ip", "IPv4 address (e.g., \"172.30.100.104\")"),
     Flag::string("ip6", "IPv6 address (e.g., \"2001:db8::33\")"),
-    Flag::list("link", "Add link to another container"),
+    Flag::list("link", "Add link to another container").check(crate::commands::check_link),
     Flag::value("link-local-ip", "strings", "Add a link-local address for the container"),
 ];
 
@@ -62,7 +62,6 @@ fn connect(cli: &Cli, matches: &Matches) -> Outcome {
             ipv4_address: matches.text("ip").to_owned(),
             ipv6_address: matches.text("ip6").to_owned(),
             link_local_ips: lists("link-local-ip"),
-            ..Default::default()
         }),
         links: (!links.is_empty()).then_some(links),
         aliases: Some(lists("alias")).filter(|aliases| !aliases.is_empty()),

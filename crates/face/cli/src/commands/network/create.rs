@@ -1,6 +1,9 @@
 //! `docker network create`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ferry_docker_api::{ConfigReference, Ipam, IpamConfig, NetworkCreateRequest, NetworkCreated};
 
@@ -31,7 +34,7 @@ const FLAGS: &[Flag] = &[
     Flag::map("ipam-opt", "Set IPAM driver specific options").shown("map[]"),
     Flag::bool("ipv4", "Enable or disable IPv4 address assignment").default("true"),
     Flag::bool("ipv6", "Enable or disable IPv6 address assignment"),
-    Flag::list("label", "Set metadata on a network"),
+    Flag::list("label", "Set metadata on a network").check(crate::commands::check_label),
     Flag::map("opt", "Set driver specific options").short('o').shown("map[]"),
     Flag::string("scope", "Control the network's scope"),
     Flag::value("subnet", "strings", "Subnet in CIDR format that represents a network segment"),
@@ -81,31 +84,42 @@ fn ipam(matches: &Matches) -> Result<Ipam, CliError> {
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
         return Err(CliError::new("every ip-range or gateway must have a corresponding subnet"));
     }
-    let mut configs: Vec<IpamConfig> = subnets
-        .iter()
-        .map(|subnet| IpamConfig { subnet: subnet.clone(), ..Default::default() })
-        .collect();
+    let mut configs: Vec<IpamConfig> = Vec::new();
+    for subnet in &subnets {
+        for known in &configs {
+            if contains(subnet, &known.subnet)? || contains(&known.subnet, subnet)? {
+                return Err(CliError::new(
+                    "multiple overlapping subnet configuration is not supported",
+                ));
+            }
+        }
+        configs.push(IpamConfig { subnet: subnet.clone(), ..Default::default() });
+    }
     for range in &ranges {
-        let config = place(&mut configs, range)
+        cidr(range)?;
+        let config = place(&mut configs, range)?
             .ok_or_else(|| CliError::new(format!("no matching subnet for range {range}")))?;
         if !config.ip_range.is_empty() {
-            return Err(CliError::new("cannot configure multiple ranges on the same subnet"));
+            return Err(CliError::new(format!(
+                "cannot configure multiple ranges ({range}, {}) on the same subnet ({})",
+                config.ip_range, config.subnet
+            )));
         }
         config.ip_range.clone_from(range);
     }
     for gateway in &gateways {
-        let config = place(&mut configs, gateway)
+        let config = place(&mut configs, gateway)?
             .ok_or_else(|| CliError::new(format!("no matching subnet for gateway {gateway}")))?;
         if !config.gateway.is_empty() {
             return Err(CliError::new(format!(
-                "cannot configure multiple gateways for the same subnet ({})",
-                config.subnet
+                "cannot configure multiple gateways ({gateway}, {}) for the same subnet ({})",
+                config.gateway, config.subnet
             )));
         }
         config.gateway.clone_from(gateway);
     }
     for (name, address) in aux {
-        let config = place(&mut configs, &address).ok_or_else(|| {
+        let config = place(&mut configs, &address)?.ok_or_else(|| {
             CliError::new(format!("no matching subnet for aux-address {address}"))
         })?;
         config.aux_address.insert(name, address);
@@ -122,25 +136,44 @@ fn lists(texts: &[String]) -> Vec<String> {
     texts.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
 }
 
-fn place<'c>(configs: &'c mut [IpamConfig], address: &str) -> Option<&'c mut IpamConfig> {
-    configs.iter_mut().find(|config| contains(&config.subnet, address).unwrap_or(false))
+/// The subnet that holds an address.
+fn place<'c>(
+    configs: &'c mut [IpamConfig],
+    address: &str,
+) -> Result<Option<&'c mut IpamConfig>, CliError> {
+    for config in configs {
+        if contains(&config.subnet, address)? {
+            return Ok(Some(config));
+        }
+    }
+    Ok(None)
 }
 
-/// Whether an address (or the beginning of a range) lies in a subnet.
-fn contains(subnet: &str, address: &str) -> Option<bool> {
-    use std::net::IpAddr;
-    let (network, prefix) = subnet.split_once('/')?;
-    let address = address.split('/').next()?;
-    let prefix: u32 = prefix.parse().ok()?;
-    Some(match (network.parse().ok()?, address.parse().ok()?) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let shift = 32_u32.checked_sub(prefix)?;
-            let cut = |ip: std::net::Ipv4Addr| u32::from(ip).checked_shr(shift).unwrap_or(0);
+/// An address and how many of its bits name the network.
+fn cidr(text: &str) -> Result<(IpAddr, u32), CliError> {
+    let parsed = text.split_once('/').and_then(|(address, prefix)| {
+        let address: IpAddr = address.parse().ok()?;
+        let prefix = prefix.parse::<u32>().ok().filter(|_| !prefix.starts_with('+'))?;
+        (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, prefix))
+    });
+    parsed.ok_or_else(|| CliError::new(format!("invalid CIDR address: {text}")))
+}
+
+/// Whether an address (or the beginning of a range) lies in a subnet. What is no address lies nowhere.
+fn contains(subnet: &str, address: &str) -> Result<bool, CliError> {
+    let (network, prefix) = cidr(subnet)
+        .map_err(|error| error.map_message(|words| format!("invalid subnet: {words}")))?;
+    let address = match address.contains('/') {
+        true => Some(cidr(address)?.0),
+        false => address.parse().ok(),
+    };
+    Ok(match (network, address) {
+        (IpAddr::V4(network), Some(IpAddr::V4(address))) => {
+            let cut = |ip: Ipv4Addr| u32::from(ip).checked_shr(32 - prefix).unwrap_or(0);
             cut(network) == cut(address)
         }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let shift = 128_u32.checked_sub(prefix)?;
-            let cut = |ip: std::net::Ipv6Addr| u128::from(ip).checked_shr(shift).unwrap_or(0);
+        (IpAddr::V6(network), Some(IpAddr::V6(address))) => {
+            let cut = |ip: Ipv6Addr| u128::from(ip).checked_shr(128 - prefix).unwrap_or(0);
             cut(network) == cut(address)
         }
         _ => false,
@@ -153,11 +186,23 @@ mod tests {
 
     #[test]
     fn subnets_hold_addresses() {
-        assert_eq!(contains("10.1.0.0/16", "10.1.2.3"), Some(true));
-        assert_eq!(contains("10.1.0.0/16", "10.1.2.0/24"), Some(true));
-        assert_eq!(contains("10.1.0.0/16", "10.2.2.3"), Some(false));
-        assert_eq!(contains("0.0.0.0/0", "10.2.2.3"), Some(true));
-        assert_eq!(contains("fd00::/64", "fd00::5"), Some(true));
-        assert_eq!(contains("x", "y"), None);
+        for (subnet, address, holds) in [
+            ("10.1.0.0/16", "10.1.2.3", true),
+            ("10.1.0.0/16", "10.1.2.0/24", true),
+            ("10.1.0.0/16", "10.2.2.3", false),
+            ("0.0.0.0/0", "10.2.2.3", true),
+            ("fd00::/64", "fd00::5", true),
+            ("fd00::/64", "10.1.2.3", false),
+            ("10.1.0.0/16", "y", false),
+        ] {
+            assert_eq!(contains(subnet, address).unwrap(), holds, "{subnet} {address}");
+        }
+        for (subnet, address, words) in [
+            ("x", "y", "invalid subnet: invalid CIDR address: x"),
+            ("10.0.0.0/33", "y", "invalid subnet: invalid CIDR address: 10.0.0.0/33"),
+            ("10.0.0.0/8", "y/8", "invalid CIDR address: y/8"),
+        ] {
+            assert_eq!(contains(subnet, address).unwrap_err().message(), words);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! `docker events`.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
-use ferry_docker_api::EventMessage;
+use ferry_docker_api::{EventActor, EventMessage};
 use ferry_gotemplate::{ExecError, Missing, Options, Template};
 use ferry_stdx::time::Timestamp;
 use serde_json::{Map, Value};
@@ -72,7 +72,9 @@ fn template(format: &str) -> Result<Option<Template>, CliError> {
     let wrong =
         |words: String| CliError::new(format!("Error parsing format: {words}")).with_code(USAGE);
     let template = Template::parse(text).map_err(|error| wrong(error.to_string()))?;
-    let empty = serde_json::to_value(EventMessage::default()).unwrap_or_default();
+    let actor = EventActor { attributes: Some(BTreeMap::new()), ..EventActor::default() };
+    let empty = EventMessage { actor, ..EventMessage::default() };
+    let empty = serde_json::to_value(empty).unwrap_or_default();
     execute(&template, &empty, "*events.Message", &mut String::new())
         .map_err(|error| wrong(error.to_string()))?;
     Ok(Some(template))
@@ -85,8 +87,12 @@ fn execute(
     kind: &'static str,
     line: &mut String,
 ) -> Result<(), ExecError> {
-    let options =
-        Options { missing: Missing::Strict(kind), absent: Some(absent), ..Options::default() };
+    let options = Options {
+        missing: Missing::Strict(kind),
+        absent: Some(absent),
+        types: Some(|key| (key == "Actor").then_some("events.Actor")),
+        ..Options::default()
+    };
     template.execute(event, &options, line)
 }
 

@@ -85,7 +85,13 @@ fn formatted(cli: &Cli, format: &str) -> Outcome {
         {
             alone
         }
-        _ => ask::<Value>(cli)?,
+        _ => match ask::<Value>(cli) {
+            Ok(value) => value,
+            Err(error) => {
+                cli.print("\n")?;
+                return Err(error);
+            }
+        },
     };
     if let Value::Object(fields) = &mut value {
         fields.insert("ClientInfo".to_owned(), Value::Object(ours));
@@ -144,7 +150,9 @@ fn absent(of: &Map<String, Value>, parent: &str, name: &str) -> Option<Option<Va
         }
         ("", "ClientErrors") => Some(Some(Value::Null)),
         ("Runtimes" | "IndexConfigs", _) => Some(None),
-        _ => None,
+        ("", _) => None,
+        // Runtimes are written in small letters.
+        _ => of.get(&name.to_ascii_lowercase()).cloned().map(Some),
     }
 }
 

@@ -21,8 +21,9 @@ const FLAGS: &[Flag] = &[
         .default("active"),
     Flag::string("driver", "Specify volume driver name").short('d').default("local"),
     Flag::string("group", "Cluster Volume group (cluster volumes)"),
-    Flag::list("label", "Set metadata for a volume"),
+    Flag::list("label", "Set metadata for a volume").check(crate::commands::check_label),
     Flag::bytes("limit-bytes", "Minimum size of the Cluster Volume in bytes"),
+    Flag::string("name", "Specify volume name").hidden(),
     Flag::map("opt", "Set driver specific options").short('o').shown("map[]"),
     Flag::bytes("required-bytes", "Maximum size of the Cluster Volume in bytes"),
     Flag::string("scope", "Cluster Volume access scope (\"single\", \"multi\")").default("single"),
@@ -57,8 +58,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             "--{flag} is not supported: there is no Swarm in ferry"
         )));
     }
+    let name = match (matches.text("name"), matches.arg(0)) {
+        ("", name) => name,
+        (name, _) if matches.args().is_empty() => name,
+        _ => {
+            return Err(CliError::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
+    };
     let request = VolumeCreateRequest {
-        name: matches.arg(0).to_owned(),
+        name: name.to_owned(),
         driver: matches.text("driver").to_owned(),
         driver_opts: pairs(matches.texts("opt")),
         labels: pairs(matches.texts("label")),
