@@ -148,6 +148,7 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
     }
     let mut handles = Vec::new();
     for mut container in containers {
+        shared.dirs.spare_volumes(&container.id);
         if let Err(failure) = shared.containers.reserve_name(&container.name, &container.id) {
             tracing::error!(id = %container.id, %failure, "two containers have one name; this one gets its id as name");
             container.name.clone_from(&container.id);
@@ -294,6 +295,14 @@ async fn sweep(shared: &Arc<Shared>) {
                     error = ferry_errkind::chain(&error),
                     "leftovers of the network stay"
                 );
+            }
+        }
+        let used = crate::ops::volume::used_volumes(&shared);
+        for volume in shared.dirs.doomed_volumes() {
+            if !used.contains_key(&volume)
+                && let Err(error) = shared.volumes.remove(&volume)
+            {
+                tracing::debug!(%volume, %error, "a volume of a crash is gone already");
             }
         }
         shared.dirs.empty_trash(None);

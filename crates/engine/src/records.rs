@@ -26,6 +26,9 @@ pub(crate) struct ContainerDirs {
     run: PathBuf,
 }
 
+/// Names of the anonymous volumes that go when the files beside it do.
+const DOOMED: &str = "doomed-volumes";
+
 impl ContainerDirs {
     pub(crate) fn open(data_root: &Path, exec_root: &Path) -> Result<Self, Failure> {
         let dirs = ContainerDirs {
@@ -61,6 +64,35 @@ impl ContainerDirs {
             fs::create_dir(path).map_err(|source| failed("make directory", path, source))?;
         }
         Ok(())
+    }
+
+    /// Notes an anonymous volume that goes with these files when they are discarded, also by the next engine after a crash.
+    pub(crate) fn doom_volume(&self, id: &str, name: &str) -> Result<(), Failure> {
+        let path = self.data(id).join(DOOMED);
+        let write = || -> io::Result<()> {
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(format!("{name}\n").as_bytes())
+        };
+        write().map_err(|source| failed("write", &path, source))
+    }
+
+    /// Takes back every [`ContainerDirs::doom_volume`]: the container is whole, and its volumes are its own.
+    pub(crate) fn spare_volumes(&self, id: &str) {
+        let path = self.data(id).join(DOOMED);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a note");
+        }
+    }
+
+    /// The volumes that were to go with files which are in the trash.
+    pub(crate) fn doomed_volumes(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.trash).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| fs::read_to_string(entry.path().join(DOOMED)).ok())
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Takes a container's files away at once; the bytes go in [`ContainerDirs::empty_trash`].

@@ -106,15 +106,18 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
     found
 }
 
+/// Dead children of the daemon and of the process that it forks shims from. What these two leave when they die is not theirs
+/// any more.
 fn zombies(daemon: u32) -> usize {
-    let children =
-        names(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
-    children
-        .filter(|pid| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let ours = status.contains("ferry") && status.contains("State:\tZ");
-            ours && (status.contains(&format!("PPid:\t{daemon}\n"))
-                || status.contains("ferry-shim"))
-        })
-        .count()
+    let pids: Vec<u32> =
+        names(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok()).collect();
+    let status =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let children_of = |parent: u32| {
+        let line = format!("PPid:\t{parent}\n");
+        pids.iter().filter(|pid| status(pid).contains(&line)).copied().collect::<Vec<_>>()
+    };
+    let children = children_of(daemon);
+    let all = children.iter().flat_map(|child| children_of(*child)).chain(children.clone());
+    all.filter(|pid| status(pid).contains("State:\tZ")).count()
 }

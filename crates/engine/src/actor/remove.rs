@@ -50,6 +50,11 @@ impl Actor {
         let id = self.container.id.clone();
         self.restart_at = None;
         failpoint::hit("remove.begin");
+        if volumes {
+            for volume in self.anonymous_volumes() {
+                self.shared.dirs.doom_volume(&id, &volume)?;
+            }
+        }
         if let Err(failure) = self.shared.dirs.discard(&id) {
             self.set_phase(Phase::Dead);
             self.publish();

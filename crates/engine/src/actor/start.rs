@@ -110,7 +110,12 @@ impl Actor {
         };
         failpoint::hit("start.created");
         if let Err(failure) = self.attach_network(plan, pid).await {
-            // A process that could not be set up takes its network along: then that is the reason.
+            // A process that could not be set up takes its network along: then that is the reason, which the shim tells
+            // when it is to start it.
+            if std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok() {
+                return Err(internal(failure));
+            }
+            live.command(&Command::Start).await.ok();
             let reason = tokio::time::timeout(REASON_PATIENCE, next(&mut live)).await;
             return Err(match reason {
                 Ok(Ok(Event::StartFailed { code, message })) => refused(code, &message),

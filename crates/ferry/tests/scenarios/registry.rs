@@ -116,7 +116,7 @@ fn credentials(client: Client) {
     // A credential helper, as docker's protocol has it.
     let helper = sandbox.dir().join("docker-credential-test");
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = get ] && read server && [ \"$server\" = {host} ] && echo '{{\"ServerURL\":\"{host}\",\"Username\":\"joe\",\"Secret\":\"secret\"}}'\n"
+        "#!/bin/sh\n[ \"$1\" = get ] && server=$(cat) && [ \"$server\" = {host} ] && echo '{{\"ServerURL\":\"{host}\",\"Username\":\"joe\",\"Secret\":\"secret\"}}'\n"
     );
     std::fs::write(&helper, script).unwrap();
     std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

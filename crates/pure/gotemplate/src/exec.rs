@@ -452,8 +452,9 @@ impl Exec<'_> {
             Some(Value::Object(mut members)) => {
                 let key = found.key.as_deref().unwrap_or_default();
                 // A row's JSON keeps its order: what is left of the object is thrown away.
+                let json = self.json_name(name);
                 let value = members
-                    .swap_remove(name)
+                    .swap_remove(json)
                     .map(Some)
                     .or_else(|| self.options.absent.and_then(|absent| absent(&members, key, name)));
                 if let Some(value) = value {
@@ -486,6 +487,20 @@ impl Exec<'_> {
                 };
                 Err(wrong(self, format!("can't evaluate field {name} in type {kind}")))
             }
+        }
+    }
+}
+
+impl<'a> Exec<'a> {
+    /// What JSON calls a field that Go calls `name`; nothing if only JSON calls it so.
+    fn json_name<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        match self.options.names.iter().find(|(json, go)| *go == name || *json == name) {
+            Some((json, go)) if *go == name => json,
+            Some(_) => "",
+            None => name,
         }
     }
 }

@@ -109,6 +109,7 @@ impl Made<'_> {
         // A container that removes itself is not worth a wait for the disk.
         shared.dirs.save(&container, !container.spec.host.auto_remove)?;
         failpoint::hit("create.record");
+        shared.dirs.spare_volumes(&self.id);
         Ok(container)
     }
 
@@ -135,6 +136,9 @@ impl Made<'_> {
             labels: request.map(|wish| wish.volume_labels.clone()).unwrap_or_default(),
             options: request.map(|wish| wish.volume_options.clone()).unwrap_or_default(),
         };
+        if anonymous {
+            shared.dirs.doom_volume(&self.id, &name)?;
+        }
         let (volume, is_new) = shared.volumes.create(new, shared.now())?;
         if is_new {
             let driver = [("driver", volume.driver.clone())];

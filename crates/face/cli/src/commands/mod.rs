@@ -9,8 +9,16 @@ mod volume;
 use crate::{framework::Group, run::options::RUN_FLAGS};
 
 /// All of them. The group without a name has the commands that are at top level only.
-pub(crate) static GROUPS: &[Group] =
-    &[container::GROUP, image::GROUP, network::GROUP, system::GROUP, volume::GROUP, system::TOP];
+pub(crate) static GROUPS: &[Group] = &[
+    container::GROUP,
+    image::GROUP,
+    network::GROUP,
+    system::GROUP,
+    volume::GROUP,
+    system::TOP,
+    system::REFUSED[0],
+    system::REFUSED[1],
+];
 
 /// `--label`, as `run` checks it.
 fn check_label(text: &str) -> Result<(), String> {

@@ -103,7 +103,7 @@ pub(crate) fn labels<'l>(
 }
 
 /// A key by which `a9` stands before `a80`: numbers as numbers, the rest as text.
-pub(crate) fn natural(text: &str) -> Vec<(String, u64)> {
+pub(crate) fn natural(text: &str) -> Vec<(String, Option<u64>)> {
     let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -111,8 +111,9 @@ pub(crate) fn natural(text: &str) -> Vec<(String, u64)> {
         let (word, behind) = rest.split_at(words);
         let digits = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
         let (number, behind) = behind.split_at(digits);
-        // Longer than any number that is one: last.
-        parts.push((word.to_owned(), number.parse().unwrap_or(u64::MAX)));
+        // What is longer than any number comes last.
+        let number = (!number.is_empty()).then(|| number.parse().unwrap_or(u64::MAX));
+        parts.push((word.to_owned(), number));
         rest = behind;
     }
     parts

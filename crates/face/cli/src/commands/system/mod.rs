@@ -8,6 +8,7 @@ mod inspect;
 mod login;
 mod ourselves;
 mod prune;
+mod refused;
 mod report;
 mod search;
 mod version;
@@ -27,3 +28,9 @@ pub(crate) const TOP: Group = Group {
     short: "",
     commands: &[inspect::COMMAND, login::LOGIN, login::LOGOUT, search::COMMAND, version::COMMAND],
 };
+
+/// Groups of docker that are not here.
+pub(crate) const REFUSED: [Group; 2] = [
+    Group { name: "", short: "", commands: &refused::LATER },
+    Group { name: "", short: "", commands: &refused::SWARM },
+];

@@ -18,24 +18,32 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::string("availability", "Cluster Volume availability (\"active\", \"pause\", \"drain\")")
-        .default("active"),
+        .default("active")
+        .hidden(),
     Flag::string("driver", "Specify volume driver name").short('d').default("local"),
-    Flag::string("group", "Cluster Volume group (cluster volumes)"),
+    Flag::string("group", "Cluster Volume group (cluster volumes)").hidden(),
     Flag::list("label", "Set metadata for a volume").check(crate::commands::check_label),
-    Flag::bytes("limit-bytes", "Minimum size of the Cluster Volume in bytes"),
+    Flag::bytes("limit-bytes", "Minimum size of the Cluster Volume in bytes").hidden(),
     Flag::string("name", "Specify volume name").hidden(),
     Flag::map("opt", "Set driver specific options").short('o').shown("map[]"),
-    Flag::bytes("required-bytes", "Maximum size of the Cluster Volume in bytes"),
-    Flag::string("scope", "Cluster Volume access scope (\"single\", \"multi\")").default("single"),
-    Flag::map("secret", "Cluster Volume secrets").shown("map[]"),
+    Flag::bytes("required-bytes", "Maximum size of the Cluster Volume in bytes").hidden(),
+    Flag::string("scope", "Cluster Volume access scope (\"single\", \"multi\")")
+        .default("single")
+        .hidden(),
+    Flag::map("secret", "Cluster Volume secrets").shown("map[]").hidden(),
     Flag::string(
         "sharing",
         "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")",
     )
-    .default("none"),
-    Flag::list("topology-preferred", "A topology that the Cluster Volume would be preferred in"),
-    Flag::list("topology-required", "A topology that the Cluster Volume must be accessible from"),
-    Flag::string("type", "Cluster Volume access type (\"mount\", \"block\")").default("block"),
+    .default("none")
+    .hidden(),
+    Flag::list("topology-preferred", "A topology that the Cluster Volume would be preferred in")
+        .hidden(),
+    Flag::list("topology-required", "A topology that the Cluster Volume must be accessible from")
+        .hidden(),
+    Flag::string("type", "Cluster Volume access type (\"mount\", \"block\")")
+        .default("block")
+        .hidden(),
 ];
 
 /// Flags of Swarm's volumes.
