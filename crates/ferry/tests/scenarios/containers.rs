@@ -28,7 +28,7 @@ fn a_life(client: Client) {
     }
     let pid = sandbox.inspect("life", "{{.State.Pid}}");
     let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert_eq!(command, "sleep\01000\0", "a container is a process like any other");
+    assert_eq!(command, "sleep\x001000\x00", "a container is a process like any other");
     sandbox.run(&["rm", "life"]).fails(1).says("container is running");
     assert_eq!(sandbox.ok(&["stop", "-t", "1", "life"]), "life");
     assert_eq!(sandbox.inspect("life", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");

@@ -1,6 +1,6 @@
 //! Text to tokens: what is between the braces, with Go's trimming.
 
-use crate::{MAX_TEMPLATE, error::ParseError};
+use crate::MAX_TEMPLATE;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
@@ -16,17 +16,21 @@ pub(crate) enum Token {
     /// `.`
     Dot,
     Word(String),
+    /// A string, and how it was written.
     String(String),
     Int(i64),
     Float(f64),
     LeftParen,
     RightParen,
     Pipe,
-    Comma,
     Declare,
     Assign,
     /// Between two arguments: `.a .b` is not `.a.b`.
     Space,
+    /// Anything else.
+    Char(char),
+    /// What follows cannot be read. The words are Go's; it is an error only for who gets so far.
+    Error(String),
 }
 
 /// A token and where it is.
@@ -34,11 +38,14 @@ pub(crate) enum Token {
 pub(crate) struct At {
     pub(crate) token: Token,
     pub(crate) offset: usize,
+    pub(crate) end: usize,
 }
 
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
+
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 struct Lexer<'t> {
     text: &'t str,
@@ -47,21 +54,26 @@ struct Lexer<'t> {
     depth: usize,
 }
 
-pub(crate) fn lex(text: &str) -> Result<Vec<At>, ParseError> {
-    if text.len() > MAX_TEMPLATE {
-        return Err(ParseError {
-            name: "",
-            line: 1,
-            words: "template is longer than 1 MiB".to_owned(),
-        });
-    }
+/// The tokens of a template, up to the first that cannot be read.
+pub(crate) fn lex(text: &str) -> Vec<At> {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), depth: 0 };
-    lexer.run()?;
-    Ok(lexer.tokens)
+    let outcome = match text.len() {
+        0..=MAX_TEMPLATE => lexer.run(),
+        _ => Err("template is longer than 1 MiB".to_owned()),
+    };
+    if let Err(words) = outcome {
+        let at = At { token: Token::Error(words), offset: lexer.at, end: lexer.at };
+        lexer.tokens.push(at);
+    }
+    lexer.tokens
 }
 
 impl Lexer<'_> {
-    fn run(&mut self) -> Result<(), ParseError> {
+    fn rest(&self) -> &str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn run(&mut self) -> Result<(), String> {
         let mut trim_next = false;
         loop {
             let rest = &self.text[self.at..];
@@ -71,13 +83,14 @@ impl Lexer<'_> {
             self.at += plain.len();
             let trims = open.is_some() && self.trims_left();
             if trim_next {
-                plain = plain.trim_start_matches([' ', '\t', '\r', '\n']);
+                plain = plain.trim_start_matches(BLANKS);
             }
             if trims {
-                plain = plain.trim_end_matches([' ', '\t', '\r', '\n']);
+                plain = plain.trim_end_matches(BLANKS);
             }
             if !plain.is_empty() {
-                self.tokens.push(At { token: Token::Text(plain.to_owned()), offset: start });
+                let token = Token::Text(plain.to_owned());
+                self.tokens.push(At { token, offset: start, end: self.at });
             }
             if open.is_none() {
                 return Ok(());
@@ -86,11 +99,7 @@ impl Lexer<'_> {
             if trims {
                 self.at += 1;
             }
-            if self.comment_starts() {
-                trim_next = self.comment()?;
-                continue;
-            }
-            trim_next = self.action()?;
+            trim_next = if self.comment_starts() { self.comment()? } else { self.action()? };
         }
     }
 
@@ -100,84 +109,69 @@ impl Lexer<'_> {
         rest.first() == Some(&b'-') && rest.get(1).is_some_and(u8::is_ascii_whitespace)
     }
 
-    /// ` -}}`
-    fn trims_right(&self) -> bool {
-        self.text[self.at..].trim_start().starts_with("-}}")
-            && self.text[self.at..].starts_with(|c: char| c.is_ascii_whitespace())
+    /// Blanks up to the minus of ` -}}`, if that is what comes.
+    fn trims_right(&self) -> Option<usize> {
+        let rest = self.rest();
+        let blanks = rest.len() - rest.trim_start_matches(BLANKS).len();
+        (blanks > 0 && rest[blanks..].starts_with("-}}")).then_some(blanks)
     }
 
     fn push(&mut self, token: Token, length: usize) {
-        self.tokens.push(At { token, offset: self.at });
-        self.at += length;
+        let (offset, end) = (self.at, self.at + length);
+        self.tokens.push(At { token, offset, end });
+        self.at = end;
     }
 
     fn comment_starts(&self) -> bool {
-        self.text[self.at..].trim_start().starts_with("/*")
+        self.rest().trim_start_matches(BLANKS).starts_with("/*")
     }
 
-    fn comment(&mut self) -> Result<bool, ParseError> {
+    fn comment(&mut self) -> Result<bool, String> {
         // A comment is an action of its own: no opening token is left of it.
         self.tokens.pop();
-        let Some(end) = self.text[self.at..].find("*/") else {
-            return Err(self.wrong("unclosed comment"));
+        let Some(end) = self.rest().find("*/") else {
+            return Err("unclosed comment".to_owned());
         };
         self.at += end + 2;
         let trims = self.trims_right();
-        let rest = &self.text[self.at..];
-        let close = if trims { rest.find("-}}").map(|at| at + 1) } else { Some(0) };
-        let close = close.unwrap_or(0);
-        if !rest[close..].starts_with("}}") {
-            return Err(self.wrong("comment ends before closing delimiter"));
+        self.at += trims.map_or(0, |blanks| blanks + 1);
+        if !self.rest().starts_with("}}") {
+            return Err("comment ends before closing delimiter".to_owned());
         }
-        self.at += close + 2;
-        Ok(trims)
+        self.at += 2;
+        Ok(trims.is_some())
     }
 
     /// Everything up to and with `}}`; answers whether the text behind it is trimmed.
-    fn action(&mut self) -> Result<bool, ParseError> {
+    fn action(&mut self) -> Result<bool, String> {
         loop {
-            if self.trims_right() {
-                let rest = &self.text[self.at..];
-                self.at += rest.len() - rest.trim_start().len() + 1;
-                self.close()?;
-                return Ok(true);
+            let trims = self.trims_right();
+            if trims.is_some() || self.rest().starts_with("}}") {
+                self.at += trims.map_or(0, |blanks| blanks + 1);
+                if self.depth > 0 {
+                    return Err("unclosed left paren".to_owned());
+                }
+                self.push(Token::Close, 2);
+                return Ok(trims.is_some());
             }
-            let rest = &self.text[self.at..];
-            if rest.starts_with("}}") {
-                self.close()?;
-                return Ok(false);
-            }
-            let Some(first) = rest.chars().next() else {
-                return Err(self.wrong("unclosed action"));
+            let Some(first) = self.rest().chars().next() else {
+                return Err("unclosed action".to_owned());
             };
             self.token(first)?;
         }
     }
 
-    fn close(&mut self) -> Result<(), ParseError> {
-        if self.depth > 0 {
-            return Err(self.wrong("unclosed left paren"));
-        }
-        self.push(Token::Close, 2);
-        Ok(())
-    }
-
-    fn token(&mut self, first: char) -> Result<(), ParseError> {
-        let rest = &self.text[self.at..];
+    fn token(&mut self, first: char) -> Result<(), String> {
+        let rest = self.rest();
         match first {
             ' ' | '\t' | '\r' | '\n' => {
-                let length = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-                // Spaces in front of ` -}}` belong to it.
-                if !rest[length..].starts_with("-}}") {
-                    self.push(Token::Space, length);
-                } else {
-                    self.at += length - 1;
-                }
+                let length = rest.len() - rest.trim_start_matches(BLANKS).len();
+                self.push(Token::Space, length);
             }
             '"' => self.quoted()?,
             '`' => {
                 let Some(end) = rest[1..].find('`') else {
-                    return Err(self.wrong("unterminated raw quoted string"));
+                    return Err("unterminated raw quoted string".to_owned());
                 };
                 let text = rest[1..=end].to_owned();
                 self.push(Token::String(text), end + 2);
@@ -189,45 +183,62 @@ impl Lexer<'_> {
             }
             ')' => {
                 if self.depth == 0 {
-                    return Err(self.wrong("unexpected right paren"));
+                    return Err("unexpected right paren".to_owned());
                 }
                 self.depth -= 1;
                 self.push(Token::RightParen, 1);
             }
             '|' => self.push(Token::Pipe, 1),
-            ',' => self.push(Token::Comma, 1),
             ':' if rest.starts_with(":=") => self.push(Token::Declare, 2),
+            ':' => return Err("expected :=".to_owned()),
             '=' => self.push(Token::Assign, 1),
-            '.' if !rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
-                let name = word(&rest[1..]);
-                let token =
-                    if name.is_empty() { Token::Dot } else { Token::Field(name.to_owned()) };
-                let length = 1 + name.len();
-                self.push(token, length);
-            }
+            '.' if !rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.field()?,
             '$' => {
                 let length = 1 + word(&rest[1..]).len();
                 let name = rest[..length].to_owned();
+                self.terminated(length)?;
                 self.push(Token::Variable(name), length);
             }
             '+' | '-' | '.' | '0'..='9' => self.number()?,
-            c if c.is_alphabetic() || c == '_' => {
+            c if c.is_alphanumeric() || c == '_' => {
                 let name = word(rest).to_owned();
                 let length = name.len();
+                self.terminated(length)?;
                 self.push(Token::Word(name), length);
             }
+            c if c.is_ascii_graphic() => self.push(Token::Char(c), 1),
             c => {
-                return Err(self.wrong(
-                    &format!("unexpected bad character U+{:04X} '{c}'", u32::from(c))
-                        .replace("unexpected ", ""),
-                ));
+                return Err(format!("unrecognized character in action: {}", named(c)));
             }
         }
         Ok(())
     }
 
-    fn quoted(&mut self) -> Result<(), ParseError> {
-        let rest = &self.text[self.at + 1..];
+    fn field(&mut self) -> Result<(), String> {
+        let name = word(&self.rest()[1..]).to_owned();
+        if name.is_empty() {
+            self.push(Token::Dot, 1);
+            return Ok(());
+        }
+        let length = 1 + name.len();
+        self.terminated(length)?;
+        self.push(Token::Field(name), length);
+        Ok(())
+    }
+
+    /// Names end where something else can begin.
+    fn terminated(&self, length: usize) -> Result<(), String> {
+        let behind = self.rest().get(length..).unwrap_or_default();
+        match behind.chars().next() {
+            None | Some(' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | ')' | '(') => Ok(()),
+            Some(_) if behind.starts_with("}}") => Ok(()),
+            Some(c) => Err(format!("bad character {}", named(c))),
+        }
+    }
+
+    fn quoted(&mut self) -> Result<(), String> {
+        let rest = &self.rest()[1..];
+        let invalid = || "invalid syntax".to_owned();
         let mut text = String::new();
         let mut chars = rest.char_indices();
         while let Some((at, c)) = chars.next() {
@@ -253,47 +264,111 @@ impl Lexer<'_> {
                         };
                         let hex: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
                         let code = u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32);
-                        text.push(code.ok_or_else(|| self.wrong("invalid syntax"))?);
+                        text.push(code.ok_or_else(invalid)?);
                     }
-                    Some(c @ ('\\' | '"' | '\'')) => text.push(c),
-                    _ => return Err(self.wrong("invalid syntax")),
+                    Some(c @ ('\\' | '"')) => text.push(c),
+                    _ => return Err(invalid()),
                 },
                 c => text.push(c),
             }
         }
-        Err(self.wrong("unterminated quoted string"))
+        Err("unterminated quoted string".to_owned())
     }
 
     /// `'x'` is a number in Go.
-    fn character(&mut self) -> Result<(), ParseError> {
-        let rest = &self.text[self.at + 1..];
-        let mut chars = rest.chars();
-        let (Some(c), Some('\'')) = (chars.next().filter(|c| *c != '\\'), chars.next()) else {
-            return Err(self.wrong("unterminated character constant"));
+    fn character(&mut self) -> Result<(), String> {
+        let rest = self.rest();
+        let mut escaped = false;
+        let end = rest.char_indices().skip(1).find(|(_, c)| match c {
+            _ if escaped => {
+                escaped = false;
+                false
+            }
+            '\\' => {
+                escaped = true;
+                false
+            }
+            c => matches!(c, '\'' | '\n'),
+        });
+        let Some((end, '\'')) = end else {
+            return Err("unterminated character constant".to_owned());
         };
-        self.push(Token::Int(i64::from(u32::from(c))), c.len_utf8() + 2);
+        let inner = &rest[1..end];
+        let mut chars = inner.chars();
+        let c = match (chars.next(), chars.next(), chars.next()) {
+            (Some(c), None, None) if c != '\\' => c,
+            (Some('\\'), Some(c), None) => match c {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                '\\' | '\'' => c,
+                _ => return Err("invalid syntax".to_owned()),
+            },
+            (None, _, _) => return Err("invalid syntax".to_owned()),
+            _ => return Err(format!("malformed character constant: '{inner}'")),
+        };
+        self.push(Token::Int(i64::from(u32::from(c))), end + 1);
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), ParseError> {
-        let rest = &self.text[self.at..];
-        let length = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-')))
-            .unwrap_or(rest.len());
+    fn number(&mut self) -> Result<(), String> {
+        let rest = self.rest();
+        let (length, ends) = number_length(rest);
         let text = &rest[..length];
+        if !ends {
+            return Err(format!("bad number syntax: {}", crate::print::quoted(text)));
+        }
         let token = match int(text) {
             Some(number) => Token::Int(number),
-            None => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Token::Float(number),
-                _ => return Err(self.wrong(&format!("bad number syntax: {text:?}"))),
+            None => match text.replace('_', "").parse::<f64>() {
+                Ok(number) if number.is_finite() && text.contains(['.', 'e', 'E']) => {
+                    Token::Float(number)
+                }
+                Ok(_) => return Err(format!("integer overflow: {}", crate::print::quoted(text))),
+                Err(_) => {
+                    return Err(format!("illegal number syntax: {}", crate::print::quoted(text)));
+                }
             },
         };
         self.push(token, length);
         Ok(())
     }
+}
 
-    fn wrong(&self, words: &str) -> ParseError {
-        ParseError { name: "", line: line_of(self.text, self.at), words: words.to_owned() }
+/// How much of a text is a number, and whether it ends there.
+fn number_length(text: &str) -> (usize, bool) {
+    let bytes = text.as_bytes();
+    let is = |at: usize, set: &[u8]| bytes.get(at).is_some_and(|byte| set.contains(byte));
+    let run = |mut at: usize, set: &[u8]| {
+        while is(at, set) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = usize::from(is(0, b"+-"));
+    let mut digits: &[u8] = b"0123456789_";
+    if is(at, b"0") {
+        at += 1;
+        if is(at, b"xX") {
+            (at, digits) = (at + 1, b"0123456789abcdefABCDEF_");
+        } else if is(at, b"oO") {
+            (at, digits) = (at + 1, b"01234567_");
+        } else if is(at, b"bB") {
+            (at, digits) = (at + 1, b"01_");
+        }
+    }
+    at = run(at, digits);
+    if is(at, b".") {
+        at = run(at + 1, digits);
+    }
+    if digits.len() == 11 && is(at, b"eE") {
+        at += 1;
+        at += usize::from(is(at, b"+-"));
+        at = run(at, digits);
+    }
+    match text[at..].chars().next() {
+        Some(c) if c.is_alphanumeric() || c == '_' => (at + c.len_utf8(), false),
+        _ => (at, true),
     }
 }
 
@@ -316,4 +391,9 @@ fn int(text: &str) -> Option<i64> {
 fn word(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     &text[..end]
+}
+
+/// `U+0023 '#'`.
+fn named(c: char) -> String {
+    format!("U+{:04X} '{c}'", u32::from(c))
 }

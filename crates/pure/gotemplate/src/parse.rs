@@ -7,6 +7,7 @@ use crate::{
     error::ParseError,
     funcs,
     lex::{self, At, Token, line_of},
+    print::quoted,
 };
 
 /// How deep actions and parentheses may nest.
@@ -48,6 +49,8 @@ pub(crate) struct Operand {
     pub(crate) fields: Vec<String>,
     pub(crate) offset: usize,
     pub(crate) end: usize,
+    /// Where Go says that it is: at the second field of a chain.
+    pub(crate) position: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +91,7 @@ pub(crate) fn parse(name: &'static str, text: &str) -> Result<Template, ParseErr
 }
 
 fn tree(name: &'static str, text: &str) -> Result<Template, ParseError> {
-    let tokens = lex::lex(text)?;
+    let tokens = lex::lex(text);
     let mut parser = Parser {
         text,
         tokens,
@@ -197,12 +200,37 @@ impl Parser<'_> {
 
     fn close(&mut self, context: &str) -> Result<(), ParseError> {
         self.skip_space();
-        match self.next() {
-            Some(Token::Close) => Ok(()),
-            other => {
-                self.at -= 1;
-                Err(self.wrong(format!("unexpected {} in {context}", show(other.as_ref()))))
+        match self.peek() {
+            Some(Token::Close) => {
+                self.at += 1;
+                Ok(())
             }
+            _ => Err(self.unexpected(context)),
+        }
+    }
+
+    /// The token that comes is not what should come.
+    fn unexpected(&self, context: &str) -> ParseError {
+        match self.tokens.get(self.at) {
+            Some(At { token: Token::Error(words), .. }) => self.wrong(words),
+            Some(at) => self.wrong(format!("unexpected {} in {context}", self.show(at))),
+            None => self.wrong("unexpected EOF"),
+        }
+    }
+
+    /// A token in Go's words: keywords in angle brackets, everything else quoted and cut.
+    fn show(&self, at: &At) -> String {
+        const KEYWORDS: [&str; 12] = [
+            "block", "break", "continue", "define", "else", "end", "if", "range", "nil",
+            "template", "with", ".",
+        ];
+        let text = self.text.get(at.offset..at.end).unwrap_or_default();
+        if KEYWORDS.contains(&text) {
+            return format!("<{text}>");
+        }
+        match text.char_indices().nth(10) {
+            Some((cut, _)) => format!("{}...", quoted(&text[..cut])),
+            None => quoted(text),
         }
     }
 
@@ -253,35 +281,46 @@ impl Parser<'_> {
     }
 
     fn define(&mut self, keyword: &str) -> Result<Option<Node>, ParseError> {
-        self.skip_space();
         let offset = self.offset();
-        let Some(Token::String(name)) = self.next() else {
-            return Err(self.wrong(format!("unexpected token in {keyword} clause")));
-        };
+        let context = format!("{keyword} clause");
+        let (name, at) = self.template_name(&context)?;
         let pipe = match keyword {
-            "block" => Some(self.pipe("block clause", &Token::Close)?),
+            "block" => Some(self.pipe(&context, &Token::Close)?),
             _ => {
-                self.close("define clause")?;
+                self.close(&context)?;
                 None
             }
         };
         let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let (nodes, end) = self.nodes()?;
         self.variables = outer;
-        if end != End::Keyword {
-            return Err(self.wrong(format!("unexpected EOF in {keyword} clause")));
+        match end {
+            End::Keyword => {}
+            End::Else => return Err(self.wrong(format!("unexpected {{{{else}}}} in {context}"))),
+            End::OfText => return Err(self.wrong("unexpected EOF")),
         }
         self.named.insert(name.clone(), nodes);
-        Ok(pipe.map(|pipe| Node::Template { name, pipe: Some(pipe), offset, end: offset }))
+        Ok(pipe.map(|pipe| Node::Template { name, pipe: Some(pipe), offset, end: at }))
     }
 
+    /// The name, and where it stands.
+    fn template_name(&mut self, context: &str) -> Result<(String, usize), ParseError> {
+        self.skip_space();
+        let at = self.offset();
+        match self.peek() {
+            Some(Token::String(name)) => {
+                let name = name.clone();
+                self.at += 1;
+                Ok((name, at))
+            }
+            _ => Err(self.unexpected(context)),
+        }
+    }
+
+    /// A call; `offset` is where its braces begin.
     fn template(&mut self, offset: usize) -> Result<Node, ParseError> {
+        let (name, at) = self.template_name("template clause")?;
         self.skip_space();
-        let Some(Token::String(name)) = self.next() else {
-            return Err(self.wrong("unexpected token in template clause"));
-        };
-        self.skip_space();
-        let end = self.offset();
         let pipe = match self.peek() {
             Some(Token::Close) => {
                 self.at += 1;
@@ -289,7 +328,7 @@ impl Parser<'_> {
             }
             _ => Some(self.pipe("template clause", &Token::Close)?),
         };
-        Ok(Node::Template { name, pipe, offset, end })
+        Ok(Node::Template { name, pipe, offset, end: at })
     }
 
     /// Reads a pipeline up to and with `close`.
@@ -301,131 +340,207 @@ impl Parser<'_> {
             self.skip_space();
             match self.peek() {
                 Some(token) if token == close => {
+                    self.check(&pipe, context)?;
                     self.at += 1;
-                    if pipe.commands.is_empty() {
-                        return Err(self.back().wrong(format!("missing value for {context}")));
-                    }
-                    if pipe.declares {
-                        self.variables.extend(pipe.variables.iter().cloned());
-                    }
                     return Ok(pipe);
                 }
-                Some(_) => {
-                    let command = self.command(context)?;
+                Some(
+                    Token::Dot
+                    | Token::Field(_)
+                    | Token::Variable(_)
+                    | Token::Int(_)
+                    | Token::Float(_)
+                    | Token::String(_)
+                    | Token::LeftParen,
+                ) => {
+                    let command = self.command()?;
                     pipe.commands.push(command);
                 }
-                None => return Err(self.wrong("unclosed action")),
+                Some(Token::Word(word)) if !is_keyword(word) => {
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                _ => return Err(self.unexpected(context)),
             }
         }
     }
 
-    fn back(&mut self) -> &Self {
-        self.at -= 1;
-        self
+    /// Only functions and fields can take what comes through a pipe.
+    fn check(&self, pipe: &Pipe, context: &str) -> Result<(), ParseError> {
+        if pipe.commands.is_empty() {
+            return Err(self.wrong(format!("missing value for {context}")));
+        }
+        for (stage, command) in pipe.commands.iter().enumerate().skip(1) {
+            let first = command.operands.first();
+            if let Some(Operand { kind, fields, .. }) = first
+                && (matches!(kind, Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Nil)
+                    || matches!(kind, Kind::String(_))
+                    || *kind == Kind::Dot && fields.is_empty())
+            {
+                let stage = stage + 1;
+                return Err(self.wrong(format!("non executable command in pipeline stage {stage}")));
+            }
+        }
+        Ok(())
     }
 
     /// `$a :=`, `$a =`, and in a range `$a, $b :=`.
     fn declaration(&mut self, context: &str, pipe: &mut Pipe) -> Result<(), ParseError> {
-        let start = self.at;
-        let mut variables = Vec::new();
         while let Some(Token::Variable(name)) = self.peek() {
-            variables.push(name.clone());
+            let (name, start) = (name.clone(), self.at);
             self.at += 1;
             self.skip_space();
             match self.peek() {
-                Some(Token::Comma) if context == "range" && variables.len() < 2 => {
-                    self.at += 1;
-                    self.skip_space();
-                }
                 Some(token @ (Token::Declare | Token::Assign)) => {
                     pipe.declares = *token == Token::Declare;
                     self.at += 1;
-                    pipe.variables = variables;
+                    self.variables.push(name.clone());
+                    pipe.variables.push(name);
                     return Ok(());
                 }
-                _ => break,
+                Some(Token::Char(',')) => {
+                    self.at += 1;
+                    self.variables.push(name.clone());
+                    pipe.variables.push(name);
+                    if context != "range" || pipe.variables.len() > 1 {
+                        return Err(self.wrong(format!("too many declarations in {context}")));
+                    }
+                    self.skip_space();
+                    let goes_on = matches!(
+                        self.peek(),
+                        Some(Token::Variable(_) | Token::Close | Token::RightParen)
+                    );
+                    if !goes_on {
+                        return Err(self.wrong("range can only initialize variables"));
+                    }
+                }
+                _ => {
+                    self.at = start;
+                    return Ok(());
+                }
             }
         }
-        self.at = start;
         Ok(())
     }
 
-    fn command(&mut self, context: &str) -> Result<Command, ParseError> {
+    fn command(&mut self) -> Result<Command, ParseError> {
+        self.skip_space();
         let offset = self.offset();
         let mut operands = Vec::new();
         let mut end = offset;
         loop {
             self.skip_space();
+            if let Some(operand) = self.operand()? {
+                end = operand.end;
+                operands.push(operand);
+            }
             match self.peek() {
-                None => return Err(self.wrong("unclosed action")),
+                Some(Token::Space) => {}
                 Some(Token::Close | Token::RightParen) => break,
                 Some(Token::Pipe) => {
-                    if operands.is_empty() {
-                        return Err(self.wrong("missing value for command"));
-                    }
                     self.at += 1;
-                    self.skip_space();
-                    if matches!(self.peek(), Some(Token::Close | Token::RightParen) | None) {
-                        return Err(self.wrong("missing value for command"));
-                    }
-                    return Ok(Command { operands, offset, end });
+                    break;
                 }
-                Some(_) => {
-                    let operand = self.operand(context)?;
-                    end = operand.end;
-                    operands.push(operand);
-                }
+                _ => return Err(self.unexpected("operand")),
             }
         }
         if operands.is_empty() {
-            let token = self.peek().cloned();
-            return Err(self.wrong(format!("unexpected {} in {context}", show(token.as_ref()))));
+            return Err(self.wrong("empty command"));
         }
         Ok(Command { operands, offset, end })
     }
 
-    fn operand(&mut self, context: &str) -> Result<Operand, ParseError> {
+    /// A value; none where something else comes.
+    fn operand(&mut self) -> Result<Option<Operand>, ParseError> {
         let offset = self.offset();
         let mut fields = Vec::new();
-        let kind = match self.next() {
-            Some(Token::Dot) => Kind::Dot,
-            Some(Token::Field(name)) => {
+        let Some(token) = self.peek().cloned() else { return Ok(None) };
+        let kind = match token {
+            Token::Dot => Kind::Dot,
+            Token::Field(name) => {
                 fields.push(name);
                 Kind::Dot
             }
-            Some(Token::Variable(name)) => {
+            Token::Variable(name) => {
                 if !self.variables.contains(&name) {
-                    return Err(self.back().wrong(format!("undefined variable {name:?}")));
+                    return Err(self.wrong(format!("undefined variable {}", quoted(&name))));
                 }
                 Kind::Variable(name)
             }
-            Some(Token::Word(word)) => match word.as_str() {
+            Token::Word(word) => match word.as_str() {
                 "true" => Kind::Bool(true),
                 "false" => Kind::Bool(false),
                 "nil" => Kind::Nil,
+                _ if is_keyword(&word) => return Ok(None),
                 _ if funcs::exists(&word) => Kind::Function(word),
-                _ => return Err(self.back().wrong(format!("function {word:?} not defined"))),
+                _ => {
+                    return Err(self.wrong(format!("function {} not defined", quoted(&word))));
+                }
             },
-            Some(Token::Int(number)) => Kind::Int(number),
-            Some(Token::Float(number)) => Kind::Float(number),
-            Some(Token::String(text)) => Kind::String(text),
-            Some(Token::LeftParen) => {
+            Token::Int(number) => Kind::Int(number),
+            Token::Float(number) => Kind::Float(number),
+            Token::String(text) => Kind::String(text),
+            Token::LeftParen => {
                 self.enter()?;
+                self.at += 1;
                 let pipe = self.pipe("parenthesized pipeline", &Token::RightParen)?;
                 self.depth -= 1;
+                // The token behind the parentheses is the next one already.
+                self.at -= 1;
                 Kind::Paren(Box::new(pipe))
             }
-            other => {
-                let words = format!("unexpected {} in {context}", show(other.as_ref()));
-                return Err(self.back().wrong(words));
-            }
+            _ => return Ok(None),
         };
-        while let Some(Token::Field(name)) = self.peek() {
-            fields.push(name.clone());
+        self.at += 1;
+        let end_of_first = self.tokens.get(self.at - 1).map_or(offset, |at| at.end);
+        self.fields(Operand { kind, fields, offset, end: end_of_first, position: offset }).map(Some)
+    }
+
+    /// Fields that stick to a value.
+    fn fields(&mut self, mut operand: Operand) -> Result<Operand, ParseError> {
+        let bare = operand.fields.is_empty();
+        let mut first = true;
+        while let Some(At { token: Token::Field(name), offset, end }) = self.tokens.get(self.at) {
+            if bare
+                && matches!(
+                    operand.kind,
+                    Kind::Bool(_)
+                        | Kind::Int(_)
+                        | Kind::Float(_)
+                        | Kind::String(_)
+                        | Kind::Nil
+                        | Kind::Dot
+                )
+            {
+                let text = self.text.get(operand.offset..operand.end).unwrap_or_default();
+                return Err(self.wrong(format!("unexpected . after term {}", quoted(text))));
+            }
+            if first {
+                operand.position = *offset;
+                first = false;
+            }
+            operand.fields.push(name.clone());
+            operand.end = *end;
             self.at += 1;
         }
-        Ok(Operand { kind, fields, offset, end: self.offset() })
+        Ok(operand)
     }
+}
+
+fn is_keyword(word: &str) -> bool {
+    matches!(
+        word,
+        "block"
+            | "break"
+            | "continue"
+            | "define"
+            | "else"
+            | "end"
+            | "if"
+            | "range"
+            | "template"
+            | "with"
+    )
 }
 
 /// Whether a node asks for a field of this name, or for everything.
@@ -450,28 +565,4 @@ fn pipe_mentions(pipe: &Pipe, name: &str) -> bool {
         let inside = matches!(&operand.kind, Kind::Paren(pipe) if pipe_mentions(pipe, name));
         all || inside || operand.fields.iter().any(|field| field == name)
     })
-}
-
-/// A token in Go's words.
-fn show(token: Option<&Token>) -> String {
-    match token {
-        None => "EOF".to_owned(),
-        Some(Token::Close) => "\"}}\"".to_owned(),
-        Some(Token::Open) => "\"{{\"".to_owned(),
-        Some(Token::Pipe) => "\"|\"".to_owned(),
-        Some(Token::Comma) => "\",\"".to_owned(),
-        Some(Token::Declare) => "\":=\"".to_owned(),
-        Some(Token::Assign) => "\"=\"".to_owned(),
-        Some(Token::RightParen) => "\")\"".to_owned(),
-        Some(Token::LeftParen) => "\"(\"".to_owned(),
-        Some(Token::Dot) => "<.>".to_owned(),
-        Some(Token::Field(name)) => format!("<.{name}>"),
-        Some(Token::Variable(name)) => format!("{name:?}"),
-        Some(Token::Word(name)) => format!("<{name}>"),
-        Some(Token::String(text)) => format!("{text:?}"),
-        Some(Token::Int(number)) => format!("\"{number}\""),
-        Some(Token::Float(number)) => format!("\"{number}\""),
-        Some(Token::Space) => "<space>".to_owned(),
-        Some(Token::Text(text)) => format!("{text:?}"),
-    }
 }
