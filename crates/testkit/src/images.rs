@@ -47,11 +47,19 @@ pub fn debian_tar() -> Option<PathBuf> {
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "stable",
+            // The machine's own release, whose keys and mirrors it has.
+            &codename(),
             root.to_str().unwrap(),
         ]))
         .ok();
     }))
+}
+
+/// `bookworm`, `noble`, …
+fn codename() -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap();
+    let line = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    line.expect("/etc/os-release names the release").to_owned()
 }
 
 /// Makes a tar of what `fill` puts into a directory, unless it is there already. Two tests may want it at once: the file

@@ -8,6 +8,7 @@ use crate::{
     funcs,
     parse::{Command, Kind, Node, Operand, Pipe},
     print,
+    value::{Found, truth},
 };
 
 /// Templates may call themselves.
@@ -19,22 +20,6 @@ const MAX_STEPS: u64 = 1_000_000;
 /// Longest output, in bytes.
 const MAX_OUTPUT: usize = 64 << 20;
 
-/// A value, or the lack of one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Found {
-    pub(crate) value: Option<Value>,
-    /// The key that it was found below, for the way a null prints.
-    pub(crate) key: Option<String>,
-    /// It is the root itself, which has methods and may be strict.
-    pub(crate) root: bool,
-}
-
-impl Found {
-    pub(crate) fn of(value: Value) -> Self {
-        Found { value: Some(value), key: None, root: false }
-    }
-}
-
 /// How a list of nodes ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
@@ -43,8 +28,24 @@ enum Flow {
     Continue,
 }
 
-/// Where in the text something is wrong: from, to.
-type Span = (usize, usize);
+/// What is looked at, as Go remembers it for its errors: where it says that this is, and its text from, to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    position: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Place {
+    fn of(operand: &Operand) -> Self {
+        Place { position: operand.position, from: operand.offset, to: operand.end }
+    }
+
+    /// A function or value without the fields behind it.
+    fn command(command: &Command) -> Self {
+        Place { position: command.offset, from: command.offset, to: command.end }
+    }
+}
 
 struct Exec<'a> {
     template: &'a Template,
@@ -52,6 +53,7 @@ struct Exec<'a> {
     out: &'a mut String,
     variables: Vec<(String, Found)>,
     name: String,
+    at: Place,
     depth: usize,
     steps: u64,
 }
@@ -69,6 +71,7 @@ pub(crate) fn execute(
         out,
         variables: vec![("$".to_owned(), root.clone())],
         name: template.name.to_owned(),
+        at: Place::default(),
         depth: 0,
         steps: 0,
     };
@@ -76,26 +79,18 @@ pub(crate) fn execute(
 }
 
 impl Exec<'_> {
-    fn wrong(&self, span: Span, words: impl Into<String>) -> ExecError {
+    /// An error at what was looked at last.
+    fn wrong(&self, words: impl Into<String>) -> ExecError {
         let text = &self.template.text;
-        let offset = span.0.min(text.len());
-        let line_start = text[..offset].rfind('\n').map(|at| at + 1);
-        let column = match line_start {
-            Some(start) => offset - start + 1,
-            None => offset,
-        };
-        // Go shortens what it quotes to twenty characters.
-        let at = text.get(offset..span.1.max(offset)).unwrap_or_default().trim_end();
-        let at = match at.char_indices().nth(20) {
-            Some((end, _)) => format!("{}...", &at[..end]),
-            None => at.to_owned(),
-        };
+        let offset = self.at.position.min(text.len());
+        let line_start = text.get(..offset).and_then(|before| before.rfind('\n'));
+        let column = line_start.map_or(offset, |start| offset - start);
         ExecError {
             file: self.template.name,
             line: crate::lex::line_of(text, offset),
             column,
             name: self.name.clone(),
-            at,
+            at: text.get(self.at.from..self.at.to).unwrap_or_default().trim().to_owned(),
             words: words.into(),
         }
     }
@@ -106,7 +101,7 @@ impl Exec<'_> {
         for node in nodes {
             self.steps += 1;
             if self.steps > MAX_STEPS || self.out.len() > MAX_OUTPUT {
-                return Err(self.wrong((0, 0), "the template does not come to an end"));
+                return Err(self.wrong("the template does not come to an end"));
             }
             flow = self.node(node, dot)?;
             if flow != Flow::Next {
@@ -159,30 +154,35 @@ impl Exec<'_> {
                 }
             }
             Some(value) => {
-                // JSON alone, without a Go structure around it, has maps only.
-                let structures =
-                    self.options.absent.is_some() || self.options.missing != Missing::Error;
-                print::Printer { structures, shown: self.options.shown }
-                    .value(key, value, self.out);
+                let printer =
+                    print::Printer { structures: !self.is_plain(), shown: self.options.shown };
+                printer.value(key, value, self.out);
             }
         }
+    }
+
+    /// JSON alone, without a Go structure around it: it has maps only.
+    fn is_plain(&self) -> bool {
+        self.options.is_plain()
     }
 
     fn call_template(
         &mut self,
         name: &str,
         pipe: Option<&Pipe>,
-        (offset, _): Span,
+        (offset, position): (usize, usize),
         dot: &Found,
     ) -> Result<(), ExecError> {
         let template = self.template;
+        let text = &template.text;
+        let from = text.get(..offset).and_then(|before| before.rfind("{{")).unwrap_or(offset);
+        let close = text.get(position..).and_then(|rest| rest.find("}}"));
+        self.at = Place { position, from, to: close.map_or(position, |at| position + at + 2) };
         let Some(nodes) = template.named.get(name) else {
-            let rest = template.text.get(offset..).unwrap_or_default();
-            let end = offset + rest.find("}}").unwrap_or(rest.len());
-            return Err(self.wrong((offset, end), format!("template {name:?} not defined")));
+            return Err(self.wrong(format!("template {name:?} not defined")));
         };
         if self.depth >= MAX_DEPTH {
-            return Err(self.wrong((offset, offset), "exceeded maximum template depth (100)"));
+            return Err(self.wrong("exceeded maximum template depth (100)"));
         }
         let dot = match pipe {
             Some(pipe) => self.pipe(pipe, dot)?,
@@ -209,47 +209,20 @@ impl Exec<'_> {
         // The variables of a range are its index and element, not the pipeline's value.
         let (variables, declares) = (&pipe.variables, pipe.declares);
         let found = self.commands(pipe, dot)?;
-        let span = pipe.commands.first().map_or((0, 0), |command| (command.offset, command.end));
-        let key = found.key.map(|key| key + "[]");
-        let item_found = |item| Found { value: Some(item), key: key.clone(), root: false };
-        let items: Vec<(Value, Value)> = match found.value {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => items
-                .into_iter()
-                .enumerate()
-                .map(|(index, item)| (Value::from(index), item))
-                .collect(),
-            Some(Value::Object(members)) => {
-                // Go goes through maps by sorted keys.
-                let mut members: Vec<_> = members.into_iter().collect();
-                members.sort_by(|a, b| a.0.cmp(&b.0));
-                members.into_iter().map(|(key, value)| (Value::from(key), value)).collect()
-            }
-            Some(Value::Number(count)) if count.as_i64().is_some() => {
-                let count = count.as_i64().unwrap_or(0).clamp(0, 1_000_000);
-                (0..count).map(|number| (Value::from(number), Value::from(number))).collect()
-            }
-            Some(other) => {
-                let mut text = String::new();
-                print::plain(&other, &mut text);
-                return Err(self.wrong(span, format!("range can't iterate over {text}")));
-            }
-        };
+        let items = found.items().map_err(|words| self.wrong(words))?;
         if items.is_empty() {
             return self.nodes(otherwise, dot);
         }
         for (index, item) in items {
-            let values = match variables.as_slice() {
-                [] => vec![],
-                [element] => vec![(element, item_found(item.clone()))],
+            match variables.as_slice() {
+                [] => {}
+                [element] => self.set(element, item.clone(), declares)?,
                 [key, element, ..] => {
-                    vec![(key, Found::of(index)), (element, item_found(item.clone()))]
+                    self.set(key, Found::of(index), declares)?;
+                    self.set(element, item.clone(), declares)?;
                 }
-            };
-            for (name, value) in values {
-                self.set(name, value, declares);
             }
-            let flow = self.nodes(body, &item_found(item))?;
+            let flow = self.nodes(body, &item)?;
             if declares {
                 self.variables.truncate(scope);
             }
@@ -261,21 +234,24 @@ impl Exec<'_> {
         Ok(Flow::Next)
     }
 
-    fn set(&mut self, name: &str, value: Found, declares: bool) {
-        if !declares
-            && let Some((_, known)) =
-                self.variables.iter_mut().rev().find(|(known, _)| known == name)
-        {
-            *known = value;
-            return;
+    fn set(&mut self, name: &str, value: Found, declares: bool) -> Result<(), ExecError> {
+        if declares {
+            self.variables.push((name.to_owned(), value));
+            return Ok(());
         }
-        self.variables.push((name.to_owned(), value));
+        match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+            Some((_, known)) => {
+                *known = value;
+                Ok(())
+            }
+            None => Err(self.wrong(format!("undefined variable: {name}"))),
+        }
     }
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Found) -> Result<Found, ExecError> {
         let found = self.commands(pipe, dot)?;
         for name in &pipe.variables {
-            self.set(name, found.clone(), pipe.declares);
+            self.set(name, found.clone(), pipe.declares)?;
         }
         Ok(found)
     }
@@ -297,76 +273,120 @@ impl Exec<'_> {
         let Some((first, rest)) = command.operands.split_first() else {
             return Ok(Found::default());
         };
-        let span = (command.offset, command.end);
+        self.at = Place::of(first);
         if let Kind::Function(name) = &first.kind {
-            return self.function(name, first, rest, last, span, dot);
+            let found = self.function(name, command, last, dot)?;
+            return self.fields(found, &first.fields);
         }
         if rest.is_empty() && last.is_none() {
+            if first.kind == Kind::Nil {
+                return Err(self.wrong("nil is not a command"));
+            }
             return self.operand(first, dot);
         }
-        // A method takes arguments; a value does not.
-        if let (Kind::Dot, [method], true) = (&first.kind, first.fields.as_slice(), dot.root)
-            && self.options.method.is_some()
-        {
-            let mut args = self.arguments(rest, dot)?;
+        match (&first.kind, first.fields.split_last()) {
+            (Kind::Dot | Kind::Variable(_) | Kind::Paren(_), Some((method, before))) => {
+                self.method_call(first, (method, before), rest, last, dot)
+            }
+            _ => {
+                let text = self.template.text.get(first.offset..first.end).unwrap_or_default();
+                Err(self.wrong(format!("can't give argument to non-function {}", text.trim())))
+            }
+        }
+    }
+
+    /// A method takes arguments; a value does not.
+    fn method_call(
+        &mut self,
+        first: &Operand,
+        (name, before): (&String, &[String]),
+        rest: &[Operand],
+        last: Option<Found>,
+        dot: &Found,
+    ) -> Result<Found, ExecError> {
+        let base = Operand { fields: before.to_vec(), ..first.clone() };
+        let receiver = self.operand(&base, dot)?;
+        if receiver.root && self.options.method.is_some() {
+            let mut args = Vec::with_capacity(rest.len() + 1);
+            for operand in rest {
+                args.push(self.argument(operand, dot)?.value.unwrap_or_default());
+            }
             args.extend(last.map(|found| found.value.unwrap_or_default()));
-            if let Some(answer) = self.method(method, &args, (first.offset, first.end)) {
-                return answer;
+            self.at = Place::of(first);
+            if let Some(answer) = self.options.method.and_then(|method| method(name, &args)) {
+                return answer.map(Found::of).map_err(|words| self.wrong(words));
+            }
+            if matches!(&receiver.value, Some(Value::Object(fields)) if fields.contains_key(name)) {
+                // All fields of a row are methods in Go.
+                let got = args.len();
+                return Err(
+                    self.wrong(format!("wrong number of args for {name}: want 0 got {got}"))
+                );
             }
         }
-        let text = self.template.text.get(first.offset..first.end).unwrap_or_default().trim();
-        let words = match &first.kind {
-            Kind::Dot | Kind::Variable(_) if !first.fields.is_empty() => {
-                let name = first.fields.last().map_or("", String::as_str);
-                format!("{name} has arguments but cannot be invoked as function")
-            }
-            Kind::Nil => "nil is not a command".to_owned(),
-            _ => format!("can't give argument to non-function {text}"),
-        };
-        Err(self.wrong((first.offset, first.end), words))
-    }
-
-    fn method(&self, name: &str, args: &[Value], span: Span) -> Option<Result<Found, ExecError>> {
-        let answer = (self.options.method?)(name, args)?;
-        Some(match answer {
-            Ok(value) => Ok(Found::of(value)),
-            Err(words) => Err(self.wrong(span, words)),
-        })
-    }
-
-    fn arguments(&mut self, operands: &[Operand], dot: &Found) -> Result<Vec<Value>, ExecError> {
-        let mut values = Vec::with_capacity(operands.len());
-        for operand in operands {
-            values.push(self.operand(operand, dot)?.value.unwrap_or_default());
+        self.at = Place::of(first);
+        if self.is_plain() && matches!(receiver.value, Some(Value::Object(_))) {
+            return Err(self.wrong(format!("{name} is not a method but has arguments")));
         }
-        Ok(values)
+        self.field(receiver, name)?;
+        Err(self.wrong(format!("{name} has arguments but cannot be invoked as function")))
+    }
+
+    fn argument(&mut self, operand: &Operand, dot: &Found) -> Result<Found, ExecError> {
+        self.at = Place::of(operand);
+        self.operand(operand, dot)
     }
 
     fn function(
         &mut self,
         name: &str,
-        first: &Operand,
-        rest: &[Operand],
+        command: &Command,
         last: Option<Found>,
-        span: Span,
         dot: &Found,
     ) -> Result<Found, ExecError> {
+        let rest = command.operands.get(1..).unwrap_or_default();
+        let count = rest.len() + usize::from(last.is_some());
+        funcs::check_count(name, count).map_err(|words| self.wrong(words))?;
         if let "and" | "or" = name {
-            return self.short_circuit(name == "or", rest, last, span, dot);
+            return self.short_circuit(name == "or", rest, last, dot);
         }
-        let mut args = self.arguments(rest, dot)?;
-        args.extend(last.map(|found| found.value.unwrap_or_default()));
-        let value = match funcs::call(name, &args, self.options) {
-            Ok(value) => value,
-            Err(funcs::Failed::Count(words)) => {
-                return Err(self.wrong((first.offset, first.end), words));
-            }
-            Err(funcs::Failed::Call(words)) => {
-                return Err(self.wrong(span, format!("error calling {name}: {words}")));
-            }
+        let mut args = Vec::with_capacity(count);
+        for (index, operand) in rest.iter().enumerate() {
+            let found = self.argument(operand, dot)?;
+            let text = self.template.text.get(operand.offset..operand.end).unwrap_or_default();
+            let literal = operand.is_literal().then_some(text);
+            // What a function made has a type of its own.
+            let plain = self.is_plain() && found.key.is_some();
+            funcs::check_type(name, index, found.value.as_ref(), literal, plain)
+                .map_err(|words| self.wrong(words))?;
+            args.push(found.value.unwrap_or_default());
+        }
+        if let Some(found) = last {
+            let plain = self.is_plain() && found.key.is_some();
+            funcs::check_type(name, args.len(), found.value.as_ref(), None, plain)
+                .map_err(|words| self.wrong(words))?;
+            args.push(found.value.unwrap_or_default());
+        }
+        let called = match name {
+            "call" => Err(self.not_callable(rest, &args)),
+            _ => funcs::call(name, &args, self.options),
         };
-        let found = Found::of(value);
-        self.fields(found, &first.fields, first, (first.offset, first.end))
+        called.map(Found::of).map_err(|words| {
+            self.at = Place::command(command);
+            self.wrong(format!("error calling {name}: {words}"))
+        })
+    }
+
+    /// There are no functions among the values.
+    fn not_callable(&self, operands: &[Operand], args: &[Value]) -> String {
+        let text =
+            operands.first().and_then(|first| self.template.text.get(first.offset..first.end));
+        match args.first() {
+            Some(Value::Null) | None => "call of nil".to_owned(),
+            Some(value) => {
+                format!("non-function {} of type {}", text.unwrap_or_default(), print::kind(value))
+            }
+        }
     }
 
     /// `and` and `or` evaluate no more than they need.
@@ -375,144 +395,99 @@ impl Exec<'_> {
         until: bool,
         operands: &[Operand],
         last: Option<Found>,
-        span: Span,
         dot: &Found,
     ) -> Result<Found, ExecError> {
-        let mut found = None;
+        let mut found = Found::default();
         for operand in operands {
-            let value = self.operand(operand, dot)?;
-            if truth(value.value.as_ref()) == until {
-                return Ok(value);
+            found = self.argument(operand, dot)?;
+            if truth(found.value.as_ref()) == until {
+                return Ok(found);
             }
-            found = Some(value);
         }
-        let name = if until { "or" } else { "and" };
-        last.or(found).ok_or_else(|| {
-            self.wrong(span, format!("wrong number of args for {name}: want at least 1 got 0"))
-        })
+        Ok(last.unwrap_or(found))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Found) -> Result<Found, ExecError> {
-        let span = (operand.offset, operand.end);
         let found = match &operand.kind {
             Kind::Dot => dot.clone(),
             Kind::Nil => Found::default(),
             Kind::Variable(name) => {
                 let known = self.variables.iter().rev().find(|(known, _)| known == name);
-                known.map(|(_, found)| found.clone()).unwrap_or_default()
+                match known {
+                    Some((_, found)) => found.clone(),
+                    None => return Err(self.wrong(format!("undefined variable: {name}"))),
+                }
             }
             Kind::Bool(value) => Found::of(Value::Bool(*value)),
             Kind::Int(number) => Found::of(Value::from(*number)),
             Kind::Float(number) => Found::of(Value::from(*number)),
             Kind::String(text) => Found::of(Value::String(text.clone())),
             Kind::Paren(pipe) => self.pipe(pipe, dot)?,
-            Kind::Function(name) => return self.function(name, operand, &[], None, span, dot),
+            Kind::Function(name) => {
+                let bare = Operand { fields: Vec::new(), ..operand.clone() };
+                let (offset, end) = (operand.offset, operand.end);
+                let command = Command { operands: vec![bare], offset, end };
+                self.function(name, &command, None, dot)?
+            }
         };
-        self.fields(found, &operand.fields, operand, span)
+        self.fields(found, &operand.fields)
     }
 
-    fn fields(
-        &mut self,
-        mut found: Found,
-        fields: &[String],
-        operand: &Operand,
-        span: Span,
-    ) -> Result<Found, ExecError> {
-        // Where the field in question stands, as Go points at it.
-        let mut at = operand.offset;
+    fn fields(&mut self, mut found: Found, fields: &[String]) -> Result<Found, ExecError> {
         for name in fields {
-            let text = self.template.text.get(at..operand.end).unwrap_or_default();
-            at += text.find(&format!(".{name}")).unwrap_or(0);
-            let here = (at, span.1);
-            found = self.field(found, name, here, operand.offset)?;
-            at += 1;
+            found = self.field(found, name)?;
         }
         Ok(found)
     }
 
-    fn field(
-        &mut self,
-        found: Found,
-        name: &str,
-        (at, end): Span,
-        start: usize,
-    ) -> Result<Found, ExecError> {
+    fn field(&mut self, found: Found, name: &str) -> Result<Found, ExecError> {
         if found.root
-            && let Some(answer) = self.method(name, &[], (start, end))
+            && let Some(answer) = self.options.method.and_then(|method| method(name, &[]))
         {
-            return answer;
+            return answer.map(Found::of).map_err(|words| self.wrong(words));
         }
-        // Go quotes the whole chain and points at the field that fails.
-        let wrong = |exec: &Self, words: String| {
-            let mut error = exec.wrong((start, end), words);
-            error.column += at - start;
-            error
+        let options = self.options;
+        let strict = match (options.missing, found.root) {
+            (Missing::Strict(kind), true) => Some(kind),
+            _ => None,
         };
         match found.value {
             Some(Value::Object(mut members)) => {
                 let key = found.key.as_deref().unwrap_or_default();
-                // A row's JSON keeps its order: what is left of the object is thrown away.
-                let json = self.json_name(name);
+                // What is left of the object is thrown away: its order does not matter.
                 let value = members
-                    .swap_remove(json)
+                    .swap_remove(options.json_name(name))
                     .map(Some)
-                    .or_else(|| self.options.absent.and_then(|absent| absent(&members, key, name)));
+                    .or_else(|| options.absent.and_then(|absent| absent(&members, key, name)));
                 if let Some(value) = value {
                     return Ok(Found { value, key: Some(name.to_owned()), root: false });
                 }
-                if let Some(kind) = self.options.types.and_then(|types| types(key)) {
-                    return Err(wrong(self, format!("can't evaluate field {name} in type {kind}")));
-                }
-                match self.options.missing {
-                    Missing::Strict(kind) if found.root => {
-                        Err(wrong(self, format!("can't evaluate field {name} in type {kind}")))
+                match strict.or_else(|| options.types.and_then(|types| types(key))) {
+                    Some(kind) => {
+                        Err(self.wrong(format!("can't evaluate field {name} in type {kind}")))
                     }
-                    Missing::Error => {
-                        Err(wrong(self, format!("map has no entry for key {name:?}")))
+                    None if options.missing == Missing::Error => {
+                        Err(self.wrong(format!("map has no entry for key {name:?}")))
                     }
-                    _ => Ok(Found::default()),
+                    None => Ok(Found::default()),
                 }
+            }
+            Some(Value::Null) if self.is_plain() => {
+                Err(self.wrong(format!("nil data; no entry for key {name:?}")))
             }
             Some(Value::Null) => {
-                Err(wrong(self, format!("nil pointer evaluating interface {{}}.{name}")))
+                Err(self.wrong(format!("nil pointer evaluating interface {{}}.{name}")))
             }
-            None if self.options.missing == Missing::Error => {
-                Err(wrong(self, format!("nil data; no entry for key {name:?}")))
+            None if self.is_plain() => {
+                Err(self.wrong(format!("nil data; no entry for key {name:?}")))
             }
             None => Ok(Found::default()),
-            Some(other) => {
-                let kind = match (self.options.missing, &other) {
-                    (Missing::Strict(_), Value::String(_)) => "string",
-                    _ => "interface {}",
-                };
-                Err(wrong(self, format!("can't evaluate field {name} in type {kind}")))
+            Some(Value::String(_)) if matches!(options.missing, Missing::Strict(_)) => {
+                Err(self.wrong(format!("can't evaluate field {name} in type string")))
+            }
+            Some(_) => {
+                Err(self.wrong(format!("can't evaluate field {name} in type interface {{}}")))
             }
         }
-    }
-}
-
-impl<'a> Exec<'a> {
-    /// What JSON calls a field that Go calls `name`; nothing if only JSON calls it so.
-    fn json_name<'n>(&self, name: &'n str) -> &'n str
-    where
-        'a: 'n,
-    {
-        match self.options.names.iter().find(|(json, go)| *go == name || *json == name) {
-            Some((json, go)) if *go == name => json,
-            Some(_) => "",
-            None => name,
-        }
-    }
-}
-
-/// Go's truth: not the zero of its type.
-pub(crate) fn truth(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(value)) => *value,
-        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(Value::Object(members)) => !members.is_empty(),
     }
 }

@@ -4,16 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::{Options, exec::truth, print};
-
-/// A call that does not work.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// Too few or too many arguments.
-    Count(String),
-    /// The function says no.
-    Call(String),
-}
+use crate::{Options, print, value::truth};
 
 /// Name, fewest and most arguments.
 const FUNCTIONS: &[(&str, usize, usize)] = &[
@@ -26,6 +17,7 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("le", 2, 2),
     ("gt", 2, 2),
     ("ge", 2, 2),
+    ("call", 1, MANY),
     ("len", 1, 1),
     ("index", 1, MANY),
     ("slice", 1, 4),
@@ -57,34 +49,83 @@ pub(crate) fn exists(name: &str) -> bool {
 /// docker's own functions, except the one that keeps columns apart.
 const OF_TEXT: [&str; 7] = ["json", "split", "join", "title", "lower", "upper", "truncate"];
 
-pub(crate) fn call(name: &str, args: &[Value], options: &Options<'_>) -> Result<Value, Failed> {
-    if let Some((_, least, most)) = FUNCTIONS.iter().find(|(known, _, _)| *known == name) {
-        let got = args.len();
-        if got < *least || got > *most {
-            let want = if least == most {
-                format!("want {least}")
-            } else {
-                format!("want at least {least}")
-            };
-            return Err(Failed::Count(format!(
-                "wrong number of args for {name}: {want} got {got}"
-            )));
-        }
+/// Whether a function takes so many arguments.
+pub(crate) fn check_count(name: &str, got: usize) -> Result<(), String> {
+    let Some((_, least, most)) = FUNCTIONS.iter().find(|(known, _, _)| *known == name) else {
+        return Err(format!("{name:?} is not a defined function"));
+    };
+    if got >= *least && got <= *most {
+        return Ok(());
     }
+    // A function whose arguments are a Go list takes any number of them.
+    let want = match (least == most, *name == *"slice") {
+        (true, false) => format!("want {least}"),
+        _ => format!("want at least {least}"),
+    };
+    Err(format!("wrong number of args for {name}: {want} got {got}"))
+}
+
+/// What Go's functions want: docker's are typed, Go's own take nearly everything.
+fn wanted(name: &str, index: usize) -> Option<&'static str> {
+    match (name, index) {
+        ("join", 0) => Some("[]string"),
+        ("pad", 1 | 2) | ("truncate", 1) => Some("int"),
+        ("split" | "join" | "title" | "lower" | "upper" | "pad" | "truncate", _)
+        | ("printf", 0) => Some("string"),
+        _ => None,
+    }
+}
+
+/// Whether an argument has the type that a function wants; `literal` is its text, if it stands in the template.
+pub(crate) fn check_type(
+    name: &str,
+    index: usize,
+    value: Option<&Value>,
+    literal: Option<&str>,
+    plain: bool,
+) -> Result<(), String> {
+    let Some(want) = wanted(name, index) else { return Ok(()) };
+    let fits = match (want, value) {
+        ("string", Some(Value::String(_))) => true,
+        ("int", Some(Value::Number(number))) => !number.is_f64(),
+        // JSON alone has lists of anything.
+        ("[]string", Some(Value::Array(items))) => {
+            (!plain || literal.is_some()) && items.iter().all(Value::is_string)
+        }
+        ("[]string", Some(Value::Null)) => !plain,
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let expected = if want == "int" { "integer" } else { want };
+    Err(match (literal, value) {
+        (Some("nil"), _) => format!("cannot assign nil to {want}"),
+        (Some(text), _) => format!("expected {expected}; found {text}"),
+        (None, None | Some(Value::Null)) => format!("invalid value; expected {want}"),
+        (None, Some(value)) => {
+            format!("wrong type for value; expected {want}; got {}", print::kind(value))
+        }
+    })
+}
+
+/// Calls a function with arguments that fit.
+pub(crate) fn call(name: &str, args: &[Value], options: &Options<'_>) -> Result<Value, String> {
     if options.titles && OF_TEXT.contains(&name) {
         return Ok(args.first().cloned().unwrap_or_default());
     }
-    if let ("json", [value]) = (name, args) {
-        let escapes = options.escape_html && value.is_object();
-        return Ok(Value::String(json(value, escapes)));
+    match (name, args) {
+        ("json", [value]) => {
+            let escapes = options.escape_html && value.is_object();
+            Ok(Value::String(json(value, escapes)))
+        }
+        ("index", args) => {
+            // Structures of Docker's have maps of strings, mostly; JSON alone has maps of anything.
+            let zero = if options.is_plain() { Value::Null } else { Value::String(String::new()) };
+            index(args, &zero)
+        }
+        _ => run(name, args),
     }
-    if name == "index" {
-        // Structures of Docker's have maps of strings, mostly; JSON alone has maps of anything.
-        let typed = options.absent.is_some() || options.missing != crate::Missing::Error;
-        let zero = if typed { Value::String(String::new()) } else { Value::Null };
-        return index(args, &zero).map_err(Failed::Call);
-    }
-    run(name, args).map_err(Failed::Call)
 }
 
 fn run(name: &str, args: &[Value]) -> Result<Value, String> {

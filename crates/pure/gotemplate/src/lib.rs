@@ -3,7 +3,7 @@
 //! Knows: the language (`https://pkg.go.dev/text/template`) and docker's functions (docker/cli `templates`). Does not know: what
 //! the values are, tables, the command line. Start with [`Template`], [`Options`], `exec.rs`.
 //!
-//! Not there, because docker's templates have no use for it: `call`, complex numbers, methods other than those that
+//! Not there, because docker's templates have no use for it: functions among the values, complex numbers, methods other than those that
 //! [`Options::method`] answers.
 
 mod error;
@@ -14,6 +14,7 @@ mod parse;
 mod print;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -75,6 +76,22 @@ pub struct Options<'a> {
     pub escape_html: bool,
     /// docker's functions give back their first argument: values are column titles.
     pub titles: bool,
+}
+
+impl Options<'_> {
+    /// JSON alone, without a Go structure that it came from.
+    fn is_plain(&self) -> bool {
+        self.missing == Missing::Error && self.absent.is_none()
+    }
+
+    /// What JSON calls a field that Go calls `name`; nothing if only JSON calls it so.
+    fn json_name<'n>(&self, name: &'n str) -> &'n str {
+        match self.names.iter().find(|(json, go)| *go == name || *json == name) {
+            Some((json, go)) if *go == name => json,
+            Some(_) => "",
+            None => name,
+        }
+    }
 }
 
 impl std::fmt::Debug for Options<'_> {

@@ -53,6 +53,17 @@ pub(crate) struct Operand {
     pub(crate) position: usize,
 }
 
+impl Operand {
+    /// It stands in the template itself.
+    pub(crate) fn is_literal(&self) -> bool {
+        let literal = matches!(
+            self.kind,
+            Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::String(_) | Kind::Nil
+        );
+        literal && self.fields.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     Dot,
@@ -151,6 +162,10 @@ impl Parser<'_> {
             if let Token::Text(text) = token {
                 nodes.push(Node::Text(text));
                 continue;
+            }
+            if let Token::Error(words) = token {
+                self.at -= 1;
+                return Err(self.wrong(words));
             }
             self.skip_space();
             let keyword = match self.peek() {

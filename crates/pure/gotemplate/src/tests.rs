@@ -100,9 +100,38 @@ fn what_docker_complains_about() {
         ),
         (
             "{{template \"x\"}}",
-            "template: :1:2: executing \"\" at <template \"x\">: template \"x\" not defined",
+            "template: :1:11: executing \"\" at <{{template \"x\"}}>: template \"x\" not defined",
         ),
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
+        ("{{$x = 1}}", "template: :1:7: executing \"\" at <1>: undefined variable: $x"),
+        (
+            "{{.State.Status.Foo}}",
+            "template: :1:8: executing \"\" at <.State.Status.Foo>: can't evaluate field Foo in type interface {}",
+        ),
+        (
+            "{{join .Name \"x\"}}",
+            "template: :1:7: executing \"\" at <.Name>: wrong type for value; expected []string; got string",
+        ),
+        ("{{upper 1}}", "template: :1:8: executing \"\" at <1>: expected string; found 1"),
+        ("{{ | .Name}}", "template: :1: unexpected \"|\" in command"),
+        ("{{'ab'}}", "template: :1: malformed character constant: 'ab'"),
+        ("{{nil}}", "template: :1:2: executing \"\" at <nil>: nil is not a command"),
+        (
+            "{{call .Name}}",
+            "template: :1:2: executing \"\" at <call .Name>: error calling call: non-function .Name of type string",
+        ),
+        (
+            "{{.Name \"foo\"}}",
+            "template: :1:2: executing \"\" at <.Name>: Name is not a method but has arguments",
+        ),
+        ("{{..}}", "template: :1: unexpected <.> in operand"),
+        ("{{.Name.}}", "template: :1: unexpected <.> in operand"),
+        ("{{.Na-me}}", "template: :1: bad character U+002D '-'"),
+        ("{{#}}", "template: :1: unexpected \"#\" in command"),
+        ("{{.Name, 1}}", "template: :1: unexpected \",\" in operand"),
+        ("{{.Name := 1}}", "template: :1: unexpected \":=\" in operand"),
+        ("{{define \"x\"}}", "template: :1: unexpected EOF"),
+        ("{{define x}}{{end}}", "template: :1: unexpected \"x\" in define clause"),
     ] {
         assert_eq!(with(text, &options), Err(expected.to_owned()), "{text}");
     }

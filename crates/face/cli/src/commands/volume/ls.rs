@@ -20,7 +20,8 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 const FLAGS: &[Flag] = &[
-    Flag::bool("cluster", "Display only cluster volumes, and use cluster volume list formatting"),
+    Flag::bool("cluster", "Display only cluster volumes, and use cluster volume list formatting")
+        .hidden(),
     Flag::filter("filter", "Provide filter values (e.g. \"dangling=true\")").short('f'),
     Flag::string(
         "format",
