@@ -6,6 +6,7 @@
 //! Not there, because docker's templates have no use for it: functions among the values, complex numbers, methods other than those that
 //! [`Options::method`] answers.
 
+mod call;
 mod error;
 mod exec;
 mod funcs;
@@ -14,6 +15,7 @@ mod parse;
 mod print;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 
 use std::collections::BTreeMap;
@@ -28,8 +30,8 @@ pub const MAX_TEMPLATE: usize = 1 << 20;
 /// A template that was read.
 #[derive(Debug, Clone)]
 pub struct Template {
-    pub(crate) main: Vec<parse::Node>,
-    pub(crate) named: BTreeMap<String, Vec<parse::Node>>,
+    pub(crate) main: Vec<tree::Node>,
+    pub(crate) named: BTreeMap<String, Vec<tree::Node>>,
     pub(crate) text: String,
     /// What errors call the template; docker names few of them.
     pub(crate) name: &'static str,
@@ -120,7 +122,7 @@ impl Template {
     /// Whether some field `name` is asked for, or all of the root at once.
     pub fn mentions(&self, name: &str) -> bool {
         let nodes = self.named.values().chain(std::iter::once(&self.main));
-        nodes.flatten().any(|node| parse::node_mentions(node, name))
+        nodes.flatten().any(|node| tree::node_mentions(node, name))
     }
 
     /// Executes it and appends the result.

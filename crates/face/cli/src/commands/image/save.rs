@@ -44,7 +44,16 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let target = Target::new(output)
         .map_err(|error| error.map_message(|words| format!("failed to save image: {words}")))?;
     cli.wait(async {
-        let answer = call.send().await?;
+        let answer = match call.send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if let Target::File { temporary, .. } = &target {
+                    // Nothing will come: what was made for it goes.
+                    drop(std::fs::remove_file(temporary));
+                }
+                return Err(error.into());
+            }
+        };
         target.save(answer).await
     })?;
     Ok(0)
