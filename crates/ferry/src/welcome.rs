@@ -189,9 +189,9 @@ fn text(facts: &[(&str, String)]) -> String {
 
 fn page(facts: &[(&str, String)]) -> String {
     let rows = facts.iter().fold(String::new(), |mut rows, (name, value)| {
-        let _ = write!(
+        let _ = writeln!(
             rows,
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
             escape(name),
             escape(value)
         );
