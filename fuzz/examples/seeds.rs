@@ -10,6 +10,9 @@ use ferry_fuzz::tar::{record, set_checksum};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// Names and contents.
+type Inputs = Vec<(String, Vec<u8>)>;
+
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let tars = [
@@ -79,8 +82,13 @@ fn extended() -> Vec<u8> {
 fn block(kind: u8, name: &[u8], payload: &[u8], more: &[(usize, &[u8])]) -> Vec<u8> {
     let mut header = [0; BLOCK];
     let size = format!("{:011o}\0", payload.len());
-    let plain: [(usize, &[u8]); 5] =
-        [(0, name), (100, b"0000644\0"), (124, size.as_bytes()), (156, &[kind]), (257, b"ustar  \0")];
+    let plain: [(usize, &[u8]); 5] = [
+        (0, name),
+        (100, b"0000644\0"),
+        (124, size.as_bytes()),
+        (156, &[kind]),
+        (257, b"ustar  \0"),
+    ];
     for (at, bytes) in plain.iter().chain(more) {
         header[*at..at + bytes.len()].copy_from_slice(bytes);
     }
@@ -113,8 +121,8 @@ fn sparse() -> Vec<u8> {
 }
 
 /// One seed a line; what needs a byte in front gets it here.
-fn texts() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
-    let numbered = |front: &[u8], texts: &[&str]| -> Vec<(String, Vec<u8>)> {
+fn texts() -> Vec<(&'static str, Inputs)> {
+    let numbered = |front: &[u8], texts: &[&str]| -> Inputs {
         let seed = |(at, text): (usize, &&str)| {
             let front = front.get(at).copied().into_iter();
             (at.to_string(), front.chain(text.bytes()).collect())
@@ -122,7 +130,8 @@ fn texts() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
         texts.iter().enumerate().map(seed).collect()
     };
     let named = format!("ghcr.io/a/b:1.2@{DIGEST}");
-    let references = ["nginx:1", "localhost:5000/a__b/c-d", "[::1]:80/x", &named, "linux/arm/v4294967295"];
+    let references =
+        ["nginx:1", "localhost:5000/a__b/c-d", "[::1]:80/x", &named, "linux/arm/v4294967295"];
     let blob = format!(r#""digest":"{DIGEST}","size":1"#);
     let manifest = format!(
         r#"{{"schemaVersion":2,"config":{{{blob}}},"layers":[{{"mediaType":"x",{blob}}}]}}"#
@@ -162,7 +171,7 @@ const LOGS: [&str; 2] = [
 ];
 
 /// Scripts for `ferry_fuzz::tar::archive`: a link out and a file through it, a file replaced by a directory, a whiteout.
-fn scripts() -> Vec<(String, Vec<u8>)> {
+fn scripts() -> Inputs {
     let scripts: [&[u8]; 3] = [
         &[0, 8, 0, 0, 0, 64, 1, 0, 8, 10, b'x'],
         &[2, 64, 0, 0, 20, b'x', 10, 0, 0, 64, 1, 0, 1, 9, b'y'],
@@ -179,7 +188,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// Payloads, with the kind and flags in front that the target takes.
-fn netlink() -> Vec<(String, Vec<u8>)> {
+fn netlink() -> Inputs {
     let link = [vec![0; 16], attribute(3, b"eth0\0"), attribute(18, &attribute(1, b"veth\0"))];
     let address = [vec![2, 24, 0, 0, 1, 0, 0, 0], attribute(2, &[10, 0, 0, 1])];
     let side = |ip: u16, port: u16| {

@@ -5,14 +5,41 @@ use ferry_archive::BLOCK;
 
 /// Single components; what is dangerous is as likely as what is not.
 const COMPONENTS: [&[u8]; 16] = [
-    b"a", b"b", b"c", b"d", b"..", b".", b"", b"o", b"f", b".wh.a", b".wh.b", b".wh..wh..opq",
-    b".wh..wh.plnk", b".wh.", b".wh...", b"\xff\xfe",
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"..",
+    b".",
+    b"",
+    b"o",
+    b"f",
+    b".wh.a",
+    b".wh.b",
+    b".wh..wh..opq",
+    b".wh..wh.plnk",
+    b".wh.",
+    b".wh...",
+    b"\xff\xfe",
 ];
 /// Whole link targets.
 const TARGETS: [&[u8]; 16] = [
-    b"/dev/shm/o", b"/dev/shm/o/f", b"../../o", b"../../../o/f", b"../../../../dev/shm/o/d", b"/",
-    b".", b"..", b"/proc/self/fd/3", b"/proc/self/cwd", b"/proc/self/root/dev/shm/o", b"a", b"../a",
-    b"/a/b", b"a/../b", b"",
+    b"/dev/shm/o",
+    b"/dev/shm/o/f",
+    b"../../o",
+    b"../../../o/f",
+    b"../../../../dev/shm/o/d",
+    b"/",
+    b".",
+    b"..",
+    b"/proc/self/fd/3",
+    b"/proc/self/cwd",
+    b"/proc/self/root/dev/shm/o",
+    b"a",
+    b"../a",
+    b"/a/b",
+    b"a/../b",
+    b"",
 ];
 const KINDS: [u8; 16] = *b"000011122555346S";
 /// PAX records for the entry behind them.
@@ -49,8 +76,7 @@ pub fn with_checksums(data: &[u8]) -> Vec<u8> {
 /// Has the magic, or a type and a mode as before POSIX: a body of PAX records or a payload rarely has.
 fn is_header(block: &[u8; BLOCK]) -> bool {
     let octal = |byte: &u8| matches!(byte, b'0'..=b'7' | b' ' | 0);
-    &block[257..262] == b"ustar"
-        || block[156].is_ascii_digit() && block[100..108].iter().all(octal)
+    &block[257..262] == b"ustar" || block[156].is_ascii_digit() && block[100..108].iter().all(octal)
 }
 
 /// Gives a header the right checksum.
