@@ -53,6 +53,9 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
+    if host.auto_remove {
+        spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
+    }
     let runtime = runtime(shared, &host.runtime);
     let filter = match runtime {
         OciRuntime::Own => take_filter(shared, &mut spec)?,

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -135,7 +137,9 @@ pub(crate) fn attach(
 }
 
 /// Takes everything away that [`plan`] and [`attach`] made. Goes on after failures, and logs them.
-pub(crate) fn detach(shared: &Shared, container: &Container) {
+///
+/// Links go with their namespace, which the kernel takes apart when it has time; their addresses are free after that.
+pub(crate) fn detach(shared: &Arc<Shared>, container: &Container) {
     let published = published_ports(container);
     if !published.is_empty()
         && let Err(error) = ferry_network::unpublish(&shared.table(), &published)
@@ -144,12 +148,32 @@ pub(crate) fn detach(shared: &Shared, container: &Container) {
     }
     shared.networks.release_ports(&container.id);
     for endpoint in container.endpoints.values().filter(|endpoint| !endpoint.host_link.is_empty()) {
-        if let Err(error) = ferry_network::detach(&endpoint.host_link) {
-            tracing::warn!(id = %container.id, error = ferry_errkind::chain(&error), "link not removed");
+        let Some(address) = endpoint.ipv4 else { continue };
+        match ferry_network::departing(&endpoint.host_link) {
+            Some(link) => {
+                shared.networks.departs(address);
+                let (shared, network) = (Arc::clone(shared), endpoint.network_id.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = link.wait() {
+                        tracing::warn!(error = ferry_errkind::chain(&error), "link not removed");
+                    }
+                    shared.networks.release(&network, address);
+                });
+            }
+            None => shared.networks.release(&endpoint.network_id, address),
         }
-        if let Some(address) = endpoint.ipv4 {
-            shared.networks.release(&endpoint.network_id, address);
-        }
+    }
+}
+
+/// Waits until the addresses that a container insists on are not those of one that has just ended.
+pub(crate) async fn await_departures(shared: &Shared, container: &Container) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let departing = || {
+        let mut wanted = container.endpoints.values().filter_map(|endpoint| endpoint.request.ipv4);
+        wanted.any(|address| shared.networks.is_departing(address))
+    };
+    while departing() {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

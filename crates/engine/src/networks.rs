@@ -1,7 +1,7 @@
 //! All networks: their records, bridges, leased addresses and reserved ports.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{Ipv4Addr, SocketAddrV4},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -32,6 +32,8 @@ struct State {
     networks: BTreeMap<String, Network>,
     bridges: HashMap<String, Live>,
     ports: HashMap<String, Vec<Reserved>>,
+    /// Addresses of containers that ended, whose links the kernel has not taken apart yet.
+    departing: HashSet<Ipv4Addr>,
 }
 
 #[derive(Debug)]
@@ -204,8 +206,19 @@ impl Networks {
         Ok(())
     }
 
+    /// From here to [`Self::release`] nobody gets the address: whoever had it may still answer for it.
+    pub(crate) fn departs(&self, address: Ipv4Addr) {
+        self.lock().departing.insert(address);
+    }
+
+    /// Whether [`Self::release`] is about to be called for the address.
+    pub(crate) fn is_departing(&self, address: Ipv4Addr) -> bool {
+        self.lock().departing.contains(&address)
+    }
+
     pub(crate) fn release(&self, network_id: &str, address: Ipv4Addr) {
         let mut state = self.lock();
+        state.departing.remove(&address);
         let name = state
             .networks
             .values()

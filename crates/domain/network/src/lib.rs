@@ -21,7 +21,7 @@ mod ports;
 mod reservation;
 mod subnet;
 
-pub use attach::{Attach, detach, loopback_up, mac_for};
+pub use attach::{Attach, Departing, departing, detach, loopback_up, mac_for};
 pub use bridge::{Bridge, BridgeSettings};
 pub use error::{AttachError, BridgeError, PublishError};
 pub use ferry_model::network::Protocol;

@@ -75,6 +75,7 @@ impl Actor {
     async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
         let internal = |failure: Failure| (128, failure);
         let shared = Arc::clone(&self.shared);
+        net::await_departures(&shared, &self.container).await;
         let plan = net::plan(&shared, &mut self.container).map_err(internal)?;
         let started = self.start_planned(&plan).await;
         if started.is_err() {
