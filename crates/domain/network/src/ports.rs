@@ -85,6 +85,7 @@ pub fn publish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishError>
         result => result,
     }
     .and_then(|()| forget(&mut socket, ports, &[]))
+    .map(|()| close_behind(socket))
     .map_err(kernel)
 }
 
@@ -102,7 +103,15 @@ pub fn unpublish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishErro
         result => result,
     }
     .and_then(|()| forget(&mut socket, &[], ports))
+    .map(|()| close_behind(socket))
     .map_err(kernel)
+}
+
+/// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
+/// milliseconds: let that not be the one who starts a container.
+fn close_behind(socket: Socket) {
+    // Without a thread it is closed here.
+    std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
 }
 
 /// Makes the table's ports exactly these, and removes the links of the bridge `link` that we made and that are not
