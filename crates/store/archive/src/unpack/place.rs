@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use flate2::Crc;
+use crc32fast::Hasher as Crc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -317,7 +317,7 @@ fn write_plain<R: BufRead>(
         }
         Ok(())
     })?;
-    Ok(crc.sum())
+    Ok(crc.finalize())
 }
 
 /// The same for a file with holes, which stay holes.
@@ -343,5 +343,5 @@ fn write_sparse<R: BufRead>(
             Ok(())
         })?;
     }
-    Ok(crc.sum())
+    Ok(crc.finalize())
 }
