@@ -21,6 +21,7 @@ mod launch;
 mod net;
 mod networks;
 pub mod ops;
+mod probe;
 mod random;
 mod records;
 mod registry;

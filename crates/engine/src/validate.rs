@@ -2,7 +2,7 @@
 
 use ferry_container::{Namespace, SpecInputs};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerSpec, RestartPolicy};
+use ferry_model::container::{Container, ContainerSpec, ON_FAILURE_LABEL, RestartPolicy};
 
 use crate::Shared;
 
@@ -15,6 +15,11 @@ const MIN_MEMORY: i64 = 6 << 20;
 /// The first setting that Docker refuses, in its words.
 pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<String>, Failure> {
     let invalid = |words: String| Err(Failure::new(ErrorKind::InvalidArgument, words));
+    if let Err(word) = ferry_container::health_action(spec) {
+        return invalid(format!(
+            "invalid value \"{word}\" of label {ON_FAILURE_LABEL}: use none, restart, stop or kill"
+        ));
+    }
     let host = &spec.host;
     let resources = &host.resources;
     if host.auto_remove && host.restart_policy != RestartPolicy::Never {

@@ -7,6 +7,7 @@
 
 mod capability;
 mod etc;
+mod health;
 mod merge;
 mod mount;
 mod name;
@@ -17,6 +18,7 @@ mod spec;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, hosts, resolv_conf};
+pub use health::{HealthTiming, OUTPUT as HEALTH_OUTPUT, health_action, probe_command};
 pub use merge::merge_image;
 pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
 pub use name::{InvalidName, check_name};

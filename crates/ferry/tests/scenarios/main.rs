@@ -26,6 +26,7 @@ mod bad_input;
 mod containers;
 mod crash;
 mod guide;
+mod health;
 mod isolation;
 mod leaks;
 mod logs;

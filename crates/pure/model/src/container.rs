@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::{EndpointRequest, EndpointStatus, PortBinding, PortKey};
 
+mod health;
 mod host;
 mod mode;
+pub use health::*;
 pub use host::*;
 pub use mode::*;
 
@@ -193,6 +195,8 @@ pub struct ContainerState {
     pub started_at: Option<Timestamp>,
     /// Last end.
     pub finished_at: Option<Timestamp>,
+    /// What its probes said; `None` when nothing probes it.
+    pub health: Option<Health>,
 }
 
 /// Something mounted into a container.
