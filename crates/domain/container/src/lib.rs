@@ -15,6 +15,7 @@ mod resources;
 pub mod seccomp;
 mod security;
 mod spec;
+mod update;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, hosts, resolv_conf};
@@ -26,3 +27,4 @@ pub use security::{SeccompChoice, SecurityOptionError, SecurityOptions, security
 pub use spec::{
     DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
 };
+pub use update::{CpusetKind, UpdateError, apply_update, check_cpuset, plan_update};

@@ -9,11 +9,12 @@ mod remove;
 mod restart;
 mod start;
 mod stop;
+mod update;
 
 use std::sync::Arc;
 
 use ferry_errkind::Failure;
-use ferry_model::container::{Container, Phase};
+use ferry_model::container::{Container, Phase, UpdateContainer};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -62,6 +63,10 @@ pub(crate) enum Command {
     },
     Rename {
         name: String,
+        reply: Reply<()>,
+    },
+    Update {
+        update: Box<UpdateContainer>,
         reply: Reply<()>,
     },
     Remove {
@@ -186,6 +191,7 @@ impl Actor {
             Command::Pause { reply } => answer(reply, self.pause().await),
             Command::Unpause { reply } => answer(reply, self.unpause().await),
             Command::Rename { name, reply } => answer(reply, self.rename(&name)),
+            Command::Update { update, reply } => answer(reply, self.update(&update).await),
             Command::Resize { height, width, reply } => {
                 answer(reply, self.resize(height, width).await);
             }

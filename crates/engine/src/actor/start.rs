@@ -158,7 +158,7 @@ impl Actor {
         self.event("start", &[]);
     }
 
-    fn warn(&self, warnings: &[String]) {
+    pub(super) fn warn(&self, warnings: &[String]) {
         for warning in warnings {
             tracing::warn!(id = %self.container.id, "{warning}");
         }

@@ -20,6 +20,7 @@ mod state;
 pub(crate) mod system;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 pub(crate) mod volume;
 
 use std::collections::BTreeMap;

@@ -337,3 +337,12 @@ pub struct CreatedContainer {
     /// What was not done as asked, in words.
     pub warnings: Vec<String>,
 }
+
+/// What `update` was called with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateContainer {
+    /// New limits; zeros and empty texts leave one alone. `pids_limit` of 0 lifts that limit.
+    pub resources: Resources,
+    /// A new restart policy.
+    pub restart_policy: Option<RestartPolicy>,
+}

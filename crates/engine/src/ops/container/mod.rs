@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod prune;
 mod top;
+mod update;
 mod verbs;
 mod wait;
 
@@ -18,6 +19,7 @@ pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
 pub use top::top;
+pub use update::update;
 pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,
 };

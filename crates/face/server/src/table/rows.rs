@@ -104,7 +104,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Method::POST,
         "/containers/{id}/update",
         24,
-        Serve::NotYet,
+        here!(container::update),
         "Change limits and restart policy",
     ),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
