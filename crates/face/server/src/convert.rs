@@ -17,6 +17,7 @@ pub(crate) mod port;
 pub(crate) mod progress;
 mod resources;
 mod state;
+pub(crate) mod stats;
 pub(crate) mod system;
 #[cfg(test)]
 mod tests;

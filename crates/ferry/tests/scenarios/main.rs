@@ -33,6 +33,7 @@ mod logs;
 mod network;
 mod registry;
 mod services;
+mod stats;
 mod update;
 mod volumes;
 mod welcome;

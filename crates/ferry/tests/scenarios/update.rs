@@ -105,17 +105,18 @@ fn restart_policy_and_stopped_ones(client: Client) {
     let sandbox = with_busybox(client);
     sandbox.ok(&["run", "-d", "--name", "job", "busybox", "sh", "-c", "sleep 0.2; exit 1"]);
     sandbox.ok(&["wait", "job"]);
-    sandbox.ok(&["update", "--restart", "on-failure:2", "-m", "64m", "--memory-swap", "-1", "job"]);
+    sandbox.ok(&["update", "--restart", "on-failure:2", "job"]);
     assert_eq!(
         sandbox.inspect("job", "{{json .HostConfig.RestartPolicy}}"),
         r#"{"Name":"on-failure","MaximumRetryCount":2}"#
     );
     sandbox.ok(&["start", "job"]);
-    assert_eq!(
-        limit(&sandbox, "job", "memory.limit_in_bytes", "memory.max"),
-        (64 << 20).to_string()
-    );
     ferry_testkit::eventually("two restarts and an end", || {
         (sandbox.inspect("job", "{{.RestartCount}} {{.State.Status}}") == "2 exited").then_some(())
     });
+    sandbox.ok(&["create", "--name", "later", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["update", "-m", "64m", "--memory-swap", "-1", "later"]);
+    sandbox.ok(&["start", "later"]);
+    let memory = limit(&sandbox, "later", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(memory, (64 << 20).to_string());
 }

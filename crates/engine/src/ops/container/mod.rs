@@ -6,6 +6,7 @@ mod inspect;
 mod list;
 mod logs;
 mod prune;
+mod stats;
 mod top;
 mod update;
 mod verbs;
@@ -18,6 +19,7 @@ pub(crate) use inspect::view;
 pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
+pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
 pub use top::top;
 pub use update::update;
 pub use verbs::{

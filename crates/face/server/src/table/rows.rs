@@ -4,7 +4,9 @@ use ferry_docker_api::ApiVersion;
 use http::Method;
 
 use super::{Endpoint, Serve, here};
-use crate::handlers::{attach, container, events, exec, image, logs, network, system, volume};
+use crate::handlers::{
+    attach, container, events, exec, image, logs, network, stats, system, volume,
+};
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -49,7 +51,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Serve::NotYet,
         "A container's file system as tar",
     ),
-    row(Method::GET, "/containers/{id}/stats", 24, Serve::NotYet, "Resource use of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/stats",
+        24,
+        here!(stats::stats),
+        "Resource use of a container",
+    ),
     row(Method::GET, "/containers/{id}/attach/ws", 24, Serve::NotYet, "Attach over a WebSocket"),
     row(
         Method::HEAD,
