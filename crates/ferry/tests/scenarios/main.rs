@@ -25,6 +25,7 @@ mod archives;
 mod bad_input;
 mod containers;
 mod crash;
+mod disk;
 mod guide;
 mod health;
 mod isolation;

@@ -145,7 +145,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
     row(Method::POST, "/commit", 24, Serve::NotYet, "Make an image of a container"),
     row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
-    row(Method::POST, "/build/prune", 31, Serve::NotYet, "Remove unused build cache"),
+    row(
+        Method::POST,
+        "/build/prune",
+        31,
+        here!(system::prune_build_cache),
+        "Remove unused build cache",
+    ),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),
     row(
         Method::GET,
