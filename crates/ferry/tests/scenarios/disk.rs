@@ -169,6 +169,7 @@ fn prune_takes_what_is_unused(client: Client) {
         "{said}"
     );
     assert!(said.contains("Total reclaimed space: "), "{said}");
+    told_of_prunes(&sandbox);
     let mut names: Vec<String> =
         sandbox.ok(&["ps", "-a", "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
     names.sort();
@@ -186,6 +187,19 @@ fn prune_takes_what_is_unused(client: Client) {
         .run(&["system", "prune", "-f", "--volumes", "--filter", "until=1h"])
         .fails(1)
         .says("The \"until\" filter is not supported with \"--volumes\"");
+}
+
+fn told_of_prunes(sandbox: &Sandbox) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let until = (now.as_secs() + 1).to_string();
+    let events = ["events", "--since", "1", "--until", &until, "--filter", "event=prune"];
+    let lines = sandbox.ok(&[&events[..], &["--format", "{{json .}}"]].concat());
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (kinds, figures): (Vec<Value>, Vec<Value>) = events
+        .map(|event| (event["Type"].clone(), event["Actor"]["Attributes"]["reclaimed"].clone()))
+        .unzip();
+    assert_eq!(kinds, ["container", "network", "image"]);
+    assert!(figures.iter().all(Value::is_string), "{lines}");
 }
 
 /// Beyond Docker.

@@ -24,7 +24,7 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::bool("all", "Remove all unused images not just dangling ones").short('a'),
-    Flag::bool("dry-run", "Show what would be removed, and remove nothing"),
+    Flag::bool("dry-run", "Show what would be removed, and remove nothing").beyond_docker(),
     Flag::filter("filter", "Provide filter values (e.g. \"label=<key>=<value>\")"),
     Flag::bool("force", "Do not prompt for confirmation").short('f'),
     Flag::bool("volumes", "Prune anonymous volumes"),

@@ -61,7 +61,7 @@ const COMMON: [Flag; 103] = [
     Flag::list("group-add", "Add additional groups to join"),
     Flag::string("health-cmd", "Command to run to check health"),
     Flag::duration("health-interval", "Time between running the check (ms|s|m|h)").shown("0s"),
-    Flag::string("health-on-failure", "Action to take when the container becomes unhealthy (none|restart|stop|kill)"),
+    Flag::string("health-on-failure", "Action to take when the container becomes unhealthy (none|restart|stop|kill)").beyond_docker(),
     Flag::int("health-retries", "Consecutive failures needed to report unhealthy"),
     Flag::duration("health-start-interval", "Time between running the check during the start period (ms|s|m|h)").shown("0s"),
     Flag::duration("health-start-period", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)").shown("0s"),
