@@ -21,6 +21,7 @@ mod launch;
 mod net;
 mod networks;
 pub mod ops;
+mod probe;
 mod random;
 mod records;
 mod registry;
@@ -38,6 +39,7 @@ use ferry_errkind::{ErrorKind, Failure};
 pub use boot::BootError;
 pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
 pub use events::EventBus;
+pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 
 use shared::Shared;

@@ -152,12 +152,13 @@ impl Actor {
         state.started_at = Some(self.shared.now());
         state.finished_at = None;
         self.live = Some(live);
+        self.start_health();
         self.save_or_warn();
         self.publish();
         self.event("start", &[]);
     }
 
-    fn warn(&self, warnings: &[String]) {
+    pub(super) fn warn(&self, warnings: &[String]) {
         for warning in warnings {
             tracing::warn!(id = %self.container.id, "{warning}");
         }
@@ -206,6 +207,7 @@ impl Actor {
 
     async fn ended(&mut self, exit_code: i32, oom_killed: bool, at: Timestamp) -> Next {
         self.live = None;
+        self.close_health();
         failpoint::hit("stop.exited");
         self.detach_network().await;
         failpoint::hit("stop.network");

@@ -17,9 +17,11 @@ pub(crate) mod port;
 pub(crate) mod progress;
 mod resources;
 mod state;
+pub(crate) mod stats;
 pub(crate) mod system;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 pub(crate) mod volume;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod network;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod volume;
 

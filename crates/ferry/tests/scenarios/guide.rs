@@ -24,6 +24,7 @@ pages!(
     limits_and_isolation = "05-limits-and-isolation.md",
     logs = "06-logs.md",
     daemon_and_recovery = "07-daemon-and-recovery.md",
+    health_and_usage = "08-health-and-usage.md",
 );
 
 fn guide() -> PathBuf {

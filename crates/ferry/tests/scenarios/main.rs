@@ -25,13 +25,17 @@ mod archives;
 mod bad_input;
 mod containers;
 mod crash;
+mod disk;
 mod guide;
+mod health;
 mod isolation;
 mod leaks;
 mod logs;
 mod network;
 mod registry;
 mod services;
+mod stats;
+mod update;
 mod volumes;
 mod welcome;
 

@@ -6,7 +6,9 @@ mod inspect;
 mod list;
 mod logs;
 mod prune;
+mod stats;
 mod top;
+mod update;
 mod verbs;
 mod wait;
 
@@ -17,7 +19,9 @@ pub(crate) use inspect::view;
 pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
+pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
 pub use top::top;
+pub use update::update;
 pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,
 };

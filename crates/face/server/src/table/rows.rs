@@ -4,7 +4,9 @@ use ferry_docker_api::ApiVersion;
 use http::Method;
 
 use super::{Endpoint, Serve, here};
-use crate::handlers::{attach, container, events, exec, image, logs, network, system, volume};
+use crate::handlers::{
+    attach, container, events, exec, image, logs, network, stats, system, volume,
+};
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -49,7 +51,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Serve::NotYet,
         "A container's file system as tar",
     ),
-    row(Method::GET, "/containers/{id}/stats", 24, Serve::NotYet, "Resource use of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/stats",
+        24,
+        here!(stats::stats),
+        "Resource use of a container",
+    ),
     row(Method::GET, "/containers/{id}/attach/ws", 24, Serve::NotYet, "Attach over a WebSocket"),
     row(
         Method::HEAD,
@@ -104,7 +112,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Method::POST,
         "/containers/{id}/update",
         24,
-        Serve::NotYet,
+        here!(container::update),
         "Change limits and restart policy",
     ),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
@@ -137,7 +145,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
     row(Method::POST, "/commit", 24, Serve::NotYet, "Make an image of a container"),
     row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
-    row(Method::POST, "/build/prune", 31, Serve::NotYet, "Remove unused build cache"),
+    row(
+        Method::POST,
+        "/build/prune",
+        31,
+        here!(system::prune_build_cache),
+        "Remove unused build cache",
+    ),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),
     row(
         Method::GET,

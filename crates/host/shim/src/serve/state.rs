@@ -433,18 +433,14 @@ impl Shim {
 
     /// Forgets clients that are gone or have everything, and reaps strangers.
     pub(super) fn sweep(&mut self) {
-        for slot in &mut self.clients {
-            if slot
-                .as_ref()
-                .is_some_and(|client| client.dead || (client.closing && !client.is_behind()))
+        for index in 0..self.clients.len() {
+            let over = |client: &mut Client| client.dead || (client.closing && !client.is_behind());
+            let Some(client) = self.clients[index].take_if(over) else { continue };
+            self.client_left(&client.role);
+            if matches!(client.role, Role::Stream { exec: None, stdin: true, .. })
+                && self.launch.stdin_once
             {
-                let client = slot.take();
-                if let Some(Client { role: Role::Stream { exec: None, stdin: true, .. }, .. }) =
-                    client
-                    && self.launch.stdin_once
-                {
-                    self.streams.close_input();
-                }
+                self.streams.close_input();
             }
         }
         while self.clients.last().is_some_and(Option::is_none) {
