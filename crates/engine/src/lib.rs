@@ -38,6 +38,7 @@ use ferry_errkind::{ErrorKind, Failure};
 pub use boot::BootError;
 pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
 pub use events::EventBus;
+pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 
 use shared::Shared;

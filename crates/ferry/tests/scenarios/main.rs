@@ -24,6 +24,7 @@ macro_rules! through_both {
 mod archives;
 mod bad_input;
 mod containers;
+mod copying;
 mod crash;
 mod guide;
 mod isolation;

@@ -1,6 +1,7 @@
 //! Containers.
 
 mod attach;
+mod changes;
 mod create;
 mod inspect;
 mod list;
@@ -11,6 +12,7 @@ mod verbs;
 mod wait;
 
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
+pub use changes::changes;
 pub use create::create;
 pub use inspect::inspect;
 pub(crate) use inspect::view;

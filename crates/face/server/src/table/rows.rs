@@ -4,7 +4,9 @@ use ferry_docker_api::ApiVersion;
 use http::Method;
 
 use super::{Endpoint, Serve, here};
-use crate::handlers::{attach, container, events, exec, image, logs, network, system, volume};
+use crate::handlers::{
+    archive, attach, container, events, exec, image, logs, network, system, volume,
+};
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -41,7 +43,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     row(Method::GET, "/containers/{id}/top", 24, here!(container::top), "Processes of a container"),
     row(Method::GET, "/containers/{id}/logs", 24, here!(logs::logs), "Output of a container"),
-    row(Method::GET, "/containers/{id}/changes", 24, Serve::NotYet, "Changed paths of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/changes",
+        24,
+        here!(archive::changes),
+        "Changed paths of a container",
+    ),
     row(
         Method::GET,
         "/containers/{id}/export",

@@ -10,12 +10,12 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::input::Input;
-use super::tree::{Occupant, Parent, Spot, Tree, is_whiteout, lstat};
+use super::tree::{Occupant, Parent, Spot, Tree, lstat};
 use super::{Attempt, Options, UnpackError, Whiteouts};
 use crate::entry::{Entry, Kind, Segment};
 use crate::path::{clean, show, split};
 use crate::recipe::Payload;
-use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR};
+use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR, is_whiteout};
 
 pub(super) struct Placer {
     tree: Tree,

@@ -12,6 +12,7 @@ use super::attributes::Attributes;
 use super::{Attempt, UnpackError, remove_tree};
 use crate::path::{clean, join, split};
 use crate::recipe::RecipeWriter;
+use crate::whiteout::is_whiteout;
 
 /// Archives walk depth first, so the parents in use at one time are few.
 const OPEN_PARENTS: usize = 16;
@@ -279,11 +280,6 @@ impl Tree {
 
 pub(super) fn lstat(spot: &Spot) -> Result<Stat, Errno> {
     rustix::fs::statat(&spot.parent.fd, &*spot.name, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-/// Overlayfs' whiteout: character device 0:0.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 fn open_parent(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ferry_errkind::{ErrorKind, Kinded};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::TarWriter;
 use crate::entry::{Entry, Kind, Mtime, Xattr};
 use crate::path::{join, show};
-use crate::whiteout::{OPAQUE_NAME, OPAQUE_VALUE, OPAQUE_XATTR, PREFIX};
+use crate::tree::{get_xattr, is_opaque, list_xattrs, names_reversed, open_below, open_directory};
+use crate::whiteout::{OPAQUE_NAME, PREFIX};
 
 /// What kind of directory is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub fn write_tree<W: Write>(
     let mut walk = Walk { source, tar, links: HashMap::new() };
     let top = open_directory(root, b".").map_err(|error| failed(b"/", error))?;
     // An explicit stack: a tree may nest deeper than threads have stack.
-    let names = sorted_names(top.as_fd()).map_err(|error| failed(b"/", error))?;
+    let names = names_reversed(top.as_fd()).map_err(|error| failed(b"/", error))?;
     if source == Source::Upper && is_opaque(root, b".").map_err(|error| failed(b"/", error))? {
         let stat = rustix::fs::fstat(&top).map_err(|error| failed(b"/", error))?;
         walk.opaque(b"", &stat)?;
@@ -108,7 +109,7 @@ impl<W: Write> Walk<'_, W> {
                 if upper && is_opaque(parent, name).map_err(failed)? {
                     self.opaque(path, &stat)?;
                 }
-                return sorted_names(directory.as_fd()).map(Some).map_err(failed);
+                return names_reversed(directory.as_fd()).map(Some).map_err(failed);
             }
             FileType::RegularFile => return self.file(parent, name, entry).map(|()| None),
             FileType::Symlink => {
@@ -210,67 +211,6 @@ fn entry_of(path: &[u8], stat: &Stat) -> Entry {
         stored: size,
         ..Entry::default()
     }
-}
-
-fn sorted_names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    Ok(names)
-}
-
-fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
-}
-
-fn open_below(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let path: &[u8] = if path.is_empty() { b"." } else { path };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
-}
-
-fn is_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
-    let value = get_xattr(parent, name, OPAQUE_XATTR.as_bytes())?;
-    Ok(value.is_some_and(|value| value == OPAQUE_VALUE))
-}
-
-/// A file by its directory's descriptor, for calls that take only paths.
-fn proc_path(parent: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
-    [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat()
-}
-
-fn list_xattrs(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
-    let path = proc_path(parent, name);
-    // Nearly every file has none, which an empty first answer tells in one call.
-    let length = match rustix::fs::llistxattr_query(&*path) {
-        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        length => length?,
-    };
-    let mut list = vec![0; length];
-    let length = rustix::fs::llistxattr(&*path, &mut list[..])?;
-    let names = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(<[u8]>::to_vec).collect())
-}
-
-fn get_xattr(parent: BorrowedFd<'_>, name: &[u8], xattr: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-    let path = proc_path(parent, name);
-    let length = match rustix::fs::lgetxattr_query(&*path, xattr) {
-        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
-        length => length?,
-    };
-    let mut value = vec![0; length];
-    if length > 0 {
-        let length = rustix::fs::lgetxattr(&*path, xattr, &mut value[..])?;
-        value.truncate(length);
-    }
-    Ok(Some(value))
 }
 
 fn failed(path: &[u8], source: Errno) -> WriteTreeError {
