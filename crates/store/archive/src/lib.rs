@@ -33,5 +33,10 @@ pub use self::parse::{BLOCK, Limits, ParseError, Parser, Step};
 pub use self::path::{PathError, clean};
 pub use self::read::{Member, ReadTarError, TarReader};
 pub use self::recipe::{DIFF, KEPT, OpenRecipeError, RECIPE, RecipeReader, RecipeWriter};
-pub use self::unpack::{Attempt, Options, UnpackError, Unpacked, Whiteouts, remove_tree, unpack};
-pub use self::write::{Source, TarWriter, WriteTreeError, write_tree};
+pub use self::unpack::{
+    Attempt, Destination, Options, Owner, UnpackError, Unpacked, Whiteouts, remove_tree, unpack,
+    unpack_into,
+};
+pub use self::write::{
+    Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,
+};

@@ -34,6 +34,39 @@ pub struct Options {
     pub limits: Limits,
     /// What `.wh.` names mean.
     pub whiteouts: Whiteouts,
+    /// Whom files belong to.
+    pub owner: Owner,
+    /// Refuse to put a directory in the place of a file, or a file in the place of a directory.
+    pub keep_types: bool,
+    /// Leave the directory that is unpacked into as it is, whatever the archive says of it.
+    pub keep_root: bool,
+}
+
+/// Whom files belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Whom the archive says.
+    #[default]
+    Archived,
+    /// This user and group.
+    Fixed {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// Whoever unpacks.
+    Unpacker,
+}
+
+/// Where in a tree an archive goes, and under which names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Destination<'a> {
+    /// A directory of the tree. It may be reached through symlinks, which lead where they would lead if the tree's root
+    /// were `/`; so do those in it.
+    pub base: &'a [u8],
+    /// A name that entries start with, and what they start with instead. An empty name stands before every entry.
+    pub rename: Option<(&'a [u8], &'a [u8])>,
 }
 
 /// What `.wh.` names mean.
@@ -65,8 +98,29 @@ pub fn unpack(
     options: &Options,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<Unpacked, UnpackError> {
+    let placer = Placer::new(root, Destination::default(), options)?;
+    place_all(tar, placer, options, recipe)
+}
+
+/// Unpacks the tar into a directory of a tree, which nothing in the tar can leave, and whose links cannot lead out of the
+/// tree.
+pub fn unpack_into(
+    tar: &mut impl BufRead,
+    root: BorrowedFd<'_>,
+    destination: Destination<'_>,
+    options: &Options,
+) -> Result<Unpacked, UnpackError> {
+    let placer = Placer::new(root, destination, options)?;
+    place_all(tar, placer, options, None)
+}
+
+fn place_all(
+    tar: &mut impl BufRead,
+    mut placer: Placer<'_>,
+    options: &Options,
+    recipe: Option<&mut RecipeWriter>,
+) -> Result<Unpacked, UnpackError> {
     let mut input = Input::new(tar, recipe);
-    let mut placer = Placer::new(root, options)?;
     let mut parser = Parser::new(options.limits);
     let mut entries = 0;
     while let Some(block) = input.block()? {
