@@ -1,6 +1,8 @@
 //! A container's files as the engine sees them, without mounting anything anywhere: a detached overlay that only a
 //! descriptor refers to, and paths that are resolved inside it.
 
+mod view;
+
 use std::{
     collections::BTreeSet,
     os::fd::AsFd,
@@ -18,6 +20,8 @@ use ferry_sys::{
 use rustix::fs::{Dir, FileType, OFlags, Stat};
 
 use crate::Shared;
+
+pub(crate) use view::{Access, View, whole, without_mounts};
 
 /// The merged view of a container that does not run.
 pub(crate) fn open(shared: &Shared, container: &Container) -> Result<InRoot, Failure> {

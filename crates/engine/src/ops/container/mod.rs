@@ -1,8 +1,10 @@
 //! Containers.
 
+mod archive;
 mod attach;
 mod changes;
 mod create;
+mod export;
 mod inspect;
 mod list;
 mod logs;
@@ -11,9 +13,11 @@ mod top;
 mod verbs;
 mod wait;
 
+pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
 pub use changes::changes;
 pub use create::create;
+pub use export::export;
 pub use inspect::inspect;
 pub(crate) use inspect::view;
 pub use list::list;
