@@ -34,8 +34,8 @@ pub use self::path::{PathError, clean};
 pub use self::read::{Member, ReadTarError, TarReader};
 pub use self::recipe::{DIFF, KEPT, OpenRecipeError, RECIPE, RecipeReader, RecipeWriter};
 pub use self::unpack::{
-    Attempt, Destination, Options, Owner, UnpackError, Unpacked, Whiteouts, remove_tree, unpack,
-    unpack_into,
+    Attempt, Options, Owner, Rename, UnpackError, Unpacked, Whiteouts, remove_tree, unpack,
+    unpack_renamed,
 };
 pub use self::write::{
     Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,

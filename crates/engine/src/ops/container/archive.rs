@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use ferry_archive::{
-    Destination, Limits, Options, Owner, TarWriter, TreeOptions, UnpackError, Whiteouts,
+    Limits, Options, Owner, TarWriter, TreeOptions, UnpackError, Whiteouts,
     compress::{Codec, Decoder},
 };
 use ferry_errkind::{ErrorKind, Failure};
@@ -70,7 +70,7 @@ pub struct ExtractRequest {
 /// # Errors
 /// No such container, or no such path in it.
 pub async fn stat_path(engine: &Engine, name: &str, path: &str) -> Result<PathStat, Failure> {
-    let (shared, place) = (engine.shared.clone(), Place::new(name, path)?);
+    let (shared, place) = (engine.shared.clone(), Place::as_written(name, path)?);
     let container = shared.containers.find(name)?.container();
     crate::blocking(move || {
         let view = rootfs::whole(&shared, &container, Access::Read)?;
@@ -113,9 +113,10 @@ pub async fn extract(
     request: ExtractRequest,
     body: impl AsyncRead + Send + Unpin + 'static,
 ) -> Result<(), Failure> {
+    // First of all: whoever sends must be heard out before it is told that it is all for nothing.
+    let reader = bridge::reader_of(body);
     let (shared, place) = (engine.shared.clone(), Place::new(name, &request.path)?);
     let container = shared.containers.find(name)?.container();
-    let reader = bridge::reader_of(body);
     crate::blocking(move || {
         let view = rootfs::whole(&shared, &container, Access::Write)?;
         place.extract(&view.root, &container, &request, reader)?;
@@ -135,10 +136,21 @@ struct Place {
 }
 
 impl Place {
-    fn new(container: &str, asked: &str) -> Result<Place, Failure> {
+    /// `..` in it goes up from where links before it lead.
+    fn as_written(container: &str, asked: &str) -> Result<Place, Failure> {
         if asked.is_empty() {
             return Err(invalid("bad parameter: pathcannot be empty"));
         }
+        if asked.contains('\0') {
+            return Err(invalid("invalid argument"));
+        }
+        let path = PathBuf::from(format!("/{}", asked.strip_prefix('/').unwrap_or(asked)));
+        Ok(Place { container: container.to_owned(), asked: asked.to_owned(), path })
+    }
+
+    /// `..` in it takes away the component before, whatever that is.
+    fn new(container: &str, asked: &str) -> Result<Place, Failure> {
+        let written = Place::as_written(container, asked)?;
         let clean = ferry_archive::clean(format!("/{asked}").as_bytes())
             .map_err(|error| invalid(error.to_string()))?;
         let mut path = [b"/", &*clean].concat();
@@ -148,8 +160,7 @@ impl Place {
         } else if asked.ends_with('/') {
             path.extend_from_slice(slash.as_bytes());
         }
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
-        Ok(Place { container: container.to_owned(), asked: asked.to_owned(), path })
+        Ok(Place { path: PathBuf::from(std::ffi::OsStr::from_bytes(&path)), ..written })
     }
 
     /// The path's last component as Go's `filepath.Base` has it.
@@ -270,8 +281,7 @@ impl Place {
             keep_types: request.keep_types,
             keep_root: true,
         };
-        let destination = Destination { base: real.as_os_str().as_bytes(), rename: None };
-        let unpacked = ferry_archive::unpack_into(&mut tar, root.as_dir(), destination, &options);
+        let unpacked = ferry_archive::unpack_renamed(&mut tar, found.as_fd(), None, &options);
         let unpacked = unpacked.map_err(|error| unpack_words(error, &shown))?;
         if unpacked.refused_xattrs > 0 {
             let count = unpacked.refused_xattrs;
@@ -351,13 +361,11 @@ fn unpack_words(error: UnpackError, directory: &Path) -> Failure {
         UnpackError::Parse { .. } => "archive/tar: invalid tar header".to_owned(),
         UnpackError::Truncated { .. } | UnpackError::Read(_) => "unexpected EOF".to_owned(),
         UnpackError::OtherType { path, is_directory } => {
-            let path = Path::new("/").join(path);
-            let name = path.strip_prefix(directory).unwrap_or(&path);
             let (there, comes) = match is_directory {
                 true => ("directory", "non-directory"),
                 false => ("non-directory", "directory"),
             };
-            format!("cannot overwrite {there} {:?} with {comes} {:?}", name, directory)
+            format!("cannot overwrite {there} {:?} with {comes} {:?}", path, directory)
         }
         other => ferry_errkind::chain(other),
     };

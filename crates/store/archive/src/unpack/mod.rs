@@ -59,15 +59,8 @@ pub enum Owner {
     Unpacker,
 }
 
-/// Where in a tree an archive goes, and under which names.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Destination<'a> {
-    /// A directory of the tree. It may be reached through symlinks, which lead where they would lead if the tree's root
-    /// were `/`; so do those in it.
-    pub base: &'a [u8],
-    /// A name that entries start with, and what they start with instead. An empty name stands before every entry.
-    pub rename: Option<(&'a [u8], &'a [u8])>,
-}
+/// A name that entries start with, and what they start with instead. An empty name stands before every entry.
+pub type Rename<'a> = (&'a [u8], &'a [u8]);
 
 /// What `.wh.` names mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,19 +91,18 @@ pub fn unpack(
     options: &Options,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<Unpacked, UnpackError> {
-    let placer = Placer::new(root, Destination::default(), options)?;
+    let placer = Placer::new(root, None, options)?;
     place_all(tar, placer, options, recipe)
 }
 
-/// Unpacks the tar into a directory of a tree, which nothing in the tar can leave, and whose links cannot lead out of the
-/// tree.
-pub fn unpack_into(
+/// The same for archives that are no layers: without a recipe, and under other names.
+pub fn unpack_renamed(
     tar: &mut impl BufRead,
     root: BorrowedFd<'_>,
-    destination: Destination<'_>,
+    rename: Option<Rename<'_>>,
     options: &Options,
 ) -> Result<Unpacked, UnpackError> {
-    let placer = Placer::new(root, destination, options)?;
+    let placer = Placer::new(root, rename, options)?;
     place_all(tar, placer, options, None)
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::attributes::Attributes;
 use super::input::Input;
 use super::tree::{Occupant, Parent, Spot, Tree, lstat};
-use super::{Attempt, Destination, Options, Owner, UnpackError, Whiteouts};
+use super::{Attempt, Options, Owner, Rename, UnpackError, Whiteouts};
 use crate::entry::{Entry, Kind, Segment};
 use crate::path::{clean, show, split};
 use crate::recipe::Payload;
@@ -19,8 +19,7 @@ use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR, is_whiteout};
 
 pub(super) struct Placer<'a> {
     tree: Tree,
-    destination: Destination<'a>,
-    base: Vec<u8>,
+    rename: Option<Rename<'a>>,
     whiteouts: Whiteouts,
     owner: Owner,
     keep_root: bool,
@@ -31,13 +30,12 @@ pub(super) struct Placer<'a> {
 impl<'a> Placer<'a> {
     pub(super) fn new(
         root: BorrowedFd<'_>,
-        destination: Destination<'a>,
+        rename: Option<Rename<'a>>,
         options: &Options,
     ) -> Result<Self, UnpackError> {
         Ok(Self {
             tree: Tree::new(root, options)?,
-            destination,
-            base: cleaned(destination.base)?,
+            rename,
             whiteouts: options.whiteouts,
             owner: options.owner,
             keep_root: options.keep_root,
@@ -46,9 +44,9 @@ impl<'a> Placer<'a> {
         })
     }
 
-    /// Where a name of the archive is below the base.
+    /// Where a name of the archive is below the root.
     fn below(&self, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
-        let Some((old, new)) = self.destination.rename else { return cleaned(name) };
+        let Some((old, new)) = self.rename else { return cleaned(name) };
         match rest_behind(name, old) {
             Some(rest) => cleaned(&[new, b"/", rest].concat()),
             None => cleaned(name),
@@ -75,11 +73,10 @@ impl<'a> Placer<'a> {
         input: &mut Input<'_, R>,
     ) -> Result<(), UnpackError> {
         let stored = entry.stored;
-        let below = self.below(&entry.path)?;
-        if below.is_empty() && entry.kind == Kind::Directory && self.keep_root {
+        let path = self.below(&entry.path)?;
+        if path.is_empty() && entry.kind == Kind::Directory && self.keep_root {
             return input.skip(stored).and_then(|()| input.padding(stored));
         }
-        let path = based(&self.base, below);
         let marker = match self.whiteouts {
             Whiteouts::Overlay => whiteout::marker(&path),
             Whiteouts::Literal => Marker::None,
@@ -221,7 +218,6 @@ impl<'a> Placer<'a> {
         input: &mut Input<'_, R>,
     ) -> Result<(), UnpackError> {
         let target = self.below(&entry.link).map_err(|error| error.of_link())?;
-        let target = based(&self.base, target);
         let from = self.tree.find(&target).map_err(Attempt::MakeLink.on(path))?;
         let spot = self.tree.spot(path)?;
         // A link to itself says nothing new, and making room for it would lose the file.
@@ -321,14 +317,6 @@ impl<'a> Placer<'a> {
 fn rest_behind<'n>(name: &'n [u8], component: &[u8]) -> Option<&'n [u8]> {
     let rest = name.strip_prefix(component)?;
     (component.is_empty() || rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
-}
-
-fn based(base: &[u8], below: Vec<u8>) -> Vec<u8> {
-    match (base, &*below) {
-        (b"", _) => below,
-        (_, b"") => base.to_vec(),
-        _ => crate::path::join(base, &below),
-    }
 }
 
 fn cleaned(name: &[u8]) -> Result<Vec<u8>, UnpackError> {
