@@ -23,6 +23,7 @@ macro_rules! through_both {
 
 mod archives;
 mod bad_input;
+mod commit;
 mod containers;
 mod copying;
 mod crash;

@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod changes;
+mod commit;
 mod create;
 mod export;
 mod inspect;
@@ -16,6 +17,7 @@ mod wait;
 pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
 pub use changes::changes;
+pub use commit::{CommitRequest, commit};
 pub use create::create;
 pub use export::export;
 pub use inspect::inspect;

@@ -1,11 +1,11 @@
-//! `/containers/{id}/changes`, `archive`, `export`: the files of a container.
+//! `/containers/{id}/changes`, `archive`, `export` and `/commit`: the files of a container.
 
 use base64::Engine as _;
 use bytes::Bytes;
-use ferry_docker_api::{FilesystemChange, PathStat, go_mode};
+use ferry_docker_api::{CommitResponse, ContainerConfig, FilesystemChange, PathStat, go_mode};
 use ferry_engine::{
     Change, ChangeKind,
-    ops::container::{self as ops, ExtractRequest},
+    ops::container::{self as ops, CommitRequest, ExtractRequest},
 };
 use ferry_errkind::{ErrorKind, Failure};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -57,6 +57,27 @@ pub(crate) async fn put(request: Request) -> Result<Reply, Failure> {
 pub(crate) async fn export(request: Request) -> Result<Reply, Failure> {
     let pieces = ops::export(&request.engine, request.name()).await?;
     Ok(reply::content("application/octet-stream", Body::Fallible(pieces, BROKEN)))
+}
+
+pub(crate) async fn commit(mut request: Request) -> Result<Reply, Failure> {
+    let config: Option<ContainerConfig> = request.json().await?;
+    let query = &request.query;
+    let name = query.get("container").to_owned();
+    let wanted = CommitRequest {
+        repo: query.get("repo").to_owned(),
+        tag: query.get("tag").to_owned(),
+        author: query.get("author").to_owned(),
+        comment: query.get("comment").to_owned(),
+        pause: query.flag_or("pause", true),
+        changes: query.all("changes"),
+        // An empty object, or none at all, is the container's own configuration.
+        config: config
+            .filter(|config| *config != ContainerConfig::default())
+            .map(convert::create::committed)
+            .transpose()?,
+    };
+    let id = ops::commit(&request.engine, &name, wanted).await?;
+    reply::created(&CommitResponse { id: id.to_string() })
 }
 
 fn header(stat: &ops::PathStat) -> Result<HeaderValue, Failure> {

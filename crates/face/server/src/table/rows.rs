@@ -149,7 +149,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/images/{name}/push", 24, Serve::NotYet, "Push an image"),
     row(Method::POST, "/images/{name}/tag", 24, here!(image::tag), "Give an image a further name"),
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
-    row(Method::POST, "/commit", 24, Serve::NotYet, "Make an image of a container"),
+    row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
     row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
     row(Method::POST, "/build/prune", 31, Serve::NotYet, "Remove unused build cache"),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),

@@ -91,8 +91,9 @@ pub fn unpack(
     options: &Options,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<Unpacked, UnpackError> {
-    let placer = Placer::new(root, None, options)?;
-    place_all(tar, placer, options, recipe)
+    let mut placer = Placer::new(root, None, options)?;
+    let entries = place_all(tar, &mut placer, options, recipe)?;
+    finished(placer, entries)
 }
 
 /// The same for archives that are no layers: without a recipe, and under other names.
@@ -102,16 +103,29 @@ pub fn unpack_renamed(
     rename: Option<Rename<'_>>,
     options: &Options,
 ) -> Result<Unpacked, UnpackError> {
-    let placer = Placer::new(root, rename, options)?;
-    place_all(tar, placer, options, None)
+    let mut placer = Placer::new(root, rename, options)?;
+    match place_all(tar, &mut placer, options, None) {
+        Ok(entries) => finished(placer, entries),
+        Err(error) => {
+            // What is there stays, so it should be as it was meant to be.
+            placer.finish().ok();
+            Err(error)
+        }
+    }
 }
 
+fn finished(placer: Placer<'_>, entries: u64) -> Result<Unpacked, UnpackError> {
+    let (files_size, refused_xattrs) = placer.finish()?;
+    Ok(Unpacked { entries, files_size, refused_xattrs })
+}
+
+/// Answers how many entries there were.
 fn place_all(
     tar: &mut impl BufRead,
-    mut placer: Placer<'_>,
+    placer: &mut Placer<'_>,
     options: &Options,
     recipe: Option<&mut RecipeWriter>,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<u64, UnpackError> {
     let mut input = Input::new(tar, recipe);
     let mut parser = Parser::new(options.limits);
     let mut entries = 0;
@@ -132,6 +146,5 @@ fn place_all(
     if !parser.may_end() {
         return Err(UnpackError::Truncated { offset: input.offset() });
     }
-    let (files_size, refused_xattrs) = placer.finish()?;
-    Ok(Unpacked { entries, files_size, refused_xattrs })
+    Ok(entries)
 }
