@@ -54,6 +54,9 @@ pub(crate) fn whole(
             view => return view.map_err(|fault| fault.told(container)),
         }
     }
+    if access == Access::Write {
+        crate::launch::make_bind_sources(container)?;
+    }
     let plan = Plan::of(shared, container)?;
     let plan = match (
         access,

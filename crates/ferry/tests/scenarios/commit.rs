@@ -17,8 +17,8 @@ through_both!(
 fn a_container_becomes_an_image(client: Client) {
     let sandbox = with_busybox(client);
     let script = "echo new > /new; rm /etc/group; rm -r /var; mkdir /var; echo > /var/only";
-    sandbox.ok(&["run", "--name", "c", "-e", "A=1", "-l", "k=v", "busybox", "sh", "-c", script]);
-    let id = sandbox.ok(&["commit", "-a", "me", "-m", "words", "c", "made:1"]);
+    sandbox.ok(&["run", "--name", "cc", "-e", "A=1", "-l", "k=v", "busybox", "sh", "-c", script]);
+    let id = sandbox.ok(&["commit", "-a", "me", "-m", "words", "cc", "made:1"]);
     assert!(id.starts_with("sha256:"), "{id}");
     let format =
         "{{.Author}} {{.Comment}} {{.Config.Env}} {{.Config.Labels}} {{len .RootFS.Layers}}";
@@ -36,12 +36,12 @@ fn a_container_becomes_an_image(client: Client) {
     let id = sandbox.ok(&["commit", "idle"]);
     assert_eq!(sandbox.ok(&["image", "inspect", "-f", "{{len .RootFS.Layers}}", &id]), "1");
     sandbox.run(&["commit", "nobody"]).fails(1).says("No such container: nobody");
-    sandbox.run(&["commit", "idle", "UPPER"]).fails(1).says("repository name must be lowercase");
+    sandbox.run(&["commit", "idle", "UPPER"]).fails(1).says("must be lowercase");
 }
 
 fn changes_of_the_configuration(client: Client) {
     let sandbox = with_busybox(client);
-    sandbox.ok(&["create", "--name", "c", "-w", "/srv", "busybox", "sh", "-c", "old"]);
+    sandbox.ok(&["create", "--name", "cc", "-w", "/srv", "busybox", "sh", "-c", "old"]);
     let changes = [
         "CMD [\"new\"]",
         "ENTRYPOINT [\"/bin/echo\"]",
@@ -59,7 +59,7 @@ fn changes_of_the_configuration(client: Client) {
     for change in changes {
         words.extend(["-c", change]);
     }
-    words.extend(["c", "made"]);
+    words.extend(["cc", "made"]);
     sandbox.ok(&words);
     let ask = |format: &str| sandbox.ok(&["image", "inspect", "-f", format, "made"]);
     assert_eq!(ask("{{.Config.Cmd}} {{.Config.Entrypoint}}"), "[new] [/bin/echo]");
@@ -68,18 +68,22 @@ fn changes_of_the_configuration(client: Client) {
     assert_eq!(ask("{{.Config.Labels}} {{.Config.OnBuild}}"), "map[made:here] [RUN true]");
     assert_eq!(ask("{{.Config.User}} {{.Config.WorkingDir}}"), "nobody /srv/app");
     assert_eq!(ask("{{.Config.Volumes}} {{.Config.StopSignal}}"), "map[/data:{}] SIGINT");
-    let health = ask("{{json .Config.Healthcheck}}");
-    assert_eq!(health, r#"{"Interval":5000000000,"Retries":3,"Test":["CMD-SHELL","true"]}"#);
-    sandbox.run(&["commit", "-c", "RUN x", "c"]).fails(1).says("run is not a valid change command");
-    sandbox.run(&["commit", "-c", "NOPE x", "c"]).fails(1).says("unknown instruction: NOPE");
+    let health = "{{.Config.Healthcheck.Test}} {{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}";
+    let told = ask(health);
+    assert!(told == "[CMD-SHELL true] 5s 3" || told == "[CMD-SHELL true] 5000000000 3", "{told}");
+    sandbox
+        .run(&["commit", "-c", "RUN x", "cc"])
+        .fails(1)
+        .says("run is not a valid change command");
+    sandbox.run(&["commit", "-c", "NOPE x", "cc"]).fails(1).says("unknown instruction: NOPE");
 }
 
 fn files_of_every_kind_survive(client: Client) {
     let sandbox = with_busybox(client);
     let script = "mkdir /k; cd /k; echo one > one; ln one two; ln -s one link; mkfifo fifo; mknod dev c 1 3;
         echo s > suid; chown 7:8 suid; chmod 4755 suid; touch -d @1000000000 one; dd if=/dev/zero of=big bs=1M seek=63 count=1";
-    sandbox.ok(&["run", "--name", "c", "busybox", "sh", "-c", script]);
-    sandbox.ok(&["commit", "c", "made"]);
+    sandbox.ok(&["run", "--name", "cc", "busybox", "sh", "-c", script]);
+    sandbox.ok(&["commit", "cc", "made"]);
     let look = "cd /k; stat -c '%n %F %a %u:%g %h %s' *; stat -c %Y one; du -k big | cut -f1";
     let seen = sandbox.ok(&["run", "--rm", "made", "sh", "-c", look]);
     let lines: Vec<&str> = seen.lines().collect();
@@ -97,7 +101,7 @@ fn files_of_every_kind_survive(client: Client) {
 
 fn a_running_container_is_paused(client: Client) {
     let sandbox = with_busybox(client);
-    sandbox.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"]);
     let events = |since: &str| {
         let until = run(Command::new("date").arg("+%s.%N")).ok();
         sandbox.ok(&[
@@ -107,19 +111,19 @@ fn a_running_container_is_paused(client: Client) {
             "--until",
             &until,
             "--filter",
-            "container=c",
+            "container=cc",
             "--format",
             "{{.Action}}",
         ])
     };
     let start = run(Command::new("date").arg("+%s.%N")).ok();
-    sandbox.ok(&["commit", "c", "paused"]);
+    sandbox.ok(&["commit", "cc", "paused"]);
     let told = events(&start);
     assert_eq!(told.lines().collect::<Vec<_>>(), ["pause", "commit", "unpause"]);
     let start = run(Command::new("date").arg("+%s.%N")).ok();
-    sandbox.ok(&["commit", "--pause=false", "c", "running"]);
+    sandbox.ok(&["commit", "--pause=false", "cc", "running"]);
     assert_eq!(events(&start), "commit");
-    assert_eq!(sandbox.inspect("c", "{{.State.Status}}"), "running");
+    assert_eq!(sandbox.inspect("cc", "{{.State.Status}}"), "running");
 }
 
 fn others_read_the_image(client: Client) {
@@ -127,8 +131,8 @@ fn others_read_the_image(client: Client) {
     let sandbox = with_busybox(client);
     let script =
         "echo new > /new; rm /etc/group; rm -r /tmp; mkdir /tmp; echo > /tmp/x; ln /new /hard";
-    sandbox.ok(&["run", "--name", "c", "busybox", "sh", "-c", script]);
-    sandbox.ok(&["commit", "c", "made:1"]);
+    sandbox.ok(&["run", "--name", "cc", "busybox", "sh", "-c", script]);
+    sandbox.ok(&["commit", "cc", "made:1"]);
     let path = |name: &str| sandbox.dir().join(name).to_str().unwrap().to_owned();
     sandbox.ok(&["save", "-o", &path("made.tar"), "made:1"]);
     let layout = path("layout");

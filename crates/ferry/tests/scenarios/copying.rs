@@ -53,7 +53,7 @@ fn with_trees(client: Client) -> (Sandbox, PathBuf) {
     let script = "mkdir -p /work/dir/sub /work/target; echo file > /work/file; echo a > /work/dir/a;
         echo b > /work/dir/sub/b; ln -s file /work/link; ln -s dir /work/dirlink; ln -s /work/dir /work/abslink;
         ln -s nowhere /work/broken; echo keep > /work/target/keep";
-    sandbox.ok(&["run", "--name", "c", "busybox", "sh", "-c", script]);
+    sandbox.ok(&["run", "--name", "cc", "busybox", "sh", "-c", script]);
     let local = sandbox.dir().join("local");
     std::fs::create_dir_all(local.join("src/sub")).unwrap();
     std::fs::create_dir(local.join("dst")).unwrap();
@@ -85,25 +85,25 @@ fn every_kind_at_every_kind(client: Client) {
     let (sandbox, local) = with_trees(client);
     let copy = |words: &[&str]| cp(&sandbox, &local, words).ok();
     let read = |name: &str| std::fs::read_to_string(local.join(name)).unwrap();
-    copy(&["c:/work/file", "dst"]);
-    copy(&["c:/work/file", "old"]);
-    copy(&["c:work/file", "./new"]);
+    copy(&["cc:/work/file", "dst"]);
+    copy(&["cc:/work/file", "old"]);
+    copy(&["cc:work/file", "./new"]);
     assert_eq!([read("dst/file"), read("old"), read("new")], ["file\n"; 3]);
-    copy(&["c:/work/dir", "dst"]);
-    copy(&["c:/work/dir", "made"]);
-    copy(&["c:/work/dir/.", "content"]);
+    copy(&["cc:/work/dir", "dst"]);
+    copy(&["cc:/work/dir", "made"]);
+    copy(&["cc:/work/dir/.", "content"]);
     let expected = ["d sub", "f a", "f sub/b"];
     for name in ["dst/dir", "made", "content"] {
         assert_eq!(tree(&local.join(name)), expected, "{name}");
     }
-    copy(&["one", "c:/work/target"]);
-    copy(&["one", "c:/work/file"]);
-    copy(&["one", "c:/work/new"]);
-    copy(&["src", "c:/work/target/"]);
-    copy(&["src", "c:/work/made"]);
-    copy(&["src/.", "c:/work/content"]);
-    copy(&["./a:b", "c:/work/colon"]);
-    copy(&["c:/work", "back"]);
+    copy(&["one", "cc:/work/target"]);
+    copy(&["one", "cc:/work/file"]);
+    copy(&["one", "cc:/work/new"]);
+    copy(&["src", "cc:/work/target/"]);
+    copy(&["src", "cc:/work/made"]);
+    copy(&["src/.", "cc:/work/content"]);
+    copy(&["./a:b", "cc:/work/colon"]);
+    copy(&["cc:/work", "back"]);
     let back = local.join("back");
     assert_eq!(std::fs::read_to_string(back.join("target/one")).unwrap(), "one");
     assert_eq!(std::fs::read_to_string(back.join("file")).unwrap(), "one");
@@ -117,24 +117,24 @@ fn links_and_endings(client: Client) {
     let (sandbox, local) = with_trees(client);
     let copy = |words: &[&str]| cp(&sandbox, &local, words).ok();
     let is_link = |name: &str| local.join(name).is_symlink();
-    copy(&["c:/work/link", "dst"]);
-    copy(&["c:/work/broken", "dst"]);
+    copy(&["cc:/work/link", "dst"]);
+    copy(&["cc:/work/broken", "dst"]);
     assert!(is_link("dst/link") && is_link("dst/broken"));
-    copy(&["-L", "c:/work/link", "followed"]);
+    copy(&["-L", "cc:/work/link", "followed"]);
     assert_eq!(std::fs::read_to_string(local.join("followed")).unwrap(), "file\n");
-    copy(&["c:/work/dirlink/", "dst"]);
-    copy(&["-L", "c:/work/abslink", "dst"]);
+    copy(&["cc:/work/dirlink/", "dst"]);
+    copy(&["-L", "cc:/work/abslink", "dst"]);
     assert_eq!(tree(&local.join("dst/dirlink")), ["d sub", "f a", "f sub/b"]);
     assert_eq!(tree(&local.join("dst/abslink")), ["d sub", "f a", "f sub/b"]);
-    copy(&["c:/work/file", "newlink"]);
+    copy(&["cc:/work/file", "newlink"]);
     assert!(local.join("appears").is_file(), "a link to nowhere gets its target made");
     // Into the container: the last component of a destination is followed, that of a source is not.
-    copy(&["one", "c:/work/dirlink"]);
-    copy(&["one", "c:/work/broken"]);
-    copy(&["onelink", "c:/work/target"]);
-    copy(&["-L", "onelink", "c:/work/target/two"]);
-    copy(&["srclink/", "c:/work/target"]);
-    copy(&["c:/work", "back"]);
+    copy(&["one", "cc:/work/dirlink"]);
+    copy(&["one", "cc:/work/broken"]);
+    copy(&["onelink", "cc:/work/target"]);
+    copy(&["-L", "onelink", "cc:/work/target/two"]);
+    copy(&["srclink/", "cc:/work/target"]);
+    copy(&["cc:/work", "back"]);
     let back = local.join("back");
     assert!(back.join("dir/one").is_file() && back.join("nowhere").is_file());
     assert!(back.join("target/onelink").is_symlink());
@@ -144,50 +144,51 @@ fn links_and_endings(client: Client) {
 
 fn archives_through_standard_streams(client: Client) {
     let (sandbox, local) = with_trees(client);
-    let tar = run(sandbox.command(&["cp", "c:/work/dir", "-"]).arg("-q")).ok();
+    let tar = run(sandbox.command(&["cp", "cc:/work/dir", "-"]).arg("-q")).ok();
     assert!(tar.starts_with("dir/"), "names begin with what was asked for");
     let script = format!("tar -C {} -cf - src", local.display());
     let archive = Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
-    let mut command = sandbox.command(&["cp", "-", "c:/work/target"]);
+    let mut command = sandbox.command(&["cp", "-", "cc:/work/target"]);
     run_with_input(&mut command, &archive).ok();
     let zipped = Command::new("sh").args(["-c", &format!("{script} | gzip")]).output().unwrap();
-    sandbox.with_input(&["cp", "-", "c:/work/dirlink"], &zipped.stdout).ok();
-    cp(&sandbox, &local, &["c:/work", "back"]).ok();
+    sandbox.with_input(&["cp", "-", "cc:/work/dirlink"], &zipped.stdout).ok();
+    cp(&sandbox, &local, &["cc:/work", "back"]).ok();
     for name in ["target/src", "dir/src"] {
         assert_eq!(tree(&local.join("back").join(name)), ["d sub", "f sub/y", "f x"]);
     }
     sandbox
-        .with_input(&["cp", "-", "c:/work/file"], &archive)
+        .with_input(&["cp", "-", "cc:/work/file"], &archive)
         .fails(1)
-        .says("destination \"c:/work/file\" must be a directory");
+        .says("destination \"cc:/work/file\" must be a directory");
     sandbox
-        .with_input(&["cp", "-", "c:/work/target"], &[b'x'; 4096])
+        .with_input(&["cp", "-", "cc:/work/target"], &[b'x'; 4096])
         .fails(1)
         .says("invalid tar header");
 }
 
 fn what_cannot_be_copied_is_told_in_dockers_words(client: Client) {
     let (sandbox, local) = with_trees(client);
-    sandbox.ok(&["create", "--name", "ro", "--read-only", "-v", "/locked:/locked:ro", "busybox"]);
+    let bind = format!("{}:/locked:ro", local.join("src").display());
+    sandbox.ok(&["create", "--name", "ro", "--read-only", "-v", &bind, "busybox"]);
     std::fs::create_dir(local.join("dst/file")).unwrap();
     for (words, told) in [
-        (["c:/work/none", "."], "Could not find the file /work/none in container c"),
-        (["c:/work/file/", "."], "lstat /work/file/: not a directory"),
-        (["c:/work/file", "dst"], "with non-directory"),
-        (["c:/work/file", "none/x"], "invalid output path: directory"),
-        (["c:/work/file", "made/"], "no such directory"),
-        (["c:/work/file", "/dev/null"], "must be a directory or a regular file: got a device"),
-        (["c:/work/dir", "old"], "cannot copy directory"),
-        (["src", "c:/work/file"], "cannot copy directory"),
-        (["one", "c:/work/made/"], "no such directory"),
-        (["one", "c:/none/x"], "Could not find the file /none in container c"),
-        (["missing", "c:/work"], "missing: no such file or directory"),
+        (["cc:/work/none", "."], "Could not find the file /work/none in container cc"),
+        (["cc:/work/file/", "."], "lstat /work/file/: not a directory"),
+        (["cc:/work/file", "dst"], "with non-directory"),
+        (["cc:/work/file", "none/x"], "invalid output path: directory"),
+        (["cc:/work/file", "made/"], "no such directory"),
+        (["cc:/work/file", "/dev/null"], "must be a directory or a regular file: got a device"),
+        (["cc:/work/dir", "old"], "cannot copy directory"),
+        (["src", "cc:/work/file"], "cannot copy directory"),
+        (["one", "cc:/work/made/"], "no such directory"),
+        (["one", "cc:/none/x"], "Could not find the file /none in container cc"),
+        (["missing", "cc:/work"], "missing: no such file or directory"),
         (["one", "ro:/"], "container rootfs is marked read-only"),
         (["one", "ro:/locked"], "mounted volume is marked read-only"),
         (["one", "nobody:/"], "No such container: nobody"),
-        (["c:/x", "d:/y"], "copying between containers is not supported"),
+        (["cc:/x", "dd:/y"], "copying between containers is not supported"),
         (["one", "old"], "must specify at least one container source"),
-        (["", "c:/"], "source can not be empty"),
+        (["", "cc:/"], "source can not be empty"),
     ] {
         cp(&sandbox, &local, &words).fails(1).says(told);
     }
@@ -200,24 +201,24 @@ fn a_running_container_with_volumes(client: Client) {
     std::fs::write(bound.join("seen"), "seen").unwrap();
     let bind = format!("{}:/bind", bound.display());
     let create =
-        ["create", "--name", "v", "-v", "vol:/vol", "-v", &bind, "busybox", "sleep", "1000"];
+        ["create", "--name", "vv", "-v", "vol:/vol", "-v", &bind, "busybox", "sleep", "1000"];
     sandbox.ok(&create);
     for state in ["stopped", "running"] {
         if state == "running" {
-            sandbox.ok(&["start", "v"]);
+            sandbox.ok(&["start", "vv"]);
         }
-        cp(&sandbox, &local, &["one", &format!("v:/vol/{state}")]).ok();
-        cp(&sandbox, &local, &["one", &format!("v:/bind/{state}")]).ok();
-        cp(&sandbox, &local, &["v:/bind/seen", state]).ok();
+        cp(&sandbox, &local, &["one", &format!("vv:/vol/{state}")]).ok();
+        cp(&sandbox, &local, &["one", &format!("vv:/bind/{state}")]).ok();
+        cp(&sandbox, &local, &["vv:/bind/seen", state]).ok();
         assert_eq!(std::fs::read_to_string(local.join(state)).unwrap(), "seen");
         assert_eq!(std::fs::read_to_string(bound.join(state)).unwrap(), "one");
     }
-    assert_eq!(sandbox.ok(&["exec", "v", "ls", "/vol"]), "running\nstopped");
-    cp(&sandbox, &local, &["v:/vol/.", "volume"]).ok();
+    assert_eq!(sandbox.ok(&["exec", "vv", "ls", "/vol"]), "running\nstopped");
+    cp(&sandbox, &local, &["vv:/vol/.", "volume"]).ok();
     assert_eq!(tree(&local.join("volume")), ["f running", "f stopped"]);
     // The process's own files, not the machine's.
-    cp(&sandbox, &local, &["v:/etc/hostname", "hostname"]).ok();
-    let id = sandbox.inspect("v", "{{.Id}}");
+    cp(&sandbox, &local, &["vv:/etc/hostname", "hostname"]).ok();
+    let id = sandbox.inspect("vv", "{{.Id}}");
     assert_eq!(std::fs::read_to_string(local.join("hostname")).unwrap().trim(), &id[..12]);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(
@@ -230,10 +231,10 @@ fn owners_and_the_last_line(client: Client) {
     let (sandbox, local) = with_trees(client);
     std::os::unix::fs::chown(local.join("one"), Some(1234), Some(1235)).unwrap();
     std::fs::set_permissions(local.join("one"), std::fs::Permissions::from_mode(0o640)).unwrap();
-    sandbox.ok(&["create", "--name", "n", "-u", "nobody", "busybox"]);
-    cp(&sandbox, &local, &["one", "n:/as-it-is"]).ok();
-    cp(&sandbox, &local, &["-a", "one", "n:/own"]).ok();
-    let listing = run(sandbox.command(&["export", "-o"]).arg(local.join("n.tar")).arg("n"));
+    sandbox.ok(&["create", "--name", "nn", "-u", "nobody", "busybox"]);
+    cp(&sandbox, &local, &["one", "nn:/as-it-is"]).ok();
+    cp(&sandbox, &local, &["-a", "one", "nn:/own"]).ok();
+    let listing = run(sandbox.command(&["export", "-o"]).arg(local.join("n.tar")).arg("nn"));
     listing.ok();
     let listing =
         run(Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(local.join("n.tar"))).ok();
@@ -245,15 +246,15 @@ fn owners_and_the_last_line(client: Client) {
         (owner(" as-it-is"), owner(" own")),
         ("1234/1235".to_owned(), "65534/65534".to_owned())
     );
-    cp(&sandbox, &local, &["n:/as-it-is", "mine"]).ok();
+    cp(&sandbox, &local, &["nn:/as-it-is", "mine"]).ok();
     let mine = std::fs::metadata(local.join("mine")).unwrap();
     assert_eq!((mine.uid(), mine.gid(), mine.mode() & 0o7777), (0, 0, 0o640));
     let target = format!("Successfully copied 2.05kB to {}", local.join("told").display());
-    let told = cp(&sandbox, &local, &["-q=false", "n:/own", "told"]);
+    let told = cp(&sandbox, &local, &["-q=false", "nn:/own", "told"]);
     assert!(told.stderr.contains(&target), "{told}");
-    let told = cp(&sandbox, &local, &["--quiet=false", "src", "n:/told"]);
-    assert!(told.stderr.contains("Successfully copied 4.61kB to n:/told"), "{told}");
-    assert_eq!(cp(&sandbox, &local, &["n:/own", "silent"]).stderr, "");
+    let told = cp(&sandbox, &local, &["--quiet=false", "src", "nn:/told"]);
+    assert!(told.stderr.contains("Successfully copied 4.1kB to nn:/told"), "{told}");
+    assert_eq!(cp(&sandbox, &local, &["nn:/own", "silent"]).stderr, "");
 }
 
 /// Links out of the container lead into it; names and links in archives stay where the archive goes.
@@ -265,14 +266,14 @@ fn nothing_gets_out_of_a_container(client: Client) {
         "ln -s ../../../../../../../.. /up; ln -s {} /out; mkdir -p /etc; ln -s /proc/1/root /magic; sleep 1000",
         secret.display()
     );
-    sandbox.ok(&["run", "-d", "--name", "h", "busybox", "sh", "-c", &script]);
-    sandbox.ok(&["exec", "h", "sh", "-c", "until [ -L /magic ]; do sleep 0.1; done"]);
+    sandbox.ok(&["run", "-d", "--name", "hh", "busybox", "sh", "-c", &script]);
+    sandbox.ok(&["exec", "hh", "sh", "-c", "until [ -L /magic ]; do sleep 0.1; done"]);
     for state in ["running", "stopped"] {
-        let path = format!("h:/up{}", secret.display());
+        let path = format!("hh:/up{}", secret.display());
         cp(&sandbox, &local, &[&path, "stolen"]).fails(1).says("Could not find the file");
-        cp(&sandbox, &local, &["-L", "h:/out", "stolen"]).fails(1).says("Could not find the file");
-        cp(&sandbox, &local, &["h:/magic/etc/passwd", "stolen"]).fails(1);
-        cp(&sandbox, &local, &["one", "h:/up/escaped"]).ok();
+        cp(&sandbox, &local, &["-L", "hh:/out", "stolen"]).fails(1).says("Could not find the file");
+        cp(&sandbox, &local, &["hh:/magic/etc/passwd", "stolen"]).fails(1);
+        cp(&sandbox, &local, &["one", "hh:/up/escaped"]).ok();
         assert!(!Path::new("/escaped").exists(), "{state}");
         // An archive with a link out of it, a name through that link, and one that climbs.
         let evil = local.join("evil");
@@ -290,14 +291,14 @@ fn nothing_gets_out_of_a_container(client: Client) {
         std::fs::write(evil.join("root/escaped-by-tar"), "x").unwrap();
         tool(&["-rf", "root/escaped-by-tar"]);
         let bytes = std::fs::read(&tar).unwrap();
-        sandbox.with_input(&["cp", "-", "h:/tmp"], &bytes).ok();
+        sandbox.with_input(&["cp", "-", "hh:/tmp"], &bytes).ok();
         assert!(!Path::new("/escaped-by-tar").exists());
         tool(&["-cf", "-P", "--transform=s,^,../../../,", "root/escaped-by-tar"]);
         let bytes = std::fs::read(&tar).unwrap();
-        sandbox.with_input(&["cp", "-", "h:/tmp"], &bytes).fails(1).says("invalid entry name");
+        sandbox.with_input(&["cp", "-", "hh:/tmp"], &bytes).fails(1).says("invalid entry name");
         if state == "running" {
-            sandbox.ok(&["kill", "h"]);
-            sandbox.ok(&["wait", "h"]);
+            sandbox.ok(&["kill", "hh"]);
+            sandbox.ok(&["wait", "hh"]);
         }
     }
     assert!(!local.join("stolen").exists());
@@ -309,7 +310,7 @@ fn an_exported_file_system(client: Client) {
         "run",
         "-d",
         "--name",
-        "e",
+        "ee",
         "-v",
         "/vol",
         "busybox",
@@ -317,9 +318,9 @@ fn an_exported_file_system(client: Client) {
         "-c",
         "echo in > /vol/in; echo up > /up; rm /etc/group; ln /up /hard; sleep 1000",
     ]);
-    sandbox.ok(&["exec", "e", "sh", "-c", "until [ -e /hard ]; do sleep 0.1; done"]);
+    sandbox.ok(&["exec", "ee", "sh", "-c", "until [ -e /hard ]; do sleep 0.1; done"]);
     let list = |name: &str| {
-        sandbox.ok(&["export", "-o", local.join(name).to_str().unwrap(), "e"]);
+        sandbox.ok(&["export", "-o", local.join(name).to_str().unwrap(), "ee"]);
         run(Command::new("tar").arg("-tf").arg(local.join(name))).ok()
     };
     let running = list("running.tar");
@@ -329,8 +330,8 @@ fn an_exported_file_system(client: Client) {
     for name in ["vol/in", "etc/group", "proc/self"] {
         assert!(!running.lines().any(|line| line == name), "{name} is not in it");
     }
-    sandbox.ok(&["kill", "e"]);
-    sandbox.ok(&["wait", "e"]);
+    sandbox.ok(&["kill", "ee"]);
+    sandbox.ok(&["wait", "ee"]);
     assert_eq!(list("stopped.tar"), running);
     sandbox.ok(&["import", local.join("stopped.tar").to_str().unwrap(), "again"]);
     assert_eq!(sandbox.ok(&["run", "--rm", "again", "/bin/busybox", "cat", "/hard"]), "up");

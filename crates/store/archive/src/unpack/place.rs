@@ -382,30 +382,45 @@ fn write_plain<R: BufRead>(
     Ok(crc.sum())
 }
 
-/// Zeros of this length at a multiple of it become a hole: archives of layers spell holes out.
+/// Pieces of this length become holes when they are all zeros: archives of layers spell holes out.
 const HOLE: usize = 64 << 10;
 
-/// How many of the first bytes become a hole.
-fn leading_zeros(bytes: &[u8], at: u64) -> usize {
-    if !at.is_multiple_of(HOLE as u64) {
-        return 0;
-    }
-    bytes.chunks_exact(HOLE).take_while(|chunk| is_zero(chunk)).count() * HOLE
+/// The length of the next piece: up to a multiple of [`HOLE`], or to the end of what is there.
+fn piece(bytes: &[u8], at: u64) -> usize {
+    let over = usize::try_from(at % HOLE as u64).unwrap_or_default();
+    (HOLE - over).min(bytes.len())
 }
 
-/// How many bytes come before the next that become one.
-fn data_before_zeros(bytes: &[u8], at: u64) -> usize {
-    let over = usize::try_from(at % HOLE as u64).unwrap_or_default();
-    let mut end = (HOLE - over).min(bytes.len());
-    while bytes.len() - end >= HOLE && !is_zero(&bytes[end..end + HOLE]) {
-        end += HOLE;
+/// How many of the first bytes need not be written.
+fn leading_zeros(bytes: &[u8], at: u64) -> usize {
+    let mut end = 0;
+    while end < bytes.len() {
+        let length = piece(&bytes[end..], at + end as u64);
+        if !is_zero(&bytes[end..end + length]) {
+            break;
+        }
+        end += length;
     }
-    if bytes.len() - end < HOLE { bytes.len() } else { end }
+    end
+}
+
+/// How many bytes come before the next that need not be written; at least a piece.
+fn data_before_zeros(bytes: &[u8], at: u64) -> usize {
+    let mut end = piece(bytes, at);
+    while end < bytes.len() {
+        let length = piece(&bytes[end..], at + end as u64);
+        if is_zero(&bytes[end..end + length]) {
+            break;
+        }
+        end += length;
+    }
+    end
 }
 
 fn is_zero(chunk: &[u8]) -> bool {
     // Nearly all data shows itself in its first bytes.
-    chunk[..16].iter().all(|byte| *byte == 0) && chunk.iter().all(|byte| *byte == 0)
+    let first = &chunk[..chunk.len().min(16)];
+    first.iter().all(|byte| *byte == 0) && chunk.iter().all(|byte| *byte == 0)
 }
 
 /// The same for a file with holes, which stay holes.
