@@ -185,7 +185,7 @@ fn what_cannot_be_copied_is_told_in_dockers_words(client: Client) {
         (["missing", "cc:/work"], "missing: no such file or directory"),
         (["one", "ro:/"], "container rootfs is marked read-only"),
         (["one", "ro:/locked"], "mounted volume is marked read-only"),
-        (["one", "nobody:/"], "No such container: nobody"),
+        (["one", "nobody:/x"], "No such container: nobody"),
         (["cc:/x", "dd:/y"], "copying between containers is not supported"),
         (["one", "old"], "must specify at least one container source"),
         (["", "cc:/"], "source can not be empty"),
