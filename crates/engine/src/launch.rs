@@ -132,7 +132,7 @@ fn fresh_run_dir(shared: &Shared, id: &str) -> Result<PathBuf, Failure> {
 }
 
 /// `-v` makes a directory where there is nothing, as Docker does.
-fn make_bind_sources(container: &Container) -> Result<(), Failure> {
+pub(crate) fn make_bind_sources(container: &Container) -> Result<(), Failure> {
     for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
         let source = Path::new(&mount.source);
         if source.exists() {

@@ -27,7 +27,7 @@ pub(crate) mod volume;
 use std::collections::BTreeMap;
 
 /// Go's nil for an empty list: `null`.
-fn nil_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(crate) fn nil_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 

@@ -1,5 +1,6 @@
 //! One handler an endpoint: read, convert, one engine call, render. They know only the newest version of the API.
 
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod container;
 pub(crate) mod events;

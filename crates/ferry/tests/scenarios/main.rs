@@ -23,7 +23,9 @@ macro_rules! through_both {
 
 mod archives;
 mod bad_input;
+mod commit;
 mod containers;
+mod copying;
 mod crash;
 mod disk;
 mod guide;

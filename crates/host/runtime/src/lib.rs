@@ -45,3 +45,4 @@ pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;
 pub use hooks::{run_poststart, run_poststop};
 pub use plan::DEFAULT_RLIMITS_ANNOTATION;
+pub use user::look_up_user;

@@ -1,7 +1,11 @@
 //! Containers.
 
+mod archive;
 mod attach;
+mod changes;
+mod commit;
 mod create;
+mod export;
 mod inspect;
 mod list;
 mod logs;
@@ -12,8 +16,12 @@ mod update;
 mod verbs;
 mod wait;
 
+pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
+pub use changes::changes;
+pub use commit::{CommitRequest, commit};
 pub use create::create;
+pub use export::export;
 pub use inspect::inspect;
 pub(crate) use inspect::view;
 pub use list::list;

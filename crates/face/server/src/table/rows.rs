@@ -5,7 +5,7 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    attach, container, events, exec, image, logs, network, stats, system, volume,
+    archive, attach, container, events, exec, image, logs, network, stats, system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -43,12 +43,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     row(Method::GET, "/containers/{id}/top", 24, here!(container::top), "Processes of a container"),
     row(Method::GET, "/containers/{id}/logs", 24, here!(logs::logs), "Output of a container"),
-    row(Method::GET, "/containers/{id}/changes", 24, Serve::NotYet, "Changed paths of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/changes",
+        24,
+        here!(archive::changes),
+        "Changed paths of a container",
+    ),
     row(
         Method::GET,
         "/containers/{id}/export",
         24,
-        Serve::NotYet,
+        here!(archive::export),
         "A container's file system as tar",
     ),
     row(
@@ -63,15 +69,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Method::HEAD,
         "/containers/{id}/archive",
         24,
-        Serve::NotYet,
+        here!(archive::stat),
         "What a path in a container is",
     ),
-    row(Method::GET, "/containers/{id}/archive", 24, Serve::NotYet, "A path in a container as tar"),
+    row(
+        Method::GET,
+        "/containers/{id}/archive",
+        24,
+        here!(archive::get),
+        "A path in a container as tar",
+    ),
     row(
         Method::PUT,
         "/containers/{id}/archive",
         24,
-        Serve::NotYet,
+        here!(archive::put),
         "Unpack a tar into a container",
     ),
     row(Method::POST, "/containers/{id}/start", 24, here!(container::start), "Start a container"),
@@ -143,7 +155,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/images/{name}/push", 24, Serve::NotYet, "Push an image"),
     row(Method::POST, "/images/{name}/tag", 24, here!(image::tag), "Give an image a further name"),
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
-    row(Method::POST, "/commit", 24, Serve::NotYet, "Make an image of a container"),
+    row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
     row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
     row(
         Method::POST,
