@@ -36,7 +36,7 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
+pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
 pub use events::EventBus;
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 

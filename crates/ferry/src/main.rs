@@ -1,5 +1,5 @@
 //! Ferry: one program that is the daemon, the command line, the process that shims are forked from, and the built-in
-//! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `dockerd`).
+//! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `dockerd`, `docker-init`).
 //!
 //! Knows: every face. Does not know: how anything is done. Start with `main`, `daemon/mod.rs`, `welcome.rs`.
 
@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     let program = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or("ferry");
     if program == "dockerd" {
         return daemon::run(program, args.get(1..).unwrap_or_default());
+    }
+    if program == "docker-init" {
+        let code = ferry_runtime::init_main(args.get(1..).unwrap_or_default());
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     match args.get(1).map(String::as_str) {
         Some("daemon") => daemon::run("ferry daemon", &args[2..]),

@@ -21,6 +21,44 @@ pub(super) fn run(mut ending: Ending, socket: BorrowedFd<'_>) -> Outcome<std::co
     }
 }
 
+/// `docker-init [--] PROGRAM…`: the same for a container of another runtime, which executes this as its first process.
+/// Answers the exit code when it cannot be one.
+pub fn stand_alone(words: &[String]) -> i32 {
+    let words = match words.first().map(String::as_str) {
+        Some("--") => &words[1..],
+        _ => words,
+    };
+    let Some((program, args)) = words.split_first() else { return 1 };
+    if signals::block_all().is_err() {
+        return 1;
+    }
+    match super::fork() {
+        Ok(0) => {
+            let ready = process::new_process_group().and_then(|()| {
+                let terminal = rustix::stdio::stdin();
+                if rustix::termios::isatty(terminal) {
+                    // Blocked, SIGTTOU stops nobody.
+                    let _ = ferry_sys::pty::take_foreground(terminal);
+                }
+                signals::unblock_all()
+            });
+            if ready.is_err() {
+                return 1;
+            }
+            let mut command = std::process::Command::new(program);
+            let error = std::os::unix::process::CommandExt::exec(command.args(args));
+            // As tini.
+            match error.kind() {
+                std::io::ErrorKind::NotFound => 127,
+                std::io::ErrorKind::PermissionDenied => 126,
+                _ => 1,
+            }
+        }
+        Ok(child) => watch(child),
+        Err(_) => 1,
+    }
+}
+
 fn program(ending: Ending) -> Outcome<std::convert::Infallible> {
     // Its own group, in the foreground of its terminal if it has one: Ctrl-C is for it, not for init.
     process::new_process_group().map_err(|errno| Failure::errno("setpgid", errno))?;

@@ -24,18 +24,26 @@ use ferry_sys::process::{self, CloneFlags};
 use ferry_sys::root::InRoot;
 use ferry_sys::signals;
 
-use crate::bundle::{Bundle, StdioRequest};
+use ferry_oci::runtime::Spec;
+
+use crate::bundle::{Bundle, Rootfs, StdioRequest};
 use crate::error::{Failure, Outcome};
 use crate::hooks;
 use crate::message::{self, ToChild};
 use crate::plan::Shape;
 
+pub use init::stand_alone;
 pub(crate) use mounts::{Source, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
 pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
     rootfs::open(bundle.rootfs, None, bundle.spec)
+}
+
+/// The same, for another runtime.
+pub(crate) fn detached_rootfs(rootfs: &Rootfs, spec: &Spec) -> Outcome<OwnedFd> {
+    rootfs::open(rootfs, None, spec)
 }
 
 /// What the maker prepared for the first process of a container.

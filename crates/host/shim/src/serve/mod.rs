@@ -2,6 +2,7 @@
 
 mod client;
 mod exec;
+mod external;
 mod output;
 mod state;
 

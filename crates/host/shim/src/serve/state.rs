@@ -17,6 +17,7 @@ use super::{
     Source,
     client::{Client, Role},
     exec::Exec,
+    external::{External, Refusal, Waiting},
     output::Streams,
 };
 use crate::{
@@ -36,11 +37,35 @@ enum Phase {
     /// Could not be made: whoever launched it has not been told yet.
     Failed { code: i32, message: String },
     /// Its namespaces are there.
-    Created(Created),
+    Created(Made),
     /// Its program runs.
     Running(Running),
     /// It ended, and everyone was told.
     Ended,
+}
+
+/// A container that was not started yet.
+enum Made {
+    /// By Ferry.
+    Own(Created),
+    /// By another runtime.
+    External(Waiting),
+}
+
+impl Made {
+    fn pid(&self) -> i32 {
+        match self {
+            Made::Own(created) => created.pid(),
+            Made::External(waiting) => waiting.pid,
+        }
+    }
+
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        match self {
+            Made::Own(created) => created.pidfd(),
+            Made::External(waiting) => waiting.pidfd.as_fd(),
+        }
+    }
 }
 
 /// One shim.
@@ -49,6 +74,8 @@ pub(super) struct Shim {
     rootfs: Rootfs,
     pub(super) filter: Option<Vec<u8>>,
     pub(super) cgroup: Option<Cgroup>,
+    /// The runtime, if it is another one.
+    pub(super) external: Option<External>,
     phase: Phase,
     pub(super) pid: i32,
     pub(super) streams: Streams,
@@ -85,11 +112,21 @@ impl Shim {
             RootfsSpec::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
             RootfsSpec::Directory(path) => Rootfs::Dir(path),
         };
+        let external = match &launch.runtime {
+            OciRuntime::Own => None,
+            OciRuntime::External { path, args } => Some(External::new(
+                path.clone(),
+                args.clone(),
+                &launch.id,
+                launch.run_dir.clone(),
+            )),
+        };
         let mut shim = Shim {
             launch,
             rootfs,
             filter,
             cgroup: None,
+            external,
             phase: Phase::Ended,
             pid: 0,
             streams: Streams::default(),
@@ -108,18 +145,21 @@ impl Shim {
         Ok(shim)
     }
 
-    fn create(&mut self) -> Result<Created, (i32, String)> {
-        if let OciRuntime::External { path } = &self.launch.runtime {
-            return Err((125, format!("runtime {} is not supported yet", path.display())));
-        }
+    fn create(&mut self) -> Result<Made, Refusal> {
         let internal = |words: String| (125, words);
         let linux = self.launch.spec.linux.clone().unwrap_or_default();
         if let Some(path) = &linux.cgroups_path {
             let hierarchy = Hierarchy::detect().map_err(|error| internal(chain(&error)))?;
-            let resources = linux.resources.clone().unwrap_or_default();
-            let cgroup = Cgroup::create(&hierarchy, path.trim_start_matches('/'), &resources)
-                .map_err(|error| internal(chain(&error)))?;
-            self.cgroup = Some(cgroup);
+            let path = path.trim_start_matches('/');
+            let cgroup = match &self.external {
+                // The runtime makes it, from the same path and limits.
+                Some(_) => Cgroup::open(&hierarchy, path),
+                None => {
+                    let resources = linux.resources.clone().unwrap_or_default();
+                    Cgroup::create(&hierarchy, path, &resources)
+                }
+            };
+            self.cgroup = Some(cgroup.map_err(|error| internal(chain(&error)))?);
         }
         let terminal = self.launch.spec.process.as_ref().is_some_and(|process| process.terminal);
         let size = self.launch.spec.process.as_ref().and_then(|process| process.console_size);
@@ -128,16 +168,23 @@ impl Shim {
         });
         let (streams, stdio) = Streams::make(terminal, self.launch.open_stdin, size)
             .map_err(|error| internal(format!("cannot make pipes: {error}")))?;
-        let created = ferry_runtime::create(&self.bundle(), stdio);
-        match created {
-            Ok(created) => {
-                self.streams = streams;
-                self.pid = created.pid();
-                Ok(created)
+        let made = match &self.external {
+            Some(external) => {
+                external.create(&self.launch.spec, &self.rootfs, stdio).map(Made::External)
             }
-            Err(error) => {
+            None => ferry_runtime::create(&self.bundle(), stdio)
+                .map(Made::Own)
+                .map_err(|error| (i32::from(error.exit_code()), chain(&error))),
+        };
+        match made {
+            Ok(made) => {
+                self.streams = streams;
+                self.pid = made.pid();
+                Ok(made)
+            }
+            Err(refusal) => {
                 self.delete_cgroup();
-                Err((i32::from(error.exit_code()), chain(&error)))
+                Err(refusal)
             }
         }
     }
@@ -259,7 +306,10 @@ impl Shim {
                 }
                 match &self.phase {
                     Phase::Created(created) if owner => {
-                        let warnings = created.warnings().to_vec();
+                        let warnings = match created {
+                            Made::Own(created) => created.warnings().to_vec(),
+                            Made::External(_) => Vec::new(),
+                        };
                         client.tell(&Event::Created { pid: self.pid, warnings });
                     }
                     Phase::Failed { code, message } if owner => {
@@ -284,11 +334,14 @@ impl Shim {
             Command::Kill { signal } => {
                 let target = match &self.phase {
                     Phase::Running(running) => running.pidfd.as_fd(),
-                    Phase::Created(created) => created.pidfd(),
+                    Phase::Created(made) => made.pidfd(),
                     Phase::Failed { .. } | Phase::Ended => return,
                 };
-                // It may have ended a moment ago.
-                pidfd::send_signal(target, signal).ok();
+                // It may have ended a moment ago. A runtime that does not obey must not keep a container alive.
+                let told = self.external.as_ref().is_some_and(|other| other.kill(signal).is_ok());
+                if !told {
+                    pidfd::send_signal(target, signal).ok();
+                }
             }
             Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
             Command::Resize { exec: Some(id), rows, cols } => {
@@ -307,25 +360,53 @@ impl Shim {
                 return;
             }
         };
-        match created.start() {
+        match self.begin(created) {
             Ok(mut running) => {
                 self.mounts = running.mounts.take();
                 if let Some(master) = running.master.take() {
                     self.streams.set_terminal(master);
                 }
-                ferry_runtime::run_poststart(&self.bundle(), running.pid);
+                if self.external.is_none() {
+                    ferry_runtime::run_poststart(&self.bundle(), running.pid);
+                }
                 let warnings = running.warnings.clone();
                 self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
                 self.phase = Phase::Running(running);
             }
-            Err(error) => {
-                let event = Event::StartFailed {
-                    code: i32::from(error.exit_code()),
-                    message: error.to_string(),
-                };
-                self.finish(i32::from(error.exit_code()), false);
-                self.tell_all(asker, &event);
+            Err((code, message)) => {
+                self.finish(code, false);
+                self.tell_all(asker, &Event::StartFailed { code, message });
                 asker.closing = true;
+            }
+        }
+    }
+
+    fn begin(&self, made: Made) -> Result<Running, Refusal> {
+        match (made, &self.external) {
+            (Made::Own(created), _) => {
+                created.start().map_err(|error| (i32::from(error.exit_code()), error.to_string()))
+            }
+            (Made::External(waiting), Some(external)) => match external.start() {
+                Ok(()) => Ok(waiting.started()),
+                Err(refusal) => {
+                    self.abandon(Made::External(waiting));
+                    Err(refusal)
+                }
+            },
+            (Made::External(_), None) => Err((128, "the container has no runtime".to_owned())),
+        }
+    }
+
+    /// Ends a container that was never started.
+    fn abandon(&self, made: Made) {
+        match made {
+            Made::Own(created) => created.kill(),
+            Made::External(waiting) => {
+                if let Some(external) = &self.external {
+                    external.delete();
+                }
+                pidfd::send_signal(waiting.pidfd.as_fd(), 9).ok();
+                pidfd::wait(waiting.pidfd.as_fd()).ok();
             }
         }
     }
@@ -346,9 +427,9 @@ impl Shim {
     /// Whoever launched a container that is not started yet is gone: nobody will ever start it.
     fn owner_left(&mut self) {
         if let Phase::Created(_) = &self.phase
-            && let Phase::Created(created) = std::mem::replace(&mut self.phase, Phase::Ended)
+            && let Phase::Created(made) = std::mem::replace(&mut self.phase, Phase::Ended)
         {
-            created.kill();
+            self.abandon(made);
             self.finish(137, false);
         }
     }
@@ -379,8 +460,11 @@ impl Shim {
             .cgroup
             .as_ref()
             .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
+        if let Some(external) = &self.external {
+            external.delete();
+        }
         self.delete_cgroup();
-        if started {
+        if started && self.external.is_none() {
             ferry_runtime::run_poststop(&self.bundle());
         }
         let record = ExitRecord { exit_code, oom_killed, finished_at, started };
@@ -486,8 +570,8 @@ impl Shim {
                 let code = pidfd::wait(running.pidfd.as_fd()).map_or(137, pidfd::Ended::code);
                 self.finish(code, true);
             }
-            Phase::Created(created) => {
-                created.kill();
+            Phase::Created(made) => {
+                self.abandon(made);
                 self.finish(137, false);
             }
             Phase::Failed { .. } | Phase::Ended => {}
