@@ -107,7 +107,9 @@ impl Actor {
                     self.warn(&warnings);
                     break pid;
                 }
-                Event::StartFailed { code, message } => return Err(refused(own, "create", (code, message))),
+                Event::StartFailed { code, message } => {
+                    return Err(refused(own, "create", (code, message)));
+                }
                 _ => {}
             }
         };
@@ -121,7 +123,9 @@ impl Actor {
             live.command(&Command::Start).await.ok();
             let reason = tokio::time::timeout(REASON_PATIENCE, next(&mut live)).await;
             return Err(match reason {
-                Ok(Ok(Event::StartFailed { code, message })) => refused(own, begin, (code, message)),
+                Ok(Ok(Event::StartFailed { code, message })) => {
+                    refused(own, begin, (code, message))
+                }
                 _ => internal(failure),
             });
         }
@@ -138,7 +142,9 @@ impl Actor {
                     failpoint::hit("start.running");
                     return Ok(());
                 }
-                Event::StartFailed { code, message } => return Err(refused(own, begin, (code, message))),
+                Event::StartFailed { code, message } => {
+                    return Err(refused(own, begin, (code, message)));
+                }
                 _ => {}
             }
         }

@@ -92,7 +92,8 @@ pub(super) fn of_file(name: &str, value: &Value) -> Result<String, String> {
     if !args.iter().all(Value::is_string) {
         return Err(format!("runtimes: {name}: runtimeArgs is not a list of words"));
     }
-    let words: Vec<Value> = std::iter::once(Value::from(path)).chain(args.iter().cloned()).collect();
+    let words: Vec<Value> =
+        std::iter::once(Value::from(path)).chain(args.iter().cloned()).collect();
     Ok(Value::Array(words).to_string())
 }
 

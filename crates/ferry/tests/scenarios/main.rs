@@ -31,6 +31,7 @@ mod leaks;
 mod logs;
 mod network;
 mod registry;
+mod runtimes;
 mod services;
 mod volumes;
 mod welcome;

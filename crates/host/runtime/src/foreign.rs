@@ -30,3 +30,11 @@ pub fn resolve_user(root: &InRoot, process: &mut Process) -> Result<(), CreateEr
 pub fn judge(message: String) -> (u8, String) {
     error::as_docker(message)
 }
+
+/// An error of the system as Go, and so every other runtime, words it.
+pub fn io_words(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => error::words(ferry_sys::Errno::from_raw_os_error(number)),
+        None => error.to_string(),
+    }
+}

@@ -44,6 +44,6 @@ pub use child::{VOLATILE_ANNOTATION, stand_alone as init_main};
 pub use create::{Created, create};
 pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;
-pub use foreign::{detached_rootfs, judge, resolve_user};
+pub use foreign::{detached_rootfs, io_words, judge, resolve_user};
 pub use hooks::{run_poststart, run_poststop};
 pub use plan::DEFAULT_RLIMITS_ANNOTATION;

@@ -32,6 +32,12 @@ const REMEMBERED_EXECS: usize = 256;
 /// How long the kernel may take to empty a cgroup of killed processes.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// With the host's process ids, orphans of the container become our children without our being told.
+const ORPHAN_CHECK: Duration = Duration::from_secs(2);
+
+/// While another runtime's command may still have children that are about to become ours.
+const RESTLESS_CHECK: Duration = Duration::from_millis(50);
+
 /// Where the container stands.
 enum Phase {
     /// Could not be made: whoever launched it has not been told yet.
@@ -114,12 +120,9 @@ impl Shim {
         };
         let external = match &launch.runtime {
             OciRuntime::Own => None,
-            OciRuntime::External { path, args } => Some(External::new(
-                path.clone(),
-                args.clone(),
-                &launch.id,
-                launch.run_dir.clone(),
-            )),
+            OciRuntime::External { path, args } => {
+                Some(External::new(path.clone(), args.clone(), &launch.id, launch.run_dir.clone()))
+            }
         };
         let mut shim = Shim {
             launch,
@@ -534,20 +537,40 @@ impl Shim {
         while self.clients.last().is_some_and(Option::is_none) {
             self.clients.pop();
         }
-        if self.shares_host_pids() {
+        if self.orphan_check().is_some() {
             self.reap_strangers();
         }
     }
 
+    /// Children that nobody asked for: orphans of the container where it has the host's process ids, and what another
+    /// runtime leaves behind, which would hold up the end of the container's pid namespace.
     fn reap_strangers(&mut self) {
-        self.init_ended();
-        for index in 0..self.execs.len() {
-            self.exec_ended(index);
+        while let Ok(Some(pid)) = process::peek_any() {
+            let of_exec =
+                |exec: &Option<Exec>| exec.as_ref().is_some_and(|exec| exec.running.pid == pid);
+            if let Some(index) = self.execs.iter().position(of_exec) {
+                self.exec_ended(index);
+            } else if pid != self.pid {
+                pidfd::open(pid).and_then(|stranger| pidfd::wait(stranger.as_fd())).ok();
+            } else if matches!(self.phase, Phase::Running(_)) {
+                self.init_ended();
+            } else {
+                // It has not been started yet: the start will tell.
+                return;
+            }
         }
-        while let Ok(Some(_)) = process::wait_any(false) {}
     }
 
-    pub(super) fn shares_host_pids(&self) -> bool {
+    /// How long strangers may wait to be reaped, if there can be any: their end is not told to us.
+    pub(super) fn orphan_check(&self) -> Option<Duration> {
+        match &self.external {
+            Some(external) if external.is_restless() => Some(RESTLESS_CHECK),
+            Some(_) => Some(ORPHAN_CHECK),
+            None => self.shares_host_pids().then_some(ORPHAN_CHECK),
+        }
+    }
+
+    fn shares_host_pids(&self) -> bool {
         let linux = self.launch.spec.linux.as_ref();
         linux.is_some_and(|linux| !linux.namespaces.iter().any(|namespace| namespace.kind == "pid"))
     }

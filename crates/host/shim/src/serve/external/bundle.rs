@@ -22,6 +22,9 @@ pub(super) fn dir(run_dir: &Path) -> PathBuf {
     run_dir.join("bundle")
 }
 
+/// The newest version of the specification whose parts Ferry writes. Runtimes refuse ones that are newer than they are.
+const OCI_VERSION: &str = "1.1.0";
+
 /// A root file system that is nowhere yet.
 #[derive(Debug)]
 pub(super) struct Mounted {
@@ -42,6 +45,7 @@ pub(super) fn write(run_dir: &Path, spec: &Spec, rootfs: &Rootfs) -> Result<Moun
     let tree = ferry_runtime::detached_rootfs(rootfs, spec)
         .map_err(|error| ferry_errkind::chain(&error))?;
     let mut spec = spec.clone();
+    OCI_VERSION.clone_into(&mut spec.oci_version);
     let readonly = spec.root.as_ref().is_some_and(|root| root.readonly);
     spec.root = Some(Root { path: place.clone(), readonly });
     let root = InRoot::from_fd(tree);
@@ -51,9 +55,7 @@ pub(super) fn write(run_dir: &Path, spec: &Spec, rootfs: &Rootfs) -> Result<Moun
     }
     let config = bundle.join("config.json");
     let bytes = serde_json::to_vec(&spec).map_err(io::Error::from);
-    bytes
-        .and_then(|bytes| fs::write(&config, bytes))
-        .map_err(|error| failed(&config, error))?;
+    bytes.and_then(|bytes| fs::write(&config, bytes)).map_err(|error| failed(&config, error))?;
     Ok(Mounted { tree: root.into_fd(), place })
 }
 

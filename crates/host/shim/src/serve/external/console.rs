@@ -52,8 +52,8 @@ impl ConsoleSocket {
         let (stream, _) = self.listener.accept().map_err(failed)?;
         stream.set_nonblocking(false).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let (_, mut fds) = fdpass::receive(&stream, &mut [0; MAX_NAME])
-            .map_err(|errno| failed(errno.into()))?;
+        let (_, mut fds) =
+            fdpass::receive(&stream, &mut [0; MAX_NAME]).map_err(|errno| failed(errno.into()))?;
         fds.pop().ok_or_else(|| "the runtime sent no terminal".to_owned())
     }
 }

@@ -10,7 +10,8 @@ mod program;
 use std::{
     fs, io,
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ferry_oci::runtime::{Process, Spec};
@@ -22,6 +23,9 @@ use program::Program;
 
 /// Exit code and words of something that the runtime did not do.
 pub(super) type Refusal = (i32, String);
+
+/// How long after a call a runtime's own children may be on their way out.
+const UNREST: Duration = Duration::from_secs(2);
 
 /// One container of another runtime.
 #[derive(Debug)]
@@ -51,11 +55,12 @@ impl Waiting {
 impl External {
     /// A runtime's program with the arguments that come before its own.
     pub(super) fn new(path: PathBuf, args: Vec<String>, id: &str, run_dir: PathBuf) -> External {
-        External {
-            program: Program::new(path, args, &run_dir),
-            id: id.to_owned(),
-            run_dir,
-        }
+        External { program: Program::new(path, args, &run_dir), id: id.to_owned(), run_dir }
+    }
+
+    /// Whether it was called a moment ago, so that processes of it may still be ending.
+    pub(super) fn is_restless(&self) -> bool {
+        self.program.last_call().is_some_and(|at| at.elapsed() < UNREST)
     }
 
     /// `create`. When it returns, everything but the program's start is done.
@@ -86,7 +91,7 @@ impl External {
         self.made(&pid_file, console).inspect_err(|_| self.delete())
     }
 
-    fn made(&self, pid_file: &std::path::Path, console: Option<ConsoleSocket>) -> Result<Waiting, Refusal> {
+    fn made(&self, pid_file: &Path, console: Option<ConsoleSocket>) -> Result<Waiting, Refusal> {
         let (pid, pidfd) = read_pid(pid_file)?;
         let master = console.map(|console| console.receive().map_err(internal)).transpose()?;
         // Spares the end of the container the wait for its mounts; without it everything works, too.
@@ -171,7 +176,7 @@ fn internal(words: impl Into<String>) -> Refusal {
 }
 
 /// The process that the runtime made, by descriptor. It is ours to reap, so that its pid cannot be anybody else's yet.
-fn read_pid(file: &std::path::Path) -> Result<(i32, OwnedFd), Refusal> {
+fn read_pid(file: &Path) -> Result<(i32, OwnedFd), Refusal> {
     let failed = |why: String| internal(format!("{}: {why}", file.display()));
     let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
     let pid: i32 = text.trim().parse().map_err(|_| failed(format!("not a pid: {text:?}")))?;

@@ -1,6 +1,7 @@
 //! A runtime's program: one call of it, and what it says about it.
 
 use std::{
+    cell::Cell,
     ffi::OsStr,
     fs,
     io::{self, Read, Seek, SeekFrom},
@@ -36,11 +37,18 @@ pub(super) struct Program {
     args: Vec<String>,
     state: PathBuf,
     log: PathBuf,
+    last_call: Cell<Option<Instant>>,
 }
 
 impl Program {
     pub(super) fn new(path: PathBuf, args: Vec<String>, run_dir: &Path) -> Program {
-        Program { path, args, state: run_dir.join("runtime"), log: run_dir.join("runtime.log") }
+        let (state, log) = (run_dir.join("runtime"), run_dir.join("runtime.log"));
+        Program { path, args, state, log, last_call: Cell::new(None) }
+    }
+
+    /// When it ended last.
+    pub(super) fn last_call(&self) -> Option<Instant> {
+        self.last_call.get()
     }
 
     /// Runs one of its commands with nothing to read and nowhere to write to.
@@ -61,7 +69,10 @@ impl Program {
         let child = match process::fork() {
             Ok(0) => {
                 let words = match prepare() {
-                    Ok(()) => format!("exec {name}: {}", self.command(args, stdio).exec()),
+                    Ok(()) => {
+                        let error = self.command(args, stdio).exec();
+                        format!("fork/exec {name}: {}", ferry_runtime::io_words(&error))
+                    }
                     Err(words) => words,
                 };
                 // The way in which the runtime itself would say it.
@@ -72,7 +83,9 @@ impl Program {
             Err(errno) => return Err(format!("fork for {name}: {errno}")),
         };
         drop(stdio);
-        match wait(child.as_fd()) {
+        let ended = wait(child.as_fd());
+        self.last_call.set(Some(Instant::now()));
+        match ended {
             Ok(pidfd::Ended::Exited(0)) => Ok(()),
             Ok(ended) => Err(self.last_error(started).unwrap_or_else(|| match ended {
                 pidfd::Ended::Exited(code) => format!("{name}: exit status {code}"),
