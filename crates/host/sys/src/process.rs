@@ -190,6 +190,12 @@ pub fn dup_to(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
     check_int(unsafe { libc::dup2(fd.as_raw_fd(), target) }).map(drop)
 }
 
+/// Makes the number of `old` stand for what `new` is, close-on-exec. Whoever owns `old` owns that from then on.
+pub fn replace(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: both are open descriptors; the second keeps its owner and stays open under its number.
+    check_int(unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
+}
+
 /// A `prctl` with plain integers.
 fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> Result<i32> {
     // SAFETY: only options with integer arguments are used in this module.

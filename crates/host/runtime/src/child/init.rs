@@ -9,8 +9,12 @@ use super::finish::Ending;
 use crate::error::{Failure, Outcome};
 
 /// Tells "ready", waits for "go", starts the program. Does not return in the first process.
-pub(super) fn run(mut ending: Ending, socket: BorrowedFd<'_>) -> Outcome<std::convert::Infallible> {
-    super::ready_and_wait(&mut ending, true, socket)?;
+pub(super) fn run(
+    mut ending: Ending,
+    socket: BorrowedFd<'_>,
+    gate: Option<&crate::Gate>,
+) -> Outcome<std::convert::Infallible> {
+    super::ready_and_wait(&mut ending, true, socket, gate)?;
     // Both get the filter: the program must not find an unfiltered process to talk into things.
     ending.lock_down()?;
     // Blocked before the fork, so that no signal falls between.

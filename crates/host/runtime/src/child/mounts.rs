@@ -10,8 +10,8 @@ use ferry_sys::root::{InRoot, file_type};
 use ferry_sys::{Errno, Result as SysResult};
 use rustix::fs::FileType;
 
-use super::filesystems;
 use super::options::{Depth, Options};
+use super::{copy_up, filesystems};
 use crate::error::{Failure, Outcome, words};
 
 /// What a bind mount will show, opened while the host's tree is still as the user sees it.
@@ -244,6 +244,12 @@ fn new_filesystem(
     let source = entry.source.as_deref().filter(|source| !source.is_empty());
     let fd = filesystems::make(kind, source, options, label, attributes)
         .map_err(|error| error.to_string())?;
+    if options.copy_up {
+        if kind != "tmpfs" {
+            return Err("tmpcopyup is for tmpfs only".to_owned());
+        }
+        copy_up::copy(target.as_fd(), fd.as_fd()).map_err(|errno| told("tmpcopyup", errno))?;
+    }
     mount::attach(fd.as_fd(), target.as_fd()).map_err(|errno| told("mount", errno))?;
     if let Some((propagation, depth)) = options.propagation {
         let change = Change { propagation: Some(propagation), ..Change::default() };

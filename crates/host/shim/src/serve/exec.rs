@@ -68,6 +68,7 @@ impl Shim {
                     process: &exec.process,
                     filter: self.filter.as_deref().filter(|_| exec.filtered),
                     cgroup: self.cgroup.as_ref(),
+                    preserve_fds: 0,
                 };
                 ferry_runtime::exec(&request, stdio)
                     .map_err(|error| (i32::from(error.exit_code()), ferry_errkind::chain(&error)))?

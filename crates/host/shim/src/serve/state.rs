@@ -201,6 +201,8 @@ impl Shim {
             cgroup: self.cgroup.as_ref(),
             init: self.launch.init,
             bundle_dir: &self.launch.run_dir,
+            gate: None,
+            preserve_fds: 0,
         }
     }
 
