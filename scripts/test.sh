@@ -20,7 +20,7 @@ peer() {
     find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
     # The package is not installed, so nobody has brought its libraries.
     if ldd "$directory/usr/bin/$program" 2>/dev/null | grep -q 'not found'; then
-      install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//')
+      install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib')
     fi
     rm -rf "$unpacked"
   done
@@ -32,6 +32,8 @@ install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr li
 peer docker-registry docker-registry
 peer runc runc
 peer crun crun
+peer conmon conmon
+peer podman podman
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
 export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ferry_errkind::Failure;
-use ferry_oci::runtime::Spec;
+use ferry_oci::runtime::{LinuxDeviceCgroup, LinuxResources, Spec};
 use serde_json::Value;
 
 use crate::report::{failed, invalid};
@@ -36,7 +36,8 @@ const REFUSED: [&str; 6] = [
 impl Bundle {
     /// The bundle in a directory.
     pub(crate) fn read(dir: &Path) -> Result<Bundle, Failure> {
-        let dir = fs::canonicalize(dir).map_err(|error| failed(dir.display(), error))?;
+        let dir = fs::canonicalize(dir)
+            .map_err(|error| failed(format!("chdir {}", dir.display()), error))?;
         let spec = read_spec(&dir.join("config.json"))?;
         if spec.process.is_none() {
             return Err(invalid("process property must not be empty"));
@@ -96,6 +97,40 @@ pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<String, Failure> {
         "" => Ok(id.to_owned()),
         path => Ok(path.to_owned()),
     }
+}
+
+/// Devices that every container may use, whatever its rules say: what is in its `/dev` (runtime-spec, "Default Devices"), its
+/// terminals, and making nodes, which without a rule for them are of no use.
+const ALLOWED: [(&str, Option<i64>, Option<i64>, &str); 10] = [
+    ("c", None, None, "m"),
+    ("b", None, None, "m"),
+    ("c", Some(1), Some(3), "rwm"),
+    ("c", Some(1), Some(5), "rwm"),
+    ("c", Some(1), Some(7), "rwm"),
+    ("c", Some(1), Some(8), "rwm"),
+    ("c", Some(1), Some(9), "rwm"),
+    ("c", Some(5), Some(0), "rwm"),
+    ("c", Some(5), Some(2), "rwm"),
+    ("c", Some(136), None, "rwm"),
+];
+
+/// The limits of a container, with the rules for devices that runc adds on both sides of the configuration's: nothing is
+/// allowed to begin with.
+pub(crate) fn resources(spec: &Spec) -> LinuxResources {
+    let given = spec.linux.as_ref().and_then(|linux| linux.resources.clone());
+    let mut resources = given.unwrap_or_default();
+    let nothing =
+        LinuxDeviceCgroup { access: Some("rwm".to_owned()), ..LinuxDeviceCgroup::default() };
+    let allowed = ALLOWED.map(|(kind, major, minor, access)| LinuxDeviceCgroup {
+        allow: true,
+        kind: Some(kind.to_owned()),
+        major,
+        minor,
+        access: Some(access.to_owned()),
+    });
+    let given = std::mem::take(&mut resources.devices);
+    resources.devices = std::iter::once(nothing).chain(given).chain(allowed).collect();
+    resources
 }
 
 #[cfg(test)]

@@ -45,10 +45,10 @@ pub fn main(args: &[String]) -> u8 {
         }
         let words = match name.as_str() {
             "checkpoint" | "restore" => format!("{name} is not supported: ferry has no CRIU"),
-            _ => format!("no help topic for '{name}'"),
+            _ => format!("No help topic for '{name}'"),
         };
         report::error(&global, &report::invalid(words));
-        return 1;
+        return UNKNOWN_COMMAND;
     };
     let ended = arguments::parse(&name, command.flags, &rest).and_then(|arguments| {
         if arguments.is_set("help") {
@@ -64,6 +64,9 @@ pub fn main(args: &[String]) -> u8 {
         }
     }
 }
+
+/// As runc.
+const UNKNOWN_COMMAND: u8 = 3;
 
 /// dockerd, containerd and podman read the first two lines.
 const VERSION_TEXT: &str =

@@ -19,7 +19,14 @@ pub(crate) fn invalid(words: impl Into<String>) -> Failure {
 
 /// The machine did not do something.
 pub(crate) fn failed(what: impl std::fmt::Display, why: impl std::fmt::Display) -> Failure {
-    Failure::new(ErrorKind::Internal, format!("{what}: {why}"))
+    Failure::new(ErrorKind::Internal, format!("{what}: {}", as_go(&why.to_string())))
+}
+
+/// The system's errors as Go words them, whose words callers look for.
+fn as_go(words: &str) -> String {
+    let Some((words, _)) = words.split_once(" (os error") else { return words.to_owned() };
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Prints text; its end is the end of the program.

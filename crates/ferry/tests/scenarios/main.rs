@@ -30,6 +30,7 @@ mod isolation;
 mod leaks;
 mod logs;
 mod network;
+mod oci;
 mod registry;
 mod runtimes;
 mod services;

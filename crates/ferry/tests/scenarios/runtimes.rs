@@ -13,6 +13,7 @@ use ferry_testkit::{Client, Sandbox, Traces, eventually, programs};
 through_both!(
     a_life_with_runc,
     a_life_with_crun,
+    a_life_with_ferry_oci,
     what_a_runtime_refuses_is_told,
     runtimes_are_listed_and_chosen
 );
@@ -29,8 +30,13 @@ fn crun_containers_outlive_the_daemon() {
 
 /// A runtime that can work on this machine, in a directory of the test's own.
 fn runtime(name: &str) -> Option<(PathBuf, PathBuf)> {
-    let program = programs::find(name)?;
     let directory = tempfile();
+    if name == "ferry-oci" {
+        let link = directory.join(name);
+        std::os::unix::fs::symlink(ferry_testkit::binary(), &link).unwrap();
+        return Some((link, directory));
+    }
+    let program = programs::find(name)?;
     let hybrid = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.subtree_control");
     if name != "crun" || hybrid.map_or(true, |text| text.trim().is_empty()) {
         return Some((program, directory));
@@ -82,6 +88,11 @@ fn a_life_with_runc(client: Client) {
 
 fn a_life_with_crun(client: Client) {
     a_life("crun", client);
+}
+
+/// Ferry with itself as another runtime.
+fn a_life_with_ferry_oci(client: Client) {
+    a_life("ferry-oci", client);
 }
 
 fn a_life(name: &str, client: Client) {

@@ -170,9 +170,7 @@ fn begin(
 fn make_cgroup(global: &Global, record: &Record, spec: &Spec) -> Result<Option<Cgroup>, Failure> {
     let Some(path) = &record.cgroup else { return Ok(None) };
     let hierarchy = Hierarchy::detect().map_err(Failure::of)?;
-    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.clone());
-    let cgroup =
-        Cgroup::create(&hierarchy, path, &resources.unwrap_or_default()).map_err(Failure::of)?;
+    let cgroup = Cgroup::create(&hierarchy, path, &bundle::resources(spec)).map_err(Failure::of)?;
     for warning in cgroup.warnings() {
         report::warning(global, warning);
     }

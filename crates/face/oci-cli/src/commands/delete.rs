@@ -46,8 +46,7 @@ fn run(global: &Global, arguments: &Arguments) -> Ended {
     };
     let status = container.status();
     if !force && matches!(status, Status::Running | Status::Paused) {
-        let words =
-            format!("cannot delete container {id} that is not stopped: {}\n", status.name());
+        let words = format!("cannot delete container {id} that is not stopped: {}", status.name());
         return Err(Failure::new(ErrorKind::Conflict, words));
     }
     kill(&container.record)?;
