@@ -37,7 +37,7 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
+pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
 pub use events::EventBus;
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_archive::{Change, ChangeKind};

@@ -291,7 +291,7 @@ fn subnet(pid: u32, number: u32) -> String {
 }
 
 /// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     match std::env::var_os("FERRY_BINARY") {
         Some(path) => PathBuf::from(path),
         None => target_dir().join("debug/ferry"),

@@ -230,6 +230,14 @@ impl Cgroup {
         self.set_frozen(false)
     }
 
+    /// Whether its processes stand still.
+    pub fn is_frozen(&self) -> bool {
+        match &self.kind {
+            Kind::V1(group) => kill::is_frozen_v1(group),
+            Kind::V2(group) => kill::is_frozen_v2(group),
+        }
+    }
+
     fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
         match &self.kind {
             Kind::V1(group) => kill::freeze_v1(group, frozen),

@@ -449,6 +449,7 @@ fn a_user_namespace_has_its_maps() {
         process: &process,
         filter: None,
         cgroup: bed.cgroup.as_ref(),
+        preserve_fds: 0,
     };
     let (stdio, output) = piped();
     let child = ferry_runtime::exec(&request, stdio).unwrap();

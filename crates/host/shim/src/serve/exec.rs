@@ -59,18 +59,27 @@ impl Shim {
         let size = exec.size.unwrap_or((0, 0));
         let (mut streams, stdio) = Streams::make(exec.tty, exec.attach.stdin, size)
             .map_err(|error| (125, format!("cannot make pipes: {error}")))?;
-        let request = ExecRequest {
-            target,
-            target_pid,
-            spec: &self.launch.spec,
-            process: &exec.process,
-            filter: self.filter.as_deref().filter(|_| exec.filtered),
-            cgroup: self.cgroup.as_ref(),
+        let mut running = match &self.external {
+            Some(external) => external.exec(target_pid, &exec.process, exec.tty, stdio)?,
+            None => {
+                let request = ExecRequest {
+                    target,
+                    target_pid,
+                    spec: &self.launch.spec,
+                    process: &exec.process,
+                    filter: self.filter.as_deref().filter(|_| exec.filtered),
+                    cgroup: self.cgroup.as_ref(),
+                    preserve_fds: 0,
+                };
+                ferry_runtime::exec(&request, stdio)
+                    .map_err(|error| (i32::from(error.exit_code()), ferry_errkind::chain(&error)))?
+            }
         };
-        let mut running = ferry_runtime::exec(&request, stdio)
-            .map_err(|error| (i32::from(error.exit_code()), ferry_errkind::chain(&error)))?;
         if let Some(master) = running.master.take() {
             streams.set_terminal(master);
+            if self.external.is_some() {
+                streams.resize(size.0, size.1);
+            }
         }
         let new = Exec { id: exec.id, running, streams, tied: exec.tied };
         let index = self.free_place();
