@@ -9,10 +9,6 @@ mod welcome;
 
 use std::process::ExitCode;
 
-/// The one of musl gives every larger buffer back to the kernel and takes a fresh one, and has one lock for all threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();

@@ -17,6 +17,17 @@ through_both!(
     create_options_show_in_inspect,
     the_image_stays_as_it_is
 );
+against_docker!(
+    a_life,
+    exit_codes,
+    exec_runs_inside,
+    names_and_ids,
+    old_and_new_forms,
+    restart_policies,
+    signals,
+    input_and_terminal,
+    create_options_show_in_inspect
+);
 
 fn a_life(client: Client) {
     let sandbox = with_busybox(client);

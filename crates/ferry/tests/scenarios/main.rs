@@ -21,6 +21,22 @@ macro_rules! through_both {
     };
 }
 
+/// Types scenarios into our command line while it speaks to Docker's own daemon, where there is one to use. Only those whose facts do
+/// not lie in files of the daemon: it may be in a root of its own.
+macro_rules! against_docker {
+    ($($name:ident),+ $(,)?) => {
+        mod against_docker {
+            $(#[test] fn $name() {
+                if std::env::var_os(ferry_testkit::DOCKERD).is_some() {
+                    super::$name(ferry_testkit::Client::FerryOnDocker);
+                } else {
+                    eprintln!("SKIPPED: {} names no Docker daemon to use", ferry_testkit::DOCKERD);
+                }
+            })+
+        }
+    };
+}
+
 mod archives;
 mod bad_input;
 mod commit;
@@ -47,7 +63,10 @@ use ferry_testkit::{Client, Sandbox};
 
 /// A daemon with the image `busybox`.
 fn with_busybox(client: Client) -> Sandbox {
-    let sandbox = Sandbox::start().through(client);
+    let sandbox = match client {
+        Client::FerryOnDocker => Sandbox::on_docker().unwrap(),
+        Client::Ferry | Client::Docker => Sandbox::start().through(client),
+    };
     sandbox.busybox();
     sandbox
 }
