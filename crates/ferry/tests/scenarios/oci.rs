@@ -105,6 +105,8 @@ impl Drop for Bed {
             self.oci(&["delete", "--force", id]);
         }
         for controller in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            // podman leaves that of its own helper.
+            std::fs::remove_dir(controller.path().join(&self.cgroup).join("conmon")).ok();
             std::fs::remove_dir(controller.path().join(&self.cgroup)).ok();
         }
         std::fs::remove_dir_all(&self.dir).ok();
