@@ -576,9 +576,9 @@ fn what_is_not_supported_is_refused_by_name() {
     };
     let words = refused(&|spec| {
         let linux = spec.linux.as_mut().unwrap();
-        linux.namespaces.push(LinuxNamespace { kind: "time".into(), path: None });
+        linux.namespaces.push(LinuxNamespace { kind: "space".into(), path: None });
     });
-    assert_eq!(words, r#"namespace "time" is not supported"#);
+    assert_eq!(words, r#"namespace "space" is not supported"#);
     let words = refused(&|spec| {
         spec.linux.as_mut().unwrap().intel_rdt = Some(Default::default());
     });

@@ -139,6 +139,8 @@ fn begin(
     dir: &Path,
 ) -> Result<Left, Failure> {
     let spec = &bundle.spec;
+    // Before there is anything: whoever has to clean up after a crash finds here what there may be.
+    record.save(dir)?;
     let cgroup = make_cgroup(global, record, spec)?;
     let filter = filter(spec)?;
     let gate = Gate::make(dir).map_err(|errno| failed(format!("make {}", dir.display()), errno))?;
@@ -158,7 +160,7 @@ fn begin(
     let created = ferry_runtime::create(&request, stdio::request(process)?).map_err(Failure::of)?;
     record.pid = created.pid();
     record.start_time = record::start_time(record.pid).unwrap_or(0);
-    // Before it stands on its own: whoever has to clean up after a crash finds it here.
+    // Before it stands on its own.
     record.save(dir)?;
     let left = created.leave().map_err(Failure::of)?;
     for warning in &left.warnings {
