@@ -51,6 +51,7 @@ mod leaks;
 mod logs;
 mod network;
 mod oci;
+mod promises;
 mod registry;
 mod runtimes;
 mod services;
