@@ -51,6 +51,7 @@ mod leaks;
 mod logs;
 mod network;
 mod oci;
+mod push;
 mod registry;
 mod runtimes;
 mod services;
