@@ -92,7 +92,7 @@ pub(super) static START: Verb = Verb {
                     )));
                 }
             }
-            converge::start(&session, &project, &names).await?;
+            converge::start(&session, &project, &names, None).await?;
             Ok(0)
         })
     },

@@ -196,7 +196,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
                 &Plan { no_recreate: true, ..Plan::default() },
             )
             .await?;
-            converge::start(&session, &project, &names).await?;
+            converge::start(&session, &project, &names, None).await?;
         }
         let own = std::iter::once(name.clone()).collect();
         let ids = resources::images(&session, &project, &own, "").await?;

@@ -8,7 +8,10 @@ use ferry_cli::{
 };
 use ferry_docker_api::WaitResponse;
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::{Compose, Verb, select};
 use crate::{
@@ -114,7 +117,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         let began = logs::now();
         if detached {
-            converge::start(&session, &project, &names).await?;
+            converge::start(&session, &project, &names, None).await?;
             if matches.flag("wait") {
                 wait_for(&session, &project, &names, matches).await?;
             }
@@ -189,9 +192,7 @@ impl Attached<'_> {
 
     async fn kill(&self) -> Result<(), CliError> {
         for container in self.own().await?.iter().filter(|one| one.running()) {
-            super::super::run::ignore_missing(
-                self.session.post(&container.id, "kill").done().await,
-            )?;
+            crate::run::ignore_missing(self.session.post(&container.id, "kill").done().await)?;
         }
         Ok(())
     }
@@ -209,12 +210,18 @@ impl Attached<'_> {
         let name_of = |one: &Container| one.short_name(&self.project.name);
         let shown: Vec<String> = own.iter().map(name_of).collect();
         self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
+        // By id, which containers have been started: what is asked before that would be about an earlier run.
+        let running = own.iter().filter(|one| one.running()).map(|one| one.id.clone());
+        let (started, ready) = watch::channel(running.collect::<BTreeSet<String>>());
         let waits: FuturesUnordered<_> = own
             .iter()
-            .map(|one| async move {
-                let next = if one.running() { "not-running" } else { "next-exit" };
-                let call = self.session.post(&one.id, "wait").query("condition", next);
-                (one, call.json::<WaitResponse>().await)
+            .map(|one| {
+                let mut ready = ready.clone();
+                async move {
+                    // The sender is only gone when starting has failed, which ends this as well.
+                    drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
+                    (one, self.session.post(&one.id, "wait").json::<WaitResponse>().await)
+                }
             })
             .collect();
         let printer = Printer {
@@ -228,20 +235,14 @@ impl Attached<'_> {
             timestamps: self.matches.flag("timestamps"),
             ..Options::default()
         };
-        let (started, ready) = tokio::sync::watch::channel(false);
         let prints = try_join_all(own.iter().enumerate().map(|(index, one)| {
             let (mut ready, shown, options, printer) = (ready.clone(), &shown, &options, &printer);
             async move {
-                // The sender is only gone when starting has failed, which ends this as well.
-                drop(ready.wait_for(|is| *is).await);
+                drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
                 logs::show(&self.session, one, &shown[index], index, options, printer).await
             }
         }));
-        let starts = async {
-            let result = converge::start(&self.session, self.project, self.names).await;
-            started.send_replace(true);
-            result
-        };
+        let starts = converge::start(&self.session, self.project, self.names, Some(&started));
         let ends = self.ends(waits, own.len());
         let work = async { tokio::try_join!(starts, prints, ends) };
         let ((), _, code) = work.await?;

@@ -8,6 +8,7 @@ use ferry_cli::face::CliError;
 use ferry_client::path_segment;
 use ferry_docker_api::{ContainerCreated, MountPoint};
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 
 use super::{
     Container, Session,
@@ -23,7 +24,6 @@ use crate::model::{FileReference, Project, Service};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) force: bool,
-    /// Only these are forced; all when empty.
     pub(crate) no_recreate: bool,
     pub(crate) renew_anonymous: bool,
     pub(crate) timeout: Option<i64>,
@@ -282,15 +282,14 @@ fn one_file(reference: &FileReference, content: &[u8]) -> Result<Vec<u8>, CliErr
     if name.len() > 100 {
         return Err(CliError::new(format!("the path {path:?} is longer than 100 bytes")));
     }
-    let mode = reference.mode.as_deref().unwrap_or("0444");
-    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    let mode = reference.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    let mode = mode.unwrap_or(0o444) & 0o7777;
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0) & 0o7_777_777;
     let mut header = [0_u8; 512];
     header[..name.len()].copy_from_slice(name);
-    header[100..107].copy_from_slice(format!("{:0>7}", mode.trim_start_matches('0')).as_bytes());
-    header[108..115]
-        .copy_from_slice(format!("{:07o}", number(&reference.uid) & 0o7_777_777).as_bytes());
-    header[116..123]
-        .copy_from_slice(format!("{:07o}", number(&reference.gid) & 0o7_777_777).as_bytes());
+    header[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
+    header[108..115].copy_from_slice(format!("{:07o}", number(&reference.uid)).as_bytes());
+    header[116..123].copy_from_slice(format!("{:07o}", number(&reference.gid)).as_bytes());
     header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
     header[136..147].copy_from_slice(b"00000000000");
     header[148..156].copy_from_slice(b"        ");
@@ -304,11 +303,12 @@ fn one_file(reference: &FileReference, content: &[u8]) -> Result<Vec<u8>, CliErr
     Ok(tar)
 }
 
-/// Starts what does not run, each after its conditions hold.
+/// Starts what does not run, each after its conditions hold; `started` is told the ids.
 pub(crate) async fn start(
     session: &Session<'_>,
     project: &Project,
     names: &BTreeSet<String>,
+    started: Option<&watch::Sender<BTreeSet<String>>>,
 ) -> Result<(), CliError> {
     let present = session.containers(&project.name, false).await?;
     let present = &present;
@@ -323,6 +323,9 @@ pub(crate) async fn start(
         try_join_all(own.into_iter().map(|container| async move {
             session.progress("Container", &container.name, "Starting");
             session.post(&container.id, "start").done().await?;
+            if let Some(started) = started {
+                started.send_modify(|ids| drop(ids.insert(container.id.clone())));
+            }
             session.progress("Container", &container.name, "Started");
             Ok::<(), CliError>(())
         }))

@@ -17,7 +17,6 @@ use crate::{
 };
 
 /// The container that is wanted.
-#[derive(Debug)]
 pub(crate) struct Want<'a> {
     pub(crate) project: &'a Project,
     pub(crate) service: &'a Service,
