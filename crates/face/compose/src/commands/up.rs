@@ -213,17 +213,6 @@ impl Attached<'_> {
         // By id, which containers have been started: what is asked before that would be about an earlier run.
         let running = own.iter().filter(|one| one.running()).map(|one| one.id.clone());
         let (started, ready) = watch::channel(running.collect::<BTreeSet<String>>());
-        let waits: FuturesUnordered<_> = own
-            .iter()
-            .map(|one| {
-                let mut ready = ready.clone();
-                async move {
-                    // The sender is only gone when starting has failed, which ends this as well.
-                    drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
-                    (one, self.session.post(&one.id, "wait").json::<WaitResponse>().await)
-                }
-            })
-            .collect();
         let printer = Printer {
             prefix: !self.matches.flag("no-log-prefix"),
             colour,
@@ -235,23 +224,33 @@ impl Attached<'_> {
             timestamps: self.matches.flag("timestamps"),
             ..Options::default()
         };
-        let prints = try_join_all(own.iter().enumerate().map(|(index, one)| {
-            let (mut ready, shown, options, printer) = (ready.clone(), &shown, &options, &printer);
-            async move {
-                drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
-                logs::show(&self.session, one, &shown[index], index, options, printer).await
-            }
-        }));
+        let (shown, options, printer) = (&shown, &options, &printer);
+        let waits: FuturesUnordered<_> = own
+            .iter()
+            .enumerate()
+            .map(|(index, one)| {
+                let mut ready = ready.clone();
+                async move {
+                    // The sender is only gone when starting has failed, which ends this as well.
+                    drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
+                    let printed =
+                        logs::show(&self.session, one, &shown[index], index, options, printer);
+                    let wait = self.session.post(&one.id, "wait").json::<WaitResponse>();
+                    let (printed, ended) = tokio::join!(printed, wait);
+                    (one, printed.and_then(|()| Ok(ended?)))
+                }
+            })
+            .collect();
         let starts = converge::start(&self.session, self.project, self.names, Some(&started));
         let ends = self.ends(waits, own.len());
-        let work = async { tokio::try_join!(starts, prints, ends) };
-        let ((), _, code) = work.await?;
+        let work = async { tokio::try_join!(starts, ends) };
+        let ((), code) = work.await?;
         Ok(code)
     }
 
     async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>, count: usize) -> Outcome
     where
-        F: Future<Output = (&'b Container, Result<WaitResponse, ferry_client::ClientError>)>,
+        F: Future<Output = (&'b Container, Result<WaitResponse, CliError>)>,
     {
         let from = self.matches.text("exit-code-from");
         let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();

@@ -324,7 +324,7 @@ pub(crate) async fn start(
             session.progress("Container", &container.name, "Starting");
             session.post(&container.id, "start").done().await?;
             if let Some(started) = started {
-                started.send_modify(|ids| drop(ids.insert(container.id.clone())));
+                started.send_modify(|ids| ids.extend([container.id.clone()]));
             }
             session.progress("Container", &container.name, "Started");
             Ok::<(), CliError>(())

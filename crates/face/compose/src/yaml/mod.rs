@@ -87,11 +87,6 @@ impl Kinded for YamlError {
 }
 
 impl Node {
-    /// A node that stands in no file.
-    pub(crate) fn made(value: Yaml) -> Self {
-        Node { value, at: Place::default(), order: Order::Merge }
-    }
-
     /// What it is when a mapping.
     pub(crate) fn map(&self) -> Option<&[(String, Place, Node)]> {
         match &self.value {
@@ -101,7 +96,8 @@ impl Node {
     }
 
     /// The value at a key of a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    #[cfg(test)]
+    fn get(&self, key: &str) -> Option<&Node> {
         self.map()?.iter().find(|(known, _, _)| known == key).map(|(_, _, node)| node)
     }
 
@@ -124,14 +120,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Node>, YamlError> {
         Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
     let mut documents = Vec::new();
     loop {
-        let (event, span) = reader.next()?;
+        let (event, _) = reader.next()?;
         match event {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(_) => {
                 let (event, span) = reader.next()?;
                 documents.push(reader.node(event, span, 0)?);
             }
-            _ => drop(span),
+            _ => {}
         }
     }
 }
