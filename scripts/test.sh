@@ -35,6 +35,11 @@ peer crun crun
 peer conmon conmon
 peer podman podman
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
+# Compose 1.x is another program.
+case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1) in
+  2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;
+  *) say "Debian's docker-compose is no 2.x here: nothing is compared with Docker's Compose" ;;
+esac
 export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"

@@ -18,6 +18,18 @@ pub mod flags {
     pub use crate::framework::{Flag, Matches, ParseError, flag_usages, terminal_width};
 }
 
+/// What a face beside this one stands on, so that it has the same manners: `ferry compose`.
+pub mod face {
+    pub use crate::{
+        config::registry_auth,
+        format::{Kind, Row, align_with, render},
+        framework::{
+            Args, Cli, CliError, Command, Extension, Failures, Outcome, command_help, quote,
+            run_words, usage_line, window_size, write_fd,
+        },
+    };
+}
+
 /// The version of Docker whose command line this is.
 pub(crate) const DOCKER_VERSION: &str = "28.5.2";
 
@@ -25,10 +37,17 @@ pub(crate) const DOCKER_VERSION: &str = "28.5.2";
 pub const DAEMON: (&str, &str) = ("daemon", "Run the daemon (started by itself when it is needed)");
 
 /// Runs a command line, whose first word is what we were called; the exit code. `…/docker` makes us docker in every message.
-pub fn main(args: &[String]) -> u8 {
+///
+/// `extensions` are the faces that are commands here.
+pub fn main(args: &[String], extensions: &'static [face::Extension]) -> u8 {
     let called = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let program = if called == "docker" { "docker" } else { "ferry" };
-    framework::main(program, args.get(1..).unwrap_or_default())
+    framework::main(program, args.get(1..).unwrap_or_default(), extensions)
+}
+
+/// Runs an extension as a program of its own, called `program`; the exit code.
+pub fn main_of(extension: &face::Extension, program: &str, args: &[String]) -> u8 {
+    framework::main_of(extension, program, args)
 }
 
 /// What `--version` says.

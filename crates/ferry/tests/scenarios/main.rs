@@ -40,6 +40,7 @@ macro_rules! against_docker {
 mod archives;
 mod bad_input;
 mod commit;
+mod compose;
 mod containers;
 mod copying;
 mod crash;

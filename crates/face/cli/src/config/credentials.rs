@@ -49,7 +49,7 @@ pub(crate) fn server_of(image: &str) -> String {
 }
 
 /// The value of `X-Registry-Auth` for an image; empty when there is nothing to tell.
-pub(crate) fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> {
+pub fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> {
     let server = server_of(image);
     let Some(found) = cli.config().credentials(&server)? else { return Ok(String::new()) };
     let auth = AuthConfig {

@@ -10,35 +10,39 @@ use crate::framework::CliError;
 
 /// A kind of list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// Docker's name for a row, which its errors mention.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Column titles by field.
-    pub(crate) titles: &'static [(&'static str, &'static str)],
+    pub titles: &'static [(&'static str, &'static str)],
 }
 
 /// A row: what its fields show, and its labels where rows of this kind have any.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Row {
-    pub(crate) fields: Map<String, Value>,
-    pub(crate) labels: Option<BTreeMap<String, String>>,
+pub struct Row {
+    /// What its fields show.
+    pub fields: Map<String, Value>,
+    /// Labels, where rows of this kind have any.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 impl Row {
     /// Adds a field.
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Row {
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Row {
         self.fields.insert(name.to_owned(), value.into());
         self
     }
 
     /// Lets templates ask for labels.
-    pub(crate) fn labelled(mut self, labels: Option<BTreeMap<String, String>>) -> Row {
+    #[must_use]
+    pub fn labelled(mut self, labels: Option<BTreeMap<String, String>>) -> Row {
         self.labels = Some(labels.unwrap_or_default());
         self
     }
 
     /// As JSON, which docker makes of a map: sorted by name.
-    pub(crate) fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         let mut fields: Vec<_> = self.fields.clone().into_iter().collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         Value::Object(fields.into_iter().collect())
@@ -61,7 +65,7 @@ pub(crate) fn template_of(format: &str) -> Result<Template, CliError> {
 }
 
 /// The text of a list. Nothing of it is shown when one row fails.
-pub(crate) fn render(kind: &Kind, format: &str, rows: &[Row]) -> Result<String, CliError> {
+pub fn render(kind: &Kind, format: &str, rows: &[Row]) -> Result<String, CliError> {
     let template = template_of(format)?;
     let mut body = String::new();
     for row in rows {

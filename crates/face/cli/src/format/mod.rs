@@ -12,6 +12,7 @@ mod tabs;
 pub(crate) mod units;
 pub(crate) mod volume;
 
-pub(crate) use list::{Kind, Row, render, rows_fail, template_of};
+pub use list::{Kind, Row, render};
+pub(crate) use list::{rows_fail, template_of};
 pub(crate) use ports::displayable;
-pub(crate) use tabs::align_with;
+pub use tabs::align_with;

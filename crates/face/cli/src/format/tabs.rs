@@ -9,7 +9,7 @@ pub(crate) fn align(text: &str) -> String {
 }
 
 /// As [`align`] with other widths.
-pub(crate) fn align_with(text: &str, min_width: usize, padding: usize) -> String {
+pub fn align_with(text: &str, min_width: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);

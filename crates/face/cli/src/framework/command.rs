@@ -3,11 +3,11 @@
 use super::{Cli, CliError, Flag, Matches};
 
 /// What a command ends with: its exit code, or why it failed.
-pub(crate) type Outcome = Result<u8, CliError>;
+pub type Outcome = Result<u8, CliError>;
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Args {
+pub enum Args {
     /// None at all.
     None,
     /// So many or more.
@@ -24,40 +24,40 @@ pub(crate) enum Args {
 
 /// A command. Write `Command { name: "rm", …, ..Command::NEW }`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Command {
+pub struct Command {
     /// Its name in its group: `ls`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its name at top level, if it is there too: `ps`.
-    pub(crate) top: Option<&'static str>,
+    pub top: Option<&'static str>,
     /// Further names in its group: `list`, `ps`.
-    pub(crate) aliases: &'static [&'static str],
+    pub aliases: &'static [&'static str],
     /// Further names at top level.
-    pub(crate) top_aliases: &'static [&'static str],
+    pub top_aliases: &'static [&'static str],
     /// One line for the list of commands.
-    pub(crate) short: &'static str,
+    pub short: &'static str,
     /// More for its own help; empty when `short` says it all.
-    pub(crate) long: &'static str,
+    pub long: &'static str,
     /// What stands behind the name: `[OPTIONS] CONTAINER [CONTAINER...]`.
-    pub(crate) usage: &'static str,
+    pub usage: &'static str,
     /// The line below `Aliases:`, with `docker` for the program; empty for none.
-    pub(crate) aliases_help: &'static str,
+    pub aliases_help: &'static str,
     /// Its flags, sorted by name.
-    pub(crate) flags: &'static [Flag],
+    pub flags: &'static [Flag],
     /// Flags may stand behind arguments. Not where the arguments are a command of their own.
-    pub(crate) interspersed: bool,
+    pub interspersed: bool,
     /// How many arguments it takes.
-    pub(crate) args: Args,
+    pub args: Args,
     /// Place among the "Common Commands" at top level.
-    pub(crate) common: Option<u8>,
+    pub common: Option<u8>,
     /// Not in lists of commands.
-    pub(crate) hidden: bool,
+    pub hidden: bool,
     /// Does it.
-    pub(crate) run: fn(&Cli, &Matches) -> Outcome,
+    pub run: fn(&Cli, &Matches) -> Outcome,
 }
 
 impl Command {
     /// What most commands have in common.
-    pub(crate) const NEW: Command = Command {
+    pub const NEW: Command = Command {
         name: "",
         top: None,
         aliases: &[],
@@ -88,7 +88,7 @@ pub(crate) struct Group {
 
 impl Args {
     /// Docker's complaint when `count` arguments do not fit; `path` is `docker container rm`, `usage` the usage line.
-    pub(crate) fn complaint(self, count: usize, path: &str, usage: &str) -> Option<String> {
+    pub fn complaint(self, count: usize, path: &str, usage: &str) -> Option<String> {
         let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
         let (fits, words, see) = match self {
             Args::Any => return None,

@@ -1,7 +1,7 @@
 //! From a command line to a command.
 
 use super::{
-    Cli, CliError, Command, Globals, Matches, ParseError, Tree, autostart, globals, help,
+    Cli, CliError, Command, Globals, Matches, Outcome, ParseError, Tree, autostart, globals, help,
     output::write_fd, tree::Found, window_size,
 };
 
@@ -9,9 +9,45 @@ use super::{
 const USAGE: u8 = 125;
 const SHORTHAND: &str = "Flag shorthand -h has been deprecated, use --help";
 
+/// A face of its own behind one word of this command line: `ferry compose`.
+#[derive(Debug, Clone, Copy)]
+pub struct Extension {
+    /// The word.
+    pub name: &'static str,
+    /// One line for the list of commands.
+    pub short: &'static str,
+    /// Does what stands behind the word.
+    pub run: fn(&Cli, &[String]) -> Outcome,
+}
+
 /// Runs the command line; the exit code.
-pub(crate) fn main(program: &str, args: &[String]) -> u8 {
-    match start(program, args) {
+pub(crate) fn main(program: &str, args: &[String], extensions: &'static [Extension]) -> u8 {
+    exit_code(start(program, args, extensions))
+}
+
+/// Runs an extension as a program of its own; the exit code.
+pub(crate) fn main_of(extension: &Extension, program: &str, args: &[String]) -> u8 {
+    let run = || {
+        let (matches, _) = Matches::parse(globals::FLAGS, &[], false)
+            .map_err(|error| CliError::new(error.to_string()))?;
+        (extension.run)(&Cli::new(program, Globals::new(matches)?)?, args)
+    };
+    exit_code(run())
+}
+
+/// Runs one of this command line's own commands for an extension, which speaks to the same daemon.
+pub fn run_words(cli: &Cli, words: &[String]) -> Outcome {
+    let tree = Tree::new(crate::commands::GROUPS);
+    let Found::Command(command, named) = tree.find(words) else {
+        return Err(CliError::new(format!("unknown command: {}", words.join(" "))));
+    };
+    let (matches, _) = Matches::parse(command.flags, &words[named..], command.interspersed)
+        .map_err(|error| CliError::new(error.to_string()))?;
+    (command.run)(cli, &matches)
+}
+
+fn exit_code(outcome: Result<u8, CliError>) -> u8 {
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             report(&error);
@@ -33,8 +69,8 @@ fn report(error: &CliError) {
     drop(write_fd(rustix::stdio::stderr(), text.as_bytes()));
 }
 
-fn start(program: &str, args: &[String]) -> Result<u8, CliError> {
-    let tree = Tree::new(crate::commands::GROUPS);
+fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Result<u8, CliError> {
+    let tree = Tree::with(crate::commands::GROUPS, extensions);
     let parsed = Matches::parse(globals::FLAGS, args, false);
     let (matches, notices) = match parsed {
         Ok(parsed) => parsed,
@@ -71,6 +107,9 @@ fn dispatch(
     globals: Globals,
 ) -> Result<u8, CliError> {
     match tree.find(words) {
+        Found::Extension(extension) => {
+            (extension.run)(&Cli::new(program, globals)?, words.get(1..).unwrap_or_default())
+        }
         Found::Command(command, named) => {
             let path = format!("{program} {}", words[..named].join(" "));
             run(program, &path, command, &words[named..], globals)
@@ -137,6 +176,14 @@ fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliErr
         Found::Command(command, named) => {
             let path = format!("{program} {}", words[..named].join(" "));
             show(&help::command_help(&path, command, terminal_width()))
+        }
+        Found::Extension(extension) => {
+            let (matches, _) = Matches::parse(globals::FLAGS, &[], false)
+                .map_err(|error| CliError::new(error.to_string()))?;
+            let cli = Cli::new(program, Globals::new(matches)?)?;
+            let mut words = words.get(1..).unwrap_or_default().to_vec();
+            words.push("--help".to_owned());
+            (extension.run)(&cli, &words)
         }
         Found::Group(group) | Found::UnknownIn(group) => {
             show(&help::group_help(&format!("{program} {}", group.name), group))

@@ -6,7 +6,7 @@ use ferry_client::ClientError;
 
 /// A command failed: what to print, and the exit code.
 #[derive(Debug)]
-pub(crate) struct CliError {
+pub struct CliError {
     message: String,
     hint: Option<String>,
     code: u8,
@@ -14,48 +14,48 @@ pub(crate) struct CliError {
 
 impl CliError {
     /// A failure with exit code 1.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         CliError { message: message.into(), hint: None, code: 1 }
     }
 
     /// Nothing to print, only an exit code.
-    pub(crate) fn silent(code: u8) -> Self {
+    pub fn silent(code: u8) -> Self {
         CliError { message: String::new(), hint: None, code }
     }
 
     /// Another exit code.
     #[must_use]
-    pub(crate) fn with_code(mut self, code: u8) -> Self {
+    pub fn with_code(mut self, code: u8) -> Self {
         self.code = code;
         self
     }
 
     /// Adds what to do about it; printed as `hint: …` on a line of its own.
     #[must_use]
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Changes the words.
     #[must_use]
-    pub(crate) fn map_message(mut self, change: impl FnOnce(String) -> String) -> Self {
+    pub fn map_message(mut self, change: impl FnOnce(String) -> String) -> Self {
         self.message = change(self.message);
         self
     }
 
     /// The exit code.
-    pub(crate) fn code(&self) -> u8 {
+    pub fn code(&self) -> u8 {
         self.code
     }
 
     /// The words, without the hint.
-    pub(crate) fn message(&self) -> &str {
+    pub fn message(&self) -> &str {
         &self.message
     }
 
     /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }
@@ -88,16 +88,16 @@ impl From<std::io::Error> for CliError {
 /// Collects the failures of a command that goes on with its next argument, as docker does: the messages are printed
 /// one a line, in order, and the exit code is 1.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(Vec<CliError>);
+pub struct Failures(Vec<CliError>);
 
 impl Failures {
     /// Remembers a failure.
-    pub(crate) fn push(&mut self, error: impl Into<CliError>) {
+    pub fn push(&mut self, error: impl Into<CliError>) {
         self.0.push(error.into());
     }
 
     /// The outcome: 0 without failures.
-    pub(crate) fn outcome(self) -> super::Outcome {
+    pub fn outcome(self) -> super::Outcome {
         if self.0.is_empty() {
             return Ok(0);
         }

@@ -11,12 +11,12 @@ use super::{
 pub(crate) const DEFAULT_WIDTH: usize = 80;
 
 /// `docker run [OPTIONS] IMAGE…`: how a command called as `path` is used.
-pub(crate) fn usage_line(path: &str, command: &Command) -> String {
+pub fn usage_line(path: &str, command: &Command) -> String {
     if command.usage.is_empty() { path.to_owned() } else { format!("{path} {}", command.usage) }
 }
 
 /// Help of one command.
-pub(crate) fn command_help(path: &str, command: &Command, width: usize) -> String {
+pub fn command_help(path: &str, command: &Command, width: usize) -> String {
     let about = if command.long.is_empty() { command.short } else { command.long };
     let mut text = format!("Usage:  {}\n\n{}", usage_line(path, command), about.trim());
     let program = path.split(' ').next().unwrap_or(path);
@@ -80,6 +80,7 @@ pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -
         common.into_iter().map(|(_, name, short)| (name, short)).collect();
     let mut groups: Vec<(&str, &str)> =
         tree.groups().map(|group| (group.name, group.short)).collect();
+    groups.extend(tree.extensions().iter().map(|extension| (extension.name, extension.short)));
     groups.sort_unstable();
     for (title, rows) in
         [("Common Commands", common), ("Management Commands", groups), ("Commands", others)]

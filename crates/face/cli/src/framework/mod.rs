@@ -23,21 +23,24 @@ use tokio::runtime::Runtime;
 use crate::config::ConfigFile;
 
 pub(crate) use check::{bytes_or_unlimited, nano, parse_bool};
-pub(crate) use command::{Args, Command, Group, Outcome};
-pub(crate) use dispatch::main;
+pub(crate) use command::Group;
+pub use command::{Args, Command, Outcome};
 pub use dispatch::terminal_width;
-pub(crate) use error::{CliError, Failures};
+pub use dispatch::{Extension, run_words};
+pub(crate) use dispatch::{main, main_of};
+pub use error::{CliError, Failures};
 pub use flag::Flag;
 pub(crate) use globals::Globals;
-pub use help::flag_usages;
-pub(crate) use output::write_fd;
+pub use help::{command_help, flag_usages, usage_line};
+pub use output::write_fd;
 pub use parse::{Matches, ParseError};
-pub(crate) use terminal::{RawMode, window_size};
+pub(crate) use terminal::RawMode;
+pub use terminal::window_size;
 pub(crate) use tree::Tree;
 
 /// One run of the command line: who we are, and what a command may use.
 #[derive(Debug)]
-pub(crate) struct Cli {
+pub struct Cli {
     program: String,
     /// The command as it was called: `docker container run`.
     path: OnceCell<String>,
@@ -65,12 +68,12 @@ impl Cli {
     }
 
     /// `docker` or `ferry`, as the user called us. For messages: `{program}: …`.
-    pub(crate) fn program(&self) -> &str {
+    pub fn program(&self) -> &str {
         &self.program
     }
 
     /// The command as it was called: `docker run`, `docker container run`.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.path.get().map_or(self.program.as_str(), String::as_str)
     }
 
@@ -80,7 +83,7 @@ impl Cli {
     }
 
     /// The daemon. The first use connects, and starts a daemon where none runs and none was named.
-    pub(crate) fn client(&self) -> Result<&Client, CliError> {
+    pub fn client(&self) -> Result<&Client, CliError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -89,7 +92,7 @@ impl Cli {
     }
 
     /// Runs a future to its end.
-    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+    pub fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
@@ -105,53 +108,53 @@ impl Cli {
     }
 
     /// Prints text as it is.
-    pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
+    pub fn print(&self, text: &str) -> Result<(), CliError> {
         write_fd(rustix::stdio::stdout(), text.as_bytes()).map_err(CliError::from)
     }
 
     /// Prints a line.
-    pub(crate) fn println(&self, line: &str) -> Result<(), CliError> {
+    pub fn println(&self, line: &str) -> Result<(), CliError> {
         self.print(&format!("{line}\n"))
     }
 
     /// A line on standard error. That nobody reads it is no reason to fail.
-    pub(crate) fn warn(&self, line: &str) {
+    pub fn warn(&self, line: &str) {
         drop(write_fd(rustix::stdio::stderr(), format!("{line}\n").as_bytes()));
     }
 
     /// Asks `question [y/N] ` on standard output and reads the answer; anything but `y` is no.
-    pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+    pub fn confirm(&self, question: &str) -> Result<bool, CliError> {
         output::confirm(question)
     }
 
     /// Asks for a line on the terminal; what is no `secret` is shown while it is typed.
-    pub(crate) fn ask(&self, question: &str, shown: bool) -> Result<String, CliError> {
+    pub fn ask(&self, question: &str, shown: bool) -> Result<String, CliError> {
         output::ask(question, !shown)
     }
 
     /// Whether standard input is a terminal.
-    pub(crate) fn stdin_is_terminal(&self) -> bool {
+    pub fn stdin_is_terminal(&self) -> bool {
         rustix::termios::isatty(rustix::stdio::stdin())
     }
 
     /// Whether standard output is a terminal.
-    pub(crate) fn stdout_is_terminal(&self) -> bool {
+    pub fn stdout_is_terminal(&self) -> bool {
         rustix::termios::isatty(rustix::stdio::stdout())
     }
 
     /// Whether standard error is a terminal.
-    pub(crate) fn stderr_is_terminal(&self) -> bool {
+    pub fn stderr_is_terminal(&self) -> bool {
         rustix::termios::isatty(rustix::stdio::stderr())
     }
 
     /// An environment variable; empty is as not there.
-    pub(crate) fn env(&self, name: &str) -> Option<String> {
+    pub fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 }
 
 /// Quotes as Go's `%q` does.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     use std::fmt::Write;
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -8,7 +8,7 @@ use std::{
 use super::CliError;
 
 /// Writes everything. A descriptor that somebody else has set to non-blocking (a terminal that a shell shares with us) is waited for.
-pub(crate) fn write_fd(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+pub fn write_fd(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     use rustix::{
         event::{PollFd, PollFlags, poll},
         io::{Errno, write},

@@ -6,13 +6,15 @@ use rustix::termios::{self, OptionalActions, Termios};
 
 /// Rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WindowSize {
-    pub(crate) rows: u16,
-    pub(crate) columns: u16,
+pub struct WindowSize {
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
 }
 
 /// The size of the terminal; `None` where there is none, or one that does not know.
-pub(crate) fn window_size(fd: BorrowedFd<'_>) -> Option<WindowSize> {
+pub fn window_size(fd: BorrowedFd<'_>) -> Option<WindowSize> {
     let size = termios::tcgetwinsize(fd).ok()?;
     (size.ws_row > 0 || size.ws_col > 0)
         .then_some(WindowSize { rows: size.ws_row, columns: size.ws_col })

@@ -53,6 +53,7 @@ fn commands_are_where_docker_has_them() {
             Found::Command(command, named) => format!("{} {named}", command.name),
             Found::Group(group) => format!("group {}", group.name),
             Found::UnknownIn(group) => format!("unknown in {}", group.name),
+            Found::Extension(extension) => format!("extension {}", extension.name),
             Found::Unknown => "unknown".to_owned(),
         }
     };

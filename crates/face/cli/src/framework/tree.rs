@@ -1,11 +1,15 @@
 //! Finding commands by name.
 
-use super::command::{Command, Group};
+use super::{
+    Extension,
+    command::{Command, Group},
+};
 
 /// All commands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tree {
     groups: &'static [Group],
+    extensions: &'static [Extension],
 }
 
 /// What words name.
@@ -17,13 +21,24 @@ pub(crate) enum Found {
     Command(&'static Command, usize),
     /// A management command, and a word that is none of its commands.
     UnknownIn(&'static Group),
+    /// What another face does.
+    Extension(&'static Extension),
     /// Nothing.
     Unknown,
 }
 
 impl Tree {
     pub(crate) const fn new(groups: &'static [Group]) -> Self {
-        Tree { groups }
+        Tree { groups, extensions: &[] }
+    }
+
+    pub(crate) const fn with(groups: &'static [Group], extensions: &'static [Extension]) -> Self {
+        Tree { groups, extensions }
+    }
+
+    /// What other faces bring.
+    pub(crate) fn extensions(&self) -> &'static [Extension] {
+        self.extensions
     }
 
     /// The management commands. A group without a name only holds top-level commands.
@@ -47,6 +62,9 @@ impl Tree {
             .find(|(name, command)| *name == first || command.top_aliases.contains(&first));
         if let Some((_, command)) = top {
             return Found::Command(command, 1);
+        }
+        if let Some(extension) = self.extensions.iter().find(|known| known.name == first) {
+            return Found::Extension(extension);
         }
         let Some(group) = self.groups().find(|group| group.name == first) else {
             return Found::Unknown;

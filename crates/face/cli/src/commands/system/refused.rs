@@ -3,11 +3,10 @@
 use crate::framework::{Args, Cli, CliError, Command, Matches, Outcome};
 
 /// Not here yet.
-pub(super) const LATER: [Command; 7] = [
+pub(super) const LATER: [Command; 6] = [
     refused("builder", later),
     refused("buildx", later),
     refused("checkpoint", later),
-    refused("compose", later),
     refused("manifest", later),
     refused("plugin", later),
     refused("trust", later),

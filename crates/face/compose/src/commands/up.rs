@@ -1,0 +1,295 @@
+//! `compose up`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ferry_cli::{
+    face::{Args, CliError, Command, Outcome},
+    flags::{Flag, Matches},
+};
+use ferry_docker_api::WaitResponse;
+use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{Compose, Verb, select};
+use crate::{
+    model::Project,
+    run::{
+        Container, Session, converge,
+        converge::Plan,
+        dependencies,
+        logs::{self, Options, Printer},
+        order::{in_order, reversed},
+        wait::{Until, until},
+    },
+};
+
+pub(super) static UP: Verb = Verb {
+    command: Command {
+        name: "up",
+        short: "Create and start containers",
+        usage: "[OPTIONS] [SERVICE...]",
+        args: Args::Any,
+        flags: &[
+            Flag::bool("abort-on-container-exit", "Stops all containers if any container was stopped. Incompatible with -d"),
+            Flag::bool("abort-on-container-failure", "Stops all containers if any container exited with failure. Incompatible with -d"),
+            Flag::bool("build", "Build images before starting containers"),
+            Flag::bool("detach", "Detached mode: Run containers in the background").short('d'),
+            Flag::string("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit"),
+            Flag::bool("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+            Flag::bool("no-build", "Don't build an image, even if it's policy"),
+            Flag::bool("no-color", "Produce monochrome output"),
+            Flag::bool("no-deps", "Don't start linked services"),
+            Flag::bool("no-log-prefix", "Don't print prefix in logs"),
+            Flag::bool("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
+            Flag::bool("no-start", "Don't start the services after creating them"),
+            Flag::string("pull", "Pull image before running (\"always\"|\"missing\"|\"never\")").default("policy"),
+            Flag::bool("quiet-pull", "Pull without printing progress information"),
+            Flag::bool("remove-orphans", "Remove containers for services not defined in the Compose file"),
+            Flag::bool("renew-anon-volumes", "Recreate anonymous volumes instead of retrieving data from the previous containers").short('V'),
+            Flag::value("scale", "scale", "Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present."),
+            Flag::int("timeout", "Use this timeout in seconds for container shutdown when attached or when containers are already running").short('t'),
+            Flag::bool("timestamps", "Show timestamps"),
+            Flag::bool("wait", "Wait for services to be running|healthy. Implies detached mode."),
+            Flag::int("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy"),
+            Flag::bool("watch", "Watch source code and rebuild/refresh containers when files are updated.").short('w'),
+        ],
+        ..Command::NEW
+    },
+    run: up,
+};
+
+/// `--timeout`, if given.
+pub(super) fn timeout(matches: &Matches) -> Option<i64> {
+    matches.is_set("timeout").then(|| matches.int("timeout"))
+}
+
+/// `--scale web=3`.
+pub(super) fn scales(matches: &Matches) -> Result<BTreeMap<String, u32>, CliError> {
+    let one = |text: &String| {
+        let pair = text
+            .split_once('=')
+            .and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+        pair.ok_or_else(|| {
+            CliError::new(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"))
+        })
+    };
+    matches.texts("scale").iter().map(one).collect()
+}
+
+fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
+    for refused in ["build", "watch"] {
+        if matches.flag(refused) {
+            return Err(CliError::new(format!("not supported yet: --{refused}")));
+        }
+    }
+    let aborts = matches.flag("abort-on-container-exit")
+        || matches.flag("abort-on-container-failure")
+        || !matches.text("exit-code-from").is_empty();
+    let detached = matches.flag("detach") || matches.flag("wait") || matches.flag("no-start");
+    if detached && aborts {
+        return Err(CliError::new("--abort-on-container-exit and --detach are incompatible"));
+    }
+    if matches.flag("force-recreate") && matches.flag("no-recreate") {
+        return Err(CliError::new("--force-recreate and --no-recreate are incompatible"));
+    }
+    let mut project = compose.project()?;
+    let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
+    let plan = Plan {
+        force: matches.flag("force-recreate"),
+        no_recreate: matches.flag("no-recreate"),
+        renew_anonymous: matches.flag("renew-anon-volumes"),
+        timeout: timeout(matches),
+        pull: matches.text("pull").to_owned(),
+        scale: scales(matches)?,
+        remove_orphans: matches.flag("remove-orphans"),
+    };
+    if let Some(unknown) = plan.scale.keys().find(|name| !project.services.contains_key(*name)) {
+        return Err(CliError::new(format!("no such service: {unknown}")));
+    }
+    let session = compose.session()?;
+    compose.cli.wait(async {
+        converge::create(&session, &project, &names, &plan).await?;
+        if matches.flag("no-start") {
+            return Ok(0);
+        }
+        let began = logs::now();
+        if detached {
+            converge::start(&session, &project, &names, None).await?;
+            if matches.flag("wait") {
+                wait_for(&session, &project, &names, matches).await?;
+            }
+            return Ok(0);
+        }
+        let attached = Attached { session, project: &project, names: &names, matches, began };
+        attached.run(compose.colour && !matches.flag("no-color")).await
+    })
+}
+
+async fn wait_for(
+    session: &Session<'_>,
+    project: &Project,
+    names: &BTreeSet<String>,
+    matches: &Matches,
+) -> Result<(), CliError> {
+    let all = session.containers(&project.name, false).await?;
+    let own = all.iter().filter(|container| names.contains(&container.service));
+    let waits = try_join_all(own.map(|one| until(session, one, Until::RunningOrHealthy)));
+    if !matches.is_set("wait-timeout") {
+        return waits.await.map(drop);
+    }
+    let limit = std::time::Duration::from_secs(matches.int("wait-timeout").unsigned_abs());
+    match tokio::time::timeout(limit, waits).await {
+        Ok(done) => done.map(drop),
+        Err(_) => Err(CliError::new("application not healthy after waiting: timeout")),
+    }
+}
+
+/// `up` in the foreground.
+struct Attached<'a> {
+    session: Session<'a>,
+    project: &'a Project,
+    names: &'a BTreeSet<String>,
+    matches: &'a Matches,
+    began: String,
+}
+
+impl Attached<'_> {
+    async fn run(&self, colour: bool) -> Outcome {
+        let mut interrupt = signal(SignalKind::interrupt())
+            .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
+        let mut terminate = signal(SignalKind::terminate())
+            .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
+        let outcome = tokio::select! {
+            outcome = self.follow(colour) => outcome,
+            _ = interrupt.recv() => Ok(130),
+            _ = terminate.recv() => Ok(143),
+        };
+        match outcome {
+            Ok(130 | 143) => {
+                self.session.cli.warn("Gracefully Stopping... press Ctrl+C again to force");
+                tokio::select! {
+                    stopped = self.stop() => stopped?,
+                    _ = interrupt.recv() => self.kill().await?,
+                }
+                outcome
+            }
+            other => other,
+        }
+    }
+
+    async fn own(&self) -> Result<Vec<Container>, CliError> {
+        let all = self.session.containers(&self.project.name, false).await?;
+        Ok(all.into_iter().filter(|one| self.names.contains(&one.service)).collect())
+    }
+
+    async fn stop(&self) -> Result<(), CliError> {
+        let own = self.own().await?;
+        stop_in_order(&self.session, self.project, &own, timeout(self.matches)).await
+    }
+
+    async fn kill(&self) -> Result<(), CliError> {
+        for container in self.own().await?.iter().filter(|one| one.running()) {
+            crate::run::ignore_missing(self.session.post(&container.id, "kill").done().await)?;
+        }
+        Ok(())
+    }
+
+    /// Starts, prints, and ends when all containers have, or when one has and that is to end all.
+    async fn follow(&self, colour: bool) -> Outcome {
+        let own: Vec<Container> = self
+            .own()
+            .await?
+            .into_iter()
+            .filter(|one| {
+                self.project.services.get(&one.service).is_none_or(|s| s.attach != Some(false))
+            })
+            .collect();
+        let name_of = |one: &Container| one.short_name(&self.project.name);
+        let shown: Vec<String> = own.iter().map(name_of).collect();
+        self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
+        // By id, which containers have been started: what is asked before that would be about an earlier run.
+        let running = own.iter().filter(|one| one.running()).map(|one| one.id.clone());
+        let (started, ready) = watch::channel(running.collect::<BTreeSet<String>>());
+        let printer = Printer {
+            prefix: !self.matches.flag("no-log-prefix"),
+            colour,
+            width: shown.iter().map(String::len).max().unwrap_or(0),
+        };
+        let options = Options {
+            follow: true,
+            since: self.began.clone(),
+            timestamps: self.matches.flag("timestamps"),
+            ..Options::default()
+        };
+        let (shown, options, printer) = (&shown, &options, &printer);
+        let waits: FuturesUnordered<_> = own
+            .iter()
+            .enumerate()
+            .map(|(index, one)| {
+                let mut ready = ready.clone();
+                async move {
+                    // The sender is only gone when starting has failed, which ends this as well.
+                    drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
+                    let printed =
+                        logs::show(&self.session, one, &shown[index], index, options, printer);
+                    let wait = self.session.post(&one.id, "wait").json::<WaitResponse>();
+                    let (printed, ended) = tokio::join!(printed, wait);
+                    (one, printed.and_then(|()| Ok(ended?)))
+                }
+            })
+            .collect();
+        let starts = converge::start(&self.session, self.project, self.names, Some(&started));
+        let ends = self.ends(waits, own.len());
+        let work = async { tokio::try_join!(starts, ends) };
+        let ((), code) = work.await?;
+        Ok(code)
+    }
+
+    async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>, count: usize) -> Outcome
+    where
+        F: Future<Output = (&'b Container, Result<WaitResponse, CliError>)>,
+    {
+        let from = self.matches.text("exit-code-from");
+        let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();
+        let failure = self.matches.flag("abort-on-container-failure");
+        let (mut code, mut aborted, mut left) = (0, false, count);
+        while left > 0 {
+            let Some((container, ended)) = waits.next().await else { break };
+            left -= 1;
+            let status = ended?.status_code;
+            let name = container.short_name(&self.project.name);
+            self.session.cli.println(&format!("{name} exited with code {status}"))?;
+            let status = u8::try_from(status).unwrap_or(1);
+            if from == container.service || (from.is_empty() && any && !aborted) {
+                code = status;
+            }
+            if !aborted && (any || (failure && status != 0)) {
+                aborted = true;
+                if failure && code == 0 {
+                    code = status;
+                }
+                self.session.cli.warn("Aborting on container exit...");
+                self.stop().await?;
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// Stops containers, those first that others do not need.
+pub(super) async fn stop_in_order(
+    session: &Session<'_>,
+    project: &Project,
+    containers: &[Container],
+    timeout: Option<i64>,
+) -> Result<(), CliError> {
+    let names: BTreeSet<String> = containers.iter().map(|one| one.service.clone()).collect();
+    in_order(&reversed(&dependencies(project, &names)), |name| async move {
+        let own = containers.iter().filter(|one| one.service == name && one.running());
+        try_join_all(own.map(|one| session.stop(one, timeout))).await.map(drop)
+    })
+    .await
+}

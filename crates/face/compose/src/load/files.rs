@@ -1,0 +1,160 @@
+//! Which files: `-f`, `COMPOSE_FILE`, or the first of the known names upwards; and the variables from `.env`.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::{Found, LoadError, Request, dotenv, paths};
+use crate::yaml::MAX_BYTES;
+
+const NAMES: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// Reads a file within the limit.
+pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
+    let fail = |error: std::io::Error| LoadError::Open {
+        path: path.display().to_string(),
+        why: match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            _ => error.to_string(),
+        },
+    };
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
+    } else {
+        let file = File::open(path).map_err(fail)?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
+    }
+    if text.len() as u64 > MAX_BYTES {
+        return Err(LoadError::TooLarge { path: path.display().to_string(), limit: MAX_BYTES });
+    }
+    Ok(text)
+}
+
+/// Finds files, directory and variables.
+pub(super) fn find(request: &Request) -> Result<Found, LoadError> {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let process: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let directory = request.directory.as_deref().map(|given| paths::absolute(&here, given));
+    let start = directory.clone().unwrap_or_else(|| here.clone());
+    let mut given: Vec<PathBuf> = request.files.iter().map(|file| named(&here, file)).collect();
+    // Variables that choose files may stand in the `.env` beside us.
+    let dotenv_at = match (&directory, given.first()) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(file)) => file.parent().unwrap_or(&here).to_owned(),
+        (None, None) => start.clone(),
+    };
+    let mut environment = variables(request, &here, &dotenv_at, &process)?;
+    if given.is_empty()
+        && let Some(list) = environment.get("COMPOSE_FILE").filter(|list| !list.is_empty())
+    {
+        let separator = environment.get("COMPOSE_PATH_SEPARATOR").cloned();
+        let separator = separator.unwrap_or_else(|| ":".to_owned());
+        given = list.split(separator.as_str()).map(|file| named(&start, file)).collect();
+    }
+    let files = if given.is_empty() { search(&start)? } else { given };
+    let directory = directory.unwrap_or_else(|| match files.first() {
+        Some(file) if file != Path::new("-") => file.parent().unwrap_or(&here).to_owned(),
+        _ => here.clone(),
+    });
+    if directory != dotenv_at {
+        environment = variables(request, &here, &directory, &process)?;
+    }
+    Ok(Found { directory, files, environment })
+}
+
+fn named(here: &Path, file: &str) -> PathBuf {
+    if file == "-" { PathBuf::from("-") } else { paths::absolute(here, file) }
+}
+
+fn search(start: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    for directory in start.ancestors() {
+        let present = |names: &[&str]| {
+            names.iter().map(|name| directory.join(name)).find(|path| path.is_file())
+        };
+        if let Some(file) = present(&NAMES) {
+            return Ok(std::iter::once(file).chain(present(&OVERRIDES)).collect());
+        }
+    }
+    Err(LoadError::NoFile)
+}
+
+/// The process's variables, and below them those of the files with variables.
+fn variables(
+    request: &Request,
+    here: &Path,
+    directory: &Path,
+    process: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    let mut named: Vec<PathBuf> =
+        request.env_files.iter().map(|file| paths::absolute(here, file)).collect();
+    if named.is_empty()
+        && let Some(list) = process.get("COMPOSE_ENV_FILES").filter(|list| !list.is_empty())
+    {
+        named = list.split(',').map(|file| paths::absolute(here, file)).collect();
+    }
+    if named.is_empty() {
+        named = Some(directory.join(".env")).filter(|path| path.is_file()).into_iter().collect();
+    }
+    let mut all = BTreeMap::new();
+    for path in named {
+        all.extend(read_env(&path, &|name| process.get(name).cloned())?);
+    }
+    all.extend(process.clone());
+    Ok(all)
+}
+
+/// Reads one file of variables.
+pub(super) fn read_env(
+    path: &Path,
+    outer: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    let text = read(path).map_err(|error| match error {
+        LoadError::Open { path, why } if why.starts_with("no such") => {
+            LoadError::Invalid(format!("couldn't find env file: {path}"))
+        }
+        other => other,
+    })?;
+    dotenv::parse(&text, outer).map_err(|bad| {
+        LoadError::Invalid(format!(
+            "failed to read {}: line {}: {}",
+            path.display(),
+            bad.line,
+            bad.words
+        ))
+    })
+}
+
+/// Refuses a name that cannot be a project's.
+pub(super) fn check_name(name: &str) -> Result<String, LoadError> {
+    if name.is_empty() || normalise(name) != name {
+        return Err(LoadError::ProjectName(name.to_owned()));
+    }
+    Ok(name.to_owned())
+}
+
+/// The name that a directory gives its project.
+pub(super) fn name_of(directory: &Path) -> Result<String, LoadError> {
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = normalise(&name.unwrap_or_default().to_lowercase());
+    if name.is_empty() { Err(LoadError::NoProjectName) } else { Ok(name) }
+}
+
+fn normalise(name: &str) -> String {
+    let good = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let text: String = name.chars().filter(good).collect();
+    text.trim_start_matches(['-', '_']).to_owned()
+}

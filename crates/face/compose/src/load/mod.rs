@@ -1,0 +1,325 @@
+//! From Compose files to one project: read, interpolate, bring to long form, extend, merge, normalise, check.
+//!
+//! Start with [`load`].
+
+mod dotenv;
+mod error;
+mod files;
+mod interpolate;
+mod merge;
+mod mounts;
+mod normalise;
+mod paths;
+mod ports;
+mod render;
+mod schema;
+mod shape;
+mod words;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+pub(crate) use error::LoadError;
+pub(crate) use render::{Form, config, ordered_network, ordered_service, ordered_volume};
+pub(crate) use shape::nanoseconds;
+
+use crate::{
+    model::Project,
+    yaml::{self, Node, Order, Yaml},
+};
+use files::read;
+use interpolate::{Fault, Variables};
+use schema::{FILE, Kind, SERVICE_KIND};
+
+/// Chains of `extends` are no longer than this.
+const MAX_EXTENDS: usize = 32;
+
+/// What the command line says about the project.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) files: Vec<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) directory: Option<String>,
+    pub(crate) env_files: Vec<String>,
+    pub(crate) profiles: Vec<String>,
+    /// Variables stay as they are written.
+    pub(crate) raw: bool,
+}
+
+/// A project and what was noticed about its files.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) project: Project,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Loads a project.
+pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
+    let found = files::find(request)?;
+    let mut loader = Loader {
+        environment: found.environment,
+        warnings: Vec::new(),
+        missing: BTreeSet::new(),
+        raw: request.raw,
+    };
+    let name = match request.name.clone().or_else(|| loader.variable("COMPOSE_PROJECT_NAME")) {
+        Some(name) if !name.is_empty() => Some(files::check_name(&name)?),
+        _ => None,
+    };
+    if let Some(name) = &name {
+        loader.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+    }
+    let mut tree = json!({});
+    for path in &found.files {
+        loader.file(path, &mut tree)?;
+    }
+    for missing in &loader.missing {
+        loader.warnings.insert(
+            0,
+            format!("The {missing:?} variable is not set. Defaulting to a blank string."),
+        );
+    }
+    let name = match (name, tree["name"].as_str()) {
+        (Some(name), _) => name,
+        (None, Some(name)) => files::check_name(name)?,
+        (None, None) => files::name_of(&found.directory)?,
+    };
+    tree["name"] = json!(name);
+    let mut profiles: BTreeSet<String> = request.profiles.iter().cloned().collect();
+    if profiles.is_empty()
+        && let Some(text) = loader.variable("COMPOSE_PROFILES")
+    {
+        profiles.extend(text.split(',').map(|name| name.trim().to_owned()));
+    }
+    let project = normalise::project(
+        tree,
+        normalise::Context {
+            name,
+            directory: found.directory,
+            files: found.files,
+            environment: loader.environment,
+            profiles,
+            raw: request.raw,
+        },
+    )?;
+    Ok(Loaded { project, warnings: loader.warnings })
+}
+
+struct Loader {
+    environment: BTreeMap<String, String>,
+    warnings: Vec<String>,
+    missing: BTreeSet<String>,
+    raw: bool,
+}
+
+impl Loader {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).cloned()
+    }
+
+    /// Merges the documents of a file into `tree`.
+    fn file(&mut self, path: &Path, tree: &mut Value) -> Result<(), LoadError> {
+        for (mut value, orders) in self.documents(path)? {
+            if value.get("version").is_some() {
+                self.warnings.push(format!(
+                    "{}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
+                    path.display()
+                ));
+            }
+            if value.get("include").is_some_and(|list| !list.is_null()) {
+                return Err(LoadError::NotSupported("include".to_owned()));
+            }
+            self.extend_all(&mut value, path)?;
+            for (place, order) in orders {
+                remove(tree, &place);
+                if order == Order::Reset {
+                    remove(&mut value, &place);
+                }
+            }
+            merge::merge(tree, value, &Kind::Object(FILE));
+        }
+        Ok(())
+    }
+
+    /// The documents of a file in long form, each with the places of its `!reset` and `!override`.
+    fn documents(
+        &mut self,
+        path: &Path,
+    ) -> Result<Vec<(Value, Vec<(Vec<String>, Order)>)>, LoadError> {
+        let text = read(path)?;
+        let nodes = yaml::parse(&text).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let mut documents = Vec::new();
+        let mut wrong = Vec::new();
+        for mut node in nodes {
+            if matches!(node.value, Yaml::Plain(Value::Null)) {
+                continue;
+            }
+            if !self.raw {
+                self.interpolate(&mut node, "", &mut wrong);
+            }
+            let mut orders = Vec::new();
+            collect_orders(&node, &mut Vec::new(), &mut orders);
+            let mut shaper = shape::Shaper::default();
+            let value = shaper.shape(&node, &Kind::Object(FILE), "");
+            for problem in shaper.problems {
+                let place = format!("{}:{}:{}", path.display(), problem.at.line, problem.at.column);
+                let hint = problem.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                wrong.push(if problem.words.starts_with("error while") {
+                    format!("{} ({place})", problem.words)
+                } else {
+                    format!("validating {}: {} ({place}{hint})", path.display(), problem.words)
+                });
+            }
+            documents.extend(value.map(|value| (value, orders)));
+        }
+        if wrong.is_empty() { Ok(documents) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
+    }
+
+    fn interpolate(&mut self, node: &mut Node, path: &str, wrong: &mut Vec<String>) {
+        let below = |name: &str| {
+            if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+        };
+        match &mut node.value {
+            Yaml::Text(text) if text.contains('$') => {
+                let environment = &self.environment;
+                let lookup = |name: &str| environment.get(name).cloned();
+                let missing = std::mem::take(&mut self.missing);
+                let mut variables = Variables { lookup: &lookup, missing };
+                match interpolate::interpolate(text, &mut variables) {
+                    Ok(new) => *text = new,
+                    Err(Fault::Format) => wrong.push(format!(
+                        "invalid interpolation format for {path}.\nYou may need to escape any $ with another $.\n{text}"
+                    )),
+                    Err(Fault::Required { name, words }) => wrong.push(format!(
+                        "error while interpolating {path}: required variable {name} is missing a value: {words}"
+                    )),
+                }
+                self.missing = variables.missing;
+            }
+            Yaml::List(items) => {
+                for item in items {
+                    self.interpolate(item, &below("[]"), wrong);
+                }
+            }
+            Yaml::Map(entries) => {
+                for (name, _, value) in entries {
+                    self.interpolate(value, &below(name), wrong);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn extend_all(&mut self, tree: &mut Value, path: &Path) -> Result<(), LoadError> {
+        let names: Vec<String> = tree["services"]
+            .as_object()
+            .map(|services| services.keys().cloned().collect())
+            .unwrap_or_default();
+        for name in names {
+            let extended = self.extended(tree, &name, path, 0)?;
+            tree["services"][&name] = extended;
+        }
+        Ok(())
+    }
+
+    /// A service with what it extends below it.
+    fn extended(
+        &mut self,
+        tree: &Value,
+        name: &str,
+        path: &Path,
+        depth: usize,
+    ) -> Result<Value, LoadError> {
+        let mut service = tree["services"][name].clone();
+        let Some(extends) = service.as_object_mut().and_then(|map| map.remove("extends")) else {
+            return Ok(service);
+        };
+        if depth > MAX_EXTENDS {
+            return Err(LoadError::Invalid(format!(
+                "Circular reference with extends in {}: {name}",
+                path.display()
+            )));
+        }
+        let base_name = extends["service"].as_str().unwrap_or_default().to_owned();
+        let mut base = match extends["file"].as_str() {
+            None => self.base(tree, &base_name, name, path, depth)?,
+            Some(file) => {
+                let directory = path.parent().unwrap_or(Path::new("/"));
+                let other = paths::absolute(directory, file);
+                let mut whole = json!({});
+                for (value, _) in self.documents(&other)? {
+                    merge::merge(&mut whole, value, &Kind::Object(FILE));
+                }
+                let mut base = self.base(&whole, &base_name, name, &other, depth)?;
+                paths::resolve_service(&mut base, other.parent().unwrap_or(Path::new("/")));
+                base
+            }
+        };
+        merge::merge(&mut base, service, &SERVICE_KIND);
+        Ok(base)
+    }
+
+    fn base(
+        &mut self,
+        tree: &Value,
+        base: &str,
+        name: &str,
+        path: &Path,
+        depth: usize,
+    ) -> Result<Value, LoadError> {
+        if tree["services"].get(base).is_none() {
+            return Err(LoadError::Invalid(format!(
+                "cannot extend service {name:?} in {}: service {base:?} not found",
+                path.display()
+            )));
+        }
+        self.extended(tree, base, path, depth + 1)
+    }
+}
+
+fn collect_orders(node: &Node, path: &mut Vec<String>, out: &mut Vec<(Vec<String>, Order)>) {
+    if node.order != Order::Merge {
+        out.push((path.clone(), node.order));
+    }
+    for (name, _, value) in node.map().unwrap_or_default() {
+        path.push(name.clone());
+        collect_orders(value, path, out);
+        path.pop();
+    }
+}
+
+fn remove(tree: &mut Value, path: &[String]) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = tree;
+    for name in parents {
+        match at.get_mut(name) {
+            Some(below) => at = below,
+            None => return,
+        }
+    }
+    if let Some(map) = at.as_object_mut() {
+        map.shift_remove(last);
+    }
+}
+
+/// Where the project is and what it is made of.
+struct Found {
+    directory: PathBuf,
+    files: Vec<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+/// Ports in short syntax, for `run --publish`.
+pub(crate) fn parse_ports(text: &str) -> Result<Vec<crate::model::Port>, String> {
+    let parse = |port: Value| serde_json::from_value(port).map_err(|error| error.to_string());
+    ports::parse(text)?.into_iter().map(parse).collect()
+}
+
+/// A command line that is one string, for `run --entrypoint`.
+pub(crate) fn split_words(text: &str) -> Result<Vec<String>, String> {
+    words::split(text).map_err(str::to_owned)
+}

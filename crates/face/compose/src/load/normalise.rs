@@ -1,0 +1,318 @@
+//! The merged tree to a project: names, defaults, what one key implies for another, and what does not fit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{LoadError, files::read_env, paths};
+use crate::model::{Project, Service};
+
+/// What the files do not say.
+pub(super) struct Context {
+    pub(super) name: String,
+    pub(super) directory: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) profiles: BTreeSet<String>,
+    pub(super) raw: bool,
+}
+
+/// The project.
+pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, LoadError> {
+    paths::resolve(&mut tree, &context.directory);
+    for key in ["services", "networks", "volumes", "secrets", "configs"] {
+        if !tree[key].is_object() {
+            tree[key] = json!({});
+        }
+    }
+    if let Some(map) = tree.as_object_mut() {
+        map.shift_remove("version");
+        map.shift_remove("include");
+    }
+    for service in paths::entries(&mut tree, "services") {
+        implied(service);
+        if !context.raw {
+            environment(service, &context)?;
+        }
+    }
+    let on_default = paths::entries(&mut tree, "services")
+        .any(|service| service["networks"].get("default").is_some());
+    if on_default && tree["networks"].get("default").is_none() {
+        tree["networks"]["default"] = json!({});
+    }
+    for key in ["networks", "volumes", "secrets", "configs"] {
+        names(&mut tree, key, &context.name);
+    }
+    let all = tree["services"].as_object().cloned().unwrap_or_default();
+    let (enabled, disabled) = by_profile(all, &context.profiles);
+    check(&enabled, &disabled, &tree)?;
+    let mut services = BTreeMap::new();
+    for (name, value) in &enabled {
+        services.insert(name.clone(), typed(name, value)?);
+    }
+    let mut sleeping = BTreeMap::new();
+    for (name, value) in &disabled {
+        sleeping.insert(name.clone(), typed(name, value)?);
+    }
+    let mut profiles = BTreeSet::new();
+    for service in services.values().chain(sleeping.values()) {
+        profiles.extend(service.profiles.iter().cloned());
+    }
+    let full = tree["services"].take();
+    tree["services"] = Value::Object(enabled);
+    let part = |key: &str| {
+        serde_json::from_value(tree[key].clone())
+            .map_err(|error| LoadError::Invalid(format!("{key}: {error}")))
+    };
+    Ok(Project {
+        networks: part("networks")?,
+        volumes: serde_json::from_value(tree["volumes"].clone())
+            .map_err(|error| LoadError::Invalid(format!("volumes: {error}")))?,
+        secrets: files(&tree, "secrets")?,
+        configs: files(&tree, "configs")?,
+        name: context.name,
+        directory: context.directory,
+        files: context.files,
+        environment: context.environment,
+        profiles,
+        services,
+        disabled: sleeping,
+        all_services: full,
+        tree,
+    })
+}
+
+fn files(tree: &Value, key: &str) -> Result<BTreeMap<String, crate::model::FileObject>, LoadError> {
+    serde_json::from_value(tree[key].clone())
+        .map_err(|error| LoadError::Invalid(format!("{key}: {error}")))
+}
+
+fn typed(name: &str, value: &Value) -> Result<Service, LoadError> {
+    let mut service: Service = serde_json::from_value(value.clone())
+        .map_err(|error| LoadError::Invalid(format!("services.{name}: {error}")))?;
+    service.name = name.to_owned();
+    service.value = value.clone();
+    Ok(service)
+}
+
+/// What one key implies for another.
+fn implied(service: &mut Value) {
+    if service["network_mode"].is_null() {
+        let networks = &mut service["networks"];
+        if networks.as_object().is_none_or(Map::is_empty) {
+            *networks = json!({"default": null});
+        }
+    }
+    let mut implied: Vec<(String, bool)> = Vec::new();
+    for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
+        let other = service[key].as_str().and_then(|mode| mode.strip_prefix("service:"));
+        implied.extend(other.map(|name| (name.to_owned(), true)));
+    }
+    for link in service["links"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        implied.push((link.split(':').next().unwrap_or(link).to_owned(), true));
+    }
+    for from in service["volumes_from"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !from.starts_with("container:") {
+            implied.push((from.split(':').next().unwrap_or(from).to_owned(), false));
+        }
+    }
+    for (name, restart) in implied {
+        if !service["depends_on"].is_object() {
+            service["depends_on"] = json!({});
+        }
+        if service["depends_on"].get(&name).is_none() {
+            service["depends_on"][&name] =
+                json!({"condition": "service_started", "restart": restart, "required": true});
+        }
+    }
+    if let Some(map) = service.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+}
+
+/// Variables from files, below those that are written; a variable without a value is ours.
+fn environment(service: &mut Value, context: &Context) -> Result<(), LoadError> {
+    let lookup = |name: &str| context.environment.get(name).cloned();
+    let mut all: BTreeMap<String, Value> = BTreeMap::new();
+    for file in service["env_file"].as_array().cloned().unwrap_or_default() {
+        let path = Path::new(file["path"].as_str().unwrap_or_default()).to_owned();
+        if file["required"] == json!(false) && !path.exists() {
+            continue;
+        }
+        if !path.exists() {
+            return Err(LoadError::Invalid(format!(
+                "env file {} not found: stat {0}: no such file or directory",
+                path.display()
+            )));
+        }
+        let earlier = all.clone();
+        let outer =
+            |name: &str| lookup(name).or_else(|| earlier.get(name)?.as_str().map(str::to_owned));
+        let values = read_env(&path, &outer)?;
+        all.extend(values.into_iter().map(|(name, value)| (name, json!(value))));
+    }
+    for (name, value) in service["environment"].as_object().into_iter().flatten() {
+        let value = match value {
+            Value::Null => lookup(name).map_or(Value::Null, |value| json!(value)),
+            value => value.clone(),
+        };
+        all.insert(name.clone(), value);
+    }
+    let mut labels: BTreeMap<String, Value> = BTreeMap::new();
+    for file in service["label_file"].as_array().cloned().unwrap_or_default() {
+        let values = read_env(Path::new(file.as_str().unwrap_or_default()), &lookup)?;
+        labels.extend(values.into_iter().map(|(name, value)| (name, json!(value))));
+    }
+    if let Some(map) = service.as_object_mut() {
+        map.shift_remove("env_file");
+        map.shift_remove("label_file");
+        if !all.is_empty() {
+            map.insert("environment".to_owned(), json!(all));
+        }
+        if !labels.is_empty() {
+            for (name, value) in map.get("labels").and_then(Value::as_object).into_iter().flatten()
+            {
+                labels.insert(name.clone(), value.clone());
+            }
+            map.insert("labels".to_owned(), json!(labels));
+        }
+        map.retain(|_, value| !value.is_null());
+    }
+    Ok(())
+}
+
+/// Names as the daemon knows them.
+fn names(tree: &mut Value, kind: &str, project: &str) {
+    for (key, object) in tree[kind].as_object_mut().into_iter().flatten() {
+        let old = object["external"].get("name").and_then(Value::as_str).map(str::to_owned);
+        if object["external"].is_object() {
+            object["external"] = json!(true);
+        }
+        if object["name"].as_str().is_none_or(str::is_empty) {
+            let external = object["external"] == json!(true);
+            let name = old
+                .unwrap_or_else(|| if external { key.clone() } else { format!("{project}_{key}") });
+            object["name"] = json!(name);
+        }
+        if let Some(map) = object.as_object_mut() {
+            map.retain(|_, value| !value.is_null());
+        }
+    }
+}
+
+fn by_profile(
+    all: Map<String, Value>,
+    active: &BTreeSet<String>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    all.into_iter().partition(|(_, service)| {
+        let profiles = service["profiles"].as_array();
+        profiles.is_none_or(Vec::is_empty)
+            || active.contains("*")
+            || profiles.into_iter().flatten().filter_map(Value::as_str).any(|p| active.contains(p))
+    })
+}
+
+fn check(
+    services: &Map<String, Value>,
+    disabled: &Map<String, Value>,
+    tree: &Value,
+) -> Result<(), LoadError> {
+    let wrong = |words: String| Err(LoadError::Inconsistent(words));
+    for (name, service) in services {
+        if service.get("image").is_none() && service.get("build").is_none() {
+            return wrong(format!(
+                "service {name:?} has neither an image nor a build context specified"
+            ));
+        }
+        if service.get("networks").is_some() && service.get("network_mode").is_some() {
+            return wrong(format!(
+                "service {name} declares mutually exclusive `network_mode` and `networks`"
+            ));
+        }
+        for (kind, list) in [("network", "networks"), ("config", "configs"), ("secret", "secrets")]
+        {
+            let used: Vec<&str> = match &service[list] {
+                Value::Object(map) => map.keys().map(String::as_str).collect(),
+                Value::Array(items) => {
+                    items.iter().filter_map(|item| item["source"].as_str()).collect()
+                }
+                _ => Vec::new(),
+            };
+            if let Some(unknown) = used.into_iter().find(|used| tree[list].get(used).is_none()) {
+                return wrong(format!("service {name:?} refers to undefined {kind} {unknown}"));
+            }
+        }
+        for mount in service["volumes"].as_array().into_iter().flatten() {
+            let source = mount["source"].as_str().unwrap_or_default();
+            if mount["type"] == "volume"
+                && !source.is_empty()
+                && tree["volumes"].get(source).is_none()
+            {
+                return wrong(format!("service {name:?} refers to undefined volume {source}"));
+            }
+        }
+        for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
+            if how["required"] == json!(false) || services.contains_key(other) {
+                continue;
+            }
+            if disabled.contains_key(other) {
+                return wrong(format!("service {name:?} depends on undefined service {other:?}"));
+            }
+            return wrong(format!("service {name:?} depends on undefined service {other:?}"));
+        }
+        distinct(name, service)?;
+    }
+    circle(services)
+}
+
+/// Two keys for one thing must agree.
+fn distinct(name: &str, service: &Value) -> Result<(), LoadError> {
+    for (key, other) in [
+        ("scale", "deploy.replicas"),
+        ("cpus", "deploy.resources.limits.cpus"),
+        ("mem_limit", "deploy.resources.limits.memory"),
+        ("mem_reservation", "deploy.resources.reservations.memory"),
+        ("pids_limit", "deploy.resources.limits.pids"),
+    ] {
+        let there = service.pointer(&format!("/{}", other.replace('.', "/")));
+        if let (Some(a), Some(b)) = (service.get(key), there)
+            && a != b
+        {
+            return Err(LoadError::Inconsistent(format!(
+                "services.{name}: can't set distinct values on '{key}' and '{other}'"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn circle(services: &Map<String, Value>) -> Result<(), LoadError> {
+    fn visit(
+        name: &str,
+        services: &Map<String, Value>,
+        path: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
+    ) -> Result<(), LoadError> {
+        if let Some(at) = path.iter().position(|known| known == name) {
+            let mut circle = path[at..].to_vec();
+            circle.push(name.to_owned());
+            return Err(LoadError::Cycle(circle.join(" -> ")));
+        }
+        if done.contains(name) {
+            return Ok(());
+        }
+        path.push(name.to_owned());
+        let others = services.get(name).and_then(|service| service["depends_on"].as_object());
+        for other in others.into_iter().flatten().map(|(name, _)| name) {
+            visit(other, services, path, done)?;
+        }
+        path.pop();
+        done.insert(name.to_owned());
+        Ok(())
+    }
+    let mut done = BTreeSet::new();
+    services.keys().try_for_each(|name| visit(name, services, &mut Vec::new(), &mut done))
+}

@@ -1,0 +1,409 @@
+//! The Compose specification as a table: which keys there are, what their values are, and in which order `config` shows them.
+//!
+//! The order is that of Compose's own output, because config hashes are digests of it.
+
+/// What a value is: how it may be written, what it becomes, and how two of them merge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A string.
+    Text,
+    /// A string or a number, kept as text.
+    Scalar,
+    /// On or off.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number.
+    Number,
+    /// A size, kept as bytes in text.
+    Bytes,
+    /// A duration in Go's notation.
+    Duration,
+    /// A list of strings (or numbers).
+    Texts,
+    /// A list of strings, or one.
+    TextOrTexts,
+    /// `key: value` or `- key=value`; a missing value is null.
+    Mapping,
+    /// As `Mapping`, a missing value is empty.
+    Labels,
+    /// `key: value`.
+    Options,
+    /// A command line: a list, or a string that is split as a shell does.
+    Command,
+    /// A health check's test: a list, or a string for the shell.
+    Test,
+    /// A mapping of these keys.
+    Object(&'static [Key]),
+    /// A mapping of names that the user chooses.
+    MapOf(&'static Kind),
+    /// A list.
+    ListOf(&'static Kind),
+    /// A service's ports.
+    Ports,
+    /// A service's mounts.
+    Mounts,
+    /// A service's configs.
+    Configs,
+    /// A service's secrets.
+    Secrets,
+    /// Names of services, or conditions by name.
+    DependsOn,
+    /// Names of networks, or settings by name.
+    Networks,
+    /// `name=address`.
+    Hosts,
+    /// Files with variables.
+    EnvFiles,
+    /// A limit, or a soft and a hard one, by name.
+    Ulimits,
+    /// Another service.
+    Extends,
+    /// Host devices.
+    Devices,
+    /// GPUs.
+    Gpus,
+    /// `external`.
+    External,
+    /// A path, or a mapping.
+    Build,
+    /// Files whose services belong to this project.
+    Include,
+    /// Mode bits.
+    Mode,
+    /// Anything.
+    Any,
+}
+
+/// A key of a mapping.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// Shown though it is empty.
+    pub(crate) keep: bool,
+}
+
+const fn k(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, keep: false }
+}
+
+const fn keep(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, keep: true }
+}
+
+use Kind::{
+    Any, Bool, Build, Bytes, Command, Configs, DependsOn, Devices, Duration, EnvFiles, Extends,
+    External, Gpus, Hosts, Include, Int, Labels, ListOf, MapOf, Mapping, Mode, Mounts, Networks,
+    Number, Object, Options, Ports, Scalar, Secrets, Test, Text, TextOrTexts, Texts, Ulimits,
+};
+
+/// A whole file.
+pub(crate) static FILE: &[Key] = &[
+    k("version", Scalar),
+    k("name", Text),
+    k("include", Include),
+    k("services", MapOf(&SERVICE_KIND)),
+    k("networks", MapOf(&Object(NETWORK))),
+    k("volumes", MapOf(&Object(VOLUME))),
+    k("secrets", MapOf(&Object(FILE_OBJECT))),
+    k("configs", MapOf(&Object(FILE_OBJECT))),
+    k("models", Any),
+];
+
+/// A service, as a kind.
+pub(crate) static SERVICE_KIND: Kind = Object(SERVICE);
+
+/// A service.
+pub(crate) static SERVICE: &[Key] = &[
+    k("profiles", Texts),
+    k("annotations", Mapping),
+    keep("attach", Bool),
+    k("build", Build),
+    k("develop", Any),
+    k("blkio_config", Object(BLKIO)),
+    k("cap_add", Texts),
+    k("cap_drop", Texts),
+    k("cgroup_parent", Text),
+    k("cgroup", Text),
+    k("cpu_count", Int),
+    k("cpu_percent", Number),
+    k("cpu_period", Int),
+    k("cpu_quota", Int),
+    k("cpu_rt_period", Int),
+    k("cpu_rt_runtime", Int),
+    k("cpus", Number),
+    k("cpuset", Text),
+    k("cpu_shares", Int),
+    keep("command", Command),
+    k("configs", Configs),
+    k("container_name", Text),
+    k("credential_spec", Any),
+    k("depends_on", DependsOn),
+    k("deploy", Object(DEPLOY)),
+    k("device_cgroup_rules", Texts),
+    k("devices", Devices),
+    k("dns", TextOrTexts),
+    k("dns_opt", Texts),
+    k("dns_search", TextOrTexts),
+    k("domainname", Text),
+    keep("entrypoint", Command),
+    k("provider", Any),
+    k("environment", Mapping),
+    k("env_file", EnvFiles),
+    k("expose", Texts),
+    k("extends", Extends),
+    k("external_links", Texts),
+    k("extra_hosts", Hosts),
+    k("group_add", Texts),
+    k("gpus", Gpus),
+    k("hostname", Text),
+    k("healthcheck", Object(HEALTHCHECK)),
+    k("image", Text),
+    keep("init", Bool),
+    k("ipc", Text),
+    k("isolation", Text),
+    k("labels", Labels),
+    k("label_file", TextOrTexts),
+    k("links", Texts),
+    k("logging", Object(LOGGING)),
+    k("mem_limit", Bytes),
+    k("mem_reservation", Bytes),
+    k("memswap_limit", Bytes),
+    k("mem_swappiness", Int),
+    k("mac_address", Text),
+    k("models", Any),
+    k("network_mode", Text),
+    k("networks", Networks),
+    k("oom_kill_disable", Bool),
+    k("oom_score_adj", Int),
+    k("pid", Text),
+    k("pids_limit", Int),
+    k("platform", Text),
+    k("ports", Ports),
+    k("privileged", Bool),
+    k("pull_policy", Text),
+    k("read_only", Bool),
+    k("restart", Text),
+    k("runtime", Text),
+    keep("scale", Int),
+    k("secrets", Secrets),
+    k("security_opt", Texts),
+    k("shm_size", Bytes),
+    k("stdin_open", Bool),
+    keep("stop_grace_period", Duration),
+    k("stop_signal", Text),
+    k("storage_opt", Options),
+    k("sysctls", Mapping),
+    k("tmpfs", TextOrTexts),
+    k("tty", Bool),
+    k("ulimits", Ulimits),
+    k("use_api_socket", Bool),
+    k("user", Text),
+    k("userns_mode", Text),
+    k("uts", Text),
+    k("volumes", Mounts),
+    k("volumes_from", Texts),
+    k("working_dir", Text),
+    k("post_start", ListOf(&Object(HOOK))),
+    k("pre_stop", ListOf(&Object(HOOK))),
+];
+
+static BLKIO: &[Key] = &[
+    k("weight", Int),
+    k("weight_device", ListOf(&Object(&[k("path", Text), k("weight", Int)]))),
+    k("device_read_bps", ListOf(&Object(RATE))),
+    k("device_read_iops", ListOf(&Object(RATE))),
+    k("device_write_bps", ListOf(&Object(RATE))),
+    k("device_write_iops", ListOf(&Object(RATE))),
+];
+
+static RATE: &[Key] = &[k("path", Text), k("rate", Bytes)];
+
+static DEPLOY: &[Key] = &[
+    k("mode", Text),
+    keep("replicas", Int),
+    k("labels", Labels),
+    k("update_config", Any),
+    k("rollback_config", Any),
+    keep("resources", Object(&[k("limits", Object(LIMITS)), k("reservations", Object(LIMITS))])),
+    k("restart_policy", Object(RESTART)),
+    keep("placement", Any),
+    k("endpoint_mode", Text),
+];
+
+static LIMITS: &[Key] = &[
+    k("cpus", Number),
+    k("memory", Bytes),
+    k("pids", Int),
+    k("devices", ListOf(&Object(DEVICE_REQUEST))),
+    k("generic_resources", Any),
+];
+
+/// A request for devices.
+pub(crate) static DEVICE_REQUEST: &[Key] = &[
+    k("capabilities", Texts),
+    k("driver", Text),
+    k("count", Scalar),
+    k("device_ids", Texts),
+    k("options", Mapping),
+];
+
+static RESTART: &[Key] = &[
+    k("condition", Text),
+    keep("delay", Duration),
+    keep("max_attempts", Int),
+    keep("window", Duration),
+];
+
+static HEALTHCHECK: &[Key] = &[
+    k("test", Test),
+    keep("timeout", Duration),
+    keep("interval", Duration),
+    keep("retries", Int),
+    keep("start_period", Duration),
+    keep("start_interval", Duration),
+    k("disable", Bool),
+];
+
+static LOGGING: &[Key] = &[k("driver", Text), k("options", Options)];
+
+static HOOK: &[Key] = &[
+    k("command", Command),
+    k("user", Text),
+    k("privileged", Bool),
+    k("working_dir", Text),
+    k("environment", Mapping),
+];
+
+/// What a service says about a network it is on.
+pub(crate) static SERVICE_NETWORK: &[Key] = &[
+    k("aliases", Texts),
+    k("driver_opts", Options),
+    k("gw_priority", Int),
+    k("interface_name", Text),
+    k("ipv4_address", Text),
+    k("ipv6_address", Text),
+    k("link_local_ips", Texts),
+    k("mac_address", Text),
+    k("priority", Int),
+];
+
+/// The long form of `depends_on`.
+pub(crate) static DEPENDENCY: &[Key] =
+    &[k("condition", Text), k("restart", Bool), keep("required", Bool)];
+
+/// The long form of a port.
+pub(crate) static PORT: &[Key] = &[
+    k("name", Text),
+    k("mode", Text),
+    k("host_ip", Text),
+    k("target", Int),
+    k("published", Scalar),
+    k("protocol", Text),
+    k("app_protocol", Text),
+];
+
+/// The long form of a mount.
+pub(crate) static MOUNT: &[Key] = &[
+    k("type", Text),
+    k("source", Text),
+    k("target", Text),
+    k("read_only", Bool),
+    k("consistency", Text),
+    keep("bind", Object(BIND)),
+    keep("volume", Object(&[k("labels", Labels), k("nocopy", Bool), k("subpath", Text)])),
+    keep("tmpfs", Object(&[k("size", Bytes), k("mode", Mode)])),
+    keep("image", Object(&[k("subpath", Text)])),
+];
+
+static BIND: &[Key] = &[
+    k("selinux", Text),
+    k("propagation", Text),
+    k("create_host_path", Bool),
+    k("recursive", Text),
+];
+
+/// The long form of a config or secret of a service.
+pub(crate) static FILE_REFERENCE: &[Key] =
+    &[k("source", Text), k("target", Text), k("uid", Scalar), k("gid", Scalar), k("mode", Mode)];
+
+/// The long form of `env_file`.
+pub(crate) static ENV_FILE: &[Key] = &[k("path", Text), keep("required", Bool), k("format", Text)];
+
+/// The long form of `extends`.
+pub(crate) static EXTENDS: &[Key] = &[k("file", Text), k("service", Text)];
+
+/// The long form of a device.
+pub(crate) static DEVICE: &[Key] = &[k("source", Text), k("target", Text), k("permissions", Text)];
+
+/// The long form of `build`.
+pub(crate) static BUILD: &[Key] = &[
+    k("context", Text),
+    k("dockerfile", Text),
+    k("dockerfile_inline", Text),
+    k("entitlements", Texts),
+    k("args", Mapping),
+    k("provenance", Any),
+    k("sbom", Any),
+    k("ssh", Any),
+    k("labels", Labels),
+    k("cache_from", Texts),
+    k("cache_to", Texts),
+    k("no_cache", Bool),
+    k("no_cache_filter", TextOrTexts),
+    k("additional_contexts", Mapping),
+    k("pull", Bool),
+    k("extra_hosts", Hosts),
+    k("isolation", Text),
+    k("network", Text),
+    k("target", Text),
+    k("secrets", Secrets),
+    k("shm_size", Bytes),
+    k("tags", Texts),
+    k("ulimits", Ulimits),
+    k("platforms", Texts),
+    k("privileged", Bool),
+];
+
+/// A network.
+pub(crate) static NETWORK: &[Key] = &[
+    k("name", Text),
+    k("driver", Text),
+    k("driver_opts", Options),
+    keep("ipam", Object(IPAM)),
+    k("external", External),
+    k("internal", Bool),
+    k("attachable", Bool),
+    k("labels", Labels),
+    keep("enable_ipv4", Bool),
+    keep("enable_ipv6", Bool),
+];
+
+static IPAM: &[Key] =
+    &[k("driver", Text), k("config", ListOf(&Object(POOL))), k("options", Options)];
+
+static POOL: &[Key] =
+    &[k("subnet", Text), k("gateway", Text), k("ip_range", Text), k("aux_addresses", Options)];
+
+/// A volume.
+pub(crate) static VOLUME: &[Key] = &[
+    k("name", Text),
+    k("driver", Text),
+    k("driver_opts", Options),
+    k("external", External),
+    k("labels", Labels),
+];
+
+/// A config or a secret.
+pub(crate) static FILE_OBJECT: &[Key] = &[
+    k("name", Text),
+    k("file", Text),
+    k("environment", Text),
+    k("content", Text),
+    k("external", External),
+    k("labels", Labels),
+    k("driver", Text),
+    k("driver_opts", Options),
+    k("template_driver", Text),
+];

@@ -1,0 +1,284 @@
+//! A project, as it is after loading: every value in its long form.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A project.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Project {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Every profile that a service names.
+    pub(crate) profiles: BTreeSet<String>,
+    /// The services of active profiles.
+    pub(crate) services: BTreeMap<String, Service>,
+    /// The others.
+    pub(crate) disabled: BTreeMap<String, Service>,
+    pub(crate) networks: BTreeMap<String, Network>,
+    pub(crate) volumes: BTreeMap<String, Volume>,
+    pub(crate) secrets: BTreeMap<String, FileObject>,
+    pub(crate) configs: BTreeMap<String, FileObject>,
+    /// Services of every profile, in long form.
+    pub(crate) all_services: Value,
+    /// All of it in long form.
+    pub(crate) tree: Value,
+}
+
+macro_rules! part {
+    ($( $(#[$meta:meta])* $name:ident { $( $field:ident : $ty:ty ),* $(,)? } )*) => { $(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(default)]
+        pub(crate) struct $name { $( pub(crate) $field: $ty, )* }
+    )* };
+}
+
+type Texts = Vec<String>;
+type Map<T> = BTreeMap<String, T>;
+
+part! {
+    /// A service.
+    Service {
+        name: String,
+        value: Value,
+        profiles: Texts,
+        annotations: Map<Option<String>>,
+        attach: Option<bool>,
+        build: Option<Value>,
+        blkio_config: Option<Blkio>,
+        cap_add: Texts,
+        cap_drop: Texts,
+        cgroup_parent: String,
+        cgroup: String,
+        cpu_count: i64,
+        cpu_percent: f64,
+        cpu_period: i64,
+        cpu_quota: i64,
+        cpu_rt_period: i64,
+        cpu_rt_runtime: i64,
+        cpus: f64,
+        cpuset: String,
+        cpu_shares: i64,
+        command: Option<Texts>,
+        configs: Vec<FileReference>,
+        container_name: String,
+        credential_spec: Option<Value>,
+        depends_on: Map<Dependency>,
+        deploy: Option<Deploy>,
+        device_cgroup_rules: Texts,
+        devices: Vec<Device>,
+        dns: Texts,
+        dns_opt: Texts,
+        dns_search: Texts,
+        domainname: String,
+        entrypoint: Option<Texts>,
+        provider: Option<Value>,
+        environment: Map<Option<String>>,
+        expose: Texts,
+        external_links: Texts,
+        extra_hosts: Texts,
+        group_add: Texts,
+        gpus: Vec<DeviceRequest>,
+        hostname: String,
+        healthcheck: Option<Healthcheck>,
+        image: String,
+        init: Option<bool>,
+        ipc: String,
+        isolation: String,
+        labels: Map<String>,
+        links: Texts,
+        logging: Option<Logging>,
+        mem_limit: Bytes,
+        mem_reservation: Bytes,
+        memswap_limit: Bytes,
+        mem_swappiness: Option<i64>,
+        mac_address: String,
+        models: Option<Value>,
+        network_mode: String,
+        networks: Map<Option<ServiceNetwork>>,
+        oom_kill_disable: bool,
+        oom_score_adj: i64,
+        pid: String,
+        pids_limit: Option<i64>,
+        platform: String,
+        ports: Vec<Port>,
+        privileged: bool,
+        pull_policy: String,
+        read_only: bool,
+        restart: String,
+        runtime: String,
+        scale: Option<u32>,
+        secrets: Vec<FileReference>,
+        security_opt: Texts,
+        shm_size: Bytes,
+        stdin_open: bool,
+        stop_grace_period: Option<String>,
+        stop_signal: String,
+        storage_opt: Map<String>,
+        sysctls: Map<Option<String>>,
+        tmpfs: Texts,
+        tty: bool,
+        ulimits: Map<Ulimit>,
+        use_api_socket: bool,
+        user: String,
+        userns_mode: String,
+        uts: String,
+        volumes: Vec<Mount>,
+        volumes_from: Texts,
+        working_dir: String,
+        post_start: Vec<Value>,
+        pre_stop: Vec<Value>,
+    }
+    Blkio {
+        weight: u16,
+        weight_device: Vec<Weight>,
+        device_read_bps: Vec<Rate>,
+        device_read_iops: Vec<Rate>,
+        device_write_bps: Vec<Rate>,
+        device_write_iops: Vec<Rate>,
+    }
+    Weight { path: String, weight: u16 }
+    Rate { path: String, rate: Bytes }
+    FileReference { source: String, target: String, uid: String, gid: String, mode: Option<String> }
+    Dependency { condition: String, restart: bool, required: bool }
+    Deploy {
+        mode: String,
+        replicas: Option<u32>,
+        resources: Option<Resources>,
+        restart_policy: Option<RestartPolicy>,
+    }
+    Resources { limits: Option<Limits>, reservations: Option<Limits> }
+    Limits { cpus: f64, memory: Bytes, pids: Option<i64>, devices: Vec<DeviceRequest> }
+    RestartPolicy { condition: String, max_attempts: Option<i64> }
+    DeviceRequest {
+        capabilities: Texts,
+        driver: String,
+        count: Option<String>,
+        device_ids: Texts,
+        options: Map<Option<String>>,
+    }
+    Device { source: String, target: String, permissions: String }
+    Healthcheck {
+        test: Texts,
+        timeout: Option<String>,
+        interval: Option<String>,
+        retries: Option<i64>,
+        start_period: Option<String>,
+        start_interval: Option<String>,
+        disable: bool,
+    }
+    Logging { driver: String, options: Map<String> }
+    ServiceNetwork {
+        aliases: Texts,
+        driver_opts: Map<String>,
+        gw_priority: i64,
+        interface_name: String,
+        ipv4_address: String,
+        ipv6_address: String,
+        link_local_ips: Texts,
+        mac_address: String,
+        priority: i64,
+    }
+    Port { mode: String, host_ip: String, target: u32, published: Option<String>, protocol: String }
+    Mount {
+        r#type: String,
+        source: String,
+        target: String,
+        read_only: bool,
+        consistency: String,
+        bind: Option<Bind>,
+        volume: Option<VolumeUse>,
+        tmpfs: Option<Tmpfs>,
+        image: Option<Subpath>,
+    }
+    Bind { selinux: String, propagation: String, create_host_path: bool, recursive: String }
+    VolumeUse { labels: Map<String>, nocopy: bool, subpath: String }
+    Tmpfs { size: Bytes, mode: u32 }
+    Subpath { subpath: String }
+    /// A network.
+    Network {
+        name: String,
+        driver: String,
+        driver_opts: Map<String>,
+        ipam: Ipam,
+        external: bool,
+        internal: bool,
+        attachable: bool,
+        labels: Map<String>,
+        enable_ipv4: Option<bool>,
+        enable_ipv6: Option<bool>,
+    }
+    Ipam { driver: String, config: Vec<Pool>, options: Map<String> }
+    Pool { subnet: String, gateway: String, ip_range: String, aux_addresses: Map<String> }
+    /// A volume.
+    Volume {
+        name: String,
+        driver: String,
+        driver_opts: Map<String>,
+        external: bool,
+        labels: Map<String>,
+    }
+    /// A config or a secret.
+    FileObject {
+        name: String,
+        file: String,
+        environment: Option<String>,
+        content: Option<String>,
+        external: bool,
+    }
+}
+
+/// A size, which is text in the long form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) i64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One limit, or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Ulimit {
+    Single(i64),
+    Pair { soft: i64, hard: i64 },
+}
+
+impl Service {
+    /// How many containers there are to be.
+    pub(crate) fn replicas(&self) -> u32 {
+        let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
+        self.scale.or(deployed).unwrap_or(1)
+    }
+
+    /// What it asks of the machine in `deploy`.
+    pub(crate) fn limits(&self) -> Option<&Limits> {
+        self.deploy.as_ref()?.resources.as_ref()?.limits.as_ref()
+    }
+
+    /// What it wants kept for it.
+    pub(crate) fn reservations(&self) -> Option<&Limits> {
+        self.deploy.as_ref()?.resources.as_ref()?.reservations.as_ref()
+    }
+}
+
+impl Project {
+    /// The image of a service; one that is built has the name of project and service.
+    pub(crate) fn image_of(&self, service: &Service) -> String {
+        if service.image.is_empty() {
+            format!("{}-{}", self.name, service.name)
+        } else {
+            service.image.clone()
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Docker Compose's labels and hashes: by them either program finds what the other has started.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    load::{ordered_network, ordered_service, ordered_volume},
+    model::{Project, Service},
+};
+
+pub(crate) const PROJECT: &str = "com.docker.compose.project";
+pub(crate) const SERVICE: &str = "com.docker.compose.service";
+pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
+pub(crate) const ONEOFF: &str = "com.docker.compose.oneoff";
+pub(crate) const HASH: &str = "com.docker.compose.config-hash";
+pub(crate) const IMAGE: &str = "com.docker.compose.image";
+pub(crate) const FILES: &str = "com.docker.compose.project.config_files";
+pub(crate) const NETWORK: &str = "com.docker.compose.network";
+pub(crate) const VOLUME: &str = "com.docker.compose.volume";
+const DIRECTORY: &str = "com.docker.compose.project.working_dir";
+const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+const VERSION: &str = "com.docker.compose.version";
+const SLUG: &str = "com.docker.compose.slug";
+
+/// The Compose whose labels, words and hashes these are.
+pub(crate) const COMPOSE_VERSION: &str = "2.40.3";
+
+/// A service's hash: of what makes a container another one, not of how many there are or when they start.
+pub(crate) fn service_hash(service: &Service) -> String {
+    let mut value = service.value.clone();
+    if let Some(map) = value.as_object_mut() {
+        for key in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
+            map.shift_remove(key);
+        }
+        if let Some(Value::Object(deploy)) = map.get_mut("deploy") {
+            deploy.shift_remove("replicas");
+        }
+    }
+    digest(&ordered_service(&value))
+}
+
+/// A network's.
+pub(crate) fn network_hash(network: &Value) -> String {
+    digest(&ordered_network(network))
+}
+
+/// A volume's.
+pub(crate) fn volume_hash(volume: &Value) -> String {
+    let mut volume = volume.clone();
+    if volume["driver"].as_str().is_none_or(str::is_empty) {
+        volume["driver"] = Value::from("local");
+    }
+    digest(&ordered_volume(&volume))
+}
+
+/// SHA-256 of the JSON that Go's encoder would write.
+fn digest(value: &Value) -> String {
+    let text = value.to_string();
+    let text = text
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Labels of what is no container.
+pub(crate) fn of_resource(
+    project: &Project,
+    own: &BTreeMap<String, String>,
+    kind: &str,
+    name: &str,
+    hash: String,
+) -> BTreeMap<String, String> {
+    let mut labels = own.clone();
+    labels.insert(kind.to_owned(), name.to_owned());
+    labels.insert(PROJECT.to_owned(), project.name.clone());
+    labels.insert(VERSION.to_owned(), COMPOSE_VERSION.to_owned());
+    labels.insert(HASH.to_owned(), hash);
+    labels
+}
+
+/// Labels of a container; `number` is none for one of `run`.
+pub(crate) fn of_container(
+    project: &Project,
+    service: &Service,
+    number: Option<u32>,
+    image_id: &str,
+) -> BTreeMap<String, String> {
+    let mut labels = service.labels.clone();
+    let files: Vec<String> = project.files.iter().map(|file| file.display().to_string()).collect();
+    let mut depends: Vec<String> = service
+        .depends_on
+        .iter()
+        .map(|(name, how)| format!("{name}:{}:{}", how.condition, how.restart))
+        .collect();
+    depends.sort();
+    let pairs = [
+        (PROJECT, project.name.clone()),
+        (SERVICE, service.name.clone()),
+        (VERSION, COMPOSE_VERSION.to_owned()),
+        (HASH, service_hash(service)),
+        (DIRECTORY, project.directory.display().to_string()),
+        (FILES, files.join(",")),
+        (DEPENDS_ON, depends.join(",")),
+        (IMAGE, image_id.to_owned()),
+        (ONEOFF, if number.is_none() { "True" } else { "False" }.to_owned()),
+    ];
+    labels.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    match number {
+        Some(number) => labels.insert(NUMBER.to_owned(), number.to_string()),
+        None => labels.insert(SLUG.to_owned(), String::new()),
+    };
+    labels
+}

@@ -1,0 +1,167 @@
+//! YAML out of JSON values, laid out as Compose's `config` does: two columns a level, lists indented, keys in the given order.
+
+use serde_json::Value;
+
+/// The text of a value.
+pub(crate) fn to_yaml(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Object(_) | Value::Array(_) => block(value, 0, &mut text),
+        scalar => {
+            text.push_str(&inline(scalar, 0));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn is_nested(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => false,
+    }
+}
+
+fn block(value: &Value, indent: usize, out: &mut String) {
+    let pad = " ".repeat(indent);
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                out.push_str(&pad);
+                entry(key, value, indent, out);
+            }
+        }
+        Value::Array(list) => {
+            for item in list {
+                out.push_str(&pad);
+                out.push_str("- ");
+                match item {
+                    Value::Object(map) if !map.is_empty() => {
+                        for (at, (key, value)) in map.iter().enumerate() {
+                            if at > 0 {
+                                out.push_str(&pad);
+                                out.push_str("  ");
+                            }
+                            entry(key, value, indent + 2, out);
+                        }
+                    }
+                    Value::Array(inner) if !inner.is_empty() => {
+                        let mut text = String::new();
+                        block(item, indent + 2, &mut text);
+                        out.push_str(text.trim_start());
+                    }
+                    other => {
+                        out.push_str(&inline(other, indent + 2));
+                        out.push('\n');
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn entry(key: &str, value: &Value, indent: usize, out: &mut String) {
+    out.push_str(&quoted(key, indent + 2));
+    out.push(':');
+    if is_nested(value) {
+        out.push('\n');
+        block(value, indent + 2, out);
+    } else {
+        out.push(' ');
+        out.push_str(&inline(value, indent + 2));
+        out.push('\n');
+    }
+}
+
+fn inline(value: &Value, indent: usize) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(on) => on.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => quoted(text, indent),
+        Value::Array(_) => "[]".to_owned(),
+        Value::Object(_) => "{}".to_owned(),
+    }
+}
+
+/// A text that reads as something else gets double quotes, one that is no plain scalar single ones, several lines a block.
+fn quoted(text: &str, indent: usize) -> String {
+    let legacy = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "y" | "n" | "yes" | "no" | "on" | "off" | "<<" | "="
+    );
+    let controls = text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{feff}');
+    if controls {
+        return serde_json::to_string(text).unwrap_or_default();
+    }
+    if text.contains('\n') {
+        return literal(text, indent);
+    }
+    if text.is_empty() || legacy || super::scalar::plain_value(text).is_some() || sexagesimal(text)
+    {
+        return format!("\"{text}\"");
+    }
+    if is_plain(text) { text.to_owned() } else { format!("'{}'", text.replace('\'', "''")) }
+}
+
+/// `22:22` is a number of YAML 1.1, which other readers may still speak.
+fn sexagesimal(text: &str) -> bool {
+    text.contains(':')
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+        && !text.ends_with(':')
+        && !text.starts_with(':')
+}
+
+fn is_plain(text: &str) -> bool {
+    let first = text.chars().next().unwrap_or(' ');
+    let indicator = matches!(
+        first,
+        '#' | ','
+            | '['
+            | ']'
+            | '{'
+            | '}'
+            | '&'
+            | '*'
+            | '!'
+            | '|'
+            | '>'
+            | '\''
+            | '"'
+            | '%'
+            | '@'
+            | '`'
+    );
+    let dashed = matches!(first, '-' | '?' | ':') && text.chars().nth(1).is_none_or(|c| c == ' ');
+    !(indicator
+        || dashed
+        || text.starts_with("---")
+        || text.starts_with(' ')
+        || text.ends_with([' ', ':'])
+        || text.contains(": ")
+        || text.contains(" #"))
+}
+
+fn literal(text: &str, indent: usize) -> String {
+    let body = text.trim_end_matches('\n');
+    let tail = text.len() - body.len();
+    let chomp = match tail {
+        0 => "-",
+        1 => "",
+        _ => "+",
+    };
+    let hint = if text.starts_with([' ', '\n']) { "2" } else { "" };
+    let pad = " ".repeat(indent);
+    let mut out = format!("|{hint}{chomp}");
+    let lines = if tail > 1 { &text[..text.len() - 1] } else { body };
+    for line in lines.split('\n') {
+        out.push('\n');
+        if !line.is_empty() {
+            out.push_str(&pad);
+            out.push_str(line);
+        }
+    }
+    out
+}

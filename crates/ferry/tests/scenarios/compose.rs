@@ -1,0 +1,216 @@
+//! Compose as FEATURES B6 has it: projects of busybox services, through our command line and, where it is there, through Docker's own
+//! Compose against our daemon.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ferry_testkit::{Run, Sandbox, binary, run};
+
+const FILE: &str = "
+services:
+  web:
+    image: busybox
+    command: sh -c 'echo hello from web; exec sleep 1000'
+    environment: {WHO: \"${WHO:-nobody}\"}
+    depends_on: {db: {condition: service_healthy}}
+    stop_grace_period: 0s
+  db:
+    image: busybox
+    command: sleep 1000
+    volumes: [data:/data]
+    healthcheck: {test: test -f /data/ready || touch /data/ready, interval: 100ms}
+    stop_grace_period: 0s
+  tool:
+    image: busybox
+    command: 'true'
+    profiles: [tools]
+volumes: {data: }
+";
+
+/// A project in a directory of its own.
+struct Project {
+    sandbox: Sandbox,
+    directory: PathBuf,
+}
+
+impl Project {
+    fn new(text: &str) -> Project {
+        let sandbox = Sandbox::start();
+        sandbox.busybox();
+        let directory = sandbox.dir().join("shop");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("compose.yaml"), text).unwrap();
+        Project { sandbox, directory }
+    }
+
+    fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
+        let mut command = Command::new(program);
+        command
+            .args(first)
+            .args(args)
+            .current_dir(&self.directory)
+            .env("DOCKER_HOST", self.sandbox.host())
+            .env("DOCKER_CONFIG", self.sandbox.dir().join("config"));
+        run(&mut command)
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.typed(&binary(), &["compose"], args)
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        self.run(args).ok()
+    }
+
+    fn id(&self, name: &str) -> String {
+        self.sandbox.inspect(name, "{{.Id}}")
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        // A test that has failed leaves containers, which would hold the sandbox's networks.
+        drop(self.run(&["down", "-v", "-t", "0"]));
+    }
+}
+
+/// Docker's own Compose, where a machine has it.
+fn real() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_COMPOSE").map(PathBuf::from);
+    let known = [
+        "/usr/libexec/docker/cli-plugins/docker-compose",
+        "/tmp/peers/root/usr/libexec/docker/cli-plugins/docker-compose",
+    ];
+    named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
+}
+
+#[test]
+fn a_project_goes_up_stays_and_goes_down() {
+    let project = Project::new(FILE);
+    let first = project.run(&["up", "-d"]);
+    for line in [
+        " Network shop_default  Created",
+        " Volume shop_data  Created",
+        " Container shop-db-1  Healthy",
+        " Container shop-web-1  Started",
+    ] {
+        assert!(first.stderr.contains(line), "{line} is missing:\n{}", first.stderr);
+    }
+    first.ok();
+    let (web, db) = (project.id("shop-web-1"), project.id("shop-db-1"));
+    let again = project.run(&["up", "-d"]);
+    assert!(again.stderr.contains(" Container shop-web-1  Running"), "{}", again.stderr);
+    assert!(!again.stderr.contains("Created") && !again.stderr.contains("Started"));
+    again.ok();
+    assert_eq!(project.id("shop-web-1"), web, "nothing to do is nothing done");
+    assert_eq!(project.ok(&["ps", "--services"]), "db\nweb");
+    assert_eq!(project.ok(&["logs", "web"]), "web-1  | hello from web");
+    assert_eq!(project.ok(&["exec", "-T", "web", "sh", "-c", "echo $WHO"]), "nobody");
+
+    // What changed is replaced, and nothing else.
+    fs::write(project.directory.join(".env"), "WHO=me\n").unwrap();
+    project.ok(&["up", "-d"]);
+    assert_ne!(project.id("shop-web-1"), web);
+    assert_eq!(project.id("shop-db-1"), db);
+    assert_eq!(project.ok(&["exec", "-T", "web", "sh", "-c", "echo $WHO"]), "me");
+
+    project.ok(&["down"]);
+    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.sandbox.ok(&["volume", "ls", "-q"]), "shop_data", "down keeps volumes");
+    project.ok(&["down", "-v"]);
+    assert_eq!(project.sandbox.ok(&["volume", "ls", "-q"]), "");
+    assert!(!project.sandbox.ok(&["network", "ls"]).contains("shop"));
+}
+
+#[test]
+fn scale_profiles_one_offs_and_orphans() {
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d", "--scale", "web=3"]);
+    let names = || project.sandbox.ok(&["ps", "--format", "{{.Names}}"]);
+    let count = |names: String| names.lines().filter(|name| name.contains("web")).count();
+    assert_eq!(count(names()), 3);
+    project.ok(&["up", "-d"]);
+    assert_eq!(count(names()), 1);
+    assert_eq!(project.ok(&["run", "--rm", "-T", "--no-deps", "tool", "echo", "hey"]), "hey");
+    let other = FILE.replace("  web:", "  front:");
+    fs::write(project.directory.join("compose.yaml"), other).unwrap();
+    let up = project.run(&["up", "-d"]);
+    assert!(up.stderr.contains("Found orphan containers ([shop-web-1])"), "{}", up.stderr);
+    project.ok(&["up", "-d", "--remove-orphans"]);
+    assert_eq!(count(names()), 0);
+    assert_eq!(project.ok(&["ls", "-q"]), "shop");
+}
+
+#[test]
+fn the_foreground_ends_with_a_container_and_its_code() {
+    let project = Project::new(
+        "services:\n  a:\n    image: busybox\n    command: sh -c 'echo one; echo two >&2; exit 7'\n  \
+         long:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n",
+    );
+    let up = project.run(&["up", "--exit-code-from", "a"]).fails(7);
+    assert!(up.stdout.contains("a-1     | one\n"), "{}", up.stdout);
+    assert!(up.stderr.contains("a-1     | two\n"), "{}", up.stderr);
+    assert!(up.stdout.contains("a-1 exited with code 7\n"), "{}", up.stdout);
+    assert_eq!(project.ok(&["ps", "-q"]), "", "the other one was stopped");
+}
+
+#[test]
+fn files_merge_and_mistakes_have_composes_words() {
+    let project = Project::new(FILE);
+    let extra = "services:\n  web:\n    environment: [MORE=1]\n    ports: !reset []\n  db:\n    command: sleep 5\n";
+    fs::write(project.directory.join("compose.override.yaml"), extra).unwrap();
+    let shown = project.ok(&["config"]);
+    assert!(shown.contains("      MORE: \"1\"\n      WHO: nobody\n"), "{shown}");
+    assert!(shown.contains("      - sleep\n      - \"5\"\n"), "{shown}");
+    for (text, words) in [
+        ("services: {x: {image: a, foo: 1}}", "services.x additional properties 'foo' not allowed"),
+        ("services: {x: {image: 5}}", "services.x.image must be a string"),
+        ("services: {x: {image: a, ports: 5}}", "services.x.ports must be a array"),
+        (
+            "services: {x: {hostname: a}}",
+            "service \"x\" has neither an image nor a build context specified: invalid compose project",
+        ),
+        (
+            "services: {x: {image: a, volumes: [v:/v]}, y: {image: a}}",
+            "service \"x\" refers to undefined volume v: invalid compose project",
+        ),
+        (
+            "services: {x: {image: a, depends_on: [y]}, y: {image: a, depends_on: [x]}}",
+            "dependency cycle detected: x -> y -> x",
+        ),
+        (
+            "services: {x: {image: '${NONE:?no value}'}}",
+            "error while interpolating services.x.image: required variable NONE is missing a value: no value",
+        ),
+        ("include: [other.yaml]", "not supported yet: include"),
+    ] {
+        fs::write(project.directory.join("wrong.yaml"), text).unwrap();
+        let wrong = project.run(&["-f", "wrong.yaml", "config"]);
+        assert_ne!(wrong.code, 0, "{text}");
+        assert!(wrong.stderr.contains(words), "{text}: {}", wrong.stderr);
+    }
+}
+
+#[test]
+fn dockers_compose_takes_a_project_over_and_gives_it_back() {
+    let Some(compose) = real() else { return };
+    let project = Project::new(FILE);
+    let theirs = |args: &[&str]| project.typed(&compose, &[], args);
+    project.ok(&["up", "-d"]);
+    let (web, db) = (project.id("shop-web-1"), project.id("shop-db-1"));
+    assert_eq!(theirs(&["config", "--hash", "*"]).ok(), project.ok(&["config", "--hash", "*"]));
+    assert_eq!(theirs(&["config"]).ok(), project.ok(&["config"]));
+    theirs(&["up", "-d"]).ok();
+    assert_eq!((project.id("shop-web-1"), project.id("shop-db-1")), (web, db));
+    theirs(&["down", "-v"]).ok();
+    theirs(&["up", "-d"]).ok();
+    let web = project.id("shop-web-1");
+    let ours = project.run(&["up", "-d"]);
+    assert!(ours.stderr.contains(" Container shop-web-1  Running"), "{}", ours.stderr);
+    assert_eq!(project.id("shop-web-1"), web);
+    project.ok(&["down", "-v"]);
+    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
