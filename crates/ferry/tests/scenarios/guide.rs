@@ -26,7 +26,8 @@ pages!(
     daemon_and_recovery = "07-daemon-and-recovery.md",
     health_and_usage = "08-health-and-usage.md",
     files_of_containers = "09-files-of-containers.md",
-    compose = "10-compose.md",
+    building_images = "10-building-images.md",
+    compose = "11-compose.md",
 );
 
 fn guide() -> PathBuf {

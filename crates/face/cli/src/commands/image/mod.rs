@@ -1,5 +1,7 @@
 //! `docker image`: one file for each command.
 
+mod build;
+mod context;
 mod history;
 mod import;
 mod inspect;
@@ -8,7 +10,6 @@ mod ls;
 mod prune;
 mod pull;
 mod push;
-mod refused;
 mod rm;
 mod save;
 mod tag;
@@ -25,7 +26,7 @@ pub(crate) const GROUP: Group = Group {
     name: "image",
     short: "Manage images",
     commands: &[
-        refused::BUILD,
+        build::COMMAND,
         push::COMMAND,
         history::COMMAND,
         import::COMMAND,
