@@ -109,6 +109,9 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
     Ok(Loaded { project, warnings: loader.warnings })
 }
 
+/// Where `!reset` and `!override` stand in a document.
+type Marks = Vec<(Vec<String>, Order)>;
+
 struct Loader {
     environment: BTreeMap<String, String>,
     warnings: Vec<String>,
@@ -146,10 +149,7 @@ impl Loader {
     }
 
     /// The documents of a file in long form, each with the places of its `!reset` and `!override`.
-    fn documents(
-        &mut self,
-        path: &Path,
-    ) -> Result<Vec<(Value, Vec<(Vec<String>, Order)>)>, LoadError> {
+    fn documents(&mut self, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
         let text = read(path)?;
         let nodes = yaml::parse(&text).map_err(|error| LoadError::Invalid(error.to_string()))?;
         let mut documents = Vec::new();
