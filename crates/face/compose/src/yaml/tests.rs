@@ -30,7 +30,7 @@ fn places_count_from_one() {
 fn an_alias_bomb_is_refused() {
     let mut text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (this, last) in ('b'..='k').zip('a'..) {
-        let list = [format!("*{last}")].repeat(10).join(",");
+        let list = vec![format!("*{last}"); 10].join(",");
         text.push_str(&format!("{this}: &{this} [{list}]\n"));
     }
     assert!(matches!(parse(&text), Err(YamlError::Limit { .. })));
