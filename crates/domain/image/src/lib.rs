@@ -6,6 +6,7 @@
 //!
 //! Invariant: a name points at an image that is here; both are changed in one transaction.
 
+mod blobs;
 mod error;
 mod removal;
 mod resolve;
@@ -23,6 +24,7 @@ use ferry_oci::{Digest, ImageConfig, Reference};
 use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use blobs::LayerBlob;
 pub use error::ImageError;
 pub use removal::{RemovalPlan, User, Users};
 

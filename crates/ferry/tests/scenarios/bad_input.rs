@@ -91,7 +91,7 @@ fn wrong_bodies_and_names() {
         ("GET", "/v9.99/version", 400),
         ("GET", "/nothing/here", 404),
         ("POST", "/build", 501),
-        ("POST", "/images/busybox/push", 501),
+        ("GET", "/images/search?term=x", 501),
         ("GET", "/swarm", 503),
     ] {
         let (got, answer) = api.call(method, path, None);

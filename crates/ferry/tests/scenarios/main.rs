@@ -52,6 +52,7 @@ mod logs;
 mod network;
 mod oci;
 mod promises;
+mod push;
 mod registry;
 mod runtimes;
 mod services;

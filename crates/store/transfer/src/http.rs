@@ -5,6 +5,7 @@ mod dial;
 mod fault;
 mod insecure;
 mod location;
+mod outgoing;
 mod proxy;
 mod tls;
 
@@ -20,7 +21,6 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT},
 };
-use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
@@ -30,6 +30,7 @@ pub(crate) use self::{
     body::Body,
     insecure::Insecure,
     location::{Location, Origin, percent},
+    outgoing::{Cut, Flow, Outgoing},
     proxy::Proxies,
 };
 
@@ -42,7 +43,7 @@ const MAX_IDLE: usize = 8;
 /// Largest chunk of a body that is handed on. With [`crate::stream::DEPTH`] this bounds the memory of a layer on its way.
 const CHUNK: usize = 256 << 10;
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<Outgoing>;
 
 /// Speaks HTTP with anyone.
 #[derive(Debug)]
@@ -82,8 +83,11 @@ pub(crate) struct Answer {
 
 impl Call {
     pub(crate) fn get(location: Location) -> Call {
-        let (method, headers) = (Method::GET, HeaderMap::new());
-        Call { method, location, headers, body: Bytes::new() }
+        Call::new(Method::GET, location)
+    }
+
+    pub(crate) fn new(method: Method, location: Location) -> Call {
+        Call { method, location, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     pub(crate) fn form(location: Location, form: String) -> Call {
@@ -94,7 +98,14 @@ impl Call {
     }
 
     fn word(&self) -> &'static str {
-        if self.method == Method::POST { "Post" } else { "Get" }
+        match self.method {
+            Method::POST => "Post",
+            Method::HEAD => "Head",
+            Method::PUT => "Put",
+            Method::PATCH => "Patch",
+            Method::DELETE => "Delete",
+            _ => "Get",
+        }
     }
 
     fn failed(&self, fault: Fault) -> RequestError {
@@ -141,7 +152,7 @@ impl Http {
             answer.body.skip().await;
             let refused = || call.failed(Fault::Redirect(target.clone()));
             // A form may hold a token: it goes nowhere else.
-            if call.method != Method::GET {
+            if call.method != Method::GET && call.method != Method::HEAD {
                 return Err(refused());
             }
             let next = call.location.join(&target).ok_or_else(refused)?;
@@ -155,6 +166,26 @@ impl Http {
             call.location = next;
         }
         Err(call.failed(Fault::Redirects(MAX_REDIRECTS)))
+    }
+
+    /// Sends a request whose body comes piece by piece, once, on a connection of its own: it cannot be sent again.
+    pub(crate) async fn send_flow(&self, call: &Call, flow: Flow) -> Result<Answer, RequestError> {
+        let sent = async {
+            let origin = &call.location.origin;
+            let mut sender = self.connect(origin).await?;
+            let (body, pulse) = Outgoing::flow(flow);
+            let request = self.request(call, body)?;
+            let answer = {
+                let exchange = std::pin::pin!(async {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                });
+                pulse.watch(exchange, self.stall).await?
+            };
+            let answer = answer.map_err(|error| Fault::broken(&error))?;
+            Ok(self.answer(answer, origin, sender))
+        };
+        sent.await.map_err(|fault| call.failed(fault))
     }
 
     async fn send_once(&self, call: &Call) -> Result<Answer, Fault> {
@@ -178,7 +209,7 @@ impl Http {
         call: &Call,
         sender: &mut Sender,
     ) -> Result<http::Response<hyper::body::Incoming>, Fault> {
-        let request = self.request(call)?;
+        let request = self.request(call, Outgoing::whole(call.body.clone()))?;
         let exchange = async {
             sender.ready().await?;
             sender.send_request(request).await
@@ -189,9 +220,9 @@ impl Http {
         }
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Fault> {
+    fn request(&self, call: &Call, body: Outgoing) -> Result<Request<Outgoing>, Fault> {
         let origin = &call.location.origin;
-        let mut request = Request::new(Full::new(call.body.clone()));
+        let mut request = Request::new(body);
         let proxy = self.proxies.of(origin).filter(|_| !origin.https);
         // A proxy wants to know the whole address.
         let target = match proxy {

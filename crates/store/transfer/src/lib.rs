@@ -1,9 +1,9 @@
-//! Registry client: images from OCI distribution and Docker v2 registries, straight into the layer store.
+//! Registry client: images from OCI distribution and Docker v2 registries straight into the layer store, and back.
 //!
 //! Knows: HTTP, TLS, registries' credentials and tokens, mirrors, which image of an index fits a platform, how to go on
 //! after an interruption. Does not know: which images there are and what they are called, how layers are kept, Docker's API.
 //!
-//! Start with [`Client`], [`Client::pull`], [`PullError`].
+//! Start with [`Client`], [`Client::pull`], [`PullError`]; [`Client::push`] for the way back.
 //!
 //! # How a layer comes
 //!
@@ -22,6 +22,7 @@
 
 mod auth;
 mod client;
+mod describe;
 mod error;
 mod flight;
 mod http;
@@ -30,6 +31,7 @@ mod login;
 mod partial;
 mod progress;
 mod pull;
+mod push;
 mod refusal;
 mod resolve;
 mod source;
@@ -38,12 +40,14 @@ mod stream;
 pub use self::{
     auth::{AuthOutcome, Challenge, RegistryAuth, TokenError, parse_challenges},
     client::{Client, ClientConfig, Tuning},
+    describe::Described,
     error::{LayerError, PullError},
     http::{Fault, RequestError},
     login::AuthError,
     partial::sweep_partials,
     progress::Progress,
     pull::{Pulled, PulledLayer},
+    push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed},
     refusal::Refusal,
     source::SourceError,
 };

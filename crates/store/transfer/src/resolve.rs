@@ -41,10 +41,10 @@ pub(crate) struct Found {
 }
 
 /// A document as it came.
-struct Fetched {
-    from: usize,
-    media_type: String,
-    bytes: Bytes,
+pub(crate) struct Fetched {
+    pub(crate) from: usize,
+    pub(crate) media_type: String,
+    pub(crate) bytes: Bytes,
 }
 
 /// The manifest of one image.
@@ -102,7 +102,7 @@ impl Resolver<'_> {
         let index = match self.parse(&fetched)? {
             Document::Index(index) => index,
             Document::Manifest(manifest) => {
-                let descriptor = descriptor_of(&fetched, &manifest, digest);
+                let descriptor = descriptor_of(&fetched, &manifest.media_type, digest);
                 let Fetched { from, bytes: json, .. } = fetched;
                 return Ok(Chosen { from, descriptor, json, manifest, listed: false });
             }
@@ -123,7 +123,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn parse(&self, fetched: &Fetched) -> Result<Document, PullError> {
+    pub(crate) fn parse(&self, fetched: &Fetched) -> Result<Document, PullError> {
         let parsed = Document::parse(&fetched.bytes, &fetched.media_type);
         parsed
             .map_err(|source| PullError::Manifest { reference: self.reference.familiar(), source })
@@ -148,7 +148,7 @@ impl Resolver<'_> {
         }
     }
 
-    async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         named: &str,
         expected: Option<&Digest>,
@@ -169,7 +169,11 @@ impl Resolver<'_> {
         }
     }
 
-    async fn config(&self, config: &Descriptor, from: usize) -> Result<(usize, Bytes), PullError> {
+    pub(crate) async fn config(
+        &self,
+        config: &Descriptor,
+        from: usize,
+    ) -> Result<(usize, Bytes), PullError> {
         let digest = &config.digest;
         let path = format!("blobs/{digest}");
         let limit = usize::try_from(config.size.min(MAX_CONFIG)).unwrap_or(0);
@@ -216,9 +220,10 @@ fn check(manifest: &Manifest) -> Result<(), PullError> {
     Ok(())
 }
 
-fn descriptor_of(fetched: &Fetched, manifest: &Manifest, digest: Digest) -> Descriptor {
-    let own = Some(&manifest.media_type).filter(|own| !own.is_empty());
-    let media_type = own.unwrap_or(&fetched.media_type).clone();
+/// `own` is what a document says of itself.
+pub(crate) fn descriptor_of(fetched: &Fetched, own: &str, digest: Digest) -> Descriptor {
+    let own = Some(own).filter(|own| !own.is_empty());
+    let media_type = own.unwrap_or(&fetched.media_type).to_owned();
     Descriptor {
         media_type,
         digest,

@@ -11,7 +11,7 @@ use http::{
 use crate::{
     auth::{RegistryAuth, Scheme, TokenError, Wish},
     client::Shared,
-    http::{Answer, Call, Fault, Location, RequestError},
+    http::{Answer, Call, Fault, Flow, Location, RequestError},
     refusal::{MAX_BODY, Refusal},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Source {
     /// Plain HTTP, because TLS may have failed.
     pub(crate) fallback: bool,
     auth: Option<RegistryAuth>,
+    /// What a token is asked for.
+    scope: String,
     scheme: Mutex<Option<Scheme>>,
 }
 
@@ -58,8 +60,18 @@ pub enum SourceError {
 impl Source {
     pub(crate) fn new(base: Location, repository: &str, auth: Option<RegistryAuth>) -> Source {
         let repository = repository.to_owned();
+        let scope = format!("repository:{repository}:pull");
         let scheme = Mutex::default();
-        Source { base, repository, mirror: false, fallback: false, auth, scheme }
+        Source { base, repository, mirror: false, fallback: false, auth, scope, scheme }
+    }
+
+    /// Asks for the right to push, and to mount blobs from `others`.
+    pub(crate) fn for_push<'a>(mut self, others: impl Iterator<Item = &'a str>) -> Source {
+        self.scope = format!("repository:{}:pull,push", self.repository);
+        for other in others.filter(|other| *other != self.repository) {
+            self.scope.push_str(&format!(" repository:{other}:pull"));
+        }
+        self
     }
 
     /// Whose answer it is, for logs.
@@ -67,9 +79,22 @@ impl Source {
         self.base.to_string()
     }
 
-    fn location(&self, path: &str) -> Location {
+    /// Where something of the repository is.
+    pub(crate) fn location(&self, path: &str) -> Location {
         let prefix = self.base.path.trim_end_matches('/');
         self.base.origin.at(format!("{prefix}/v2/{}/{path}", self.repository))
+    }
+
+    /// Asks whether anybody is there, and learns what they want to see. Any answer is a good one.
+    pub(crate) async fn ping(&self, shared: &Shared) -> Result<(), SourceError> {
+        let prefix = self.base.path.trim_end_matches('/');
+        let call = Call::get(self.base.origin.at(format!("{prefix}/v2/")));
+        let answer = shared.http.send(call).await.map_err(SourceError::Request)?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.learn(shared, &answer, false);
+        }
+        answer.body.skip().await;
+        Ok(())
     }
 
     /// Asks for `manifests/…` or `blobs/…`. Any success is given back, anything else is an error.
@@ -79,33 +104,73 @@ impl Source {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Answer, SourceError> {
-        let location = self.location(path);
+        let mut call = Call::get(self.location(path));
+        call.headers.clone_from(headers);
+        self.call(shared, call).await
+    }
+
+    /// Sends any request to this registry. Any success is given back, anything else is an error.
+    pub(crate) async fn call(&self, shared: &Shared, call: Call) -> Result<Answer, SourceError> {
         let mut last = None;
         // Once as the registry wanted it last time, once as it wants it now.
         for _ in 0..2 {
-            let mut call = Call::get(location.clone());
-            call.headers.clone_from(headers);
-            let authorization = self.authorization(shared, &location).await?;
-            let known = authorization.is_some();
-            if let Some(value) = authorization {
-                call.headers.insert(AUTHORIZATION, value);
-            }
+            let mut call = call.clone();
+            let known = self.sign(shared, &mut call).await?;
             let answer = shared.http.send(call).await.map_err(SourceError::Request)?;
-            if answer.status.is_success() {
-                return Ok(answer);
-            }
-            let retry =
-                answer.status == StatusCode::UNAUTHORIZED && self.learn(shared, &answer, known);
-            let (status, headers) = (answer.status, answer.headers);
-            let body = answer.body.read(MAX_BODY).await.unwrap_or_default();
-            last = Some(SourceError::Refused(Refusal::of(status, &headers, &body)));
-            if !retry {
-                break;
+            match self.judge(shared, answer, known).await {
+                Ok(answer) => return Ok(answer),
+                Err((error, retry)) => {
+                    last = Some(error);
+                    if !retry {
+                        break;
+                    }
+                }
             }
         }
         let never =
-            || SourceError::Request(RequestError::new("Get", &location, Fault::Redirects(0)));
+            || SourceError::Request(RequestError::new("Get", &call.location, Fault::Redirects(0)));
         Err(last.unwrap_or_else(never))
+    }
+
+    /// As [`Source::call`], with a body that can be sent once only.
+    pub(crate) async fn call_flow(
+        &self,
+        shared: &Shared,
+        mut call: Call,
+        flow: Flow,
+    ) -> Result<Answer, SourceError> {
+        let known = self.sign(shared, &mut call).await?;
+        let answer = shared.http.send_flow(&call, flow).await.map_err(SourceError::Request)?;
+        self.judge(shared, answer, known).await.map_err(|(error, _)| error)
+    }
+
+    /// Adds credentials, if the call is for the registry itself: uploads may lead to other hosts.
+    async fn sign(&self, shared: &Shared, call: &mut Call) -> Result<bool, SourceError> {
+        if call.location.origin != self.base.origin {
+            return Ok(false);
+        }
+        let authorization = self.authorization(shared, &call.location).await?;
+        let known = authorization.is_some();
+        if let Some(value) = authorization {
+            call.headers.insert(AUTHORIZATION, value);
+        }
+        Ok(known)
+    }
+
+    /// A success, or the error and whether to try once more.
+    async fn judge(
+        &self,
+        shared: &Shared,
+        answer: Answer,
+        known: bool,
+    ) -> Result<Answer, (SourceError, bool)> {
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let retry = answer.status == StatusCode::UNAUTHORIZED && self.learn(shared, &answer, known);
+        let (status, headers) = (answer.status, answer.headers);
+        let body = answer.body.read(MAX_BODY).await.unwrap_or_default();
+        Err((SourceError::Refused(Refusal::of(status, &headers, &body)), retry))
     }
 
     /// Takes in what the registry wants to see. Only what it says itself: the challenge of a host that it redirected
@@ -121,24 +186,15 @@ impl Source {
         if let Scheme::Bearer(realm) = &wanted
             && shown
         {
-            shared.tokens.forget(&self.wish(shared, realm, &self.scope()));
+            shared.tokens.forget(&self.wish(shared, realm));
         }
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
         true
     }
 
-    fn scope(&self) -> String {
-        format!("repository:{}:pull", self.repository)
-    }
-
-    fn wish<'a>(
-        &'a self,
-        shared: &'a Shared,
-        realm: &'a crate::auth::Realm,
-        scope: &'a str,
-    ) -> Wish<'a> {
+    fn wish<'a>(&'a self, shared: &'a Shared, realm: &'a crate::auth::Realm) -> Wish<'a> {
         let registry = &self.base.origin;
-        Wish { http: &shared.http, registry, realm, scope, auth: self.auth.as_ref() }
+        Wish { http: &shared.http, registry, realm, scope: &self.scope, auth: self.auth.as_ref() }
     }
 
     async fn authorization(
@@ -163,8 +219,7 @@ impl Source {
                 let token = match given {
                     Some(token) => token.clone(),
                     None => {
-                        let scope = self.scope();
-                        let token = shared.tokens.get(&self.wish(shared, &realm, &scope)).await;
+                        let token = shared.tokens.get(&self.wish(shared, &realm)).await;
                         token.map_err(|source| SourceError::Token {
                             asked: asked(),
                             source: Box::new(source),

@@ -6,6 +6,7 @@ pub(crate) mod keep;
 mod list;
 mod load;
 mod pull;
+mod push;
 mod remove;
 mod save;
 
@@ -20,6 +21,7 @@ pub use import::{ImportRequest, import};
 pub use list::{history, inspect, list};
 pub use load::load;
 pub use pull::{PullProgress, PullRequest, pull};
+pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
 pub use remove::{prune, remove};
 pub use save::save;
 
@@ -74,17 +76,30 @@ pub(crate) fn sweep_layers(shared: &Shared) -> u64 {
         needed.extend(handle.container().layers.iter().cloned());
     }
     let mut freed = 0;
+    let mut gone = Vec::new();
     for layer in shared.layers.list() {
         if needed.contains(&layer.diff_id) {
             continue;
         }
         match shared.layers.remove(&layer.diff_id) {
-            Ok(()) => freed += layer.size,
+            Ok(()) => {
+                freed += layer.size;
+                gone.push(layer.diff_id);
+            }
             Err(error) => {
                 let error = ferry_errkind::chain(&error);
                 tracing::warn!(layer = %layer.diff_id, error, "layer not removed");
             }
         }
+    }
+    if !gone.is_empty()
+        && let Err(error) = shared.images.forget_blobs(&gone)
+    {
+        // They are of no use, and of no harm.
+        tracing::debug!(
+            error = ferry_errkind::chain(&error),
+            "blobs of removed layers not forgotten"
+        );
     }
     freed
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::image::StoredManifest;
-use ferry_oci::{Platform, Reference};
+use ferry_oci::{Descriptor, Digest, Manifest, Platform, Reference};
 use ferry_transfer::{Progress, Pulled, RegistryAuth};
 use tokio::sync::mpsc;
 
@@ -128,10 +128,26 @@ async fn record(
     if reference.digest().is_none() {
         names.push(reference.clone());
     }
-    let kept = tokio::task::spawn_blocking(move || keep(&shared, &config, Some(manifest), &names));
+    let blobs = blobs_of(pulled);
+    let place = format!("{}/{}", reference.domain(), reference.path());
+    let kept = tokio::task::spawn_blocking(move || {
+        let id = keep(&shared, &config, Some(manifest), &names)?;
+        let blobs = blobs.iter().map(|(layer, blob)| (layer, blob.clone()));
+        // Only a push would miss it, and send what it need not.
+        if let Err(error) = shared.images.note_blobs(&place, blobs) {
+            tracing::warn!(error = ferry_errkind::chain(&error), "blobs of layers not noted");
+        }
+        Ok(id)
+    });
     kept.await.unwrap_or_else(|error| {
         Err(NotKept::Failed(Failure::new(ErrorKind::Internal, error.to_string())))
     })
+}
+
+fn blobs_of(pulled: &Pulled) -> Vec<(Digest, Descriptor)> {
+    let manifest: Option<Manifest> = serde_json::from_slice(&pulled.manifest_json).ok();
+    let blobs = manifest.map(|manifest| manifest.layers).unwrap_or_default();
+    pulled.layers.iter().map(|layer| layer.diff_id.clone()).zip(blobs).collect()
 }
 
 async fn built_in(

@@ -75,7 +75,7 @@ fn choose(shared: &Shared, names: &[String]) -> Result<Vec<Saved>, Failure> {
     Ok(images)
 }
 
-fn tags_of(shared: &Shared, repository: &Reference) -> Vec<(Reference, Arc<Entry>)> {
+pub(super) fn tags_of(shared: &Shared, repository: &Reference) -> Vec<(Reference, Arc<Entry>)> {
     let mut tags = Vec::new();
     for named in shared.images.list() {
         for tag in &named.tags {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferry_docker_api::{JsonMessage, ProgressDetail};
-use ferry_engine::ops::image::PullProgress;
+use ferry_engine::ops::image::{PullProgress, PushProgress};
 use ferry_stdx::size;
 
 /// What pull tells.
@@ -28,6 +28,18 @@ pub(crate) fn load_message(progress: PullProgress) -> JsonMessage {
         return pull_message(progress);
     }
     JsonMessage { stream: format!("{}\n", progress.status), ..JsonMessage::default() }
+}
+
+/// What push tells: steps as in pull, and what it came to as a result for programs.
+pub(crate) fn push_message(progress: PushProgress) -> JsonMessage {
+    match progress {
+        PushProgress::Step(step) => pull_message(step),
+        PushProgress::Done { tag, digest, size } => JsonMessage {
+            progress_detail: Some(ProgressDetail::default()),
+            aux: Some(serde_json::json!({"Tag": tag, "Digest": digest, "Size": size})),
+            ..JsonMessage::default()
+        },
+    }
 }
 
 /// The bar that old clients print: `[=====>      ]   1.2MB/3.4MB`.

@@ -152,7 +152,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/images/load", 24, here!(image::load), "Take images from a tar"),
     row(Method::POST, "/images/create", 24, here!(image::create), "Pull or import an image"),
     row(Method::POST, "/images/prune", 25, here!(image::prune), "Remove unused images"),
-    row(Method::POST, "/images/{name}/push", 24, Serve::NotYet, "Push an image"),
+    row(Method::POST, "/images/{name}/push", 24, here!(image::push), "Push an image"),
     row(Method::POST, "/images/{name}/tag", 24, here!(image::tag), "Give an image a further name"),
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
     row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
@@ -169,7 +169,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Method::GET,
         "/distribution/{name}/json",
         30,
-        Serve::NotYet,
+        here!(image::distribution),
         "What a registry has under a name",
     ),
     // networks

@@ -201,7 +201,9 @@ impl Wish<'_> {
             add("client_id", CLIENT_ID);
             add("offline_token", "true");
         }
-        add("scope", self.scope);
+        for scope in self.scope.split(' ') {
+            add("scope", scope);
+        }
         add("service", &self.realm.service);
         let mut call = Call::get(location);
         if let Some(Ok(value)) = basic.map(HeaderValue::try_from) {

@@ -7,6 +7,7 @@ mod load;
 mod ls;
 mod prune;
 mod pull;
+mod push;
 mod refused;
 mod rm;
 mod save;
@@ -25,7 +26,7 @@ pub(crate) const GROUP: Group = Group {
     short: "Manage images",
     commands: &[
         refused::BUILD,
-        refused::PUSH,
+        push::COMMAND,
         history::COMMAND,
         import::COMMAND,
         inspect::COMMAND,

@@ -1,4 +1,4 @@
-//! `docker build` and `docker push`, which are refused by name: their flags are known, so that what is refused is the command.
+//! `docker build`, which is refused by name: its flags are known, so that what is refused is the command.
 
 use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome};
 
@@ -14,29 +14,6 @@ pub(crate) const BUILD: Command = Command {
     run: build,
     ..Command::NEW
 };
-
-pub(crate) const PUSH: Command = Command {
-    name: "push",
-    top: Some("push"),
-    short: "Upload an image to a registry",
-    usage: "[OPTIONS] NAME[:TAG]",
-    aliases_help: "docker image push, docker push",
-    common: Some(5),
-    flags: PUSH_FLAGS,
-    args: Args::Exactly(1),
-    run: push,
-    ..Command::NEW
-};
-
-const PUSH_FLAGS: &[Flag] = &[
-    Flag::bool("all-tags", "Push all tags of an image to the repository").short('a'),
-    Flag::bool("disable-content-trust", "Skip image signing").default("true"),
-    Flag::string(
-        "platform",
-        "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
-    ),
-    Flag::bool("quiet", "Suppress verbose output").short('q'),
-];
 
 const BUILD_FLAGS: &[Flag] = &[
     Flag::list("add-host", "Add a custom host-to-IP mapping (\"host:ip\")"),
@@ -78,9 +55,4 @@ const BUILD_FLAGS: &[Flag] = &[
 fn build(cli: &Cli, _: &Matches) -> Outcome {
     Err(CliError::new(format!("not supported yet: {}", cli.path()))
         .with_hint("build with another tool and bring the image in with `load`, or make a root file system and `import` it"))
-}
-
-fn push(cli: &Cli, _: &Matches) -> Outcome {
-    Err(CliError::new(format!("not supported yet: {}", cli.path()))
-        .with_hint("`save` the image and copy it with a tool such as skopeo"))
 }

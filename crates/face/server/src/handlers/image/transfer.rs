@@ -1,12 +1,13 @@
 //! Images on their way: pull, import, load, save. Answers are progress messages or tars.
 
 use bytes::Bytes;
-use ferry_docker_api::JsonMessage;
+use ferry_docker_api::{DistributionInspect, JsonMessage};
 use ferry_engine::{
     Engine,
-    ops::image::{self as ops, ImportRequest, PullProgress, PullRequest},
+    ops::image::{self as ops, ImportRequest, PullRequest, PushRequest},
 };
 use ferry_errkind::Failure;
+use ferry_oci::Platform;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -88,12 +89,45 @@ pub(crate) async fn load(request: Request) -> Result<Reply, Failure> {
     progress_reply(load, messages, progress::load_message).await
 }
 
+/// Push: one tag, or all of a repository.
+pub(crate) async fn push(request: Request) -> Result<Reply, Failure> {
+    let query = &request.query;
+    let wanted = PushRequest {
+        image: request.name().to_owned(),
+        tag: query.text("tag"),
+        platform: query.text("platform").map(|text| platform(&text)).transpose()?,
+        auth: request.registry_auth().map(auth::registry),
+    };
+    let engine = request.engine;
+    let (sender, messages) = mpsc::channel(BACKLOG);
+    let push = tokio::spawn(async move { ops::push(&engine, wanted, sender).await });
+    progress_reply(push, messages, progress::push_message).await
+}
+
+/// The API has platforms as JSON here.
+fn platform(text: &str) -> Result<Platform, Failure> {
+    let platform: Platform = serde_json::from_str(text)
+        .map_err(|error| invalid(format!("failed to parse platform: {error}")))?;
+    Ok(platform.normalized())
+}
+
+/// What a registry has under a name.
+pub(crate) async fn distribution(request: Request) -> Result<Reply, Failure> {
+    let auth = request.registry_auth().map(auth::registry);
+    let view = ops::distribution(&request.engine, request.name(), auth).await?;
+    // Both always have a JSON form.
+    let platforms = view.platforms.iter().filter_map(|it| serde_json::to_value(it).ok());
+    let platforms = Some(platforms.collect());
+    let descriptor = serde_json::to_value(&view.descriptor).unwrap_or_default();
+    reply::json(&DistributionInspect { descriptor, platforms })
+}
+
 /// Progress as it comes. A failure before the first message is an answer of its own, a later one the last message. When the
 /// client leaves, the work is given up, as in Docker.
-async fn progress_reply(
+async fn progress_reply<M: Send + 'static>(
     work: JoinHandle<Result<(), Failure>>,
-    mut messages: mpsc::Receiver<PullProgress>,
-    render: fn(PullProgress) -> JsonMessage,
+    mut messages: mpsc::Receiver<M>,
+    render: fn(M) -> JsonMessage,
 ) -> Result<Reply, Failure> {
     let Some(first) = messages.recv().await else {
         outcome(work).await?;

@@ -1,0 +1,223 @@
+//! `push`, and what a registry has under a name.
+
+use std::sync::Arc;
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_image::Entry;
+use ferry_oci::{Descriptor, Digest, Manifest, Platform, Reference};
+use ferry_transfer::{KeptManifest, KnownBlob, Progress, Push, PushLayer, Pushed, RegistryAuth};
+use tokio::sync::mpsc;
+
+pub use ferry_transfer::Described as DistributionView;
+
+use super::{PullProgress, bad_reference, event};
+use crate::{Engine, Shared};
+
+/// What `push` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PushRequest {
+    /// The repository as the user wrote it.
+    pub image: String,
+    /// The tag; without one, all tags of the repository go.
+    pub tag: Option<String>,
+    /// The platform that the image must have.
+    pub platform: Option<Platform>,
+    /// Who asks.
+    pub auth: Option<RegistryAuth>,
+}
+
+/// One message about a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushProgress {
+    /// As in a pull.
+    Step(PullProgress),
+    /// A tag is at the registry.
+    Done {
+        /// The tag.
+        tag: String,
+        /// The manifest's digest.
+        digest: Digest,
+        /// The manifest's size.
+        size: u64,
+    },
+}
+
+/// Sends an image, or all of a repository, to its registry.
+///
+/// # Errors
+/// In Docker's words: no such tag, no access, no connection.
+pub async fn push(
+    engine: &Engine,
+    request: PushRequest,
+    progress: mpsc::Sender<PushProgress>,
+) -> Result<(), Failure> {
+    let shared = &engine.shared;
+    let repository = Reference::parse(&request.image).map_err(bad_reference)?;
+    let wanted = match request.tag.as_deref().filter(|tag| !tag.is_empty()) {
+        Some(tag) => Some(repository.clone().with_tag(tag).map_err(bad_reference)?),
+        None => repository.tag().map(|_| repository.clone()),
+    };
+    let images = chosen(shared, &repository, wanted.as_ref());
+    if let (Some(platform), Ok(images)) = (&request.platform, &images) {
+        for (reference, entry) in images {
+            check_platform(platform, reference, entry)?;
+        }
+    }
+    let status = format!("The push refers to repository [{}]", repository.familiar_name());
+    progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
+    for (reference, entry) in images? {
+        push_one(shared, &reference, &entry, request.auth.as_ref(), &progress).await?;
+    }
+    Ok(())
+}
+
+/// What is here under a repository, or under one tag of it.
+fn chosen(
+    shared: &Shared,
+    repository: &Reference,
+    wanted: Option<&Reference>,
+) -> Result<Vec<(Reference, Arc<Entry>)>, Failure> {
+    let not_found = |words: String| Failure::new(ErrorKind::NotFound, words);
+    let mut tags = super::save::tags_of(shared, repository);
+    if tags.is_empty() {
+        let name = repository.familiar_name();
+        let words = format!("An image does not exist locally with the tag: {name}");
+        return Err(not_found(words));
+    }
+    if let Some(wanted) = wanted {
+        tags.retain(|(reference, _)| reference.tag() == wanted.tag());
+        if tags.is_empty() {
+            return Err(not_found(format!("tag does not exist: {}", wanted.familiar())));
+        }
+    }
+    Ok(tags)
+}
+
+fn check_platform(wanted: &Platform, reference: &Reference, entry: &Entry) -> Result<(), Failure> {
+    let own = Platform {
+        architecture: entry.config.architecture.clone(),
+        os: entry.config.os.clone(),
+        variant: entry.config.variant.clone(),
+        ..Platform::default()
+    }
+    .normalized();
+    if own.fitness(wanted) > 0 {
+        return Ok(());
+    }
+    let name = reference.familiar();
+    let words = format!(
+        "image with reference {name} was found but its platform ({own}) does not match the specified platform ({wanted})"
+    );
+    Err(Failure::new(ErrorKind::NotFound, words))
+}
+
+async fn push_one(
+    shared: &Arc<Shared>,
+    reference: &Reference,
+    entry: &Arc<Entry>,
+    auth: Option<&RegistryAuth>,
+    progress: &mpsc::Sender<PushProgress>,
+) -> Result<(), Failure> {
+    let _lease = shared.lease(entry.layers());
+    let sender = progress.clone();
+    // As in a pull: a slow reader misses steps.
+    let tell = move |message: Progress| {
+        let Progress { id, status, current, total } = message;
+        let step = PullProgress { id, status, current, total };
+        drop(sender.try_send(PushProgress::Step(step)));
+    };
+    let layers = known(shared, reference, entry);
+    let stored = entry.image.manifest.as_ref();
+    let push = Push {
+        reference,
+        config_json: entry.image.config_json.as_bytes(),
+        layers: &layers,
+        manifest: stored.map(|stored| KeptManifest {
+            media_type: &stored.descriptor.media_type,
+            json: stored.json.as_bytes(),
+        }),
+        auth,
+    };
+    let pushed = shared.registries.push(&push, &shared.layers, &tell).await?;
+    note(shared, reference, entry, &pushed).await?;
+    let tag = reference.tag().unwrap_or_default().to_owned();
+    let Pushed { digest, size, .. } = pushed;
+    let status = format!("{tag}: digest: {digest} size: {size}");
+    progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
+    progress.send(PushProgress::Done { tag, digest, size }).await.ok();
+    event(shared, "push", &entry.image.id, &reference.familiar());
+    Ok(())
+}
+
+/// The layers with every blob that they are known to be: those of the image's own manifest first.
+fn known(shared: &Shared, reference: &Reference, entry: &Entry) -> Vec<PushLayer> {
+    let manifest = entry.image.manifest.as_ref();
+    let manifest: Option<Manifest> =
+        manifest.and_then(|stored| serde_json::from_str(&stored.json).ok());
+    let own = manifest.map(|manifest| manifest.layers).unwrap_or_default();
+    let own = if own.len() == entry.layers().len() { own } else { Vec::new() };
+    let mut layers = Vec::new();
+    for (at, diff_id) in entry.layers().iter().enumerate() {
+        let noted = shared.images.blobs(diff_id).unwrap_or_default();
+        let mut known: Vec<KnownBlob> = noted
+            .into_iter()
+            .map(|blob| KnownBlob {
+                descriptor: blob.descriptor,
+                repository: at_registry(&blob.places, reference),
+            })
+            .collect();
+        if let Some(blob) = own.get(at) {
+            let (mut first, rest): (Vec<_>, Vec<_>) =
+                known.into_iter().partition(|known| known.descriptor.digest == blob.digest);
+            if first.is_empty() {
+                first.push(KnownBlob { descriptor: blob.clone(), repository: None });
+            }
+            first.extend(rest);
+            known = first;
+        }
+        layers.push(PushLayer { diff_id: diff_id.clone(), known });
+    }
+    layers
+}
+
+/// The latest other repository of the same registry.
+fn at_registry(places: &[String], reference: &Reference) -> Option<String> {
+    let paths = places.iter().filter_map(|place| {
+        place.strip_prefix(reference.domain()).and_then(|rest| rest.strip_prefix('/'))
+    });
+    paths.filter(|path| *path != reference.path()).map(str::to_owned).next()
+}
+
+/// Remembers where the layers are now, and the image's digest.
+async fn note(
+    shared: &Arc<Shared>,
+    reference: &Reference,
+    entry: &Arc<Entry>,
+    pushed: &Pushed,
+) -> Result<(), Failure> {
+    let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
+    let place = format!("{}/{}", reference.domain(), reference.path());
+    let by_digest = reference.clone().without_tag().with_digest(pushed.digest.clone());
+    let blobs: Vec<Descriptor> = pushed.layers.clone();
+    crate::blocking(move || {
+        shared.images.note_blobs(&place, entry.layers().iter().zip(blobs))?;
+        let id = entry.image.id.to_string();
+        // Somebody may have removed the image meanwhile: then it has no names.
+        drop(shared.images.tag(&id, &by_digest, shared.now()));
+        Ok(())
+    })
+    .await
+}
+
+/// What a registry has under a name, and for which platforms.
+///
+/// # Errors
+/// In Docker's words: no such image, no access, no connection.
+pub async fn distribution(
+    engine: &Engine,
+    name: &str,
+    auth: Option<RegistryAuth>,
+) -> Result<DistributionView, Failure> {
+    let reference = Reference::parse(name).map_err(bad_reference)?.with_default_tag();
+    Ok(engine.shared.registries.describe(&reference, auth.as_ref()).await?)
+}
