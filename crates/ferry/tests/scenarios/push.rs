@@ -132,7 +132,10 @@ fn all_tags_and_quiet(client: Client) {
     let seen = sandbox.ok(&["push", "-a", &repository]);
     assert!(seen.contains("1: digest: ") && seen.contains("2: digest: "), "{seen}");
     let Some(all) = inspect(&one, &[]) else { return };
-    assert_eq!(all["RepoTags"], serde_json::json!(["1", "2"]));
+    // Debian's registry lists them in no order.
+    let tags: Vec<&str> =
+        all["RepoTags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(tags.len() == 2 && tags.contains(&"1") && tags.contains(&"2"), "{tags:?}");
     sandbox.run(&["push", "-a", &one]).fails(1).says("tag can't be used with --all-tags/-a");
     sandbox.run(&["push", &repository]).fails(1).says("tag does not exist: ");
     let nothing = format!("{}/nothing", registry.host());
