@@ -1,0 +1,16 @@
+//! What a Dockerfile's instructions mean, as pure functions: which stages are needed, which variables an instruction sees, what it
+//! does to the image's configuration.
+//!
+//! Knows: stages, `ARG` and `ENV`, the configuration of an image. Does not know: files, containers, the cache, how a step is done
+//! (the engine does it). Start with [`plan`], [`State::apply`], [`Effect`].
+
+mod error;
+mod plan;
+mod state;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use error::BuildError;
+pub use plan::{Base, Plan, PlanRequest, Stage, plan};
+pub use state::{CopyStep, Effect, RunStep, State};

@@ -1,0 +1,190 @@
+//! Stages: where they begin, which of them the target needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ferry_dockerfile::{Arg, Dockerfile, Instruction, Kind, expand};
+
+use crate::BuildError;
+
+/// What a build is asked for, as far as stages and variables go.
+#[derive(Debug, Clone, Default)]
+pub struct PlanRequest {
+    /// `--build-arg`; one without a value unsets the default.
+    pub build_args: BTreeMap<String, Option<String>>,
+    /// The stage to build: a name or a number; empty is the last.
+    pub target: String,
+    /// `TARGETPLATFORM` and the like.
+    pub platform_args: BTreeMap<String, String>,
+}
+
+/// What a stage starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An image.
+    Image(String),
+    /// An earlier stage.
+    Stage(usize),
+}
+
+/// A stage.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Its `FROM`.
+    pub from: Instruction,
+    /// What it starts from.
+    pub base: Base,
+    /// The platform asked for.
+    pub platform: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What follows.
+    pub instructions: Vec<Instruction>,
+}
+
+/// What is to be built.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// All stages.
+    pub stages: Vec<Stage>,
+    /// Those that are needed, in order; the last is the target.
+    pub needed: Vec<usize>,
+    /// Arguments before the first `FROM`, for stages that ask for them.
+    pub globals: BTreeMap<String, String>,
+    /// The escape character.
+    pub escape: char,
+}
+
+impl Plan {
+    /// The stage of that name or number, among those before `before`.
+    pub fn stage(&self, name: &str, before: usize) -> Option<usize> {
+        find(&self.stages[..before], name)
+    }
+}
+
+/// Plans a build.
+///
+/// # Errors
+/// There is no such target, or a `FROM` makes no sense.
+pub fn plan(file: &Dockerfile, request: &PlanRequest) -> Result<Plan, BuildError> {
+    let mut globals: BTreeMap<String, String> = BTreeMap::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    for instruction in &file.instructions {
+        match (&instruction.kind, stages.last_mut()) {
+            (Kind::From { image, platform, name }, _) => {
+                let value_of = |name: &str| {
+                    globals.get(name).or_else(|| request.platform_args.get(name)).cloned()
+                };
+                let expanded = |word: &String| {
+                    expand(word, file.escape, &value_of)
+                        .map_err(|source| BuildError::Expand { word: word.clone(), source })
+                };
+                let base = base(&stages, image, expanded(image)?)?;
+                let platform = platform.as_ref().map(expanded).transpose()?;
+                stages.push(Stage {
+                    from: instruction.clone(),
+                    base,
+                    platform: platform.filter(|platform| !platform.is_empty()),
+                    name: name.clone(),
+                    instructions: Vec::new(),
+                });
+            }
+            (Kind::Arg(args), None) => {
+                for arg in args {
+                    set_global(&mut globals, arg, file.escape, request)?;
+                }
+            }
+            (_, None) => return Err(BuildError::NoStage),
+            (_, Some(stage)) => stage.instructions.push(instruction.clone()),
+        }
+    }
+    if stages.is_empty() {
+        return Err(BuildError::NoStages);
+    }
+    let target = match request.target.as_str() {
+        "" => stages.len() - 1,
+        name => find(&stages, name).ok_or_else(|| BuildError::NoTarget(name.to_owned()))?,
+    };
+    let needed = needed(&stages, target);
+    Ok(Plan { stages, needed, globals, escape: file.escape })
+}
+
+fn base(stages: &[Stage], written: &str, image: String) -> Result<Base, BuildError> {
+    if image.trim().is_empty() {
+        return Err(BuildError::BlankBase(written.to_owned()));
+    }
+    if let Some(stage) = by_name(stages, &image) {
+        return Ok(Base::Stage(stage));
+    }
+    Ok(match image.as_str() {
+        "scratch" => Base::Scratch,
+        _ => Base::Image(image),
+    })
+}
+
+fn set_global(
+    globals: &mut BTreeMap<String, String>,
+    arg: &Arg,
+    escape: char,
+    request: &PlanRequest,
+) -> Result<(), BuildError> {
+    let default = match &arg.default {
+        Some(word) => {
+            let value_of =
+                |name: &str| globals.get(name).or_else(|| request.platform_args.get(name)).cloned();
+            let value = expand(word, escape, &value_of)
+                .map_err(|source| BuildError::Expand { word: word.clone(), source })?;
+            Some(value)
+        }
+        None => None,
+    };
+    let value = match request.build_args.get(&arg.name) {
+        Some(given) => given.clone().or(default),
+        None => default,
+    };
+    if let Some(value) = value {
+        globals.insert(arg.name.clone(), value);
+    }
+    Ok(())
+}
+
+/// The last stage of a name wins, as in Docker.
+fn by_name(stages: &[Stage], name: &str) -> Option<usize> {
+    let name = name.to_ascii_lowercase();
+    stages.iter().rposition(|stage| stage.name.as_deref() == Some(&name))
+}
+
+fn find(stages: &[Stage], name: &str) -> Option<usize> {
+    by_name(stages, name)
+        .or_else(|| name.parse().ok().filter(|number: &usize| *number < stages.len()))
+}
+
+/// The target and all that it is made of.
+fn needed(stages: &[Stage], target: usize) -> Vec<usize> {
+    let mut needed = BTreeSet::from([target]);
+    let mut todo = vec![target];
+    while let Some(number) = todo.pop() {
+        let (Some(stage), Some(before)) = (stages.get(number), stages.get(..number)) else {
+            continue;
+        };
+        let mut uses: Vec<usize> = Vec::new();
+        if let Base::Stage(base) = stage.base {
+            uses.push(base);
+        }
+        for instruction in &stage.instructions {
+            match &instruction.kind {
+                Kind::Copy { flags, .. } => {
+                    uses.extend(flags.from.as_deref().and_then(|from| find(before, from)));
+                }
+                Kind::Run { flags, .. } => {
+                    uses.extend(flags.mounts.iter().filter_map(|mount| find(before, &mount.from)));
+                }
+                // What a trigger may need is known when it is seen: it can name any earlier stage.
+                _ => {}
+            }
+        }
+        todo.extend(uses.into_iter().filter(|stage| needed.insert(*stage)));
+    }
+    needed.into_iter().collect()
+}
