@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use crate::ops::build::BuildCache;
 use ferry_cgroup::Hierarchy;
 use ferry_db::Db;
 use ferry_errkind::Failure;
@@ -89,6 +90,7 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
     let volumes = VolumeStore::open(&config.data_root.join("volumes"), Arc::clone(&db))
         .map_err(Failure::from)?;
     let now = Timestamp::from_system(std::time::SystemTime::now());
+    let builds = BuildCache::open(Arc::clone(&db))?;
     let networks = Networks::open(db, config.bridge.clone(), now)?;
     let hierarchy = Hierarchy::detect().map_err(|error| {
         Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
@@ -106,6 +108,7 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
         images,
         layers,
         volumes,
+        builds,
         networks,
         template,
         empty_layer,
@@ -307,6 +310,7 @@ async fn sweep(shared: &Arc<Shared>) {
         }
         shared.dirs.empty_trash(None);
         ferry_transfer::sweep_partials(&shared.config.data_root.join("ingest"), PARTIAL_AGE);
+        crate::ops::build::sweep_leftovers(&shared);
         crate::ops::image::sweep_layers(&shared);
         Ok(())
     });

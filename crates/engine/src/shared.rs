@@ -20,7 +20,7 @@ use ferry_volume::VolumeStore;
 
 use crate::{
     config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
-    records::ContainerDirs, registry::Registry,
+    ops::build::BuildCache, records::ContainerDirs, registry::Registry,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) images: ImageStore,
     pub(crate) layers: Arc<LayerStore>,
     pub(crate) volumes: VolumeStore,
+    pub(crate) builds: BuildCache,
     pub(crate) networks: Networks,
     pub(crate) registries: Client,
     pub(crate) containers: Registry,
@@ -62,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) images: ImageStore,
     pub(crate) layers: LayerStore,
     pub(crate) volumes: VolumeStore,
+    pub(crate) builds: BuildCache,
     pub(crate) networks: Networks,
     pub(crate) template: Template,
     pub(crate) empty_layer: PathBuf,
@@ -87,6 +89,7 @@ impl Shared {
             images: parts.images,
             layers: Arc::new(parts.layers),
             volumes: parts.volumes,
+            builds: parts.builds,
             networks: parts.networks,
             registries,
             containers: Registry::default(),

@@ -1,5 +1,6 @@
 //! What can be asked of the engine: a module a noun, a file a verb.
 
+pub mod build;
 pub mod container;
 pub mod disk;
 pub mod exec;

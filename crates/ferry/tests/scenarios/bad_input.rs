@@ -90,7 +90,7 @@ fn wrong_bodies_and_names() {
         ("POST", "/exec/nope/start", 404),
         ("GET", "/v9.99/version", 400),
         ("GET", "/nothing/here", 404),
-        ("POST", "/build", 501),
+        ("POST", "/build/cancel", 501),
         ("POST", "/images/busybox/push", 501),
         ("GET", "/swarm", 503),
     ] {

@@ -39,6 +39,7 @@ macro_rules! against_docker {
 
 mod archives;
 mod bad_input;
+mod build;
 mod commit;
 mod containers;
 mod copying;

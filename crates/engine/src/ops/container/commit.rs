@@ -12,6 +12,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_layers::Layer;
 use ferry_model::container::{Container, ContainerSpec, HealthCheck, Phase};
 use ferry_oci::{ContainerDefaults, Digest, HealthDefaults, History, ImageConfig, Reference};
+use ferry_sys::root::InRoot;
 use tokio::sync::oneshot;
 
 use super::verbs::received;
@@ -130,10 +131,20 @@ fn make_image(
     Ok(id)
 }
 
-/// Writes the layer on one thread and takes it into the store on this one.
-fn write_layer(shared: &Shared, container: &Container) -> Result<Layer, Failure> {
+/// What a container has written, as a layer.
+pub(crate) fn write_layer(shared: &Shared, container: &Container) -> Result<Layer, Failure> {
     let upper = rootfs::upper(shared, container)?;
     let stubs = rootfs::stubs(&upper, &rootfs::lower(shared, container)?)?;
+    layer_of(shared, &upper, &stubs)
+        .map_err(|failure| failure.context(format!("cannot commit container {}", container.id)))
+}
+
+/// Writes the layer of an upper directory on one thread and takes it into the store on this one. What is in `stubs` is left out.
+pub(crate) fn layer_of(
+    shared: &Shared,
+    upper: &InRoot,
+    stubs: &BTreeSet<Vec<u8>>,
+) -> Result<Layer, Failure> {
     let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
     let (reader, writer) = io::pipe().map_err(broken)?;
     let failure = OnceLock::new();
@@ -161,10 +172,7 @@ fn write_layer(shared: &Shared, container: &Container) -> Result<Layer, Failure>
             .map_err(broken)?;
         let layer = shared.layers.ingest(Written { pipe: reader, failure }, None);
         match failure.get() {
-            Some(why) => {
-                let words = format!("cannot commit container {}: {why}", container.id);
-                Err(Failure::new(ErrorKind::Internal, words))
-            }
+            Some(why) => Err(Failure::new(ErrorKind::Internal, why.clone())),
             None => Ok(layer?),
         }
     })

@@ -36,12 +36,21 @@ fn create_blocking(
     shared: &Arc<Shared>,
     request: CreateContainer,
 ) -> Result<CreatedContainer, Failure> {
-    let CreateContainer { name, platform, mut spec } = request;
-    if welcome::is_meant(&spec.image) {
+    if welcome::is_meant(&request.spec.image) {
         welcome::ensure(shared)?;
     }
-    let image = shared.images.get(&spec.image)?.entry;
-    check_platform(&image, platform.as_deref(), &spec.image)?;
+    let image = shared.images.get(&request.spec.image)?.entry;
+    create_of(shared, &image, request)
+}
+
+/// Makes a container of an image, which need not be one that has a name or a record: a build has such.
+pub(crate) fn create_of(
+    shared: &Arc<Shared>,
+    image: &Entry,
+    request: CreateContainer,
+) -> Result<CreatedContainer, Failure> {
+    let CreateContainer { name, platform, mut spec } = request;
+    check_platform(image, platform.as_deref(), &spec.image)?;
     ferry_container::merge_image(&mut spec, &image.config);
     shared.apply_defaults(&mut spec);
     let mut warnings = validate::settings(shared, &mut spec)?;

@@ -3,8 +3,8 @@
 mod archive;
 mod attach;
 mod changes;
-mod commit;
-mod create;
+pub(crate) mod commit;
+pub(crate) mod create;
 mod export;
 mod inspect;
 mod list;

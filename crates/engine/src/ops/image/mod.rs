@@ -70,6 +70,7 @@ pub(crate) fn sweep_layers(shared: &Shared) -> u64 {
     let _sweeping = shared.sweep_lock();
     let mut needed: BTreeSet<Digest> = shared.images.layers();
     needed.extend(shared.leased());
+    needed.extend(shared.builds.layers());
     for handle in shared.containers.all() {
         needed.extend(handle.container().layers.iter().cloned());
     }

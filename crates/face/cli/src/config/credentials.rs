@@ -64,7 +64,35 @@ pub(crate) fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> 
     Ok(URL_SAFE.encode(json))
 }
 
+/// The value of `X-Registry-Config`: what is known of every registry, as a base image may be at any.
+pub(crate) fn registry_config(cli: &Cli) -> Result<String, CliError> {
+    let mut all = std::collections::BTreeMap::new();
+    for server in cli.config().servers() {
+        let Some(found) = cli.config().credentials(&server)? else { continue };
+        let auth = AuthConfig {
+            username: found.username,
+            password: found.password,
+            identity_token: found.identity_token,
+            server_address: server.clone(),
+            ..Default::default()
+        };
+        all.insert(server, auth);
+    }
+    let json = serde_json::to_vec(&all)
+        .map_err(|error| CliError::new(format!("cannot write credentials as JSON: {error}")))?;
+    Ok(URL_SAFE.encode(json))
+}
+
 impl ConfigFile {
+    /// The registries that `login` knows, wherever their credentials are kept.
+    fn servers(&self) -> Vec<String> {
+        let named = |field: &str| {
+            let all = self.fields.get(field).and_then(Value::as_object);
+            all.into_iter().flat_map(|all| all.keys().cloned())
+        };
+        named("auths").chain(named("credHelpers")).collect()
+    }
+
     /// What is kept for a registry.
     pub(crate) fn credentials(&self, server: &str) -> Result<Option<Credentials>, CliError> {
         match self.helper(server) {

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub(crate) use credentials::{Credentials, registry_auth};
+pub(crate) use credentials::{Credentials, registry_auth, registry_config};
 
 /// The file may be as large as this.
 const LIMIT: u64 = 8 << 20;

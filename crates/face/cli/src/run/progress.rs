@@ -50,6 +50,12 @@ pub(crate) async fn each(
     Ok(())
 }
 
+/// Shows one message, as it is shown where there is no terminal.
+pub(crate) fn once(message: &JsonMessage) -> Result<(), CliError> {
+    let mut screen = Screen { terminal: false, width: ASSUMED_WIDTH, lines: Vec::new() };
+    Ok(write_fd(rustix::stdio::stdout(), screen.draw(message).as_bytes())?)
+}
+
 /// Reads messages to their end without a word; a message that is an error is the error.
 pub(crate) async fn hide(mut lines: JsonLines<JsonMessage>) -> Result<(), CliError> {
     while let Some(message) = lines.next().await? {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_docker_api::{ContainerConfig, ContainerCreateRequest, HealthConfig, NetworkingConfig};
+use ferry_docker_api::{
+    ContainerConfig, ContainerCreateRequest, HealthConfig, HostConfig, NetworkingConfig,
+};
 use ferry_errkind::Failure;
 use ferry_model::{
     container::{
@@ -35,6 +37,11 @@ pub(crate) fn request(
 /// What an image committed with this configuration hands on; what is about one container only is read and left.
 pub(crate) fn committed(config: ContainerConfig) -> Result<ContainerSpec, Failure> {
     spec(config, HostSettings::default(), &mut BTreeMap::new(), &mut Vec::new())
+}
+
+/// Settings of a build's containers.
+pub(crate) fn host_settings(config: HostConfig) -> Result<HostSettings, Failure> {
+    host_in::settings(config, &mut Vec::new())
 }
 
 fn spec(

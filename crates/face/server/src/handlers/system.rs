@@ -1,7 +1,7 @@
 //! `/_ping`, `/version`, `/info`, `/auth`, `/system/df`.
 
 use bytes::Bytes;
-use ferry_docker_api::{AuthConfig, AuthResponse, BuildPruneReport, DiskUsage};
+use ferry_docker_api::{AuthConfig, AuthResponse, DiskUsage};
 use ferry_engine::ops::{
     self,
     disk::{Usage, Wanted},
@@ -18,7 +18,7 @@ use crate::{
     request::Request,
 };
 
-/// Answers whatever the engine does. There is no `Builder-Version` until there is a builder.
+/// Answers whatever the engine does. The builder is of version 1: clients must not speak BuildKit's protocol.
 pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let body = Body::Full(Some(Bytes::from_static(b"OK")));
     let mut reply = reply::content("text/plain; charset=utf-8", body);
@@ -26,6 +26,7 @@ pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let no_cache = HeaderValue::from_static("no-cache, no-store, must-revalidate");
     headers.insert(header::CACHE_CONTROL, no_cache);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("1"));
     headers.insert(HeaderName::from_static("swarm"), HeaderValue::from_static("inactive"));
     Ok(reply)
 }
@@ -71,9 +72,4 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Reply, Failure> {
         usage.build_cache = Some(Vec::new());
     }
     reply::json(&usage)
-}
-
-/// There is no builder, and so nothing in its cache: `system prune` asks every daemon of 1.31 and later.
-pub(crate) async fn prune_build_cache(_: Request) -> Result<Reply, Failure> {
-    reply::json(&BuildPruneReport::default())
 }

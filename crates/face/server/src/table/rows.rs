@@ -5,7 +5,7 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    archive, attach, container, events, exec, image, logs, network, stats, system, volume,
+    archive, attach, build, container, events, exec, image, logs, network, stats, system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -156,14 +156,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/images/{name}/tag", 24, here!(image::tag), "Give an image a further name"),
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
     row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
-    row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
-    row(
-        Method::POST,
-        "/build/prune",
-        31,
-        here!(system::prune_build_cache),
-        "Remove unused build cache",
-    ),
+    row(Method::POST, "/build", 24, here!(build::build), "Build an image"),
+    row(Method::POST, "/build/prune", 31, here!(build::prune), "Remove unused build cache"),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),
     row(
         Method::GET,

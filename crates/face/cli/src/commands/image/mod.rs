@@ -1,5 +1,7 @@
 //! `docker image`: one file for each command.
 
+mod build;
+mod context;
 mod history;
 mod import;
 mod inspect;
@@ -24,7 +26,7 @@ pub(crate) const GROUP: Group = Group {
     name: "image",
     short: "Manage images",
     commands: &[
-        refused::BUILD,
+        build::COMMAND,
         refused::PUSH,
         history::COMMAND,
         import::COMMAND,

@@ -15,4 +15,4 @@ mod volumes;
 pub(crate) use files::{go_words, key_values, lookup_env};
 pub(crate) use flags::{CREATE_FLAGS, RUN_FLAGS};
 pub(crate) use request::request;
-pub(crate) use values::restart_policy;
+pub(crate) use values::{restart_policy, ulimits};

@@ -1,0 +1,136 @@
+//! The build context: what the client sent, unpacked where only this build sees it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use ferry_archive::{
+    Limits, Options, Owner, Whiteouts,
+    compress::{Codec, Decoder},
+};
+use ferry_dockerfile::{IgnoreFile, MAX_DOCKERFILE};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_sys::{Errno, root::InRoot};
+
+use super::tree::invalid;
+use crate::{Shared, bridge, random, records::failed};
+
+/// A build's directory; goes away with it.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(shared: &Shared) -> Result<Place, Failure> {
+        let path = root(shared).join(random::id()?);
+        std::fs::create_dir_all(path.join("context"))
+            .map_err(|source| failed("make directory", &path, source))?;
+        Ok(Place { path })
+    }
+
+    /// A directory for one step.
+    pub(super) fn step(&self, number: usize) -> PathBuf {
+        self.path.join(format!("step-{number}"))
+    }
+
+    /// Where a file of a step is.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) fn context(&self) -> Result<InRoot, Failure> {
+        let path = self.path.join("context");
+        InRoot::open(&path).map_err(|errno| failed("open", &path, errno.into()))
+    }
+
+    /// Unpacks the context, compressed or not, and reads the Dockerfile in it.
+    pub(super) fn receive(
+        &self,
+        mut body: bridge::PieceReader,
+        dockerfile: &str,
+    ) -> Result<Vec<u8>, Failure> {
+        let broken =
+            |error: std::io::Error| invalid(format!("cannot read the build context: {error}"));
+        let start = body.fill_buf().map_err(broken)?;
+        let root = self.context()?;
+        if !start.is_empty() {
+            let codec = Codec::detect(start).map_err(|error| invalid(error.to_string()))?;
+            let decoder = Decoder::new(codec, body).map_err(broken)?;
+            let mut tar = BufReader::with_capacity(256 << 10, decoder);
+            let options = Options {
+                limits: Limits::default(),
+                whiteouts: Whiteouts::Literal,
+                owner: Owner::Fixed { uid: 0, gid: 0 },
+                keep_types: false,
+                keep_root: true,
+            };
+            let directory = root
+                .open_with(Path::new("/"), rustix::fs::OFlags::DIRECTORY, 0)
+                .map_err(|errno| failed("open", &self.path, errno.into()))?;
+            ferry_archive::unpack_renamed(
+                &mut tar,
+                std::os::fd::AsFd::as_fd(&directory),
+                None,
+                &options,
+            )
+            .map_err(|error| {
+                invalid(format!(
+                    "cannot unpack the build context: {}",
+                    ferry_errkind::chain(&error)
+                ))
+            })?;
+        }
+        let text = read(&root, dockerfile)?;
+        self.forget_ignored(&root, dockerfile);
+        Ok(text)
+    }
+
+    /// Clients send the Dockerfile and the ignore file even where that file excludes them: `COPY` must not see them then.
+    fn forget_ignored(&self, root: &InRoot, dockerfile: &str) {
+        let Ok(bytes) = root.read(Path::new("/.dockerignore"), 1 << 20) else { return };
+        let Ok(ignore) = IgnoreFile::parse(&String::from_utf8_lossy(&bytes)) else { return };
+        for name in [".dockerignore", dockerfile.trim_start_matches("./")] {
+            if !ignore.ignores(name) {
+                continue;
+            }
+            if let Ok((parent, last)) = root.parent(Path::new(name)) {
+                rustix::fs::unlinkat(&parent, last, rustix::fs::AtFlags::empty()).ok();
+            }
+        }
+    }
+}
+
+fn read(root: &InRoot, name: &str) -> Result<Vec<u8>, Failure> {
+    root.read(&Path::new("/").join(name), MAX_DOCKERFILE).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => {
+            let words = format!("Cannot locate specified Dockerfile: {name}");
+            Failure::new(ErrorKind::Internal, words)
+        }
+        Errno::FBIG => invalid(format!("{name} is longer than {MAX_DOCKERFILE} bytes")),
+        errno => invalid(format!("cannot read {name}: {errno}")),
+    })
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a build left files");
+        }
+    }
+}
+
+fn root(shared: &Shared) -> PathBuf {
+    shared.config.data_root.join("build")
+}
+
+/// Removes what builds left that a crash ended.
+pub(crate) fn sweep_leftovers(shared: &Shared) {
+    let path = root(shared);
+    if path.exists()
+        && let Err(error) = std::fs::remove_dir_all(&path)
+    {
+        tracing::warn!(path = %path.display(), %error, "leftovers of builds stay");
+    }
+}

@@ -1,0 +1,173 @@
+//! `RUN`: a container of the image so far, its output on the way to the client, what it wrote as a layer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ferry_build::RunStep;
+use ferry_dockerfile::{Mount, MountKind};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_image::Entry;
+use ferry_layers::Layer;
+use ferry_model::container::{
+    BindMount, ContainerSpec, CreateContainer, HostSettings, LogSettings, NetworkMode,
+    WaitCondition,
+};
+use tokio::io::AsyncReadExt;
+
+use super::{BuildError, Teller, short};
+use crate::{
+    Engine,
+    ops::container::{self, AttachRequest, RemoveRequest, commit::write_layer, create::create_of},
+};
+
+/// Longest piece of output that is passed on at once.
+const MAX_FRAME: usize = 1 << 20;
+
+/// What all steps of a build have in common.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions {
+    pub(super) host: HostSettings,
+}
+
+/// Runs a step on `image` and answers the layer that came of it.
+pub(super) async fn run(
+    engine: &Engine,
+    image: Entry,
+    step: &RunStep,
+    script: Option<String>,
+    conditions: &Conditions,
+    teller: &Teller,
+) -> Result<Layer, BuildError> {
+    let mut host = conditions.host.clone();
+    if let Some(network) = step.network.as_deref().filter(|network| *network != "default") {
+        host.network_mode = match network {
+            "none" => NetworkMode::None,
+            _ => NetworkMode::Host,
+        };
+    }
+    host.log = LogSettings { driver: "none".to_owned(), options: BTreeMap::new() };
+    for mount in &step.mounts {
+        add_mount(&mut host, mount)?;
+    }
+    if let (Some(source), Some(destination)) = (script, step.argv.first()) {
+        host.binds.push(BindMount {
+            text: format!("{source}:{destination}:ro"),
+            source,
+            destination: destination.clone(),
+            options: "ro".to_owned(),
+        });
+    }
+    let spec = ContainerSpec {
+        image: image.image.id.to_string(),
+        cmd: Some(step.argv.clone()),
+        env: step.env.clone(),
+        host,
+        ..ContainerSpec::default()
+    };
+    let shared = Arc::clone(&engine.shared);
+    let request = CreateContainer { name: None, platform: None, spec };
+    let made = crate::blocking(move || create_of(&shared, &image, request)).await?;
+    let container = Temporary { engine: engine.clone(), id: made.id };
+    teller.say(format!(" ---> Running in {}\n", short(&container.id))).await?;
+    let code = follow(engine, &container.id, teller).await?;
+    if code != 0 {
+        let words = format!(
+            "The command '{}' returned a non-zero code: {code}",
+            step.argv.join(" ").trim_end()
+        );
+        return Err(BuildError { failure: Failure::new(ErrorKind::Internal, words), code });
+    }
+    let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
+    let layer = crate::blocking(move || {
+        let record = shared.containers.find(&id)?.container();
+        write_layer(&shared, &record)
+    })
+    .await?;
+    let id = short(&container.id).to_owned();
+    container.remove().await;
+    teller.say(format!(" ---> Removed intermediate container {id}\n")).await?;
+    Ok(layer)
+}
+
+fn add_mount(host: &mut HostSettings, mount: &Mount) -> Result<(), Failure> {
+    let name = match mount.kind {
+        MountKind::Tmpfs => {
+            let options = match mount.size {
+                0 => String::new(),
+                size => format!("size={size}"),
+            };
+            host.tmpfs.insert(mount.target.clone(), options);
+            return Ok(());
+        }
+        MountKind::Bind => "bind",
+        MountKind::Cache => "cache",
+        MountKind::Secret => "secret",
+        MountKind::Ssh => "ssh",
+    };
+    let words = format!("RUN --mount=type={name} is not supported yet");
+    Err(Failure::new(ErrorKind::NotImplemented, words))
+}
+
+/// Starts the container, passes its output on, answers its exit code.
+async fn follow(engine: &Engine, id: &str, teller: &Teller) -> Result<i32, BuildError> {
+    let request =
+        AttachRequest { stream: true, stdout: true, stderr: true, ..AttachRequest::default() };
+    let attachment = container::attach(engine, id, request).await?;
+    let wait = container::wait(engine, id, WaitCondition::NextExit).await?;
+    container::start(engine, id).await?;
+    if let Some(mut stream) = attachment.pending.connect().await {
+        let broken = |error: std::io::Error| {
+            Failure::new(ErrorKind::Internal, format!("cannot read the step's output: {error}"))
+        };
+        loop {
+            let mut head = [0; 8];
+            match stream.read_exact(&mut head).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(broken(error).into()),
+            }
+            let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            let mut left = length;
+            while left > 0 {
+                let mut piece = vec![0; left.min(MAX_FRAME)];
+                stream.read_exact(&mut piece).await.map_err(broken)?;
+                left -= piece.len();
+                teller.say(String::from_utf8_lossy(&piece).into_owned()).await?;
+            }
+        }
+    }
+    let outcome = wait.finish().await;
+    match outcome.error {
+        Some(why) => Err(Failure::new(ErrorKind::Internal, why).into()),
+        None => Ok(outcome.exit_code),
+    }
+}
+
+/// A container that goes away with the step, however that ends.
+struct Temporary {
+    engine: Engine,
+    id: String,
+}
+
+impl Temporary {
+    async fn remove(mut self) {
+        let id = std::mem::take(&mut self.id);
+        remove(&self.engine, &id).await;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.id.is_empty() {
+            return;
+        }
+        let (engine, id) = (self.engine.clone(), self.id.clone());
+        tokio::spawn(async move { remove(&engine, &id).await });
+    }
+}
+
+async fn remove(engine: &Engine, id: &str) {
+    let request = RemoveRequest { force: true, volumes: true, link: false };
+    if let Err(failure) = container::remove(engine, id, request).await {
+        tracing::warn!(%id, %failure, "a build left a container");
+    }
+}

@@ -1,0 +1,211 @@
+//! `/build` as Docker's classic builder has it: a context as tar in, messages out.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use ferry_docker_api::{
+    AuthConfig, BuildPruneReport, HostConfig, JsonError, JsonMessage, Resources, Ulimit,
+};
+use ferry_engine::ops::build::{self as ops, BuildError, BuildProgress, BuildRequest};
+use ferry_errkind::{ErrorKind, Failure};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::{
+    body::Body,
+    convert::{self, auth, progress},
+    query::Query,
+    read_body::BodyReader,
+    refuse::{invalid, unsupported},
+    reply::{self, Reply},
+    request::Request,
+};
+
+/// Messages on their way to a slow client.
+const BACKLOG: usize = 64;
+
+pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
+    let wanted = wanted(&request)?;
+    let engine = request.engine;
+    let body = BodyReader::new(request.body);
+    let (sender, mut messages) = mpsc::channel(BACKLOG);
+    let work = tokio::spawn(async move { ops::build(&engine, wanted, body, sender).await });
+    let abort = work.abort_handle();
+    // A failure before the first message is an answer of its own.
+    let Some(first) = messages.recv().await else {
+        return match outcome(work.await) {
+            Ok(()) => Ok(reply::json_stream(Body::empty())),
+            Err(error) => Err(error.failure),
+        };
+    };
+    let (out, pieces) = mpsc::channel(BACKLOG);
+    tokio::spawn(async move {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if out.send(progress::line(&render(message))).await.is_err() {
+                abort.abort();
+                return;
+            }
+            next = tokio::select! {
+                message = messages.recv() => message,
+                () = out.closed() => {
+                    abort.abort();
+                    return;
+                }
+            };
+        }
+        if let Err(BuildError { failure, code }) = outcome(work.await) {
+            let message = failure.message().to_owned();
+            let last = JsonMessage {
+                error_detail: Some(JsonError { code: code.into(), message: message.clone() }),
+                error: message,
+                ..JsonMessage::default()
+            };
+            // The client may be gone by now.
+            drop(out.send(progress::line(&last)).await);
+        }
+    });
+    Ok(reply::json_stream(Body::Pieces(pieces)))
+}
+
+pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
+    // `all`, `keep-storage` and filters choose among records; nothing here is in use, so all of them go.
+    let filters = request.query.filters(&[
+        "until",
+        "id",
+        "parent",
+        "type",
+        "description",
+        "inuse",
+        "shared",
+        "private",
+    ])?;
+    if let Some(name) = filters.0.keys().next() {
+        return Err(unsupported(&format!("choosing build cache by {name}")));
+    }
+    let (gone, space_reclaimed) = ops::prune(&request.engine).await?;
+    let caches_deleted = convert::nil_if_empty(gone);
+    reply::json(&BuildPruneReport { caches_deleted, space_reclaimed })
+}
+
+fn outcome<T>(
+    joined: Result<Result<T, BuildError>, tokio::task::JoinError>,
+) -> Result<(), BuildError> {
+    match joined {
+        Ok(done) => done.map(drop),
+        Err(error) => {
+            let words = format!("the build broke off: {error}");
+            Err(Failure::new(ErrorKind::Internal, words).into())
+        }
+    }
+}
+
+fn render(message: BuildProgress) -> JsonMessage {
+    match message {
+        BuildProgress::Text(stream) => JsonMessage { stream, ..JsonMessage::default() },
+        BuildProgress::Pull(message) => progress::pull_message(message),
+        BuildProgress::Image(id) => {
+            let aux = Some(serde_json::json!({ "ID": id }));
+            JsonMessage { aux, ..JsonMessage::default() }
+        }
+    }
+}
+
+fn wanted(request: &Request) -> Result<BuildRequest, Failure> {
+    let query = &request.query;
+    refuse(query)?;
+    let dockerfile = query.text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+    let host = HostConfig {
+        network_mode: query.text("networkmode").unwrap_or_else(|| "default".to_owned()),
+        extra_hosts: Some(
+            query
+                .text("extrahosts")
+                .map(|text| extra_hosts(&text))
+                .transpose()?
+                .unwrap_or_default(),
+        ),
+        shm_size: query.integer("shmsize")?.unwrap_or_default(),
+        resources: Resources {
+            memory: query.integer("memory")?.unwrap_or_default(),
+            memory_swap: query.integer("memswap")?.unwrap_or_default(),
+            cpu_shares: query.integer("cpushares")?.unwrap_or_default(),
+            cpu_period: query.integer("cpuperiod")?.unwrap_or_default(),
+            cpu_quota: query.integer("cpuquota")?.unwrap_or_default(),
+            cpuset_cpus: query.get("cpusetcpus").to_owned(),
+            cpuset_mems: query.get("cpusetmems").to_owned(),
+            cgroup_parent: query.get("cgroupparent").to_owned(),
+            ulimits: Some(json::<Option<Vec<Ulimit>>>(query, "ulimits")?.unwrap_or_default()),
+            ..Resources::default()
+        },
+        ..HostConfig::default()
+    };
+    let host = convert::create::host_settings(host)?;
+    let auths = auths(request).into_iter();
+    Ok(BuildRequest {
+        dockerfile,
+        tags: query.all("t"),
+        build_args: json::<Option<_>>(query, "buildargs")?.unwrap_or_default(),
+        labels: json::<Option<_>>(query, "labels")?.unwrap_or_default(),
+        target: query.get("target").to_owned(),
+        no_cache: query.flag("nocache"),
+        pull: query.flag("pull"),
+        quiet: query.flag("q"),
+        platform: query.text("platform"),
+        auths: auths.map(|(server, one)| (server, auth::registry(one))).collect(),
+        host,
+    })
+}
+
+/// What is asked for and not offered.
+fn refuse(query: &Query) -> Result<(), Failure> {
+    match query.get("version") {
+        "" | "1" => {}
+        "2" => return Err(unsupported("BuildKit's builder (version=2): set DOCKER_BUILDKIT=0")),
+        other => return Err(invalid(format!("invalid version {other}"))),
+    }
+    if let Some(remote) = query.text("remote").filter(|remote| remote != "client-session") {
+        return Err(unsupported(&format!("a build context at {remote}")));
+    }
+    if query.flag("squash") {
+        return Err(unsupported("--squash"));
+    }
+    let lists =
+        [("cachefrom", "--cache-from"), ("outputs", "--output"), ("securityopt", "--security-opt")];
+    for (name, flag) in lists {
+        if !matches!(query.get(name), "" | "null" | "[]") {
+            return Err(unsupported(flag));
+        }
+    }
+    match query.get("isolation") {
+        "" | "default" => Ok(()),
+        other => Err(invalid(format!("Unsupported isolation: {other:?}"))),
+    }
+}
+
+/// Names and addresses, in JSON of newer clients or between commas.
+fn extra_hosts(text: &str) -> Result<Vec<String>, Failure> {
+    if !text.starts_with('[') {
+        return Ok(text.split(',').map(str::to_owned).collect());
+    }
+    serde_json::from_str(text).map_err(|error| invalid(format!("extrahosts: {error}")))
+}
+
+fn json<T: DeserializeOwned + Default>(query: &Query, name: &str) -> Result<T, Failure> {
+    match query.text(name) {
+        None => Ok(T::default()),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| invalid(format!("error reading {name}: {error}"))),
+    }
+}
+
+/// `X-Registry-Config`. What does not read counts as none, as in Docker.
+fn auths(request: &Request) -> BTreeMap<String, AuthConfig> {
+    let read = || {
+        let text = request.headers.get("x-registry-config")?.to_str().ok()?.trim_end_matches('=');
+        let urlsafe = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let standard = base64::engine::general_purpose::STANDARD_NO_PAD;
+        let bytes = urlsafe.decode(text).or_else(|_| standard.decode(text)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    };
+    read().unwrap_or_default()
+}
