@@ -26,6 +26,7 @@ pages!(
     daemon_and_recovery = "07-daemon-and-recovery.md",
     health_and_usage = "08-health-and-usage.md",
     files_of_containers = "09-files-of-containers.md",
+    building_images = "10-building-images.md",
 );
 
 fn guide() -> PathBuf {
