@@ -71,7 +71,8 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             return Err(CliError::new(format!("not supported yet: {} --{name}", cli.path())));
         }
     }
-    let context = context::open(matches.arg(0), matches.text("file"))?;
+    // A pipe can only be read by somebody who waits.
+    let context = cli.wait(async { context::open(matches.arg(0), matches.text("file")) })?;
     let json = |value: &BTreeMap<String, Option<String>>| {
         serde_json::to_string(value).map_err(|error| CliError::new(chain(&error)))
     };
