@@ -28,7 +28,7 @@ pub enum BuildError {
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
     /// `EXPOSE` of what is no port.
-    #[error("invalid containerPort: {0}")]
+    #[error("Invalid containerPort: {0}")]
     Port(String),
     /// An instruction's value.
     #[error("{0}")]

@@ -63,7 +63,7 @@ fn stages_and_a_config(client: Client) {
 
 fn the_cache_knows_what_changed(client: Client) {
     let sandbox = with_busybox(client);
-    let dockerfile = "FROM busybox\nRUN date +%N > /one\nCOPY f /f\nRUN date +%N > /two\n";
+    let dockerfile = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /one\nCOPY f /f\nRUN cat /proc/sys/kernel/random/uuid > /two\n";
     let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile), ("f", "1")]);
     build(&sandbox, &directory, &["-t", "a"]).ok();
     let id = |name: &str| sandbox.ok(&["image", "inspect", "-f", "{{.Id}}", name]);

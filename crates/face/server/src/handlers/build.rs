@@ -35,6 +35,10 @@ pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
     let Some(first) = messages.recv().await else {
         return match outcome(work.await) {
             Ok(()) => Ok(reply::json_stream(Body::empty())),
+            // A quiet build said nothing before; its exit code goes into a message only.
+            Err(error) if error.code != 0 => {
+                Ok(reply::json_stream(Body::Full(Some(progress::line(&failed(&error))))))
+            }
             Err(error) => Err(error.failure),
         };
     };
@@ -54,15 +58,9 @@ pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
                 }
             };
         }
-        if let Err(BuildError { failure, code }) = outcome(work.await) {
-            let message = failure.message().to_owned();
-            let last = JsonMessage {
-                error_detail: Some(JsonError { code: code.into(), message: message.clone() }),
-                error: message,
-                ..JsonMessage::default()
-            };
+        if let Err(error) = outcome(work.await) {
             // The client may be gone by now.
-            drop(out.send(progress::line(&last)).await);
+            drop(out.send(progress::line(&failed(&error))).await);
         }
     });
     Ok(reply::json_stream(Body::Pieces(pieces)))
@@ -86,6 +84,16 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
     let (gone, space_reclaimed) = ops::prune(&request.engine).await?;
     let caches_deleted = convert::nil_if_empty(gone);
     reply::json(&BuildPruneReport { caches_deleted, space_reclaimed })
+}
+
+/// The last message of a build that failed.
+fn failed(error: &BuildError) -> JsonMessage {
+    let message = error.failure.message().to_owned();
+    JsonMessage {
+        error_detail: Some(JsonError { code: error.code.into(), message: message.clone() }),
+        error: message,
+        ..JsonMessage::default()
+    }
 }
 
 fn outcome<T>(
