@@ -172,6 +172,7 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         && state.started
     {
         adopt(shared, container, state.pid);
+        mend(shared, container).await;
         return Some(live);
     }
     let before = container.state.phase;
@@ -218,7 +219,7 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
             tracing::warn!(id = %container.id, %failure, "address not adopted");
         }
     }
-    let own = container.endpoints.values().find_map(|endpoint| endpoint.ipv4);
+    let own = net::gateway(&container.endpoints).and_then(|(_, endpoint)| endpoint.ipv4);
     for (key, bindings) in &container.ports {
         let leads_to = SocketAddrV4::new(own.unwrap_or(Ipv4Addr::UNSPECIFIED), key.port);
         for binding in bindings {
@@ -241,6 +242,15 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
     }
 }
 
+/// What the engine before did not finish inside of a container that goes on.
+async fn mend(shared: &Arc<Shared>, container: &Container) {
+    let Some(pid) = container.state.pid.filter(|_| !container.endpoints.is_empty()) else { return };
+    let work = (Arc::clone(shared), container.clone());
+    if let Err(failure) = crate::blocking(move || net::mend(&work.0, &work.1, pid)).await {
+        tracing::warn!(id = %container.id, %failure, "the container's network is not in order");
+    }
+}
+
 async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
     let work = (Arc::clone(shared), container.clone());
     crate::blocking(move || {
@@ -250,11 +260,7 @@ async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
     .await
     .ok();
     for endpoint in container.endpoints.values_mut() {
-        endpoint.endpoint_id.clear();
-        endpoint.ipv4 = None;
-        endpoint.gateway = None;
-        endpoint.mac.clear();
-        endpoint.host_link.clear();
+        net::forget(endpoint);
     }
     container.ports.clear();
 }

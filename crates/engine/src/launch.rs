@@ -10,7 +10,7 @@ use std::{
 use base64::Engine as _;
 use ferry_container::{DnsOverrides, Namespace, SpecInputs};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, IpcMode, MountKind, NetworkMode, PidMode};
+use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
 use ferry_oci::runtime::{LinuxSeccomp, Spec};
 use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
 
@@ -194,6 +194,23 @@ fn running_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
     })
 }
 
+/// What the container's own addresses resolve to in its `/etc/hosts`.
+pub(crate) fn own_names(spec: &ContainerSpec, hostname: &str) -> Vec<String> {
+    let mut names = vec![hostname.to_owned()];
+    if !spec.domainname.is_empty() {
+        names.insert(0, format!("{hostname}.{}", spec.domainname));
+    }
+    names
+}
+
+/// The host name of a container with a network of its own.
+pub(crate) fn host_name(container: &Container) -> String {
+    match container.spec.hostname.as_str() {
+        "" => ferry_stdx::id::short(&container.id).to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 fn write_etc(
     shared: &Shared,
     container: &Container,
@@ -211,10 +228,7 @@ fn write_etc(
         }
         return Ok(());
     }
-    let mut names = vec![hostname.to_owned()];
-    if !spec.domainname.is_empty() {
-        names.insert(0, format!("{hostname}.{}", spec.domainname));
-    }
+    let names = own_names(spec, hostname);
     let extra: Vec<(String, String)> = spec
         .host
         .extra_hosts

@@ -8,7 +8,7 @@ use std::{
 
 use ferry_db::{Batch, Db, Table};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::network::{IpamPool, Network, PortBinding, Protocol};
+use ferry_model::network::{EndpointRequest, IpamPool, Network, PortBinding, Protocol};
 use ferry_network::{Bridge, BridgeSettings, Ipam, PortReservation};
 use ferry_stdx::time::Timestamp;
 
@@ -53,9 +53,12 @@ struct Reserved {
 pub(crate) struct Endpoint {
     pub(crate) address: Ipv4Addr,
     pub(crate) prefix_len: u8,
-    pub(crate) gateway: Ipv4Addr,
+    /// The next hop to the outside; internal networks have none.
+    pub(crate) gateway: Option<Ipv4Addr>,
     pub(crate) mac: [u8; 6],
     pub(crate) host_link: String,
+    /// Name of the link inside.
+    pub(crate) interface: String,
 }
 
 impl Endpoint {
@@ -182,18 +185,21 @@ impl Networks {
     pub(crate) fn lease(
         &self,
         network: &Network,
-        container: &str,
-        wanted: Option<Ipv4Addr>,
+        endpoint: &str,
+        request: &EndpointRequest,
+        interface: String,
     ) -> Result<Endpoint, Failure> {
+        let mac = request.mac.as_deref().map(parse_mac).transpose()?;
         let mut state = self.lock();
         let live = self.live(&mut state, &network.name)?;
-        let address = live.ipam.allocate(wanted)?;
+        let address = live.ipam.allocate(request.ipv4)?;
         Ok(Endpoint {
             address,
             prefix_len: live.bridge.subnet().1,
-            gateway: live.bridge.gateway(),
-            mac: ferry_network::mac_for(address),
-            host_link: host_link(container),
+            gateway: Some(live.bridge.gateway()).filter(|_| !network.internal),
+            mac: mac.unwrap_or_else(|| ferry_network::mac_for(address)),
+            host_link: host_link(endpoint),
+            interface,
         })
     }
 
@@ -332,7 +338,8 @@ fn note_pool(network: &mut Network, live: &Live) -> bool {
             true
         }
         None => {
-            network.ipam.push(IpamPool { subnet, gateway, ..IpamPool::default() });
+            let pool = IpamPool { subnet, gateway, chosen: true, ..IpamPool::default() };
+            network.ipam.push(pool);
             true
         }
     }
@@ -370,7 +377,22 @@ fn bridge_options(link: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// The host's end of a container's veth pair: at most 15 characters, ours by its prefix.
-fn host_link(container: &str) -> String {
-    format!("fe{}", container.get(..11).unwrap_or(container))
+/// The host's end of an endpoint's veth pair: at most 15 characters, ours by its prefix.
+fn host_link(endpoint: &str) -> String {
+    format!("fe{}", endpoint.get(..11).unwrap_or(endpoint))
+}
+
+/// `02:42:0a:00:00:02`, or with dashes.
+fn parse_mac(text: &str) -> Result<[u8; 6], Failure> {
+    let invalid = || {
+        let words = format!("invalid MAC address \"{text}\"");
+        Failure::new(ErrorKind::InvalidArgument, words)
+    };
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        *byte =
+            parts.next().and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(invalid)?;
+    }
+    if parts.next().is_some() { Err(invalid()) } else { Ok(mac) }
 }

@@ -19,6 +19,30 @@ pub fn hosts(own: &[IpAddr], names: &[String], extra: &[(String, String)]) -> St
     text
 }
 
+/// `/etc/hosts` of a container that runs, brought up to date: it may have been edited, so only our own lines change, those that
+/// end with the container's names. `None` if there is nothing to do.
+pub fn updated_hosts(text: &str, own: &[IpAddr], names: &[String]) -> Option<String> {
+    let names = names.join(" ");
+    let line_of = |address: &IpAddr| format!("{address}\t{names}");
+    let wanted: Vec<String> = own.iter().map(line_of).collect();
+    let is_ours = |line: &str| {
+        line.split_once('\t')
+            .is_some_and(|(address, rest)| rest == names && address.parse::<IpAddr>().is_ok())
+    };
+    let mut lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !is_ours(line) || wanted.iter().any(|wanted| wanted == line))
+        .collect();
+    for line in &wanted {
+        if !lines.contains(&line.as_str()) {
+            lines.push(line);
+        }
+    }
+    let mut updated = lines.join("\n");
+    updated.push('\n');
+    (updated != text).then_some(updated)
+}
+
 /// DNS settings that the user gave; empty lists mean the host's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DnsOverrides<'a> {
@@ -96,6 +120,18 @@ mod tests {
         );
         assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost"));
         assert!(text.ends_with("10.0.0.1\tdb\n172.29.0.2\tweb.example web\n"));
+    }
+
+    #[test]
+    fn only_our_own_lines_of_hosts_change() {
+        let names = ["web".to_owned()];
+        let before = "127.0.0.1\tlocalhost\n10.0.0.2\tweb\n10.9.9.9 mine\n";
+        let own = ["10.0.0.2".parse().unwrap(), "10.1.0.2".parse().unwrap()];
+        let both = updated_hosts(before, &own, &names).unwrap();
+        assert_eq!(both, format!("{before}10.1.0.2\tweb\n"));
+        assert_eq!(updated_hosts(&both, &own, &names), None);
+        let one = updated_hosts(&both, &own[1..], &names).unwrap();
+        assert_eq!(one, "127.0.0.1\tlocalhost\n10.9.9.9 mine\n10.1.0.2\tweb\n");
     }
 
     #[test]

@@ -12,8 +12,6 @@ use ferry_netlink::{
 
 use crate::{AttachError, Bridge};
 
-/// Name of the end inside.
-const INSIDE: &str = "eth0";
 /// The group of our ends, by which [`crate::reconcile`] knows them: `ferr`.
 pub(crate) const GROUP: u32 = 0x6665_7272;
 
@@ -30,6 +28,10 @@ pub struct Attach<'a> {
     pub prefix_len: u8,
     /// The container's hardware address.
     pub mac: [u8; 6],
+    /// Name of the end inside.
+    pub inside: &'a str,
+    /// The next hop of the default route, if it is to lead here.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// The hardware address that goes with an address, as Docker makes them: nobody has to ask who has it twice.
@@ -57,8 +59,8 @@ pub fn detach(host_link: &str) -> Result<(), AttachError> {
 }
 
 impl Bridge {
-    /// Puts the network namespace of a process on this bridge: `eth0`, loopback, and a default route unless the
-    /// network is internal. When it returns, packets pass.
+    /// Puts the network namespace of a process on this bridge: a link, loopback, and the default route if it is to
+    /// lead here. When it returns, packets pass.
     pub fn attach(&self, attach: &Attach<'_>) -> Result<(), AttachError> {
         let pid = attach.pid;
         let (namespace, mut inside) = open_inside(pid)?;
@@ -90,7 +92,7 @@ impl Bridge {
         let create = link::create_veth(&Veth {
             host: attach.host_link,
             master: self.index(),
-            peer: INSIDE,
+            peer: attach.inside,
             namespace: namespace.fd(),
             mac: attach.mac,
             mtu: self.mtu(),
@@ -111,19 +113,46 @@ impl Bridge {
 
     fn configure(&self, inside: &mut Socket, attach: &Attach<'_>) -> Result<(), NetlinkError> {
         let up = Change { up: Some(true), ..Change::default() };
-        let requests =
-            [loopback(), link::no_own_ipv6(INSIDE), link::set(INSIDE, &up), link::get(INSIDE)];
+        let name = attach.inside;
+        let requests = [loopback(), link::no_own_ipv6(name), link::set(name, &up), link::get(name)];
         let mut index = 0;
         inside.exchange(&requests, |message| {
             index = link::decode(message).map_or(index, |link| link.index);
         })?;
         let address = Address { link: index, ip: attach.ip, prefix_len: attach.prefix_len };
         let mut requests = vec![address::add(&address)];
-        if !self.is_internal() {
-            requests.push(route::add_default(index, self.gateway()));
+        if let Some(gateway) = attach.gateway {
+            requests.push(route::set_default(index, gateway));
         }
         inside.exchange(&requests, |_| ())
     }
+}
+
+/// Lets the default route of a process's network lead over its link `inside` from now on.
+pub fn set_default_route(pid: i32, inside: &str, gateway: Ipv4Addr) -> Result<(), AttachError> {
+    let (_, mut socket) = open_inside(pid)?;
+    link::find(&mut socket, inside)
+        .and_then(|found| {
+            let index = found.map_or(0, |link| link.index);
+            socket.exchange(&[route::set_default(index, gateway)], |_| ())
+        })
+        .map_err(|source| AttachError::Configure { pid, source })
+}
+
+/// Removes the links of a process's network that are not among `known`: what somebody who was killed did not finish.
+pub fn remove_unknown(pid: i32, known: &[&str]) -> Result<(), AttachError> {
+    let (_, mut socket) = open_inside(pid)?;
+    let configure = |source| AttachError::Configure { pid, source };
+    for link in link::all(&mut socket).map_err(configure)? {
+        if link.group != GROUP || known.contains(&link.name.as_str()) {
+            continue;
+        }
+        match socket.exchange(&[link::delete(&link.name)], |_| ()) {
+            Err(error) if !error.is_absent() => return Err(configure(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn loopback() -> ferry_netlink::wire::Request {

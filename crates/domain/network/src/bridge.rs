@@ -116,10 +116,6 @@ impl Bridge {
         self.mtu
     }
 
-    pub(crate) fn is_internal(&self) -> bool {
-        self.internal
-    }
-
     fn zone(&self, masquerade: bool) -> firewall::Zone<'_> {
         firewall::Zone {
             table: &self.table,

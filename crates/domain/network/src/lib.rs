@@ -21,7 +21,7 @@ mod ports;
 mod reservation;
 mod subnet;
 
-pub use attach::{Attach, detach, loopback_up, mac_for};
+pub use attach::{Attach, detach, loopback_up, mac_for, remove_unknown, set_default_route};
 pub use bridge::{Bridge, BridgeSettings};
 pub use error::{AttachError, BridgeError, PublishError};
 pub use ferry_model::network::Protocol;
@@ -30,3 +30,4 @@ pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
 pub use ports::{PublishedPort, publish, reconcile, unpublish};
 pub use reservation::{PortReservation, ReserveError, Wanted};
+pub use subnet::contains;

@@ -1,6 +1,6 @@
 //! Choosing a range that nobody on this machine uses.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A network: an address of it, and the length of its prefix.
 pub(crate) type Net = (Ipv4Addr, u8);
@@ -29,6 +29,25 @@ pub(crate) fn overlap(one: Net, other: Net) -> bool {
     u32::from(one.0) & mask == u32::from(other.0) & mask
 }
 
+/// True if `subnet` (`10.0.0.0/8`, `fd00::/64`) holds the address. What does not read holds nothing.
+pub fn contains(subnet: &str, ip: IpAddr) -> bool {
+    let Some((network, prefix)) = subnet.split_once('/') else { return false };
+    let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>()) else {
+        return false;
+    };
+    match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) if prefix <= 32 => {
+            let cut = |ip: Ipv4Addr| ip.to_bits().checked_shr(32 - prefix).unwrap_or(0);
+            cut(network) == cut(ip)
+        }
+        (IpAddr::V6(network), IpAddr::V6(ip)) if prefix <= 128 => {
+            let cut = |ip: std::net::Ipv6Addr| ip.to_bits().checked_shr(128 - prefix).unwrap_or(0);
+            cut(network) == cut(ip)
+        }
+        _ => false,
+    }
+}
+
 /// The network's own address.
 pub(crate) fn network((address, prefix_len): Net) -> Ipv4Addr {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len.min(32))).unwrap_or(0);
@@ -53,6 +72,17 @@ mod tests {
         let used = [net("172.16.0.0/12"), net("10.210.0.0/23"), net("10.210.2.9/32")];
         assert_eq!(choose(&used), Some(net("10.210.3.1/24")));
         assert_eq!(choose(&[net("172.16.0.0/12"), net("10.0.0.0/8")]), None);
+    }
+
+    #[test]
+    fn subnets_hold_addresses() {
+        let holds = |subnet, ip: &str| contains(subnet, ip.parse().expect("an address"));
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && holds("0.0.0.0/0", "1.2.3.4"));
+        assert!(holds("fd00::/64", "fd00::9") && !holds("fd00::/64", "fd00:0:0:1::9"));
+        for (subnet, ip) in [("10.0.0.0/8", "11.0.0.1"), ("10.0.0.0/8", "::1"), ("x/8", "10.0.0.1")]
+        {
+            assert!(!holds(subnet, ip), "{subnet} {ip}");
+        }
     }
 
     #[test]

@@ -153,8 +153,15 @@ fn failures_leave_nothing_and_tell_why() {
     let _host = Machine::host();
     let bridge = Bridge::ensure(&settings("ftnb0", 1)).expect("a bridge");
     let (inside, ip) = container(&bridge, "ftnv0", 2);
-    let attach =
-        Attach { pid: inside.pid(), host_link: "ftnv1", ip, prefix_len: 24, mac: mac_for(ip) };
+    let attach = Attach {
+        pid: inside.pid(),
+        host_link: "ftnv1",
+        ip,
+        prefix_len: 24,
+        mac: mac_for(ip),
+        inside: "eth0",
+        gateway: Some(bridge.gateway()),
+    };
     let error = bridge.attach(&attach).expect_err("eth0 is there");
     let text = ferry_errkind::chain(&error);
     assert!(text.contains("File exists"), "{text}");
@@ -201,8 +208,15 @@ fn attaching_is_fast() {
             let (ip, host_link) = (Ipv4Addr::new(10, 231, 1, *last), format!("ftnv{last}"));
             let mac = mac_for(ip);
             let started = Instant::now();
-            let attach =
-                Attach { pid: machine.pid(), host_link: &host_link, ip, prefix_len: 24, mac };
+            let attach = Attach {
+                pid: machine.pid(),
+                host_link: &host_link,
+                ip,
+                prefix_len: 24,
+                mac,
+                inside: "eth0",
+                gateway: Some(bridge.gateway()),
+            };
             bridge.attach(&attach).expect("attached");
             started.elapsed()
         })

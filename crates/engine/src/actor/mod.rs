@@ -4,6 +4,7 @@
 //! deadline in the loop and not a wait inside a command, so that `kill` always gets through.
 
 mod live;
+mod network;
 mod remove;
 mod restart;
 mod start;
@@ -12,7 +13,10 @@ mod stop;
 use std::sync::Arc;
 
 use ferry_errkind::Failure;
-use ferry_model::container::{Container, Phase};
+use ferry_model::{
+    container::{Container, Phase},
+    network::EndpointRequest,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -61,6 +65,15 @@ pub(crate) enum Command {
     },
     Rename {
         name: String,
+        reply: Reply<()>,
+    },
+    Connect {
+        network: String,
+        request: Box<EndpointRequest>,
+        reply: Reply<()>,
+    },
+    Disconnect {
+        network: String,
         reply: Reply<()>,
     },
     Remove {
@@ -183,6 +196,14 @@ impl Actor {
             Command::Rename { name, reply } => answer(reply, self.rename(&name)),
             Command::Resize { height, width, reply } => {
                 answer(reply, self.resize(height, width).await);
+            }
+            Command::Connect { network, request, reply } => {
+                let connected = self.connect(network, *request).await;
+                answer(reply, connected);
+            }
+            Command::Disconnect { network, reply } => {
+                let disconnected = self.disconnect(network).await;
+                answer(reply, disconnected);
             }
             Command::Attach { wish } => self.attach(wish).await,
             Command::Remove { force, volumes, reply } => {

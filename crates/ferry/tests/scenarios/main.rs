@@ -30,6 +30,7 @@ mod isolation;
 mod leaks;
 mod logs;
 mod network;
+mod networks;
 mod registry;
 mod services;
 mod volumes;

@@ -75,7 +75,7 @@ pub struct Veth<'a> {
     pub mac: [u8; 6],
     /// Largest packet of both.
     pub mtu: u32,
-    /// A number that our end is known by as ours; 0 for none.
+    /// A number that both ends are known by as ours; 0 for none.
     pub group: u32,
 }
 
@@ -138,6 +138,9 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
                 request.text(ifla::IFNAME, veth.peer);
                 request.attribute(ifla::ADDRESS, &veth.mac);
                 request.native(ifla::MTU, veth.mtu);
+                if veth.group != 0 {
+                    request.native(ifla::GROUP, veth.group);
+                }
                 let fd = veth.namespace.as_raw_fd();
                 request.attribute(ifla::NET_NS_FD, &fd.to_ne_bytes());
             });

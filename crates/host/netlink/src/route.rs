@@ -48,13 +48,13 @@ impl Route {
     }
 }
 
-/// Adds a default route.
-pub fn add_default(link: u32, gateway: Ipv4Addr) -> Request {
+/// Makes the default route, or lets the one that is there lead elsewhere.
+pub fn set_default(link: u32, gateway: Ipv4Addr) -> Request {
     let mut header = [0; BODY];
     header[0] = libc::AF_INET as u8;
     header[4..8].copy_from_slice(&[TABLE_MAIN, PROTOCOL_BOOT, 0, TYPE_UNICAST]);
-    let what = format!("add default route via {gateway}");
-    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::EXCL, what).body(&header);
+    let what = format!("set default route via {gateway}");
+    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::REPLACE, what).body(&header);
     request.native(RTA_OIF, link);
     request.attribute(RTA_GATEWAY, &gateway.octets());
     request

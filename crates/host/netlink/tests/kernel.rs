@@ -106,14 +106,14 @@ fn addresses_and_routes_are_read_back_and_refusals_have_words() {
     let address = Address { link: index, ip: Ipv4Addr::new(10, 9, 8, 1), prefix_len: 24 };
     let gateway = Ipv4Addr::new(10, 9, 8, 7);
     socket
-        .exchange(&[address::add(&address), route::add_default(index, gateway)], |_| ())
+        .exchange(&[address::add(&address), route::set_default(index, gateway)], |_| ())
         .expect("added");
     assert_eq!(address::all(&mut socket).expect("listed"), [address]);
     let routes = route::all(&mut socket).expect("listed");
     let default = routes.iter().find(|route| route.is_default()).expect("a default route");
     assert_eq!((default.link, default.gateway), (index, Some(gateway)));
     // The first of several failures is told; the rest is done all the same.
-    let requests = [address::add(&address), route::add_default(index, gateway), link::delete("br")];
+    let requests = [address::add(&address), route::set_default(index, gateway), link::delete("br")];
     let (what, message, errno) = refused(socket.exchange(&requests, |_| ()));
     assert_eq!((what.as_str(), errno), ("add address 10.9.8.1/24", Errno::EXIST));
     assert!(message.contains("already assigned"), "{message:?}");

@@ -161,7 +161,15 @@ pub fn container(bridge: &Bridge, host_link: &str, last: u8) -> (Machine, Ipv4Ad
     let [a, b, c, _] = bridge.gateway().octets();
     let ip = Ipv4Addr::new(a, b, c, last);
     let prefix_len = bridge.subnet().1;
-    let attach = Attach { pid: machine.pid(), host_link, ip, prefix_len, mac: mac_for(ip) };
+    let attach = Attach {
+        pid: machine.pid(),
+        host_link,
+        ip,
+        prefix_len,
+        mac: mac_for(ip),
+        inside: "eth0",
+        gateway: Some(bridge.gateway()),
+    };
     bridge.attach(&attach).expect("attached");
     (machine, ip)
 }

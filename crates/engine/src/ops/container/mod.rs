@@ -18,6 +18,7 @@ pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
 pub use top::top;
+pub(crate) use verbs::ask;
 pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,
 };
