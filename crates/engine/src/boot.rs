@@ -218,6 +218,11 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
         {
             tracing::warn!(id = %container.id, %failure, "address not adopted");
         }
+        if !endpoint.endpoint_id.is_empty()
+            && shared.networks.find(name).is_ok_and(|network| !network.builtin)
+        {
+            shared.resolvers.join(name, endpoint);
+        }
     }
     let own = net::gateway(&container.endpoints).and_then(|(_, endpoint)| endpoint.ipv4);
     for (key, bindings) in &container.ports {

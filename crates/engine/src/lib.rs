@@ -24,6 +24,7 @@ pub mod ops;
 mod random;
 mod records;
 mod registry;
+mod resolver;
 mod rootfs;
 mod shared;
 mod signal;

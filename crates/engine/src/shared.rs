@@ -20,7 +20,7 @@ use ferry_volume::VolumeStore;
 
 use crate::{
     config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
-    records::ContainerDirs, registry::Registry,
+    records::ContainerDirs, registry::Registry, resolver::Resolvers,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) layers: Arc<LayerStore>,
     pub(crate) volumes: VolumeStore,
     pub(crate) networks: Networks,
+    pub(crate) resolvers: Resolvers,
     pub(crate) registries: Client,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
@@ -87,6 +88,7 @@ impl Shared {
             layers: Arc::new(parts.layers),
             volumes: parts.volumes,
             networks: parts.networks,
+            resolvers: Resolvers::default(),
             registries,
             containers: Registry::default(),
             execs: Execs::default(),

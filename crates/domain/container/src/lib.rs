@@ -16,7 +16,7 @@ mod security;
 mod spec;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
-pub use etc::{DnsOverrides, hosts, resolv_conf, updated_hosts};
+pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
 pub use merge::merge_image;
 pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
 pub use name::{InvalidName, check_name};

@@ -105,6 +105,14 @@ pub enum AttachError {
         /// Why.
         source: NetlinkError,
     },
+    /// The sockets that names are looked up at.
+    #[error("cannot open the resolver's sockets in the network of process {pid}")]
+    Resolver {
+        /// The process.
+        pid: i32,
+        /// Why.
+        source: io::Error,
+    },
     /// Taking it away.
     #[error("cannot remove link {link}")]
     Detach {

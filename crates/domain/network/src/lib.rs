@@ -19,15 +19,18 @@ mod holder;
 mod ipam;
 mod ports;
 mod reservation;
+mod resolver;
 mod subnet;
 
 pub use attach::{Attach, detach, loopback_up, mac_for, remove_unknown, set_default_route};
 pub use bridge::{Bridge, BridgeSettings};
 pub use error::{AttachError, BridgeError, PublishError};
 pub use ferry_model::network::Protocol;
+pub use ferry_netlink::namespace::NetNamespace;
 pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
 pub use ports::{PublishedPort, publish, reconcile, unpublish};
 pub use reservation::{PortReservation, ReserveError, Wanted};
+pub use resolver::{RESOLVER, ResolverSockets, open_resolver};
 pub use subnet::contains;

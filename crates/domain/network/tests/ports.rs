@@ -129,8 +129,8 @@ fn an_internal_network_is_a_world_of_its_own() {
         machine.serve_tcp(80);
     }
     assert!(is(friend.fetch((ip, 80)), friend_ip));
-    assert_eq!(friend.json("ip -j route show default"), serde_json::json!([]));
-    friend.run("ip route add default via 10.231.1.1");
+    // A container that gives itself a way out has none all the same.
+    friend.run("ip route replace default via 10.231.1.1");
     assert!(friend.fetch((NEIGHBOUR, 80)).is_none());
     assert!(outside.fetch((ip, 80)).is_none());
     // The same bridge, no more internal.

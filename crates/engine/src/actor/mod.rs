@@ -240,8 +240,10 @@ impl Actor {
         }
         self.shared.containers.reserve_name(name, &self.container.id)?;
         self.container.name = name.to_owned();
+        crate::net::renamed(&self.shared, &mut self.container);
         if let Err(error) = self.save() {
             self.container.name = old;
+            crate::net::renamed(&self.shared, &mut self.container);
             self.shared.containers.release_name(name, &self.container.id);
             return Err(error);
         }

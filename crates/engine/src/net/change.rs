@@ -51,6 +51,7 @@ pub(crate) fn connect(
         failpoint::hit("connect.link");
         ports::follow(shared, container, &before)?;
         failpoint::hit("connect.ports");
+        super::names::update(shared, container, pid)?;
         update_hosts(shared, container)
     });
     if let Err(failure) = connected {
@@ -108,6 +109,7 @@ pub(crate) fn mend(shared: &Shared, container: &Container, pid: i32) -> Result<(
     {
         ferry_network::set_default_route(pid, &out.interface, gateway)?;
     }
+    super::names::update(shared, container, pid)?;
     update_hosts(shared, container)
 }
 

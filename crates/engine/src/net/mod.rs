@@ -4,6 +4,7 @@
 //! in when an address is leased, and emptied when the container leaves or ends.
 
 mod change;
+mod names;
 mod order;
 mod ports;
 
@@ -23,6 +24,7 @@ use ferry_network::Attach;
 use crate::{Shared, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
+pub(crate) use names::are_wanted as names_are_wanted;
 pub(crate) use order::gateway;
 pub(crate) use ports::published_ports;
 
@@ -117,15 +119,7 @@ fn join(
     let interface = order::free_link_name(&container.endpoints, request.driver_opts.get(IFNAME))?;
     let id = random::id()?;
     let endpoint = shared.networks.lease(network, &id, &request, interface)?;
-    let mut dns_names = vec![container.name.clone()];
-    dns_names.extend(request.aliases.iter().cloned());
-    dns_names.push(ferry_stdx::id::short(&container.id).to_owned());
-    let hostname = &container.spec.hostname;
-    if !hostname.is_empty() {
-        dns_names.push(hostname.clone());
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    dns_names.retain(|name| seen.insert(name.clone()));
+    let dns_names = names_of(container, &request);
     if let Some(status) = container.endpoints.get_mut(name) {
         status.network_id = network.id.clone();
         status.endpoint_id = id;
@@ -137,7 +131,34 @@ fn join(
         status.interface = endpoint.interface.clone();
         status.dns_names = dns_names;
     }
+    names::join(shared, container, name);
     Ok(endpoint)
+}
+
+/// What an endpoint is called, in Docker's order.
+fn names_of(container: &Container, request: &EndpointRequest) -> Vec<String> {
+    let mut names = vec![container.name.clone()];
+    names.extend(request.aliases.iter().cloned());
+    names.push(ferry_stdx::id::short(&container.id).to_owned());
+    names.extend(Some(container.spec.hostname.clone()).filter(|name| !name.is_empty()));
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// A container that runs is called otherwise from now on.
+pub(crate) fn renamed(shared: &Shared, container: &mut Container) {
+    for name in container.endpoints.keys().cloned().collect::<Vec<_>>() {
+        let Some(endpoint) = container.endpoints.get(&name) else { continue };
+        let dns_names = names_of(container, &endpoint.request);
+        if let Some(endpoint) = container.endpoints.get_mut(&name) {
+            endpoint.dns_names = dns_names;
+            if endpoint.endpoint_id.is_empty() {
+                continue;
+            }
+        }
+        names::join(shared, container, &name);
+    }
 }
 
 /// What Docker refuses of an attachment's settings, all mistakes at once and in its words.
@@ -202,6 +223,7 @@ pub(crate) fn attach(
     if !published.is_empty() {
         ferry_network::publish(&shared.table(), &published)?;
     }
+    names::update(shared, container, pid)?;
     Ok(bound)
 }
 
@@ -225,6 +247,7 @@ fn wire(shared: &Shared, joining: &Joining, pid: i32, leads_out: bool) -> Result
 pub(crate) fn detach(shared: &Shared, container: &Container) {
     ports::withdraw(shared, container);
     shared.networks.release_ports(&container.id);
+    shared.resolvers.stop(&container.id);
     for endpoint in container.endpoints.values() {
         unwire(&container.id, endpoint);
         release(shared, endpoint);
@@ -241,6 +264,7 @@ fn unwire(container: &str, endpoint: &EndpointStatus) {
 }
 
 fn release(shared: &Shared, endpoint: &EndpointStatus) {
+    shared.resolvers.leave(endpoint);
     if let Some(address) = endpoint.ipv4 {
         shared.networks.release(&endpoint.network_id, address);
     }

@@ -29,6 +29,7 @@ mod guide;
 mod isolation;
 mod leaks;
 mod logs;
+mod names;
 mod network;
 mod networks;
 mod registry;
