@@ -23,6 +23,9 @@ pub(crate) fn plan(
     container: &Container,
     network: &net::Plan,
 ) -> Result<Launch, Failure> {
+    let links = net::links::of(shared, container)?;
+    let with_links = (!links.is_empty()).then(|| net::links::with_environment(container, &links));
+    let container = with_links.as_ref().unwrap_or(container);
     let dir = shared.dirs.data(&container.id);
     let run_dir = fresh_run_dir(shared, &container.id)?;
     make_bind_sources(container)?;
@@ -52,7 +55,7 @@ pub(crate) fn plan(
         all_devices: &crate::devices::all,
     };
     let hostname = ferry_container::hostname(&inputs);
-    write_etc(shared, container, &dir, &hostname, network)?;
+    write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
     let runtime = runtime(shared, &host.runtime);
     let filter = match runtime {
@@ -274,6 +277,7 @@ fn write_etc(
     dir: &Path,
     hostname: &str,
     network: &net::Plan,
+    links: &[net::links::Linked],
 ) -> Result<(), Failure> {
     let spec = &container.spec;
     // A container that joins another's network has that one's names.
@@ -298,6 +302,7 @@ fn write_etc(
             };
             (name.to_owned(), address)
         })
+        .chain(links.iter().map(net::links::Linked::host))
         .collect();
     let on_host = spec.host.network_mode == NetworkMode::Host;
     let hosts = if on_host {

@@ -4,6 +4,7 @@
 //! in when an address is leased, and emptied when the container leaves or ends.
 
 mod change;
+pub(crate) mod links;
 mod names;
 mod order;
 mod ports;

@@ -69,7 +69,7 @@ fn seen(shared: &Shared, container: &Container) -> Seen {
         }
         view.networks.push(endpoint.network_id.clone());
         for link in &endpoint.request.links {
-            let (target, alias) = link.split_once(':').unwrap_or((link, link));
+            let (target, alias) = super::links::parts(link);
             // Names have ids at most in their short form.
             let target = shared.containers.find(target).map_or_else(
                 |_| target.to_owned(),

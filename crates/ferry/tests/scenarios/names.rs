@@ -184,6 +184,30 @@ fn links_are_names_for_one(client: Client) {
     sandbox.ok(&["network", "disconnect", "back", "other"]);
     sandbox.ok(&["network", "connect", "--link", "db:tier", "back", "other"]);
     assert_eq!(addresses(&ask_in(&sandbox, "other", "tier", A, None).1), [db]);
+    // The default bridge has files and variables instead.
+    sleeper(&sandbox, "old", &["--expose", "80", "-e", "A=b"]);
+    let script = "cat /etc/hosts; env | sort";
+    let seen = sandbox
+        .ok(&["run", "--rm", "--name", "pp", "--link", "old:it", "busybox", "sh", "-c", script]);
+    let (old, id) = (ip(&sandbox, "old", "bridge"), sandbox.inspect("old", "{{slice .Id 0 12}}"));
+    for line in [
+        format!("{old}\tit {id} old"),
+        format!("IT_PORT=tcp://{old}:80"),
+        format!("IT_PORT_80_TCP_ADDR={old}"),
+        "IT_ENV_A=b".to_owned(),
+        "IT_NAME=/pp/it".to_owned(),
+    ] {
+        assert!(seen.lines().any(|seen| seen == line), "{line} in {seen}");
+    }
+    sandbox.ok(&["stop", "-t", "0", "old"]);
+    sandbox
+        .run(&["run", "--rm", "--name", "pp", "--link", "old:it", "busybox"])
+        .fails(125)
+        .says("Cannot link to a non running container: /old AS /pp/it");
+    sandbox
+        .run(&["run", "--rm", "--link", "nope:it", "busybox"])
+        .fails(125)
+        .says("could not get container for nope: No such container: nope");
 }
 
 fn the_file_says_who_is_asked(client: Client) {

@@ -54,6 +54,7 @@ fn create_blocking(
         Some(name) => ferry_container::check_name(name)?.to_owned(),
         None => made_up_name(shared)?,
     };
+    crate::net::links::check(shared, &spec)?;
     let endpoints = planned_endpoints(shared, &mut spec)?;
     let container = Container {
         version: records::VERSION,
@@ -267,7 +268,11 @@ fn planned_endpoints(
         endpoints.insert(name, EndpointStatus { request, ..EndpointStatus::default() });
     }
     if let Some(primary) = primary.filter(|_| !spec.network_disabled) {
-        endpoints.entry(primary).or_default();
+        let endpoint = endpoints.entry(primary).or_default();
+        let is_users = matches!(spec.host.network_mode, NetworkMode::Named(_));
+        if is_users && endpoint.request.links.is_empty() {
+            endpoint.request.links.clone_from(&spec.host.links);
+        }
     }
     Ok(endpoints)
 }
