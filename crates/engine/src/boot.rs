@@ -4,14 +4,7 @@
 //! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
 //! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use ferry_cgroup::Hierarchy;
 use ferry_db::Db;
@@ -213,10 +206,10 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
     container.state.pid = pid;
     container.state.started_at.get_or_insert(shared.now());
     for (name, endpoint) in &container.endpoints {
-        if let Some(address) = endpoint.ipv4
-            && let Err(failure) = shared.networks.adopt(name, address)
-        {
-            tracing::warn!(id = %container.id, %failure, "address not adopted");
+        for address in net::addresses(endpoint) {
+            if let Err(failure) = shared.networks.adopt(name, address) {
+                tracing::warn!(id = %container.id, %failure, "address not adopted");
+            }
         }
         if !endpoint.endpoint_id.is_empty()
             && shared.networks.find(name).is_ok_and(|network| !network.builtin)
@@ -224,27 +217,7 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
             shared.resolvers.join(name, endpoint);
         }
     }
-    let own = net::gateway(&container.endpoints).and_then(|(_, endpoint)| endpoint.ipv4);
-    for (key, bindings) in &container.ports {
-        let leads_to = SocketAddrV4::new(own.unwrap_or(Ipv4Addr::UNSPECIFIED), key.port);
-        for binding in bindings {
-            let address = match binding.host_ip {
-                Some(std::net::IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
-                _ => None,
-            };
-            let reserved = shared.networks.reserve_port(
-                &container.id,
-                &container.name,
-                key.protocol,
-                address,
-                binding,
-                leads_to,
-            );
-            if let Err(failure) = reserved {
-                tracing::warn!(id = %container.id, %failure, "published port not reserved again");
-            }
-        }
-    }
+    net::hold_again(shared, container);
 }
 
 /// What the engine before did not finish inside of a container that goes on.

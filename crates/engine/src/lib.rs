@@ -24,6 +24,7 @@ pub mod ops;
 mod random;
 mod records;
 mod registry;
+mod relay;
 mod resolver;
 mod rootfs;
 mod shared;
@@ -39,6 +40,7 @@ use ferry_errkind::{ErrorKind, Failure};
 pub use boot::BootError;
 pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
 pub use events::EventBus;
+pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 
 use shared::Shared;

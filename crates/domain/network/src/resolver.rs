@@ -12,7 +12,7 @@ use std::{
 use ferry_netlink::{
     Family, NetlinkError, Socket,
     namespace::NetNamespace,
-    nft::{Batch, Chain, Comparison, Expr, Hook, MetaKey, PayloadBase, Rule},
+    nft::{Batch, Chain, Comparison, Expr, Hook, Ip, MetaKey, PayloadBase, Rule},
 };
 
 use crate::AttachError;
@@ -81,7 +81,7 @@ fn bind(port: u16) -> io::Result<(UdpSocket, TcpListener)> {
 }
 
 fn lead(socket: &mut Socket, udp: u16, tcp: u16) -> Result<(), NetlinkError> {
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_table(TABLE);
     batch.add_chain(TABLE, &Chain { name: CHAIN, base: Some(("filter", Hook::Output, RAW)) });
     batch.flush_chain(TABLE, CHAIN);

@@ -46,8 +46,7 @@ pub(crate) fn connect(
     container.endpoints.insert(name.to_owned(), endpoint);
     let connected = super::join(shared, container, &network, name).and_then(|endpoint| {
         failpoint::hit("connect.lease");
-        let leads_out = order::gateway(&container.endpoints).is_some_and(|(it, _)| it == name);
-        super::wire(shared, &Joining { network: name.to_owned(), endpoint }, pid, leads_out)?;
+        super::wire(shared, container, &Joining { network: name.to_owned(), endpoint }, pid)?;
         failpoint::hit("connect.link");
         ports::follow(shared, container, &before)?;
         failpoint::hit("connect.ports");
@@ -104,10 +103,12 @@ pub(crate) fn mend(shared: &Shared, container: &Container, pid: i32) -> Result<(
     let known: Vec<&str> =
         container.endpoints.values().map(|endpoint| endpoint.interface.as_str()).collect();
     ferry_network::remove_unknown(pid, &known)?;
-    if let Some((_, out)) = order::gateway(&container.endpoints)
-        && let Some(gateway) = out.gateway
-    {
-        ferry_network::set_default_route(pid, &out.interface, gateway)?;
+    for v6 in [false, true] {
+        if let Some((name, gateway)) = order::default_route(&container.endpoints, v6)
+            && let Some(out) = container.endpoints.get(name)
+        {
+            ferry_network::set_default_route(pid, &out.interface, gateway)?;
+        }
     }
     super::names::update(shared, container, pid)?;
     update_hosts(shared, container)
@@ -122,7 +123,7 @@ fn update_hosts(shared: &Shared, container: &Container) -> Result<(), Failure> {
     let own: Vec<IpAddr> = order::of_links(&container.endpoints, &container.spec.host.network_mode)
         .iter()
         .filter_map(|name| container.endpoints.get(name))
-        .filter_map(|endpoint| endpoint.ipv4.map(IpAddr::V4))
+        .flat_map(super::addresses)
         .collect();
     match ferry_container::updated_hosts(&text, &own, &names) {
         Some(updated) => std::fs::write(&path, updated).map_err(failed),

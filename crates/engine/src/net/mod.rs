@@ -26,14 +26,16 @@ use crate::{Shared, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
 pub(crate) use names::are_wanted as names_are_wanted;
-pub(crate) use order::gateway;
-pub(crate) use ports::published_ports;
+pub(crate) use ports::{hold_again, published_ports};
 
 /// What Docker says before every failure of a start that the network caused.
 const STARTING: &str = "failed to set up container networking";
 
 /// Name of the driver option that names a link inside.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
+
+/// Settings of a link inside.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// What a container's network will be.
 #[derive(Debug, Clone)]
@@ -62,7 +64,8 @@ impl Plan {
     }
 
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
-        self.joinings().iter().map(|joining| IpAddr::V4(joining.endpoint.address)).collect()
+        let all = self.joinings().iter().flat_map(|joining| joining.endpoint.addresses());
+        all.map(|(ip, _)| ip).collect()
     }
 
     fn joinings(&self) -> &[Joining] {
@@ -117,6 +120,18 @@ fn join(
     let request = request.unwrap_or_default();
     check(Some(network), &request)
         .map_err(|failure| failure.context(format!("invalid config for network {name}")))?;
+    if request.driver_opts.contains_key(SYSCTLS) {
+        let words = format!("the endpoint option {SYSCTLS} is not supported");
+        return Err(Failure::new(ErrorKind::NotImplemented, words));
+    }
+    if request.ipv6.is_some() && !network.enable_ipv6 {
+        let words = format!("IPv6 is not enabled on network {name}");
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
+    }
+    if !request.link_local_ips.is_empty() {
+        let words = "link-local addresses (--link-local-ip) are not supported";
+        return Err(Failure::new(ErrorKind::NotImplemented, words));
+    }
     let interface = order::free_link_name(&container.endpoints, request.driver_opts.get(IFNAME))?;
     let id = random::id()?;
     let endpoint = shared.networks.lease(network, &id, &request, interface)?;
@@ -124,9 +139,12 @@ fn join(
     if let Some(status) = container.endpoints.get_mut(name) {
         status.network_id = network.id.clone();
         status.endpoint_id = id;
-        status.ipv4 = Some(endpoint.address);
-        status.prefix_len = endpoint.prefix_len;
+        status.ipv4 = endpoint.v4.map(|(ip, _)| ip);
+        status.prefix_len = endpoint.v4.map_or(0, |(_, prefix_len)| prefix_len);
         status.gateway = endpoint.gateway;
+        status.ipv6 = endpoint.v6.map(|(ip, _)| ip);
+        status.ipv6_prefix_len = endpoint.v6.map_or(0, |(_, prefix_len)| prefix_len);
+        status.ipv6_gateway = endpoint.gateway6;
         status.mac = endpoint.mac_text();
         status.host_link = endpoint.host_link.clone();
         status.interface = endpoint.interface.clone();
@@ -217,9 +235,8 @@ pub(crate) fn attach(
     };
     // Ports first: a port that is taken is the failure that happens.
     let (bound, published) = ports::reserve(shared, container)?;
-    let gateway = order::gateway(&container.endpoints).map(|(name, _)| name);
     for joining in joinings {
-        wire(shared, joining, pid, gateway == Some(&joining.network))?;
+        wire(shared, container, joining, pid)?;
     }
     if !published.is_empty() {
         ferry_network::publish(&shared.table(), &published)?;
@@ -229,17 +246,27 @@ pub(crate) fn attach(
 }
 
 /// Makes the links of one endpoint.
-fn wire(shared: &Shared, joining: &Joining, pid: i32, leads_out: bool) -> Result<(), Failure> {
+fn wire(
+    shared: &Shared,
+    container: &Container,
+    joining: &Joining,
+    pid: i32,
+) -> Result<(), Failure> {
     let endpoint = &joining.endpoint;
+    let gateways: Vec<IpAddr> = [false, true]
+        .into_iter()
+        .filter_map(|v6| order::default_route(&container.endpoints, v6))
+        .filter(|(name, _)| **name == joining.network)
+        .map(|(_, gateway)| gateway)
+        .collect();
     let bridge = shared.networks.bridge(&joining.network)?;
     bridge.attach(&Attach {
         pid,
         host_link: &endpoint.host_link,
-        ip: endpoint.address,
-        prefix_len: endpoint.prefix_len,
+        addresses: &endpoint.addresses(),
         mac: endpoint.mac,
         inside: &endpoint.interface,
-        gateway: endpoint.gateway.filter(|_| leads_out),
+        gateways: &gateways,
     })?;
     Ok(())
 }
@@ -266,9 +293,15 @@ fn unwire(container: &str, endpoint: &EndpointStatus) {
 
 fn release(shared: &Shared, endpoint: &EndpointStatus) {
     shared.resolvers.leave(endpoint);
-    if let Some(address) = endpoint.ipv4 {
+    for address in addresses(endpoint) {
         shared.networks.release(&endpoint.network_id, address);
     }
+}
+
+/// The addresses of an endpoint, IPv4 first.
+pub(crate) fn addresses(endpoint: &EndpointStatus) -> Vec<IpAddr> {
+    let v4 = endpoint.ipv4.map(IpAddr::V4);
+    v4.into_iter().chain(endpoint.ipv6.map(IpAddr::V6)).collect()
 }
 
 /// What an endpoint is while its container does not run: only what was asked.

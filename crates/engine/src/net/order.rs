@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -28,8 +29,26 @@ pub(super) fn of_links(endpoints: &Endpoints, mode: &NetworkMode) -> Vec<String>
 /// The endpoint that the default route leads over and that ports are published for. Docker's rule: the highest priority, then
 /// one with both address families before one with a single, then the name. Internal networks have no gateway.
 pub(crate) fn gateway(endpoints: &Endpoints) -> Option<(&String, &EndpointStatus)> {
-    endpoints.iter().filter(|(_, status)| status.gateway.is_some()).max_by_key(|(name, status)| {
-        (status.request.gw_priority, status.ipv6_gateway.is_some(), Reverse(*name))
+    best(endpoints, |status| status.gateway.is_some() || status.ipv6_gateway.is_some())
+}
+
+/// The gateway of one family, and the network of the endpoint that the default route of that family leads over.
+pub(super) fn default_route(endpoints: &Endpoints, v6: bool) -> Option<(&String, IpAddr)> {
+    let of = |status: &EndpointStatus| match v6 {
+        true => status.ipv6_gateway.map(IpAddr::V6),
+        false => status.gateway.map(IpAddr::V4),
+    };
+    best(endpoints, |status| of(status).is_some())
+        .and_then(|(name, status)| Some((name, of(status)?)))
+}
+
+fn best(
+    endpoints: &Endpoints,
+    leads_out: impl Fn(&EndpointStatus) -> bool,
+) -> Option<(&String, &EndpointStatus)> {
+    endpoints.iter().filter(|(_, status)| leads_out(status)).max_by_key(|(name, status)| {
+        let families = (status.ipv6_gateway.is_some(), status.gateway.is_some());
+        (status.request.gw_priority, families, Reverse(*name))
     })
 }
 

@@ -79,13 +79,6 @@ pub async fn create(
         let words = format!("network driver \"{}\" is not supported yet", network.driver);
         return Err(Failure::new(ErrorKind::NotImplemented, words));
     }
-    if network.enable_ipv6 {
-        return Err(Failure::new(ErrorKind::NotImplemented, "IPv6 networks are not supported yet"));
-    }
-    if network.ipam.len() > 1 {
-        let words = "networks with more than one subnet are not supported yet";
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
-    }
     let shared = engine.shared.clone();
     crate::blocking(move || {
         let network = Network { driver: "bridge".to_owned(), ..network };

@@ -31,6 +31,7 @@ mod leaks;
 mod logs;
 mod names;
 mod network;
+mod network_options;
 mod networks;
 mod registry;
 mod services;

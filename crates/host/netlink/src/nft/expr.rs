@@ -3,6 +3,7 @@
 //! Registers are counted in words of four bytes here, 0 to 15 (`NFT_REG32_00` and up): keys that are concatenated lie
 //! in words that follow each other.
 
+use super::Ip;
 use crate::wire::Request;
 
 const NAME: u16 = 1;
@@ -109,6 +110,8 @@ pub enum Expr<'a> {
     },
     /// Sends the connection to the address in a word and the port in another.
     Dnat {
+        /// The address's family.
+        ip: Ip,
         /// The address.
         address: u8,
         /// The port.
@@ -227,10 +230,10 @@ impl Expr<'_> {
                 request.network(2, register(word));
                 request.network(3, register(word));
             }
-            Expr::Dnat { address, port } => {
+            Expr::Dnat { ip, address, port } => {
                 const TYPE_DNAT: u32 = 1;
                 request.network(1, TYPE_DNAT);
-                request.network(2, super::IPV4.into());
+                request.network(2, ip.number().into());
                 request.network(3, register(address));
                 request.network(5, register(port));
             }
