@@ -4,7 +4,7 @@
 cd "$(dirname "$0")/.."
 . scripts/prepare.sh
 
-# peer PACKAGE PROGRAM…: programs out of a Debian package that is not installed, because it would start a daemon.
+# peer PACKAGE PROGRAM…: programs out of a Debian package that is not installed, because it would start a daemon or oust Docker's own.
 peer() {
   local package=$1 directory=target/peers unpacked
   shift
@@ -18,6 +18,10 @@ peer() {
     dpkg -x "$unpacked"/*.deb "$unpacked/root"
     mkdir -p "$directory/usr/bin"
     find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
+    # The package is not installed, so nobody has brought its libraries.
+    if ldd "$directory/usr/bin/$program" 2>/dev/null | grep -q 'not found'; then
+      install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib')
+    fi
     rm -rf "$unpacked"
   done
 }
@@ -26,6 +30,10 @@ prepare_rust
 install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
   apache2-utils mmdebstrap skopeo buildah
 peer docker-registry docker-registry
+peer runc runc
+peer crun crun
+peer conmon conmon
+peer podman podman
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
 export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"

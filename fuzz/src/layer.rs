@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ferry_archive::compress::Codec;
 use ferry_archive::{
     Applied, DIFF, KEPT, Options, RECIPE, RecipeReader, RecipeWriter, Source, TarWriter, apply,
-    remove_tree, write_tree,
+    TreeOptions, remove_tree, write_tree,
 };
 use ferry_oci::Digest;
 
@@ -82,7 +82,7 @@ fn compare(layer: &Path, stream: &[u8], applied: &Applied) {
 fn pack(layer: &Path) -> Option<Vec<u8>> {
     let diff = File::open(layer.join(DIFF)).expect("the layer's files");
     let mut tar = TarWriter::new(Vec::new());
-    write_tree(diff.as_fd(), Source::Upper, &mut tar).ok()?;
+    write_tree(diff.as_fd(), &TreeOptions::layer(Source::Upper), &mut tar).ok()?;
     tar.finish().ok()
 }
 

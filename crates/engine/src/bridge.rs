@@ -13,10 +13,10 @@ use tokio::{
 };
 
 /// Pieces on their way. With [`PIECE`] it bounds the memory of one stream: 4 MiB.
-const BACKLOG: usize = 16;
+const BACKLOG: usize = 64;
 
-/// Bytes of a full piece.
-const PIECE: usize = 256 << 10;
+/// Bytes of a full piece. Below 128 KiB: what is larger, musl's allocator maps and unmaps each time, and the kernel clears it.
+const PIECE: usize = 64 << 10;
 
 /// How much of a body is still read when nobody wants it any more, and for how long.
 const MAX_REST: u64 = 256 << 20;

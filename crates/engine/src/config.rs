@@ -19,8 +19,8 @@ pub struct EngineConfig {
     pub registries: RegistryConfig,
     /// Default log driver and its options.
     pub log: LogSettings,
-    /// Further OCI runtimes: name to path.
-    pub runtimes: BTreeMap<String, PathBuf>,
+    /// Further OCI runtimes by name.
+    pub runtimes: BTreeMap<String, RuntimeConfig>,
     /// The runtime for containers that name none; empty is Ferry's own.
     pub default_runtime: String,
     /// `--init` unless a container says otherwise.
@@ -37,6 +37,15 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Layers downloaded at once.
     pub max_concurrent_downloads: usize,
+}
+
+/// A program with runc's command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// The program.
+    pub path: PathBuf,
+    /// Arguments before those of a command.
+    pub args: Vec<String>,
 }
 
 /// The default bridge.

@@ -77,6 +77,11 @@ impl EventBus {
         });
     }
 
+    /// A prune is over.
+    pub(crate) fn pruned(&self, subject: Subject, reclaimed: u64, time: Timestamp) {
+        self.plain(subject, "prune", "", &[("reclaimed", reclaimed.to_string())], time);
+    }
+
     /// An event about something that has no labels of its own here.
     pub(crate) fn plain(
         &self,

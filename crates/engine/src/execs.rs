@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::exec::Exec;
+use tokio::sync::Notify;
 
 /// Ended execs that are remembered; Docker forgets them after some minutes.
 const REMEMBERED: usize = 4096;
@@ -15,6 +17,7 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Execs {
     execs: Mutex<HashMap<String, Exec>>,
+    ends: Notify,
 }
 
 impl Execs {
@@ -44,7 +47,26 @@ impl Execs {
         let exec = execs.get_mut(id).filter(|exec| exec.exit_code.is_none())?;
         exec.running = false;
         exec.exit_code = Some(exit_code);
+        self.ends.notify_waiters();
         Some(exec.clone())
+    }
+
+    /// Waits for an end, and answers the exit code; `None` when nobody knows the exec.
+    pub(crate) async fn end_of(&self, id: &str) -> Option<i32> {
+        loop {
+            let mut news = pin!(self.ends.notified());
+            news.as_mut().enable();
+            if let Some(code) = self.get(id).ok()?.exit_code {
+                return Some(code);
+            }
+            news.await;
+        }
+    }
+
+    /// Forgets one that nobody will ask for.
+    pub(crate) fn forget(&self, id: &str) {
+        self.lock().remove(id);
+        self.ends.notify_waiters();
     }
 
     /// With a container end all its execs.
@@ -55,6 +77,7 @@ impl Execs {
             exec.running = false;
             exec.exit_code.get_or_insert(137);
         }
+        self.ends.notify_waiters();
     }
 
     pub(crate) fn of_container(&self, container: &str) -> Vec<String> {

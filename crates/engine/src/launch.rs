@@ -12,10 +12,10 @@ use base64::Engine as _;
 use ferry_container::{DnsOverrides, Namespace, SpecInputs};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
-use ferry_oci::runtime::{LinuxSeccomp, Spec};
+use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
 use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
 
-use crate::{Shared, net, records::failed};
+use crate::{Shared, config::RuntimeConfig, net, records::failed};
 
 /// Plans a launch and prepares the files that it refers to.
 pub(crate) fn plan(
@@ -57,10 +57,19 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
+    if host.auto_remove {
+        spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
+    }
     let runtime = runtime(shared, &host.runtime);
+    let init = host.init.unwrap_or(shared.config.init);
     let filter = match runtime {
         OciRuntime::Own => take_filter(shared, &mut spec)?,
-        OciRuntime::External { .. } => None,
+        OciRuntime::External { .. } => {
+            if init {
+                put_init_first(shared, &mut spec);
+            }
+            None
+        }
     };
     let log = shared.log_settings(&host.log);
     Ok(Launch {
@@ -74,7 +83,7 @@ pub(crate) fn plan(
             work: dir.join("work"),
         },
         filter,
-        init: host.init.unwrap_or(shared.config.init),
+        init,
         open_stdin: container.spec.open_stdin,
         stdin_once: container.spec.stdin_once,
         log: ferry_logs::plan(
@@ -112,8 +121,28 @@ fn take_filter(shared: &Shared, spec: &mut Spec) -> Result<Option<String>, Failu
 fn runtime(shared: &Shared, name: &str) -> OciRuntime {
     let name = if name.is_empty() { shared.config.default_runtime.as_str() } else { name };
     match shared.config.runtimes.get(name) {
-        Some(path) => OciRuntime::External { path: path.clone() },
+        Some(RuntimeConfig { path, args }) => {
+            OciRuntime::External { path: path.clone(), args: args.clone() }
+        }
         None => OciRuntime::Own,
+    }
+}
+
+/// Where Docker puts its init in a container.
+const INIT: &str = "/sbin/docker-init";
+
+/// `--init` where another runtime makes the container: this program, under a name that makes it an init, runs the other.
+fn put_init_first(shared: &Shared, spec: &mut Spec) {
+    let own = shared.config.executable.to_string_lossy().into_owned();
+    spec.mounts.push(Mount {
+        destination: INIT.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(own),
+        options: ["bind", "ro"].map(str::to_owned).to_vec(),
+        ..Mount::default()
+    });
+    if let Some(process) = &mut spec.process {
+        process.args.splice(0..0, [INIT.to_owned(), "--".to_owned()]);
     }
 }
 
@@ -133,7 +162,7 @@ fn fresh_run_dir(shared: &Shared, id: &str) -> Result<PathBuf, Failure> {
 }
 
 /// `-v` makes a directory where there is nothing, as Docker does.
-fn make_bind_sources(container: &Container) -> Result<(), Failure> {
+pub(crate) fn make_bind_sources(container: &Container) -> Result<(), Failure> {
     for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
         let source = Path::new(&mount.source);
         if source.exists() {

@@ -21,6 +21,7 @@ mod launch;
 mod net;
 mod networks;
 pub mod ops;
+mod probe;
 mod random;
 mod records;
 mod registry;
@@ -38,8 +39,10 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, EngineConfig, RegistryConfig};
+pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
 pub use events::EventBus;
+pub use ferry_archive::{Change, ChangeKind};
+pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 

@@ -97,13 +97,6 @@ impl ContainerDirs {
 
     /// Takes a container's files away at once; the bytes go in [`ContainerDirs::empty_trash`].
     pub(crate) fn discard(&self, id: &str) -> Result<(), Failure> {
-        let run = self.run(id);
-        match fs::remove_dir_all(&run) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove directory", &run, source));
-            }
-            _ => {}
-        }
         let from = self.data(id);
         match fs::rename(&from, self.trash.join(id)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -115,14 +108,16 @@ impl ContainerDirs {
 
     /// Removes what was discarded. Blocks for as long as the disk needs.
     pub(crate) fn empty_trash(&self, id: Option<&str>) {
-        let path = match id {
-            Some(id) => self.trash.join(id),
-            None => self.trash.clone(),
+        let paths = match id {
+            Some(id) => vec![self.run(id), self.trash.join(id)],
+            None => vec![self.trash.clone()],
         };
-        if let Err(error) = fs::remove_dir_all(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "cannot remove discarded files; the next start tries again");
+        for path in paths {
+            if let Err(error) = fs::remove_dir_all(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "cannot remove discarded files; the next start tries again");
+            }
         }
         if id.is_none() {
             fs::create_dir_all(&self.trash).ok();

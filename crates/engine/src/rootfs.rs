@@ -1,7 +1,10 @@
 //! A container's files as the engine sees them, without mounting anything anywhere: a detached overlay that only a
 //! descriptor refers to, and paths that are resolved inside it.
 
+mod view;
+
 use std::{
+    collections::BTreeSet,
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -14,7 +17,11 @@ use ferry_sys::{
     root::InRoot,
 };
 
+use rustix::fs::{Dir, FileType, OFlags, Stat};
+
 use crate::Shared;
+
+pub(crate) use view::{Access, View, whole, without_mounts};
 
 /// The merged view of a container that does not run.
 pub(crate) fn open(shared: &Shared, container: &Container) -> Result<InRoot, Failure> {
@@ -33,6 +40,83 @@ pub(crate) fn open(shared: &Shared, container: &Container) -> Result<InRoot, Fai
     Ok(InRoot::from_fd(mount))
 }
 
+/// What a container stands on: its image's layers, merged.
+pub(crate) fn lower(shared: &Shared, container: &Container) -> Result<InRoot, Failure> {
+    let broken = |words: String| {
+        let words = format!("cannot open the layers of container {}: {words}", container.id);
+        Failure::new(ErrorKind::Internal, words)
+    };
+    let lower = shared.lower_dirs(&container.layers)?;
+    // Overlayfs does not mount a single directory.
+    if let [only] = lower.as_slice() {
+        return InRoot::open(only).map_err(|errno| broken(errno.to_string()));
+    }
+    let overlay = Overlay { lower, upper: None, work: None };
+    overlay::root(&overlay).map_err(|error| broken(error.to_string()))
+}
+
+/// What a container has written.
+pub(crate) fn upper(shared: &Shared, container: &Container) -> Result<InRoot, Failure> {
+    let path = shared.dirs.data(&container.id).join("upper");
+    InRoot::open(&path).map_err(|errno| {
+        let words = format!("cannot open {}: {errno}", path.display());
+        Failure::new(ErrorKind::Internal, words)
+    })
+}
+
+/// Directories that every container has something mounted on.
+const STUB_DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
+
+/// Files that every container has something mounted on, and the directory that they are in.
+const STUB_FILES: [&str; 3] = ["etc/hostname", "etc/hosts", "etc/resolv.conf"];
+const STUB_PARENT: &str = "etc";
+
+/// The paths in a container's upper directory that are there only because every container has something mounted on them.
+/// They are no change that its user made. (Docker keeps them in a layer of their own.)
+pub(crate) fn stubs(upper: &InRoot, lower: &InRoot) -> Result<BTreeSet<Vec<u8>>, Failure> {
+    let failed = |errno: Errno| {
+        let words = format!("cannot look at what a container has written: {errno}");
+        Failure::new(ErrorKind::Internal, words)
+    };
+    let stat = |root: &InRoot, path: &str| match root.resolve_nofollow(Path::new(path)) {
+        Ok(found) => rustix::fs::fstat(&found).map(Some).map_err(failed),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(failed(errno)),
+    };
+    let mut stubs = BTreeSet::new();
+    for path in STUB_DIRECTORIES.into_iter().chain(STUB_FILES) {
+        let Some(found) = stat(upper, path)? else { continue };
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let empty = kind == FileType::Directory || found.st_size == 0;
+        if !kind.is_symlink() && empty && stat(lower, path)?.is_none() {
+            stubs.insert(path.as_bytes().to_vec());
+        }
+    }
+    let Some(parent) = stat(upper, STUB_PARENT)? else { return Ok(stubs) };
+    let same = |below: Stat| {
+        let attributes = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
+        attributes(&below) == attributes(&parent)
+    };
+    if stat(lower, STUB_PARENT)?.is_none_or(same) && only_stubs(upper, &stubs).map_err(failed)? {
+        stubs.insert(STUB_PARENT.as_bytes().to_vec());
+    }
+    Ok(stubs)
+}
+
+/// Whether all that is in the stubs' directory is stubs.
+fn only_stubs(upper: &InRoot, stubs: &BTreeSet<Vec<u8>>) -> Result<bool, Errno> {
+    let directory = upper.open_with(Path::new(STUB_PARENT), OFlags::DIRECTORY, 0)?;
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        let path = [STUB_PARENT.as_bytes(), b"/", name].concat();
+        if !matches!(name, b"." | b"..") && !stubs.contains(&path) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Copies what the image has at a volume's place into the volume, if that is empty.
 pub(crate) fn populate_volume(
     shared: &Shared,
@@ -41,7 +125,7 @@ pub(crate) fn populate_volume(
 ) -> Result<(), Failure> {
     let root = open(shared, container)?;
     let target = Path::new(&mount.destination);
-    let directory = match root.open_with(target, rustix::fs::OFlags::DIRECTORY, 0) {
+    let directory = match root.open_with(target, OFlags::DIRECTORY, 0) {
         Ok(directory) => directory,
         // A file, or nothing: nothing to copy.
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),

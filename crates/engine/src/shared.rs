@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) filters: Mutex<Vec<(LinuxSeccomp, Arc<str>)>>,
     leases: Mutex<BTreeMap<Digest, usize>>,
     sweeping: Mutex<()>,
+    rooms: Mutex<BTreeMap<Digest, u64>>,
     pub(crate) empty_layer: PathBuf,
     /// Held for as long as the engine lives: nobody else may have the data.
     _lock: std::fs::File,
@@ -97,6 +98,7 @@ impl Shared {
             filters: Mutex::default(),
             leases: Mutex::default(),
             sweeping: Mutex::default(),
+            rooms: Mutex::default(),
             empty_layer: parts.empty_layer,
             _lock: parts.lock,
         }
@@ -186,6 +188,20 @@ impl Shared {
         if let Err(failure) = killed.await {
             tracing::warn!(id = %container.id, %failure, "leftovers of a container stay");
         }
+    }
+
+    /// What a layer takes on the disk, all that is kept of it. A layer never changes: it is counted once.
+    pub(crate) fn layer_room(&self, layer: &Digest) -> u64 {
+        if let Some(room) = lock(&self.rooms).get(layer) {
+            return *room;
+        }
+        let dirs = self.layers.lower_dirs(std::slice::from_ref(layer)).unwrap_or_default();
+        let Some(dir) = dirs.first().and_then(|diff| diff.parent()) else { return 0 };
+        let room = crate::usage::disk_use(dir);
+        let mut rooms = lock(&self.rooms);
+        rooms.retain(|known, _| self.layers.contains(known));
+        rooms.insert(layer.clone(), room);
+        room
     }
 
     pub(crate) fn table(&self) -> String {

@@ -21,3 +21,24 @@ pub(crate) fn tree_size(path: &Path) -> u64 {
     }
     total
 }
+
+/// Room on the disk of everything below `path` (blocks, directories too, each file once however many links it has): what
+/// `du` says without the directory itself, so that an empty one takes nothing.
+pub(crate) fn disk_use(path: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    let mut total = 0_u64;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) {
+                continue;
+            }
+            total = total.saturating_add(metadata.blocks().saturating_mul(512));
+        }
+    }
+    total
+}

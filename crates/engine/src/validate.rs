@@ -1,8 +1,10 @@
 //! Settings that Docker refuses or corrects when a container is made.
 
-use ferry_container::{Namespace, SpecInputs};
+use ferry_container::{CpusetKind, Namespace, SpecInputs, check_cpuset};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerSpec, RestartPolicy};
+use ferry_model::container::{
+    Container, ContainerSpec, ON_FAILURE_LABEL, Resources, RestartPolicy,
+};
 
 use crate::Shared;
 
@@ -15,11 +17,49 @@ const MIN_MEMORY: i64 = 6 << 20;
 /// The first setting that Docker refuses, in its words.
 pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<String>, Failure> {
     let invalid = |words: String| Err(Failure::new(ErrorKind::InvalidArgument, words));
+    if let Err(word) = ferry_container::health_action(spec) {
+        return invalid(format!(
+            "invalid value \"{word}\" of label {ON_FAILURE_LABEL}: use none, restart, stop or kill"
+        ));
+    }
     let host = &spec.host;
-    let resources = &host.resources;
     if host.auto_remove && host.restart_policy != RestartPolicy::Never {
         return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
     }
+    limits(shared, &host.resources, Moment::Create)?;
+    if host.shm_size < 0 {
+        return invalid("SHM size can not be less than 0".to_owned());
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
+    }
+    if let Some(signal) = &spec.stop_signal {
+        crate::signal::parse(signal)?;
+    }
+    unsupported(shared, spec)?;
+    warnings_and_corrections(spec)
+}
+
+/// When limits are given: a new memory limit may rely on an earlier word about swap, and the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Create,
+    Update,
+}
+
+/// Checks limits alone.
+///
+/// # Errors
+/// The first limit that Docker refuses, in its words.
+pub(crate) fn limits(
+    shared: &Shared,
+    resources: &Resources,
+    moment: Moment,
+) -> Result<(), Failure> {
+    let invalid = |words: String| Err(Failure::new(ErrorKind::InvalidArgument, words));
     if (1..MIN_MEMORY).contains(&resources.memory) || resources.memory < 0 {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
     }
@@ -29,7 +69,7 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
             "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned(),
         );
     }
-    if resources.memory == 0 && resources.memory_swap > 0 {
+    if resources.memory == 0 && resources.memory_swap > 0 && moment == Moment::Create {
         return invalid(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
                 .to_owned(),
@@ -67,20 +107,18 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
     if resources.blkio_weight != 0 && !(10..=1000).contains(&resources.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000".to_owned());
     }
-    if host.shm_size < 0 {
-        return invalid("SHM size can not be less than 0".to_owned());
+    cpuset(shared, resources)
+}
+
+fn cpuset(shared: &Shared, resources: &Resources) -> Result<(), Failure> {
+    let (cpus, mems) = (&resources.cpuset_cpus, &resources.cpuset_mems);
+    if cpus.is_empty() && mems.is_empty() {
+        return Ok(());
     }
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return invalid(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000]",
-            host.oom_score_adj
-        ));
-    }
-    if let Some(signal) = &spec.stop_signal {
-        crate::signal::parse(signal)?;
-    }
-    unsupported(shared, spec)?;
-    warnings_and_corrections(spec)
+    let (all_cpus, all_mems) = shared.hierarchy.cpuset();
+    check_cpuset(CpusetKind::Cpus, cpus, &all_cpus)
+        .and_then(|()| check_cpuset(CpusetKind::Mems, mems, &all_mems))
+        .map_err(|words| Failure::new(ErrorKind::InvalidArgument, words))
 }
 
 /// What this version does not do is refused by name, never ignored.

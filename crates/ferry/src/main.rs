@@ -1,5 +1,6 @@
 //! Ferry: one program that is the daemon, the command line, the process that shims are forked from, and the built-in
-//! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `dockerd`).
+//! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `dockerd`, `docker-init`,
+//! `ferry-oci`).
 //!
 //! Knows: every face. Does not know: how anything is done. Start with `main`, `daemon/mod.rs`, `welcome.rs`.
 
@@ -15,8 +16,16 @@ fn main() -> ExitCode {
     if program == "dockerd" {
         return daemon::run(program, args.get(1..).unwrap_or_default());
     }
+    if program == "docker-init" {
+        let code = ferry_runtime::init_main(args.get(1..).unwrap_or_default());
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    if program == "ferry-oci" {
+        return ExitCode::from(ferry_oci_cli::main(args.get(1..).unwrap_or_default()));
+    }
     match args.get(1).map(String::as_str) {
         Some("daemon") => daemon::run("ferry daemon", &args[2..]),
+        Some("oci") => ExitCode::from(ferry_oci_cli::main(&args[2..])),
         Some("shim-template") => ferry_shim::template_main(),
         Some("welcome") => welcome::run(&args[2..]),
         _ => ExitCode::from(ferry_cli::main(&args)),

@@ -19,5 +19,5 @@ mod traces;
 pub use api::Api;
 pub use command::{Run, eventually, run, run_with_input};
 pub use registry::{Registry, RegistryOptions};
-pub use sandbox::{Client, Sandbox};
+pub use sandbox::{Client, DOCKERD, Sandbox, binary};
 pub use traces::Traces;

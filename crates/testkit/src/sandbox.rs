@@ -21,7 +21,13 @@ pub enum Client {
     Ferry,
     /// The real one.
     Docker,
+    /// Ours, and it speaks to Docker's own daemon, [`DOCKERD`].
+    FerryOnDocker,
 }
+
+/// Names the socket of a Docker daemon that tests may use, as `DOCKER_HOST` would: they take away what they made, and want
+/// it to themselves.
+pub const DOCKERD: &str = "FERRY_TEST_DOCKER_HOST";
 
 /// A daemon of a test.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub struct Sandbox {
     client: Client,
     daemon: RefCell<Option<Child>>,
     starts: Cell<u32>,
+    /// The socket of a daemon that is not ours, and the containers that it had before.
+    foreign: Option<(PathBuf, Vec<String>)>,
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -80,7 +88,22 @@ impl Sandbox {
             client: Client::Ferry,
             daemon: RefCell::new(None),
             starts: Cell::new(0),
+            foreign: None,
         }
+    }
+
+    /// Docker's own daemon instead of ours, if [`DOCKERD`] names one.
+    #[track_caller]
+    pub fn on_docker() -> Option<Sandbox> {
+        let Ok(host) = std::env::var(DOCKERD) else {
+            eprintln!("SKIPPED: {DOCKERD} names no Docker daemon to compare with");
+            return None;
+        };
+        let socket = PathBuf::from(host.trim_start_matches("unix://"));
+        let mut sandbox = Sandbox::prepared(&[]).through(Client::FerryOnDocker);
+        let before = containers(&Api::new(&socket));
+        sandbox.foreign = Some((socket, before));
+        Some(sandbox)
     }
 
     /// From here on commands are typed into this client.
@@ -158,7 +181,10 @@ impl Sandbox {
 
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
-        self.root.join("run/ferry.sock")
+        match &self.foreign {
+            Some((socket, _)) => socket.clone(),
+            None => self.root.join("run/ferry.sock"),
+        }
     }
 
     /// `DOCKER_HOST`.
@@ -195,7 +221,7 @@ impl Sandbox {
     #[track_caller]
     pub fn command(&self, args: &[&str]) -> Command {
         let program = match self.client {
-            Client::Ferry => binary(),
+            Client::Ferry | Client::FerryOnDocker => binary(),
             Client::Docker => programs::find("docker").unwrap(),
         };
         let mut command = Command::new(program);
@@ -239,16 +265,31 @@ impl Sandbox {
     }
 }
 
+/// The ids of all containers.
+fn containers(api: &Api) -> Vec<String> {
+    let (_, all) = api.call("GET", "/containers/json?all=1", None);
+    let ids = all.as_array().into_iter().flatten();
+    ids.filter_map(|container| container["Id"].as_str().map(str::to_owned)).collect()
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        if let Some((socket, before)) = &self.foreign {
+            let api = Api::new(socket);
+            for id in containers(&api).iter().filter(|id| !before.contains(id)) {
+                api.call("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+            }
+            api.call("POST", "/volumes/prune?filters=%7B%22all%22%3A%5B%22true%22%5D%7D", None);
+            api.call("POST", "/networks/prune", None);
+            drop(std::fs::remove_dir_all(&self.root));
+            return;
+        }
         if self.daemon.borrow().is_none() && !std::thread::panicking() {
             self.start_daemon(None);
         }
         if self.daemon.borrow().is_some() {
             let api = self.api();
-            let (_, all) = api.call("GET", "/containers/json?all=1", None);
-            for container in all.as_array().into_iter().flatten() {
-                let id = container["Id"].as_str().unwrap_or_default();
+            for id in containers(&api) {
                 api.call("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
             }
             let (_, all) =
@@ -291,7 +332,7 @@ fn subnet(pid: u32, number: u32) -> String {
 }
 
 /// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     match std::env::var_os("FERRY_BINARY") {
         Some(path) => PathBuf::from(path),
         None => target_dir().join("debug/ferry"),

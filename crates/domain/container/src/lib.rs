@@ -7,6 +7,7 @@
 
 mod capability;
 mod etc;
+mod health;
 mod merge;
 mod mount;
 mod name;
@@ -14,9 +15,11 @@ mod resources;
 pub mod seccomp;
 mod security;
 mod spec;
+mod update;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
+pub use health::{HealthTiming, OUTPUT as HEALTH_OUTPUT, health_action, probe_command};
 pub use merge::merge_image;
 pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
 pub use name::{InvalidName, check_name};
@@ -24,3 +27,4 @@ pub use security::{SeccompChoice, SecurityOptionError, SecurityOptions, security
 pub use spec::{
     DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
 };
+pub use update::{CpusetKind, UpdateError, apply_update, check_cpuset, plan_update};

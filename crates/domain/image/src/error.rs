@@ -8,6 +8,9 @@ pub enum ImageError {
     /// There is none of that name. Docker's words.
     #[error("No such image: {0}")]
     NotFound(String),
+    /// It is not even a name. Docker's words.
+    #[error(transparent)]
+    Name(ferry_oci::ReferenceError),
     /// Several ids begin so.
     #[error("Multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
@@ -34,7 +37,9 @@ impl Kinded for ImageError {
     fn kind(&self) -> ErrorKind {
         match self {
             ImageError::NotFound(_) => ErrorKind::NotFound,
-            ImageError::Ambiguous(_) | ImageError::Config { .. } => ErrorKind::InvalidArgument,
+            ImageError::Name(_) | ImageError::Ambiguous(_) | ImageError::Config { .. } => {
+                ErrorKind::InvalidArgument
+            }
             ImageError::Conflict(_) => ErrorKind::Conflict,
             ImageError::Record { .. } => ErrorKind::Internal,
         }

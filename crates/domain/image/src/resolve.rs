@@ -1,6 +1,6 @@
 //! What a name on the command line means.
 
-use ferry_oci::{Digest, Reference};
+use ferry_oci::{Digest, Reference, ReferenceError};
 
 use crate::{ImageError, State};
 
@@ -61,6 +61,8 @@ fn not_found(name: &str) -> ImageError {
         Ok(reference) if reference.digest().is_none() && !name.contains("sha256:") => {
             ImageError::NotFound(reference.with_default_tag().familiar())
         }
-        _ => ImageError::NotFound(name.to_owned()),
+        // Sixty-four digits are an id that is not here.
+        Ok(_) | Err(ReferenceError::Id(_)) => ImageError::NotFound(name.to_owned()),
+        Err(error) => ImageError::Name(error),
     }
 }

@@ -1,6 +1,9 @@
 //! A container's place on a bridge: a pair of links, one end inside, with address and routes.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use ferry_netlink::{
     Family, NetlinkError, Socket,
@@ -61,6 +64,44 @@ pub fn detach(host_link: &str) -> Result<(), AttachError> {
             Err(AttachError::Detach { link: host_link.to_owned(), source })
         }
         _ => Ok(()),
+    }
+}
+
+/// The link of a container that ended: the kernel takes it apart together with the container's network namespace.
+#[derive(Debug)]
+pub struct Departing {
+    name: String,
+    index: u32,
+}
+
+/// Looks a container's link up, so that its end can be waited for.
+///
+/// Removing it by hand would take several grace periods of RCU, and the kernel does that anyway: nobody who waits for
+/// the end of a container should wait for it.
+pub fn departing(host_link: &str) -> Option<Departing> {
+    let mut socket = Socket::open(Family::Route).ok()?;
+    let index = link::find(&mut socket, host_link).ok()??.index;
+    Some(Departing { name: host_link.to_owned(), index })
+}
+
+impl Departing {
+    /// Blocks until it is gone, and helps where the namespace lives on: another container may have joined it.
+    pub fn wait(self) -> Result<(), AttachError> {
+        const PATIENCE: Duration = Duration::from_millis(300);
+        const PAUSE: Duration = Duration::from_millis(5);
+        let told = |source| AttachError::Detach { link: self.name.clone(), source };
+        let mut socket = Socket::open(Family::Route).map_err(told)?;
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            match link::find(&mut socket, &self.name).map_err(told)? {
+                Some(link) if link.index == self.index => std::thread::sleep(PAUSE),
+                _ => return Ok(()),
+            }
+        }
+        match socket.exchange(&[link::delete_index(self.index)], |_| ()) {
+            Err(source) if !source.is_absent() => Err(told(source)),
+            _ => Ok(()),
+        }
     }
 }
 

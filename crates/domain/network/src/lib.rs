@@ -21,7 +21,9 @@ mod reservation;
 mod resolver;
 mod subnet;
 
-pub use attach::{Attach, detach, loopback_up, mac_for, remove_unknown, set_default_route};
+pub use attach::{
+    Attach, Departing, departing, detach, loopback_up, mac_for, remove_unknown, set_default_route,
+};
 pub use bridge::{Bridge, BridgeSettings, addresses_of, used_ranges};
 pub use error::{AttachError, BridgeError, PublishError};
 pub use ferry_model::network::Protocol;

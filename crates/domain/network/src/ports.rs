@@ -103,6 +103,13 @@ pub fn unpublish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishErro
     forgetting(table, &[], ports)
 }
 
+/// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
+/// milliseconds: let that not be the one who starts a container.
+fn close_behind(socket: Socket) {
+    // Without a thread it is closed here.
+    std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
+}
+
 /// Makes the table's ports exactly these, and removes the links of the bridge `link` that we made and that are not
 /// among `links`: what an engine finds when the one before it was killed.
 pub fn reconcile(
@@ -139,6 +146,7 @@ fn in_families(
             work(&mut socket, ip, &maps).map_err(kernel)?;
         }
     }
+    close_behind(socket);
     Ok(())
 }
 

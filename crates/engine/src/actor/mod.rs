@@ -3,18 +3,20 @@
 //! Commands come one after the other; what takes long (`stop` waiting for a process to end, the delay before a restart) is a
 //! deadline in the loop and not a wait inside a command, so that `kill` always gets through.
 
+mod health;
 mod live;
 mod network;
 mod remove;
 mod restart;
 mod start;
 mod stop;
+mod update;
 
 use std::sync::Arc;
 
 use ferry_errkind::Failure;
 use ferry_model::{
-    container::{Container, Phase},
+    container::{Container, Phase, UpdateContainer},
     network::EndpointRequest,
 };
 use tokio::{
@@ -76,6 +78,10 @@ pub(crate) enum Command {
         network: String,
         reply: Reply<()>,
     },
+    Update {
+        update: Box<UpdateContainer>,
+        reply: Reply<()>,
+    },
     Remove {
         force: bool,
         volumes: bool,
@@ -107,6 +113,7 @@ pub(crate) struct Actor {
     pub(super) stopping: Option<stop::Stopping>,
     pub(super) restart_at: Option<Instant>,
     pub(super) backoff: restart::Backoff,
+    pub(super) monitor: health::Monitor,
     pub(super) attaches: Vec<AttachWish>,
     pub(super) exits: u64,
     pub(super) last_exit: i32,
@@ -142,6 +149,7 @@ impl Actor {
             stopping: None,
             restart_at: None,
             backoff: restart::Backoff::default(),
+            monitor: health::Monitor::Closed,
             attaches: Vec::new(),
             exits: 0,
             failed_start: None,
@@ -153,6 +161,7 @@ impl Actor {
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.resume_health();
         loop {
             let deadline = self.next_deadline();
             let next = tokio::select! {
@@ -162,6 +171,7 @@ impl Actor {
                     Some(command) => self.on_command(command).await,
                     None => Next::End,
                 },
+                result = self.monitor.result() => self.on_probe(result).await,
                 () = sleep_until(deadline) => self.on_deadline().await,
             };
             if next == Next::End {
@@ -172,7 +182,7 @@ impl Actor {
 
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().and_then(stop::Stopping::deadline);
-        stop.into_iter().chain(self.restart_at).min()
+        stop.into_iter().chain(self.restart_at).chain(self.monitor.deadline()).min()
     }
 
     async fn on_command(&mut self, command: Command) -> Next {
@@ -194,6 +204,7 @@ impl Actor {
             Command::Pause { reply } => answer(reply, self.pause().await),
             Command::Unpause { reply } => answer(reply, self.unpause().await),
             Command::Rename { name, reply } => answer(reply, self.rename(&name)),
+            Command::Update { update, reply } => answer(reply, self.update(&update).await),
             Command::Resize { height, width, reply } => {
                 answer(reply, self.resize(height, width).await);
             }
@@ -222,6 +233,9 @@ impl Actor {
         let now = Instant::now();
         if self.stopping.as_ref().and_then(stop::Stopping::deadline).is_some_and(|at| at <= now) {
             self.stop_deadline().await;
+        }
+        if self.monitor.deadline().is_some_and(|at| at <= now) {
+            self.probe();
         }
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart_at = None;

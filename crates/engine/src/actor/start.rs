@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Phase;
 use ferry_shim::{
-    ExitRecord,
+    ExitRecord, OciRuntime,
     wire::{Command, Event, Request},
 };
 use ferry_stdx::time::Timestamp;
@@ -75,6 +75,7 @@ impl Actor {
     async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
         let internal = |failure: Failure| (128, failure);
         let shared = Arc::clone(&self.shared);
+        net::await_departures(&shared, &self.container).await;
         let plan = net::plan(&shared, &mut self.container).map_err(internal)?;
         let started = self.start_planned(&plan).await;
         if started.is_err() {
@@ -89,6 +90,9 @@ impl Actor {
         failpoint::hit("start.network-plan");
         let launch = launch::plan(&shared, &self.container, plan).map_err(internal)?;
         failpoint::hit("start.launch-plan");
+        let own = launch.runtime == OciRuntime::Own;
+        // Ferry's own runtime does at its start what others do when they create: its words are those of `create`.
+        let begin = if own { "create" } else { "start" };
         let run_dir = shared.dirs.run(&self.container.id);
         let launcher = Arc::clone(&shared);
         crate::blocking(move || Ok(launcher.template.launch(&launch)?)).await.map_err(internal)?;
@@ -104,7 +108,9 @@ impl Actor {
                     self.warn(&warnings);
                     break pid;
                 }
-                Event::StartFailed { code, message } => return Err(refused(code, &message)),
+                Event::StartFailed { code, message } => {
+                    return Err(refused(own, "create", (code, message)));
+                }
                 _ => {}
             }
         };
@@ -118,7 +124,9 @@ impl Actor {
             live.command(&Command::Start).await.ok();
             let reason = tokio::time::timeout(REASON_PATIENCE, next(&mut live)).await;
             return Err(match reason {
-                Ok(Ok(Event::StartFailed { code, message })) => refused(code, &message),
+                Ok(Ok(Event::StartFailed { code, message })) => {
+                    refused(own, begin, (code, message))
+                }
                 _ => internal(failure),
             });
         }
@@ -135,7 +143,9 @@ impl Actor {
                     failpoint::hit("start.running");
                     return Ok(());
                 }
-                Event::StartFailed { code, message } => return Err(refused(code, &message)),
+                Event::StartFailed { code, message } => {
+                    return Err(refused(own, begin, (code, message)));
+                }
                 _ => {}
             }
         }
@@ -151,12 +161,13 @@ impl Actor {
         state.started_at = Some(self.shared.now());
         state.finished_at = None;
         self.live = Some(live);
+        self.start_health();
         self.save_or_warn();
         self.publish();
         self.event("start", &[]);
     }
 
-    fn warn(&self, warnings: &[String]) {
+    pub(super) fn warn(&self, warnings: &[String]) {
         for warning in warnings {
             tracing::warn!(id = %self.container.id, "{warning}");
         }
@@ -205,6 +216,7 @@ impl Actor {
 
     async fn ended(&mut self, exit_code: i32, oom_killed: bool, at: Timestamp) -> Next {
         self.live = None;
+        self.close_health();
         failpoint::hit("stop.exited");
         self.detach_network().await;
         failpoint::hit("stop.network");
@@ -358,11 +370,14 @@ async fn connect(run_dir: &std::path::Path, wish: AttachWish) {
     }
 }
 
-/// Docker's words, which scripts look for, around the runtime's.
-fn refused(code: i32, message: &str) -> (i32, Failure) {
-    let words = format!(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {message}"
-    );
+/// Docker's words, which scripts look for, around the runtime's. Another runtime says itself which of its commands failed.
+fn refused(own: bool, command: &str, (code, message): (i32, String)) -> (i32, Failure) {
+    let by = if own { "runc create failed: " } else { "" };
+    let task = match command {
+        "start" => "failed to start task for container",
+        _ => "failed to create task for container: failed to create shim task",
+    };
+    let words = format!("{task}: OCI runtime {command} failed: {by}{message}");
     // dockerd's statuses: a missing or unusable program is the request's fault.
     let kind =
         if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };

@@ -201,6 +201,7 @@ impl Actor {
         }
         self.freezer(true).await?;
         self.set_phase(Phase::Paused);
+        self.close_health();
         self.save_or_warn();
         self.publish();
         self.event("pause", &[]);
@@ -215,6 +216,7 @@ impl Actor {
         }
         self.freezer(false).await?;
         self.set_phase(Phase::Running);
+        self.open_health();
         self.save_or_warn();
         self.publish();
         self.event("unpause", &[]);

@@ -12,6 +12,8 @@ mod ports;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -272,13 +274,44 @@ fn wire(
 }
 
 /// Takes everything away that [`plan`] and [`attach`] made. Goes on after failures, and logs them.
-pub(crate) fn detach(shared: &Shared, container: &Container) {
+///
+/// Links go with their namespace, which the kernel takes apart when it has time; their addresses are free after that.
+pub(crate) fn detach(shared: &Arc<Shared>, container: &Container) {
     ports::withdraw(shared, container);
     shared.networks.release_ports(&container.id);
     shared.resolvers.stop(&container.id);
-    for endpoint in container.endpoints.values() {
-        unwire(&container.id, endpoint);
-        release(shared, endpoint);
+    for endpoint in container.endpoints.values().filter(|endpoint| !endpoint.host_link.is_empty()) {
+        shared.resolvers.leave(endpoint);
+        match ferry_network::departing(&endpoint.host_link) {
+            Some(link) => {
+                for address in addresses(endpoint) {
+                    shared.networks.departs(address);
+                }
+                let (shared, endpoint) = (Arc::clone(shared), endpoint.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = link.wait() {
+                        tracing::warn!(error = ferry_errkind::chain(&error), "link not removed");
+                    }
+                    release(&shared, &endpoint);
+                });
+            }
+            None => release(shared, endpoint),
+        }
+    }
+}
+
+/// Waits until the addresses that a container insists on are not those of one that has just ended.
+pub(crate) async fn await_departures(shared: &Shared, container: &Container) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let departing = || {
+        let requests = container.endpoints.values().map(|endpoint| &endpoint.request);
+        let mut wanted = requests.flat_map(|request| {
+            request.ipv4.map(IpAddr::V4).into_iter().chain(request.ipv6.map(IpAddr::V6))
+        });
+        wanted.any(|address| shared.networks.is_departing(address))
+    };
+    while departing() {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -5,7 +5,7 @@ mod pools;
 mod ports;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -39,6 +39,8 @@ struct State {
     networks: BTreeMap<String, Network>,
     bridges: HashMap<String, Live>,
     ports: HashMap<String, Vec<ports::Reserved>>,
+    /// Addresses of containers that ended, whose links the kernel has not taken apart yet.
+    departing: HashSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -239,8 +241,19 @@ impl Networks {
         }
     }
 
+    /// From here to [`Self::release`] nobody gets the address: whoever had it may still answer for it.
+    pub(crate) fn departs(&self, address: IpAddr) {
+        self.lock().departing.insert(address);
+    }
+
+    /// Whether [`Self::release`] is about to be called for the address.
+    pub(crate) fn is_departing(&self, address: IpAddr) -> bool {
+        self.lock().departing.contains(&address)
+    }
+
     pub(crate) fn release(&self, network_id: &str, address: IpAddr) {
         let mut state = self.lock();
+        state.departing.remove(&address);
         let name = state
             .networks
             .values()

@@ -28,12 +28,16 @@ pub struct StartExec {
 /// # Errors
 /// The container does not run, or there is no command.
 pub async fn create(engine: &Engine, name: &str, spec: ExecSpec) -> Result<String, Failure> {
-    let container = running(&engine.shared, name)?;
+    note(&engine.shared, name, spec)
+}
+
+/// As [`create`], for the engine itself.
+pub(crate) fn note(shared: &Shared, name: &str, spec: ExecSpec) -> Result<String, Failure> {
+    let container = running(shared, name)?;
     if spec.cmd.is_empty() || spec.cmd[0].is_empty() {
         return Err(Failure::new(ErrorKind::InvalidArgument, "No exec command specified"));
     }
     let id = random::id()?;
-    let shared = &engine.shared;
     let action = format!("exec_create: {}", spec.cmd.join(" "));
     shared.events.container(&container, &action, &[("execID", id.clone())], shared.now());
     shared.execs.add(Exec {
@@ -54,7 +58,17 @@ pub async fn start(
     exec_id: &str,
     how: StartExec,
 ) -> Result<Option<UnixStream>, Failure> {
-    let shared = &engine.shared;
+    let stream = launch(&engine.shared, exec_id, how, false).await?;
+    Ok((!how.detach).then_some(stream))
+}
+
+/// As [`start`], for the engine itself. `tied`: it is killed when the stream is dropped.
+pub(crate) async fn launch(
+    shared: &Shared,
+    exec_id: &str,
+    how: StartExec,
+    tied: bool,
+) -> Result<UnixStream, Failure> {
     let exec = shared.execs.get(exec_id)?;
     if exec.running || exec.exit_code.is_some() {
         let words = format!("Error: Exec command {exec_id} has already run");
@@ -76,6 +90,7 @@ pub async fn start(
         },
         detached: how.detach,
         filtered: !spec.privileged,
+        tied,
     }));
     let action = format!("exec_start: {}", spec.cmd.join(" "));
     shared.events.container(&container, &action, &[("execID", exec.id.clone())], shared.now());
@@ -85,7 +100,7 @@ pub async fn start(
     match answer {
         Ok((stream, Event::ExecStarted { pid })) => {
             shared.execs.update(exec_id, |exec| exec.pid = pid);
-            Ok((!how.detach).then_some(stream))
+            Ok(stream)
         }
         Ok((_, Event::ExecFailed { code, message })) => {
             shared.execs.ended(exec_id, code);

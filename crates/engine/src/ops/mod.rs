@@ -1,6 +1,7 @@
 //! What can be asked of the engine: a module a noun, a file a verb.
 
 pub mod container;
+pub mod disk;
 pub mod exec;
 pub mod image;
 pub mod network;

@@ -139,6 +139,8 @@ pub async fn prune(
             Err(failure) => tracing::debug!(network = %network.name, %failure, "not pruned"),
         }
     }
+    let shared = &engine.shared;
+    shared.events.pruned(Subject::Network, pruned.reclaimed, shared.now());
     Ok(pruned)
 }
 

@@ -48,7 +48,7 @@ fn gather(shared: &Shared) -> SystemInfo {
         config
             .runtimes
             .iter()
-            .map(|(name, path)| (name.clone(), path.to_string_lossy().into_owned())),
+            .map(|(name, runtime)| (name.clone(), runtime.path.to_string_lossy().into_owned())),
     );
     let mut security_options = vec!["name=seccomp,profile=builtin".to_owned()];
     if unified {

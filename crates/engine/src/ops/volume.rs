@@ -131,6 +131,7 @@ pub async fn prune(
             pruned.reclaimed += size;
             pruned.deleted.push(volume.name);
         }
+        shared.events.pruned(Subject::Volume, pruned.reclaimed, shared.now());
         Ok(pruned)
     })
     .await

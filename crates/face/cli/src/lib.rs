@@ -8,6 +8,7 @@
 
 mod commands;
 mod config;
+mod copying;
 mod format;
 mod framework;
 mod run;

@@ -17,15 +17,17 @@ pub(crate) mod port;
 pub(crate) mod progress;
 mod resources;
 mod state;
+pub(crate) mod stats;
 pub(crate) mod system;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 pub(crate) mod volume;
 
 use std::collections::BTreeMap;
 
 /// Go's nil for an empty list: `null`.
-fn nil_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(crate) fn nil_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 

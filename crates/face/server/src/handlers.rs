@@ -1,5 +1,6 @@
 //! One handler an endpoint: read, convert, one engine call, render. They know only the newest version of the API.
 
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod container;
 pub(crate) mod events;
@@ -7,6 +8,7 @@ pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod network;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod volume;
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     flags::{self, ROWS, Row},
+    runtimes,
     settings::Settings,
 };
 
@@ -98,7 +99,7 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
             .iter()
             .map(|(name, value)| {
                 let value = match key {
-                    "runtimes" => runtime(name, value)?,
+                    "runtimes" => runtimes::of_file(name, value)?,
                     "default-ulimits" => ulimit(value).ok_or_else(wrong)?,
                     _ => scalar(value).ok_or_else(wrong)?,
                 };
@@ -107,18 +108,6 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
             .collect(),
         Value::Null => Ok(Vec::new()),
         _ => Ok(vec![scalar(value).ok_or_else(wrong)?]),
-    }
-}
-
-fn runtime(name: &str, value: &Value) -> Result<String, String> {
-    let options =
-        value.get("runtimeArgs").and_then(Value::as_array).is_some_and(|args| !args.is_empty());
-    if options || value.get("runtimeType").is_some() || value.get("options").is_some() {
-        return Err(format!("runtimes: {name}: only \"path\" is supported"));
-    }
-    match value.get("path").and_then(Value::as_str) {
-        Some(path) => Ok(path.to_owned()),
-        None => Err(format!("runtimes: {name}: no \"path\"")),
     }
 }
 

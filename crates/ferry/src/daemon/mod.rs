@@ -4,6 +4,7 @@ mod file;
 mod flags;
 mod listen;
 mod registries;
+mod runtimes;
 mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};

@@ -9,7 +9,7 @@ use std::{
 use ferry_engine::{BridgeConfig, EngineConfig};
 use ferry_model::container::{LogSettings, Ulimit};
 
-use super::registries;
+use super::{registries, runtimes};
 
 /// Values by flag name. What is not in it has its default.
 #[derive(Debug, Clone, Default)]
@@ -64,25 +64,7 @@ impl Settings {
             driver: self.one("log-driver").unwrap_or("json-file").to_owned(),
             options: self.all("log-opt").iter().map(|pair| split(pair)).collect(),
         };
-        config.runtimes = self
-            .all("add-runtime")
-            .iter()
-            .map(|pair| match pair.split_once('=') {
-                Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                    Ok((name.to_owned(), PathBuf::from(path)))
-                }
-                _ => Err(format!("--add-runtime {pair}: expected name=path")),
-            })
-            .collect::<Result<_, _>>()?;
-        config.default_runtime = self.one("default-runtime").unwrap_or_default().to_owned();
-        if !matches!(config.default_runtime.as_str(), "" | "ferry")
-            && !config.runtimes.contains_key(&config.default_runtime)
-        {
-            return Err(format!(
-                "specified default runtime '{}' does not exist: register it with --add-runtime",
-                config.default_runtime
-            ));
-        }
+        (config.runtimes, config.default_runtime) = runtimes::read(self)?;
         config.init = self.switch("init");
         if let Some(size) = self.one("default-shm-size") {
             config.shm_size = ferry_stdx::size::parse_bytes(size)

@@ -13,8 +13,20 @@ through_both!(
     restart_policies,
     signals,
     input_and_terminal,
+    clients_that_leave_hold_up_nothing,
     create_options_show_in_inspect,
     the_image_stays_as_it_is
+);
+against_docker!(
+    a_life,
+    exit_codes,
+    exec_runs_inside,
+    names_and_ids,
+    old_and_new_forms,
+    restart_policies,
+    signals,
+    input_and_terminal,
+    create_options_show_in_inspect
 );
 
 fn a_life(client: Client) {
@@ -208,6 +220,29 @@ fn input_and_terminal(client: Client) {
     let seen = ferry_testkit::run(&mut command);
     assert!(seen.stdout.contains("/dev/pts/0"), "{seen}");
     assert!(seen.stdout.contains("33 77"), "{seen}");
+}
+
+/// A client that goes while it is written to must not take the shim, and with it the container, along.
+fn clients_that_leave_hold_up_nothing(client: Client) {
+    let sandbox = with_busybox(client);
+    let words = ["run", "-d", "--name", "loud", "--log-driver", "none", "busybox", "yes"];
+    sandbox.ok(&words);
+    let pid = sandbox.inspect("loud", "{{.State.Pid}}");
+    for round in 0..20 {
+        let mut attached =
+            sandbox.command(&["attach", "loud"]).stdout(std::process::Stdio::piped()).spawn();
+        let attached = attached.as_mut().unwrap();
+        let mut some = [0; 4096];
+        std::io::Read::read_exact(attached.stdout.as_mut().unwrap(), &mut some).unwrap();
+        attached.kill().unwrap();
+        attached.wait().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "round {round}");
+    }
+    assert_eq!(
+        sandbox.inspect("loud", "{{.State.Status}} {{.State.Pid}}"),
+        format!("running {pid}")
+    );
 }
 
 fn create_options_show_in_inspect(client: Client) {

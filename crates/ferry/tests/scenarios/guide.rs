@@ -24,6 +24,8 @@ pages!(
     limits_and_isolation = "05-limits-and-isolation.md",
     logs = "06-logs.md",
     daemon_and_recovery = "07-daemon-and-recovery.md",
+    health_and_usage = "08-health-and-usage.md",
+    files_of_containers = "09-files-of-containers.md",
 );
 
 fn guide() -> PathBuf {

@@ -5,6 +5,7 @@ use ferry_testkit::{Client, eventually};
 use crate::with_busybox;
 
 through_both!(streams_and_tails, follow_and_times, rotation_bounds_the_log, drivers);
+against_docker!(follow_and_times, drivers);
 
 fn streams_and_tails(client: Client) {
     let sandbox = with_busybox(client);

@@ -21,11 +21,31 @@ macro_rules! through_both {
     };
 }
 
+/// Types scenarios into our command line while it speaks to Docker's own daemon, where there is one to use. Only those whose facts do
+/// not lie in files of the daemon: it may be in a root of its own.
+macro_rules! against_docker {
+    ($($name:ident),+ $(,)?) => {
+        mod against_docker {
+            $(#[test] fn $name() {
+                if std::env::var_os(ferry_testkit::DOCKERD).is_some() {
+                    super::$name(ferry_testkit::Client::FerryOnDocker);
+                } else {
+                    eprintln!("SKIPPED: {} names no Docker daemon to use", ferry_testkit::DOCKERD);
+                }
+            })+
+        }
+    };
+}
+
 mod archives;
 mod bad_input;
+mod commit;
 mod containers;
+mod copying;
 mod crash;
+mod disk;
 mod guide;
+mod health;
 mod isolation;
 mod leaks;
 mod logs;
@@ -33,8 +53,12 @@ mod names;
 mod network;
 mod network_options;
 mod networks;
+mod oci;
 mod registry;
+mod runtimes;
 mod services;
+mod stats;
+mod update;
 mod volumes;
 mod welcome;
 
@@ -42,7 +66,10 @@ use ferry_testkit::{Client, Sandbox};
 
 /// A daemon with the image `busybox`.
 fn with_busybox(client: Client) -> Sandbox {
-    let sandbox = Sandbox::start().through(client);
+    let sandbox = match client {
+        Client::FerryOnDocker => Sandbox::on_docker().unwrap(),
+        Client::Ferry | Client::Docker => Sandbox::start().through(client),
+    };
     sandbox.busybox();
     sandbox
 }

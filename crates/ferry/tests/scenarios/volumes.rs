@@ -11,6 +11,7 @@ through_both!(
     anonymous_volumes,
     read_only_and_refusals
 );
+against_docker!(copy_up, anonymous_volumes, read_only_and_refusals);
 
 fn named_volumes_keep_data(client: Client) {
     let sandbox = with_busybox(client);

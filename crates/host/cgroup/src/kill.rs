@@ -50,6 +50,15 @@ pub(crate) fn freeze_v2(group: &v2::Group, frozen: bool) -> Result<(), CgroupErr
     Err(CgroupError::Freeze { path: dir.to_owned(), wanted })
 }
 
+pub(crate) fn is_frozen_v1(group: &v1::Group) -> bool {
+    let state = group.dir("freezer").map(|dir| file::read(&dir.join("freezer.state")));
+    state.is_some_and(|text| text.is_ok_and(|text| text.trim() != "THAWED"))
+}
+
+pub(crate) fn is_frozen_v2(group: &v2::Group) -> bool {
+    file::pair(&group.dir().join("cgroup.events"), "frozen") == Some(1)
+}
+
 /// The members of a directory and all below it.
 pub(crate) fn pids_below(dir: &Path) -> Result<Vec<i32>, CgroupError> {
     let mut pids = Vec::new();

@@ -72,6 +72,21 @@ impl Hierarchy {
         matches!(self, Hierarchy::V2(_))
     }
 
+    /// The processors and the memory nodes that groups can be given, as the kernel lists them (`0-3,5`).
+    pub fn cpuset(&self) -> (String, String) {
+        let read = |path: PathBuf| file::read(&path).unwrap_or_default().trim().to_owned();
+        match self {
+            Hierarchy::V1(tree) | Hierarchy::Hybrid(tree) => {
+                let dir = tree.group("").dir("cpuset").map(Path::to_owned).unwrap_or_default();
+                (read(dir.join("cpuset.cpus")), read(dir.join("cpuset.mems")))
+            }
+            Hierarchy::V2(tree) => {
+                let dir = tree.group("").dir().to_owned();
+                (read(dir.join("cpuset.cpus.effective")), read(dir.join("cpuset.mems.effective")))
+            }
+        }
+    }
+
     /// The controllers that limits can be set for.
     pub fn controllers(&self) -> Vec<&str> {
         match self {
@@ -213,6 +228,14 @@ impl Cgroup {
     /// Lets them go on.
     pub fn thaw(&self) -> Result<(), CgroupError> {
         self.set_frozen(false)
+    }
+
+    /// Whether its processes stand still.
+    pub fn is_frozen(&self) -> bool {
+        match &self.kind {
+            Kind::V1(group) => kill::is_frozen_v1(group),
+            Kind::V2(group) => kill::is_frozen_v2(group),
+        }
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {

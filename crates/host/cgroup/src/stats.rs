@@ -136,7 +136,7 @@ pub(crate) fn v2(group: &v2::Group) -> Stats {
     stats.memory_usage = number(&dir.join("memory.current")).unwrap_or(0);
     stats.memory_peak = number(&dir.join("memory.peak")).unwrap_or(0);
     stats.memory_limit = number(&dir.join("memory.max")).unwrap_or(u64::MAX);
-    stats.memory_failures = pair(&dir.join("memory.events"), "max").unwrap_or(0);
+    stats.memory_failures = pair(&dir.join("memory.events"), "oom").unwrap_or(0);
     stats.memory_detail = pairs(&dir.join("memory.stat")).into_iter().collect();
     read_pids(dir, &mut stats);
     read_io(&dir.join("io.stat"), &mut stats);

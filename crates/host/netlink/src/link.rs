@@ -27,6 +27,8 @@ mod ifla {
     pub(super) const AF_SPEC: u16 = 26;
     pub(super) const GROUP: u16 = 27;
     pub(super) const NET_NS_FD: u16 = 28;
+    pub(super) const NUM_TX_QUEUES: u16 = 31;
+    pub(super) const NUM_RX_QUEUES: u16 = 32;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
     pub(super) const INFO_SLAVE_KIND: u16 = 4;
@@ -125,6 +127,7 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
     let mut request = Request::new(NEWLINK, flag::CREATE | flag::EXCL, what).body(&body(0, UP, UP));
     request.text(ifla::IFNAME, veth.host);
     request.native(ifla::MTU, veth.mtu);
+    one_queue(&mut request);
     if veth.group != 0 {
         request.native(ifla::GROUP, veth.group);
     }
@@ -142,12 +145,20 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
                 if veth.group != 0 {
                     request.native(ifla::GROUP, veth.group);
                 }
+                one_queue(request);
                 let fd = veth.namespace.as_raw_fd();
                 request.attribute(ifla::NET_NS_FD, &fd.to_ne_bytes());
             });
         });
     });
     request
+}
+
+/// A veth uses one queue of each kind unless told otherwise, but is made with one for each processor; giving those up again
+/// makes the kernel wait for a grace period of RCU, which takes longer than all the rest.
+fn one_queue(request: &mut Request) {
+    request.native(ifla::NUM_TX_QUEUES, 1_u32);
+    request.native(ifla::NUM_RX_QUEUES, 1_u32);
 }
 
 /// Changes a link.
@@ -222,6 +233,11 @@ pub fn delete(name: &str) -> Request {
     let mut request = Request::new(DELLINK, 0, format!("delete link {name}")).body(&body(0, 0, 0));
     request.text(ifla::IFNAME, name);
     request
+}
+
+/// Removes the link of that number, which no later link has.
+pub fn delete_index(index: u32) -> Request {
+    Request::new(DELLINK, 0, format!("delete link {index}")).body(&body(index, 0, 0))
 }
 
 /// Asks for a link. The kernel brings its carrier state up to date before it answers (since 6.9).

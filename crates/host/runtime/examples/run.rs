@@ -90,6 +90,8 @@ fn once(
         cgroup: cgroup.as_ref(),
         init: std::env::var_os("INIT").is_some(),
         bundle_dir: dir,
+        gate: None,
+        preserve_fds: 0,
     };
     let stdio = StdioRequest::Files(Stdio {
         stdin: std::io::stdin().as_fd().try_clone_to_owned()?,
@@ -152,6 +154,7 @@ fn execs(
         process: &process,
         filter: bundle.filter,
         cgroup: bundle.cgroup,
+        preserve_fds: 0,
     };
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {

@@ -39,6 +39,10 @@ pub struct Bundle<'a> {
     pub init: bool,
     /// The directory told to hooks as `bundle`.
     pub bundle_dir: &'a Path,
+    /// Who else than its maker may start it, after [`crate::Created::leave`].
+    pub gate: Option<&'a crate::Gate>,
+    /// So many of the caller's descriptors from 3 on that are not close-on-exec reach the program.
+    pub preserve_fds: u32,
 }
 
 /// Three open files for the process.
@@ -82,6 +86,8 @@ pub struct ExecRequest<'a> {
     pub filter: Option<&'a [u8]>,
     /// The cgroup of the container.
     pub cgroup: Option<&'a Cgroup>,
+    /// As in [`Bundle::preserve_fds`].
+    pub preserve_fds: u32,
 }
 
 /// A process that has been exec'ed. Reaping it (`waitid` on `pidfd`, or SIGCHLD) is the caller's.

@@ -27,6 +27,17 @@ pub struct Created {
     ready: bool,
 }
 
+/// A container that waits at its [`crate::Gate`].
+#[derive(Debug)]
+pub struct Left {
+    /// The pid of its first process.
+    pub pid: i32,
+    /// The master of its terminal, if it has one.
+    pub master: Option<OwnedFd>,
+    /// What could not be done as asked.
+    pub warnings: Vec<String>,
+}
+
 #[derive(Debug)]
 struct Child {
     pid: i32,
@@ -44,6 +55,7 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
     let list = spec.linux.as_ref().map_or(&[][..], |linux| &linux.namespaces);
     let namespaces = Namespaces::read(list)?;
     let sysctls = plan::sysctls(spec)?;
+    let time_offsets = plan::time_offsets(spec, namespaces.new_time)?;
     let new_user = namespaces.new & flag::USER != 0;
     let (uids, gids) = spec.linux.as_ref().map(plan::maps).unwrap_or_default();
     if new_user {
@@ -68,6 +80,7 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
         stdio,
         join: namespaces.join,
         new_cgroup: namespaces.new_cgroup,
+        new_time: namespaces.new_time.then(|| time_offsets.clone()),
         new_user,
         in_cgroup: into.is_some(),
         sysctls,
@@ -108,12 +121,8 @@ fn init(failure: Failure) -> CreateError {
 /// Parts of the specification that are not done are refused by name.
 fn refuse_unsupported(bundle: &Bundle<'_>) -> Result<(), CreateError> {
     let Some(linux) = &bundle.spec.linux else { return Ok(()) };
-    let refused = [
-        (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
-    ];
-    match refused.iter().find(|(asked, _)| *asked) {
-        Some((_, name)) => Err(CreateError::Config(format!("{name} is not supported"))),
+    match &linux.intel_rdt {
+        Some(_) => Err(CreateError::Config("linux.intelRdt is not supported".to_owned())),
         None => Ok(()),
     }
 }
@@ -218,6 +227,17 @@ impl Created {
             }),
             None => Err(Failure::new("container has no process").into()),
         }
+    }
+
+    /// Leaves it waiting at the gate of its bundle, which it must have: this process may end. Its first process is the
+    /// nearest subreaper's then.
+    pub fn leave(mut self) -> Result<Left, StartError> {
+        self.ready()?;
+        let Some(Child { pid, pidfd: _ }) = self.child.take() else {
+            return Err(Failure::new("container has no process").into());
+        };
+        let warnings = std::mem::take(&mut self.warnings);
+        Ok(Left { pid, master: self.master.take(), warnings })
     }
 
     /// Kills and reaps what was never started.

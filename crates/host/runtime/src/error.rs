@@ -36,7 +36,7 @@ pub(crate) fn words(errno: Errno) -> String {
 
 /// What dockerd makes of a runtime's words: the exit code it records, and what it adds (daemon/errors.go). The docker
 /// command line reads the same words again to choose its own exit code, so they have to be these.
-fn as_docker(mut message: String) -> (u8, String) {
+pub(crate) fn as_docker(mut message: String) -> (u8, String) {
     let lower = message.to_lowercase();
     if lower.contains("permission denied") {
         return (126, message);

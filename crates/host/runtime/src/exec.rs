@@ -38,6 +38,7 @@ pub fn exec(request: &ExecRequest<'_>, stdio: StdioRequest) -> Result<Running, E
         kinds: kinds & !flag::PID,
         cgroup: request.cgroup,
         in_cgroup: into.is_some(),
+        preserve_fds: request.preserve_fds,
     };
     let (socket, theirs) = fdpass::pair().map_err(|errno| Failure::errno("socketpair", errno))?;
     let forked = clone_into(0, into.as_ref(), pid_namespace.as_ref()).map_err(of_create)?;

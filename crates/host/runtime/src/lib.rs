@@ -18,7 +18,7 @@
 //! # let stdio: ferry_runtime::StdioRequest = unimplemented!();
 //! let bundle = ferry_runtime::Bundle {
 //!     id: "demo", spec: &spec, rootfs: &rootfs, filter: None, cgroup: None, init: false,
-//!     bundle_dir: std::path::Path::new("/run/demo"),
+//!     bundle_dir: std::path::Path::new("/run/demo"), gate: None, preserve_fds: 0,
 //! };
 //! let created = ferry_runtime::create(&bundle, stdio)?; // the namespaces exist, the rootfs is being set up
 //! let running = created.start()?;                       // the program has been exec'ed
@@ -31,7 +31,9 @@ mod child;
 mod create;
 mod error;
 mod exec;
+mod foreign;
 mod fork;
+mod gate;
 mod hooks;
 mod message;
 mod plan;
@@ -39,9 +41,12 @@ pub mod seccomp;
 mod user;
 
 pub use bundle::{Bundle, ExecRequest, Rootfs, Running, Stdio, StdioRequest};
-pub use child::VOLATILE_ANNOTATION;
-pub use create::{Created, create};
+pub use child::{VOLATILE_ANNOTATION, stand_alone as init_main};
+pub use create::{Created, Left, create};
 pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;
+pub use foreign::{detached_rootfs, io_words, judge, resolve_user};
+pub use gate::Gate;
 pub use hooks::{run_poststart, run_poststop};
 pub use plan::DEFAULT_RLIMITS_ANNOTATION;
+pub use user::look_up_user;

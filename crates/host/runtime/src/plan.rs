@@ -24,6 +24,8 @@ pub(crate) struct Namespaces {
     pub(crate) new: CloneFlags,
     /// A new cgroup namespace, which has to wait until the process is in its cgroup.
     pub(crate) new_cgroup: bool,
+    /// A new time namespace, which the child makes itself: its offsets are set before anybody is in it.
+    pub(crate) new_time: bool,
     /// To join in the child, in this order.
     pub(crate) join: Vec<(CloneFlags, OwnedFd)>,
     /// A pid namespace to clone into: the maker joins it for its children.
@@ -40,13 +42,20 @@ pub(crate) fn kind(name: &str) -> Option<CloneFlags> {
         "uts" => flag::UTS,
         "user" => flag::USER,
         "cgroup" => flag::CGROUP,
+        "time" => flag::TIME,
         _ => return None,
     })
 }
 
 impl Namespaces {
     pub(crate) fn read(list: &[LinuxNamespace]) -> Result<Namespaces, CreateError> {
-        let mut result = Namespaces { new: 0, new_cgroup: false, join: Vec::new(), join_pid: None };
+        let mut result = Namespaces {
+            new: 0,
+            new_cgroup: false,
+            new_time: false,
+            join: Vec::new(),
+            join_pid: None,
+        };
         let mut seen = 0;
         for namespace in list {
             let Some(kind) = kind(&namespace.kind) else {
@@ -60,6 +69,7 @@ impl Namespaces {
             seen |= kind;
             match namespace.path.as_ref().filter(|path| !path.as_os_str().is_empty()) {
                 None if kind == flag::CGROUP => result.new_cgroup = true,
+                None if kind == flag::TIME => result.new_time = true,
                 None => result.new |= kind,
                 Some(path) => {
                     let file = File::open(path).map_err(|error| CreateError::Prepare {
@@ -295,6 +305,25 @@ pub(crate) fn sysctls(spec: &Spec) -> Result<Vec<(String, String)>, CreateError>
     Ok(all)
 }
 
+/// What goes into `timens_offsets`: a clock, seconds and nanoseconds a line.
+pub(crate) fn time_offsets(spec: &Spec, new_time: bool) -> Result<String, CreateError> {
+    let Some(linux) = spec.linux.as_ref().filter(|linux| !linux.time_offsets.is_empty()) else {
+        return Ok(String::new());
+    };
+    if !new_time {
+        let words = "time namespace offsets specified, but time namespace isn't enabled";
+        return Err(CreateError::Config(words.to_owned()));
+    }
+    let mut lines = String::new();
+    for (clock, offset) in &linux.time_offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(CreateError::Config(format!("invalid time namespace clock {clock:?}")));
+        }
+        lines.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+    }
+    Ok(lines)
+}
+
 /// The execution domain, as a number.
 pub(crate) fn personality(spec: &Spec) -> Result<Option<u64>, CreateError> {
     let Some(wanted) = spec.linux.as_ref().and_then(|linux| linux.personality.as_ref()) else {
@@ -364,8 +393,8 @@ mod tests {
         assert!(Namespaces::read(&[]).is_err());
         let list = [LinuxNamespace { kind: "mount".into(), path: None }];
         assert_eq!(Namespaces::read(&list).unwrap().new, flag::MOUNT);
-        let list = [LinuxNamespace { kind: "time".into(), path: None }];
-        assert!(Namespaces::read(&list).unwrap_err().to_string().contains("\"time\""));
+        let list = [LinuxNamespace { kind: "space".into(), path: None }];
+        assert!(Namespaces::read(&list).unwrap_err().to_string().contains("\"space\""));
     }
 
     #[test]

@@ -86,6 +86,13 @@ pub(crate) fn resolve(root: &InRoot, wanted: &str, extra: &[u32]) -> Outcome<Ide
     Ok(identity)
 }
 
+/// The user and group that a container's `user[:group]` means, by the files in its root; else why it means none.
+pub fn look_up_user(root: &InRoot, wanted: &str) -> Result<(u32, u32), String> {
+    resolve(root, wanted, &[])
+        .map(|found| (found.uid, found.gid))
+        .map_err(|failure| failure.message)
+}
+
 fn group_id(group_file: &str, name: &str) -> Outcome<u32> {
     let known = groups(group_file).find(|group| group.name == name);
     match (known, name.parse::<u64>().ok()) {

@@ -449,6 +449,7 @@ fn a_user_namespace_has_its_maps() {
         process: &process,
         filter: None,
         cgroup: bed.cgroup.as_ref(),
+        preserve_fds: 0,
     };
     let (stdio, output) = piped();
     let child = ferry_runtime::exec(&request, stdio).unwrap();
@@ -575,9 +576,9 @@ fn what_is_not_supported_is_refused_by_name() {
     };
     let words = refused(&|spec| {
         let linux = spec.linux.as_mut().unwrap();
-        linux.namespaces.push(LinuxNamespace { kind: "time".into(), path: None });
+        linux.namespaces.push(LinuxNamespace { kind: "space".into(), path: None });
     });
-    assert_eq!(words, r#"namespace "time" is not supported"#);
+    assert_eq!(words, r#"namespace "space" is not supported"#);
     let words = refused(&|spec| {
         spec.linux.as_mut().unwrap().intel_rdt = Some(Default::default());
     });

@@ -38,6 +38,7 @@ fn further(
         process,
         filter: None,
         cgroup: bed.cgroup.as_ref(),
+        preserve_fds: 0,
     };
     exec(&request, stdio)
 }

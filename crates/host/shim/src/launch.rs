@@ -89,6 +89,8 @@ pub enum OciRuntime {
     External {
         /// Its path.
         path: PathBuf,
+        /// Arguments before its own.
+        args: Vec<String>,
     },
 }
 

@@ -59,6 +59,9 @@ pub struct Exec {
     pub detached: bool,
     /// Loads the container's system call filter.
     pub filtered: bool,
+    /// It is killed when this connection closes: nobody else would ever end it.
+    #[serde(default)]
+    pub tied: bool,
 }
 
 /// On a control connection, to the shim.

@@ -271,5 +271,7 @@ pub fn is_on(fd: impl AsFd, magic: u64) -> Result<bool> {
 
 /// `f_type` of procfs.
 pub const PROC_MAGIC: u64 = 0x9fa0;
+/// `f_type` of sysfs.
+pub const SYSFS_MAGIC: u64 = 0x6265_6572;
 /// `f_type` of cgroup2.
 pub const CGROUP2_MAGIC: u64 = 0x6367_7270;

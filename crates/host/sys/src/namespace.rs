@@ -11,6 +11,8 @@ use crate::raw::check_int;
 pub mod flag {
     use crate::process::CloneFlags;
 
+    /// No namespace: this thread's own root and working directory, apart from the process's other threads.
+    pub const FS: CloneFlags = 0x200;
     /// Time (boot and monotonic clock offsets).
     pub const TIME: CloneFlags = 0x80;
     /// Mounts.
@@ -29,9 +31,10 @@ pub mod flag {
     pub const NET: CloneFlags = 0x4000_0000;
 }
 
-/// Joins the namespace `fd` stands for, which must be of this kind; with a pidfd, all of these kinds of that process.
+/// Joins the namespace `fd` stands for, which must be of this kind; with a pidfd, all of these kinds of that process. Only this
+/// thread moves; for the mount namespace it must have left the others with [`flag::FS`].
 pub fn join(fd: BorrowedFd<'_>, kinds: CloneFlags) -> Result<()> {
-    // SAFETY: integers only. The process has one thread, so nobody else's view changes.
+    // SAFETY: integers only; the kernel moves the calling thread alone.
     check_int(unsafe { libc::setns(fd.as_raw_fd(), kinds as libc::c_int) }).map(drop)
 }
 

@@ -107,6 +107,19 @@ pub fn wait_any(block: bool) -> Result<Option<(i32, i32)>> {
     }
 }
 
+/// A child that has ended, without reaping it: whoever asks may want to know whose it is first.
+pub fn peek_any() -> Result<Option<i32>> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid stores what it knows in the siginfo given.
+    check_int(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) })?;
+    // SAFETY: all bytes zero are a valid siginfo, and the kernel may have written a more telling one.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: for waitid this part of the union is the pid; it stays 0 when no child has ended.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
 /// Ends this process at once, without destructors or exit handlers: what a forked child must do.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
@@ -175,6 +188,12 @@ pub fn dup_to(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
     }
     // SAFETY: both are descriptor numbers; the standard ones have no Rust owner.
     check_int(unsafe { libc::dup2(fd.as_raw_fd(), target) }).map(drop)
+}
+
+/// Makes the number of `old` stand for what `new` is, close-on-exec. Whoever owns `old` owns that from then on.
+pub fn replace(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: both are open descriptors; the second keeps its owner and stays open under its number.
+    check_int(unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
 }
 
 /// A `prctl` with plain integers.

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -175,6 +175,17 @@ impl InRoot {
         self.resolve(path)
     }
 
+    /// Where something that was opened in this root is, without links, relative to the root (empty: the root itself). It is text:
+    /// whoever renames a directory meanwhile makes it wrong, and a look-up of it must go through this root again.
+    pub fn real_path(&self, found: BorrowedFd<'_>) -> Result<PathBuf> {
+        let (root, path) = (proc_link(self.dir.as_fd())?, proc_link(found)?);
+        match path.strip_prefix(&root) {
+            Ok(below) => Ok(below.to_owned()),
+            // It was moved out, or deleted.
+            Err(_) => Err(Errno::NOENT),
+        }
+    }
+
     /// The directory a path is in, and its last component: for calls that work on names (mknodat, symlinkat, unlinkat).
     pub fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
         let (parent, name) = split(path).ok_or(Errno::INVAL)?;
@@ -185,6 +196,12 @@ impl InRoot {
 /// The type of an open file.
 pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode))
+}
+
+/// What `/proc` says of an open file's place.
+fn proc_link(fd: BorrowedFd<'_>) -> Result<PathBuf> {
+    let target = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
 
 /// Parent and last component, `None` for a path that ends in none (`/`, `..`).

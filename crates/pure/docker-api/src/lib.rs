@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod exec;
 pub mod filters;
+pub mod go_mode;
 mod host_config;
 mod image;
 mod mount;

@@ -319,6 +319,14 @@ wire! {
         builder_size: i64 = "BuilderSize" omitempty,
     }
 
+    /// Answer to build prune.
+    pub struct BuildPruneReport {
+        /// Ids of records.
+        caches_deleted: Option<Vec<String>> = "CachesDeleted",
+        /// Bytes.
+        space_reclaimed: u64 = "SpaceReclaimed",
+    }
+
     /// A record of the build cache.
     pub struct BuildCacheRecord {
         /// Id.

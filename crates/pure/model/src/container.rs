@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::{EndpointRequest, EndpointStatus, PortBinding, PortKey};
 
+mod health;
 mod host;
 mod mode;
+pub use health::*;
 pub use host::*;
 pub use mode::*;
 
@@ -193,6 +195,8 @@ pub struct ContainerState {
     pub started_at: Option<Timestamp>,
     /// Last end.
     pub finished_at: Option<Timestamp>,
+    /// What its probes said; `None` when nothing probes it.
+    pub health: Option<Health>,
 }
 
 /// Something mounted into a container.
@@ -332,4 +336,13 @@ pub struct CreatedContainer {
     pub id: String,
     /// What was not done as asked, in words.
     pub warnings: Vec<String>,
+}
+
+/// What `update` was called with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateContainer {
+    /// New limits; zeros and empty texts leave one alone. `pids_limit` of 0 lifts that limit.
+    pub resources: Resources,
+    /// A new restart policy.
+    pub restart_policy: Option<RestartPolicy>,
 }

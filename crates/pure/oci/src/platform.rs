@@ -23,10 +23,16 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-/// A text is no platform.
+/// A text is no platform. The words are containerd's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\": unknown operating system or architecture: invalid argument")]
-pub struct InvalidPlatform(pub String);
+pub enum InvalidPlatform {
+    /// One word, which is neither of what it may be.
+    #[error("\"{0}\": unknown operating system or architecture: invalid argument")]
+    Unknown(String),
+    /// Too many parts, or characters that no part has.
+    #[error("\"{0}\": cannot parse platform specifier: invalid argument")]
+    Format(String),
+}
 
 impl Platform {
     /// What this program was built for, and so what it runs.
@@ -91,7 +97,6 @@ impl FromStr for Platform {
     type Err = InvalidPlatform;
 
     fn from_str(text: &str) -> Result<Platform, InvalidPlatform> {
-        let invalid = || InvalidPlatform(text.to_owned());
         let word = |part: &str| {
             !part.is_empty()
                 && part.len() <= 64
@@ -101,7 +106,7 @@ impl FromStr for Platform {
         };
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(|part| word(part)) {
-            return Err(invalid());
+            return Err(InvalidPlatform::Format(text.to_owned()));
         }
         let platform = |os: &str, architecture: &str, variant: Option<&str>| Platform {
             os: os.to_owned(),
@@ -115,7 +120,8 @@ impl FromStr for Platform {
             [one] if is_architecture(one) => platform(&host.os, one, None),
             [os, architecture] => platform(os, architecture, None),
             [os, architecture, variant] => platform(os, architecture, Some(variant)),
-            _ => return Err(invalid()),
+            [_] => return Err(InvalidPlatform::Unknown(text.to_owned())),
+            _ => return Err(InvalidPlatform::Format(text.to_owned())),
         }
         .normalized())
     }

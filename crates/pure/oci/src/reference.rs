@@ -208,7 +208,7 @@ fn split_domain(text: &str) -> (String, String) {
 
 fn parse_complete(domain: &str, rest: &str) -> Result<Reference, ReferenceError> {
     let (named, digest) = match rest.split_once('@') {
-        Some((named, digest)) => (named, Some(digest.parse::<Digest>()?)),
+        Some((named, digest)) => (named, Some(parse_digest(digest)?)),
         None => (rest, None),
     };
     let (path, tag) = match named.split_once(':') {
@@ -230,6 +230,19 @@ fn parse_complete(domain: &str, rest: &str) -> Result<Reference, ReferenceError>
         tag: tag.map(str::to_owned),
         digest,
     })
+}
+
+/// What does not look like a digest is no reference at all; what does may still be of an unknown algorithm or length.
+fn parse_digest(text: &str) -> Result<Digest, ReferenceError> {
+    const SHORTEST: usize = 32;
+    match text.split_once(':') {
+        Some((_, hex))
+            if hex.len() >= SHORTEST && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            Ok(text.parse()?)
+        }
+        _ => Err(ReferenceError::Format),
+    }
 }
 
 /// `(component(.component)* | [ipv6])(:port)?`
@@ -351,6 +364,7 @@ mod tests {
     fn what_is_no_name() {
         let long = "a/".repeat(140) + "a";
         let upper = ReferenceError::Uppercase("library/Nginx".into());
+        let short = format!("x@sha256:{}", &HEX[..40]);
         for (text, error) in [
             ("", ReferenceError::Format),
             ("Nginx", upper),
@@ -362,7 +376,8 @@ mod tests {
             ("x:.t", ReferenceError::Format),
             ("a b", ReferenceError::Format),
             ("http://x/y", ReferenceError::Format),
-            ("x@sha256:12", ReferenceError::Digest(DigestError::Length)),
+            ("x@sha256:12", ReferenceError::Format),
+            (short.as_str(), ReferenceError::Digest(DigestError::Length)),
             (HEX, ReferenceError::Id(HEX.into())),
             (long.as_str(), ReferenceError::TooLong),
         ] {

@@ -1,9 +1,9 @@
-//! A compressed layer stream into a layer directory, in one pass on two threads. Start with [`apply`].
+//! A compressed layer stream into a layer directory, in one pass on three threads. Start with [`apply`].
 //!
-//! The calling thread reads and decompresses into large buffers, another parses and writes files; a bounded
-//! channel of recycled buffers lies between them, so a layer costs at most [`BUFFERS`] × [`BUFFER`] of memory.
-//! The digest is computed on the side with less to do: beside the writing when gunzip is the slow part, else
-//! beside the reading.
+//! The calling thread reads and decompresses into large buffers, the next one computes their digest, the last one parses
+//! and writes files. Bounded channels of recycled buffers lie between them, so a layer costs at most twice
+//! [`BUFFERS`] × [`BUFFER`] of memory. None of the three can be done by two at once; which one is the slowest depends on
+//! the compression and on whether the processor has instructions for SHA-256.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
@@ -19,8 +19,8 @@ use crate::unpack::{Options, UnpackError, Unpacked, unpack};
 /// Bytes handed over at once: large enough to make the hand-over cheap, small enough to stay in the cache
 /// between decompression, digest and write. A multiple of the tar block, so that blocks are not split.
 const BUFFER: usize = 256 << 10;
-/// Buffers in flight.
-const BUFFERS: usize = 8;
+/// Buffers in flight between two threads.
+const BUFFERS: usize = 4;
 
 /// What a stream turned out to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,28 +48,29 @@ pub fn apply(
     let codec = Codec::detect(&start[..length]).map_err(ApplyError::Codec)?;
     let stream = BufReader::with_capacity(BUFFER, start[..length].chain(stream));
     let decoder = Decoder::new(codec, stream).map_err(ApplyError::Decompress)?;
-    let (full, filled) = sync_channel(BUFFERS);
+    let (full, undigested) = sync_channel(BUFFERS);
+    let (digested, filled) = sync_channel(BUFFERS);
     let (empty, emptied) = channel();
-    let hash_here = codec != Codec::Gzip;
-    let (read, unpacked) = std::thread::scope(|scope| {
-        let mut pipe = Pipe::new(filled, empty, !hash_here);
+    let (read, tally, unpacked) = std::thread::scope(|scope| {
         let recipe = &mut recipe;
-        let unpacking =
-            std::thread::Builder::new().name("unpack".into()).spawn_scoped(scope, move || {
-                let unpacked = unpack(&mut pipe, diff, options, Some(recipe))?;
-                Ok::<_, UnpackError>((unpacked, pipe.tally))
-            });
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let unpacking = thread("unpack").spawn_scoped(scope, move || {
+            unpack(&mut Pipe::new(filled, empty), diff, options, Some(recipe))
+        });
         let unpacking = unpacking.map_err(ApplyError::Thread)?;
-        let read = pump(decoder, &full, &emptied, hash_here);
-        // Hanging up ends the other side, whether it got everything or not.
+        let digesting =
+            thread("digest").spawn_scoped(scope, move || digest(&undigested, &digested));
+        let digesting = digesting.map_err(ApplyError::Thread)?;
+        let read = pump(decoder, &full, &emptied);
+        // Hanging up ends the others, whether they got everything or not.
         drop(full);
+        let tally = digesting.join().map_err(|_| ApplyError::Panicked)?;
         let unpacked = unpacking.join().map_err(|_| ApplyError::Panicked)?;
-        Ok((read, unpacked))
+        Ok((read, tally, unpacked))
     })?;
     // Where reading failed, the unpacker saw a stream that is too short, and its error is only a consequence.
-    let here = read.map_err(ApplyError::Decompress)?;
-    let (unpacked, there) = unpacked.map_err(ApplyError::Unpack)?;
-    let tally = if hash_here { here } else { there };
+    read.map_err(ApplyError::Decompress)?;
+    let unpacked = unpacked.map_err(ApplyError::Unpack)?;
     let (tar_size, diff_id) = (tally.size, tally.hasher.finish());
     recipe.finish(tar_size, &diff_id).map_err(ApplyError::Record)?;
     Ok(Applied { diff_id, tar_size, codec, unpacked })
@@ -94,21 +95,28 @@ fn pump(
     mut decoder: impl Read,
     full: &SyncSender<Vec<u8>>,
     emptied: &Receiver<Vec<u8>>,
-    hash: bool,
-) -> io::Result<Tally> {
-    let mut tally = Tally::default();
+) -> io::Result<()> {
     loop {
         let mut buffer = emptied.try_recv().unwrap_or_default();
         buffer.resize(BUFFER, 0);
         let filled = fill(&mut decoder, &mut buffer)?;
         buffer.truncate(filled);
-        if hash {
-            tally.add(&buffer);
-        }
         if filled == 0 || full.send(buffer).is_err() {
-            return Ok(tally);
+            return Ok(());
         }
     }
+}
+
+/// Takes note of everything that passes.
+fn digest(undigested: &Receiver<Vec<u8>>, digested: &SyncSender<Vec<u8>>) -> Tally {
+    let mut tally = Tally::default();
+    while let Ok(buffer) = undigested.recv() {
+        tally.add(&buffer);
+        if digested.send(buffer).is_err() {
+            break;
+        }
+    }
+    tally
 }
 
 /// Reads until the buffer is full or the stream ends.
@@ -131,13 +139,11 @@ struct Pipe {
     empty: Sender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
-    hash: bool,
-    tally: Tally,
 }
 
 impl Pipe {
-    fn new(filled: Receiver<Vec<u8>>, empty: Sender<Vec<u8>>, hash: bool) -> Self {
-        Self { filled, empty, current: Vec::new(), at: 0, hash, tally: Tally::default() }
+    fn new(filled: Receiver<Vec<u8>>, empty: Sender<Vec<u8>>) -> Self {
+        Self { filled, empty, current: Vec::new(), at: 0 }
     }
 }
 
@@ -155,9 +161,6 @@ impl BufRead for Pipe {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.current.len() {
             let next = self.filled.recv().unwrap_or_default();
-            if self.hash {
-                self.tally.add(&next);
-            }
             let used = std::mem::replace(&mut self.current, next);
             self.at = 0;
             // The reader may be gone already; then nobody needs the buffer.

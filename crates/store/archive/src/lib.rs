@@ -6,7 +6,7 @@
 //! Start with [`apply()`] (stream into directory), [`RecipeReader`] (directory back into the very same stream) and
 //! [`write_tree`] (a new layer's tar out of a directory). Below them: [`Parser`] (blocks to entries, no I/O),
 //! [`unpack()`] (entries to files), [`TarWriter`] (entries to blocks) and [`TarReader`] (members of an archive that is no
-//! layer, as in `docker load`).
+//! layer, as in `docker load`), [`changes()`] (an upper directory against what lies below it).
 //!
 //! Invariants:
 //! - nothing an archive says leads outside the directory that it is unpacked into;
@@ -14,21 +14,29 @@
 //! - what a [`RecipeReader`] yields to its end is bit for bit what [`apply()`] was given, or it is an error.
 
 mod apply;
+mod changes;
 pub mod compress;
 mod entry;
 mod parse;
 mod path;
 mod read;
 mod recipe;
+mod tree;
 mod unpack;
 mod whiteout;
 mod write;
 
 pub use self::apply::{Applied, ApplyError, apply};
+pub use self::changes::{Change, ChangeKind, ChangesError, changes};
 pub use self::entry::{Entry, Kind, Mtime, Segment, Xattr};
 pub use self::parse::{BLOCK, Limits, ParseError, Parser, Step};
 pub use self::path::{PathError, clean};
 pub use self::read::{Member, ReadTarError, TarReader};
 pub use self::recipe::{DIFF, KEPT, OpenRecipeError, RECIPE, RecipeReader, RecipeWriter};
-pub use self::unpack::{Attempt, Options, UnpackError, Unpacked, Whiteouts, remove_tree, unpack};
-pub use self::write::{Source, TarWriter, WriteTreeError, write_tree};
+pub use self::unpack::{
+    Attempt, Options, Owner, Rename, UnpackError, Unpacked, Whiteouts, remove_tree, unpack,
+    unpack_renamed,
+};
+pub use self::write::{
+    Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,
+};

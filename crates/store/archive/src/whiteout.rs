@@ -1,5 +1,7 @@
 //! The two spellings of "gone": `.wh.` names in archives, devices and attributes in overlayfs.
 
+use rustix::fs::{FileType, Stat};
+
 use crate::path::{join, split};
 
 /// In front of the name that a layer removes.
@@ -43,6 +45,11 @@ pub(crate) fn marker(path: &[u8]) -> Marker {
         target if target.starts_with(PREFIX) => Marker::Internal,
         target => Marker::Whiteout(join(parent, target)),
     }
+}
+
+/// Overlayfs' whiteout: character device 0:0.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 #[cfg(test)]

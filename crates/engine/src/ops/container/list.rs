@@ -126,11 +126,9 @@ impl<'a> Filter<'a> {
                     })
                 })
             })
-            && any("health", &|health| match &container.spec.healthcheck {
-                None => health == "none",
-                Some(check) => {
-                    (health == "none") == check.test.first().is_none_or(|word| word == "NONE")
-                }
+            && any("health", &|health| {
+                let own = container.state.health.as_ref();
+                health == own.map_or("none", |own| own.status.as_str())
             })
             && any("is-task", &|task| matches!(task, "false" | "0"))
             && self.before.is_none_or(|time| container.created < time)

@@ -1,23 +1,35 @@
 //! Containers.
 
+mod archive;
 mod attach;
+mod changes;
+mod commit;
 mod create;
+mod export;
 mod inspect;
 mod list;
 mod logs;
 mod prune;
+mod stats;
 mod top;
+mod update;
 mod verbs;
 mod wait;
 
+pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
+pub use changes::changes;
+pub use commit::{CommitRequest, commit};
 pub use create::create;
+pub use export::export;
 pub use inspect::inspect;
 pub(crate) use inspect::view;
 pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
+pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
 pub use top::top;
+pub use update::update;
 pub(crate) use verbs::ask;
 pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,

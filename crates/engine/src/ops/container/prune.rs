@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use ferry_errkind::Failure;
-use ferry_model::container::{Phase, Pruned};
+use ferry_model::{
+    container::{Phase, Pruned},
+    event::Subject,
+};
 
 use super::{RemoveRequest, remove};
 use crate::{Engine, filter};
@@ -34,5 +37,7 @@ pub async fn prune(
             Err(error) => tracing::warn!(id = %container.id, %error, "not pruned"),
         }
     }
+    let shared = &engine.shared;
+    shared.events.pruned(Subject::Container, pruned.reclaimed, shared.now());
     Ok(pruned)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_oci::ContainerDefaults;
+use ferry_oci::{ContainerDefaults, HealthDefaults};
 
 /// Longest instruction that is read, in bytes.
 const MAX_CHANGE: usize = 64 << 10;
@@ -29,12 +29,9 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
             | "VOLUME"
             | "WORKDIR"
             | "SHELL"
+            | "HEALTHCHECK"
     ) {
         return Err(match instruction.as_str() {
-            "HEALTHCHECK" => Failure::new(
-                ErrorKind::NotImplemented,
-                "changing HEALTHCHECK in --change is not supported yet",
-            ),
             "" => invalid("file with no instructions".to_owned()),
             "FROM" | "RUN" | "COPY" | "ADD" | "ARG" | "MAINTAINER" => {
                 invalid(format!("{} is not a valid change command", instruction.to_lowercase()))
@@ -70,6 +67,7 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
             defaults.volumes.get_or_insert_with(BTreeSet::new).extend(paths);
         }
         "ONBUILD" => defaults.on_build.get_or_insert_with(Vec::new).push(rest.to_owned()),
+        "HEALTHCHECK" => defaults.healthcheck = Some(healthcheck(rest)?),
         "STOPSIGNAL" => defaults.stop_signal = Some(one("STOPSIGNAL", rest)?),
         "USER" => defaults.user = Some(one("USER", rest)?),
         _ => {
@@ -85,6 +83,63 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
 
 fn invalid(words: String) -> Failure {
     Failure::new(ErrorKind::InvalidArgument, words)
+}
+
+/// `NONE`, or options and `CMD` with a command in either form.
+fn healthcheck(text: &str) -> Result<HealthDefaults, Failure> {
+    let mut check = HealthDefaults::default();
+    let mut rest = text;
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, behind) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        let (name, value) = option
+            .split_once('=')
+            .ok_or_else(|| invalid(format!("Missing a value on flag: {option}")))?;
+        set_health_option(&mut check, name, value)?;
+        rest = behind.trim_start();
+    }
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    check.test = Some(match kind.to_ascii_uppercase().as_str() {
+        "NONE" if command.is_empty() => vec!["NONE".to_owned()],
+        "NONE" => return Err(invalid("HEALTHCHECK NONE takes no arguments".to_owned())),
+        "CMD" if command.is_empty() => {
+            return Err(invalid("Missing command after HEALTHCHECK CMD".to_owned()));
+        }
+        "CMD" => match json_list(command) {
+            Some(list) => std::iter::once("CMD".to_owned()).chain(list).collect(),
+            None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        _ => return Err(invalid(format!("Unknown type {kind:?} in HEALTHCHECK (try CMD)"))),
+    });
+    Ok(check)
+}
+
+fn set_health_option(check: &mut HealthDefaults, name: &str, value: &str) -> Result<(), Failure> {
+    let place = match name {
+        "interval" => &mut check.interval,
+        "timeout" => &mut check.timeout,
+        "start-period" => &mut check.start_period,
+        "start-interval" => &mut check.start_interval,
+        "retries" => {
+            let retries = value.parse::<i32>().map_err(|_| {
+                invalid(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))
+            })?;
+            if retries < 0 {
+                let words = format!("--retries cannot be negative ({retries})");
+                return Err(invalid(words));
+            }
+            check.retries = Some(retries.into()).filter(|retries| *retries != 0);
+            return Ok(());
+        }
+        name => return Err(invalid(format!("unknown flag: --{name}"))),
+    };
+    let nanos =
+        ferry_stdx::duration::parse_go(value).map_err(|error| invalid(error.to_string()))?;
+    if nanos != 0 && nanos < 1_000_000 {
+        return Err(invalid(format!("Interval {name:?} cannot be less than 1ms")));
+    }
+    *place = Some(nanos).filter(|nanos| *nanos != 0);
+    Ok(())
 }
 
 /// `["a", "b"]`, or a line for the shell.
@@ -224,6 +279,20 @@ mod tests {
         assert_eq!(defaults.labels.unwrap()["y"], "two words");
         assert_eq!(defaults.working_dir.unwrap(), "/srv/app");
         assert_eq!(defaults.volumes.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn health_checks_are_read() {
+        let check = |change: &str| changed(&[change]).healthcheck.unwrap();
+        let full = check("HEALTHCHECK --interval=5s --retries=3 CMD [\"true\", \"x\"]");
+        assert_eq!(full.test.unwrap(), ["CMD", "true", "x"]);
+        assert_eq!((full.interval, full.retries), (Some(5_000_000_000), Some(3)));
+        assert_eq!(check("HEALTHCHECK CMD a | b").test.unwrap(), ["CMD-SHELL", "a | b"]);
+        assert_eq!(check("HEALTHCHECK NONE").test.unwrap(), ["NONE"]);
+        for bad in ["FOO", "CMD", "--interval=x CMD a", "--interval=1ns CMD a", "--no=1 CMD a"] {
+            let change = format!("HEALTHCHECK {bad}");
+            assert!(apply(&mut ContainerDefaults::default(), &change).is_err(), "{bad}");
+        }
     }
 
     #[test]

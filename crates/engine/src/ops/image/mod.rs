@@ -1,6 +1,6 @@
 //! Images.
 
-mod changes;
+pub(crate) mod changes;
 mod import;
 pub(crate) mod keep;
 mod list;

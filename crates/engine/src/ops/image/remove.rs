@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ferry_errkind::Failure;
 use ferry_image::{User, Users};
-use ferry_model::image::ImageRemoval;
+use ferry_model::{event::Subject, image::ImageRemoval};
 use ferry_stdx::time::Timestamp;
 
 use super::{event, sweep_layers};
@@ -63,6 +63,7 @@ pub async fn prune(
             }
         }
         let freed = sweep_layers(&shared);
+        shared.events.pruned(Subject::Image, freed, shared.now());
         Ok((removals, freed))
     })
     .await

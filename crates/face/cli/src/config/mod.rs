@@ -60,6 +60,11 @@ impl ConfigFile {
         self.text("psFormat")
     }
 
+    /// `statsFormat`.
+    pub(crate) fn stats_format(&self) -> Option<String> {
+        self.text("statsFormat")
+    }
+
     /// `imagesFormat`.
     pub(crate) fn images_format(&self) -> Option<String> {
         self.text("imagesFormat")

@@ -6,6 +6,7 @@ pub(crate) mod inspect;
 mod list;
 mod ports;
 pub(crate) mod raw;
+pub(crate) mod stats;
 pub(crate) mod structures;
 mod tabs;
 pub(crate) mod units;

@@ -30,6 +30,8 @@ pub struct Flag {
     pub(crate) shown: Option<&'static str>,
     pub(crate) help: &'static str,
     pub(crate) hidden: bool,
+    /// Docker has no such flag: the program under Docker's name takes it, but does not tell of it.
+    pub(crate) beyond: bool,
     /// Name of the flag that this one is another spelling of.
     pub(crate) same_as: Option<&'static str>,
     pub(crate) deprecated: Option<&'static str>,
@@ -47,6 +49,7 @@ impl Flag {
             shown: None,
             help,
             hidden: false,
+            beyond: false,
             same_as: None,
             deprecated: None,
         }
@@ -137,6 +140,13 @@ impl Flag {
     #[must_use]
     pub const fn check(mut self, check: Check) -> Flag {
         self.check = Some(check);
+        self
+    }
+
+    /// Beyond Docker.
+    #[must_use]
+    pub const fn beyond_docker(mut self) -> Flag {
+        self.beyond = true;
         self
     }
 

@@ -24,7 +24,8 @@ pub(crate) fn command_help(path: &str, command: &Command, width: usize) -> Strin
         let aliases = command.aliases_help.replace("docker ", &format!("{program} "));
         let _ = write!(text, "\n\nAliases:\n  {aliases}");
     }
-    let flags = with_help_flag(command.flags);
+    let mut flags = with_help_flag(command.flags);
+    flags.retain(|flag| !flag.beyond || program != "docker");
     if flags.iter().any(|flag| !flag.hidden) {
         let _ = write!(text, "\n\nOptions:\n{}", flag_usages(&flags, width));
     }

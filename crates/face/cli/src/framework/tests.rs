@@ -31,6 +31,20 @@ fn help_is_dockers() {
 }
 
 #[test]
+fn flags_beyond_docker_are_told_of_under_our_name() {
+    let tree = Tree::new(crate::commands::GROUPS);
+    let help = |program: &str, line: &str| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let Found::Command(command, _) = tree.find(&words) else { panic!("no {line}") };
+        command_help(&format!("{program} {line}"), command, 80)
+    };
+    for (line, flag) in [("run", "--health-on-failure"), ("system prune", "--dry-run")] {
+        assert!(help("ferry", line).contains(flag), "{line}");
+        assert!(!help("docker", line).contains(flag), "{line}");
+    }
+}
+
+#[test]
 fn commands_are_where_docker_has_them() {
     let tree = Tree::new(crate::commands::GROUPS);
     let find = |line: &str| {

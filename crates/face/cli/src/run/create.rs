@@ -7,7 +7,9 @@ use std::{
 };
 
 use ferry_client::Client;
-use ferry_docker_api::{ApiVersion, ContainerCreateRequest, ContainerCreated, JsonMessage};
+use ferry_docker_api::{
+    ApiVersion, ContainerCreateRequest, ContainerCreated, JsonMessage, Version,
+};
 use ferry_oci::Reference;
 
 use super::progress;
@@ -60,6 +62,9 @@ pub(crate) async fn create(
         host.console_size = [u32::from(size.rows), u32::from(size.columns)];
     }
     container_wide_mac(client, request).await?;
+    if matches.is_set("health-on-failure") {
+        acts_on_health(client).await?;
+    }
     let request = &*request;
     let send = || {
         client
@@ -84,6 +89,17 @@ pub(crate) async fn create(
     }
     id_file.write(&created.id)?;
     Ok(created.id)
+}
+
+/// Other daemons take the label that `--health-on-failure` becomes, and do nothing about it.
+async fn acts_on_health(client: &Client) -> Result<(), CliError> {
+    let version = client.get("/version").json::<Version>().await?;
+    if version.platform.name.starts_with("Ferry") {
+        return Ok(());
+    }
+    Err(CliError::new(
+        "--health-on-failure is not supported by this daemon: it is not a Ferry daemon",
+    ))
 }
 
 /// A name server of the host's own is none in a container.

@@ -32,6 +32,11 @@ pub(crate) fn request(
     Ok((CreateContainer { name, platform, spec: ContainerSpec { endpoints, ..spec } }, warnings))
 }
 
+/// What an image committed with this configuration hands on; what is about one container only is read and left.
+pub(crate) fn committed(config: ContainerConfig) -> Result<ContainerSpec, Failure> {
+    spec(config, HostSettings::default(), &mut BTreeMap::new(), &mut Vec::new())
+}
+
 fn spec(
     config: ContainerConfig,
     host: HostSettings,

@@ -1,13 +1,23 @@
 //! A container's state, for inspect and in words.
 
-use ferry_docker_api::{ContainerState as WireState, ZERO_TIME};
-use ferry_model::container::{ContainerState, Phase};
+use ferry_docker_api::{
+    ContainerState as WireState, Health as WireHealth, HealthResult as WireResult, ZERO_TIME,
+};
+use ferry_model::container::{ContainerState, Health, HealthResult, HealthStatus, Phase};
 use ferry_stdx::{duration, time::Timestamp};
 
 /// Writes `State`.
 pub(super) fn to_wire(state: &ContainerState) -> WireState {
-    let ContainerState { phase, pid, exit_code, error, oom_killed, started_at, finished_at } =
-        state.clone();
+    let ContainerState {
+        phase,
+        pid,
+        exit_code,
+        error,
+        oom_killed,
+        started_at,
+        finished_at,
+        health,
+    } = state.clone();
     let time = |at: Option<Timestamp>| {
         at.map_or_else(|| ZERO_TIME.to_owned(), Timestamp::format_rfc3339_nano)
     };
@@ -24,7 +34,25 @@ pub(super) fn to_wire(state: &ContainerState) -> WireState {
         error,
         started_at: time(started_at),
         finished_at: time(finished_at),
-        health: None,
+        health: health.map(health_to_wire),
+    }
+}
+
+fn health_to_wire(health: Health) -> WireHealth {
+    let Health { status, failing_streak, log } = health;
+    let result = |result: HealthResult| {
+        let HealthResult { start, end, exit_code, output } = result;
+        WireResult {
+            start: start.format_rfc3339_nano(),
+            end: end.format_rfc3339_nano(),
+            exit_code: i64::from(exit_code),
+            output,
+        }
+    };
+    WireHealth {
+        status: status.as_str().to_owned(),
+        failing_streak,
+        log: Some(log.into_iter().map(result).collect()),
     }
 }
 
@@ -35,7 +63,13 @@ pub(super) fn in_words(state: &ContainerState, now: Timestamp) -> String {
     let ended = ago(state.finished_at);
     let code = state.exit_code;
     match state.phase {
-        Phase::Running => format!("Up {up}"),
+        Phase::Running => match &state.health {
+            None => format!("Up {up}"),
+            Some(health) if health.status == HealthStatus::Starting => {
+                format!("Up {up} (health: starting)")
+            }
+            Some(health) => format!("Up {up} ({})", health.status.as_str()),
+        },
         Phase::Paused => format!("Up {up} (Paused)"),
         Phase::Restarting => format!("Restarting ({code}) {} ago", ended.unwrap_or_default()),
         Phase::Removing => "Removal In Progress".to_owned(),

@@ -1,6 +1,7 @@
 //! Volumes.
 
-use ferry_docker_api::{Volume as WireVolume, VolumeCreateRequest};
+use ferry_docker_api::{Volume as WireVolume, VolumeCreateRequest, VolumeUsage as WireUsage};
+use ferry_engine::ops::disk::VolumeUsage;
 use ferry_errkind::Failure;
 use ferry_model::volume::Volume;
 
@@ -14,6 +15,13 @@ pub(crate) fn create(request: VolumeCreateRequest) -> Result<Volume, Failure> {
         return Err(unsupported("ClusterVolumeSpec"));
     }
     Ok(Volume { name, driver, labels, options: driver_opts, ..Volume::default() })
+}
+
+/// Writes a volume with what it takes.
+pub(crate) fn with_usage(VolumeUsage { volume, size, users }: VolumeUsage) -> WireVolume {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let usage = WireUsage { ref_count: number(users as u64), size: number(size) };
+    WireVolume { usage_data: Some(usage), ..to_wire(volume) }
 }
 
 /// Writes a volume.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ferry_docker_api::{
-    ContainerCreateRequest, ContainerCreated, ContainerPruneReport, TopResponse, WaitError,
-    WaitResponse,
+    ContainerCreateRequest, ContainerCreated, ContainerPruneReport, TopResponse, UpdateConfig,
+    UpdateResponse, WaitError, WaitResponse,
 };
 use ferry_engine::ops::container::{self as ops, RemoveRequest, StopRequest};
 use ferry_errkind::Failure;
@@ -143,6 +143,13 @@ pub(crate) async fn unpause(request: Request) -> Result<Reply, Failure> {
 pub(crate) async fn rename(request: Request) -> Result<Reply, Failure> {
     ops::rename(&request.engine, request.name(), request.query.get("name")).await?;
     Ok(reply::no_content())
+}
+
+pub(crate) async fn update(mut request: Request) -> Result<Reply, Failure> {
+    let wire: UpdateConfig = request.required_json().await?;
+    let (update, warnings) = convert::update::request(wire)?;
+    ops::update(&request.engine, request.name(), update).await?;
+    reply::json(&UpdateResponse { warnings: Some(warnings) })
 }
 
 pub(crate) async fn remove(request: Request) -> Result<Reply, Failure> {

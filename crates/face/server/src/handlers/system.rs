@@ -1,12 +1,12 @@
 //! `/_ping`, `/version`, `/info`, `/auth`, `/system/df`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use ferry_docker_api::{AuthConfig, AuthResponse, DiskUsage};
-use ferry_engine::ops;
+use ferry_docker_api::{AuthConfig, AuthResponse, BuildPruneReport, DiskUsage};
+use ferry_engine::ops::{
+    self,
+    disk::{Usage, Wanted},
+};
 use ferry_errkind::Failure;
-use ferry_model::{container::ListContainers, image::ListImages};
 use http::{HeaderName, HeaderValue, header};
 
 use super::now;
@@ -54,28 +54,26 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Reply, Failure> {
         return Err(invalid(format!("unknown object type: {other}")));
     }
     let wants = |kind: &str| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind);
-    let engine = &request.engine;
-    let mut usage = DiskUsage::default();
-    if wants("image") {
-        let all = ListImages { all: true, shared_size: true, filters: BTreeMap::new() };
-        let images: Vec<_> =
-            ops::image::list(engine, all).await?.into_iter().map(convert::image::summary).collect();
-        usage.layers_size = images.iter().map(|image| image.size).sum();
-        usage.images = Some(images);
-    }
-    if wants("container") {
-        let all = ListContainers { all: true, size: true, ..ListContainers::default() };
-        let views = ops::container::list(engine, all).await?;
-        let now = now();
-        let lines = views.iter().map(|view| convert::container::summary(view, now)).collect();
-        usage.containers = Some(lines);
-    }
-    if wants("volume") {
-        let volumes = ops::volume::list(engine, &BTreeMap::new()).await?;
-        usage.volumes = Some(volumes.into_iter().map(convert::volume::to_wire).collect());
-    }
+    let wanted =
+        Wanted { images: wants("image"), containers: wants("container"), volumes: wants("volume") };
+    let Usage { layers, images, containers, volumes } =
+        ops::disk::usage(&request.engine, wanted).await?;
+    let now = now();
+    let mut usage = DiskUsage {
+        layers_size: i64::try_from(layers).unwrap_or(i64::MAX),
+        images: images.map(|all| all.into_iter().map(convert::image::summary).collect()),
+        containers: containers
+            .map(|all| all.iter().map(|view| convert::container::summary(view, now)).collect()),
+        volumes: volumes.map(|all| all.into_iter().map(convert::volume::with_usage).collect()),
+        ..DiskUsage::default()
+    };
     if wants("build-cache") {
         usage.build_cache = Some(Vec::new());
     }
     reply::json(&usage)
+}
+
+/// There is no builder, and so nothing in its cache: `system prune` asks every daemon of 1.31 and later.
+pub(crate) async fn prune_build_cache(_: Request) -> Result<Reply, Failure> {
+    reply::json(&BuildPruneReport::default())
 }

@@ -4,7 +4,9 @@ use ferry_docker_api::ApiVersion;
 use http::Method;
 
 use super::{Endpoint, Serve, here};
-use crate::handlers::{attach, container, events, exec, image, logs, network, system, volume};
+use crate::handlers::{
+    archive, attach, container, events, exec, image, logs, network, stats, system, volume,
+};
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -41,29 +43,47 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     row(Method::GET, "/containers/{id}/top", 24, here!(container::top), "Processes of a container"),
     row(Method::GET, "/containers/{id}/logs", 24, here!(logs::logs), "Output of a container"),
-    row(Method::GET, "/containers/{id}/changes", 24, Serve::NotYet, "Changed paths of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/changes",
+        24,
+        here!(archive::changes),
+        "Changed paths of a container",
+    ),
     row(
         Method::GET,
         "/containers/{id}/export",
         24,
-        Serve::NotYet,
+        here!(archive::export),
         "A container's file system as tar",
     ),
-    row(Method::GET, "/containers/{id}/stats", 24, Serve::NotYet, "Resource use of a container"),
+    row(
+        Method::GET,
+        "/containers/{id}/stats",
+        24,
+        here!(stats::stats),
+        "Resource use of a container",
+    ),
     row(Method::GET, "/containers/{id}/attach/ws", 24, Serve::NotYet, "Attach over a WebSocket"),
     row(
         Method::HEAD,
         "/containers/{id}/archive",
         24,
-        Serve::NotYet,
+        here!(archive::stat),
         "What a path in a container is",
     ),
-    row(Method::GET, "/containers/{id}/archive", 24, Serve::NotYet, "A path in a container as tar"),
+    row(
+        Method::GET,
+        "/containers/{id}/archive",
+        24,
+        here!(archive::get),
+        "A path in a container as tar",
+    ),
     row(
         Method::PUT,
         "/containers/{id}/archive",
         24,
-        Serve::NotYet,
+        here!(archive::put),
         "Unpack a tar into a container",
     ),
     row(Method::POST, "/containers/{id}/start", 24, here!(container::start), "Start a container"),
@@ -104,7 +124,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Method::POST,
         "/containers/{id}/update",
         24,
-        Serve::NotYet,
+        here!(container::update),
         "Change limits and restart policy",
     ),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
@@ -135,9 +155,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/images/{name}/push", 24, Serve::NotYet, "Push an image"),
     row(Method::POST, "/images/{name}/tag", 24, here!(image::tag), "Give an image a further name"),
     row(Method::DELETE, "/images/{name}", 24, here!(image::remove), "Remove an image or a name"),
-    row(Method::POST, "/commit", 24, Serve::NotYet, "Make an image of a container"),
+    row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
     row(Method::POST, "/build", 24, Serve::NotYet, "Build an image"),
-    row(Method::POST, "/build/prune", 31, Serve::NotYet, "Remove unused build cache"),
+    row(
+        Method::POST,
+        "/build/prune",
+        31,
+        here!(system::prune_build_cache),
+        "Remove unused build cache",
+    ),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),
     row(
         Method::GET,

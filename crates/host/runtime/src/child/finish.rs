@@ -27,6 +27,8 @@ pub(crate) struct Ending {
     exec_label: Option<(OwnedFd, String)>,
     no_new_privileges: bool,
     locked_down: bool,
+    /// The first descriptor that does not reach the program.
+    closed_from: u32,
 }
 
 impl Ending {
@@ -36,6 +38,7 @@ impl Ending {
         program: &Process,
         shape: Shape,
         exec_label: Option<(OwnedFd, String)>,
+        preserve_fds: u32,
     ) -> Outcome<Ending> {
         let user = &program.user;
         let identity = match user.username.as_deref().filter(|name| !name.is_empty()) {
@@ -63,6 +66,7 @@ impl Ending {
             exec_label,
             no_new_privileges,
             locked_down: false,
+            closed_from: preserve_fds.saturating_add(3),
         })
     }
 
@@ -190,7 +194,8 @@ impl Ending {
             rustix::io::write(&file, label.as_bytes())
                 .map_err(|errno| Failure::errno("unable to apply the exec label", errno))?;
         }
-        process::cloexec_from(3).map_err(|errno| Failure::errno("close_range", errno))?;
+        process::cloexec_from(self.closed_from)
+            .map_err(|errno| Failure::errno("close_range", errno))?;
         process::set_parent_death_signal(0)
             .map_err(|errno| Failure::errno("prctl(SET_PDEATHSIG)", errno))?;
         if let Some((program, flags)) = self.shape.filter.take() {

@@ -1,10 +1,11 @@
 //! What goes through the host's `/proc`: scores, labels, sysctls.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ferry_oci::runtime::Process;
 use ferry_sys::mount::{self, PROC_MAGIC};
+use ferry_sys::namespace::{self, flag};
 use ferry_sys::{Errno, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -70,6 +71,20 @@ impl Proc {
             .or_else(|_| openat(&self.own, "attr/exec", flags, Mode::empty()))
             .map_err(|errno| Failure::errno("unable to open the exec label", errno))?;
         Ok(Some((file, value)))
+    }
+
+    /// A time namespace is made for children; its offsets are set, and then this process moves there, too.
+    pub(super) fn enter_new_time(&self, offsets: &str) -> Outcome<()> {
+        let told = |errno| Failure::errno("unable to make a time namespace", errno);
+        namespace::unshare(flag::TIME).map_err(told)?;
+        if !offsets.is_empty() {
+            self.write(&self.own, "timens_offsets", offsets).map_err(|errno| {
+                Failure::errno("failed to update /proc/self/timens_offsets", errno)
+            })?;
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let made = openat(&self.own, "ns/time_for_children", flags, Mode::empty()).map_err(told)?;
+        namespace::join(made.as_fd(), flag::TIME).map_err(told)
     }
 
     pub(super) fn write_sysctls(&self, sysctls: &[(String, String)]) -> Outcome<()> {

@@ -9,8 +9,12 @@ use super::finish::Ending;
 use crate::error::{Failure, Outcome};
 
 /// Tells "ready", waits for "go", starts the program. Does not return in the first process.
-pub(super) fn run(mut ending: Ending, socket: BorrowedFd<'_>) -> Outcome<std::convert::Infallible> {
-    super::ready_and_wait(&mut ending, true, socket)?;
+pub(super) fn run(
+    mut ending: Ending,
+    socket: BorrowedFd<'_>,
+    gate: Option<&crate::Gate>,
+) -> Outcome<std::convert::Infallible> {
+    super::ready_and_wait(&mut ending, true, socket, gate)?;
     // Both get the filter: the program must not find an unfiltered process to talk into things.
     ending.lock_down()?;
     // Blocked before the fork, so that no signal falls between.
@@ -18,6 +22,44 @@ pub(super) fn run(mut ending: Ending, socket: BorrowedFd<'_>) -> Outcome<std::co
     match super::fork()? {
         0 => program(ending),
         child => watch(child),
+    }
+}
+
+/// `docker-init [--] PROGRAM…`: the same for a container of another runtime, which executes this as its first process.
+/// Answers the exit code when it cannot be one.
+pub fn stand_alone(words: &[String]) -> i32 {
+    let words = match words.first().map(String::as_str) {
+        Some("--") => &words[1..],
+        _ => words,
+    };
+    let Some((program, args)) = words.split_first() else { return 1 };
+    if signals::block_all().is_err() {
+        return 1;
+    }
+    match super::fork() {
+        Ok(0) => {
+            let ready = process::new_process_group().and_then(|()| {
+                let terminal = rustix::stdio::stdin();
+                if rustix::termios::isatty(terminal) {
+                    // Blocked, SIGTTOU stops nobody.
+                    let _ = ferry_sys::pty::take_foreground(terminal);
+                }
+                signals::unblock_all()
+            });
+            if ready.is_err() {
+                return 1;
+            }
+            let mut command = std::process::Command::new(program);
+            let error = std::os::unix::process::CommandExt::exec(command.args(args));
+            // As tini.
+            match error.kind() {
+                std::io::ErrorKind::NotFound => 127,
+                std::io::ErrorKind::PermissionDenied => 126,
+                _ => 1,
+            }
+        }
+        Ok(child) => watch(child),
+        Err(_) => 1,
     }
 }
 

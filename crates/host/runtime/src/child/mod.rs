@@ -4,6 +4,7 @@
 //! exits.
 
 mod console;
+mod copy_up;
 mod dev;
 mod filesystems;
 mod finish;
@@ -24,18 +25,27 @@ use ferry_sys::process::{self, CloneFlags};
 use ferry_sys::root::InRoot;
 use ferry_sys::signals;
 
-use crate::bundle::{Bundle, StdioRequest};
+use ferry_oci::runtime::Spec;
+
+use crate::bundle::{Bundle, Rootfs, StdioRequest};
 use crate::error::{Failure, Outcome};
+use crate::gate::Gate;
 use crate::hooks;
 use crate::message::{self, ToChild};
 use crate::plan::Shape;
 
+pub use init::stand_alone;
 pub(crate) use mounts::{Source, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
 pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
     rootfs::open(bundle.rootfs, None, bundle.spec)
+}
+
+/// The same, for another runtime.
+pub(crate) fn detached_rootfs(rootfs: &Rootfs, spec: &Spec) -> Outcome<OwnedFd> {
+    rootfs::open(rootfs, None, spec)
 }
 
 /// What the maker prepared for the first process of a container.
@@ -47,6 +57,8 @@ pub(crate) struct Birth<'a> {
     /// Namespaces to join.
     pub(crate) join: Vec<(CloneFlags, OwnedFd)>,
     pub(crate) new_cgroup: bool,
+    /// The offsets of a new time namespace.
+    pub(crate) new_time: Option<String>,
     /// Whether it starts in a user namespace that gets id maps from its maker.
     pub(crate) new_user: bool,
     /// Whether it is in its cgroup already.
@@ -70,6 +82,7 @@ pub(crate) struct Joining<'a> {
     pub(crate) kinds: CloneFlags,
     pub(crate) cgroup: Option<&'a Cgroup>,
     pub(crate) in_cgroup: bool,
+    pub(crate) preserve_fds: u32,
 }
 
 /// Lives as the first process of a container.
@@ -127,6 +140,9 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
         namespace::unshare(flag::CGROUP)
             .map_err(|errno| Failure::errno("unable to make a cgroup namespace", errno))?;
     }
+    if let Some(offsets) = &birth.new_time {
+        host.enter_new_time(offsets)?;
+    }
     process::new_session().map_err(|errno| Failure::errno("setsid", errno))?;
     join_keyring(bundle.id, socket);
 
@@ -172,15 +188,16 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     let root =
         InRoot::open(std::path::Path::new("/")).map_err(|errno| Failure::errno("open /", errno))?;
     set_rlimits(&mut birth.shape, socket)?;
-    let mut ending = finish::Ending::prepare(&root, program, birth.shape, exec_label)?;
+    let mut ending =
+        finish::Ending::prepare(&root, program, birth.shape, exec_label, bundle.preserve_fds)?;
     drop(root);
     ending.become_user(program)?;
 
     if bundle.init {
         // Looked up before "ready", so that a missing program is known at once; executed by init's child.
-        return init::run(ending, socket);
+        return init::run(ending, socket, bundle.gate);
     }
-    ready_and_wait(&mut ending, !has_start_hooks(&bundle), socket)?;
+    ready_and_wait(&mut ending, !has_start_hooks(&bundle), socket, bundle.gate)?;
     run_start_hooks(&bundle)?;
     ending.exec(|_| 255)
 }
@@ -221,10 +238,11 @@ fn further(mut joining: Joining<'_>, socket: BorrowedFd<'_>) -> Outcome<std::con
     };
     standard.install()?;
     set_rlimits(&mut joining.shape, socket)?;
-    let mut ending = finish::Ending::prepare(&root, program, joining.shape, exec_label)?;
+    let mut ending =
+        finish::Ending::prepare(&root, program, joining.shape, exec_label, joining.preserve_fds)?;
     drop(root);
     ending.become_user(program)?;
-    ready_and_wait(&mut ending, true, socket)?;
+    ready_and_wait(&mut ending, true, socket, None)?;
     ending.exec(|_| 255)
 }
 
@@ -326,12 +344,29 @@ fn has_start_hooks(bundle: &Bundle<'_>) -> bool {
     bundle.spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty())
 }
 
-/// Finds the program, says so, and waits for the word. `early`: nothing but exec comes after it.
-fn ready_and_wait(ending: &mut finish::Ending, early: bool, socket: BorrowedFd<'_>) -> Outcome<()> {
+/// Finds the program, says so, and waits for the word. `early`: nothing but exec comes after it. With a gate the word comes
+/// from whoever knocks there, and the maker may be gone.
+fn ready_and_wait(
+    ending: &mut finish::Ending,
+    early: bool,
+    socket: BorrowedFd<'_>,
+    gate: Option<&Gate>,
+) -> Outcome<()> {
     ending.look_up()?;
-    if early && ending.can_lock_down_early() {
-        ending.lock_down()?;
+    let ready = || message::send_ready(socket).map_err(|errno| Failure::errno("sync ready", errno));
+    match gate {
+        Some(gate) => {
+            process::set_parent_death_signal(0)
+                .map_err(|errno| Failure::errno("prctl(SET_PDEATHSIG)", errno))?;
+            ready()?;
+            gate.wait(socket).map_err(|errno| Failure::errno("waiting for start", errno))?;
+        }
+        None => {
+            if early && ending.can_lock_down_early() {
+                ending.lock_down()?;
+            }
+            ready()?;
+        }
     }
-    message::send_ready(socket).map_err(|errno| Failure::errno("sync ready", errno))?;
     message::expect(socket, ToChild::Go).map_err(|errno| Failure::errno("waiting for start", errno))
 }

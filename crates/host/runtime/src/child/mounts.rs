@@ -10,8 +10,8 @@ use ferry_sys::root::{InRoot, file_type};
 use ferry_sys::{Errno, Result as SysResult};
 use rustix::fs::FileType;
 
-use super::filesystems;
 use super::options::{Depth, Options};
+use super::{copy_up, filesystems};
 use crate::error::{Failure, Outcome, words};
 
 /// What a bind mount will show, opened while the host's tree is still as the user sees it.
@@ -232,6 +232,7 @@ fn new_filesystem(
     } else {
         check_proc(&destination, None)?;
     }
+    let covered = if kind == "tmpfs" { mode_of(root, &destination) } else { None };
     let target = root.mkdir_all(&destination, 0o755).map_err(|errno| {
         told(&format!("create mount destination {}", destination.display()), errno)
     })?;
@@ -242,8 +243,21 @@ fn new_filesystem(
         attributes &= !attr::RDONLY;
     }
     let source = entry.source.as_deref().filter(|source| !source.is_empty());
-    let fd = filesystems::make(kind, source, options, label, attributes)
+    let mut options = options.clone();
+    if let Some(mode) = covered
+        && !options.data.iter().any(|(key, _)| key == "mode")
+    {
+        // As runc: a directory keeps its mode unless the configuration has one.
+        options.data.push(("mode".to_owned(), Some(format!("{mode:o}"))));
+    }
+    let fd = filesystems::make(kind, source, &options, label, attributes)
         .map_err(|error| error.to_string())?;
+    if options.copy_up {
+        if kind != "tmpfs" {
+            return Err("tmpcopyup is for tmpfs only".to_owned());
+        }
+        copy_up::copy(target.as_fd(), fd.as_fd()).map_err(|errno| told("tmpcopyup", errno))?;
+    }
     mount::attach(fd.as_fd(), target.as_fd()).map_err(|errno| told("mount", errno))?;
     if let Some((propagation, depth)) = options.propagation {
         let change = Change { propagation: Some(propagation), ..Change::default() };
@@ -256,6 +270,12 @@ fn new_filesystem(
         mounted.devpts = Some(fd);
     }
     Ok(())
+}
+
+/// The permissions of a directory that is there already.
+fn mode_of(root: &InRoot, destination: &Path) -> Option<u32> {
+    let directory = root.resolve(destination).ok()?;
+    rustix::fs::fstat(&directory).ok().map(|status| status.st_mode & 0o7777)
 }
 
 /// Whether a file system has its own device, so that it must itself be told to be read-only.

@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) flags: Vec<String>,
     /// Everything else: the file system's own options.
     pub(crate) data: Vec<(String, Option<String>)>,
+    /// A tmpfs begins with what it covers.
+    pub(crate) copy_up: bool,
     /// One nobody does here.
     pub(crate) refused: Option<String>,
 }
@@ -75,7 +77,9 @@ impl Options {
             "" => {}
             "bind" => self.bind = self.bind.or(Some(Depth::This)),
             "rbind" => self.bind = Some(Depth::All),
-            "tmpcopyup" | "idmap" | "ridmap" => self.refused = Some(word.to_owned()),
+            "tmpcopyup" => self.copy_up = true,
+            "notmpcopyup" => self.copy_up = false,
+            "idmap" | "ridmap" => self.refused = Some(word.to_owned()),
             _ if NOTHING.contains(&word) => {}
             _ if SUPERBLOCK.contains(&word) => self.flags.push(word.to_owned()),
             _ => {

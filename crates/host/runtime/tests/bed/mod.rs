@@ -189,6 +189,8 @@ impl Bed {
             cgroup: self.cgroup.as_ref(),
             init: false,
             bundle_dir: &self.dir,
+            gate: None,
+            preserve_fds: 0,
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Exec {
     pub(super) id: String,
     pub(super) running: Running,
     pub(super) streams: Streams,
+    tied: bool,
 }
 
 impl Shim {
@@ -58,23 +59,56 @@ impl Shim {
         let size = exec.size.unwrap_or((0, 0));
         let (mut streams, stdio) = Streams::make(exec.tty, exec.attach.stdin, size)
             .map_err(|error| (125, format!("cannot make pipes: {error}")))?;
-        let request = ExecRequest {
-            target,
-            target_pid,
-            spec: &self.launch.spec,
-            process: &exec.process,
-            filter: self.filter.as_deref().filter(|_| exec.filtered),
-            cgroup: self.cgroup.as_ref(),
+        let mut running = match &self.external {
+            Some(external) => external.exec(target_pid, &exec.process, exec.tty, stdio)?,
+            None => {
+                let request = ExecRequest {
+                    target,
+                    target_pid,
+                    spec: &self.launch.spec,
+                    process: &exec.process,
+                    filter: self.filter.as_deref().filter(|_| exec.filtered),
+                    cgroup: self.cgroup.as_ref(),
+                    preserve_fds: 0,
+                };
+                ferry_runtime::exec(&request, stdio)
+                    .map_err(|error| (i32::from(error.exit_code()), ferry_errkind::chain(&error)))?
+            }
         };
-        let mut running = ferry_runtime::exec(&request, stdio)
-            .map_err(|error| (i32::from(error.exit_code()), ferry_errkind::chain(&error)))?;
         if let Some(master) = running.master.take() {
             streams.set_terminal(master);
+            if self.external.is_some() {
+                streams.resize(size.0, size.1);
+            }
         }
-        let new = Exec { id: exec.id, running, streams };
-        // Places are not used again while somebody may still be attached to an earlier exec there.
-        self.execs.push(Some(new));
-        Ok(self.execs.len() - 1)
+        let new = Exec { id: exec.id, running, streams, tied: exec.tied };
+        let index = self.free_place();
+        self.execs[index] = Some(new);
+        Ok(index)
+    }
+
+    /// A place is not used again while somebody may still be attached to an earlier exec there.
+    fn free_place(&mut self) -> usize {
+        let attached = |index: usize| {
+            let mut roles = self.clients.iter().flatten().map(|client| &client.role);
+            roles.any(|role| matches!(role, Role::Stream { exec: Some(own), .. } if *own == index))
+        };
+        let free =
+            (0..self.execs.len()).find(|&index| self.execs[index].is_none() && !attached(index));
+        free.unwrap_or_else(|| {
+            self.execs.push(None);
+            self.execs.len() - 1
+        })
+    }
+
+    /// A client is gone: what was run for it alone is of no use any more.
+    pub(super) fn client_left(&self, role: &Role) {
+        if let Role::Stream { exec: Some(index), .. } = role
+            && let Some(Some(exec)) = self.execs.get(*index)
+            && exec.tied
+        {
+            pidfd::send_signal(exec.running.pidfd.as_fd(), 9).ok();
+        }
     }
 
     pub(super) fn exec_ended(&mut self, index: usize) {

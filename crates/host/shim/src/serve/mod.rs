@@ -2,6 +2,7 @@
 
 mod client;
 mod exec;
+mod external;
 mod output;
 mod state;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_sys::{fdpass, process};
+use ferry_sys::{fdpass, process, signals};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -27,13 +28,12 @@ use state::Shim;
 /// After the container's end a client that takes nothing for so long is dropped.
 const FAREWELL: Duration = Duration::from_secs(20);
 
-/// With the host's process ids, orphans of the container become our children without our being told.
-const ORPHAN_CHECK: Duration = Duration::from_secs(2);
-
 /// Runs a container from its making to its end. Tells `answer` when it listens.
 pub(crate) fn run(launch: Launch, answer: OwnedFd) -> ! {
     process::set_name(c"ferry-shim").ok();
     process::set_child_subreaper().ok();
+    // A client may leave while it is written to, which must not be the end of the container. Children get the default.
+    signals::ignore(rustix::process::Signal::PIPE.as_raw()).ok();
     let refuse = |words: String| -> ! {
         fdpass::send(&answer, words.as_bytes(), &[]).ok();
         process::exit_now(1)
@@ -113,15 +113,11 @@ fn wait(shim: &Shim, listener: &UnixListener) -> Result<Vec<(Source, PollFlags)>
     };
     add(Source::Listener, listener.as_fd(), PollFlags::IN);
     shim.each_source(&mut add);
-    let timeout = if shim.is_ended() {
-        Some(FAREWELL)
-    } else if shim.shares_host_pids() {
-        Some(ORPHAN_CHECK)
-    } else {
-        None
-    };
-    let timeout =
-        timeout.map(|duration| Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: 0 });
+    let timeout = if shim.is_ended() { Some(FAREWELL) } else { shim.orphan_check() };
+    let timeout = timeout.map(|duration| Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: duration.subsec_nanos().into(),
+    });
     let count = poll(&mut fds, timeout.as_ref())?;
     if count == 0 && shim.is_ended() {
         return Err(Errno::TIMEDOUT);

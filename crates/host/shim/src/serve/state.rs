@@ -17,6 +17,7 @@ use super::{
     Source,
     client::{Client, Role},
     exec::Exec,
+    external::{External, Refusal, Waiting},
     output::Streams,
 };
 use crate::{
@@ -31,16 +32,46 @@ const REMEMBERED_EXECS: usize = 256;
 /// How long the kernel may take to empty a cgroup of killed processes.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// With the host's process ids, orphans of the container become our children without our being told.
+const ORPHAN_CHECK: Duration = Duration::from_secs(2);
+
+/// While another runtime's command may still have children that are about to become ours.
+const RESTLESS_CHECK: Duration = Duration::from_millis(50);
+
 /// Where the container stands.
 enum Phase {
     /// Could not be made: whoever launched it has not been told yet.
     Failed { code: i32, message: String },
     /// Its namespaces are there.
-    Created(Created),
+    Created(Made),
     /// Its program runs.
     Running(Running),
     /// It ended, and everyone was told.
     Ended,
+}
+
+/// A container that was not started yet.
+enum Made {
+    /// By Ferry.
+    Own(Created),
+    /// By another runtime.
+    External(Waiting),
+}
+
+impl Made {
+    fn pid(&self) -> i32 {
+        match self {
+            Made::Own(created) => created.pid(),
+            Made::External(waiting) => waiting.pid,
+        }
+    }
+
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        match self {
+            Made::Own(created) => created.pidfd(),
+            Made::External(waiting) => waiting.pidfd.as_fd(),
+        }
+    }
 }
 
 /// One shim.
@@ -49,6 +80,8 @@ pub(super) struct Shim {
     rootfs: Rootfs,
     pub(super) filter: Option<Vec<u8>>,
     pub(super) cgroup: Option<Cgroup>,
+    /// The runtime, if it is another one.
+    pub(super) external: Option<External>,
     phase: Phase,
     pub(super) pid: i32,
     pub(super) streams: Streams,
@@ -85,11 +118,18 @@ impl Shim {
             RootfsSpec::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
             RootfsSpec::Directory(path) => Rootfs::Dir(path),
         };
+        let external = match &launch.runtime {
+            OciRuntime::Own => None,
+            OciRuntime::External { path, args } => {
+                Some(External::new(path.clone(), args.clone(), &launch.id, launch.run_dir.clone()))
+            }
+        };
         let mut shim = Shim {
             launch,
             rootfs,
             filter,
             cgroup: None,
+            external,
             phase: Phase::Ended,
             pid: 0,
             streams: Streams::default(),
@@ -108,18 +148,21 @@ impl Shim {
         Ok(shim)
     }
 
-    fn create(&mut self) -> Result<Created, (i32, String)> {
-        if let OciRuntime::External { path } = &self.launch.runtime {
-            return Err((125, format!("runtime {} is not supported yet", path.display())));
-        }
+    fn create(&mut self) -> Result<Made, Refusal> {
         let internal = |words: String| (125, words);
         let linux = self.launch.spec.linux.clone().unwrap_or_default();
         if let Some(path) = &linux.cgroups_path {
             let hierarchy = Hierarchy::detect().map_err(|error| internal(chain(&error)))?;
-            let resources = linux.resources.clone().unwrap_or_default();
-            let cgroup = Cgroup::create(&hierarchy, path.trim_start_matches('/'), &resources)
-                .map_err(|error| internal(chain(&error)))?;
-            self.cgroup = Some(cgroup);
+            let path = path.trim_start_matches('/');
+            let cgroup = match &self.external {
+                // The runtime makes it, from the same path and limits.
+                Some(_) => Cgroup::open(&hierarchy, path),
+                None => {
+                    let resources = linux.resources.clone().unwrap_or_default();
+                    Cgroup::create(&hierarchy, path, &resources)
+                }
+            };
+            self.cgroup = Some(cgroup.map_err(|error| internal(chain(&error)))?);
         }
         let terminal = self.launch.spec.process.as_ref().is_some_and(|process| process.terminal);
         let size = self.launch.spec.process.as_ref().and_then(|process| process.console_size);
@@ -128,16 +171,23 @@ impl Shim {
         });
         let (streams, stdio) = Streams::make(terminal, self.launch.open_stdin, size)
             .map_err(|error| internal(format!("cannot make pipes: {error}")))?;
-        let created = ferry_runtime::create(&self.bundle(), stdio);
-        match created {
-            Ok(created) => {
-                self.streams = streams;
-                self.pid = created.pid();
-                Ok(created)
+        let made = match &self.external {
+            Some(external) => {
+                external.create(&self.launch.spec, &self.rootfs, stdio).map(Made::External)
             }
-            Err(error) => {
+            None => ferry_runtime::create(&self.bundle(), stdio)
+                .map(Made::Own)
+                .map_err(|error| (i32::from(error.exit_code()), chain(&error))),
+        };
+        match made {
+            Ok(made) => {
+                self.streams = streams;
+                self.pid = made.pid();
+                Ok(made)
+            }
+            Err(refusal) => {
                 self.delete_cgroup();
-                Err((i32::from(error.exit_code()), chain(&error)))
+                Err(refusal)
             }
         }
     }
@@ -151,6 +201,8 @@ impl Shim {
             cgroup: self.cgroup.as_ref(),
             init: self.launch.init,
             bundle_dir: &self.launch.run_dir,
+            gate: None,
+            preserve_fds: 0,
         }
     }
 
@@ -259,7 +311,10 @@ impl Shim {
                 }
                 match &self.phase {
                     Phase::Created(created) if owner => {
-                        let warnings = created.warnings().to_vec();
+                        let warnings = match created {
+                            Made::Own(created) => created.warnings().to_vec(),
+                            Made::External(_) => Vec::new(),
+                        };
                         client.tell(&Event::Created { pid: self.pid, warnings });
                     }
                     Phase::Failed { code, message } if owner => {
@@ -284,11 +339,14 @@ impl Shim {
             Command::Kill { signal } => {
                 let target = match &self.phase {
                     Phase::Running(running) => running.pidfd.as_fd(),
-                    Phase::Created(created) => created.pidfd(),
+                    Phase::Created(made) => made.pidfd(),
                     Phase::Failed { .. } | Phase::Ended => return,
                 };
-                // It may have ended a moment ago.
-                pidfd::send_signal(target, signal).ok();
+                // It may have ended a moment ago. A runtime that does not obey must not keep a container alive.
+                let told = self.external.as_ref().is_some_and(|other| other.kill(signal).is_ok());
+                if !told {
+                    pidfd::send_signal(target, signal).ok();
+                }
             }
             Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
             Command::Resize { exec: Some(id), rows, cols } => {
@@ -307,25 +365,53 @@ impl Shim {
                 return;
             }
         };
-        match created.start() {
+        match self.begin(created) {
             Ok(mut running) => {
                 self.mounts = running.mounts.take();
                 if let Some(master) = running.master.take() {
                     self.streams.set_terminal(master);
                 }
-                ferry_runtime::run_poststart(&self.bundle(), running.pid);
+                if self.external.is_none() {
+                    ferry_runtime::run_poststart(&self.bundle(), running.pid);
+                }
                 let warnings = running.warnings.clone();
                 self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
                 self.phase = Phase::Running(running);
             }
-            Err(error) => {
-                let event = Event::StartFailed {
-                    code: i32::from(error.exit_code()),
-                    message: error.to_string(),
-                };
-                self.finish(i32::from(error.exit_code()), false);
-                self.tell_all(asker, &event);
+            Err((code, message)) => {
+                self.finish(code, false);
+                self.tell_all(asker, &Event::StartFailed { code, message });
                 asker.closing = true;
+            }
+        }
+    }
+
+    fn begin(&self, made: Made) -> Result<Running, Refusal> {
+        match (made, &self.external) {
+            (Made::Own(created), _) => {
+                created.start().map_err(|error| (i32::from(error.exit_code()), error.to_string()))
+            }
+            (Made::External(waiting), Some(external)) => match external.start() {
+                Ok(()) => Ok(waiting.started()),
+                Err(refusal) => {
+                    self.abandon(Made::External(waiting));
+                    Err(refusal)
+                }
+            },
+            (Made::External(_), None) => Err((128, "the container has no runtime".to_owned())),
+        }
+    }
+
+    /// Ends a container that was never started.
+    fn abandon(&self, made: Made) {
+        match made {
+            Made::Own(created) => created.kill(),
+            Made::External(waiting) => {
+                if let Some(external) = &self.external {
+                    external.delete();
+                }
+                pidfd::send_signal(waiting.pidfd.as_fd(), 9).ok();
+                pidfd::wait(waiting.pidfd.as_fd()).ok();
             }
         }
     }
@@ -346,9 +432,9 @@ impl Shim {
     /// Whoever launched a container that is not started yet is gone: nobody will ever start it.
     fn owner_left(&mut self) {
         if let Phase::Created(_) = &self.phase
-            && let Phase::Created(created) = std::mem::replace(&mut self.phase, Phase::Ended)
+            && let Phase::Created(made) = std::mem::replace(&mut self.phase, Phase::Ended)
         {
-            created.kill();
+            self.abandon(made);
             self.finish(137, false);
         }
     }
@@ -379,8 +465,11 @@ impl Shim {
             .cgroup
             .as_ref()
             .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
+        if let Some(external) = &self.external {
+            external.delete();
+        }
         self.delete_cgroup();
-        if started {
+        if started && self.external.is_none() {
             ferry_runtime::run_poststop(&self.bundle());
         }
         let record = ExitRecord { exit_code, oom_killed, finished_at, started };
@@ -433,37 +522,53 @@ impl Shim {
 
     /// Forgets clients that are gone or have everything, and reaps strangers.
     pub(super) fn sweep(&mut self) {
-        for slot in &mut self.clients {
-            if slot
-                .as_ref()
-                .is_some_and(|client| client.dead || (client.closing && !client.is_behind()))
+        for index in 0..self.clients.len() {
+            let over = |client: &mut Client| client.dead || (client.closing && !client.is_behind());
+            let Some(client) = self.clients[index].take_if(over) else { continue };
+            self.client_left(&client.role);
+            if matches!(client.role, Role::Stream { exec: None, stdin: true, .. })
+                && self.launch.stdin_once
             {
-                let client = slot.take();
-                if let Some(Client { role: Role::Stream { exec: None, stdin: true, .. }, .. }) =
-                    client
-                    && self.launch.stdin_once
-                {
-                    self.streams.close_input();
-                }
+                self.streams.close_input();
             }
         }
         while self.clients.last().is_some_and(Option::is_none) {
             self.clients.pop();
         }
-        if self.shares_host_pids() {
+        if self.orphan_check().is_some() {
             self.reap_strangers();
         }
     }
 
+    /// Children that nobody asked for: orphans of the container where it has the host's process ids, and what another
+    /// runtime leaves behind, which would hold up the end of the container's pid namespace.
     fn reap_strangers(&mut self) {
-        self.init_ended();
-        for index in 0..self.execs.len() {
-            self.exec_ended(index);
+        while let Ok(Some(pid)) = process::peek_any() {
+            let of_exec =
+                |exec: &Option<Exec>| exec.as_ref().is_some_and(|exec| exec.running.pid == pid);
+            if let Some(index) = self.execs.iter().position(of_exec) {
+                self.exec_ended(index);
+            } else if pid != self.pid {
+                pidfd::open(pid).and_then(|stranger| pidfd::wait(stranger.as_fd())).ok();
+            } else if matches!(self.phase, Phase::Running(_)) {
+                self.init_ended();
+            } else {
+                // It has not been started yet: the start will tell.
+                return;
+            }
         }
-        while let Ok(Some(_)) = process::wait_any(false) {}
     }
 
-    pub(super) fn shares_host_pids(&self) -> bool {
+    /// How long strangers may wait to be reaped, if there can be any: their end is not told to us.
+    pub(super) fn orphan_check(&self) -> Option<Duration> {
+        match &self.external {
+            Some(external) if external.is_restless() => Some(RESTLESS_CHECK),
+            Some(_) => Some(ORPHAN_CHECK),
+            None => self.shares_host_pids().then_some(ORPHAN_CHECK),
+        }
+    }
+
+    fn shares_host_pids(&self) -> bool {
         let linux = self.launch.spec.linux.as_ref();
         linux.is_some_and(|linux| !linux.namespaces.iter().any(|namespace| namespace.kind == "pid"))
     }
@@ -486,8 +591,8 @@ impl Shim {
                 let code = pidfd::wait(running.pidfd.as_fd()).map_or(137, pidfd::Ended::code);
                 self.finish(code, true);
             }
-            Phase::Created(created) => {
-                created.kill();
+            Phase::Created(made) => {
+                self.abandon(made);
                 self.finish(137, false);
             }
             Phase::Failed { .. } | Phase::Ended => {}

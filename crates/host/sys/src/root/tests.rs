@@ -87,3 +87,15 @@ fn links_are_read_as_written() {
     symlink("../there", tree.at("l")).unwrap();
     assert_eq!(tree.root().read_link(Path::new("l")).unwrap(), PathBuf::from("../there"));
 }
+
+#[test]
+fn the_real_path_of_a_find_has_no_links() {
+    let tree = Tree::new("real");
+    std::fs::create_dir_all(tree.at("a/b")).unwrap();
+    symlink("/a", tree.at("link")).unwrap();
+    let root = tree.root();
+    let found = root.resolve(Path::new("/link/b")).unwrap();
+    assert_eq!(root.real_path(found.as_fd()).unwrap(), Path::new("a/b"));
+    let top = root.resolve(Path::new("/")).unwrap();
+    assert_eq!(root.real_path(top.as_fd()).unwrap(), Path::new(""));
+}

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crc32fast::Hasher as Crc;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::Hasher;
-use flate2::Crc;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -67,7 +67,7 @@ impl Sum {
     }
 
     fn check(&self, path: &[u8]) -> io::Result<()> {
-        if self.crc.sum() == self.wanted { Ok(()) } else { Err(changed(path)) }
+        if self.crc.clone().finalize() == self.wanted { Ok(()) } else { Err(changed(path)) }
     }
 }
 

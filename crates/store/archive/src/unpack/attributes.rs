@@ -13,8 +13,8 @@ use crate::entry::{Entry, Mtime, Xattr};
 /// What an entry says about its inode.
 #[derive(Debug)]
 pub(super) struct Attributes {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    /// `None`: whoever makes it.
+    pub(super) owner: Option<(u32, u32)>,
     pub(super) mode: u32,
     /// `None` for a directory that no entry describes: whatever the unpacking leaves.
     pub(super) mtime: Option<Mtime>,
@@ -24,8 +24,7 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn of(entry: &mut Entry) -> Self {
         Self {
-            uid: entry.uid,
-            gid: entry.gid,
+            owner: Some((entry.uid, entry.gid)),
             mode: entry.mode,
             mtime: Some(entry.mtime),
             xattrs: std::mem::take(&mut entry.xattrs),
@@ -33,8 +32,8 @@ impl Attributes {
     }
 
     /// A parent that the archive uses but does not describe (Docker's mode and owner for it).
-    pub(super) fn implied() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755, mtime: None, xattrs: Vec::new() }
+    pub(super) fn implied(owner: Option<(u32, u32)>) -> Self {
+        Self { owner, mode: 0o755, mtime: None, xattrs: Vec::new() }
     }
 
     /// Sets everything on an open file or directory. `owner` is whom it belongs to now, where that is known.
@@ -45,8 +44,8 @@ impl Attributes {
         path: &[u8],
         refused: &mut u64,
     ) -> Result<(), UnpackError> {
-        if owner != Some((self.uid, self.gid)) {
-            rustix::fs::fchown(fd, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
+        if let Some((uid, gid)) = self.owner.filter(|wanted| owner != Some(*wanted)) {
+            rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
                 .map_err(Attempt::SetOwner.on(path))?;
         }
         self.apply_xattrs(path, refused, |xattr| {
@@ -71,8 +70,8 @@ impl Attributes {
         refused: &mut u64,
     ) -> Result<(), UnpackError> {
         let (parent, name, path) = (spot.parent.fd.as_fd(), &*spot.name, &*spot.real);
-        if owner != Some((self.uid, self.gid)) {
-            let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        if let Some((uid, gid)) = self.owner.filter(|wanted| owner != Some(*wanted)) {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(Attempt::SetOwner.on(path))?;
         }

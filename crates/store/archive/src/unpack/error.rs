@@ -37,6 +37,25 @@ pub enum UnpackError {
         /// What is wrong with it.
         source: PathError,
     },
+    /// The target of a hard link that is no path below the root.
+    #[error("invalid hard link to {name:?} in the archive")]
+    LinkTarget {
+        /// As written.
+        name: String,
+        /// What is wrong with it.
+        source: PathError,
+    },
+    /// Something of another type is in an entry's place, and types are to stay.
+    #[error(
+        "cannot overwrite {} {path:?} with a {}", if *is_directory { "directory" } else { "file" },
+        if *is_directory { "file" } else { "directory" }
+    )]
+    OtherType {
+        /// Path below the root.
+        path: String,
+        /// Whether a directory is there.
+        is_directory: bool,
+    },
     /// The root of the archive as something else than a directory.
     #[error("archive makes its root something else than a directory")]
     RootNotDirectory,
@@ -110,12 +129,24 @@ impl Attempt {
     }
 }
 
+impl UnpackError {
+    /// The name was a link's target.
+    pub(super) fn of_link(self) -> Self {
+        match self {
+            UnpackError::Name { name, source } => UnpackError::LinkTarget { name, source },
+            other => other,
+        }
+    }
+}
+
 impl Kinded for UnpackError {
     fn kind(&self) -> ErrorKind {
         match self {
             UnpackError::Parse { .. }
             | UnpackError::Truncated { .. }
             | UnpackError::Name { .. }
+            | UnpackError::LinkTarget { .. }
+            | UnpackError::OtherType { .. }
             | UnpackError::RootNotDirectory
             | UnpackError::Whiteout { .. } => ErrorKind::InvalidArgument,
             UnpackError::Read(_) | UnpackError::Kernel { .. } | UnpackError::Record(_) => {

@@ -34,7 +34,33 @@ pub struct Options {
     pub limits: Limits,
     /// What `.wh.` names mean.
     pub whiteouts: Whiteouts,
+    /// Whom files belong to.
+    pub owner: Owner,
+    /// Refuse to put a directory in the place of a file, or a file in the place of a directory.
+    pub keep_types: bool,
+    /// Leave the directory that is unpacked into as it is, whatever the archive says of it.
+    pub keep_root: bool,
 }
+
+/// Whom files belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Whom the archive says.
+    #[default]
+    Archived,
+    /// This user and group.
+    Fixed {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// Whoever unpacks.
+    Unpacker,
+}
+
+/// A name that entries start with, and what they start with instead. An empty name stands before every entry.
+pub type Rename<'a> = (&'a [u8], &'a [u8]);
 
 /// What `.wh.` names mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,8 +91,42 @@ pub fn unpack(
     options: &Options,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<Unpacked, UnpackError> {
+    let mut placer = Placer::new(root, None, options)?;
+    let entries = place_all(tar, &mut placer, options, recipe)?;
+    finished(placer, entries)
+}
+
+/// The same for archives that are no layers: without a recipe, and under other names.
+pub fn unpack_renamed(
+    tar: &mut impl BufRead,
+    root: BorrowedFd<'_>,
+    rename: Option<Rename<'_>>,
+    options: &Options,
+) -> Result<Unpacked, UnpackError> {
+    let mut placer = Placer::new(root, rename, options)?;
+    match place_all(tar, &mut placer, options, None) {
+        Ok(entries) => finished(placer, entries),
+        Err(error) => {
+            // What is there stays, so it should be as it was meant to be.
+            placer.finish().ok();
+            Err(error)
+        }
+    }
+}
+
+fn finished(placer: Placer<'_>, entries: u64) -> Result<Unpacked, UnpackError> {
+    let (files_size, refused_xattrs) = placer.finish()?;
+    Ok(Unpacked { entries, files_size, refused_xattrs })
+}
+
+/// Answers how many entries there were.
+fn place_all(
+    tar: &mut impl BufRead,
+    placer: &mut Placer<'_>,
+    options: &Options,
+    recipe: Option<&mut RecipeWriter>,
+) -> Result<u64, UnpackError> {
     let mut input = Input::new(tar, recipe);
-    let mut placer = Placer::new(root, options)?;
     let mut parser = Parser::new(options.limits);
     let mut entries = 0;
     while let Some(block) = input.block()? {
@@ -86,6 +146,5 @@ pub fn unpack(
     if !parser.may_end() {
         return Err(UnpackError::Truncated { offset: input.offset() });
     }
-    let (files_size, refused_xattrs) = placer.finish()?;
-    Ok(Unpacked { entries, files_size, refused_xattrs })
+    Ok(entries)
 }

@@ -4,30 +4,66 @@ use std::io::BufRead;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use flate2::Crc;
+use crc32fast::Hasher as Crc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::input::Input;
-use super::tree::{Occupant, Parent, Spot, Tree, is_whiteout, lstat};
-use super::{Attempt, Options, UnpackError, Whiteouts};
+use super::tree::{Occupant, Parent, Spot, Tree, lstat};
+use super::{Attempt, Options, Owner, Rename, UnpackError, Whiteouts};
 use crate::entry::{Entry, Kind, Segment};
 use crate::path::{clean, show, split};
 use crate::recipe::Payload;
-use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR};
+use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR, is_whiteout};
 
-pub(super) struct Placer {
+pub(super) struct Placer<'a> {
     tree: Tree,
+    rename: Option<Rename<'a>>,
     whiteouts: Whiteouts,
+    owner: Owner,
+    keep_root: bool,
     files_size: u64,
     refused_xattrs: u64,
 }
 
-impl Placer {
-    pub(super) fn new(root: BorrowedFd<'_>, options: &Options) -> Result<Self, UnpackError> {
-        let tree = Tree::new(root)?;
-        Ok(Self { tree, whiteouts: options.whiteouts, files_size: 0, refused_xattrs: 0 })
+impl<'a> Placer<'a> {
+    pub(super) fn new(
+        root: BorrowedFd<'_>,
+        rename: Option<Rename<'a>>,
+        options: &Options,
+    ) -> Result<Self, UnpackError> {
+        Ok(Self {
+            tree: Tree::new(root, options)?,
+            rename,
+            whiteouts: options.whiteouts,
+            owner: options.owner,
+            keep_root: options.keep_root,
+            files_size: 0,
+            refused_xattrs: 0,
+        })
+    }
+
+    /// Where a name of the archive is below the root.
+    fn below(&self, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
+        let Some((old, new)) = self.rename else { return cleaned(name) };
+        match rest_behind(name, old) {
+            Some(rest) => cleaned(&[new, b"/", rest].concat()),
+            None => cleaned(name),
+        }
+    }
+
+    /// What the entry says of its inode, as far as it counts.
+    fn attributes(&self, entry: &mut Entry) -> Attributes {
+        Attributes { owner: self.owner_of(entry), ..Attributes::of(entry) }
+    }
+
+    fn owner_of(&self, entry: &Entry) -> Option<(u32, u32)> {
+        match self.owner {
+            Owner::Archived => Some((entry.uid, entry.gid)),
+            Owner::Fixed { uid, gid } => Some((uid, gid)),
+            Owner::Unpacker => None,
+        }
     }
 
     /// Takes the entry's payload and padding from the input, whatever becomes of them.
@@ -37,14 +73,18 @@ impl Placer {
         input: &mut Input<'_, R>,
     ) -> Result<(), UnpackError> {
         let stored = entry.stored;
-        let path = cleaned(&entry.path)?;
+        let path = self.below(&entry.path)?;
+        if path.is_empty() && entry.kind == Kind::Directory && self.keep_root {
+            return input.skip(stored).and_then(|()| input.padding(stored));
+        }
         let marker = match self.whiteouts {
             Whiteouts::Overlay => whiteout::marker(&path),
             Whiteouts::Literal => Marker::None,
         };
         match marker {
             Marker::None if path.is_empty() && entry.kind == Kind::Directory => {
-                self.tree.note_directory(path, Attributes::of(&mut entry));
+                let attributes = self.attributes(&mut entry);
+                self.tree.note_directory(path, attributes);
             }
             Marker::None if path.is_empty() => return Err(UnpackError::RootNotDirectory),
             Marker::None => self.make(entry, &path, input)?,
@@ -118,7 +158,7 @@ impl Placer {
         }
         self.files_size = self.files_size.saturating_add(entry.size);
         let owner = made_owner(&spot.parent, file.as_fd(), &spot.real)?;
-        let attributes = Attributes::of(&mut entry);
+        let attributes = self.attributes(&mut entry);
         attributes.apply(file.as_fd(), Some(owner), &spot.real, &mut self.refused_xattrs)?;
         if let Some(payload) = payload {
             self.tree.note_payload(spot, payload);
@@ -166,7 +206,8 @@ impl Placer {
         if occupant == Occupant::RemovedWhiteout && self.whiteouts == Whiteouts::Overlay {
             self.mark_opaque(&spot.real)?;
         }
-        self.tree.note_directory(spot.real, Attributes::of(entry));
+        let attributes = self.attributes(entry);
+        self.tree.note_directory(spot.real, attributes);
         Ok(())
     }
 
@@ -176,7 +217,7 @@ impl Placer {
         path: &[u8],
         input: &mut Input<'_, R>,
     ) -> Result<(), UnpackError> {
-        let target = cleaned(&entry.link)?;
+        let target = self.below(&entry.link).map_err(|error| error.of_link())?;
         let from = self.tree.find(&target).map_err(Attempt::MakeLink.on(path))?;
         let spot = self.tree.spot(path)?;
         // A link to itself says nothing new, and making room for it would lose the file.
@@ -205,11 +246,11 @@ impl Placer {
         let same_mode = symlink || stat.st_mode & 0o7777 == entry.mode;
         let same_time = stat.st_mtime == entry.mtime.seconds
             && u32::try_from(stat.st_mtime_nsec) == Ok(entry.mtime.nanos);
-        let same_owner = owner == (entry.uid, entry.gid);
+        let same_owner = self.owner_of(entry).is_none_or(|wanted| wanted == owner);
         if same_mode && same_time && same_owner && entry.xattrs.is_empty() {
             return Ok(());
         }
-        let attributes = Attributes::of(entry);
+        let attributes = self.attributes(entry);
         attributes.apply_by_name(spot, symlink, Some(owner), &mut self.refused_xattrs)
     }
 
@@ -230,7 +271,7 @@ impl Placer {
         }
         made.map_err(attempt.on(&spot.real))?;
         let symlink = entry.kind == Kind::Symlink;
-        let (attributes, owner) = (Attributes::of(&mut entry), spot.parent.makes.get());
+        let (attributes, owner) = (self.attributes(&mut entry), spot.parent.makes.get());
         attributes.apply_by_name(&spot, symlink, owner, &mut self.refused_xattrs)
     }
 
@@ -254,8 +295,7 @@ impl Placer {
             Err(error) => return Err(Attempt::MakeWhiteout.on(target)(error)),
         }
         let attributes = Attributes {
-            uid: entry.uid,
-            gid: entry.gid,
+            owner: Some((entry.uid, entry.gid)),
             mode: 0,
             mtime: Some(entry.mtime),
             xattrs: Vec::new(),
@@ -271,6 +311,12 @@ impl Placer {
         rustix::fs::setxattr(path, OPAQUE_XATTR, OPAQUE_VALUE, XattrFlags::empty())
             .map_err(Attempt::SetXattr.on(directory))
     }
+}
+
+/// What follows the first component of a name, if that is `component`; the whole name for an empty one.
+fn rest_behind<'n>(name: &'n [u8], component: &[u8]) -> Option<&'n [u8]> {
+    let rest = name.strip_prefix(component)?;
+    (component.is_empty() || rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }
 
 fn cleaned(name: &[u8]) -> Result<Vec<u8>, UnpackError> {
@@ -309,15 +355,72 @@ fn write_plain<R: BufRead>(
     input: &mut Input<'_, R>,
 ) -> Result<u32, UnpackError> {
     let mut crc = Crc::new();
+    let (mut at, mut holes) = (0, false);
     input.payload(length, |mut bytes| {
         crc.update(bytes);
         while !bytes.is_empty() {
-            let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes));
-            bytes = &bytes[written.map_err(Attempt::WriteFile.on(path))?..];
+            let zeros = leading_zeros(bytes, at);
+            if zeros > 0 {
+                holes = true;
+                at += zeros as u64;
+                bytes = &bytes[zeros..];
+                continue;
+            }
+            let data = data_before_zeros(bytes, at);
+            let written =
+                rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &bytes[..data], at));
+            let written = written.map_err(Attempt::WriteFile.on(path))?;
+            at += written as u64;
+            bytes = &bytes[written..];
         }
         Ok(())
     })?;
-    Ok(crc.sum())
+    if holes {
+        // What ends in a hole is as long as it should be only when it is told so.
+        rustix::fs::ftruncate(file, length).map_err(Attempt::WriteFile.on(path))?;
+    }
+    Ok(crc.finalize())
+}
+
+/// Pieces of this length become holes when they are all zeros: archives of layers spell holes out.
+const HOLE: usize = 64 << 10;
+
+/// The length of the next piece: up to a multiple of [`HOLE`], or to the end of what is there.
+fn piece(bytes: &[u8], at: u64) -> usize {
+    let over = usize::try_from(at % HOLE as u64).unwrap_or_default();
+    (HOLE - over).min(bytes.len())
+}
+
+/// How many of the first bytes need not be written.
+fn leading_zeros(bytes: &[u8], at: u64) -> usize {
+    let mut end = 0;
+    while end < bytes.len() {
+        let length = piece(&bytes[end..], at + end as u64);
+        if !is_zero(&bytes[end..end + length]) {
+            break;
+        }
+        end += length;
+    }
+    end
+}
+
+/// How many bytes come before the next that need not be written; at least a piece.
+fn data_before_zeros(bytes: &[u8], at: u64) -> usize {
+    let mut end = piece(bytes, at);
+    while end < bytes.len() {
+        let length = piece(&bytes[end..], at + end as u64);
+        if is_zero(&bytes[end..end + length]) {
+            break;
+        }
+        end += length;
+    }
+    end
+}
+
+fn is_zero(chunk: &[u8]) -> bool {
+    // Nearly all data shows itself in its first bytes.
+    let first = &chunk[..chunk.len().min(16)];
+    first.iter().all(|byte| *byte == 0) && chunk.iter().all(|byte| *byte == 0)
 }
 
 /// The same for a file with holes, which stay holes.
@@ -343,5 +446,5 @@ fn write_sparse<R: BufRead>(
             Ok(())
         })?;
     }
-    Ok(crc.sum())
+    Ok(crc.finalize())
 }

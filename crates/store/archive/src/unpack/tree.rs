@@ -9,9 +9,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
-use super::{Attempt, UnpackError, remove_tree};
-use crate::path::{clean, join, split};
+use super::{Attempt, Options, Owner, UnpackError, remove_tree};
+use crate::path::{clean, join, show, split};
 use crate::recipe::RecipeWriter;
+use crate::whiteout::is_whiteout;
 
 /// Archives walk depth first, so the parents in use at one time are few.
 const OPEN_PARENTS: usize = 16;
@@ -20,6 +21,9 @@ const MOST_SYMLINKS: u32 = 40;
 
 pub(super) struct Tree {
     root: OwnedFd,
+    keep_types: bool,
+    /// Whose the directories are that no entry describes.
+    implied_owner: Option<(u32, u32)>,
     /// Most recently used first.
     parents: Vec<Rc<Parent>>,
     placed: BTreeMap<Box<[u8]>, Placed>,
@@ -64,9 +68,11 @@ pub(super) enum Occupant {
 }
 
 impl Tree {
-    pub(super) fn new(root: BorrowedFd<'_>) -> Result<Self, UnpackError> {
+    pub(super) fn new(root: BorrowedFd<'_>, options: &Options) -> Result<Self, UnpackError> {
         let root = open_parent(root, b"").map_err(Attempt::OpenDirectory.on(b"/"))?;
-        Ok(Self { root, parents: Vec::new(), placed: BTreeMap::new() })
+        let implied_owner = (options.owner != Owner::Unpacker).then_some((0, 0));
+        let keep_types = options.keep_types;
+        Ok(Self { root, keep_types, implied_owner, parents: Vec::new(), placed: BTreeMap::new() })
     }
 
     /// Where the entry with this clean, non-empty path goes; missing parents are made.
@@ -96,6 +102,11 @@ impl Tree {
             Err(Errno::NOENT) => return Ok(Occupant::Removed),
             Err(error) => return Err(failed(error)),
         };
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if self.keep_types && is_directory != for_directory {
+            let path = show(&spot.real);
+            return Err(UnpackError::OtherType { path, is_directory });
+        }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if for_directory => return Ok(Occupant::Directory),
             FileType::Directory => self.remove_directory(spot, recipe)?,
@@ -202,7 +213,7 @@ impl Tree {
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&above.fd, name, Mode::from_raw_mode(0o700))
                     .map_err(Attempt::MakeDirectory.on(path))?;
-                self.note_directory(real.clone(), Attributes::implied());
+                self.note_directory(real.clone(), Attributes::implied(self.implied_owner));
                 open()
             }
             opened => opened,
@@ -279,11 +290,6 @@ impl Tree {
 
 pub(super) fn lstat(spot: &Spot) -> Result<Stat, Errno> {
     rustix::fs::statat(&spot.parent.fd, &*spot.name, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-/// Overlayfs' whiteout: character device 0:0.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 fn open_parent(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {

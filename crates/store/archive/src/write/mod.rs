@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use crate::entry::{Entry, Kind};
 use crate::parse::BLOCK;
 
-pub use self::walk::{Source, WriteTreeError, write_tree};
+pub use self::walk::{Keep, Source, TreeOptions, WriteTreeError, write_resource, write_tree};
 
 /// Writes a tar in POSIX form: ustar headers, PAX records only where ustar cannot say it.
 #[derive(Debug)]

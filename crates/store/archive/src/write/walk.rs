@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ferry_errkind::{ErrorKind, Kinded};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::TarWriter;
 use crate::entry::{Entry, Kind, Mtime, Xattr};
 use crate::path::{join, show};
-use crate::whiteout::{OPAQUE_NAME, OPAQUE_VALUE, OPAQUE_XATTR, PREFIX};
+use crate::tree::{get_xattr, is_opaque, list_xattrs, names_reversed, open_below, open_directory};
+use crate::whiteout::{OPAQUE_NAME, PREFIX, is_whiteout};
 
 /// What kind of directory is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,42 +24,81 @@ pub enum Source {
     Plain,
 }
 
+/// How a tree is written.
+#[derive(Clone, Copy)]
+pub struct TreeOptions<'a> {
+    /// What kind of directory it is.
+    pub source: Source,
+    /// What is kept of files.
+    pub keep: Keep,
+    /// The tree may change meanwhile: what vanishes is left out, and a file that shrinks ends in zeros.
+    pub live: bool,
+    /// Paths that are left out, with all that is in them.
+    pub skip: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl std::fmt::Debug for TreeOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TreeOptions")
+            .field("source", &self.source)
+            .field("keep", &self.keep)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TreeOptions<'_> {
+    /// A layer out of a tree that nobody changes.
+    pub const fn layer(source: Source) -> Self {
+        TreeOptions { source, keep: Keep::Layer, live: false, skip: &|_| false }
+    }
+
+    /// What `docker cp` copies.
+    pub const COPY: Self =
+        TreeOptions { source: Source::Plain, keep: Keep::Copy, live: true, skip: &|_| false };
+}
+
+/// What is kept of files besides content, owner and mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Times with their fractions; `user.*`, `trusted.*` (without overlayfs' own) and `security.capability`.
+    Layer,
+    /// As `docker cp` does: times in seconds, and of attributes only `security.capability`.
+    Copy,
+}
+
 /// Writes the tree below `root` as a layer, without its two closing blocks. Paths are relative and sorted, parents
-/// first; hard links stay links; the root itself is left out, as Docker leaves it out of its layers. Attributes kept:
-/// `user.*`, `trusted.*` (without overlayfs' own) and `security.capability`. Sockets are left out. The tree must not
-/// change meanwhile.
+/// first; hard links stay links; the root itself is left out, as Docker leaves it out of its layers. Sockets are left out.
 pub fn write_tree<W: Write>(
     root: BorrowedFd<'_>,
-    source: Source,
+    options: &TreeOptions<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<(), WriteTreeError> {
-    let mut walk = Walk { source, tar, links: HashMap::new() };
+    let mut walk = Walk { options: *options, name: None, tar, links: HashMap::new() };
     let top = open_directory(root, b".").map_err(|error| failed(b"/", error))?;
-    // An explicit stack: a tree may nest deeper than threads have stack.
-    let names = sorted_names(top.as_fd()).map_err(|error| failed(b"/", error))?;
-    if source == Source::Upper && is_opaque(root, b".").map_err(|error| failed(b"/", error))? {
+    if options.source == Source::Upper
+        && is_opaque(root, b".").map_err(|error| failed(b"/", error))?
+    {
         let stat = rustix::fs::fstat(&top).map_err(|error| failed(b"/", error))?;
         walk.opaque(b"", &stat)?;
     }
-    let mut stack = vec![Level { path: Vec::new(), names }];
-    let mut open: Option<(Vec<u8>, OwnedFd)> = None;
-    while let Some(level) = stack.last_mut() {
-        let Some(name) = level.names.pop() else {
-            stack.pop();
-            continue;
-        };
-        let path = join(&level.path, &name);
-        // One descriptor at a time, kept while siblings come: a deep tree would use up more.
-        if open.as_ref().is_none_or(|(path, _)| *path != level.path) {
-            let fd = open_below(top.as_fd(), &level.path).map_err(|error| failed(&path, error))?;
-            open = Some((level.path.clone(), fd));
-        }
-        let Some((_, parent)) = &open else { continue };
-        if let Some(names) = walk.visit(parent.as_fd(), &name, &path)? {
-            stack.push(Level { path, names });
-        }
-    }
-    Ok(())
+    walk.below(&top)
+}
+
+/// Writes what is called `name` in the directory `parent`, with all that is in it, under the name `shown`: `.` makes
+/// `./`, `./a`, …, and nothing at all makes `/`, `/a`, …
+pub fn write_resource<W: Write>(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    shown: &[u8],
+    options: &TreeOptions<'_>,
+    tar: &mut TarWriter<W>,
+) -> Result<(), WriteTreeError> {
+    let mut walk = Walk { options: *options, name: Some(shown), tar, links: HashMap::new() };
+    let Some(names) = walk.visit(parent, name, b"")? else { return Ok(()) };
+    drop(names);
+    let top = open_directory(parent, name).map_err(|error| failed(b"", error))?;
+    walk.below(&top)
 }
 
 /// A directory whose children are being written; the names are in reverse, to be popped.
@@ -68,13 +108,65 @@ struct Level {
 }
 
 struct Walk<'a, W> {
-    source: Source,
+    options: TreeOptions<'a>,
+    /// What all names start with.
+    name: Option<&'a [u8]>,
     tar: &'a mut TarWriter<W>,
     /// First path of every inode that has several names.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
 impl<W: Write> Walk<'_, W> {
+    /// Writes everything in a directory.
+    fn below(&mut self, top: &OwnedFd) -> Result<(), WriteTreeError> {
+        // An explicit stack: a tree may nest deeper than threads have stack.
+        let names = names_reversed(top.as_fd()).map_err(|error| failed(b"/", error))?;
+        let mut stack = vec![Level { path: Vec::new(), names }];
+        let mut open: Option<(Vec<u8>, OwnedFd)> = None;
+        while let Some(level) = stack.last_mut() {
+            let Some(name) = level.names.pop() else {
+                stack.pop();
+                continue;
+            };
+            let path = join(&level.path, &name);
+            if (self.options.skip)(&path) {
+                continue;
+            }
+            // One descriptor at a time, kept while siblings come: a deep tree would use up more.
+            if open.as_ref().is_none_or(|(path, _)| *path != level.path) {
+                let Some(fd) = self.there(&path, open_below(top.as_fd(), &level.path))? else {
+                    level.names.clear();
+                    continue;
+                };
+                open = Some((level.path.clone(), fd));
+            }
+            let Some((_, parent)) = &open else { continue };
+            if let Some(names) = self.visit(parent.as_fd(), &name, &path)? {
+                stack.push(Level { path, names });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not there any more in a tree that changes is `None`.
+    fn there<T>(&self, path: &[u8], found: Result<T, Errno>) -> Result<Option<T>, WriteTreeError> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            // A symlink or a file in the place of a directory is not what was there, either.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) if self.options.live => Ok(None),
+            Err(errno) => Err(failed(path, errno)),
+        }
+    }
+
+    /// A path as the archive calls it.
+    fn named(&self, path: &[u8]) -> Vec<u8> {
+        match self.name {
+            None => path.to_vec(),
+            Some(name) if path.is_empty() => name.to_vec(),
+            Some(name) => [name, b"/", path].concat(),
+        }
+    }
+
     /// Writes one path; for a directory, answers what is in it.
     fn visit(
         &mut self,
@@ -83,13 +175,14 @@ impl<W: Write> Walk<'_, W> {
         path: &[u8],
     ) -> Result<Option<Vec<Vec<u8>>>, WriteTreeError> {
         let failed = |error| failed(path, error);
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        let Some(stat) = self.there(path, stat)? else { return Ok(None) };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let upper = self.source == Source::Upper;
-        if upper && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+        let upper = self.options.source == Source::Upper;
+        if upper && is_whiteout(&stat) {
             return self.whiteout(path, &stat).map(|()| None);
         }
-        let mut entry = entry_of(path, &stat);
+        let mut entry = self.entry_of(path, &stat);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             let inode = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&inode) {
@@ -97,26 +190,28 @@ impl<W: Write> Walk<'_, W> {
                 entry.link.clone_from(first);
                 return self.append(&entry).map(|()| None);
             }
-            self.links.insert(inode, path.to_vec());
         }
         entry.xattrs = self.xattrs(parent, name, path)?;
         match kind {
             FileType::Directory => {
                 entry.kind = Kind::Directory;
+                let Some(directory) = self.there(path, open_directory(parent, name))? else {
+                    return Ok(None);
+                };
                 self.append(&entry)?;
-                let directory = open_directory(parent, name).map_err(failed)?;
                 if upper && is_opaque(parent, name).map_err(failed)? {
                     self.opaque(path, &stat)?;
                 }
-                return sorted_names(directory.as_fd()).map(Some).map_err(failed);
+                return names_reversed(directory.as_fd()).map(Some).map_err(failed);
             }
-            FileType::RegularFile => return self.file(parent, name, entry).map(|()| None),
+            FileType::RegularFile => {
+                return self.file(parent, name, path, entry, &stat).map(|()| None);
+            }
             FileType::Symlink => {
                 entry.kind = Kind::Symlink;
-                let target = rustix::fs::readlinkat(parent, name, Vec::new()).map_err(failed)?;
-                entry.link = target.into_bytes();
-                // A symlink's mode means nothing; writers agree on 0777.
-                entry.mode = 0o777;
+                let link = rustix::fs::readlinkat(parent, name, Vec::new());
+                let Some(link) = self.there(path, link)? else { return Ok(None) };
+                entry.link = link.into_bytes();
             }
             FileType::Fifo => entry.kind = Kind::Fifo,
             FileType::CharacterDevice => entry.kind = Kind::CharDevice,
@@ -124,22 +219,33 @@ impl<W: Write> Walk<'_, W> {
             // A socket is bound to its process, which is not in the image.
             FileType::Socket | FileType::Unknown => return Ok(None),
         }
+        self.note_link(&stat, &entry);
         self.append(&entry).map(|()| None)
+    }
+
+    /// Further names of this inode will be links to the one that was just written.
+    fn note_link(&mut self, stat: &Stat, entry: &Entry) {
+        if stat.st_nlink > 1 {
+            self.links.insert((stat.st_dev, stat.st_ino), entry.path.clone());
+        }
     }
 
     fn file(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &[u8],
+        path: &[u8],
         mut entry: Entry,
+        stat: &Stat,
     ) -> Result<(), WriteTreeError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(parent, name, flags, Mode::empty());
-        let file = File::from(file.map_err(|error| failed(&entry.path, error))?);
+        let Some(file) = self.there(path, open_file(parent, name))? else { return Ok(()) };
         entry.kind = Kind::File;
-        self.tar
-            .append_file(&entry, file)
-            .map_err(|source| WriteTreeError::Write { path: show(&entry.path), source })
+        self.note_link(stat, &entry);
+        let written = match self.options.live {
+            true => self.tar.append_file(&entry, file.chain(io::repeat(0))),
+            false => self.tar.append_file(&entry, file),
+        };
+        written.map_err(|source| WriteTreeError::Write { path: show(path), source })
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), WriteTreeError> {
@@ -152,14 +258,36 @@ impl<W: Write> Walk<'_, W> {
         let (parent, name) = crate::path::split(path);
         let marker = join(parent, &[PREFIX, name].concat());
         // Docker writes them as empty files of mode 0 with the whiteout's owner and time.
-        let entry = Entry { mode: 0, ..entry_of(&marker, stat) };
+        let entry = Entry { mode: 0, ..self.entry_of(&marker, stat) };
         self.append(&Entry { size: 0, stored: 0, device: (0, 0), ..entry })
     }
 
     fn opaque(&mut self, directory: &[u8], stat: &Stat) -> Result<(), WriteTreeError> {
-        let marker = entry_of(&join(directory, OPAQUE_NAME), stat);
+        let marker = self.entry_of(&join(directory, OPAQUE_NAME), stat);
         let mode = marker.mode & 0o777;
         self.append(&Entry { mode, size: 0, stored: 0, device: (0, 0), ..marker })
+    }
+
+    fn entry_of(&self, path: &[u8], stat: &Stat) -> Entry {
+        let size = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => u64::try_from(stat.st_size).unwrap_or_default(),
+            _ => 0,
+        };
+        let nanos = match self.options.keep {
+            Keep::Layer => u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+            Keep::Copy => 0,
+        };
+        Entry {
+            path: self.named(path),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: Mtime { seconds: stat.st_mtime, nanos },
+            device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+            size,
+            stored: size,
+            ..Entry::default()
+        }
     }
 
     fn xattrs(
@@ -168,21 +296,23 @@ impl<W: Write> Walk<'_, W> {
         name: &[u8],
         path: &[u8],
     ) -> Result<Vec<Xattr>, WriteTreeError> {
-        let failed = |error| failed(path, error);
         let mut xattrs = Vec::new();
-        for xattr in list_xattrs(parent, name).map_err(failed)? {
+        let listed = list_xattrs(parent, name);
+        for xattr in self.there(path, listed)?.unwrap_or_default() {
             let overlays = xattr.starts_with(b"trusted.overlay.");
-            if self.source == Source::Upper && overlays {
+            if self.options.source == Source::Upper && overlays {
                 // Such a directory's or file's content is elsewhere; a tar of it would lack it.
                 if matches!(&xattr[16..], b"redirect" | b"metacopy") {
                     return Err(WriteTreeError::Redirected { path: show(path) });
                 }
             }
-            let kept = xattr.starts_with(b"user.") || xattr.starts_with(b"trusted.");
+            let kept = self.options.keep == Keep::Layer
+                && (xattr.starts_with(b"user.") || xattr.starts_with(b"trusted."));
             if overlays || !(kept || xattr == b"security.capability") {
                 continue;
             }
-            if let Some(value) = get_xattr(parent, name, &xattr).map_err(failed)? {
+            let value = get_xattr(parent, name, &xattr);
+            if let Some(Some(value)) = self.there(path, value)? {
                 xattrs.push(Xattr { name: xattr, value });
             }
         }
@@ -191,86 +321,17 @@ impl<W: Write> Walk<'_, W> {
     }
 }
 
-fn entry_of(path: &[u8], stat: &Stat) -> Entry {
-    let size = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => u64::try_from(stat.st_size).unwrap_or_default(),
-        _ => 0,
-    };
-    Entry {
-        path: path.to_vec(),
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: Mtime {
-            seconds: stat.st_mtime,
-            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-        },
-        device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
-        size,
-        stored: size,
-        ..Entry::default()
+/// Opens a regular file to read it; whatever else has taken its place is `NOENT`. It is looked at before it is opened: to
+/// open a device may do something.
+fn open_file(parent: BorrowedFd<'_>, name: &[u8]) -> Result<File, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
     }
-}
-
-fn sorted_names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    Ok(names)
-}
-
-fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
-}
-
-fn open_below(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let path: &[u8] = if path.is_empty() { b"." } else { path };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
-}
-
-fn is_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
-    let value = get_xattr(parent, name, OPAQUE_XATTR.as_bytes())?;
-    Ok(value.is_some_and(|value| value == OPAQUE_VALUE))
-}
-
-/// A file by its directory's descriptor, for calls that take only paths.
-fn proc_path(parent: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
-    [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat()
-}
-
-fn list_xattrs(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
-    let path = proc_path(parent, name);
-    // Nearly every file has none, which an empty first answer tells in one call.
-    let length = match rustix::fs::llistxattr_query(&*path) {
-        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        length => length?,
-    };
-    let mut list = vec![0; length];
-    let length = rustix::fs::llistxattr(&*path, &mut list[..])?;
-    let names = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(<[u8]>::to_vec).collect())
-}
-
-fn get_xattr(parent: BorrowedFd<'_>, name: &[u8], xattr: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-    let path = proc_path(parent, name);
-    let length = match rustix::fs::lgetxattr_query(&*path, xattr) {
-        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
-        length => length?,
-    };
-    let mut value = vec![0; length];
-    if length > 0 {
-        let length = rustix::fs::lgetxattr(&*path, xattr, &mut value[..])?;
-        value.truncate(length);
-    }
-    Ok(Some(value))
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).map(File::from)
 }
 
 fn failed(path: &[u8], source: Errno) -> WriteTreeError {

@@ -252,7 +252,11 @@ fn an_upper_directory_that_borrows_from_below_is_refused() {
     set_xattr(&upper.path().join("moved"), "trusted.overlay.redirect", b"/elsewhere");
     let mut tar = ferry_archive::TarWriter::new(Vec::new());
     let root = fs::File::open(upper.path()).unwrap();
-    let error = ferry_archive::write_tree(std::os::fd::AsFd::as_fd(&root), Source::Upper, &mut tar);
+    let error = ferry_archive::write_tree(
+        std::os::fd::AsFd::as_fd(&root),
+        &ferry_archive::TreeOptions::layer(Source::Upper),
+        &mut tar,
+    );
     assert!(error.unwrap_err().to_string().contains("redirect_dir"));
 }
 

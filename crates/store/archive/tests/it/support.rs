@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ferry_archive::{
     Applied, ApplyError, DIFF, Entry, Options, RecipeReader, RecipeWriter, Source, TarWriter,
-    apply, write_tree,
+    TreeOptions, apply, write_tree,
 };
 use ferry_oci::Digest;
 
@@ -116,7 +116,8 @@ pub(crate) fn archive(entries: &[(Entry, &[u8])]) -> Vec<u8> {
 /// A directory's layer tar.
 pub(crate) fn pack(directory: &Path, source: Source) -> Vec<u8> {
     let mut tar = TarWriter::new(Vec::new());
-    write_tree(File::open(directory).unwrap().as_fd(), source, &mut tar).unwrap();
+    write_tree(File::open(directory).unwrap().as_fd(), &TreeOptions::layer(source), &mut tar)
+        .unwrap();
     tar.finish().unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! `docker diff`.
 
-use serde::Deserialize;
+use ferry_docker_api::FilesystemChange;
 
 use super::path;
 use crate::framework::{Args, Cli, CliError, Command, Matches, Outcome};
@@ -16,20 +16,12 @@ pub(crate) const COMMAND: Command = Command {
     ..Command::NEW
 };
 
-#[derive(Deserialize)]
-struct Change {
-    #[serde(rename = "Path")]
-    path: String,
-    #[serde(rename = "Kind")]
-    kind: u8,
-}
-
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if matches.arg(0).is_empty() {
         return Err(CliError::new("container name cannot be empty"));
     }
     let client = cli.client()?;
-    let changes: Option<Vec<Change>> =
+    let changes: Option<Vec<FilesystemChange>> =
         cli.wait(client.get(path(matches.arg(0), "/changes")).json())?;
     let mut text = String::new();
     for change in changes.unwrap_or_default() {

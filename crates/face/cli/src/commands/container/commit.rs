@@ -1,7 +1,7 @@
 //! `docker commit`.
 
+use ferry_docker_api::CommitResponse;
 use ferry_oci::Reference;
-use serde::Deserialize;
 
 use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome};
 
@@ -25,12 +25,6 @@ const FLAGS: &[Flag] = &[
     Flag::bool("pause", "Pause container during commit").short('p').default("true"),
 ];
 
-#[derive(Deserialize)]
-struct Committed {
-    #[serde(rename = "Id")]
-    id: String,
-}
-
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let mut call = client
@@ -50,7 +44,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         call = call.query("changes", change);
     }
     let call = call.query_if(!matches.flag("pause"), "pause", 0);
-    let committed: Committed = cli.wait(call.json())?;
+    let committed: CommitResponse = cli.wait(call.json())?;
     cli.println(&committed.id)?;
     Ok(0)
 }

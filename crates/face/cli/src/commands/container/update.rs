@@ -37,6 +37,7 @@ const FLAGS: &[Flag] = &[
     Flag::decimal("cpus", "Number of CPUs"),
     Flag::string("cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)"),
     Flag::string("cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
+    Flag::bytes("kernel-memory", "Kernel memory limit (deprecated)").hidden(),
     Flag::bytes("memory", "Memory limit").short('m'),
     Flag::bytes("memory-reservation", "Memory soft limit"),
     Flag::bytes("memory-swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap")
@@ -85,6 +86,7 @@ fn config(matches: &Matches) -> Result<UpdateConfig, CliError> {
         cpu_shares: matches.int("cpu-shares"),
         cpuset_cpus: matches.text("cpuset-cpus").to_owned(),
         cpuset_mems: matches.text("cpuset-mems").to_owned(),
+        kernel_memory: matches.bytes("kernel-memory"),
         memory: matches.bytes("memory"),
         memory_reservation: matches.bytes("memory-reservation"),
         memory_swap: matches.bytes("memory-swap"),

@@ -7,6 +7,7 @@ mod info;
 mod inspect;
 mod login;
 mod ourselves;
+mod plan;
 mod prune;
 mod refused;
 mod report;

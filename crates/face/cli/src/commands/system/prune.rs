@@ -6,6 +6,7 @@ use ferry_docker_api::{
 use ferry_stdx::size::format_decimal;
 use serde::Deserialize;
 
+use super::plan;
 use crate::{
     format::units,
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
@@ -23,6 +24,7 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::bool("all", "Remove all unused images not just dangling ones").short('a'),
+    Flag::bool("dry-run", "Show what would be removed, and remove nothing").beyond_docker(),
     Flag::filter("filter", "Provide filter values (e.g. \"label=<key>=<value>\")"),
     Flag::bool("force", "Do not prompt for confirmation").short('f'),
     Flag::bool("volumes", "Prune anonymous volumes"),
@@ -35,6 +37,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         return Err(CliError::new(
             "ERROR: The \"until\" filter is not supported with \"--volumes\"",
         ));
+    }
+    if matches.flag("dry-run") {
+        return plan::show(cli, all, volumes, &filters);
     }
     if !matches.flag("force") && !cli.confirm(&warning(all, volumes, &filters))? {
         return Ok(0);
@@ -68,7 +73,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// `Deleted build cache objects`, and what is deleted of volumes and the like.
-fn section(title: &str, ids: Vec<String>) -> String {
+pub(super) fn section(title: &str, ids: Vec<String>) -> String {
     if ids.is_empty() { String::new() } else { format!("{title}:\n{}\n\n", ids.join("\n")) }
 }
 

@@ -4,10 +4,10 @@ use super::{devices, mounts, networks, values};
 use crate::framework::{Flag, bytes_or_unlimited};
 
 /// Of `run`.
-pub(crate) const RUN_FLAGS: &[Flag] = &join::<102, 4, 106>(COMMON, RUN);
+pub(crate) const RUN_FLAGS: &[Flag] = &join::<103, 4, 107>(COMMON, RUN);
 
 /// Of `create`.
-pub(crate) const CREATE_FLAGS: &[Flag] = &join::<102, 1, 103>(COMMON, CREATE);
+pub(crate) const CREATE_FLAGS: &[Flag] = &join::<103, 1, 104>(COMMON, CREATE);
 
 const RUN: [Flag; 4] = [
     Flag::bool("detach", "Run container in background and print container ID").short('d'),
@@ -21,7 +21,7 @@ const CREATE: [Flag; 1] =
     [Flag::string("pull", "Pull image before creating (\"always\", \"|missing\", \"never\")")
         .default("missing")];
 
-const COMMON: [Flag; 102] = [
+const COMMON: [Flag; 103] = [
     Flag::list("add-host", "Add a custom host-to-IP mapping (host:ip)").check(values::check_extra_host),
     Flag::map("annotation", "Add an annotation to the container (passed through to the OCI runtime)").shown("map[]"),
     Flag::list("attach", "Attach to STDIN, STDOUT or STDERR").short('a').check(values::check_attach),
@@ -61,6 +61,7 @@ const COMMON: [Flag; 102] = [
     Flag::list("group-add", "Add additional groups to join"),
     Flag::string("health-cmd", "Command to run to check health"),
     Flag::duration("health-interval", "Time between running the check (ms|s|m|h)").shown("0s"),
+    Flag::string("health-on-failure", "Action to take when the container becomes unhealthy (none|restart|stop|kill)").beyond_docker(),
     Flag::int("health-retries", "Consecutive failures needed to report unhealthy"),
     Flag::duration("health-start-interval", "Time between running the check during the start period (ms|s|m|h)").shown("0s"),
     Flag::duration("health-start-period", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)").shown("0s"),

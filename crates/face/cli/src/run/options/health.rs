@@ -4,6 +4,24 @@ use ferry_docker_api::HealthConfig;
 
 use crate::framework::Matches;
 
+/// How the daemon is told of `--health-on-failure`, which Docker's API has no field for.
+const ON_FAILURE_LABEL: &str = "ferry.health-on-failure";
+
+/// The label for `--health-on-failure`.
+pub(super) fn on_failure(matches: &Matches) -> Result<Option<(String, String)>, String> {
+    if !matches.is_set("health-on-failure") {
+        return Ok(None);
+    }
+    match matches.text("health-on-failure") {
+        action @ ("none" | "restart" | "stop" | "kill") => {
+            Ok(Some((ON_FAILURE_LABEL.to_owned(), action.to_owned())))
+        }
+        other => Err(format!(
+            "invalid value \"{other}\" for --health-on-failure: must be none, restart, stop or kill"
+        )),
+    }
+}
+
 /// Reads the health flags; errors in docker's words.
 pub(super) fn healthcheck(matches: &Matches) -> Result<Option<HealthConfig>, String> {
     let command = matches.text("health-cmd");

@@ -10,7 +10,7 @@ use ferry_docker_api::{
 use super::{
     devices::{self, devices},
     files::{key_values, lookup_env},
-    health::healthcheck,
+    health::{healthcheck, on_failure},
     mounts, networks,
     networks::Networks,
     ports::{self, Ports},
@@ -75,15 +75,18 @@ fn config(cli: &Cli, matches: &Matches) -> Result<ContainerConfig, CliError> {
         image: matches.arg(0).to_owned(),
         working_dir: matches.text("workdir").to_owned(),
         entrypoint: StrSlice(entrypoint),
-        labels: Some(to_map(&key_values(
-            matches.texts("label-file"),
-            matches.texts("label"),
-            None,
-        )?)),
+        labels: Some(labels(matches)?),
         stop_signal: matches.text("stop-signal").to_owned(),
         stop_timeout: matches.is_set("stop-timeout").then(|| matches.int("stop-timeout")),
         ..Default::default()
     })
+}
+
+fn labels(matches: &Matches) -> Result<BTreeMap<String, String>, CliError> {
+    let given = key_values(matches.texts("label-file"), matches.texts("label"), None)?;
+    let mut labels = to_map(&given);
+    labels.extend(on_failure(matches).map_err(CliError::new)?);
+    Ok(labels)
 }
 
 /// Files, then flags; proxies from the configuration come where nobody says otherwise.

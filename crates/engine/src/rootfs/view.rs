@@ -1,0 +1,265 @@
+//! A container's file system as its processes see it, whether it runs or not, for `cp` and `export`.
+//!
+//! What has to be mounted for that is mounted in a mount namespace of its own, which a thread makes and leaves behind as a
+//! descriptor: the host's namespace never sees it, and it is gone with the [`View`]. Of a container that runs, that namespace
+//! is a copy of the container's, without `/proc` and `/sys`: there `self` would be us.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::container::{Container, MountKind, MountPoint};
+use ferry_sys::{
+    Errno,
+    mount::{self, Change, Filesystem, PROC_MAGIC, Propagation, SYSFS_MAGIC, attr},
+    namespace::{self, flag},
+    overlay::{self, Overlay},
+    pidfd,
+    root::{InRoot, file_type},
+};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use crate::Shared;
+
+/// What a view is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only to look: nothing is written, not even where something is to be mounted.
+    Read,
+    /// To put something in.
+    Write,
+}
+
+/// A container's file system with all that is mounted in it.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Its root.
+    pub(crate) root: InRoot,
+    /// As long as this is open, what is mounted stays mounted.
+    _namespace: Option<OwnedFd>,
+}
+
+/// The file system with volumes, binds and other mounts in their places.
+pub(crate) fn whole(
+    shared: &Shared,
+    container: &Container,
+    access: Access,
+) -> Result<View, Failure> {
+    if let Some(process) = running(container) {
+        match in_thread(move || copy_namespace(&process)) {
+            // It ended just now.
+            Err(Fault::Kernel(_, Errno::SRCH)) => {}
+            view => return view.map_err(|fault| fault.told(container)),
+        }
+    }
+    if access == Access::Write {
+        crate::launch::make_bind_sources(container)?;
+    }
+    let plan = Plan::of(shared, container)?;
+    let plan = match (
+        access,
+        in_thread({
+            let plan = plan.clone();
+            move || plan.mount(access)
+        }),
+    ) {
+        // A place where something is mounted is not there yet, so it has to be made.
+        (Access::Read, Err(Fault::NoPlace)) => plan,
+        (_, view) => return view.map_err(|fault| fault.told(container)),
+    };
+    in_thread(move || plan.mount(Access::Write)).map_err(|fault| fault.told(container))
+}
+
+/// The file system alone, to be read: what is below its mounts, too.
+pub(crate) fn without_mounts(shared: &Shared, container: &Container) -> Result<View, Failure> {
+    if let Some(process) = running(container) {
+        match in_thread(move || clone_root(&process)) {
+            Err(Fault::Kernel(_, Errno::SRCH)) => {}
+            view => return view.map_err(|fault| fault.told(container)),
+        }
+    }
+    let overlay = Plan::of(shared, container)?.overlay(Access::Read);
+    let root = overlay::root(&overlay).map_err(|error| Fault::Overlay(error).told(container))?;
+    Ok(View { root, _namespace: None })
+}
+
+/// What went wrong on the way to a view.
+#[derive(Debug)]
+enum Fault {
+    Kernel(&'static str, Errno),
+    Overlay(mount::MountError),
+    Mount(String, Errno),
+    NoPlace,
+    Thread,
+}
+
+impl Fault {
+    fn told(self, container: &Container) -> Failure {
+        let why = match self {
+            Fault::Kernel(step, errno) => format!("{step}: {errno}"),
+            Fault::Overlay(error) => error.to_string(),
+            Fault::Mount(place, errno) => format!("mount {place}: {errno}"),
+            Fault::NoPlace => "a mount has no place".to_owned(),
+            Fault::Thread => "the thread that opens it ended early".to_owned(),
+        };
+        let words = format!("cannot open the file system of container {}: {why}", container.id);
+        Failure::new(ErrorKind::Internal, words)
+    }
+}
+
+fn step(what: &'static str) -> impl Fn(Errno) -> Fault {
+    move |errno| Fault::Kernel(what, errno)
+}
+
+/// Namespaces belong to threads: this one has no other use, and ends.
+fn in_thread(work: impl FnOnce() -> Result<View, Fault> + Send + 'static) -> Result<View, Fault> {
+    let thread = std::thread::Builder::new().name("view".to_owned()).spawn(work);
+    thread.map_err(|_| Fault::Thread)?.join().map_err(|_| Fault::Thread)?
+}
+
+/// The container's process, if it runs.
+fn running(container: &Container) -> Option<OwnedFd> {
+    let pid = container.state.pid.filter(|_| container.state.phase.is_running())?;
+    pidfd::open(pid).ok()
+}
+
+/// A copy of the mount namespace of a process.
+fn copy_namespace(process: &OwnedFd) -> Result<View, Fault> {
+    let proc = open_proc()?;
+    namespace::unshare(flag::FS).map_err(step("unshare"))?;
+    namespace::join(process.as_fd(), flag::MOUNT).map_err(step("setns"))?;
+    namespace::unshare(flag::MOUNT).map_err(step("unshare"))?;
+    mount::set_tree_propagation(Propagation::Private).map_err(step("make private"))?;
+    for (place, magic) in [("/proc", PROC_MAGIC), ("/sys", SYSFS_MAGIC)] {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(CWD, place, flags, Mode::empty());
+        if found.is_ok_and(|found| mount::is_on(found, magic).unwrap_or(false)) {
+            mount::detach(Path::new(place)).map_err(step("umount"))?;
+        }
+    }
+    let root = InRoot::open(Path::new("/")).map_err(step("open /"))?;
+    Ok(View { root, _namespace: Some(own_namespace(&proc)?) })
+}
+
+/// A copy of the root mount of a process, without what is mounted in it.
+fn clone_root(process: &OwnedFd) -> Result<View, Fault> {
+    namespace::unshare(flag::FS).map_err(step("unshare"))?;
+    namespace::join(process.as_fd(), flag::MOUNT).map_err(step("setns"))?;
+    let root = mount::clone_path(Path::new("/"), false).map_err(step("open_tree"))?;
+    Ok(View { root: InRoot::from_fd(root), _namespace: None })
+}
+
+/// The host's `/proc`: another namespace may have none.
+fn open_proc() -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).map_err(step("open /proc"))
+}
+
+fn own_namespace(proc: &OwnedFd) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(proc, "thread-self/ns/mnt", flags, Mode::empty())
+        .map_err(step("open the mount namespace"))
+}
+
+/// What a container that does not run is made of.
+#[derive(Debug, Clone)]
+struct Plan {
+    lower: Vec<PathBuf>,
+    dir: PathBuf,
+    mounts: Vec<MountPoint>,
+}
+
+impl Plan {
+    fn of(shared: &Shared, container: &Container) -> Result<Plan, Failure> {
+        let mut mounts = container.mounts.clone();
+        // Parents before what is in them.
+        mounts.sort_by_key(|point| point.destination.split('/').count());
+        let lower = shared.lower_dirs(&container.layers)?;
+        Ok(Plan { lower, dir: shared.dirs.data(&container.id), mounts })
+    }
+
+    /// To be read, what the container has written is one more lower directory: such an overlay writes nothing, not even when
+    /// it goes.
+    fn overlay(&self, access: Access) -> Overlay {
+        let (upper, work) = (self.dir.join("upper"), self.dir.join("work"));
+        match access {
+            Access::Write => {
+                Overlay { lower: self.lower.clone(), upper: Some(upper), work: Some(work) }
+            }
+            Access::Read => {
+                let lower = std::iter::once(upper).chain(self.lower.iter().cloned()).collect();
+                Overlay { lower, upper: None, work: None }
+            }
+        }
+    }
+
+    fn mount(&self, access: Access) -> Result<View, Fault> {
+        let proc = open_proc()?;
+        namespace::unshare(flag::FS | flag::MOUNT).map_err(step("unshare"))?;
+        mount::set_tree_propagation(Propagation::Private).map_err(step("make private"))?;
+        let tree = overlay::detached(&self.overlay(access)).map_err(Fault::Overlay)?;
+        // Where nobody looks.
+        let place =
+            InRoot::open(&self.dir.join("work")).map_err(step("open the work directory"))?;
+        mount::attach(tree.as_fd(), place.as_dir()).map_err(step("attach the overlay"))?;
+        let root = InRoot::from_fd(tree);
+        for point in &self.mounts {
+            mount_point(&root, point, access)?;
+        }
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            self.etc_file(&root, file)?;
+        }
+        Ok(View { root, _namespace: Some(own_namespace(&proc)?) })
+    }
+
+    /// The files that a container gets in `/etc`, once it has run.
+    fn etc_file(&self, root: &InRoot, file: &str) -> Result<(), Fault> {
+        let source = self.dir.join(file);
+        let target = PathBuf::from("/etc").join(file);
+        if !source.exists() || self.mounts.iter().any(|own| Path::new(&own.destination) == target) {
+            return Ok(());
+        }
+        let Ok(place) = root.resolve(&target) else { return Ok(()) };
+        if !matches!(file_type(place.as_fd()), Ok(FileType::RegularFile)) {
+            return Ok(());
+        }
+        let failed = |errno| Fault::Mount(target.display().to_string(), errno);
+        let tree = mount::clone_path(&source, false).map_err(failed)?;
+        mount::attach(tree.as_fd(), place.as_fd()).map_err(failed)
+    }
+}
+
+fn mount_point(root: &InRoot, point: &MountPoint, access: Access) -> Result<(), Fault> {
+    let failed = |errno| Fault::Mount(point.destination.clone(), errno);
+    let target = Path::new(&point.destination);
+    let tree = if point.kind == MountKind::Tmpfs {
+        // What such a container has there begins anew with each start; what is put there now goes with this view.
+        let made = Filesystem::open("tmpfs").and_then(|tmpfs| tmpfs.mount(0));
+        made.map_err(Fault::Overlay)?
+    } else {
+        match mount::clone_path(Path::new(&point.source), true) {
+            // Its next start makes the source, or says that it is missing.
+            Err(Errno::NOENT) => return Ok(()),
+            tree => tree.map_err(failed)?,
+        }
+    };
+    let is_directory = matches!(file_type(tree.as_fd()), Ok(FileType::Directory));
+    let place = match access {
+        Access::Write if is_directory => root.mkdir_all(target, 0o755),
+        Access::Write => root.create_file(target, 0o755),
+        Access::Read => match root.resolve(target) {
+            Err(Errno::NOENT) => return Err(Fault::NoPlace),
+            place => place,
+        },
+    };
+    let place = place.map_err(failed)?;
+    let change = Change {
+        set: if point.rw { 0 } else { attr::RDONLY },
+        propagation: Some(Propagation::Private),
+        ..Change::default()
+    };
+    mount::set_attributes(tree.as_fd(), &change, true).map_err(failed)?;
+    mount::attach(tree.as_fd(), place.as_fd()).map_err(failed)
+}
