@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use ferry_errkind::Failure;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -13,10 +13,10 @@ use tokio::{
 };
 
 /// Pieces on their way. With [`PIECE`] it bounds the memory of one stream: 4 MiB.
-const BACKLOG: usize = 64;
+const BACKLOG: usize = 16;
 
-/// Bytes of a full piece. Below 128 KiB: what is larger, musl's allocator maps and unmaps each time, and the kernel clears it.
-const PIECE: usize = 64 << 10;
+/// Bytes of a full piece: large enough that waking the other side costs little.
+const PIECE: usize = 256 << 10;
 
 /// How much of a body is still read when nobody wants it any more, and for how long.
 const MAX_REST: u64 = 256 << 20;
@@ -25,28 +25,33 @@ const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// What blocking code reads. Ends early with an error when the task that feeds it is gone.
 #[derive(Debug)]
 pub(crate) struct PieceReader {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    current: Bytes,
+    pieces: mpsc::Receiver<io::Result<Vec<u8>>>,
+    /// Where buffers go back: fresh ones of this size would be mapped, cleared and unmapped by the kernel each time.
+    used: std::sync::mpsc::Sender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
 }
 
 /// Reads `body` on the loop for somebody who blocks.
 pub(crate) fn reader_of(mut body: impl AsyncRead + Send + Unpin + 'static) -> PieceReader {
     let (sender, pieces) = mpsc::channel(BACKLOG);
+    let (used, unused) = std::sync::mpsc::channel::<Vec<u8>>();
     tokio::spawn(async move {
-        let mut buffer = BytesMut::new();
         loop {
-            buffer.reserve(PIECE);
-            let piece = match body.read_buf(&mut buffer).await {
-                Ok(0) => return,
-                Ok(_) => Ok(buffer.split().freeze()),
-                Err(error) => Err(error),
-            };
-            let last = piece.is_err();
-            if last {
-                sender.send(piece).await.ok();
+            let mut buffer = unused.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+            buffer.clear();
+            let read = fill(&mut body, &mut buffer).await;
+            let last = buffer.len() < PIECE;
+            let mut gone = !buffer.is_empty() && sender.send(Ok(buffer)).await.is_err();
+            if let Err(error) = read {
+                sender.send(Err(error)).await.ok();
                 return;
             }
-            if sender.send(piece).await.is_err() {
+            if last {
+                return;
+            }
+            gone |= sender.is_closed();
+            if gone {
                 // Nobody reads on: the work is done or has failed. A client that is cut off while it sends never sees why.
                 let mut rest = body.take(MAX_REST);
                 let mut nowhere = tokio::io::sink();
@@ -56,22 +61,35 @@ pub(crate) fn reader_of(mut body: impl AsyncRead + Send + Unpin + 'static) -> Pi
             }
         }
     });
-    PieceReader { pieces, current: Bytes::new() }
+    PieceReader { pieces, used, current: Vec::new(), at: 0 }
+}
+
+/// Reads until the piece is full or the body ends.
+async fn fill(body: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<()> {
+    while buffer.len() < PIECE {
+        let room = PIECE - buffer.len();
+        let mut room = (&mut *buffer).limit(room);
+        if body.read_buf(&mut room).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl BufRead for PieceReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece?,
-                None => break,
-            }
+        while self.at == self.current.len() {
+            let Some(next) = self.pieces.blocking_recv() else { return Ok(&[]) };
+            let used = std::mem::replace(&mut self.current, next?);
+            self.at = 0;
+            // Whoever fills them may be done.
+            self.used.send(used).ok();
         }
-        Ok(&self.current)
+        Ok(&self.current[self.at..])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.current.advance(amount);
+        self.at = (self.at + amount).min(self.current.len());
     }
 }
 

@@ -8,9 +8,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::{Client, ClientError, Endpoint, Stream, body::Payload};
 
-/// As large as a piece that is worth a system call; progress and logs come in small ones, images in large ones. Below
-/// 128 KiB: what is larger, musl's allocator maps and unmaps each time, and the kernel clears it.
-const READ_BUFFER: usize = 64 << 10;
+/// As large as a piece that is worth a system call; progress and logs come in small ones, images in large ones.
+const READ_BUFFER: usize = 256 << 10;
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]

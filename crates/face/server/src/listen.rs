@@ -150,9 +150,6 @@ impl std::fmt::Debug for Listener {
     }
 }
 
-/// Bytes of a body that are read at once. Below 128 KiB: what is larger, musl's allocator maps and unmaps each time.
-const READ_BUFFER: usize = 64 << 10;
-
 /// As dockerd's: clients keep connections open between requests, and this counts then, too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -307,7 +304,6 @@ where
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(READ_BUFFER)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()

@@ -54,6 +54,7 @@ mod network;
 mod network_options;
 mod networks;
 mod oci;
+mod promises;
 mod registry;
 mod runtimes;
 mod services;

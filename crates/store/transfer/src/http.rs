@@ -40,8 +40,7 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Most idle connections to one origin.
 const MAX_IDLE: usize = 8;
 /// Largest chunk of a body that is handed on. With [`crate::stream::DEPTH`] this bounds the memory of a layer on its way.
-/// Below 128 KiB: what is larger, musl's allocator maps and unmaps each time, and the kernel clears it.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 
 type Sender = SendRequest<Full<Bytes>>;
 
