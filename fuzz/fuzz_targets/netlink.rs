@@ -16,11 +16,11 @@ fn decode(message: &Message<'_>) {
         assert!(link.mac.len() <= 32);
     }
     if let Some(address) = address::decode(message) {
-        assert!(address.prefix_len <= 32);
+        assert!(address.prefix_len <= if address.ip.is_ipv4() { 32 } else { 128 });
         assert!(!address::add(&address).overflows());
     }
     if let Some(route) = route::decode(message) {
-        assert!(route.prefix_len <= 32);
+        assert!(route.prefix_len <= if route.destination.is_ipv4() { 32 } else { 128 });
         route.is_default();
     }
     if let Some(flow) = conntrack::decode(message) {

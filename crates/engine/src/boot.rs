@@ -4,14 +4,7 @@
 //! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
 //! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::ops::build::BuildCache;
 use ferry_cgroup::Hierarchy;
@@ -175,6 +168,7 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         && state.started
     {
         adopt(shared, container, state.pid);
+        mend(shared, container).await;
         return Some(live);
     }
     let before = container.state.phase;
@@ -215,32 +209,26 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
     container.state.pid = pid;
     container.state.started_at.get_or_insert(shared.now());
     for (name, endpoint) in &container.endpoints {
-        if let Some(address) = endpoint.ipv4
-            && let Err(failure) = shared.networks.adopt(name, address)
-        {
-            tracing::warn!(id = %container.id, %failure, "address not adopted");
-        }
-    }
-    let own = container.endpoints.values().find_map(|endpoint| endpoint.ipv4);
-    for (key, bindings) in &container.ports {
-        let leads_to = SocketAddrV4::new(own.unwrap_or(Ipv4Addr::UNSPECIFIED), key.port);
-        for binding in bindings {
-            let address = match binding.host_ip {
-                Some(std::net::IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
-                _ => None,
-            };
-            let reserved = shared.networks.reserve_port(
-                &container.id,
-                &container.name,
-                key.protocol,
-                address,
-                binding,
-                leads_to,
-            );
-            if let Err(failure) = reserved {
-                tracing::warn!(id = %container.id, %failure, "published port not reserved again");
+        for address in net::addresses(endpoint) {
+            if let Err(failure) = shared.networks.adopt(name, address) {
+                tracing::warn!(id = %container.id, %failure, "address not adopted");
             }
         }
+        if !endpoint.endpoint_id.is_empty()
+            && shared.networks.find(name).is_ok_and(|network| !network.builtin)
+        {
+            shared.resolvers.join(name, endpoint);
+        }
+    }
+    net::hold_again(shared, container);
+}
+
+/// What the engine before did not finish inside of a container that goes on.
+async fn mend(shared: &Arc<Shared>, container: &Container) {
+    let Some(pid) = container.state.pid.filter(|_| !container.endpoints.is_empty()) else { return };
+    let work = (Arc::clone(shared), container.clone());
+    if let Err(failure) = crate::blocking(move || net::mend(&work.0, &work.1, pid)).await {
+        tracing::warn!(id = %container.id, %failure, "the container's network is not in order");
     }
 }
 
@@ -253,11 +241,7 @@ async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
     .await
     .ok();
     for endpoint in container.endpoints.values_mut() {
-        endpoint.endpoint_id.clear();
-        endpoint.ipv4 = None;
-        endpoint.gateway = None;
-        endpoint.mac.clear();
-        endpoint.host_link.clear();
+        net::forget(endpoint);
     }
     container.ports.clear();
 }

@@ -65,6 +65,8 @@ pub struct BridgeConfig {
     pub dns_options: Vec<String>,
     /// `--ip`: the address that ports are published on when none is named.
     pub publish_address: Option<std::net::IpAddr>,
+    /// `--default-address-pool`: where networks come from; empty is Ferry's own choice.
+    pub pools: Vec<ferry_network::Pool>,
     /// Name of the nftables table; empty is `ferry`.
     pub table: String,
 }

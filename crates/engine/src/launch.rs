@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 use base64::Engine as _;
 use ferry_container::{DnsOverrides, Namespace, SpecInputs};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, IpcMode, MountKind, NetworkMode, PidMode};
+use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
 use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
 
@@ -22,6 +23,9 @@ pub(crate) fn plan(
     container: &Container,
     network: &net::Plan,
 ) -> Result<Launch, Failure> {
+    let links = net::links::of(shared, container)?;
+    let with_links = (!links.is_empty()).then(|| net::links::with_environment(container, &links));
+    let container = with_links.as_ref().unwrap_or(container);
     let dir = shared.dirs.data(&container.id);
     let run_dir = fresh_run_dir(shared, &container.id)?;
     make_bind_sources(container)?;
@@ -51,7 +55,7 @@ pub(crate) fn plan(
         all_devices: &crate::devices::all,
     };
     let hostname = ferry_container::hostname(&inputs);
-    write_etc(shared, container, &dir, &hostname, network)?;
+    write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
     if host.auto_remove {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
@@ -223,12 +227,86 @@ fn running_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
     })
 }
 
+/// What a container's `resolv.conf` is made of: its own settings, else the daemon's.
+#[derive(Debug, Clone)]
+pub(crate) struct DnsSettings {
+    /// `--dns`; empty for the host's.
+    pub(crate) servers: Vec<String>,
+    pub(crate) search: Vec<String>,
+    pub(crate) options: Vec<String>,
+}
+
+impl DnsSettings {
+    pub(crate) fn of(shared: &Shared, spec: &ContainerSpec) -> Self {
+        let bridge = &shared.config.bridge;
+        let or = |own: &[String], default: &[String]| {
+            if own.is_empty() { default.to_vec() } else { own.to_vec() }
+        };
+        DnsSettings {
+            servers: or(&spec.host.dns, &bridge.dns),
+            search: or(&spec.host.dns_search, &bridge.dns_search),
+            options: or(&spec.host.dns_options, &bridge.dns_options),
+        }
+    }
+
+    fn overrides(&self) -> DnsOverrides<'_> {
+        DnsOverrides { servers: &self.servers, search: &self.search, options: &self.options }
+    }
+
+    /// The file for containers whose networks have no names.
+    fn plain(&self, on_host: bool) -> String {
+        ferry_container::resolv_conf(&host_file(), self.overrides(), on_host)
+    }
+
+    /// The file for containers with a name server of ours.
+    fn embedded(&self) -> String {
+        let resolver = IpAddr::V4(ferry_network::RESOLVER);
+        ferry_container::embedded_resolv_conf(&host_file(), self.overrides(), resolver)
+    }
+}
+
+fn host_file() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
+
+/// Lets a running container that had no name server ask ours, unless somebody changed its file.
+pub(crate) fn point_to_resolver(
+    shared: &Shared,
+    container: &Container,
+    path: &Path,
+) -> Result<(), Failure> {
+    let settings = DnsSettings::of(shared, &container.spec);
+    let text = fs::read_to_string(path).map_err(|error| failed("read", path, error))?;
+    if text != settings.plain(false) {
+        return Ok(());
+    }
+    fs::write(path, settings.embedded()).map_err(|error| failed("write", path, error))
+}
+
+/// What the container's own addresses resolve to in its `/etc/hosts`.
+pub(crate) fn own_names(spec: &ContainerSpec, hostname: &str) -> Vec<String> {
+    let mut names = vec![hostname.to_owned()];
+    if !spec.domainname.is_empty() {
+        names.insert(0, format!("{hostname}.{}", spec.domainname));
+    }
+    names
+}
+
+/// The host name of a container with a network of its own.
+pub(crate) fn host_name(container: &Container) -> String {
+    match container.spec.hostname.as_str() {
+        "" => ferry_stdx::id::short(&container.id).to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 fn write_etc(
     shared: &Shared,
     container: &Container,
     dir: &Path,
     hostname: &str,
     network: &net::Plan,
+    links: &[net::links::Linked],
 ) -> Result<(), Failure> {
     let spec = &container.spec;
     // A container that joins another's network has that one's names.
@@ -240,10 +318,7 @@ fn write_etc(
         }
         return Ok(());
     }
-    let mut names = vec![hostname.to_owned()];
-    if !spec.domainname.is_empty() {
-        names.insert(0, format!("{hostname}.{}", spec.domainname));
-    }
+    let names = own_names(spec, hostname);
     let extra: Vec<(String, String)> = spec
         .host
         .extra_hosts
@@ -256,6 +331,7 @@ fn write_etc(
             };
             (name.to_owned(), address)
         })
+        .chain(links.iter().map(net::links::Linked::host))
         .collect();
     let on_host = spec.host.network_mode == NetworkMode::Host;
     let hosts = if on_host {
@@ -267,18 +343,9 @@ fn write_etc(
     } else {
         ferry_container::hosts(&network.addresses(), &names, &extra)
     };
-    let bridge = &shared.config.bridge;
-    let or = |own: &'_ Vec<String>, default: &'_ Vec<String>| -> Vec<String> {
-        if own.is_empty() { default.clone() } else { own.clone() }
-    };
-    let (dns, search, options) = (
-        or(&spec.host.dns, &bridge.dns),
-        or(&spec.host.dns_search, &bridge.dns_search),
-        or(&spec.host.dns_options, &bridge.dns_options),
-    );
-    let overrides = DnsOverrides { servers: &dns, search: &search, options: &options };
-    let host_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let resolv_conf = ferry_container::resolv_conf(&host_conf, overrides, on_host);
+    let has_names = !on_host && crate::net::names_are_wanted(shared, container);
+    let settings = DnsSettings::of(shared, spec);
+    let resolv_conf = if has_names { settings.embedded() } else { settings.plain(on_host) };
     for (file, text) in
         [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv_conf)]
     {

@@ -25,6 +25,8 @@ mod probe;
 mod random;
 mod records;
 mod registry;
+mod relay;
+mod resolver;
 mod rootfs;
 mod shared;
 mod signal;
@@ -41,6 +43,7 @@ pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
 pub use events::EventBus;
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
+pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 
 use shared::Shared;

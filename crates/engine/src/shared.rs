@@ -20,7 +20,7 @@ use ferry_volume::VolumeStore;
 
 use crate::{
     config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
-    ops::build::BuildCache, records::ContainerDirs, registry::Registry,
+    ops::build::BuildCache, records::ContainerDirs, registry::Registry, resolver::Resolvers,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) volumes: VolumeStore,
     pub(crate) builds: BuildCache,
     pub(crate) networks: Networks,
+    pub(crate) resolvers: Resolvers,
     pub(crate) registries: Client,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
@@ -91,6 +92,7 @@ impl Shared {
             volumes: parts.volumes,
             builds: parts.builds,
             networks: parts.networks,
+            resolvers: Resolvers::default(),
             registries,
             containers: Registry::default(),
             execs: Execs::default(),

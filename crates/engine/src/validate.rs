@@ -133,9 +133,6 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     if !host.storage_opt.is_empty() {
         return refuse("--storage-opt");
     }
-    if !host.links.is_empty() {
-        return refuse("--link");
-    }
     if !matches!(host.volume_driver.as_str(), "" | "local") {
         return refuse(&format!("volume driver \"{}\"", host.volume_driver));
     }

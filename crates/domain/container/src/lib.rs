@@ -18,7 +18,7 @@ mod spec;
 mod update;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
-pub use etc::{DnsOverrides, hosts, resolv_conf};
+pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
 pub use health::{HealthTiming, OUTPUT as HEALTH_OUTPUT, health_action, probe_command};
 pub use merge::merge_image;
 pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};

@@ -1,7 +1,7 @@
 //! A container's place on a bridge: a pair of links, one end inside, with address and routes.
 
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,8 @@ use ferry_netlink::{
     route,
 };
 
-use crate::{AttachError, Bridge};
+use crate::{AttachError, Bridge, subnet::Net};
 
-/// Name of the end inside.
-const INSIDE: &str = "eth0";
 /// The group of our ends, by which [`crate::reconcile`] knows them: `ferr`.
 pub(crate) const GROUP: u32 = 0x6665_7272;
 
@@ -27,18 +25,28 @@ pub struct Attach<'a> {
     pub pid: i32,
     /// Name of the end that is on the bridge.
     pub host_link: &'a str,
-    /// The container's address.
-    pub ip: Ipv4Addr,
-    /// Length of its subnet's prefix.
-    pub prefix_len: u8,
+    /// The container's addresses, with the lengths of their subnets' prefixes.
+    pub addresses: &'a [Net],
     /// The container's hardware address.
     pub mac: [u8; 6],
+    /// Name of the end inside.
+    pub inside: &'a str,
+    /// The next hops of the default routes that are to lead here.
+    pub gateways: &'a [IpAddr],
 }
 
 /// The hardware address that goes with an address, as Docker makes them: nobody has to ask who has it twice.
-pub fn mac_for(ip: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = ip.octets();
-    [0x02, 0x42, a, b, c, d]
+pub fn mac_for(ip: IpAddr) -> [u8; 6] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            [0x02, 0x42, a, b, c, d]
+        }
+        IpAddr::V6(ip) => {
+            let [.., a, b, c, d] = ip.octets();
+            [0x02, 0x46, a, b, c, d]
+        }
+    }
 }
 
 /// Brings the loopback link of a process's network up.
@@ -98,8 +106,8 @@ impl Departing {
 }
 
 impl Bridge {
-    /// Puts the network namespace of a process on this bridge: `eth0`, loopback, and a default route unless the
-    /// network is internal. When it returns, packets pass.
+    /// Puts the network namespace of a process on this bridge: a link, loopback, and the default route if it is to
+    /// lead here. When it returns, packets pass.
     pub fn attach(&self, attach: &Attach<'_>) -> Result<(), AttachError> {
         let pid = attach.pid;
         let (namespace, mut inside) = open_inside(pid)?;
@@ -110,7 +118,7 @@ impl Bridge {
         };
         let mut outside = Socket::open(Family::Route).map_err(connect)?;
         self.connect(&mut outside, attach, &namespace).map_err(connect)?;
-        let configured = self.configure(&mut inside, attach).and_then(|()| {
+        let configured = configure(&mut inside, &namespace, attach).and_then(|()| {
             // Asking makes the kernel take note of the carrier: the bridge forwards from now on. Otherwise the
             // first packet could be lost, and its repetition takes a second.
             outside.exchange(&[link::get(attach.host_link)], |_| ())
@@ -131,7 +139,7 @@ impl Bridge {
         let create = link::create_veth(&Veth {
             host: attach.host_link,
             master: self.index(),
-            peer: INSIDE,
+            peer: attach.inside,
             namespace: namespace.fd(),
             mac: attach.mac,
             mtu: self.mtu(),
@@ -139,32 +147,74 @@ impl Bridge {
         });
         // Where bridges show their frames to the packet filter (`bridge-nf-call-iptables`), what a container sends to a
         // port that leads to itself is translated inside the bridge, and has to leave it by the port it came in.
-        let hairpin = link::hairpin(attach.host_link, true);
-        match outside.exchange(&[create.clone(), hairpin.clone()], |_| ()) {
+        let port = link::port(attach.host_link, true, !self.is_open());
+        match outside.exchange(&[create.clone(), port.clone()], |_| ()) {
             // Left by somebody who was killed: names are made of containers' ids, so it can only be ours.
             Err(error) if error.is_present() => {
-                let requests = [link::delete(attach.host_link), create, hairpin];
+                let requests = [link::delete(attach.host_link), create, port];
                 outside.exchange(&requests, |_| ()).map_err(|_| error)
             }
             result => result,
         }
     }
+}
 
-    fn configure(&self, inside: &mut Socket, attach: &Attach<'_>) -> Result<(), NetlinkError> {
-        let up = Change { up: Some(true), ..Change::default() };
-        let requests =
-            [loopback(), link::no_own_ipv6(INSIDE), link::set(INSIDE, &up), link::get(INSIDE)];
-        let mut index = 0;
-        inside.exchange(&requests, |message| {
-            index = link::decode(message).map_or(index, |link| link.index);
-        })?;
-        let address = Address { link: index, ip: attach.ip, prefix_len: attach.prefix_len };
-        let mut requests = vec![address::add(&address)];
-        if !self.is_internal() {
-            requests.push(route::add_default(index, self.gateway()));
-        }
-        inside.exchange(&requests, |_| ())
+fn configure(
+    inside: &mut Socket,
+    namespace: &NetNamespace,
+    attach: &Attach<'_>,
+) -> Result<(), NetlinkError> {
+    let up = Change { up: Some(true), ..Change::default() };
+    let name = attach.inside;
+    // Before it is up: then it would give itself an address already.
+    if attach.addresses.iter().any(|(ip, _)| ip.is_ipv6()) {
+        allow_ipv6(namespace, name)?;
     }
+    let requests = [loopback(), link::no_own_ipv6(name), link::set(name, &up), link::get(name)];
+    let mut index = 0;
+    inside.exchange(&requests, |message| {
+        index = link::decode(message).map_or(index, |link| link.index);
+    })?;
+    let address = |(ip, prefix_len): &Net| {
+        address::add(&Address { link: index, ip: *ip, prefix_len: *prefix_len })
+    };
+    let mut requests: Vec<_> = attach.addresses.iter().map(address).collect();
+    requests.extend(attach.gateways.iter().map(|ip| route::set_default(index, *ip)));
+    inside.exchange(&requests, |_| ())
+}
+
+/// Containers' images and `--sysctl` may have turned IPv6 off for all links.
+fn allow_ipv6(namespace: &NetNamespace, link: &str) -> Result<(), NetlinkError> {
+    let path = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
+    // Where it cannot be written the address is refused, and that is told.
+    namespace.run(move || std::fs::write(path, "0").ok()).map(|_| ())
+}
+
+/// Lets the default route of a process's network lead over its link `inside` from now on.
+pub fn set_default_route(pid: i32, inside: &str, gateway: IpAddr) -> Result<(), AttachError> {
+    let (_, mut socket) = open_inside(pid)?;
+    link::find(&mut socket, inside)
+        .and_then(|found| {
+            let index = found.map_or(0, |link| link.index);
+            socket.exchange(&[route::set_default(index, gateway)], |_| ())
+        })
+        .map_err(|source| AttachError::Configure { pid, source })
+}
+
+/// Removes the links of a process's network that are not among `known`: what somebody who was killed did not finish.
+pub fn remove_unknown(pid: i32, known: &[&str]) -> Result<(), AttachError> {
+    let (_, mut socket) = open_inside(pid)?;
+    let configure = |source| AttachError::Configure { pid, source };
+    for link in link::all(&mut socket).map_err(configure)? {
+        if link.group != GROUP || known.contains(&link.name.as_str()) {
+            continue;
+        }
+        match socket.exchange(&[link::delete(&link.name)], |_| ()) {
+            Err(error) if !error.is_absent() => return Err(configure(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn loopback() -> ferry_netlink::wire::Request {

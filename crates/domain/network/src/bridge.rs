@@ -1,6 +1,6 @@
 //! A network's bridge.
 
-use std::{fs, net::Ipv4Addr};
+use std::{fs, net::IpAddr};
 
 use ferry_netlink::{
     Family, NetlinkError, Socket,
@@ -17,6 +17,7 @@ use crate::{
 /// Largest packet where no default route tells otherwise.
 const MTU: u32 = 1500;
 const SYSCTL: &str = "/proc/sys/net/ipv4";
+const SYSCTL6: &str = "/proc/sys/net/ipv6/conf";
 
 /// What a network's bridge is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +26,17 @@ pub struct BridgeSettings {
     pub link: String,
     /// Name of the engine's nftables table.
     pub table: String,
-    /// Its address, the containers' gateway, and the length of the subnet's prefix; `None` leaves an adopted bridge
-    /// its address, and chooses a free range for a new one.
-    pub address: Option<(Ipv4Addr, u8)>,
+    /// Its addresses, the containers' gateways, and the lengths of the subnets' prefixes: one of a family. Without any a
+    /// bridge that is there keeps those that it has.
+    pub addresses: Vec<Net>,
     /// Largest packet; 0 is the default route's.
     pub mtu: u32,
     /// Containers reach each other and nobody else.
     pub internal: bool,
     /// Containers appear with the host's address outside.
     pub masquerade: bool,
+    /// Containers on it reach each other.
+    pub open: bool,
 }
 
 /// A bridge that is up, with its firewall rules in place.
@@ -42,9 +45,9 @@ pub struct Bridge {
     link: String,
     table: String,
     index: u32,
-    address: Net,
+    addresses: Vec<Net>,
     mtu: u32,
-    internal: bool,
+    open: bool,
 }
 
 impl Bridge {
@@ -58,37 +61,37 @@ impl Bridge {
             return Err(BridgeError::NotABridge(settings.link.clone()));
         }
         let addresses = address::all(&mut socket).map_err(kernel)?;
-        let address = choose_address(&mut socket, settings, found.as_ref(), &addresses)?;
+        let wanted = own_addresses(&mut socket, settings, found.as_ref(), &addresses)?;
         let mtu = match (settings.mtu, &found) {
             (0, Some(link)) => link.mtu,
             (0, None) => default_mtu(&mut socket).map_err(kernel)?,
             (mtu, _) => mtu,
         };
-        let index = raise(&mut socket, settings, found, address, mtu).map_err(kernel)?;
-        place(&mut socket, index, address, &addresses).map_err(kernel)?;
+        let index = raise(&mut socket, settings, found, &wanted, mtu).map_err(kernel)?;
+        place(&mut socket, index, &wanted, &addresses).map_err(kernel)?;
         let bridge = Bridge {
             link: settings.link.clone(),
             table: settings.table.clone(),
             index,
-            address,
+            addresses: wanted,
             mtu,
-            internal: settings.internal,
+            open: settings.open,
         };
         // Before forwarding begins: no packet passes that no rule has seen.
-        firewall::install(&bridge.zone(settings.masquerade)).map_err(kernel)?;
+        for subnet in &bridge.addresses {
+            firewall::install(&bridge.zone(settings, *subnet)).map_err(kernel)?;
+        }
         turn_on(&format!("{SYSCTL}/conf/{}/route_localnet", settings.link))?;
         turn_on(&format!("{SYSCTL}/ip_forward"))?;
+        if bridge.addresses.iter().any(|(ip, _)| ip.is_ipv6()) {
+            turn_on(&format!("{SYSCTL6}/all/forwarding"))?;
+        }
         Ok(bridge)
     }
 
-    /// The subnet's own address, and the length of its prefix.
-    pub fn subnet(&self) -> (Ipv4Addr, u8) {
-        (subnet::network(self.address), self.address.1)
-    }
-
-    /// The bridge's address.
-    pub fn gateway(&self) -> Ipv4Addr {
-        self.address.0
+    /// Its addresses, the containers' gateways, with the lengths of the subnets' prefixes.
+    pub fn addresses(&self) -> &[Net] {
+        &self.addresses
     }
 
     /// Name of its link.
@@ -116,17 +119,19 @@ impl Bridge {
         self.mtu
     }
 
-    pub(crate) fn is_internal(&self) -> bool {
-        self.internal
+    /// False if its ports are kept apart from each other.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
     }
 
-    fn zone(&self, masquerade: bool) -> firewall::Zone<'_> {
+    fn zone<'a>(&'a self, settings: &BridgeSettings, subnet: Net) -> firewall::Zone<'a> {
         firewall::Zone {
             table: &self.table,
             link: &self.link,
-            subnet: self.subnet(),
-            internal: self.internal,
-            masquerade,
+            subnet,
+            internal: settings.internal,
+            masquerade: settings.masquerade,
+            open: settings.open,
         }
     }
 }
@@ -143,46 +148,79 @@ fn check(settings: &BridgeSettings) -> Result<(), BridgeError> {
     {
         return Err(BridgeError::TableName(settings.table.clone()));
     }
-    let Some((address, prefix_len)) = settings.address else { return Ok(()) };
-    let invalid = BridgeError::Address(address, prefix_len);
-    if !(1..=30).contains(&prefix_len) {
-        return Err(invalid);
+    for (address, prefix_len) in &settings.addresses {
+        let invalid = BridgeError::Address(*address, *prefix_len);
+        if *prefix_len == 0 || *prefix_len > subnet::width(*address) - 2 {
+            return Err(invalid);
+        }
+        let host =
+            subnet::bits(*address) - subnet::bits(subnet::network((*address, *prefix_len)).0);
+        let last = (1_u128 << (subnet::width(*address) - prefix_len)) - 1;
+        if host == 0 || (address.is_ipv4() && host == last) {
+            return Err(invalid);
+        }
     }
-    let broadcast = Ipv4Addr::from(u32::from(address) | (u32::MAX >> prefix_len));
-    let usable = address != subnet::network((address, prefix_len)) && address != broadcast;
-    if usable { Ok(()) } else { Err(invalid) }
+    Ok(())
 }
 
-fn choose_address(
+/// The addresses that the bridge is to have; an error if somebody else has one of their ranges.
+fn own_addresses(
     socket: &mut Socket,
     settings: &BridgeSettings,
     found: Option<&Link>,
     addresses: &[Address],
-) -> Result<Net, BridgeError> {
+) -> Result<Vec<Net>, BridgeError> {
     let kernel = |source| BridgeError::Kernel { link: settings.link.clone(), source };
     let own = found.map_or(0, |link| link.index);
-    if let Some(wanted) = settings.address {
-        // A wider network around ours is fine: the kernel prefers the longer prefix.
-        let other = addresses.iter().find(|other| {
-            other.link != own
-                && other.prefix_len >= wanted.1
-                && subnet::overlap(wanted, (other.ip, other.prefix_len))
-        });
-        let Some(other) = other else { return Ok(wanted) };
-        let links = link::all(socket).map_err(kernel)?;
-        let name = links.into_iter().find(|link| link.index == other.link).map(|link| link.name);
-        let address = format!("{}/{}", other.ip, other.prefix_len);
-        return Err(BridgeError::Overlap { link: name.unwrap_or_default(), address });
+    if settings.addresses.is_empty() {
+        let adopted: Vec<Net> = addresses
+            .iter()
+            .filter(|address| address.link == own && !is_link_local(address.ip))
+            .map(|address| (address.ip, address.prefix_len))
+            .collect();
+        return if adopted.is_empty() { Err(BridgeError::NoFreeSubnet) } else { Ok(adopted) };
     }
-    let adopted = addresses.iter().find(|address| address.link == own && address.prefix_len <= 30);
-    if let Some(address) = adopted {
-        return Ok((address.ip, address.prefix_len));
-    }
+    // A wider network around ours is fine: the kernel prefers the longer prefix.
+    let in_the_way = |other: &&Address| {
+        other.link != own
+            && settings.addresses.iter().any(|wanted| {
+                other.prefix_len >= wanted.1
+                    && subnet::overlap(*wanted, (other.ip, other.prefix_len))
+            })
+    };
+    let Some(other) = addresses.iter().find(in_the_way) else {
+        return Ok(settings.addresses.clone());
+    };
+    let links = link::all(socket).map_err(kernel)?;
+    let name = links.into_iter().find(|link| link.index == other.link).map(|link| link.name);
+    let address = format!("{}/{}", other.ip, other.prefix_len);
+    Err(BridgeError::Overlap { link: name.unwrap_or_default(), address })
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// All ranges that this machine uses: addresses of its links, and routes.
+pub fn used_ranges() -> Result<Vec<Net>, BridgeError> {
+    let kernel = |source| BridgeError::Kernel { link: String::new(), source };
+    let mut socket = Socket::open(Family::Route).map_err(kernel)?;
+    let addresses = address::all(&mut socket).map_err(kernel)?;
+    let routes = route::all(&mut socket).map_err(kernel)?;
     let mut used: Vec<Net> =
         addresses.iter().map(|address| (address.ip, address.prefix_len)).collect();
-    let routes = route::all(socket).map_err(kernel)?;
     used.extend(routes.iter().map(|route| (route.destination, route.prefix_len)));
-    subnet::choose(&used).ok_or(BridgeError::NoFreeSubnet)
+    Ok(used)
+}
+
+/// The addresses that a link has, but for those that it gave itself; none if there is no such link.
+pub fn addresses_of(link: &str) -> Result<Vec<Net>, BridgeError> {
+    let kernel = |source| BridgeError::Kernel { link: link.to_owned(), source };
+    let mut socket = Socket::open(Family::Route).map_err(kernel)?;
+    let Some(found) = link::find(&mut socket, link).map_err(kernel)? else { return Ok(Vec::new()) };
+    let addresses = address::all(&mut socket).map_err(kernel)?;
+    let own = addresses.iter().filter(|it| it.link == found.index && !is_link_local(it.ip));
+    Ok(own.map(|address| (address.ip, address.prefix_len)).collect())
 }
 
 /// Makes the link, or changes the one that is there. Answers its number.
@@ -190,14 +228,15 @@ fn raise(
     socket: &mut Socket,
     settings: &BridgeSettings,
     found: Option<Link>,
-    address: Net,
+    addresses: &[Net],
     mtu: u32,
 ) -> Result<u32, NetlinkError> {
     let name = &settings.link;
     let mut requests = Vec::new();
     if found.is_none() {
         // Without an address of its own a bridge has the lowest of its ports', and changes it with them.
-        requests.push(link::create_bridge(name, mac_for(address.0)));
+        let mac = addresses.first().map_or_else(Default::default, |address| mac_for(address.0));
+        requests.push(link::create_bridge(name, mac));
     }
     // For the same reason this is set, and not given to it when it is made: only then it stays.
     let mtu = found.as_ref().is_none_or(|link| link.mtu != mtu).then_some(mtu);
@@ -210,22 +249,22 @@ fn raise(
     Ok(index)
 }
 
-/// Gives the link its address, and takes others of it away: containers know one gateway.
+/// Gives the link its addresses, and takes others of it away: containers know one gateway of a family.
 fn place(
     socket: &mut Socket,
     index: u32,
-    (ip, prefix_len): Net,
+    wanted: &[Net],
     addresses: &[Address],
 ) -> Result<(), NetlinkError> {
-    let wanted = Address { link: index, ip, prefix_len };
-    let (right, wrong): (Vec<_>, Vec<_>) = addresses
+    let wanted: Vec<Address> = wanted
         .iter()
-        .filter(|address| address.link == index)
-        .partition(|address| **address == wanted);
-    let mut requests: Vec<_> = wrong.into_iter().map(address::delete).collect();
-    if right.is_empty() {
-        requests.push(address::add(&wanted));
-    }
+        .map(|(ip, prefix_len)| Address { link: index, ip: *ip, prefix_len: *prefix_len })
+        .collect();
+    let own = || addresses.iter().filter(|it| it.link == index && !is_link_local(it.ip));
+    let mut requests: Vec<_> =
+        own().filter(|address| !wanted.contains(address)).map(address::delete).collect();
+    let missing = wanted.iter().filter(|address| !own().any(|own| own == *address));
+    requests.extend(missing.map(address::add));
     socket.exchange(&requests, |_| ())
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong with bridges, links and published ports.
 
-use std::{io, net::Ipv4Addr};
+use std::{io, net::IpAddr};
 
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_netlink::NetlinkError;
@@ -16,7 +16,7 @@ pub enum BridgeError {
     TableName(String),
     /// No address of a network.
     #[error("invalid bridge address {0}/{1}")]
-    Address(Ipv4Addr, u8),
+    Address(IpAddr, u8),
     /// A link of that name is something else.
     #[error("link {0} is there already and is not a bridge")]
     NotABridge(String),
@@ -104,6 +104,14 @@ pub enum AttachError {
         pid: i32,
         /// Why.
         source: NetlinkError,
+    },
+    /// The sockets that names are looked up at.
+    #[error("cannot open the resolver's sockets in the network of process {pid}")]
+    Resolver {
+        /// The process.
+        pid: i32,
+        /// Why.
+        source: io::Error,
     },
     /// Taking it away.
     #[error("cannot remove link {link}")]

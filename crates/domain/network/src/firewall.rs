@@ -1,4 +1,4 @@
-//! The nftables table: rules that are always the same, and sets that say for which bridges.
+//! The nftables tables, one of each family: rules that are always the same, and sets that say for which bridges.
 //!
 //! A bridge is added by adding elements, a port by adding an element: no rule is ever searched for or renumbered, and
 //! whoever reads the rules (`nft list table ip ferry`) has read all there is.
@@ -12,15 +12,17 @@
 //! - `forward`: within a network all may pass; between networks, into internal ones and out of them nothing; from
 //!   outside only published ports; to the outside all.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ferry_netlink::{
     Family, NetlinkError, Socket,
     nft::{
-        self, Batch, Chain, Comparison, CtKey, Element, Expr, Field, Hook, MetaKey, PayloadBase,
-        Rule, Set, Verdict,
+        self, Batch, Chain, Comparison, CtKey, Element, Expr, Field, Hook, Ip, MetaKey,
+        PayloadBase, Rule, Set, Verdict,
     },
 };
+
+use crate::subnet::{self, Net};
 
 /// Sets whose elements belong to bridges; each element's comment is its bridge.
 const BRIDGES: &str = "bridges";
@@ -46,6 +48,8 @@ const TRANSLATED: [u8; 4] = 32_u32.to_ne_bytes();
 /// `established` and `related`, as bits.
 const KNOWN: [u8; 4] = 6_u32.to_ne_bytes();
 const NOTHING: [u8; 4] = [0; 4];
+/// `::1`.
+const LOOPBACK6: [u8; 16] = std::net::Ipv6Addr::LOCALHOST.octets();
 /// `lo` as a link's name in a register: the NUL makes it the whole name.
 const LOOPBACK: [u8; 16] = *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
@@ -60,18 +64,21 @@ const SRCNAT: i32 = 100;
 pub(crate) struct Zone<'a> {
     pub(crate) table: &'a str,
     pub(crate) link: &'a str,
-    pub(crate) subnet: (Ipv4Addr, u8),
+    pub(crate) subnet: Net,
     pub(crate) internal: bool,
     pub(crate) masquerade: bool,
+    /// Containers on it reach each other.
+    pub(crate) open: bool,
 }
 
 /// Makes the table what it must be, and the bridge's elements with it. One transaction: no packet sees less.
 pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(Family::Netfilter)?;
     let wanted = zone.elements();
-    let mut batch = Batch::new();
-    declare(&mut batch, zone.table);
-    for (set, present) in of_bridge(&mut socket, zone.table, zone.link)? {
+    let ip = family(zone.subnet.0.is_ipv6());
+    let mut batch = Batch::new(ip);
+    declare(&mut batch, ip, zone.table);
+    for (set, present) in of_bridge(&mut socket, ip, zone.table, zone.link)? {
         let wanted: Vec<&Element> = of_set(&wanted, set).collect();
         let stale: Vec<_> = present.into_iter().filter(|have| !wanted.contains(&have)).collect();
         batch.delete_elements(zone.table, set, &stale);
@@ -86,28 +93,36 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
 /// Takes a bridge out of the table; the table too if it was the last.
 pub(crate) fn uninstall(table: &str, link: &str) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(Family::Netfilter)?;
-    let mut batch = Batch::new();
-    for (set, present) in of_bridge(&mut socket, table, link)? {
-        batch.delete_elements(table, set, &present);
-    }
-    batch.commit(&mut socket)?;
-    if nft::elements(&mut socket, table, BRIDGES)?.is_some_and(|bridges| bridges.is_empty()) {
-        let mut batch = Batch::new();
-        batch.delete_table(table);
+    for ip in [Ip::V4, Ip::V6] {
+        let mut batch = Batch::new(ip);
+        for (set, present) in of_bridge(&mut socket, ip, table, link)? {
+            batch.delete_elements(table, set, &present);
+        }
         batch.commit(&mut socket)?;
+        let left = nft::elements(&mut socket, ip, table, BRIDGES)?;
+        if left.is_some_and(|bridges| bridges.is_empty()) {
+            let mut batch = Batch::new(ip);
+            batch.delete_table(table);
+            batch.commit(&mut socket)?;
+        }
     }
     Ok(())
+}
+
+pub(crate) fn family(v6: bool) -> Ip {
+    if v6 { Ip::V6 } else { Ip::V4 }
 }
 
 /// The elements of that bridge that are in the table, by set.
 fn of_bridge(
     socket: &mut Socket,
+    ip: Ip,
     table: &str,
     link: &str,
 ) -> Result<Vec<(&'static str, Vec<Element>)>, NetlinkError> {
     let mut found = Vec::new();
     for set in OF_BRIDGES {
-        let elements = nft::elements(socket, table, set)?.unwrap_or_default();
+        let elements = nft::elements(socket, ip, table, set)?.unwrap_or_default();
         // The kernel lets ends of ranges have no comment. Ranges do not overlap: each ends at the next end.
         let end_of = |start: &Element| {
             elements
@@ -139,18 +154,18 @@ impl Zone<'_> {
             comment: if end { String::new() } else { self.link.to_owned() },
             ..Element::default()
         };
-        let first = u32::from(self.subnet.0);
-        let past = first.wrapping_add(1 << (32 - u32::from(self.subnet.1.clamp(1, 32))));
+        let (first, prefix_len) = subnet::network(self.subnet);
+        let past = past(first, prefix_len);
         let range = |set| {
-            let start = (set, element(first.to_be_bytes().into(), false));
+            let start = (set, element(subnet::octets(first), false));
             // The range that ends with the last address of all has no end.
-            let end = (past != 0).then(|| (set, element(past.to_be_bytes().into(), true)));
+            let end = past.map(|past| (set, element(subnet::octets(past), true)));
             [Some(start), end].into_iter().flatten()
         };
-        let mut elements = vec![
-            (BRIDGES, element(name.into(), false)),
-            (WITHIN, element([name, name].concat(), false)),
-        ];
+        let mut elements = vec![(BRIDGES, element(name.into(), false))];
+        if self.open {
+            elements.push((WITHIN, element([name, name].concat(), false)));
+        }
         elements.extend(range(SUBNETS));
         if self.internal {
             elements.push((INTERNAL, element(name.into(), false)));
@@ -159,6 +174,14 @@ impl Zone<'_> {
         }
         elements
     }
+}
+
+/// The first address behind a network.
+fn past(first: IpAddr, prefix_len: u8) -> Option<IpAddr> {
+    let host_bits = u32::from(subnet::width(first) - prefix_len.min(subnet::width(first)));
+    let past = subnet::bits(first).checked_add(1_u128.checked_shl(host_bits)?)?;
+    let v6 = first.is_ipv6();
+    (v6 || past <= u128::from(u32::MAX)).then(|| subnet::address(v6, past))
 }
 
 fn link_name(link: &str) -> [u8; 16] {
@@ -170,20 +193,21 @@ fn link_name(link: &str) -> [u8; 16] {
 }
 
 /// The table, its sets and its rules. Sets keep their elements; rules are replaced.
-fn declare(batch: &mut Batch, table: &str) {
-    use Field::{Ipv4, LinkName, Port};
+fn declare(batch: &mut Batch, ip: Ip, table: &str) {
+    use Field::{LinkName, Port};
+    let address = if ip == Ip::V4 { Field::Ipv4 } else { Field::Ipv6 };
     batch.add_table(table);
     let set = |name, key, value, interval| Set { name, key, value, interval };
     for set in [
         set(BRIDGES, &[LinkName], &[], false),
         set(INTERNAL, &[LinkName], &[], false),
         set(WITHIN, &[LinkName, LinkName], &[], false),
-        set(SUBNETS, &[Ipv4], &[], true),
-        set(OUTBOUND, &[Ipv4], &[], true),
-        set(TCP_ANY, &[Port], &[Ipv4, Port], false),
-        set(UDP_ANY, &[Port], &[Ipv4, Port], false),
-        set(TCP_AT, &[Ipv4, Port], &[Ipv4, Port], false),
-        set(UDP_AT, &[Ipv4, Port], &[Ipv4, Port], false),
+        set(SUBNETS, &[address], &[], true),
+        set(OUTBOUND, &[address], &[], true),
+        set(TCP_ANY, &[Port], &[address, Port], false),
+        set(UDP_ANY, &[Port], &[address, Port], false),
+        set(TCP_AT, &[address, Port], &[address, Port], false),
+        set(UDP_AT, &[address, Port], &[address, Port], false),
     ] {
         batch.add_set(table, &set);
     }
@@ -199,34 +223,50 @@ fn declare(batch: &mut Batch, table: &str) {
         batch.add_chain(table, &Chain { name, base });
         batch.flush_chain(table, name);
     }
-    for rule in rules() {
+    for rule in rules(ip) {
         batch.add_rule(table, &rule);
     }
 }
 
 /// The rules in order. Pure, and the same for all bridges.
-fn rules() -> Vec<Rule<'static>> {
-    let mut rules = vec![rule(
-        "guard",
-        "loopback addresses are not for others",
-        [
-            vec![INPUT, compare(Comparison::NotEqual, &LOOPBACK)],
-            network(16, 1),
-            vec![is(&[127]), DROP],
-        ],
-    )];
+fn rules(ip: Ip) -> Vec<Rule<'static>> {
+    let mut rules = Vec::new();
+    // The kernel sends nothing from ::1 out, whatever is set.
+    if ip == Ip::V4 {
+        rules.push(rule(
+            "guard",
+            "loopback addresses are not for others",
+            [
+                vec![INPUT, compare(Comparison::NotEqual, &LOOPBACK)],
+                network(16, 1),
+                vec![is(&[127]), DROP],
+            ],
+        ));
+    }
+    // Where addresses are in the header, and what comes behind one in registers.
+    let (destination, length, behind) = if ip == Ip::V4 { (16, 4, 1) } else { (24, 16, 4) };
+    if ip == Ip::V6 {
+        // Translated it would leave with ::1 as its sender, and be dropped. The engine carries it.
+        let skip = vec![is(&LOOPBACK6), Expr::Verdict(Verdict::Accept)];
+        rules.push(rule(
+            "ports",
+            "loopback is not translated",
+            [network(destination, length), skip],
+        ));
+    }
     for (protocol, at, any) in
         [(&[IPPROTO_TCP], TCP_AT, TCP_ANY), (&[IPPROTO_UDP], UDP_AT, UDP_ANY)]
     {
         let transport = vec![Expr::Meta(MetaKey::Transport, 0), is(protocol)];
         let port =
             |word| Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, word };
-        let go = |map| vec![Expr::Map { map, word: 0 }, Expr::Dnat { address: 0, port: 1 }];
-        let address = network(16, 4);
+        let go =
+            |map| vec![Expr::Map { map, word: 0 }, Expr::Dnat { ip, address: 0, port: behind }];
+        let address = network(destination, length);
         rules.push(rule(
             "ports",
             "published on one address",
-            [transport.clone(), address, vec![port(1)], go(at)],
+            [transport.clone(), address, vec![port(behind)], go(at)],
         ));
         rules.push(rule("ports", "published on all", [transport, vec![port(0)], go(any)]));
     }
@@ -234,32 +274,33 @@ fn rules() -> Vec<Rule<'static>> {
     let lookup = vec![Expr::Verdict(Verdict::Goto("ports"))];
     rules.push(rule("ingress", "for this machine", [local.clone(), lookup.clone()]));
     rules.push(rule("egress", "for this machine", [local, lookup]));
-    rules.extend(departing());
+    rules.extend(departing(ip));
     rules.extend(forwarding());
     rules
 }
 
-fn departing() -> Vec<Rule<'static>> {
+fn departing(ip: Ip) -> Vec<Rule<'static>> {
     let to_bridge = || vec![OUTPUT, inside(BRIDGES)];
     let hidden = || vec![Expr::Masquerade];
-    let source = |length| network(12, length);
-    vec![
-        rule(
-            "depart",
-            "loopback to containers",
-            [source(1), vec![is(&[127])], to_bridge(), hidden()],
-        ),
+    let source = || if ip == Ip::V4 { network(12, 4) } else { network(8, 16) };
+    let loopback = rule(
+        "depart",
+        "loopback to containers",
+        [network(12, 1), vec![is(&[127])], to_bridge(), hidden()],
+    );
+    let others = [
         rule(
             "depart",
             "containers to ports of containers",
-            [translated(), source(4), vec![inside(SUBNETS)], to_bridge(), hidden()],
+            [translated(), source(), vec![inside(SUBNETS)], to_bridge(), hidden()],
         ),
         rule(
             "depart",
             "containers to the outside",
-            [source(4), vec![inside(OUTBOUND), OUTPUT, outside(BRIDGES)], hidden()],
+            [source(), vec![inside(OUTBOUND), OUTPUT, outside(BRIDGES)], hidden()],
         ),
-    ]
+    ];
+    Some(loopback).filter(|_| ip == Ip::V4).into_iter().chain(others).collect()
 }
 
 fn forwarding() -> Vec<Rule<'static>> {

@@ -8,7 +8,6 @@
 //!
 //! Invariants:
 //! - One nftables table per engine is ours; no other table, and no link that we did not make, is changed.
-//! - IPv4 only: an IPv6 port of the host is not published (see [`PortReservation`]).
 
 mod attach;
 mod bridge;
@@ -19,14 +18,23 @@ mod holder;
 mod ipam;
 mod ports;
 mod reservation;
+mod resolver;
 mod subnet;
 
-pub use attach::{Attach, Departing, departing, detach, loopback_up, mac_for};
-pub use bridge::{Bridge, BridgeSettings};
+pub use attach::{
+    Attach, Departing, departing, detach, loopback_up, mac_for, remove_unknown, set_default_route,
+};
+pub use bridge::{Bridge, BridgeSettings, addresses_of, used_ranges};
 pub use error::{AttachError, BridgeError, PublishError};
 pub use ferry_model::network::Protocol;
+pub use ferry_netlink::namespace::NetNamespace;
 pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
 pub use ports::{PublishedPort, publish, reconcile, unpublish};
 pub use reservation::{PortReservation, ReserveError, Wanted};
+pub use resolver::{RESOLVER, ResolverSockets, open_resolver};
+pub use subnet::{
+    Net, Pool, choose as choose_subnet, contains, default_pools, network as network_of, overlap,
+    parse as parse_subnet,
+};

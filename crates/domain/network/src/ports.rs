@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use ferry_model::network::Protocol;
@@ -10,10 +10,10 @@ use ferry_netlink::{
     Errno, Family, NetlinkError, Socket, address,
     conntrack::{self, Flow},
     link,
-    nft::{self, Batch, Element},
+    nft::{self, Batch, Element, Ip},
 };
 
-use crate::{PublishError, attach, firewall};
+use crate::{PublishError, attach, firewall, subnet};
 
 const IPPROTO_UDP: u8 = 17;
 
@@ -22,12 +22,12 @@ const IPPROTO_UDP: u8 = 17;
 pub struct PublishedPort {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The host's address; `None` is every address of this machine.
-    pub host_ip: Option<Ipv4Addr>,
+    /// The host's address; `None` is every address of this machine of the container's family.
+    pub host_ip: Option<IpAddr>,
     /// The host's port.
     pub host_port: u16,
     /// The container's address.
-    pub container_ip: Ipv4Addr,
+    pub container_ip: IpAddr,
     /// The container's port.
     pub container_port: u16,
 }
@@ -48,19 +48,21 @@ impl PublishedPort {
         // A port that stands beside something is filled up to a register.
         let key = match self.host_ip {
             None => port.to_vec(),
-            Some(ip) => [ip.octets().as_slice(), &port, &[0; 2]].concat(),
+            Some(ip) => [subnet::octets(ip).as_slice(), &port, &[0; 2]].concat(),
         };
         let to = self.container_port.to_be_bytes();
-        let value = [self.container_ip.octets().as_slice(), &to, &[0; 2]].concat();
+        let value = [subnet::octets(self.container_ip).as_slice(), &to, &[0; 2]].concat();
         Element { key, value, ..Element::default() }
     }
 }
 
 type ByMap = BTreeMap<&'static str, BTreeSet<Element>>;
 
-fn by_map(ports: &[PublishedPort]) -> Result<ByMap, PublishError> {
+/// Those of one family.
+fn by_map(ports: &[PublishedPort], ip: Ip) -> Result<ByMap, PublishError> {
     let mut maps = ByMap::new();
-    for port in ports {
+    let same = |port: &&PublishedPort| port.container_ip.is_ipv6() == (ip == Ip::V6);
+    for port in ports.iter().filter(same) {
         maps.entry(port.map()?).or_default().insert(port.element());
     }
     Ok(maps)
@@ -68,43 +70,37 @@ fn by_map(ports: &[PublishedPort]) -> Result<ByMap, PublishError> {
 
 /// Lets ports of the host lead to containers. What one of them led to before, it does no more.
 pub fn publish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishError> {
-    let wanted = by_map(ports)?;
-    let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
-    let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
-    let mut batch = Batch::new();
-    for (map, elements) in &wanted {
-        batch.add_elements(table, map, &elements.iter().cloned().collect::<Vec<_>>());
-    }
-    match batch.commit(&mut socket) {
-        // Left by somebody who was killed, with another address.
-        Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY)) => {
-            change(&mut socket, table, &wanted, |old, wanted| {
-                wanted.iter().any(|new| new.key == old.key)
-            })
+    in_families(table, ports, |socket, ip, wanted| {
+        let mut batch = Batch::new(ip);
+        for (map, elements) in wanted {
+            batch.add_elements(table, map, &elements.iter().cloned().collect::<Vec<_>>());
         }
-        result => result,
-    }
-    .and_then(|()| forget(&mut socket, ports, &[]))
-    .map(|()| close_behind(socket))
-    .map_err(kernel)
+        match batch.commit(socket) {
+            // Left by somebody who was killed, with another address.
+            Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY)) => {
+                change(socket, ip, table, wanted, |old, wanted| {
+                    wanted.iter().any(|new| new.key == old.key)
+                })
+            }
+            result => result,
+        }
+    })?;
+    forgetting(table, ports, &[])
 }
 
 /// Ends that. Ports that do not lead there are left as they are.
 pub fn unpublish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishError> {
-    let unwanted = by_map(ports)?;
-    let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
-    let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
-    let mut batch = Batch::new();
-    for (map, elements) in &unwanted {
-        batch.delete_elements(table, map, &elements.iter().map(key_of).collect::<Vec<_>>());
-    }
-    match batch.commit(&mut socket) {
-        Err(error) if error.is_absent() => withdraw_present(&mut socket, table, &unwanted),
-        result => result,
-    }
-    .and_then(|()| forget(&mut socket, &[], ports))
-    .map(|()| close_behind(socket))
-    .map_err(kernel)
+    in_families(table, ports, |socket, ip, unwanted| {
+        let mut batch = Batch::new(ip);
+        for (map, elements) in unwanted {
+            batch.delete_elements(table, map, &elements.iter().map(key_of).collect::<Vec<_>>());
+        }
+        match batch.commit(socket) {
+            Err(error) if error.is_absent() => withdraw_present(socket, ip, table, unwanted),
+            result => result,
+        }
+    })?;
+    forgetting(table, &[], ports)
 }
 
 /// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
@@ -122,29 +118,59 @@ pub fn reconcile(
     links: &[String],
     ports: &[PublishedPort],
 ) -> Result<(), PublishError> {
-    let mut wanted = by_map(ports)?;
-    for map in firewall::MAPS {
-        wanted.entry(map).or_default();
-    }
     let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
     let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
-    change(&mut socket, table, &wanted, |_, _| true)
-        .and_then(|()| forget(&mut socket, ports, &[]))
-        .map_err(kernel)?;
+    for ip in [Ip::V4, Ip::V6] {
+        let mut wanted = by_map(ports, ip)?;
+        for map in firewall::MAPS {
+            wanted.entry(map).or_default();
+        }
+        change(&mut socket, ip, table, &wanted, |_, _| true).map_err(kernel)?;
+    }
+    forget(&mut socket, ports, &[]).map_err(kernel)?;
     remove_leftovers(link, links)
         .map_err(|source| PublishError::Leftovers { link: link.to_owned(), source })
+}
+
+/// Does something for the ports of each family that has some.
+fn in_families(
+    table: &str,
+    ports: &[PublishedPort],
+    work: impl Fn(&mut Socket, Ip, &ByMap) -> Result<(), NetlinkError>,
+) -> Result<(), PublishError> {
+    let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
+    let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
+    for ip in [Ip::V4, Ip::V6] {
+        let maps = by_map(ports, ip)?;
+        if !maps.is_empty() {
+            work(&mut socket, ip, &maps).map_err(kernel)?;
+        }
+    }
+    close_behind(socket);
+    Ok(())
+}
+
+fn forgetting(
+    table: &str,
+    published: &[PublishedPort],
+    withdrawn: &[PublishedPort],
+) -> Result<(), PublishError> {
+    let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
+    let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
+    forget(&mut socket, published, withdrawn).map_err(kernel)
 }
 
 /// Adds what is wanted, and removes what is neither wanted nor to be left; all in one transaction.
 fn change(
     socket: &mut Socket,
+    ip: Ip,
     table: &str,
     wanted: &ByMap,
     unwanted: impl Fn(&Element, &BTreeSet<Element>) -> bool,
 ) -> Result<(), NetlinkError> {
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(ip);
     for (map, wanted) in wanted {
-        let Some(present) = nft::elements(socket, table, map)? else {
+        let Some(present) = nft::elements(socket, ip, table, map)? else {
             // Nothing can be published there. That is an error only if something is to be.
             batch.add_elements(table, map, &wanted.iter().cloned().collect::<Vec<_>>());
             continue;
@@ -161,13 +187,14 @@ fn change(
 
 fn withdraw_present(
     socket: &mut Socket,
+    ip: Ip,
     table: &str,
     unwanted: &ByMap,
 ) -> Result<(), NetlinkError> {
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(ip);
     for (map, unwanted) in unwanted {
         let present: BTreeSet<Element> =
-            nft::elements(socket, table, map)?.unwrap_or_default().into_iter().collect();
+            nft::elements(socket, ip, table, map)?.unwrap_or_default().into_iter().collect();
         let elements: Vec<_> = present.intersection(unwanted).map(key_of).collect();
         batch.delete_elements(table, map, &elements);
     }
@@ -202,13 +229,14 @@ fn forget(
     published: &[PublishedPort],
     withdrawn: &[PublishedPort],
 ) -> Result<(), NetlinkError> {
-    let udp = |port: &&PublishedPort| port.protocol == Protocol::Udp;
+    // The connection table is read for IPv4: there the translation of the host's own traffic makes stale entries likely.
+    let udp = |port: &&PublishedPort| port.protocol == Protocol::Udp && port.container_ip.is_ipv4();
     let published: Vec<_> = published.iter().filter(udp).collect();
     let withdrawn: Vec<_> = withdrawn.iter().filter(udp).collect();
     if published.is_empty() && withdrawn.is_empty() {
         return Ok(());
     }
-    let local: BTreeSet<Ipv4Addr> = match published.as_slice() {
+    let local: BTreeSet<IpAddr> = match published.as_slice() {
         [] => BTreeSet::new(),
         _ => address::all(&mut Socket::open(Family::Route)?)?
             .iter()
@@ -216,8 +244,9 @@ fn forget(
             .collect(),
     };
     let stale = |flow: &Flow| {
-        let (ip, port) = flow.destination;
-        let to = |to: &PublishedPort| (to.container_ip, to.container_port) == flow.answers_from;
+        let (ip, port): (IpAddr, u16) = (flow.destination.0.into(), flow.destination.1);
+        let answers_from = (IpAddr::V4(flow.answers_from.0), flow.answers_from.1);
+        let to = |to: &PublishedPort| (to.container_ip, to.container_port) == answers_from;
         let here = ip.is_loopback() || local.contains(&ip);
         let past = |new: &&PublishedPort| {
             here && new.host_port == port && new.host_ip.is_none_or(|at| at == ip) && !to(new)

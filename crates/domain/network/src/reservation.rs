@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::fd::OwnedFd,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -21,12 +21,12 @@ use crate::Holder;
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 /// A port of the host that is ours as long as this lives. Nobody is answered on it: packets for it are translated
-/// before they get here. An IPv6 address is held too, but nothing is translated there.
+/// before they get here, unless somebody [listens](PortReservation::listen).
 #[derive(Debug)]
 pub struct PortReservation {
     key: Key,
     /// Bound; its closing frees the port.
-    _socket: OwnedFd,
+    socket: OwnedFd,
 }
 
 type Key = (Protocol, IpAddr, u16);
@@ -91,7 +91,7 @@ pub struct Wanted {
     /// The host's port.
     pub port: u16,
     /// Where it was to lead, if that was told.
-    pub container: Option<SocketAddrV4>,
+    pub container: Option<SocketAddr>,
 }
 
 impl fmt::Display for Wanted {
@@ -137,7 +137,7 @@ impl Kinded for ReserveError {
 impl ReserveError {
     /// Says where the port was to lead, as Docker does.
     #[must_use]
-    pub fn leading_to(mut self, container: SocketAddrV4) -> Self {
+    pub fn leading_to(mut self, container: SocketAddr) -> Self {
         if let ReserveError::InUse { wanted, .. }
         | ReserveError::NotOurs { wanted }
         | ReserveError::Bind { wanted, .. } = &mut self
@@ -184,6 +184,29 @@ impl PortReservation {
     pub fn port(&self) -> u16 {
         self.key.2
     }
+
+    /// The address.
+    pub fn address(&self) -> IpAddr {
+        self.key.1
+    }
+
+    /// Answers connections that are not translated, from now on.
+    pub fn listen(&self, backlog: i32) -> io::Result<TcpListener> {
+        // Before it listens, or connections that ended and are not forgotten yet are in the way; and what is accepted inherits
+        // it, and so is not in the way of the next engine. Nobody can share a port that is listened on.
+        sockopt::set_socket_reuseaddr(&self.socket, true)?;
+        net::listen(&self.socket, backlog)?;
+        let listener = TcpListener::from(self.socket.try_clone()?);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// The datagrams that are not translated.
+    pub fn datagrams(&self) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::from(self.socket.try_clone()?);
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
 }
 
 impl Drop for PortReservation {
@@ -215,7 +238,7 @@ fn hold(held: &mut Held, key: Key) -> Result<PortReservation, ReserveError> {
         error => ReserveError::Bind { wanted, source: error.into() },
     })?;
     held.keys.insert(key);
-    Ok(PortReservation { key, _socket: socket })
+    Ok(PortReservation { key, socket })
 }
 
 fn open((protocol, address, port): Key) -> Result<OwnedFd, Errno> {

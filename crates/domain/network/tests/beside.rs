@@ -2,9 +2,15 @@
 
 mod machine;
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use ferry_network::{Bridge, BridgeSettings, PortReservation, Protocol, PublishedPort, publish};
+use ferry_network::{
+    Bridge, BridgeSettings, PortReservation, Protocol, PublishedPort, choose_subnet, default_pools,
+    publish, used_ranges,
+};
 use machine::{container, fetch, is_root, json};
 
 const LINK: &str = "ftnb9";
@@ -37,18 +43,27 @@ fn a_port_is_published_among_others_rules() {
         return;
     }
     let before = tables();
+    let used = used_ranges().expect("known");
     let settings = BridgeSettings {
         link: LINK.to_owned(),
         table: TABLE.to_owned(),
-        address: None,
+        addresses: vec![
+            choose_subnet(&default_pools(), false, &used)
+                .map(|(ip, len)| {
+                    let IpAddr::V4(ip) = ip else { panic!("IPv4") };
+                    (Ipv4Addr::from(ip.to_bits() + 1).into(), len)
+                })
+                .expect("a free range"),
+        ],
         mtu: 0,
         internal: false,
         masquerade: true,
+        open: true,
     };
     let temporary = Temporary(Bridge::ensure(&settings).expect("a bridge"));
     let bridge = &temporary.0;
-    let [a, b, c, _] = bridge.gateway().octets();
-    assert_eq!((a, b, c), (172, b, 0), "{bridge:?}");
+    let [a, b, c, _] = machine::gateway(bridge).octets();
+    assert!((a, c) == (172, 0) || (a, b) == (10, 210), "{bridge:?}");
     let (server, ip) = container(bridge, "ftnv9", 2);
     server.serve_tcp(80);
     let held = PortReservation::bind(Protocol::Tcp, None, 0).expect("a port");
@@ -56,7 +71,7 @@ fn a_port_is_published_among_others_rules() {
         protocol: Protocol::Tcp,
         host_ip: None,
         host_port: held.port(),
-        container_ip: ip,
+        container_ip: ip.into(),
         container_port: 80,
     };
     publish(TABLE, &[port]).expect("published");

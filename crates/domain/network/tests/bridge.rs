@@ -10,9 +10,10 @@ use std::{
 };
 
 use ferry_network::{
-    Attach, Bridge, BridgeError, detach, forward_blocked, loopback_up, mac_for, reconcile,
+    Attach, Bridge, BridgeError, choose_subnet, default_pools, detach, forward_blocked,
+    loopback_up, mac_for, reconcile, used_ranges,
 };
-use machine::{Machine, container, is_root, json, run, settings, uplink};
+use machine::{Machine, container, gateway, is_root, json, run, settings, uplink};
 
 #[test]
 fn a_container_gets_link_address_and_route() {
@@ -81,13 +82,13 @@ fn a_bridge_that_is_there_is_adopted() {
     assert_eq!(one, again);
     let mut other = settings("ftnb0", 7);
     let moved = Bridge::ensure(&other).expect("another address");
-    assert_eq!(moved.subnet(), (Ipv4Addr::new(10, 231, 7, 0), 24));
+    assert_eq!(moved.addresses(), [(Ipv4Addr::new(10, 231, 7, 1).into(), 24)]);
     let addresses = json("ip -j -4 addr show ftnb0");
     assert_eq!(addresses[0]["addr_info"].as_array().map(Vec::len), Some(1));
     let subnets = json("nft -j list set ip ferrytest subnets").to_string();
     assert!(subnets.contains("10.231.7.0") && !subnets.contains("10.231.1.0"), "{subnets}");
-    other.address = None;
-    assert_eq!(Bridge::ensure(&other).expect("as it is").gateway(), moved.gateway());
+    other.addresses.clear();
+    assert_eq!(Bridge::ensure(&other).expect("as it is").addresses(), moved.addresses());
     uplink("192.0.2.1/24", "192.0.2.9");
     let error = Bridge::ensure(&settings("ftnd0", 3)).expect_err("not a bridge");
     assert!(matches!(error, BridgeError::NotABridge(_)), "{error:?}");
@@ -101,10 +102,10 @@ fn a_free_range_is_chosen_and_a_taken_one_refused() {
     let _host = Machine::host();
     uplink("172.29.3.1/24", "172.29.3.9");
     run("ip route add 172.30.128.0/24 via 172.29.3.9");
-    let mut free = settings("ftnb0", 1);
-    free.address = None;
-    let bridge = Bridge::ensure(&free).expect("a bridge");
-    assert_eq!(bridge.subnet(), (Ipv4Addr::new(172, 31, 0, 0), 16));
+    let used = used_ranges().expect("known");
+    let chosen = choose_subnet(&default_pools(), false, &used);
+    assert_eq!(chosen, Some((Ipv4Addr::new(172, 31, 0, 0).into(), 16)));
+    let bridge = Bridge::ensure(&settings("ftnb0", 1)).expect("a bridge");
     let mtu = || json("ip -j link show ftnb0")[0]["mtu"].as_u64();
     assert_eq!(mtu(), Some(1400));
     let (inside, _) = container(&bridge, "ftnv0", 2);
@@ -112,7 +113,7 @@ fn a_free_range_is_chosen_and_a_taken_one_refused() {
     detach("ftnv0").expect("detached");
     assert_eq!(mtu(), Some(1400));
     let mut taken = settings("ftnb1", 1);
-    taken.address = Some((Ipv4Addr::new(172, 29, 0, 1), 16));
+    taken.addresses = vec![(Ipv4Addr::new(172, 29, 0, 1).into(), 16)];
     let error = Bridge::ensure(&taken).expect_err("taken");
     assert!(matches!(&error, BridgeError::Overlap { link, .. } if link == "ftnd0"), "{error:?}");
     assert!(json("ip -j link show ftnb1").is_null());
@@ -153,8 +154,14 @@ fn failures_leave_nothing_and_tell_why() {
     let _host = Machine::host();
     let bridge = Bridge::ensure(&settings("ftnb0", 1)).expect("a bridge");
     let (inside, ip) = container(&bridge, "ftnv0", 2);
-    let attach =
-        Attach { pid: inside.pid(), host_link: "ftnv1", ip, prefix_len: 24, mac: mac_for(ip) };
+    let attach = Attach {
+        pid: inside.pid(),
+        host_link: "ftnv1",
+        addresses: &[(ip.into(), 24)],
+        mac: mac_for(ip.into()),
+        inside: "eth0",
+        gateways: &[gateway(&bridge).into()],
+    };
     let error = bridge.attach(&attach).expect_err("eth0 is there");
     let text = ferry_errkind::chain(&error);
     assert!(text.contains("File exists"), "{text}");
@@ -199,10 +206,16 @@ fn attaching_is_fast() {
         .iter()
         .map(|(last, machine)| {
             let (ip, host_link) = (Ipv4Addr::new(10, 231, 1, *last), format!("ftnv{last}"));
-            let mac = mac_for(ip);
+            let mac = mac_for(ip.into());
             let started = Instant::now();
-            let attach =
-                Attach { pid: machine.pid(), host_link: &host_link, ip, prefix_len: 24, mac };
+            let attach = Attach {
+                pid: machine.pid(),
+                host_link: &host_link,
+                addresses: &[(ip.into(), 24)],
+                mac,
+                inside: "eth0",
+                gateways: &[gateway(&bridge).into()],
+            };
             bridge.attach(&attach).expect("attached");
             started.elapsed()
         })

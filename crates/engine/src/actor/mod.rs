@@ -5,6 +5,7 @@
 
 mod health;
 mod live;
+mod network;
 mod remove;
 mod restart;
 mod start;
@@ -14,7 +15,10 @@ mod update;
 use std::sync::Arc;
 
 use ferry_errkind::Failure;
-use ferry_model::container::{Container, Phase, UpdateContainer};
+use ferry_model::{
+    container::{Container, Phase, UpdateContainer},
+    network::EndpointRequest,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -63,6 +67,15 @@ pub(crate) enum Command {
     },
     Rename {
         name: String,
+        reply: Reply<()>,
+    },
+    Connect {
+        network: String,
+        request: Box<EndpointRequest>,
+        reply: Reply<()>,
+    },
+    Disconnect {
+        network: String,
         reply: Reply<()>,
     },
     Update {
@@ -195,6 +208,14 @@ impl Actor {
             Command::Resize { height, width, reply } => {
                 answer(reply, self.resize(height, width).await);
             }
+            Command::Connect { network, request, reply } => {
+                let connected = self.connect(network, *request).await;
+                answer(reply, connected);
+            }
+            Command::Disconnect { network, reply } => {
+                let disconnected = self.disconnect(network).await;
+                answer(reply, disconnected);
+            }
             Command::Attach { wish } => self.attach(wish).await,
             Command::Remove { force, volumes, reply } => {
                 return self.remove(force, volumes, reply).await;
@@ -233,8 +254,10 @@ impl Actor {
         }
         self.shared.containers.reserve_name(name, &self.container.id)?;
         self.container.name = name.to_owned();
+        crate::net::renamed(&self.shared, &mut self.container);
         if let Err(error) = self.save() {
             self.container.name = old;
+            crate::net::renamed(&self.shared, &mut self.container);
             self.shared.containers.release_name(name, &self.container.id);
             return Err(error);
         }

@@ -293,12 +293,7 @@ impl Actor {
         }
         for (name, endpoint) in &mut self.container.endpoints {
             if !endpoint.endpoint_id.is_empty() {
-                endpoint.endpoint_id.clear();
-                endpoint.ipv4 = None;
-                endpoint.gateway = None;
-                endpoint.prefix_len = 0;
-                endpoint.mac.clear();
-                endpoint.host_link.clear();
+                net::forget(endpoint);
                 net::event(
                     &self.shared,
                     "disconnect",
@@ -311,7 +306,7 @@ impl Actor {
         self.container.ports.clear();
     }
 
-    fn network_event(&self, action: &str, name: &str) {
+    pub(super) fn network_event(&self, action: &str, name: &str) {
         let id =
             self.container.endpoints.get(name).map_or("", |endpoint| endpoint.network_id.as_str());
         net::event(&self.shared, action, name, id, &self.container.id);

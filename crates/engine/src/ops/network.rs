@@ -9,7 +9,7 @@ use ferry_model::{
     network::{CreateNetwork, EndpointRequest, Network, NetworkView},
 };
 
-use crate::{Engine, Shared, filter};
+use crate::{Engine, Shared, actor::Command, filter, ops::container::ask};
 
 /// The networks that fulfil all filters (`name`, `id`, `driver`, `label`, `type`, `dangling`, `scope`), by name.
 ///
@@ -79,13 +79,6 @@ pub async fn create(
         let words = format!("network driver \"{}\" is not supported yet", network.driver);
         return Err(Failure::new(ErrorKind::NotImplemented, words));
     }
-    if network.enable_ipv6 {
-        return Err(Failure::new(ErrorKind::NotImplemented, "IPv6 networks are not supported yet"));
-    }
-    if network.ipam.len() > 1 {
-        let words = "networks with more than one subnet are not supported yet";
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
-    }
     let shared = engine.shared.clone();
     crate::blocking(move || {
         let network = Network { driver: "bridge".to_owned(), ..network };
@@ -151,40 +144,47 @@ pub async fn prune(
     Ok(pruned)
 }
 
-/// Puts a running container on a further network: not yet.
+/// Puts a container on a further network; one that does not run when it is started.
 ///
 /// # Errors
-/// Always, by name.
+/// No such network or container, settings that do not fit, no free address.
 pub async fn connect(
     engine: &Engine,
     network: &str,
     container: &str,
-    _endpoint: EndpointRequest,
+    endpoint: EndpointRequest,
 ) -> Result<(), Failure> {
-    engine.shared.networks.find(network)?;
-    engine.shared.containers.find(container)?;
-    Err(Failure::new(
-        ErrorKind::NotImplemented,
-        "connecting a container to a further network is not supported yet",
-    ))
+    let network = engine.shared.networks.find(network)?.name;
+    let request = Box::new(endpoint);
+    ask(engine, container, |reply| Command::Connect { network, request, reply }).await
 }
 
-/// Takes a container off a network: not yet.
+/// Takes a container off a network. `force` does not fail when there is no such container.
 ///
 /// # Errors
-/// Always, by name.
+/// No such network or container, or it is not on that network.
 pub async fn disconnect(
     engine: &Engine,
     network: &str,
     container: &str,
-    _force: bool,
+    force: bool,
 ) -> Result<(), Failure> {
-    engine.shared.networks.find(network)?;
-    engine.shared.containers.find(container)?;
-    Err(Failure::new(
-        ErrorKind::NotImplemented,
-        "disconnecting a container from a network is not supported yet",
-    ))
+    let found = engine.shared.networks.find(network);
+    if let (Ok(network), true) = (&found, force)
+        && engine.shared.containers.find(container).is_err()
+    {
+        let words = format!("endpoint {container} not found");
+        return Err(Failure::new(ErrorKind::NotFound, words)
+            .with_hint(format!("no container {container} is on network {}", network.name)));
+    }
+    // A network that is gone may still be on the record of a container that does not run.
+    let handle = engine.shared.containers.find(container)?;
+    let network = match found {
+        Ok(network) => network.name,
+        Err(_) if handle.container().endpoints.contains_key(network) => network.to_owned(),
+        Err(failure) => return Err(failure),
+    };
+    ask(engine, container, |reply| Command::Disconnect { network, reply }).await
 }
 
 fn view(shared: &Shared, network: Network) -> NetworkView {

@@ -91,6 +91,9 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
     };
     let wrong = || format!("{key}: a value of this kind means nothing there: {value}");
     match value {
+        Value::Array(items) if key == "default-address-pools" => {
+            items.iter().map(|item| pool(item).ok_or_else(wrong)).collect()
+        }
         Value::Array(items) => items.iter().map(|item| scalar(item).ok_or_else(wrong)).collect(),
         Value::Object(members) => members
             .iter()
@@ -106,6 +109,11 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
         Value::Null => Ok(Vec::new()),
         _ => Ok(vec![scalar(value).ok_or_else(wrong)?]),
     }
+}
+
+/// `{"base": "10.0.0.0/8", "size": 24}`.
+fn pool(value: &Value) -> Option<String> {
+    Some(format!("base={},size={}", value.get("base")?.as_str()?, value.get("size")?.as_u64()?))
 }
 
 fn ulimit(value: &Value) -> Option<String> {

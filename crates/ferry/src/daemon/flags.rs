@@ -98,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default address pools for node specific local networks",
         ),
         "default-address-pools",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string(

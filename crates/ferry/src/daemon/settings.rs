@@ -121,6 +121,11 @@ impl Settings {
             dns_search: self.all("dns-search").to_vec(),
             dns_options: self.all("dns-opt").to_vec(),
             publish_address,
+            pools: self
+                .all("default-address-pool")
+                .iter()
+                .map(|text| pool(text))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -128,6 +133,25 @@ impl Settings {
 fn split(pair: &str) -> (String, String) {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     (name.to_owned(), value.to_owned())
+}
+
+/// `base=10.0.0.0/8,size=24`.
+fn pool(text: &str) -> Result<ferry_engine::Pool, String> {
+    let wrong = |why: &str| format!("--default-address-pool {text}: {why}");
+    let (mut base, mut size) = (None, None);
+    for field in text.split(',') {
+        match field.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+            Some(("base", value)) => base = ferry_engine::parse_subnet(value),
+            Some(("size", value)) => size = value.parse::<u8>().ok(),
+            _ => return Err(wrong("expected base=10.0.0.0/8,size=24")),
+        }
+    }
+    let base = base.ok_or_else(|| wrong("base is not a network such as 10.0.0.0/8"))?;
+    let longest = if base.0.is_ipv4() { 30 } else { 126 };
+    let size = size
+        .filter(|size| (base.1.max(1)..=longest).contains(size))
+        .ok_or_else(|| wrong("size is not the prefix length of a network in base"))?;
+    Ok(ferry_engine::Pool { base: ferry_engine::network_of(base), size })
 }
 
 fn bip(text: &str) -> Result<(Ipv4Addr, u8), String> {

@@ -171,6 +171,85 @@ fn quiet(sandbox: &Sandbox) -> Traces {
     })
 }
 
+/// The daemon is killed between two steps of `network connect` or `disconnect`: the container goes on, and the next daemon
+/// either finished the change or undid it, in the kernel as on record.
+fn dies_while_networks_change(failpoint: &str) {
+    let sandbox: Sandbox = with_busybox(Client::Ferry);
+    let third = std::process::id() % 250;
+    for (name, last) in [("back", 0), ("front", 128)] {
+        let subnet = format!("10.197.{third}.{last}/25");
+        sandbox.ok(&["network", "create", "--subnet", &subnet, name]);
+    }
+    let script = "echo here > /index.html; exec httpd -f -p 80 -h /";
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "victim",
+        "--network",
+        "front",
+        "-p",
+        "127.0.0.1::80",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let port = sandbox.ok(&["port", "victim", "80"]);
+    let disconnects = failpoint.starts_with("disconnect");
+    if disconnects {
+        sandbox.ok(&["network", "connect", "back", "victim"]);
+    }
+    sandbox.stop_daemon();
+    sandbox.start_daemon(Some(failpoint));
+    let verb = if disconnects { "disconnect" } else { "connect" };
+    let outcome = sandbox.run(&["network", verb, "back", "victim"]);
+    assert_ne!(outcome.code, 0, "the daemon was to die under this: {outcome}");
+    sandbox.wait_for_death();
+    sandbox.start_daemon(None);
+    let networks = "{{range $n, $e := .NetworkSettings.Networks}}{{$n}} {{end}}";
+    let is_on = sandbox.inspect("victim", networks).contains("back ");
+    let links = sandbox.ok(&["exec", "victim", "ls", "/sys/class/net"]);
+    assert_eq!(links.contains("eth1"), is_on, "{failpoint}: {links}");
+    let routes = sandbox.ok(&["exec", "victim", "ip", "route"]);
+    assert!(routes.contains("default via"), "{failpoint}: {routes}");
+    assert_eq!(routes.lines().filter(|line| line.contains("default")).count(), 1);
+    eventually("the port answers", || crate::network::fetch(&port));
+    sandbox.ok(&["exec", "victim", "ping", "-c1", "-W2", "victim"]);
+    // Whatever became of it, the change can be made now.
+    let verb = if is_on { "disconnect" } else { "connect" };
+    sandbox.ok(&["network", verb, "back", "victim"]);
+    sandbox.ok(&["rm", "-f", "victim"]);
+    for name in ["back", "front"] {
+        let bridge =
+            format!("fr-{}", sandbox.ok(&["network", "inspect", "-f", "{{slice .Id 0 12}}", name]));
+        // The kernel takes the links of a container that ended apart when it has time.
+        eventually(&format!("{failpoint} leaves no links on {name}"), || {
+            let left = std::fs::read_dir(format!("/sys/class/net/{bridge}/brif")).unwrap().count();
+            (left == 0).then_some(())
+        });
+        sandbox.ok(&["network", "rm", name]);
+    }
+    assert_eq!(Traces::of(&sandbox).elements, 0);
+}
+
+macro_rules! network_failpoints {
+    ($($name:ident = $failpoint:literal),+ $(,)?) => {
+        $(#[test] fn $name() { dies_while_networks_change($failpoint); })+
+    };
+}
+
+network_failpoints!(
+    connect_lease = "connect.lease",
+    connect_link = "connect.link",
+    connect_ports = "connect.ports",
+    connect_hosts = "connect.hosts",
+    connect_record = "connect.record",
+    disconnect_record = "disconnect.record",
+    disconnect_ports = "disconnect.ports",
+    disconnect_link = "disconnect.link",
+);
+
 macro_rules! failpoints {
     ($($name:ident = $failpoint:literal),+ $(,)?) => { $(#[test] fn $name() { dies_at($failpoint); })+ };
 }

@@ -39,6 +39,7 @@ mod ifla {
     pub(super) const BR_FORWARD_DELAY: u16 = 1;
     pub(super) const BR_STP_STATE: u16 = 5;
     pub(super) const BRPORT_MODE: u16 = 4;
+    pub(super) const BRPORT_ISOLATED: u16 = 33;
 }
 
 /// A link as the kernel tells it.
@@ -77,7 +78,7 @@ pub struct Veth<'a> {
     pub mac: [u8; 6],
     /// Largest packet of both.
     pub mtu: u32,
-    /// A number that our end is known by as ours; 0 for none.
+    /// A number that both ends are known by as ours; 0 for none.
     pub group: u32,
 }
 
@@ -141,6 +142,9 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
                 request.text(ifla::IFNAME, veth.peer);
                 request.attribute(ifla::ADDRESS, &veth.mac);
                 request.native(ifla::MTU, veth.mtu);
+                if veth.group != 0 {
+                    request.native(ifla::GROUP, veth.group);
+                }
                 one_queue(request);
                 let fd = veth.namespace.as_raw_fd();
                 request.attribute(ifla::NET_NS_FD, &fd.to_ne_bytes());
@@ -208,15 +212,17 @@ pub fn no_own_ipv6(name: &str) -> Request {
     request
 }
 
-/// Lets a bridge's port send frames back out where they came in, or not.
-pub fn hairpin(name: &str, on: bool) -> Request {
-    let what = format!("set hairpin mode of link {name}");
+/// Sets how a bridge treats a port: whether frames may go back out where they came in, and whether it is kept apart from
+/// other ports that are kept apart.
+pub fn port(name: &str, hairpin: bool, isolated: bool) -> Request {
+    let what = format!("set port mode of link {name}");
     let mut request = Request::new(NEWLINK, 0, what).body(&body(0, 0, 0));
     request.text(ifla::IFNAME, name);
     request.nest(ifla::LINKINFO, |request| {
         request.text(ifla::INFO_SLAVE_KIND, "bridge");
         request.nest(ifla::INFO_SLAVE_DATA, |request| {
-            request.attribute(ifla::BRPORT_MODE, &[u8::from(on)]);
+            request.attribute(ifla::BRPORT_MODE, &[u8::from(hairpin)]);
+            request.attribute(ifla::BRPORT_ISOLATED, &[u8::from(isolated)]);
         });
     });
     request

@@ -1,4 +1,4 @@
-//! nftables of the `ip` family: batches of changes, done as a whole or not at all, and what there is.
+//! nftables of the families `ip` and `ip6`: batches of changes, done as a whole or not at all, and what there is.
 
 mod chain;
 mod expr;
@@ -17,8 +17,26 @@ pub use set::{Element, Field, Set, decode_elements, elements};
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-/// `NFPROTO_IPV4`.
-const IPV4: u8 = 2;
+/// A family of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ip {
+    /// `ip`.
+    #[default]
+    V4,
+    /// `ip6`.
+    V6,
+}
+
+impl Ip {
+    /// `NFPROTO_*`.
+    fn number(self) -> u8 {
+        match self {
+            Ip::V4 => 2,
+            Ip::V6 => 10,
+        }
+    }
+}
+
 /// `struct nfgenmsg`.
 const BODY: usize = 4;
 /// Elements per message: a list's length must fit in 16 bits.
@@ -45,13 +63,14 @@ const ATTR_RULE_CHAIN: u16 = 2;
 /// Changes that are done together, in this order.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    ip: Ip,
     requests: Vec<Request>,
 }
 
 impl Batch {
-    /// No changes.
-    pub fn new() -> Self {
-        Self::default()
+    /// No changes to tables of that family.
+    pub fn new(ip: Ip) -> Self {
+        Batch { ip, requests: Vec::new() }
     }
 
     /// True if there is nothing to do.
@@ -124,7 +143,7 @@ impl Batch {
     }
 
     fn push(&mut self, kind: u16, flags: u16, what: String, table: &str) -> &mut Request {
-        let mut request = request(kind, flags, what, IPV4);
+        let mut request = request(kind, flags, what, self.ip.number());
         request.text(ATTR_TABLE, table);
         self.requests.push(request);
         let last = self.requests.len() - 1;

@@ -1,6 +1,6 @@
-//! IPv4 routes.
+//! Routes of both families.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
     NetlinkError, Socket,
@@ -25,14 +25,14 @@ const TYPE_UNICAST: u8 = 1;
 /// A route as the kernel tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// Network; 0.0.0.0 for the default route.
-    pub destination: Ipv4Addr,
-    /// Length of its prefix, at most 32.
+    /// Network; 0.0.0.0 or :: for the default route.
+    pub destination: IpAddr,
+    /// Length of its prefix, at most 32 or 128.
     pub prefix_len: u8,
     /// Number of the link it leads over; 0 if it leads nowhere.
     pub link: u32,
     /// The next hop, if not direct.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// The lower the better.
     pub metric: u32,
     /// Routing table; 254 is the main one.
@@ -48,37 +48,55 @@ impl Route {
     }
 }
 
-/// Adds a default route.
-pub fn add_default(link: u32, gateway: Ipv4Addr) -> Request {
+/// Makes the default route, or lets the one that is there lead elsewhere.
+pub fn set_default(link: u32, gateway: IpAddr) -> Request {
     let mut header = [0; BODY];
-    header[0] = libc::AF_INET as u8;
+    let family = if gateway.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    header[0] = family as u8;
     header[4..8].copy_from_slice(&[TABLE_MAIN, PROTOCOL_BOOT, 0, TYPE_UNICAST]);
-    let what = format!("add default route via {gateway}");
-    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::EXCL, what).body(&header);
+    let what = format!("set default route via {gateway}");
+    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::REPLACE, what).body(&header);
     request.native(RTA_OIF, link);
-    request.attribute(RTA_GATEWAY, &gateway.octets());
+    match gateway {
+        IpAddr::V4(ip) => request.attribute(RTA_GATEWAY, &ip.octets()),
+        IpAddr::V6(ip) => request.attribute(RTA_GATEWAY, &ip.octets()),
+    }
     request
 }
 
-/// All IPv4 routes of all tables.
+/// All routes of all tables.
 pub fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
-    let mut header = [0; BODY];
-    header[0] = libc::AF_INET as u8;
+    let header = [0; BODY];
     socket.dump(&Request::new(GETROUTE, 0, "list routes").body(&header), decode)
 }
 
-/// Reads an `RTM_NEWROUTE` of IPv4.
+/// Reads an `RTM_NEWROUTE`.
 pub fn decode(message: &Message<'_>) -> Option<Route> {
     let (header, rest) = message.payload.split_at_checked(BODY)?;
-    if message.kind != NEWROUTE || header.first() != Some(&(libc::AF_INET as u8)) {
+    if message.kind != NEWROUTE {
         return None;
     }
     let of = |kind| attributes(rest).find(kind);
-    let ip = |kind| of(kind)?.value.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes));
+    let is_v4 = match i32::from(*header.first()?) {
+        libc::AF_INET => true,
+        libc::AF_INET6 => false,
+        _ => return None,
+    };
+    let ip = |kind| -> Option<IpAddr> {
+        let value = of(kind)?.value;
+        Some(match is_v4 {
+            true => Ipv4Addr::from(*value.first_chunk::<4>()?).into(),
+            false => Ipv6Addr::from(*value.first_chunk::<16>()?).into(),
+        })
+    };
+    let (any, longest): (IpAddr, u8) = match is_v4 {
+        true => (Ipv4Addr::UNSPECIFIED.into(), 32),
+        false => (Ipv6Addr::UNSPECIFIED.into(), 128),
+    };
     let number = |kind| of(kind)?.native();
     Some(Route {
-        destination: ip(RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED),
-        prefix_len: header.get(1).copied().filter(|length| *length <= 32)?,
+        destination: ip(RTA_DST).unwrap_or(any),
+        prefix_len: header.get(1).copied().filter(|length| *length <= longest)?,
         link: number(RTA_OIF).unwrap_or_default(),
         gateway: ip(RTA_GATEWAY),
         metric: number(RTA_PRIORITY).unwrap_or_default(),

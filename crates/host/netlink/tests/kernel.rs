@@ -12,7 +12,7 @@ use ferry_netlink::{
     address::{self, Address},
     link::{self, Change, Veth},
     namespace::NetNamespace,
-    nft::{self, Batch, Chain, Element, Field, Hook, Set},
+    nft::{self, Batch, Chain, Element, Field, Hook, Ip, Set},
     route,
 };
 
@@ -74,7 +74,9 @@ fn links_are_made_changed_and_removed() {
     let a0 = link::find(&mut socket, "a0").expect("asked").expect("there");
     assert_eq!((a0.kind.as_str(), a0.mtu, a0.group), ("veth", 1300, 77));
     let onto = Change { master: Some(bridge.index), mtu: Some(1200), ..Change::default() };
-    socket.exchange(&[link::set("a0", &onto), link::hairpin("a0", true)], |_| ()).expect("changed");
+    socket
+        .exchange(&[link::set("a0", &onto), link::port("a0", true, false)], |_| ())
+        .expect("changed");
     let ports = link::ports(&mut socket, bridge.index).expect("listed");
     assert_eq!(
         ports.iter().map(|port| (&*port.name, port.mtu)).collect::<Vec<_>>(),
@@ -103,17 +105,17 @@ fn addresses_and_routes_are_read_back_and_refusals_have_words() {
     let mut socket = namespace.socket(Family::Route).expect("a socket");
     socket.exchange(&[link::create_bridge("br", [2, 0, 0, 0, 0, 1])], |_| ()).expect("made");
     let index = link::find(&mut socket, "br").expect("asked").expect("there").index;
-    let address = Address { link: index, ip: Ipv4Addr::new(10, 9, 8, 1), prefix_len: 24 };
-    let gateway = Ipv4Addr::new(10, 9, 8, 7);
+    let address = Address { link: index, ip: Ipv4Addr::new(10, 9, 8, 1).into(), prefix_len: 24 };
+    let gateway = Ipv4Addr::new(10, 9, 8, 7).into();
     socket
-        .exchange(&[address::add(&address), route::add_default(index, gateway)], |_| ())
+        .exchange(&[address::add(&address), route::set_default(index, gateway)], |_| ())
         .expect("added");
     assert_eq!(address::all(&mut socket).expect("listed"), [address]);
     let routes = route::all(&mut socket).expect("listed");
     let default = routes.iter().find(|route| route.is_default()).expect("a default route");
     assert_eq!((default.link, default.gateway), (index, Some(gateway)));
     // The first of several failures is told; the rest is done all the same.
-    let requests = [address::add(&address), route::add_default(index, gateway), link::delete("br")];
+    let requests = [address::add(&address), route::set_default(index, gateway), link::delete("br")];
     let (what, message, errno) = refused(socket.exchange(&requests, |_| ()));
     assert_eq!((what.as_str(), errno), ("add address 10.9.8.1/24", Errno::EXIST));
     assert!(message.contains("already assigned"), "{message:?}");
@@ -125,7 +127,7 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     let Some((_sleeper, namespace)) = Sleeper::new() else { return };
     let mut socket = namespace.socket(Family::Netfilter).expect("a socket");
     let element = |port: u16| Element { key: port.to_be_bytes().into(), ..Element::default() };
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_table("t");
     batch.add_set("t", &Set { name: "s", key: &[Field::Port], value: &[], interval: false });
     batch.add_chain("t", &Chain { name: "c", base: Some(("filter", Hook::Forward, 3)) });
@@ -133,18 +135,18 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     batch.commit(&mut socket).expect("committed");
     let chains = nft::hooked_chains(&mut socket).expect("listed");
     assert_eq!((chains.len(), chains[0].name.as_str(), chains[0].drops), (1, "c", false));
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_elements("t", "s", &[element(3)]);
     batch.delete_elements("t", "s", &[element(9)]);
     let (what, _, errno) = refused(batch.commit(&mut socket));
     assert_eq!((what.as_str(), errno), ("remove elements from t s", Errno::NOENT));
-    let mut found = nft::elements(&mut socket, "t", "s").expect("listed").expect("a set");
+    let mut found = nft::elements(&mut socket, Ip::V4, "t", "s").expect("listed").expect("a set");
     found.sort();
     assert_eq!(found, [element(1), element(2)]);
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.delete_table("t");
     batch.commit(&mut socket).expect("removed");
-    assert_eq!(nft::elements(&mut socket, "t", "s").expect("asked"), None);
+    assert_eq!(nft::elements(&mut socket, Ip::V4, "t", "s").expect("asked"), None);
 }
 
 #[test]

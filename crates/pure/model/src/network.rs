@@ -147,6 +147,8 @@ pub struct EndpointStatus {
     pub dns_names: Vec<String>,
     /// The host's end of the veth pair; empty while not attached.
     pub host_link: String,
+    /// The link's name in the container; empty while not attached.
+    pub interface: String,
 }
 
 /// A subnet with its settings.
@@ -161,6 +163,8 @@ pub struct IpamPool {
     pub gateway: String,
     /// Names and addresses that are taken.
     pub aux_addresses: BTreeMap<String, String>,
+    /// The engine chose it, nobody asked for it.
+    pub chosen: bool,
 }
 
 /// A network.

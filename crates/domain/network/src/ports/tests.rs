@@ -1,13 +1,16 @@
 //! Elements as the kernel compares them.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 fn port(protocol: Protocol, host_ip: Option<Ipv4Addr>) -> PublishedPort {
+    let host_ip = host_ip.map(IpAddr::V4);
     PublishedPort {
         protocol,
         host_ip,
         host_port: 8080,
-        container_ip: Ipv4Addr::new(172, 29, 0, 2),
+        container_ip: Ipv4Addr::new(172, 29, 0, 2).into(),
         container_port: 80,
     }
 }
@@ -30,9 +33,9 @@ fn ports_go_to_the_map_of_their_protocol_and_address() {
         port(Protocol::Udp, None),
         port(Protocol::Udp, host),
     ];
-    let maps = by_map(&ports).expect("tcp and udp");
+    let maps = by_map(&ports, Ip::V4).expect("tcp and udp");
     let names: Vec<_> = maps.keys().copied().collect();
     assert_eq!(names, ["tcp_any", "tcp_at", "udp_any", "udp_at"]);
-    let refused = by_map(&[port(Protocol::Sctp, None)]).expect_err("sctp");
+    let refused = by_map(&[port(Protocol::Sctp, None)], Ip::V4).expect_err("sctp");
     assert_eq!(refused.to_string(), "publishing SCTP ports is not supported yet");
 }

@@ -67,6 +67,6 @@ fn addresses_of_others_are_refused() {
     let address = Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77)));
     let error = PortReservation::bind(Protocol::Tcp, address, 4711).expect_err("not ours");
     let expected = "failed to bind host port for 203.0.113.77:4711:172.29.0.2:80/tcp: cannot assign requested address";
-    let container = SocketAddrV4::new(Ipv4Addr::new(172, 29, 0, 2), 80);
+    let container = SocketAddr::new(Ipv4Addr::new(172, 29, 0, 2).into(), 80);
     assert_eq!(error.leading_to(container).to_string(), expected);
 }

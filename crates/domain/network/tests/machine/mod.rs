@@ -148,20 +148,37 @@ pub fn settings(link: &str, third: u8) -> BridgeSettings {
     BridgeSettings {
         link: link.to_owned(),
         table: "ferrytest".to_owned(),
-        address: Some((Ipv4Addr::new(10, 231, third, 1), 24)),
+        addresses: vec![(Ipv4Addr::new(10, 231, third, 1).into(), 24)],
         mtu: 0,
         internal: false,
         masquerade: true,
+        open: true,
     }
+}
+
+/// The bridge's IPv4 address.
+pub fn gateway(bridge: &Bridge) -> Ipv4Addr {
+    let v4 = |(ip, _): &ferry_network::Net| match ip {
+        std::net::IpAddr::V4(ip) => Some(*ip),
+        std::net::IpAddr::V6(_) => None,
+    };
+    bridge.addresses().iter().find_map(v4).expect("an IPv4 address")
 }
 
 /// A new container with that last byte of the address.
 pub fn container(bridge: &Bridge, host_link: &str, last: u8) -> (Machine, Ipv4Addr) {
     let machine = Machine::new();
-    let [a, b, c, _] = bridge.gateway().octets();
+    let [a, b, c, _] = gateway(bridge).octets();
     let ip = Ipv4Addr::new(a, b, c, last);
-    let prefix_len = bridge.subnet().1;
-    let attach = Attach { pid: machine.pid(), host_link, ip, prefix_len, mac: mac_for(ip) };
+    let prefix_len = bridge.addresses()[0].1;
+    let attach = Attach {
+        pid: machine.pid(),
+        host_link,
+        addresses: &[(ip.into(), prefix_len)],
+        mac: mac_for(ip.into()),
+        inside: "eth0",
+        gateways: &[gateway(bridge).into()],
+    };
     bridge.attach(&attach).expect("attached");
     (machine, ip)
 }

@@ -3,14 +3,14 @@
 //! The record is written last: a crash before it leaves a directory without record, which boot discards together with the
 //! anonymous volumes that nobody refers to. A failure undoes what was done, in reverse.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_model::{
     container::{
-        Container, ContainerState, CreateContainer, CreatedContainer, MountKind, MountPoint,
-        NetworkMode,
+        Container, ContainerSpec, ContainerState, CreateContainer, CreatedContainer, MountKind,
+        MountPoint, NetworkMode,
     },
     event::Subject,
     network::EndpointStatus,
@@ -63,7 +63,8 @@ pub(crate) fn create_of(
         Some(name) => ferry_container::check_name(name)?.to_owned(),
         None => made_up_name(shared)?,
     };
-    let endpoints = planned_endpoints(&mut spec);
+    crate::net::links::check(shared, &spec)?;
+    let endpoints = planned_endpoints(shared, &mut spec)?;
     let container = Container {
         version: records::VERSION,
         id: id.clone(),
@@ -76,7 +77,7 @@ pub(crate) fn create_of(
         mounts,
         state: ContainerState::default(),
         endpoints,
-        ports: std::collections::BTreeMap::new(),
+        ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
     };
@@ -252,25 +253,35 @@ fn made_up_name(shared: &Shared) -> Result<String, Failure> {
     Err(Failure::new(ErrorKind::Internal, "no free container name found: give one with --name"))
 }
 
-/// The networks that it will join when it starts, by name.
+/// The networks that it will join when it starts, by name. A network that is not there yet is looked for then.
 fn planned_endpoints(
-    spec: &mut ferry_model::container::ContainerSpec,
-) -> std::collections::BTreeMap<String, EndpointStatus> {
+    shared: &Shared,
+    spec: &mut ContainerSpec,
+) -> Result<BTreeMap<String, EndpointStatus>, Failure> {
+    let full_name = |name: &str| {
+        shared.networks.find(name).map_or_else(|_| name.to_owned(), |network| network.name)
+    };
     let primary = match &spec.host.network_mode {
         NetworkMode::Default | NetworkMode::Bridge => Some("bridge".to_owned()),
-        NetworkMode::Named(name) => Some(name.clone()),
+        NetworkMode::Named(name) => Some(full_name(name)),
         NetworkMode::None => Some("none".to_owned()),
         NetworkMode::Host => Some("host".to_owned()),
         NetworkMode::Container(_) => None,
     };
-    let mut endpoints = std::collections::BTreeMap::new();
+    let mut endpoints = BTreeMap::new();
     for (name, request) in std::mem::take(&mut spec.endpoints) {
-        // Docker's CLI says `default` for the default bridge.
-        let name = if name == "default" { "bridge".to_owned() } else { name };
+        let network = shared.networks.find(&name).ok();
+        crate::net::check(network.as_ref(), &request)
+            .map_err(|failure| failure.context(format!("invalid config for network {name}")))?;
+        let name = network.map_or(name, |network| network.name);
         endpoints.insert(name, EndpointStatus { request, ..EndpointStatus::default() });
     }
     if let Some(primary) = primary.filter(|_| !spec.network_disabled) {
-        endpoints.entry(primary).or_default();
+        let endpoint = endpoints.entry(primary).or_default();
+        let is_users = matches!(spec.host.network_mode, NetworkMode::Named(_));
+        if is_users && endpoint.request.links.is_empty() {
+            endpoint.request.links.clone_from(&spec.host.links);
+        }
     }
-    endpoints
+    Ok(endpoints)
 }

@@ -30,6 +30,7 @@ pub use prune::prune;
 pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
 pub use top::top;
 pub use update::update;
+pub(crate) use verbs::ask;
 pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,
 };

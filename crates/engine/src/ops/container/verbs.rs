@@ -121,7 +121,7 @@ pub async fn resize(engine: &Engine, name: &str, height: u32, width: u32) -> Res
     ask(engine, name, |reply| Command::Resize { height, width, reply }).await
 }
 
-pub(super) async fn ask<T>(
+pub(crate) async fn ask<T>(
     engine: &Engine,
     name: &str,
     command: impl FnOnce(Reply<T>) -> Command,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_docker_api::{
-    ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, NetworkSettings,
-    Nothing, StrSlice, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, HostConfig,
+    NetworkSettings, Nothing, StrSlice, SummaryHostConfig, SummaryNetworkSettings,
 };
 use ferry_engine::EngineConfig;
 use ferry_model::container::{
@@ -78,7 +78,10 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         process_label: String::new(),
         app_armor_profile: String::new(),
         exec_ids: nil_if_empty(exec_ids.clone()),
-        host_config: Some(host_out::config(&container.spec.host, defaults)),
+        host_config: Some(HostConfig {
+            links: shown_links(container),
+            ..host_out::config(&container.spec.host, defaults)
+        }),
         graph_driver: DriverData {
             data: Some(graph.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
             name: defaults.storage_driver.clone(),
@@ -90,6 +93,15 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         network_settings: Some(network_settings(container, defaults)),
         image_manifest_descriptor: None,
     }
+}
+
+/// Docker shows links with the names of both sides: `/db:/web/store`.
+fn shown_links(container: &Container) -> Option<Vec<String>> {
+    let shown = |link: &String| {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        format!("/{name}:/{}/{alias}", container.name)
+    };
+    nil_if_empty(container.spec.host.links.iter().map(shown).collect())
 }
 
 /// Writes a line of the list.

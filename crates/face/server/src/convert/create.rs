@@ -149,7 +149,8 @@ fn endpoints(
     let mut endpoints = BTreeMap::new();
     for (name, settings) in endpoints_config.unwrap_or_default() {
         let name = if name == "default" { "bridge".to_owned() } else { name };
-        let request = endpoint::request(&name, settings.unwrap_or_default())?;
+        let request = endpoint::request(settings.unwrap_or_default())
+            .map_err(|failure| failure.context(format!("invalid config for network {name}")))?;
         endpoints.insert(name, request);
     }
     if let NetworkMode::Named(name) = mode {
@@ -175,7 +176,8 @@ fn move_mac_address(
             return Err(invalid("conflicting options: mac-address and the network mode"));
         }
     };
-    endpoint::check_mac(network, &mac)?;
+    endpoint::check_mac(&mac)
+        .map_err(|failure| failure.context(format!("invalid config for network {network}")))?;
     let endpoint = endpoints.entry(network.to_owned()).or_default();
     if endpoint.mac.as_ref().is_some_and(|own| *own != mac) {
         return Err(invalid(

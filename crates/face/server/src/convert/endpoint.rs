@@ -12,11 +12,8 @@ fn is_user_defined(network: &str) -> bool {
     !matches!(network, "bridge" | "host" | "none" | "default")
 }
 
-/// Reads what is asked of an attachment to `network`.
-pub(crate) fn request(
-    network: &str,
-    settings: EndpointSettings,
-) -> Result<EndpointRequest, Failure> {
+/// Reads what is asked of an attachment.
+pub(crate) fn request(settings: EndpointSettings) -> Result<EndpointRequest, Failure> {
     let EndpointSettings {
         ipam_config,
         links,
@@ -38,24 +35,8 @@ pub(crate) fn request(
     let EndpointIpamConfig { ipv4_address, ipv6_address, link_local_ips } =
         ipam_config.unwrap_or_default();
     let aliases = aliases.unwrap_or_default();
-    let wrong = |words: String| {
-        let settings = "invalid endpoint settings:";
-        invalid(format!("invalid config for network {network}: {settings}\n{words}"))
-    };
-    if !is_user_defined(network) {
-        let has_address = !ipv4_address.is_empty() || !ipv6_address.is_empty();
-        let conflicts = [
-            (has_address, "user specified IP address is supported on user defined networks only"),
-            (
-                !aliases.is_empty(),
-                "network-scoped alias is supported only for containers in user defined networks",
-            ),
-        ];
-        if let Some((_, words)) = conflicts.into_iter().find(|(conflict, _)| *conflict) {
-            return Err(wrong(words.to_owned()));
-        }
-    }
-    check_mac(network, &mac_address)?;
+    let wrong = |words: String| invalid(format!("invalid endpoint settings:\n{words}"));
+    check_mac(&mac_address)?;
     Ok(EndpointRequest {
         ipv4: optional(&ipv4_address)
             .map_err(|()| wrong(format!("invalid IPv4 address: {ipv4_address}")))?,
@@ -76,13 +57,13 @@ pub(crate) fn request(
 }
 
 /// Checks a MAC address; empty is none.
-pub(super) fn check_mac(network: &str, mac: &str) -> Result<(), Failure> {
+pub(super) fn check_mac(mac: &str) -> Result<(), Failure> {
     let is_octet = |part: &str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
     let parts: Vec<&str> = mac.split([':', '-']).collect();
     if mac.is_empty() || (parts.len() == 6 && parts.into_iter().all(is_octet)) {
         return Ok(());
     }
-    Err(invalid(format!("invalid config for network {network}: invalid MAC address {mac}")))
+    Err(invalid(format!("invalid MAC address {mac}")))
 }
 
 fn optional<T: std::str::FromStr>(text: &str) -> Result<Option<T>, ()> {
@@ -105,6 +86,7 @@ pub(super) fn settings(network: &str, status: &EndpointStatus) -> EndpointSettin
         dns_names,
         // The engine's own.
         host_link: _,
+        interface: _,
     } = status.clone();
     let EndpointRequest {
         ipv4: asked_ipv4,

@@ -67,7 +67,7 @@ pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Fai
 }
 
 fn pool(IpamConfig { subnet, ip_range, gateway, aux_address }: IpamConfig) -> IpamPool {
-    IpamPool { subnet, ip_range, gateway, aux_addresses: aux_address }
+    IpamPool { subnet, ip_range, gateway, aux_addresses: aux_address, chosen: false }
 }
 
 /// Writes a network, with its containers if `detailed`.
@@ -119,7 +119,8 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
     }
 }
 
-fn pool_to_wire(IpamPool { subnet, ip_range, gateway, aux_addresses }: IpamPool) -> IpamConfig {
+fn pool_to_wire(pool: IpamPool) -> IpamConfig {
+    let IpamPool { subnet, ip_range, gateway, aux_addresses, chosen: _ } = pool;
     IpamConfig { subnet, ip_range, gateway, aux_address: aux_addresses }
 }
 

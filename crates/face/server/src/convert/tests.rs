@@ -314,10 +314,6 @@ fn wrong_settings_are_refused_in_dockers_words() {
         json!({"Image": "x", "MacAddress": "foo"}),
         "invalid config for network bridge: invalid MAC address foo",
     );
-    refused(
-        json!({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"Aliases": ["x"]}}}, "Image": "x"}),
-        "invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped alias is supported only for containers in user defined networks",
-    );
     refused(host(json!({"ExtraHosts": ["x"]})), "bad format for add-host: \"x\"");
     refused(host(json!({"ExtraHosts": ["x:y"]})), "invalid IP address in add-host: \"y\"");
     refused(

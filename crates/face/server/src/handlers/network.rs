@@ -43,9 +43,8 @@ pub(crate) async fn remove(request: Request) -> Result<Reply, Failure> {
 
 pub(crate) async fn connect(mut request: Request) -> Result<Reply, Failure> {
     let NetworkConnectRequest { container, endpoint_config } = request.json().await?;
-    let network = request.name();
-    let endpoint = convert::endpoint::request(network, endpoint_config.unwrap_or_default())?;
-    ops::connect(&request.engine, network, &container, endpoint).await?;
+    let endpoint = convert::endpoint::request(endpoint_config.unwrap_or_default())?;
+    ops::connect(&request.engine, request.name(), &container, endpoint).await?;
     Ok(reply::status(StatusCode::OK))
 }
 

@@ -3,6 +3,7 @@
 //! Registers are counted in words of four bytes here, 0 to 15 (`NFT_REG32_00` and up): keys that are concatenated lie
 //! in words that follow each other.
 
+use super::Ip;
 use crate::wire::Request;
 
 const NAME: u16 = 1;
@@ -109,6 +110,8 @@ pub enum Expr<'a> {
     },
     /// Sends the connection to the address in a word and the port in another.
     Dnat {
+        /// The address's family.
+        ip: Ip,
         /// The address.
         address: u8,
         /// The port.
@@ -116,6 +119,26 @@ pub enum Expr<'a> {
     },
     /// The connection gets the address of the link that it goes out by.
     Masquerade,
+    /// Loads a constant.
+    Constant {
+        /// First word.
+        word: u8,
+        /// The bytes.
+        value: &'a [u8],
+    },
+    /// Writes bytes of a TCP or UDP header from `word`, and brings the checksum up to date.
+    SetTransport {
+        /// First byte.
+        offset: u8,
+        /// How many.
+        length: u8,
+        /// Where from.
+        word: u8,
+        /// Where the checksum is.
+        checksum: u8,
+    },
+    /// Connection tracking does not see the packet.
+    Untracked,
     /// Ends the chain.
     Verdict(Verdict<'a>),
 }
@@ -131,14 +154,15 @@ impl Expr<'_> {
         match self {
             Expr::Meta(..) => "meta",
             Expr::Ct(..) => "ct",
-            Expr::Payload { .. } => "payload",
+            Expr::Payload { .. } | Expr::SetTransport { .. } => "payload",
+            Expr::Untracked => "notrack",
             Expr::FibDestinationType(_) => "fib",
             Expr::Mask(..) => "bitwise",
             Expr::Compare { .. } => "cmp",
             Expr::Contained { .. } | Expr::Map { .. } => "lookup",
             Expr::Dnat { .. } => "nat",
             Expr::Masquerade => "masq",
-            Expr::Verdict(_) => "immediate",
+            Expr::Verdict(_) | Expr::Constant { .. } => "immediate",
         }
     }
 
@@ -206,14 +230,28 @@ impl Expr<'_> {
                 request.network(2, register(word));
                 request.network(3, register(word));
             }
-            Expr::Dnat { address, port } => {
+            Expr::Dnat { ip, address, port } => {
                 const TYPE_DNAT: u32 = 1;
                 request.network(1, TYPE_DNAT);
-                request.network(2, super::IPV4.into());
+                request.network(2, ip.number().into());
                 request.network(3, register(address));
                 request.network(5, register(port));
             }
-            Expr::Masquerade => {}
+            Expr::Masquerade | Expr::Untracked => {}
+            Expr::Constant { word, value } => {
+                request.network(1, register(word));
+                request.nest(2, |request| request.attribute(VALUE, value));
+            }
+            Expr::SetTransport { offset, length, word, checksum } => {
+                const TRANSPORT_HEADER: u32 = 2;
+                const INTERNET_CHECKSUM: u32 = 1;
+                request.network(2, TRANSPORT_HEADER);
+                request.network(3, offset.into());
+                request.network(4, length.into());
+                request.network(5, register(word));
+                request.network(6, INTERNET_CHECKSUM);
+                request.network(7, checksum.into());
+            }
             Expr::Verdict(verdict) => {
                 const VERDICT_REGISTER: u32 = 0;
                 request.network(1, VERDICT_REGISTER);

@@ -1,6 +1,6 @@
 //! Sets and maps.
 
-use super::{comment, comment_text, message, payload, request};
+use super::{Ip, comment, comment_text, message, payload, request};
 use crate::{
     NetlinkError, Socket,
     wire::{Message, Request, attributes},
@@ -38,6 +38,8 @@ const DATA_LIMIT: usize = 64;
 pub enum Field {
     /// An IPv4 address: 4 bytes.
     Ipv4,
+    /// An IPv6 address: 16 bytes.
+    Ipv6,
     /// A port: 2 bytes, and 2 of padding.
     Port,
     /// Name of a link: 16 bytes, filled up with NULs.
@@ -49,6 +51,7 @@ impl Field {
     fn number(self) -> u32 {
         match self {
             Field::Ipv4 => 7,
+            Field::Ipv6 => 8,
             Field::Port => 13,
             Field::LinkName => 41,
         }
@@ -59,7 +62,7 @@ impl Field {
             Field::Ipv4 => 4,
             Field::Port if alone => 2,
             Field::Port => 4,
-            Field::LinkName => 16,
+            Field::Ipv6 | Field::LinkName => 16,
         }
     }
 }
@@ -96,7 +99,7 @@ impl Set<'_> {
         if let [field] = self.key {
             let order = match field {
                 Field::LinkName => 1_u32,
-                Field::Ipv4 | Field::Port => 2,
+                Field::Ipv4 | Field::Ipv6 | Field::Port => 2,
             };
             let mut userdata = vec![0, 4];
             userdata.extend_from_slice(&order.to_ne_bytes());
@@ -151,11 +154,12 @@ fn fill_element(request: &mut Request, element: &Element) {
 /// All elements of a set or map; `None` if there is no such set.
 pub fn elements(
     socket: &mut Socket,
+    ip: Ip,
     table: &str,
     set: &str,
 ) -> Result<Option<Vec<Element>>, NetlinkError> {
     let what = format!("list elements of {table} {set}");
-    let mut request = request(message::GETSETELEM, 0, what, super::IPV4);
+    let mut request = request(message::GETSETELEM, 0, what, ip.number());
     request.text(super::ATTR_TABLE, table);
     request.text(LIST_SET, set);
     match socket.dump(&request, |message| Some(decode_elements(message))) {

@@ -21,7 +21,7 @@ fn elements_come_back_as_they_were_sent() {
             ..Element::default()
         },
     ];
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_elements("t", "s", &elements);
     let bytes = bytes_of(&batch.requests[0], message::NEWSETELEM);
     let read: Vec<_> =
@@ -33,7 +33,7 @@ fn elements_come_back_as_they_were_sent() {
 fn many_elements_are_spread_over_messages() {
     let element = |port: u16| Element { key: port.to_be_bytes().into(), ..Element::default() };
     let elements: Vec<_> = (1..=1000).map(element).collect();
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_elements("t", "s", &elements);
     assert_eq!(batch.requests.len(), 5);
     assert!(batch.requests.iter().all(|request| !request.overflows()));
@@ -41,7 +41,7 @@ fn many_elements_are_spread_over_messages() {
 
 #[test]
 fn a_chain_tells_its_hook_and_policy() {
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(Ip::V4);
     batch.add_chain("t", &Chain { name: "forward", base: Some(("filter", Hook::Forward, -5)) });
     batch.add_chain("t", &Chain { name: "plain", base: None });
     let read = |index: usize| {

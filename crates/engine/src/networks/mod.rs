@@ -1,16 +1,23 @@
 //! All networks: their records, bridges, leased addresses and reserved ports.
 
+mod options;
+mod pools;
+mod ports;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_db::{Batch, Db, Table};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::network::{IpamPool, Network, PortBinding, Protocol};
-use ferry_network::{Bridge, BridgeSettings, Ipam, PortReservation};
+use ferry_model::network::{EndpointRequest, Network};
+use ferry_network::{Bridge, BridgeSettings, Ipam, Net};
 use ferry_stdx::time::Timestamp;
+
+pub(crate) use options::host_binding;
+pub(crate) use ports::PortOwner;
 
 use crate::{config::BridgeConfig, random};
 
@@ -31,38 +38,42 @@ pub(crate) struct Networks {
 struct State {
     networks: BTreeMap<String, Network>,
     bridges: HashMap<String, Live>,
-    ports: HashMap<String, Vec<Reserved>>,
+    ports: HashMap<String, Vec<ports::Reserved>>,
     /// Addresses of containers that ended, whose links the kernel has not taken apart yet.
-    departing: HashSet<Ipv4Addr>,
+    departing: HashSet<IpAddr>,
 }
 
 #[derive(Debug)]
 struct Live {
     bridge: Arc<Bridge>,
-    ipam: Ipam,
-}
-
-#[derive(Debug)]
-struct Reserved {
-    name: String,
-    protocol: Protocol,
-    address: Option<Ipv4Addr>,
-    socket: PortReservation,
+    /// One of a family.
+    ipams: Vec<Ipam>,
 }
 
 /// An address on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    pub(crate) address: Ipv4Addr,
-    pub(crate) prefix_len: u8,
-    pub(crate) gateway: Ipv4Addr,
+    pub(crate) v4: Option<(Ipv4Addr, u8)>,
+    pub(crate) v6: Option<(Ipv6Addr, u8)>,
+    /// The next hops to the outside; internal networks have none.
+    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway6: Option<Ipv6Addr>,
     pub(crate) mac: [u8; 6],
     pub(crate) host_link: String,
+    /// Name of the link inside.
+    pub(crate) interface: String,
 }
 
 impl Endpoint {
     pub(crate) fn mac_text(&self) -> String {
         self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+
+    /// Its addresses, IPv4 first.
+    pub(crate) fn addresses(&self) -> Vec<Net> {
+        let v4 = self.v4.map(|(ip, prefix_len)| (IpAddr::V4(ip), prefix_len));
+        let v6 = self.v6.map(|(ip, prefix_len)| (IpAddr::V6(ip), prefix_len));
+        v4.into_iter().chain(v6).collect()
     }
 }
 
@@ -144,12 +155,14 @@ impl Networks {
             .get("com.docker.network.bridge.name")
             .cloned()
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
+        options::check(&network)?;
+        // From choosing a range to keeping it nobody else may choose.
+        let mut state = self.lock();
+        pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
         let live = bring_up(&self.config, &network)?;
-        note_pool(&mut network, &live);
         let mut batch = Batch::new();
         batch.put(&NETWORKS, &network.id, &network)?;
         self.db.write(batch)?;
-        let mut state = self.lock();
         state.bridges.insert(network.name.clone(), live);
         state.networks.insert(network.name.clone(), network.clone());
         Ok(network)
@@ -184,39 +197,61 @@ impl Networks {
     pub(crate) fn lease(
         &self,
         network: &Network,
-        container: &str,
-        wanted: Option<Ipv4Addr>,
+        endpoint: &str,
+        request: &EndpointRequest,
+        interface: String,
     ) -> Result<Endpoint, Failure> {
+        let mac = request.mac.as_deref().map(parse_mac).transpose()?;
         let mut state = self.lock();
         let live = self.live(&mut state, &network.name)?;
-        let address = live.ipam.allocate(wanted)?;
-        Ok(Endpoint {
-            address,
-            prefix_len: live.bridge.subnet().1,
-            gateway: live.bridge.gateway(),
-            mac: ferry_network::mac_for(address),
-            host_link: host_link(container),
-        })
+        let wanted = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
+        let leased = live.lease(&wanted)?;
+        let first = leased.first().map(|(ip, _)| *ip);
+        let mut endpoint = Endpoint {
+            v4: None,
+            v6: None,
+            gateway: None,
+            gateway6: None,
+            mac: mac.or(first.map(ferry_network::mac_for)).unwrap_or_default(),
+            host_link: host_link(endpoint),
+            interface,
+        };
+        for (ip, prefix_len) in leased {
+            match ip {
+                IpAddr::V4(ip) => endpoint.v4 = Some((ip, prefix_len)),
+                IpAddr::V6(ip) => endpoint.v6 = Some((ip, prefix_len)),
+            }
+        }
+        for (ip, _) in live.bridge.addresses().iter().filter(|_| !network.internal) {
+            match ip {
+                IpAddr::V4(ip) => endpoint.gateway = Some(*ip),
+                IpAddr::V6(ip) => endpoint.gateway6 = Some(*ip),
+            }
+        }
+        Ok(endpoint)
     }
 
     /// Notes an address that a container of an earlier engine has.
-    pub(crate) fn adopt(&self, network: &str, address: Ipv4Addr) -> Result<(), Failure> {
+    pub(crate) fn adopt(&self, network: &str, address: IpAddr) -> Result<(), Failure> {
         let mut state = self.lock();
-        self.live(&mut state, network)?.ipam.allocate(Some(address))?;
-        Ok(())
+        let live = self.live(&mut state, network)?;
+        match live.ipams.iter_mut().find(|ipam| ipam.is_v6() == address.is_ipv6()) {
+            Some(ipam) => Ok(ipam.allocate(Some(address)).map(|_| ())?),
+            None => Err(ferry_network::IpamError::OutOfRange(address).into()),
+        }
     }
 
     /// From here to [`Self::release`] nobody gets the address: whoever had it may still answer for it.
-    pub(crate) fn departs(&self, address: Ipv4Addr) {
+    pub(crate) fn departs(&self, address: IpAddr) {
         self.lock().departing.insert(address);
     }
 
     /// Whether [`Self::release`] is about to be called for the address.
-    pub(crate) fn is_departing(&self, address: Ipv4Addr) -> bool {
+    pub(crate) fn is_departing(&self, address: IpAddr) -> bool {
         self.lock().departing.contains(&address)
     }
 
-    pub(crate) fn release(&self, network_id: &str, address: Ipv4Addr) {
+    pub(crate) fn release(&self, network_id: &str, address: IpAddr) {
         let mut state = self.lock();
         state.departing.remove(&address);
         let name = state
@@ -225,67 +260,25 @@ impl Networks {
             .find(|network| network.id == network_id)
             .map(|network| network.name.clone());
         if let Some(live) = name.and_then(|name| state.bridges.get_mut(&name)) {
-            live.ipam.release(address);
+            live.release(address);
         }
-    }
-
-    /// Holds a host port for a container: the one that is wanted, one of its range, or any.
-    pub(crate) fn reserve_port(
-        &self,
-        container: &str,
-        name: &str,
-        protocol: Protocol,
-        address: Option<Ipv4Addr>,
-        wanted: &PortBinding,
-        leads_to: SocketAddrV4,
-    ) -> Result<u16, Failure> {
-        let mut state = self.lock();
-        let last = wanted.host_port_end.max(wanted.host_port);
-        let mut failure = None;
-        for port in wanted.host_port..=last {
-            match PortReservation::bind(protocol, address.map(Into::into), port) {
-                Ok(socket) => {
-                    let port = socket.port();
-                    let reserved = Reserved { name: name.to_owned(), protocol, address, socket };
-                    state.ports.entry(container.to_owned()).or_default().push(reserved);
-                    return Ok(port);
-                }
-                Err(error) => failure = Some((port, Failure::from(error.leading_to(leads_to)))),
-            }
-        }
-        let Some((port, failure)) = failure else {
-            return Err(Failure::new(ErrorKind::InvalidArgument, "empty host port range"));
-        };
-        // One of ours is named by its name: that says more than a process id of our own.
-        let owner = state.ports.values().flatten().find(|own| {
-            own.protocol == protocol
-                && own.socket.port() == port
-                && (own.address.is_none() || address.is_none() || own.address == address)
-        });
-        // Who has it stands in the message itself: docker's own command line does not show hints.
-        let holder = match owner {
-            Some(owner) => Some(format!("container \"{}\" publishes it", owner.name)),
-            None => failure.hint().map(str::to_owned),
-        };
-        Err(match holder {
-            Some(holder) => {
-                Failure::new(failure.kind(), format!("{} ({holder})", failure.message()))
-            }
-            None => failure,
-        })
-    }
-
-    pub(crate) fn release_ports(&self, container: &str) {
-        self.lock().ports.remove(container);
     }
 
     fn live<'s>(&self, state: &'s mut State, name: &str) -> Result<&'s mut Live, Failure> {
         if !state.bridges.contains_key(name) {
+            let others: Vec<Network> =
+                state.networks.values().filter(|other| other.name != name).cloned().collect();
             let Some(network) = state.networks.get_mut(name) else {
                 return Err(Failure::new(ErrorKind::NotFound, format!("network {name} not found")));
             };
+            let noted = network.ipam.clone();
+            if network.builtin {
+                pools::settle_default(network, others.iter(), &self.config)?;
+            } else {
+                pools::fill(network, others.iter(), &self.config.pools)?;
+            }
             let live = bring_up(&self.config, network)?;
-            if note_pool(network, &live) {
+            if network.ipam != noted {
                 let mut batch = Batch::new();
                 batch.put(&NETWORKS, &network.id, network)?;
                 self.db.write(batch)?;
@@ -304,69 +297,59 @@ impl Networks {
     }
 }
 
+impl Live {
+    /// An address of each family, of those that are wanted. All or none.
+    fn lease(&mut self, wanted: &[Option<IpAddr>]) -> Result<Vec<Net>, Failure> {
+        let mut leased: Vec<Net> = Vec::new();
+        for (ipam, (_, prefix_len)) in self.ipams.iter_mut().zip(self.bridge.addresses()) {
+            let wanted = wanted.iter().flatten().find(|ip| ip.is_ipv6() == ipam.is_v6()).copied();
+            match ipam.allocate(wanted) {
+                Ok(ip) => leased.push((ip, *prefix_len)),
+                Err(error) => {
+                    for (ip, _) in leased {
+                        self.release(ip);
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(leased)
+    }
+
+    fn release(&mut self, address: IpAddr) {
+        for ipam in &mut self.ipams {
+            ipam.release(address);
+        }
+    }
+}
+
 fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
-    let address = match network.ipam.first() {
-        Some(pool) if !pool.subnet.is_empty() => Some(pool_address(pool)?),
-        _ if network.builtin => config.address,
-        _ => None,
-    };
-    let masquerade = network.options.get("com.docker.network.bridge.enable_ip_masquerade");
     let bridge = Bridge::ensure(&BridgeSettings {
         link: network.bridge.clone(),
         table: table(config),
-        address,
-        mtu: config.mtu,
+        addresses: pools::gateways(network)?,
+        mtu: options::mtu(network).unwrap_or(config.mtu),
         internal: network.internal,
-        masquerade: masquerade.is_none_or(|text| text != "false"),
+        masquerade: options::flag(network, options::MASQUERADE),
+        open: options::flag(network, options::ICC),
     })?;
-    let (subnet, prefix_len) = bridge.subnet();
-    let mut ipam = Ipam::new(subnet, prefix_len, bridge.gateway())?;
-    for taken in network.ipam.iter().flat_map(|pool| pool.aux_addresses.values()) {
-        if let Ok(taken) = taken.parse() {
-            ipam.allocate(Some(taken))?;
+    let mut ipams = Vec::new();
+    for (gateway, prefix_len) in bridge.addresses() {
+        let pool = network.ipam.iter().find(|pool| ferry_network::contains(&pool.subnet, *gateway));
+        let range = pool.and_then(|pool| ferry_network::parse_subnet(&pool.ip_range));
+        let mut ipam = Ipam::new((*gateway, *prefix_len), *gateway, range)?;
+        for taken in pool.iter().flat_map(|pool| pool.aux_addresses.values()) {
+            if let Ok(taken) = taken.parse() {
+                ipam.allocate(Some(taken))?;
+            }
         }
+        ipams.push(ipam);
     }
-    Ok(Live { bridge: Arc::new(bridge), ipam })
+    Ok(Live { bridge: Arc::new(bridge), ipams })
 }
 
 pub(crate) fn table(config: &BridgeConfig) -> String {
     if config.table.is_empty() { "ferry".to_owned() } else { config.table.clone() }
-}
-
-/// Writes the range that the bridge really has into the record. True if that is news.
-fn note_pool(network: &mut Network, live: &Live) -> bool {
-    let (subnet, prefix_len) = live.bridge.subnet();
-    let (subnet, gateway) = (format!("{subnet}/{prefix_len}"), live.bridge.gateway().to_string());
-    match network.ipam.first_mut() {
-        Some(pool) if pool.subnet == subnet && pool.gateway == gateway => false,
-        Some(pool) => {
-            pool.subnet = subnet;
-            pool.gateway = gateway;
-            true
-        }
-        None => {
-            network.ipam.push(IpamPool { subnet, gateway, ..IpamPool::default() });
-            true
-        }
-    }
-}
-
-/// The bridge's address in a pool: its gateway, or the first address.
-fn pool_address(pool: &IpamPool) -> Result<(Ipv4Addr, u8), Failure> {
-    let invalid = || {
-        let words =
-            format!("invalid subnet \"{}\": only IPv4 subnets are supported yet", pool.subnet);
-        Failure::new(ErrorKind::InvalidArgument, words)
-    };
-    let (address, prefix) = pool.subnet.split_once('/').ok_or_else(invalid)?;
-    let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
-    let prefix: u8 =
-        prefix.parse().ok().filter(|prefix| (1..=30).contains(prefix)).ok_or_else(invalid)?;
-    if !pool.gateway.is_empty() {
-        return Ok((pool.gateway.parse().map_err(|_| invalid())?, prefix));
-    }
-    let network = u32::from(address) & (u32::MAX << (32 - u32::from(prefix)));
-    Ok((Ipv4Addr::from(network + 1), prefix))
 }
 
 fn bridge_options(link: &str) -> BTreeMap<String, String> {
@@ -383,7 +366,22 @@ fn bridge_options(link: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// The host's end of a container's veth pair: at most 15 characters, ours by its prefix.
-fn host_link(container: &str) -> String {
-    format!("fe{}", container.get(..11).unwrap_or(container))
+/// The host's end of an endpoint's veth pair: at most 15 characters, ours by its prefix.
+fn host_link(endpoint: &str) -> String {
+    format!("fe{}", endpoint.get(..11).unwrap_or(endpoint))
+}
+
+/// `02:42:0a:00:00:02`, or with dashes.
+fn parse_mac(text: &str) -> Result<[u8; 6], Failure> {
+    let invalid = || {
+        let words = format!("invalid MAC address \"{text}\"");
+        Failure::new(ErrorKind::InvalidArgument, words)
+    };
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        *byte =
+            parts.next().and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(invalid)?;
+    }
+    if parts.next().is_some() { Err(invalid()) } else { Ok(mac) }
 }

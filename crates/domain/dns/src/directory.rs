@@ -1,0 +1,205 @@
+//! Who is called what on which network.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// More addresses are not told for one name.
+const ADDRESSES: usize = 256;
+
+/// The names on all networks.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    networks: HashMap<String, Network>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Network {
+    /// In small letters.
+    name: String,
+    names: HashMap<String, Vec<Host>>,
+    reverse: HashMap<IpAddr, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    endpoint: String,
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+}
+
+/// What one container sees of the [`Directory`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Ids of its networks; names on earlier ones hide those on later ones.
+    pub networks: Vec<String>,
+    /// Names that only this container has for others.
+    pub links: Vec<Link>,
+}
+
+/// A name that one container has for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Id of the network on which the other is.
+    pub network: String,
+    /// What the other is called here.
+    pub alias: String,
+    /// What it is called by everybody.
+    pub target: String,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// IPv4 addresses.
+    pub v4: Vec<Ipv4Addr>,
+    /// IPv6 addresses.
+    pub v6: Vec<Ipv6Addr>,
+}
+
+impl Directory {
+    /// Makes the names of an endpoint known on a network. The first name is what its addresses lead back to.
+    pub fn join(
+        &mut self,
+        network: (&str, &str),
+        endpoint: &str,
+        names: &[String],
+        v4: Option<Ipv4Addr>,
+        v6: Option<Ipv6Addr>,
+    ) {
+        self.leave(network.0, endpoint);
+        let entry = self.networks.entry(network.0.to_owned()).or_default();
+        entry.name = network.1.to_ascii_lowercase();
+        for name in names {
+            let hosts = entry.names.entry(name.to_ascii_lowercase()).or_default();
+            hosts.push(Host { endpoint: endpoint.to_owned(), v4, v6 });
+        }
+        if let Some(first) = names.first() {
+            let full = format!("{first}.{}", network.1);
+            for ip in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
+                entry.reverse.insert(ip, full.clone());
+            }
+        }
+    }
+
+    /// Forgets an endpoint.
+    pub fn leave(&mut self, network: &str, endpoint: &str) {
+        let Some(entry) = self.networks.get_mut(network) else { return };
+        let mut addresses = Vec::new();
+        entry.names.retain(|_, hosts| {
+            hosts.retain(|host| {
+                let goes = host.endpoint == endpoint;
+                if goes {
+                    addresses.extend(host.v4.map(IpAddr::V4));
+                    addresses.extend(host.v6.map(IpAddr::V6));
+                }
+                !goes
+            });
+            !hosts.is_empty()
+        });
+        for ip in addresses {
+            entry.reverse.remove(&ip);
+        }
+        if entry.names.is_empty() {
+            self.networks.remove(network);
+        }
+    }
+
+    /// What a name leads to for a container: a link, a name on one of its networks, or `name.network`. The name is in
+    /// small letters. `turn` says which of several addresses is first.
+    pub fn find(&self, view: &View, name: &str, turn: usize) -> Option<Found> {
+        if let Some(link) = view.links.iter().find(|link| link.alias.eq_ignore_ascii_case(name)) {
+            let target = link.target.to_ascii_lowercase();
+            if let Some(found) = self.on(&link.network, &target, turn) {
+                return Some(found);
+            }
+        }
+        view.networks.iter().find_map(|network| {
+            self.on(network, name, turn).or_else(|| {
+                // Names of containers and of networks may have dots, too.
+                let of_network = &self.networks.get(network)?.name;
+                let short = name.strip_suffix(of_network.as_str())?.strip_suffix('.')?;
+                self.on(network, short, turn)
+            })
+        })
+    }
+
+    /// The name of an address, as a container sees it.
+    pub fn name_of(&self, view: &View, ip: IpAddr) -> Option<&str> {
+        view.networks
+            .iter()
+            .find_map(|network| self.networks.get(network)?.reverse.get(&ip))
+            .map(String::as_str)
+    }
+
+    fn on(&self, network: &str, name: &str, turn: usize) -> Option<Found> {
+        let hosts = self.networks.get(network)?.names.get(name)?;
+        let mut found = Found::default();
+        let first = turn % hosts.len().max(1);
+        for host in hosts[first..].iter().chain(&hosts[..first]).take(ADDRESSES) {
+            found.v4.extend(host.v4);
+            found.v6.extend(host.v6);
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, last)
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn directory() -> (Directory, View) {
+        let mut directory = Directory::default();
+        let back = ("n1", "back.net");
+        directory.join(back, "e1", &names(&["web", "svc"]), Some(ip(1)), None);
+        directory.join(back, "e2", &names(&["Db", "svc"]), Some(ip(2)), None);
+        directory.join(("n2", "front"), "e3", &names(&["web"]), Some(ip(3)), None);
+        let view = View { networks: vec!["n1".into()], links: Vec::new() };
+        (directory, view)
+    }
+
+    #[test]
+    fn names_are_of_the_networks_that_one_is_on() {
+        let (directory, mut view) = directory();
+        let v4 = |view: &View, name| directory.find(view, name, 0).map(|found| found.v4);
+        assert_eq!(v4(&view, "web"), Some(vec![ip(1)]));
+        assert_eq!(v4(&view, "db"), Some(vec![ip(2)]));
+        assert_eq!(v4(&view, "web.back.net"), Some(vec![ip(1)]));
+        assert_eq!(v4(&view, "web.front"), None);
+        assert_eq!(v4(&view, "other"), None);
+        view.networks = vec!["n2".into(), "n1".into()];
+        assert_eq!(v4(&view, "web"), Some(vec![ip(3)]));
+        assert_eq!(v4(&view, "web.back.net"), Some(vec![ip(1)]));
+        view.links.push(Link { network: "n1".into(), alias: "Web".into(), target: "db".into() });
+        assert_eq!(v4(&view, "web"), Some(vec![ip(2)]));
+    }
+
+    #[test]
+    fn several_take_turns() {
+        let (directory, view) = directory();
+        let first = |turn| directory.find(&view, "svc", turn).map(|found| found.v4[0]);
+        assert_eq!([first(0), first(1), first(2)], [Some(ip(1)), Some(ip(2)), Some(ip(1))]);
+    }
+
+    #[test]
+    fn who_leaves_has_no_name_and_no_address() {
+        let (mut directory, view) = directory();
+        assert_eq!(directory.name_of(&view, ip(2).into()), Some("Db.back.net"));
+        directory.leave("n1", "e2");
+        assert_eq!(directory.name_of(&view, ip(2).into()), None);
+        assert_eq!(directory.find(&view, "db", 0), None);
+        assert_eq!(directory.find(&view, "svc", 0).map(|found| found.v4), Some(vec![ip(1)]));
+        directory.leave("n1", "e1");
+        directory.leave("n2", "e3");
+        assert!(directory.networks.is_empty());
+    }
+}

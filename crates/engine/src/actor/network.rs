@@ -1,0 +1,87 @@
+//! `network connect` and `disconnect`, as a container's own task does them.
+
+use std::sync::Arc;
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::network::{EndpointRequest, EndpointStatus};
+
+use super::Actor;
+use crate::{failpoint, net};
+
+impl Actor {
+    /// Puts the container on a network: at once if it runs, else when it is started.
+    pub(super) async fn connect(
+        &mut self,
+        network: String,
+        request: EndpointRequest,
+    ) -> Result<(), Failure> {
+        net::check_mode(&self.container, &network)?;
+        let Some(pid) = self.container.state.pid.filter(|_| self.live.is_some()) else {
+            net::check(Some(&self.shared.networks.find(&network)?), &request)?;
+            let endpoint = EndpointStatus { request, ..EndpointStatus::default() };
+            self.container.endpoints.insert(network, endpoint);
+            self.save()?;
+            self.publish();
+            return Ok(());
+        };
+        if self.container.endpoints.contains_key(&network) {
+            let words = format!(
+                "endpoint with name {} already exists in network {network}",
+                self.container.name
+            );
+            return Err(Failure::new(ErrorKind::Forbidden, words));
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut container = self.container.clone();
+        let name = network.clone();
+        let connected = crate::blocking(move || {
+            net::connect(&shared, &mut container, &name, request, pid)?;
+            Ok(container)
+        });
+        self.container = connected.await?;
+        failpoint::hit("connect.hosts");
+        self.save_or_warn();
+        failpoint::hit("connect.record");
+        self.publish();
+        self.network_event("connect", &network);
+        Ok(())
+    }
+
+    /// Takes the container off a network.
+    pub(super) async fn disconnect(&mut self, network: String) -> Result<(), Failure> {
+        let pid = self.container.state.pid.filter(|_| self.live.is_some());
+        let id = &self.container.id;
+        let Some(endpoint) = self.container.endpoints.get(&network).cloned() else {
+            let words = match pid {
+                Some(_) => format!("container {id} is not connected to network {network}"),
+                None => format!("container {id} is not connected to the network {network}"),
+            };
+            return Err(Failure::new(ErrorKind::Internal, words));
+        };
+        if network == "host" {
+            let words = "cannot disconnect container from host network - container was created in host network mode";
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
+        }
+        let before = net::published_ports(&self.container);
+        self.container.endpoints.remove(&network);
+        self.save()?;
+        failpoint::hit("disconnect.record");
+        let Some(pid) = pid else {
+            self.publish();
+            return Ok(());
+        };
+        let shared = Arc::clone(&self.shared);
+        let mut container = self.container.clone();
+        let gone = endpoint.clone();
+        let left = crate::blocking(move || {
+            let left = net::leave(&shared, &mut container, &gone, &before, pid);
+            Ok((container, left))
+        });
+        let (container, left) = left.await?;
+        self.container = container;
+        self.save_or_warn();
+        self.publish();
+        net::event(&self.shared, "disconnect", &network, &endpoint.network_id, &self.container.id);
+        left
+    }
+}

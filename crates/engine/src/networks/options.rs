@@ -1,0 +1,78 @@
+//! Options of the bridge driver.
+
+use std::net::IpAddr;
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::network::Network;
+
+pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
+pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const MTU: &str = "com.docker.network.driver.mtu";
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+
+/// What would change who reaches whom is refused, never ignored.
+const REFUSED: [&str; 5] = [
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+    "com.docker.network.bridge.inhibit_ipv4",
+    "com.docker.network.bridge.trusted_host_interfaces",
+    "com.docker.network.host_ipv4",
+];
+
+/// Refuses values that do not read, in Docker's words.
+pub(super) fn check(network: &Network) -> Result<(), Failure> {
+    let wrong = |key: &str, value: &str, why: &str| {
+        let words = format!("failed to parse {key} value: {value} ({why})");
+        Err(Failure::new(ErrorKind::InvalidArgument, words))
+    };
+    for (key, value) in &network.options {
+        match key.as_str() {
+            ICC | MASQUERADE if boolean(value).is_none() => {
+                let why = format!("strconv.ParseBool: parsing \"{value}\": invalid syntax");
+                return wrong(key, value, &why);
+            }
+            MTU if !value.parse::<i64>().is_ok_and(|mtu| (0..=65535).contains(&mtu)) => {
+                let why = match value.parse::<i64>() {
+                    Ok(_) => "must be between 0 and 65535".to_owned(),
+                    Err(_) => format!("strconv.Atoi: parsing \"{value}\": invalid syntax"),
+                };
+                return wrong(key, value, &why);
+            }
+            HOST_BINDING if value.parse::<IpAddr>().is_err() => {
+                return wrong(key, value, "nil ip");
+            }
+            key if REFUSED.contains(&key) => {
+                let words = format!("the network option {key} is not supported");
+                return Err(Failure::new(ErrorKind::NotImplemented, words));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A switch that is on unless it is turned off.
+pub(super) fn flag(network: &Network, key: &str) -> bool {
+    network.options.get(key).and_then(|value| boolean(value)).unwrap_or(true)
+}
+
+/// The network's own largest packet; 0 is none.
+pub(super) fn mtu(network: &Network) -> Option<u32> {
+    let text = network.options.get(MTU).filter(|_| !network.builtin)?;
+    text.parse().ok().filter(|mtu| *mtu != 0)
+}
+
+/// Where ports of containers on the network are published unless they say.
+pub(crate) fn host_binding(network: &Network) -> Option<IpAddr> {
+    let ip: IpAddr = network.options.get(HOST_BINDING)?.parse().ok()?;
+    (!ip.is_unspecified()).then_some(ip)
+}
+
+/// Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,216 @@
+//! Several networks for one container, and changes while it runs. What Docker says and does was looked up with dockerd 28.5.
+
+use ferry_testkit::{Client, Sandbox, eventually};
+
+use crate::with_busybox;
+
+through_both!(
+    networks_come_and_go,
+    several_networks_from_the_start,
+    a_stopped_container_keeps_its_wishes,
+    what_docker_refuses,
+    ports_follow_the_way_out
+);
+
+/// Two networks that other tests do not use: 10.198.0.0/16 in pieces of /25.
+fn two_networks(sandbox: &Sandbox) -> [String; 2] {
+    let third = std::process::id() % 250;
+    let subnets = [format!("10.198.{third}.0/25"), format!("10.198.{third}.128/25")];
+    for (name, subnet) in ["back", "front"].iter().zip(&subnets) {
+        sandbox.ok(&["network", "create", "--subnet", subnet, name]);
+    }
+    subnets.map(|subnet| subnet.split('/').next().unwrap().rsplit_once('.').unwrap().0.to_owned())
+}
+
+fn sleeper(sandbox: &Sandbox, name: &str, options: &[&str]) {
+    sandbox.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sleep", "1000"]].concat());
+}
+
+fn links(sandbox: &Sandbox, name: &str) -> Vec<String> {
+    let text = sandbox.ok(&["exec", name, "ls", "/sys/class/net"]);
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn way_out(sandbox: &Sandbox, name: &str) -> String {
+    sandbox.ok(&["exec", name, "sh", "-c", "ip route | sed -n 's/^default via //p'"])
+}
+
+fn networks_come_and_go(client: Client) {
+    let sandbox = with_busybox(client);
+    let [base, _] = two_networks(&sandbox);
+    sleeper(&sandbox, "web", &["-h", "webhost"]);
+    sleeper(&sandbox, "db", &["--network", "back", "--ip", &format!("{base}.9")]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "lo"]);
+    let address = format!("{base}.77");
+    sandbox.ok(&["network", "connect", "--ip", &address, "--alias", "w", "back", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "eth1", "lo"]);
+    sandbox.ok(&["exec", "web", "ping", "-c1", "-W2", &format!("{base}.9")]);
+    let networks = "{{range $n, $e := .NetworkSettings.Networks}}{{$n}}={{$e.IPAddress}} {{end}}";
+    let seen = sandbox.inspect("web", networks);
+    assert!(seen.contains(&format!("back={address} ")) && seen.contains("bridge="), "{seen}");
+    let names = "{{.NetworkSettings.Networks.back.DNSNames}}";
+    let id = sandbox.inspect("web", "{{slice .Id 0 12}}");
+    assert_eq!(sandbox.inspect("web", names), format!("[web w {id} webhost]"));
+    let hosts = sandbox.ok(&["exec", "web", "cat", "/etc/hosts"]);
+    assert!(hosts.contains(&format!("{address}\twebhost")), "{hosts}");
+    let on_network = "{{range .Containers}}{{.Name}} {{.IPv4Address}} {{end}}";
+    let seen = sandbox.ok(&["network", "inspect", "-f", on_network, "back"]);
+    assert!(seen.contains(&format!("web {address}/25")), "{seen}");
+    sandbox.run(&["network", "rm", "back"]).fails(1).says("has active endpoints");
+    sandbox
+        .run(&["network", "connect", "back", "web"])
+        .fails(1)
+        .says("endpoint with name web already exists in network back");
+    sandbox.ok(&["network", "disconnect", "bridge", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["eth1", "lo"]);
+    assert_eq!(way_out(&sandbox, "web"), format!("{base}.1 dev eth1"));
+    let hosts = sandbox.ok(&["exec", "web", "cat", "/etc/hosts"]);
+    assert_eq!(hosts.matches("webhost").count(), 1, "{hosts}");
+    sandbox.ok(&["network", "disconnect", "back", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["lo"]);
+    sandbox.ok(&["network", "connect", "front", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "lo"]);
+    let expected = ["connect back bridge", "disconnect bridge bridge", "disconnect back bridge"];
+    // docker's `--until` is in whole seconds.
+    eventually("the events tell of all that", || {
+        let format = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+        let filter = ["--filter", "type=network", "--format", format];
+        let words = [&["events", "--since", "60s", "--until", "0s"][..], &filter].concat();
+        let events = sandbox.ok(&words);
+        expected.iter().all(|line| events.lines().any(|seen| seen == *line)).then_some(())
+    });
+}
+
+fn several_networks_from_the_start(client: Client) {
+    let sandbox = with_busybox(client);
+    let [back, front] = two_networks(&sandbox);
+    let (ip, mac) = (format!("{back}.33"), "02:00:00:00:00:33");
+    let long = format!("name=back,alias=b1,alias=b2,ip={ip},mac-address={mac},gw-priority=1");
+    sleeper(&sandbox, "web", &["--network", "front", "--network", &long]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "eth1", "lo"]);
+    assert_eq!(way_out(&sandbox, "web"), format!("{back}.1 dev eth1"));
+    let eth1 = sandbox.ok(&["exec", "web", "ip", "addr", "show", "eth1"]);
+    assert!(eth1.contains(mac) && eth1.contains(&format!("{ip}/25")), "{eth1}");
+    let shown = "{{with .NetworkSettings.Networks.back}}{{.IPAddress}} {{.MacAddress}} {{.Aliases}} {{.GwPriority}} {{.IPAMConfig.IPv4Address}}{{end}}";
+    assert_eq!(sandbox.inspect("web", shown), format!("{ip} {mac} [b1 b2] 1 {ip}"));
+    // Without priorities the name decides.
+    sleeper(&sandbox, "plain", &["--network", "front", "--network", "back"]);
+    assert_eq!(way_out(&sandbox, "plain"), format!("{back}.1 dev eth1"));
+    let option = "name=front,driver-opt=com.docker.network.endpoint.ifname=lan0";
+    sleeper(&sandbox, "named", &["--network", option]);
+    assert_eq!(links(&sandbox, "named"), ["lan0", "lo"]);
+    assert!(way_out(&sandbox, "named").starts_with(&front));
+    sandbox.ok(&["restart", "-t", "0", "web"]);
+    assert_eq!(way_out(&sandbox, "web"), format!("{back}.1 dev eth1"));
+    let _ = front;
+}
+
+fn a_stopped_container_keeps_its_wishes(client: Client) {
+    let sandbox = with_busybox(client);
+    let [back, _] = two_networks(&sandbox);
+    sandbox.ok(&["create", "--name", "web", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["network", "connect", "--ip", &format!("{back}.5"), "back", "web"]);
+    sandbox.ok(&["network", "connect", "front", "web"]);
+    sandbox.ok(&["network", "disconnect", "front", "web"]);
+    sandbox
+        .run(&["network", "disconnect", "front", "web"])
+        .fails(1)
+        .says("is not connected to the network front");
+    sandbox.ok(&["start", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "eth1", "lo"]);
+    let ip = "{{.NetworkSettings.Networks.back.IPAddress}}";
+    assert_eq!(sandbox.inspect("web", ip), format!("{back}.5"));
+    sandbox.ok(&["stop", "-t", "0", "web"]);
+    // A network may go while a container that is on it does not run.
+    assert_eq!(sandbox.ok(&["network", "rm", "back"]), "back");
+    sandbox.run(&["start", "web"]).fails(1).says("network back not found");
+    sandbox.ok(&["network", "disconnect", "back", "web"]);
+    sandbox.ok(&["start", "web"]);
+    assert_eq!(links(&sandbox, "web"), ["eth0", "lo"]);
+}
+
+fn what_docker_refuses(client: Client) {
+    let sandbox = with_busybox(client);
+    let [_, _] = two_networks(&sandbox);
+    sandbox.ok(&["network", "create", "any"]);
+    sleeper(&sandbox, "web", &[]);
+    for (words, message) in [
+        (&["network", "connect", "nope", "web"][..], "network nope not found"),
+        (&["network", "connect", "back", "nope"], "No such container: nope"),
+        (
+            &["network", "connect", "host", "web"],
+            "cannot connect container to host network - container must be created in host network mode",
+        ),
+        (
+            &["network", "connect", "none", "web"],
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        ),
+        (&["network", "disconnect", "back", "web"], "is not connected to network back"),
+        (&["network", "disconnect", "-f", "back", "nope"], "endpoint nope not found"),
+        (
+            &["network", "connect", "--ip", "1.2.3.4", "back", "web"],
+            "invalid endpoint settings:\nno configured subnet or ip-range contain the IP address 1.2.3.4",
+        ),
+        (
+            &["network", "connect", "--ip", "1.2.3.4", "any", "web"],
+            "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets",
+        ),
+        (
+            &["create", "--ip", "1.2.3.4", "busybox"],
+            "invalid config for network bridge: invalid endpoint settings:\n* user specified IP address is supported on user defined networks only\n* no configured subnet or ip-range contain the IP address 1.2.3.4",
+        ),
+        (
+            &["create", "--network", "back", "--network", "back", "busybox"],
+            "network \"back\" is specified multiple times",
+        ),
+    ] {
+        let outcome = sandbox.run(words);
+        assert_ne!(outcome.code, 0, "{words:?}");
+        outcome.says(message);
+    }
+    assert_eq!(links(&sandbox, "web"), ["eth0", "lo"]);
+    sleeper(&sandbox, "alone", &["--network", "none"]);
+    sandbox.run(&["network", "connect", "back", "alone"]).fails(1).says("private (none) mode");
+    sleeper(&sandbox, "hosty", &["--network", "host"]);
+    sandbox
+        .run(&["network", "connect", "back", "hosty"])
+        .fails(1)
+        .says("sharing network namespace");
+}
+
+fn ports_follow_the_way_out(client: Client) {
+    let sandbox = with_busybox(client);
+    two_networks(&sandbox);
+    let script = "echo here > /index.html; exec httpd -f -p 80 -h /";
+    sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "front",
+        "-p",
+        "127.0.0.1::80",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let port = sandbox.ok(&["port", "web", "80"]);
+    let answers = || {
+        eventually("the port answers", || {
+            crate::network::fetch(&port).filter(|body| body == "here")
+        })
+    };
+    answers();
+    sandbox.ok(&["network", "connect", "back", "web"]);
+    answers();
+    sandbox.ok(&["network", "disconnect", "front", "web"]);
+    answers();
+    assert_eq!(sandbox.ok(&["port", "web", "80"]), port);
+    sandbox.ok(&["network", "disconnect", "back", "web"]);
+    assert_eq!(crate::network::fetch(&port), None);
+    sandbox.ok(&["network", "connect", "bridge", "web"]);
+    let port = sandbox.ok(&["port", "web", "80"]);
+    eventually("it is published again", || crate::network::fetch(&port));
+}
