@@ -1,7 +1,7 @@
 //! The build context: what the client sent, unpacked where only this build sees it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -58,7 +58,8 @@ impl Place {
         if !start.is_empty() {
             let codec = Codec::detect(start).map_err(|error| invalid(error.to_string()))?;
             let decoder = Decoder::new(codec, body).map_err(broken)?;
-            let mut tar = BufReader::with_capacity(256 << 10, decoder);
+            let padded = Padded { tar: decoder, length: 0, left: None };
+            let mut tar = BufReader::with_capacity(256 << 10, padded);
             let options = Options {
                 limits: Limits::default(),
                 whiteouts: Whiteouts::Literal,
@@ -99,6 +100,32 @@ impl Place {
                 rustix::fs::unlinkat(&parent, last, rustix::fs::AtFlags::empty()).ok();
             }
         }
+    }
+}
+
+/// A tar to whose end zeros are put: docker, given a Dockerfile on standard input, sends one that ends with its last file.
+struct Padded<R> {
+    tar: R,
+    length: u64,
+    /// Zeros that are still to come, once the tar has ended.
+    left: Option<u64>,
+}
+
+impl<R: Read> Read for Padded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.is_none() {
+            let read = self.tar.read(buffer)?;
+            self.length += read as u64;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+        }
+        let missing = self.length.next_multiple_of(512) - self.length;
+        let left = self.left.get_or_insert(missing + 1024);
+        let zeros = usize::try_from(*left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        buffer[..zeros].fill(0);
+        *left -= zeros as u64;
+        Ok(zeros)
     }
 }
 
