@@ -8,7 +8,7 @@ pub(crate) fn align(text: &str) -> String {
     align_with(text, MIN_WIDTH, PADDING)
 }
 
-/// As [`align`] with other widths.
+/// Turns tabs into spaces so that columns stand below each other, each at least this wide, with so many spaces between.
 pub fn align_with(text: &str, min_width: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
