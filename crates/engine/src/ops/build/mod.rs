@@ -1,7 +1,7 @@
 //! `build`: a Dockerfile and a context become an image, step by step, with what earlier builds have made.
 //!
 //! A step's key is the image it stands on, what it says, and digests of what it copies; its outcome is an image configuration. These
-//! are kept in the [`BuildCache`]; only the last one of a build is recorded as an image.
+//! are kept in the `BuildCache`; only the last one of a build is recorded as an image.
 
 mod cache;
 mod context;
