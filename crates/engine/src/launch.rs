@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::Engine as _;
-use ferry_container::{DnsOverrides, Namespace, SpecInputs};
+use ferry_container::{DnsOverrides, Namespace, SpecInputs, UserNamespace};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
@@ -46,6 +46,7 @@ pub(crate) fn plan(
         network: &namespaces.network,
         pid: &namespaces.pid,
         ipc: &namespaces.ipc,
+        user: namespaces.user.as_ref(),
         joined_shm: namespaces.shm.as_deref(),
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
@@ -187,6 +188,7 @@ struct Namespaces {
     pid: Namespace,
     ipc: Namespace,
     shm: Option<String>,
+    user: Option<UserNamespace>,
 }
 
 impl Namespaces {
@@ -210,7 +212,8 @@ impl Namespaces {
             }
             _ => (Namespace::New, None),
         };
-        Ok(Namespaces { network, pid, ipc, shm })
+        let user = crate::userns::of(shared, container)?;
+        Ok(Namespaces { network, pid, ipc, shm, user })
     }
 }
 

@@ -211,6 +211,7 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         network: &Namespace::New,
         pid: &Namespace::New,
         ipc: &Namespace::New,
+        user: None,
         joined_shm: None,
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),

@@ -4,6 +4,7 @@ mod file;
 mod flags;
 mod listen;
 mod registries;
+mod remap;
 mod runtimes;
 mod settings;
 

@@ -9,7 +9,7 @@ use std::{
 use ferry_engine::{BridgeConfig, EngineConfig};
 use ferry_model::container::{LogSettings, Ulimit};
 
-use super::{registries, runtimes};
+use super::{registries, remap, runtimes};
 
 /// Values by flag name. What is not in it has its default.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +75,7 @@ impl Settings {
         if let Some(parent) = self.one("cgroup-parent") {
             config.cgroup_parent = parent.trim_matches('/').to_owned();
         }
+        config.userns_remap = self.one("userns-remap").map(remap::read).transpose()?;
         config.labels = self.all("label").to_vec();
         config.debug = self.switch("debug");
         if let Some(count) = self.one("max-concurrent-downloads") {

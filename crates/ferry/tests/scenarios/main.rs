@@ -63,6 +63,7 @@ mod runtimes;
 mod services;
 mod stats;
 mod update;
+mod user_namespaces;
 mod volumes;
 mod welcome;
 

@@ -128,6 +128,9 @@ pub struct Container {
     pub restart_count: u32,
     /// The user stopped it: `unless-stopped` and `on-failure` do not bring it back.
     pub stopped_by_user: bool,
+    /// The first of its ids on the host, with `--userns=auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_id: Option<u32>,
 }
 
 /// The phase that a container is in. Docker's words for them are `Display`.

@@ -23,6 +23,7 @@ fn container(spec: ContainerSpec) -> Container {
         ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
+        first_id: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn plan_in(
         network,
         pid: &Namespace::New,
         ipc: &Namespace::New,
+        user: None,
         joined_shm: None,
         host_name: "machine",
         bounding: &|_| true,

@@ -64,6 +64,7 @@ impl Place {
                 limits: Limits::default(),
                 whiteouts: Whiteouts::Literal,
                 owner: Owner::Fixed { uid: 0, gid: 0 },
+                ids: None,
                 keep_types: false,
                 keep_root: true,
             };

@@ -248,6 +248,7 @@ fn unpack(
     owner: Owner,
 ) -> Result<(), Failure> {
     let options = Options {
+        ids: None,
         limits: Limits::default(),
         whiteouts: Whiteouts::Literal,
         owner,

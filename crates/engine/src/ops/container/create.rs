@@ -80,7 +80,9 @@ pub(crate) fn create_of(
         ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
+        first_id: None,
     };
+    let container = crate::userns::assigned(shared, container)?;
     validate::specification(shared, &container)?;
     // Between here and the record nobody but we know that the layers are in use.
     let _lease = shared.lease(&container.layers);

@@ -35,7 +35,7 @@ use crate::message::{self, ToChild};
 use crate::plan::Shape;
 
 pub use init::stand_alone;
-pub(crate) use mounts::{Source, open_sources};
+pub(crate) use mounts::{Source, is_opened_outside, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
@@ -70,6 +70,8 @@ pub(crate) struct Birth<'a> {
     /// Opened by the maker where the child could not (user namespaces).
     pub(crate) rootfs: Option<OwnedFd>,
     pub(crate) sources: Option<Vec<Source>>,
+    /// Whether [`go_ahead`] has been here.
+    pub(crate) led: bool,
 }
 
 /// What the maker prepared for a further process of a running container.
@@ -115,26 +117,13 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
 
     // Everything that needs the host's ids and files goes first.
     let host = host::Proc::open()?;
-    host.set_oom_score(program.oom_score_adj, socket)?;
     let exec_label = host.open_exec_label(program)?;
-    if !birth.in_cgroup
-        && let Some(cgroup) = bundle.cgroup
-    {
-        join_cgroup(cgroup)?;
-    }
-    let joins_user = birth.join.iter().any(|(kind, _)| *kind == flag::USER);
-    if birth.new_user || joins_user {
-        // Raising limits takes privilege in the host's user namespace.
-        set_rlimits(&mut birth.shape, socket)?;
-    }
-    for (kind, fd) in &birth.join {
-        namespace::join(fd.as_fd(), *kind)
-            .map_err(|errno| Failure::errno("unable to join a namespace", errno))?;
+    if !birth.led {
+        prepare_on_host(&mut birth, &host, socket)?;
+        join_all(&mut birth)?;
     }
     if birth.new_user {
         become_mapped_root(socket)?;
-    } else if joins_user {
-        drop_to_root()?;
     }
     if birth.new_cgroup {
         namespace::unshare(flag::CGROUP)
@@ -200,6 +189,45 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     ready_and_wait(&mut ending, !has_start_hooks(&bundle), socket, bundle.gate)?;
     run_start_hooks(&bundle)?;
     ending.exec(|_| 255)
+}
+
+/// What takes privilege on the host, or goes by its ids.
+fn prepare_on_host(
+    birth: &mut Birth<'_>,
+    host: &host::Proc,
+    socket: BorrowedFd<'_>,
+) -> Outcome<()> {
+    let spec = birth.bundle.spec;
+    host.set_oom_score(spec.process.as_ref().and_then(|program| program.oom_score_adj), socket)?;
+    if !birth.in_cgroup
+        && let Some(cgroup) = birth.bundle.cgroup
+    {
+        join_cgroup(cgroup)?;
+    }
+    if birth.new_user || birth.join.iter().any(|(kind, _)| *kind == flag::USER) {
+        // Raising limits is no right of a user namespace.
+        set_rlimits(&mut birth.shape, socket)?;
+    }
+    Ok(())
+}
+
+fn join_all(birth: &mut Birth<'_>) -> Outcome<()> {
+    for (kind, fd) in std::mem::take(&mut birth.join) {
+        namespace::join(fd.as_fd(), kind)
+            .map_err(|errno| Failure::errno("unable to join a namespace", errno))?;
+    }
+    Ok(())
+}
+
+/// For the process that goes into a user namespace before the container's first one is made there: everything up to having
+/// joined, so that its child is root there and has it all.
+pub(crate) fn go_ahead(birth: &mut Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<()> {
+    leave_the_maker()?;
+    let host = host::Proc::open()?;
+    prepare_on_host(birth, &host, socket)?;
+    join_all(birth)?;
+    birth.led = true;
+    drop_to_root()
 }
 
 fn further(mut joining: Joining<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::Infallible> {

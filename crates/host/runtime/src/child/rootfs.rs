@@ -13,6 +13,7 @@ use super::mounts::clean;
 use super::options::{self, Depth};
 use crate::bundle::Rootfs;
 use crate::error::{Failure, Outcome, words};
+use crate::mapped;
 
 /// Set to `true` for a container that is removed when it ends (`--rm`): its changes are not worth writing to disk. The
 /// kernel otherwise syncs the whole file system of the upper layer at the end of every container.
@@ -23,13 +24,26 @@ pub(crate) fn open(rootfs: &Rootfs, made: Option<OwnedFd>, spec: &Spec) -> Outco
     if let Some(made) = made {
         return Ok(made);
     }
+    // A directory that somebody else made has the owners that he meant it to have.
+    let maps = mapped::Maps::of(spec);
     match rootfs {
-        Rootfs::Overlay { lower, upper, work: _ } if lower.is_empty() => clone_dir(upper),
+        Rootfs::Overlay { lower, upper, work: _ } if lower.is_empty() => {
+            let tree = clone_dir(upper)?;
+            if let Some(maps) = maps {
+                mapped::shift(tree.as_fd(), &maps.namespace()?, false)
+                    .map_err(|errno| Failure::errno("map the ids of the rootfs", errno))?;
+            }
+            Ok(tree)
+        }
         Rootfs::Overlay { lower, upper, work } => {
             let (upper, work) = (Some(upper.clone()), Some(work.clone()));
             let volatile = spec.annotations.get(VOLATILE_ANNOTATION).is_some_and(|v| v == "true");
             let durability = if volatile { Durability::Volatile } else { Durability::Synced };
-            overlay::detached_as(&Overlay { lower: lower.clone(), upper, work }, durability)
+            let layers = Overlay { lower: lower.clone(), upper, work };
+            if let Some(maps) = maps {
+                return mapped::overlay(&layers, durability, &maps);
+            }
+            overlay::detached_as(&layers, durability)
                 .map_err(|error| Failure::new(format!("cannot mount the root overlay: {error}")))
         }
         Rootfs::Dir(dir) => clone_dir(dir),
