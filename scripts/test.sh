@@ -26,9 +26,29 @@ peer() {
   done
 }
 
+# kernel: Debian's for virtual machines, unpacked and not installed. What it has and this machine's kernel may lack is tested there.
+kernel() {
+  local directory=target/peers/kernel package unpacked
+  [ "$(uname -m)" = x86_64 ] || return 0
+  ls $directory/boot/vmlinuz-* >/dev/null 2>&1 && return
+  # Ubuntu has no such package; there the test is skipped, and says so.
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: //p' | head -1)
+  [ -n "$package" ] || return 0
+  say "Unpacking Debian's $package"
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  (cd "$unpacked" && apt-get download -qq "$package") || (apt-get update -qq && cd "$unpacked" && apt-get download -qq "$package")
+  dpkg -x "$unpacked"/*.deb "$directory"
+  # Newer releases keep everything below /usr.
+  [ -d $directory/lib ] || ln -s usr/lib $directory/lib
+  rm -rf "$unpacked"
+}
+
 prepare_rust
 install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
-  apache2-utils mmdebstrap skopeo buildah
+  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs
+[ "$(uname -m)" != x86_64 ] || install qemu-system-x86
+kernel
 peer docker-registry docker-registry
 peer runc runc
 peer crun crun

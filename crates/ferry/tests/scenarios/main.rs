@@ -64,6 +64,7 @@ mod services;
 mod stats;
 mod update;
 mod user_namespaces;
+mod virtual_machine;
 mod volumes;
 mod welcome;
 

@@ -12,7 +12,7 @@ use ferry_oci::runtime::{LinuxIdMapping, Spec};
 use ferry_sys::idmap::{self, Range};
 use ferry_sys::mount::{self, Change, Filesystem, OwnedFdRef, Propagation, attr};
 use ferry_sys::namespace::flag;
-use ferry_sys::overlay::{self, Durability, Overlay};
+use ferry_sys::overlay::{self, Durability, MountNamespace, Overlay};
 use ferry_sys::process::{self, Forked};
 use ferry_sys::{Errno, caps, fdpass, pidfd};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
@@ -169,7 +169,7 @@ fn assemble(
     process::set_filesystem_ids(uid, gid);
     let own = caps::get().map_err(told("capget"))?;
     caps::set(caps::Caps { effective: own.permitted, ..own }).map_err(told("capset"))?;
-    overlay::detached_as(&staged, durability)
+    overlay::detached_as(&staged, durability, MountNamespace::Own)
         .map_err(|error| Failure::new(format!("cannot mount the root overlay: {error}")))
 }
 

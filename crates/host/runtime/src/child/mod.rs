@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ferry_cgroup::Cgroup;
 use ferry_oci::runtime::{Linux, Process};
 use ferry_sys::namespace::{self, flag};
+use ferry_sys::overlay::MountNamespace;
 use ferry_sys::process::{self, CloneFlags};
 use ferry_sys::root::InRoot;
 use ferry_sys::signals;
@@ -40,12 +41,12 @@ pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
 pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
-    rootfs::open(bundle.rootfs, None, bundle.spec)
+    rootfs::open(bundle.rootfs, bundle.spec, MountNamespace::Shared)
 }
 
 /// The same, for another runtime.
 pub(crate) fn detached_rootfs(rootfs: &Rootfs, spec: &Spec) -> Outcome<OwnedFd> {
-    rootfs::open(rootfs, None, spec)
+    rootfs::open(rootfs, spec, MountNamespace::Shared)
 }
 
 /// What the maker prepared for the first process of a container.
@@ -136,10 +137,14 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     join_keyring(bundle.id, socket);
 
     // The root file system, in a mount namespace that nothing of leaves any more.
-    let rootfs = rootfs::open(bundle.rootfs, birth.rootfs.take(), spec)?;
     let sources = match birth.sources.take() {
         Some(sources) => sources,
         None => open_sources(spec, bundle.bundle_dir)?,
+    };
+    rootfs::make_private()?;
+    let rootfs = match birth.rootfs.take() {
+        Some(rootfs) => rootfs,
+        None => rootfs::open(bundle.rootfs, spec, MountNamespace::Own)?,
     };
     let root = rootfs::attach(rootfs, bundle.rootfs)?;
     let mounted = mounts::mount_all(&root, spec, sources, bundle.cgroup, birth.new_cgroup, socket)?;
