@@ -213,11 +213,33 @@ impl Shared {
 
     /// Keeps layers from being swept until the lease is dropped.
     pub(crate) fn lease(&self, layers: &[Digest]) -> Lease<'_> {
+        self.reserve(layers);
+        Lease { shared: self, layers: layers.to_vec() }
+    }
+
+    fn reserve(&self, layers: &[Digest]) {
         let mut leases = lock(&self.leases);
         for layer in layers {
             *leases.entry(layer.clone()).or_insert(0) += 1;
         }
-        Lease { shared: self, layers: layers.to_vec() }
+    }
+
+    fn release(&self, layers: &[Digest]) {
+        let mut leases = lock(&self.leases);
+        for layer in layers {
+            if let Some(count) = leases.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    leases.remove(layer);
+                }
+            }
+        }
+    }
+
+    /// As [`Shared::lease`], for as long as somebody likes.
+    pub(crate) fn hold(self: &Arc<Self>, layers: &[Digest]) -> HeldLease {
+        self.reserve(layers);
+        HeldLease { shared: Arc::clone(self), layers: layers.to_vec() }
     }
 
     pub(crate) fn leased(&self) -> Vec<Digest> {
@@ -271,15 +293,20 @@ pub(crate) struct Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut leases = lock(&self.shared.leases);
-        for layer in &self.layers {
-            if let Some(count) = leases.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    leases.remove(layer);
-                }
-            }
-        }
+        self.shared.release(&self.layers);
+    }
+}
+
+/// A lease that is not bound to a place in the program.
+#[derive(Debug)]
+pub(crate) struct HeldLease {
+    shared: Arc<Shared>,
+    layers: Vec<Digest>,
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.shared.release(&self.layers);
     }
 }
 

@@ -5,8 +5,10 @@
 //! (the engine does it). Start with [`plan`], [`State::apply`], [`Effect`].
 
 mod error;
+mod history;
 mod plan;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod values;

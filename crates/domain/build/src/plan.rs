@@ -61,6 +61,16 @@ impl Plan {
     pub fn stage(&self, name: &str, before: usize) -> Option<usize> {
         find(&self.stages[..before], name)
     }
+
+    /// The stages that instructions of a stage use.
+    pub fn uses(&self, stage: usize, instructions: &[Instruction]) -> Vec<usize> {
+        self.stages.get(..stage).map_or_else(Vec::new, |before| uses(before, instructions))
+    }
+
+    /// Stages, and all that they are made of.
+    pub fn with_all_uses(&self, stages: Vec<usize>) -> Vec<usize> {
+        needed(&self.stages, stages)
+    }
 }
 
 /// Plans a build.
@@ -106,7 +116,7 @@ pub fn plan(file: &Dockerfile, request: &PlanRequest) -> Result<Plan, BuildError
         "" => stages.len() - 1,
         name => find(&stages, name).ok_or_else(|| BuildError::NoTarget(name.to_owned()))?,
     };
-    let needed = needed(&stages, target);
+    let needed = needed(&stages, vec![target]);
     Ok(Plan { stages, needed, globals, escape: file.escape })
 }
 
@@ -160,31 +170,35 @@ fn find(stages: &[Stage], name: &str) -> Option<usize> {
         .or_else(|| name.parse().ok().filter(|number: &usize| *number < stages.len()))
 }
 
-/// The target and all that it is made of.
-fn needed(stages: &[Stage], target: usize) -> Vec<usize> {
-    let mut needed = BTreeSet::from([target]);
-    let mut todo = vec![target];
+/// Stages and all that they are made of.
+fn needed(stages: &[Stage], mut todo: Vec<usize>) -> Vec<usize> {
+    let mut needed: BTreeSet<usize> = todo.iter().copied().collect();
     while let Some(number) = todo.pop() {
         let (Some(stage), Some(before)) = (stages.get(number), stages.get(..number)) else {
             continue;
         };
-        let mut uses: Vec<usize> = Vec::new();
+        let mut used = uses(before, &stage.instructions);
         if let Base::Stage(base) = stage.base {
-            uses.push(base);
+            used.push(base);
         }
-        for instruction in &stage.instructions {
-            match &instruction.kind {
-                Kind::Copy { flags, .. } => {
-                    uses.extend(flags.from.as_deref().and_then(|from| find(before, from)));
-                }
-                Kind::Run { flags, .. } => {
-                    uses.extend(flags.mounts.iter().filter_map(|mount| find(before, &mount.from)));
-                }
-                // What a trigger may need is known when it is seen: it can name any earlier stage.
-                _ => {}
-            }
-        }
-        todo.extend(uses.into_iter().filter(|stage| needed.insert(*stage)));
+        todo.extend(used.into_iter().filter(|stage| needed.insert(*stage)));
     }
     needed.into_iter().collect()
+}
+
+/// What a trigger may need is known when it is seen: it can name any earlier stage.
+fn uses(before: &[Stage], instructions: &[Instruction]) -> Vec<usize> {
+    let mut used: Vec<usize> = Vec::new();
+    for instruction in instructions {
+        match &instruction.kind {
+            Kind::Copy { flags, .. } => {
+                used.extend(flags.from.as_deref().and_then(|from| find(before, from)));
+            }
+            Kind::Run { flags, .. } => {
+                used.extend(flags.mounts.iter().filter_map(|mount| find(before, &mount.from)));
+            }
+            _ => {}
+        }
+    }
+    used
 }

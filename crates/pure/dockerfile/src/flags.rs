@@ -108,6 +108,11 @@ pub(crate) fn run(flags: &[String]) -> Result<RunFlags, String> {
                 }
                 read.network = Some(network);
             }
+            "security" => match value(flag)?.as_str() {
+                "sandbox" => read.insecure = false,
+                "insecure" => read.insecure = true,
+                other => return Err(format!("security {other:?} is not valid")),
+            },
             _ => return Err(unknown(flag)),
         }
     }

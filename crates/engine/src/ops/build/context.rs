@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ferry_archive::{
@@ -13,13 +14,27 @@ use ferry_dockerfile::{IgnoreFile, MAX_DOCKERFILE};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_sys::{Errno, root::InRoot};
 
-use super::tree::invalid;
-use crate::{Shared, bridge, random, records::failed};
+use super::{BuildRequest, ContextSource, Vertex, tree::invalid};
+use crate::{Engine, Shared, bridge, random, records::failed};
 
-/// A build's directory; goes away with it.
-#[derive(Debug)]
+/// How the notes of containers begin.
+const CONTAINER: &str = "container:";
+
+/// A build's directory; goes away with the last who knows it.
+#[derive(Debug, Clone)]
 pub(super) struct Place {
-    path: PathBuf,
+    path: Arc<Directory>,
+}
+
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl std::ops::Deref for Directory {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Place {
@@ -27,17 +42,22 @@ impl Place {
         let path = root(shared).join(random::id()?);
         std::fs::create_dir_all(path.join("context"))
             .map_err(|source| failed("make directory", &path, source))?;
-        Ok(Place { path })
+        Ok(Place { path: Arc::new(Directory(path)) })
     }
 
     /// A directory for one step.
-    pub(super) fn step(&self, number: usize) -> PathBuf {
-        self.path.join(format!("step-{number}"))
+    pub(super) fn step(&self, vertex: &Vertex) -> PathBuf {
+        let name = vertex.digest.hex();
+        self.path.join(name.get(..24).unwrap_or(&name))
     }
 
-    /// Where a file of a step is.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// A name for the container of a step, noted before there is one: a daemon that is killed leaves it to the next one to remove.
+    pub(super) fn name_container(&self, vertex: &Vertex) -> Result<String, Failure> {
+        let digest = vertex.digest.hex();
+        let name = format!("build-{}", digest.get(..12).unwrap_or(&digest));
+        let path = self.path.join(format!("{CONTAINER}{name}"));
+        std::fs::write(&path, "").map_err(|source| failed("write", &path, source))?;
+        Ok(name)
     }
 
     pub(super) fn context(&self) -> Result<InRoot, Failure> {
@@ -45,12 +65,38 @@ impl Place {
         InRoot::open(&path).map_err(|errno| failed("open", &path, errno.into()))
     }
 
-    /// Unpacks the context, compressed or not, and reads the Dockerfile in it.
-    pub(super) fn receive(
+    /// Fetches the context and reads the Dockerfile in it.
+    pub(super) async fn receive(
         &self,
-        mut body: bridge::PieceReader,
-        dockerfile: &str,
+        engine: &Engine,
+        context: ContextSource,
+        request: &BuildRequest,
     ) -> Result<Vec<u8>, Failure> {
+        let tar = match context {
+            ContextSource::Tar(tar) => bridge::reader_of(tar),
+            ContextSource::Directory(_) => {
+                return Err(Failure::new(
+                    ErrorKind::NotImplemented,
+                    "a directory as build context",
+                ));
+            }
+            ContextSource::Remote(url) => {
+                let words = format!("a build context at {url}");
+                return Err(Failure::new(ErrorKind::NotImplemented, words));
+            }
+        };
+        let (place, dockerfile) = (self.clone(), request.dockerfile.clone());
+        let shared = engine.shared.clone();
+        crate::blocking(move || {
+            // The engine stays as long as its files are written to.
+            let _shared = shared;
+            place.unpack(tar, &dockerfile)
+        })
+        .await
+    }
+
+    /// Unpacks the context, compressed or not, and reads the Dockerfile in it.
+    fn unpack(&self, mut body: bridge::PieceReader, dockerfile: &str) -> Result<Vec<u8>, Failure> {
         let broken =
             |error: std::io::Error| invalid(format!("cannot read the build context: {error}"));
         let start = body.fill_buf().map_err(broken)?;
@@ -140,10 +186,10 @@ fn read(root: &InRoot, name: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-impl Drop for Place {
+impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a build left files");
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "a build left files");
         }
     }
 }
@@ -152,8 +198,17 @@ fn root(shared: &Shared) -> PathBuf {
     shared.config.data_root.join("build")
 }
 
-/// Removes what builds left that a crash ended.
-pub(crate) fn sweep_leftovers(shared: &Shared) {
+/// The containers that builds noted which are not at work.
+pub(super) fn containers(shared: &Shared) -> Vec<String> {
+    let list = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    list(&root(shared))
+        .flat_map(|build| list(&build.path()).collect::<Vec<_>>())
+        .filter_map(|file| file.file_name().to_str()?.strip_prefix(CONTAINER).map(str::to_owned))
+        .collect()
+}
+
+/// Removes the files that builds left that a crash ended.
+pub(super) fn sweep_leftovers(shared: &Shared) {
     let path = root(shared);
     if path.exists()
         && let Err(error) = std::fs::remove_dir_all(&path)

@@ -64,7 +64,12 @@ impl Copies {
                 }
                 Source::Path(path) => {
                     let stage = step.flags.from.is_some();
-                    items.extend(Found::all(root, path, stage)?.into_iter().map(Item::Found));
+                    let found = Found::all(root, path, stage)?;
+                    // A file's own name is what patterns are about.
+                    let wanted = found.into_iter().filter(|one| {
+                        one.directory || !exclude.ignores(&String::from_utf8_lossy(&one.name))
+                    });
+                    items.extend(wanted.map(Item::Found));
                 }
                 Source::Document(document) => items.push(Item::Document {
                     name: document.name.clone(),

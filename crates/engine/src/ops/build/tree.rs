@@ -86,7 +86,8 @@ impl Found {
             Failure::new(ErrorKind::Internal, format!("cannot copy {}: {why}", self.path.display()))
         };
         let skip = |path: &[u8]| {
-            exclude.ignores(&String::from_utf8_lossy(path)) && !exclude.has_exceptions()
+            let text = String::from_utf8_lossy(path);
+            self.directory && exclude.ignores(&text) && !self.lets_in(root, &text, exclude)
         };
         let options =
             TreeOptions { skip: &skip, keep: ferry_archive::Keep::Layer, ..TreeOptions::COPY };
@@ -103,6 +104,21 @@ impl Found {
                 .map_err(|error| failed(&error))?;
         }
         tar.finish().map(drop).map_err(|error| failed(&error))
+    }
+
+    /// Whether an exception lets something below a directory in.
+    fn lets_in(&self, root: &InRoot, path: &str, exclude: &IgnoreFile) -> bool {
+        let full = format!("{}/{path}", self.path.to_string_lossy());
+        let is_directory = || {
+            let kind = root.file_type(Path::new(&full));
+            matches!(kind, Ok(Some(FileType::Directory)))
+        };
+        exclude.has_exceptions()
+            && is_directory()
+            && names(root, full.trim_start_matches('/')).iter().any(|name| {
+                let below = join(path, name);
+                !exclude.ignores(&below) || self.lets_in(root, &below, exclude)
+            })
     }
 
     /// A digest of names, modes, owners and contents, not of times.

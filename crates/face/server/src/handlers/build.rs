@@ -1,16 +1,21 @@
 //! `/build` as Docker's classic builder has it: a context as tar in, messages out.
 
-use std::collections::BTreeMap;
+mod classic;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::Engine as _;
 use ferry_docker_api::{
     AuthConfig, BuildPruneReport, HostConfig, JsonError, JsonMessage, Resources, Ulimit,
 };
-use ferry_engine::ops::build::{self as ops, BuildError, BuildProgress, BuildRequest};
+use ferry_engine::ops::build::{
+    self as ops, BuildError, BuildRequest, ContextSource, PruneRequest,
+};
 use ferry_errkind::{ErrorKind, Failure};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use self::classic::Classic;
 use crate::{
     body::Body,
     convert::{self, auth, progress},
@@ -26,50 +31,60 @@ const BACKLOG: usize = 64;
 
 pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
     let wanted = wanted(&request)?;
+    let mut classic = Classic::new(request.query.flag("q"), wanted.tags.clone());
     let engine = request.engine;
-    let body = BodyReader::new(request.body);
-    let (sender, mut messages) = mpsc::channel(BACKLOG);
-    let work = tokio::spawn(async move { ops::build(&engine, wanted, body, sender).await });
+    let context = ContextSource::Tar(Box::new(BodyReader::new(request.body)));
+    let (sender, mut events) = mpsc::channel(BACKLOG);
+    let work = tokio::spawn(async move { ops::build(&engine, wanted, context, sender).await });
     let abort = work.abort_handle();
+    let mut next = Vec::new();
     // A failure before the first message is an answer of its own.
-    let Some(first) = messages.recv().await else {
-        return match outcome(work.await) {
-            Ok(()) => Ok(reply::json_stream(Body::empty())),
-            // A quiet build said nothing before; its exit code goes into a message only.
-            Err(error) if error.code != 0 => {
-                Ok(reply::json_stream(Body::Full(Some(progress::line(&failed(&error))))))
-            }
-            Err(error) => Err(error.failure),
+    while next.is_empty() {
+        let Some(event) = events.recv().await else {
+            return match outcome(work.await) {
+                Ok(()) => Ok(reply::json_stream(Body::empty())),
+                // A quiet build said nothing before; its exit code goes into a message only.
+                Err(error) if error.code != 0 => {
+                    Ok(reply::json_stream(Body::Full(Some(progress::line(&failed(&error))))))
+                }
+                Err(error) => Err(error.failure),
+            };
         };
-    };
+        next = classic.messages(event);
+    }
     let (out, pieces) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if out.send(progress::line(&render(message))).await.is_err() {
-                abort.abort();
-                return;
+        loop {
+            for message in std::mem::take(&mut next) {
+                if out.send(progress::line(&message)).await.is_err() {
+                    abort.abort();
+                    return;
+                }
             }
-            next = tokio::select! {
-                message = messages.recv() => message,
+            let event = tokio::select! {
+                event = events.recv() => event,
                 () = out.closed() => {
                     abort.abort();
                     return;
                 }
             };
+            let Some(event) = event else { break };
+            next = classic.messages(event);
         }
         if let Err(error) = outcome(work.await) {
-            // The client may be gone by now.
-            drop(out.send(progress::line(&failed(&error))).await);
+            for message in classic.rest().into_iter().chain([failed(&error)]) {
+                // The client may be gone by now.
+                drop(out.send(progress::line(&message)).await);
+            }
         }
     });
     Ok(reply::json_stream(Body::Pieces(pieces)))
 }
 
 pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
-    // `all`, `keep-storage` and filters choose among records; nothing here is in use, so all of them go.
     let filters = request.query.filters(&[
         "until",
+        "unused-for",
         "id",
         "parent",
         "type",
@@ -81,8 +96,19 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
         "label!",
     ])?;
     let mut none = false;
-    for name in filters.0.keys() {
+    let mut wanted = PruneRequest { keep: kept(&request.query)?, ..PruneRequest::default() };
+    for (name, values) in &filters.0 {
         match name.as_str() {
+            "until" | "unused-for" => {
+                for value in values {
+                    let age = ferry_stdx::duration::parse_go(value)
+                        .map_err(|error| invalid(error.to_string()))?;
+                    let age = Duration::from_nanos(u64::try_from(age).unwrap_or_default());
+                    wanted.unused_for = wanted.unused_for.max(Some(age));
+                }
+            }
+            "id" => wanted.ids = Some(values.iter().cloned().collect()),
+            "type" => wanted.kinds = Some(values.iter().cloned().collect()),
             // `system prune` sends these on. Records have no labels: every one lacks it, and none has it.
             "label!" => {}
             "label" => none = true,
@@ -90,9 +116,19 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
         }
     }
     let (gone, space_reclaimed) =
-        if none { (Vec::new(), 0) } else { ops::prune(&request.engine).await? };
+        if none { (Vec::new(), 0) } else { ops::prune(&request.engine, wanted).await? };
     let caches_deleted = convert::nil_if_empty(gone);
     reply::json(&BuildPruneReport { caches_deleted, space_reclaimed })
+}
+
+/// How many bytes may stay, under the names that this has had.
+fn kept(query: &Query) -> Result<u64, Failure> {
+    let mut keep = 0;
+    for name in ["keep-storage", "reserved-space", "max-used-space"] {
+        let bytes = query.integer(name)?.unwrap_or_default();
+        keep = keep.max(u64::try_from(bytes).unwrap_or_default());
+    }
+    Ok(keep)
 }
 
 /// The last message of a build that failed.
@@ -113,17 +149,6 @@ fn outcome<T>(
         Err(error) => {
             let words = format!("the build broke off: {error}");
             Err(Failure::new(ErrorKind::Internal, words).into())
-        }
-    }
-}
-
-fn render(message: BuildProgress) -> JsonMessage {
-    match message {
-        BuildProgress::Text(stream) => JsonMessage { stream, ..JsonMessage::default() },
-        BuildProgress::Pull(message) => progress::pull_message(message),
-        BuildProgress::Image(id) => {
-            let aux = Some(serde_json::json!({ "ID": id }));
-            JsonMessage { aux, ..JsonMessage::default() }
         }
     }
 }
@@ -166,10 +191,12 @@ fn wanted(request: &Request) -> Result<BuildRequest, Failure> {
         target: query.get("target").to_owned(),
         no_cache: query.flag("nocache"),
         pull: query.flag("pull"),
-        quiet: query.flag("q"),
         platform: query.text("platform"),
         auths: auths.map(|(server, one)| (server, auth::registry(one))).collect(),
         host,
+        // The classic builder asks nobody for leave.
+        entitlements: vec!["network.host".to_owned()],
+        ..BuildRequest::default()
     })
 }
 

@@ -19,6 +19,7 @@ use ferry_oci::{InvalidPlatform, Platform};
 
 use crate::framework::{CliError, Group, quote};
 
+pub(crate) use build::COMMAND as BUILD;
 pub(crate) use prune::told;
 
 /// The group.
