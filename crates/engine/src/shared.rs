@@ -19,8 +19,14 @@ use ferry_transfer::Client;
 use ferry_volume::VolumeStore;
 
 use crate::{
-    config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
-    ops::build::BuildCache, records::ContainerDirs, registry::Registry, resolver::Resolvers,
+    config::EngineConfig,
+    events::EventBus,
+    execs::Execs,
+    networks::Networks,
+    ops::build::{BuildCache, CacheMounts},
+    records::ContainerDirs,
+    registry::Registry,
+    resolver::Resolvers,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -39,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) layers: Arc<LayerStore>,
     pub(crate) volumes: VolumeStore,
     pub(crate) builds: BuildCache,
+    pub(crate) cache_mounts: CacheMounts,
     pub(crate) networks: Networks,
     pub(crate) resolvers: Resolvers,
     pub(crate) registries: Client,
@@ -91,6 +98,7 @@ impl Shared {
             layers: Arc::new(parts.layers),
             volumes: parts.volumes,
             builds: parts.builds,
+            cache_mounts: CacheMounts::default(),
             networks: parts.networks,
             resolvers: Resolvers::default(),
             registries,

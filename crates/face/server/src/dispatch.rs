@@ -49,10 +49,11 @@ impl State {
 /// Answers one request. There is always an answer.
 pub(crate) async fn answer(
     state: Arc<State>,
+    peer: Option<i32>,
     request: http::Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let mut reply = match dispatch(&state, request).await {
+    let mut reply = match dispatch(&state, peer, request).await {
         Ok(reply) => reply,
         Err(refusal) => refusal.into_reply(&line),
     };
@@ -107,6 +108,7 @@ impl Refusal {
 
 async fn dispatch(
     state: &Arc<State>,
+    peer: Option<i32>,
     mut request: http::Request<Incoming>,
 ) -> Result<Reply, Refusal> {
     let upgrade =
@@ -130,6 +132,7 @@ async fn dispatch(
         upgrade,
         body,
         changes: changes.clone(),
+        peer,
     };
     let mut reply = handler(request).await?;
     changes.downgrade(&mut reply);

@@ -286,21 +286,24 @@ async fn accept(listener: &Listener) -> io::Result<Accepted> {
 impl Accepted {
     async fn serve(self, state: Arc<State>) {
         match self {
-            Accepted::Unix(stream) => connection(state, stream).await,
-            Accepted::Tcp(stream, None) => connection(state, stream).await,
+            Accepted::Unix(stream) => {
+                let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                connection(state, stream, peer).await;
+            }
+            Accepted::Tcp(stream, None) => connection(state, stream, None).await,
             Accepted::Tcp(stream, Some(tls)) => match tls.accept(stream).await {
-                Ok(stream) => connection(state, stream).await,
+                Ok(stream) => connection(state, stream, None).await,
                 Err(error) => tracing::debug!("TLS handshake: {error}"),
             },
         }
     }
 }
 
-async fn connection<S>(state: Arc<State>, stream: S)
+async fn connection<S>(state: Arc<State>, stream: S, peer: Option<i32>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| dispatch::answer(Arc::clone(&state), request));
+    let service = service_fn(move |request| dispatch::answer(Arc::clone(&state), peer, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) body: Incoming,
     /// What is different for an older client.
     pub(crate) changes: Changes,
+    /// The process at the other end, if it is one of this machine.
+    pub(crate) peer: Option<i32>,
 }
 
 impl Request {

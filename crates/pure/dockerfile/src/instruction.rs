@@ -170,6 +170,8 @@ pub struct CopyFlags {
     pub checksum: Option<String>,
     /// Whether `ADD` unpacks; `None` is its own idea.
     pub unpack: Option<bool>,
+    /// The repository's `.git` stays.
+    pub keep_git_dir: bool,
 }
 
 /// What is copied.

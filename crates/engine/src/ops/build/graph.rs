@@ -85,6 +85,8 @@ pub(super) struct Build {
     /// Layers that nothing but this build has yet.
     held: Mutex<Vec<HeldLease>>,
     declared: Mutex<BTreeSet<String>>,
+    /// Named contexts that were fetched.
+    pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
     /// Keys of the steps, in order, with what came of them: for `--cache-to`.
     pub(super) keys: Mutex<Vec<(Digest, Made)>>,
 }
@@ -118,6 +120,7 @@ impl Build {
             done,
             held: Mutex::default(),
             declared,
+            fetched: tokio::sync::Mutex::default(),
             keys: Mutex::default(),
         }
     }

@@ -6,7 +6,9 @@
 mod cache;
 mod context;
 mod copy;
+mod fetch;
 mod graph;
+mod mounts;
 mod progress;
 mod prune;
 mod request;
@@ -17,14 +19,16 @@ mod tree;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
+use ferry_archive::{Source, TarWriter, TreeOptions};
 use ferry_build::PlanRequest;
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_oci::{Digest, Platform, Reference};
+use ferry_oci::{Digest, ImageConfig, Platform, Reference};
 use tokio::sync::mpsc;
 
 use self::{graph::Build, progress::Teller};
 use super::image::{self, keep::keep};
-use crate::{Engine, random};
+use crate::{Engine, bridge, random};
 
 pub use cache::CacheRecord;
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
@@ -34,11 +38,12 @@ pub use request::{
 };
 
 pub(crate) use cache::BuildCache;
+pub(crate) use mounts::CacheMounts;
 pub(crate) use run::remove_leftovers;
 
 pub(crate) use prune::of as cache_records;
 
-/// Builds an image.
+/// Builds an image and records it.
 ///
 /// # Errors
 /// In Docker's words: the Dockerfile does not read, a base image is not there, a step fails.
@@ -48,20 +53,31 @@ pub async fn build(
     context: ContextSource,
     progress: mpsc::Sender<BuildProgress>,
 ) -> Result<Digest, BuildError> {
+    solve(engine, request, context, progress).await?.record().await
+}
+
+/// Builds, and answers what came of it; nothing has a name yet.
+///
+/// # Errors
+/// As for [`build`].
+pub async fn solve(
+    engine: &Engine,
+    request: BuildRequest,
+    context: ContextSource,
+    progress: mpsc::Sender<BuildProgress>,
+) -> Result<Built, BuildError> {
     let names = names(&request.tags)?;
     let (id, teller) = (random::id()?, Teller::new(progress));
-    let (place, text) = receive(engine, &request, context, &id, &teller).await?;
+    let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let platform = platform(&request)?;
-    let wanted = PlanRequest {
-        build_args: request.build_args.clone(),
-        target: request.target.clone(),
-        platform_args: platform_args(&platform, &request.target),
-    };
+    let wanted = wanted(&request)?;
     let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
     let text = String::from_utf8_lossy(&text).into_owned();
+    let found = findings(engine, &file, &text, &wanted, &place);
+    let is_error = ferry_build::is_error(&file, &wanted);
+    warn(&request, found, is_error, &vertex, &teller).await?;
     let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
     let build = Arc::new(build);
     let outcome = build.run().await;
@@ -69,8 +85,161 @@ pub async fn build(
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;
     }
-    let outcome = outcome?;
-    export(&build, &outcome, names).await
+    Ok(Built { outcome: outcome?, build, names })
+}
+
+/// What `--call` asks of a Dockerfile.
+///
+/// # Errors
+/// The Dockerfile does not read, or there is no such target.
+pub async fn describe(
+    engine: &Engine,
+    request: BuildRequest,
+    context: ContextSource,
+    progress: mpsc::Sender<BuildProgress>,
+) -> Result<Described, BuildError> {
+    let (id, teller) = (random::id()?, Teller::new(progress));
+    let (place, text, _) = receive(engine, &request, context, &id, &teller).await?;
+    let file =
+        ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
+    refuse_frontends(file.syntax.as_deref())?;
+    let wanted = wanted(&request)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+    let target = plan.needed.last().copied().unwrap_or_default();
+    Ok(Described {
+        findings: findings(engine, &file, &text, &wanted, &place),
+        outline: ferry_build::outline(&file, &text, &plan, target),
+        text,
+    })
+}
+
+/// A Dockerfile, looked at.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// What could be better.
+    pub findings: Vec<ferry_build::Finding>,
+    /// What it takes, and its targets.
+    pub outline: ferry_build::Outline,
+    /// Its text.
+    pub text: String,
+}
+
+fn wanted(request: &BuildRequest) -> Result<PlanRequest, BuildError> {
+    let platform = platform(request)?;
+    Ok(PlanRequest {
+        build_args: request.build_args.clone(),
+        target: request.target.clone(),
+        platform_args: platform_args(&platform, &request.target),
+        contexts: request.contexts.keys().cloned().collect(),
+    })
+}
+
+/// What could be better in a Dockerfile, as far as can be told without fetching anything.
+fn findings(
+    engine: &Engine,
+    file: &ferry_dockerfile::Dockerfile,
+    text: &str,
+    wanted: &PlanRequest,
+    place: &context::Place,
+) -> Vec<ferry_build::Finding> {
+    let env_of = |image: &str| {
+        let found = engine.shared.images.get(image).ok()?;
+        let config = found.entry.config.config.clone().unwrap_or_default();
+        Some(config.env.unwrap_or_default())
+    };
+    let ignored = |path: &str| place.ignores(path);
+    let around = ferry_build::Surroundings { env_of: &env_of, ignored: &ignored };
+    ferry_build::lint(file, text, wanted, &around)
+}
+
+/// Tells what could be better. Where `# check=error=true` says so, that is an error.
+async fn warn(
+    request: &BuildRequest,
+    findings: Vec<ferry_build::Finding>,
+    is_error: bool,
+    vertex: &Vertex,
+    teller: &Teller,
+) -> Result<(), BuildError> {
+    let count = findings.len();
+    for finding in findings {
+        let warning = Warning {
+            vertex: vertex.digest.clone(),
+            short: format!("{}: {} (line {})", finding.rule, finding.message, finding.line),
+            detail: vec![finding.description.to_owned()],
+            url: finding.url(),
+            file: request.dockerfile.clone(),
+            lines: Some((finding.line, finding.line)),
+        };
+        teller.send(BuildProgress::Warning(warning)).await?;
+    }
+    if count > 0 && is_error {
+        let words = format!("lint violation found for rules: {count}");
+        return Err(Failure::new(ErrorKind::InvalidArgument, words).into());
+    }
+    Ok(())
+}
+
+/// What a build came to. Its files stay as long as this is there.
+#[derive(Debug)]
+pub struct Built {
+    build: Arc<Build>,
+    outcome: Arc<graph::Current>,
+    names: Vec<Reference>,
+}
+
+impl Built {
+    /// The image's configuration.
+    pub fn config(&self) -> &ImageConfig {
+        &self.outcome.config
+    }
+
+    /// The image's id.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn id(&self) -> Result<Digest, Failure> {
+        self.outcome.id()
+    }
+
+    /// Records the image under its names.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn record(&self) -> Result<Digest, BuildError> {
+        export(&self.build, &self.outcome, self.names.clone()).await
+    }
+
+    /// All its files as a tar.
+    ///
+    /// # Errors
+    /// When a layer is not there any more.
+    pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
+        let shared = self.build.engine.shared.clone();
+        let layers = self.outcome.layers().to_vec();
+        let (mut writer, pieces) = bridge::pipe();
+        let build = Arc::clone(&self.build);
+        crate::blocking(move || {
+            shared.builds.persist(&shared.layers)?;
+            let root = steps::view(&shared, &layers)?;
+            tokio::task::spawn_blocking(move || {
+                // Its layers are held as long as they are read.
+                let _build = build;
+                let options = TreeOptions::layer(Source::Plain);
+                let mut tar = TarWriter::new(&mut writer);
+                let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)
+                    .map_err(|error| ferry_errkind::chain(&error))
+                    .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
+                if let Err(why) = written {
+                    let words = format!("cannot write the files of the build: {why}");
+                    writer.fail(Failure::new(ErrorKind::Internal, words));
+                }
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(pieces)
+    }
 }
 
 async fn receive(
@@ -79,17 +248,17 @@ async fn receive(
     context: ContextSource,
     id: &str,
     teller: &Teller,
-) -> Result<(context::Place, Vec<u8>), BuildError> {
+) -> Result<(context::Place, Vec<u8>, Vertex), BuildError> {
     let name = format!("[internal] load build definition from {}", request.dockerfile);
     let mut vertex = Vertex::new(id, VertexKind::Internal, name);
     vertex.started = Some(engine.shared.now());
     teller.vertex(&vertex).await?;
-    let place = context::Place::new(&engine.shared)?;
+    let mut place = context::Place::new(&engine.shared)?;
     let received = place.receive(engine, context, request).await;
     vertex.error = received.as_ref().err().map(|failure| failure.message().to_owned());
     vertex.completed = Some(engine.shared.now());
     teller.vertex(&vertex).await?;
-    Ok((place, received?))
+    Ok((place, received?, vertex))
 }
 
 /// Records the image and names it.

@@ -9,7 +9,7 @@ use ferry_errkind::Failure;
 use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
 
-use super::cache::CacheRecord;
+use super::{cache::CacheRecord, mounts};
 use crate::{Engine, Shared, ops::image};
 
 /// What is to go.
@@ -37,8 +37,19 @@ pub async fn records(engine: &Engine) -> Result<Vec<CacheRecord>, Failure> {
 pub(crate) fn of(shared: &Shared) -> Vec<CacheRecord> {
     let leased: BTreeSet<Digest> = shared.leased().into_iter().collect();
     let images: BTreeSet<Digest> = image::layers_in_use(shared);
+    let kept = mounts::kept(shared).into_iter().map(|kept| CacheRecord {
+        description: format!("cached mount {}", kept.id),
+        id: kept.name,
+        kind: "exec.cachemount",
+        size: kept.size,
+        created: kept.created,
+        used: kept.used,
+        uses: 1,
+        shared: false,
+        in_use: kept.in_use,
+    });
     let listed = shared.builds.list().into_iter().filter(|(_, made, ..)| made.what != "first");
-    listed
+    let mut all: Vec<CacheRecord> = listed
         .map(|(id, made, [created, used], uses)| {
             let here = |layers: &BTreeSet<Digest>| {
                 made.layer.as_ref().is_some_and(|layer| layers.contains(layer))
@@ -55,7 +66,10 @@ pub(crate) fn of(shared: &Shared) -> Vec<CacheRecord> {
                 uses,
             }
         })
-        .collect()
+        .chain(kept)
+        .collect();
+    all.sort_by(|one, other| (one.used, &one.id).cmp(&(other.used, &other.id)));
+    all
 }
 
 /// Forgets steps, least recently used first; answers which, and the bytes that are free again.
@@ -68,7 +82,7 @@ pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String
         let all = of(&shared);
         let mut room: u64 = sizes(&all).values().sum();
         let now: Timestamp = shared.now();
-        let mut gone = Vec::new();
+        let (mut gone, mut keys, mut freed) = (Vec::new(), BTreeSet::new(), 0);
         for record in all.into_iter().filter(|record| !record.in_use) {
             let young = request.unused_for.is_some_and(|age| now.since(record.used) < age);
             let other = request.ids.as_ref().is_some_and(|ids| !ids.contains(&record.id));
@@ -83,11 +97,17 @@ pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String
                 break;
             }
             room = room.saturating_sub(record.size);
+            if record.kind == "regular" {
+                keys.insert(format!("sha256:{}", record.id));
+            } else if mounts::remove(&shared, &record.id) {
+                freed += record.size;
+            } else {
+                continue;
+            }
             gone.push(record.id);
         }
-        let keys: BTreeSet<String> = gone.iter().map(|id| format!("sha256:{id}")).collect();
         shared.builds.forget(&keys)?;
-        Ok((gone, image::sweep_layers(&shared)))
+        Ok((gone, freed + image::sweep_layers(&shared)))
     })
     .await
 }

@@ -1,6 +1,6 @@
 //! What a build is asked for, and whom it can ask for more: its client.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, pin::Pin, sync::Arc};
 
 use ferry_errkind::{Failure, Kinded};
 use ferry_model::container::HostSettings;
@@ -53,7 +53,7 @@ pub enum ContextSource {
     /// A tar, compressed or not. No bytes are an empty context.
     Tar(Box<dyn AsyncRead + Send + Unpin>),
     /// A directory that is handed over open, read where it is: `.dockerignore` is respected, nothing is copied beforehand.
-    Directory(std::os::fd::OwnedFd),
+    Directory(OwnedFd),
     /// A git repository, or a tar or Dockerfile at a URL.
     Remote(String),
 }
@@ -69,12 +69,12 @@ impl fmt::Debug for ContextSource {
 }
 
 /// What a name in `FROM`, `COPY --from` and `RUN --mount=from` means in this build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum NamedContext {
     /// An image, `docker-image://`.
     Image(String),
-    /// A directory of this machine that may be read: the client's, handed over, or one that the client filled.
-    Directory(PathBuf),
+    /// A directory that is handed over open.
+    Directory(Arc<OwnedFd>),
     /// A git repository or a tar at a URL.
     Remote(String),
 }
@@ -106,6 +106,8 @@ pub struct BuildError {
     pub failure: Failure,
     /// What `RUN` exited with; 0 for anything else.
     pub code: i32,
+    /// What it ran.
+    pub command: Vec<String>,
     /// The lines of the Dockerfile that it is about.
     pub excerpt: Option<Box<Excerpt>>,
 }
@@ -135,7 +137,7 @@ impl Excerpt {
 
 impl From<Failure> for BuildError {
     fn from(failure: Failure) -> Self {
-        BuildError { failure, code: 0, excerpt: None }
+        BuildError { failure, code: 0, command: Vec::new(), excerpt: None }
     }
 }
 

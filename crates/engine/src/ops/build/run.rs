@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ferry_build::RunStep;
-use ferry_dockerfile::{Mount, MountKind};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_layers::Layer;
@@ -13,7 +12,11 @@ use ferry_model::container::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{BuildError, Vertex, context, graph::Build};
+use super::{
+    BuildError, Vertex, context,
+    graph::Build,
+    mounts::{self, Given},
+};
 use crate::{
     Engine,
     ops::container::{self, AttachRequest, RemoveRequest, commit::write_layer, create::create_of},
@@ -42,9 +45,6 @@ pub(super) fn settings(build: &Build, step: &RunStep) -> Result<HostSettings, Fa
         host.privileged = true;
     }
     host.log = LogSettings { driver: "none".to_owned(), options: BTreeMap::new() };
-    for mount in &step.mounts {
-        add_mount(&mut host, mount)?;
-    }
     Ok(host)
 }
 
@@ -53,6 +53,7 @@ pub(super) async fn run(
     build: &Build,
     image: Entry,
     step: &RunStep,
+    given: &Given,
     mut host: HostSettings,
     vertex: &mut Vertex,
 ) -> Result<Layer, BuildError> {
@@ -68,10 +69,11 @@ pub(super) async fn run(
             options: "ro".to_owned(),
         });
     }
+    given.apply(&mut host);
     let spec = ContainerSpec {
         image: image.image.id.to_string(),
         cmd: Some(step.argv.clone()),
-        env: step.env.clone(),
+        env: step.env.iter().chain(&given.env).cloned().collect(),
         host,
         ..ContainerSpec::default()
     };
@@ -84,11 +86,13 @@ pub(super) async fn run(
     build.teller.vertex(vertex).await?;
     let code = follow(build, &container.id, vertex).await?;
     if code != 0 {
+        let command = step.argv.clone();
         let words = format!(
-            "The command '{}' returned a non-zero code: {code}",
-            step.argv.join(" ").trim_end()
+            "process {:?} did not complete successfully: exit code: {code}",
+            command.join(" ")
         );
-        return Err(BuildError { code, ..Failure::new(ErrorKind::Internal, words).into() });
+        let error = BuildError::from(Failure::new(ErrorKind::Internal, words));
+        return Err(BuildError { code, command, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
     let layer = crate::blocking(move || {
@@ -115,25 +119,6 @@ fn write_script(directory: &std::path::Path, text: &str) -> Result<(), Failure> 
         .and_then(|()| std::fs::write(&path, text))
         .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)))
         .map_err(|source| crate::records::failed("write", &path, source))
-}
-
-fn add_mount(host: &mut HostSettings, mount: &Mount) -> Result<(), Failure> {
-    let name = match mount.kind {
-        MountKind::Tmpfs => {
-            let options = match mount.size {
-                0 => String::new(),
-                size => format!("size={size}"),
-            };
-            host.tmpfs.insert(mount.target.clone(), options);
-            return Ok(());
-        }
-        MountKind::Bind => "bind",
-        MountKind::Cache => "cache",
-        MountKind::Secret => "secret",
-        MountKind::Ssh => "ssh",
-    };
-    let words = format!("RUN --mount=type={name} is not supported yet");
-    Err(Failure::new(ErrorKind::NotImplemented, words))
 }
 
 /// Starts the container, passes its output on, answers its exit code.
@@ -210,4 +195,5 @@ pub(crate) async fn remove_leftovers(engine: &Engine) {
         }
     }
     context::sweep_leftovers(&engine.shared);
+    mounts::sweep(&engine.shared);
 }

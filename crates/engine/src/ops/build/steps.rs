@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferry_build::{CopyStep, RunStep, State};
+use ferry_dockerfile::Source;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_layers::Layer;
@@ -14,11 +15,14 @@ use ferry_sys::{
 };
 
 use super::{
-    BuildError, Vertex,
+    BuildError, NamedContext, Vertex,
     cache::Made,
+    context,
     copy::{self, Copies},
+    fetch,
     graph::{Build, Current, Turn},
-    run,
+    mounts, run,
+    tree::Files,
 };
 use crate::Shared;
 
@@ -32,10 +36,12 @@ impl Build {
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
         let host = run::settings(self, step)?;
+        let sources = mounts::sources(self, turn, step).await?;
         let defaults = &state.config;
         let text = format!(
-            "RUN {} {:?} {:?} {:?} {:?} {:?} {} {:?}",
+            "RUN {} {} {:?} {:?} {:?} {:?} {:?} {} {:?}",
             step.key,
+            sources.key(),
             defaults.env,
             defaults.user,
             defaults.working_dir,
@@ -65,7 +71,9 @@ impl Build {
             stored: self.engine.shared.now(),
             size: 0,
         };
-        let layer = run::run(self, Entry { image, config }, step, host, vertex).await?;
+        let given = mounts::give(self, step, sources, vertex).await?;
+        let entry = Entry { image, config };
+        let layer = run::run(self, entry, step, &given, host, vertex).await?;
         let made = self.made(key, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
@@ -78,20 +86,13 @@ impl Build {
         step: &CopyStep,
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
-        let layers = match step.flags.from.as_deref() {
-            None => None,
-            Some(from) => Some(self.layers_of(from, turn.stage).await?),
-        };
-        let shared = Arc::clone(&self.engine.shared);
-        let (build, wanted) = (Arc::clone(self), step.clone());
-        let (root, copies, digest) = crate::blocking(move || {
-            let root = match layers {
-                None => build.place.context()?,
-                Some(layers) => view(&shared, &layers)?,
-            };
-            let copies = Copies::of(wanted, &root)?;
-            let digest = copies.key(&root)?;
-            Ok((root, copies, digest))
+        let (files, _) = self.files_of(step.flags.from.as_deref(), turn.stage).await?;
+        let remote = self.remotes(step, vertex).await?;
+        let wanted = step.clone();
+        let (files, copies, digest) = crate::blocking(move || {
+            let copies = Copies::of(wanted, &files, remote)?;
+            let digest = copies.key(&files)?;
+            Ok((files, copies, digest))
         })
         .await?;
         // With --link nothing of what is below decides: no link in it is followed, no name looked up.
@@ -104,7 +105,8 @@ impl Build {
         let shared = Arc::clone(&self.engine.shared);
         let below = if step.flags.link { Vec::new() } else { current.layers().to_vec() };
         let scratch = self.place.step(vertex);
-        let layer = crate::blocking(move || copies.layer(&shared, &below, &root, &scratch)).await?;
+        let layer =
+            crate::blocking(move || copies.layer(&shared, &below, &files, &scratch)).await?;
         let made = self.made(key, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
@@ -132,18 +134,76 @@ impl Build {
         Ok(self.finish(current, state, &made, shown))
     }
 
-    /// The layers of a stage or an image.
-    pub(super) async fn layers_of(
+    /// The files of the context, a named one, a stage or an image; and the layers that they consist of.
+    pub(super) async fn files_of(
         self: &Arc<Self>,
-        from: &str,
+        from: Option<&str>,
         stage: usize,
-    ) -> Result<Vec<Digest>, BuildError> {
-        let layers = match self.plan.stage(from, stage) {
-            Some(number) => self.stage_done(number).await?.layers().to_vec(),
-            None => self.image(from, self.request.platform.clone(), false).await?.layers().to_vec(),
+    ) -> Result<(Files, Option<Vec<Digest>>), BuildError> {
+        let Some(from) = from else {
+            return Ok((self.place.context()?, None));
+        };
+        let layers = match self.request.contexts.get(from) {
+            Some(NamedContext::Directory(directory)) => {
+                return Ok((context::handed(directory)?, None));
+            }
+            Some(NamedContext::Remote(url)) => {
+                return Ok((self.named_remote(from, url).await?, None));
+            }
+            Some(NamedContext::Image(_)) => self.image(from, None, false).await?.layers().to_vec(),
+            None => match self.plan.stage(from, stage) {
+                Some(number) => self.stage_done(number).await?.layers().to_vec(),
+                None if from == "scratch" => Vec::new(),
+                None => {
+                    let platform = self.request.platform.clone();
+                    self.image(from, platform, false).await?.layers().to_vec()
+                }
+            },
         };
         self.hold(&layers);
-        Ok(layers)
+        let shared = Arc::clone(&self.engine.shared);
+        let own = layers.clone();
+        let root = crate::blocking(move || view(&shared, &own)).await?;
+        Ok((Files::all(root), Some(layers)))
+    }
+
+    /// A named context that is elsewhere, fetched once.
+    async fn named_remote(&self, name: &str, url: &str) -> Result<Files, BuildError> {
+        let mut fetched = self.fetched.lock().await;
+        let remote = match fetched.get(name) {
+            Some(remote) => remote.clone(),
+            None => {
+                let number = fetched.len();
+                let directory = self.place.named(&format!("named-{number}"));
+                let remote = fetch::fetch(&self.engine, url, None, false, &directory).await?;
+                fetched.insert(name.to_owned(), remote.clone());
+                remote
+            }
+        };
+        Ok(self.place.files_at(&remote).await?)
+    }
+
+    /// What the URLs of an `ADD` give.
+    async fn remotes(
+        &self,
+        step: &CopyStep,
+        vertex: &Vertex,
+    ) -> Result<Vec<fetch::Remote>, BuildError> {
+        let mut remotes = Vec::new();
+        for (at, source) in step.sources.iter().enumerate() {
+            let Source::Path(url) = source else { continue };
+            if !step.add || !fetch::is_remote(url) {
+                continue;
+            }
+            let directory = self.place.step(vertex).join(format!("remote-{at}"));
+            let (checksum, keep) = (step.flags.checksum.as_deref(), step.flags.keep_git_dir);
+            remotes.push(fetch::fetch(&self.engine, url, checksum, keep, &directory).await?);
+        }
+        if remotes.is_empty() && step.flags.checksum.is_some() {
+            let words = "checksum can't be specified for non-HTTP(S) and non-Git sources";
+            return Err(Failure::new(ErrorKind::InvalidArgument, words).into());
+        }
+        Ok(remotes)
     }
 
     /// A step's key: what it finds, and all else that its outcome depends on.

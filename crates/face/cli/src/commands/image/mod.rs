@@ -1,7 +1,6 @@
 //! `docker image`: one file for each command.
 
 mod build;
-mod context;
 mod history;
 mod import;
 mod inspect;
