@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ferry_buildkit::BuildKit;
 use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Kinded};
 use hyper::{server::conn::http1, service::service_fn};
@@ -230,14 +231,16 @@ fn find_group(group: Option<&str>) -> Option<u32> {
     }
 }
 
-/// Serves the API on an open socket until `stop` is ready. Requests that are being answered then get a moment.
+/// Serves the API on an open socket until `stop` is ready. Requests that are being answered then get a moment. All sockets share one
+/// `buildkit`: a client may open a build's two connections on different ones.
 pub async fn serve(
     engine: Engine,
+    buildkit: BuildKit,
     product: Product,
     listener: Listener,
     stop: impl Future<Output = ()>,
 ) {
-    let state = Arc::new(State::new(engine, product));
+    let state = Arc::new(State::new(engine, buildkit, product));
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use ferry_buildkit::BuildKit;
 use ferry_docker_api::AuthConfig;
 use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Failure};
@@ -21,6 +22,8 @@ const JSON_LIMIT: usize = 16 << 20;
 pub(crate) struct Request {
     /// The engine.
     pub(crate) engine: Engine,
+    /// Builds by BuildKit's protocol.
+    pub(crate) buildkit: BuildKit,
     /// What the daemon says it is.
     pub(crate) product: Arc<Product>,
     /// What containers get that say nothing.

@@ -9,6 +9,7 @@ mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
+use ferry_buildkit::BuildKit;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
 use tokio::{
@@ -76,6 +77,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    let buildkit = BuildKit::new(engine.clone(), product().version);
     for listener in listeners {
         let mut stopped = stopped.clone();
         let stop = async move {
@@ -83,7 +85,13 @@ async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
             stopped.wait_for(|stop| *stop).await.ok();
         };
         tracing::info!("API listen on {listener:?}");
-        servers.spawn(ferry_server::serve(engine.clone(), product(), listener, stop));
+        servers.spawn(ferry_server::serve(
+            engine.clone(),
+            buildkit.clone(),
+            product(),
+            listener,
+            stop,
+        ));
     }
     wait_for_signal().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
     tracing::info!("ending; containers go on");

@@ -18,7 +18,7 @@ use crate::{
     request::Request,
 };
 
-/// Answers whatever the engine does. The builder is of version 1: clients must not speak BuildKit's protocol.
+/// Answers whatever the engine does. The builder is of version 2: clients may speak BuildKit's protocol.
 pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let body = Body::Full(Some(Bytes::from_static(b"OK")));
     let mut reply = reply::content("text/plain; charset=utf-8", body);
@@ -26,7 +26,7 @@ pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let no_cache = HeaderValue::from_static("no-cache, no-store, must-revalidate");
     headers.insert(header::CACHE_CONTROL, no_cache);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("1"));
+    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("2"));
     headers.insert(HeaderName::from_static("swarm"), HeaderValue::from_static("inactive"));
     Ok(reply)
 }
