@@ -32,8 +32,6 @@ const BACKLOG: usize = 256;
 pub(crate) enum Outcome {
     /// An image, recorded already.
     Image(Digest),
-    /// Documents: what `--call` shows.
-    Documents(BTreeMap<String, Vec<u8>>),
 }
 
 /// What the client that runs the frontend returned.
@@ -55,6 +53,8 @@ struct State {
     /// What the gateway was asked for: buildx names the frontend there only.
     frontend: Option<(String, BTreeMap<String, String>)>,
     outcomes: Vec<Outcome>,
+    /// Images that nobody asked to keep.
+    guests: Vec<Digest>,
     ended: Option<End>,
     pinned: bool,
 }
@@ -216,6 +216,16 @@ impl Build {
     pub(crate) fn outcome(&self, name: &str) -> Option<Outcome> {
         let number: usize = name.rsplit_once('/')?.1.parse().ok()?;
         self.lock().outcomes.get(number.checked_sub(1)?).cloned()
+    }
+
+    /// Notes an image that is here only until it is exported.
+    pub(crate) fn note_guest(&self, id: &Digest) {
+        self.lock().guests.push(id.clone());
+    }
+
+    /// The images that are to go.
+    pub(crate) fn guests(&self) -> Vec<Digest> {
+        std::mem::take(&mut self.lock().guests)
     }
 
     /// The client has decided.

@@ -9,7 +9,13 @@ use tonic::{
 };
 
 use crate::{
-    proto::{fsutil::types::Packet, moby::filesync::v1::file_sync_client::FileSyncClient},
+    proto::{
+        fsutil::types::Packet,
+        moby::{
+            filesync::v1::file_sync_client::FileSyncClient,
+            upload::v1::{BytesMessage, upload_client::UploadClient},
+        },
+    },
     receive::{Packets, ReceiveError, receive},
     session::Session,
     solve::of_status,
@@ -173,6 +179,31 @@ pub(crate) async fn fetch(
     let mut packets = Stream { send, from };
     receive(&mut packets, out, progress).await?;
     Ok(())
+}
+
+/// What the client hands over under a name: its standard input.
+pub(crate) async fn upload(
+    session: Session,
+    id: String,
+) -> Result<tokio::io::DuplexStream, Failure> {
+    let mut request = Request::new(stream::pending::<BytesMessage>());
+    let invalid = |_| Failure::new(ErrorKind::InvalidArgument, format!("invalid upload {id:?}"));
+    let path = MetadataValue::<Ascii>::try_from(format!("/{id}")).map_err(invalid)?;
+    request.metadata_mut().insert("urlpath", path);
+    request.metadata_mut().insert("urlhost", MetadataValue::from_static("buildkit-session"));
+    let mut client = UploadClient::new(session.channel()).max_decoding_message_size(MAX_MESSAGE);
+    let answer = client.pull(request).await.map_err(|status| of_status(&status))?;
+    let (reader, mut writer) = tokio::io::duplex(PIPE);
+    tokio::spawn(async move {
+        let mut pieces = answer.into_inner();
+        // A tar that breaks off is refused by whoever unpacks it.
+        while let Ok(Some(piece)) = pieces.message().await {
+            if writer.write_all(&piece.data).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(reader)
 }
 
 /// As Go's `url.QueryEscape`.

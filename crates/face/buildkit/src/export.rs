@@ -1,14 +1,45 @@
 //! Results on their way out: names of images, the registry, tars and trees for the client.
 
+mod send;
+
 use std::{collections::BTreeMap, sync::Arc};
 
-use ferry_oci::Digest;
-use tonic::Status;
+use bytes::Bytes;
+use ferry_engine::ops::image::{self as images, PushProgress, PushRequest};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_oci::{Digest, Reference};
+use futures_util::stream;
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::{
+    Request, Status, Streaming,
+    client::Grpc,
+    metadata::{Ascii, MetadataKey, MetadataValue},
+};
+use tonic_prost::ProstCodec;
 
-use crate::{BuildKit, builds::Build, proto::moby::buildkit::v1::Exporter};
+use crate::{
+    BuildKit,
+    builds::Build,
+    proto::{
+        fsutil::types::Packet,
+        moby::{buildkit::v1::Exporter, filesync::v1::BytesMessage},
+    },
+    session::Session,
+    solve::{Own, credentials_of, failed, of_status},
+};
 
-/// What the image exporters are told and what it means here: nothing more than is done anyway.
-const IMAGE_ATTRS: [&str; 8] = [
+/// Both kinds of results go here: a tree's packets, or a file's bytes.
+const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
+/// Messages on their way to the client.
+const BACKLOG: usize = 64;
+/// Bytes of a file in one message: gRPC in Go takes four MiB at most by default.
+const PIECE: usize = 1 << 20;
+
+/// What exporters are told and what is done about it: `name` and `push` are obeyed, the others ask for what is done anyway, or were given
+/// up by BuildKit.
+const IMAGE: &[&str] = &[
     "name",
     "push",
     "unpack",
@@ -18,54 +49,267 @@ const IMAGE_ATTRS: [&str; 8] = [
     "buildinfo-attrs",
     "dangling-name-prefix",
 ];
+const ARCHIVE: &[&str] =
+    &["name", "dest", "tar", "prefer-image-digest", "buildinfo-attrs", "context"];
+const FILES: &[&str] = &["dest", "buildinfo-attrs"];
 
 /// Refuses what cannot be done before anything is.
 pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
     for Exporter { r#type, attrs } in exporters {
-        let known: &[&str] = match r#type.as_str() {
-            "image" | "moby" => &IMAGE_ATTRS,
-            other => {
-                let words = format!("exporter {other:?} could not be found");
-                return Err(Status::unimplemented(words));
-            }
+        let known = match r#type.as_str() {
+            "image" | "moby" => IMAGE,
+            "oci" | "docker" => ARCHIVE,
+            "local" | "tar" => FILES,
+            other => return Err(unsupported(format!("the exporter {other:?}"))),
         };
-        if let Some(name) = attrs.keys().find(|name| !known.contains(&name.as_str())) {
-            let words = format!("the attribute {name:?} of the exporter {type:?} is not supported");
-            return Err(Status::unimplemented(words));
+        for (name, value) in attrs {
+            // Said of nothing that is here, these change nothing.
+            let idle = match name.as_str() {
+                "compression" => value == "gzip" && !is_files(r#type),
+                "force-compression" | "rewrite-timestamp" | "platform-split" | "push-by-digest" => {
+                    value == "false"
+                }
+                "oci-mediatypes" => matches!(r#type.as_str(), "oci") && value == "true",
+                "mode" => value == "copy",
+                "tar" if value == "false" => {
+                    return Err(unsupported(format!(
+                        "the exporter {type:?} to a directory (tar=false)"
+                    )));
+                }
+                _ => false,
+            };
+            if !idle && !known.contains(&name.as_str()) {
+                return Err(unsupported(format!(
+                    "the attribute {name:?} of the exporter {type:?}"
+                )));
+            }
         }
     }
     Ok(())
 }
 
-/// Whether an attribute is set.
-pub(crate) fn is_set(exporter: &Exporter, name: &str) -> bool {
-    exporter.attrs.get(name).is_some_and(|value| matches!(value.as_str(), "true" | "1" | ""))
+fn unsupported(what: String) -> Status {
+    Status::unknown(format!("{what} is not supported"))
 }
 
-/// The names that the image gets.
+fn is_files(kind: &str) -> bool {
+    matches!(kind, "local" | "tar")
+}
+
+fn is_image(exporter: &Exporter) -> bool {
+    matches!(exporter.r#type.as_str(), "image" | "moby")
+}
+
+/// Whether an image is to stay here.
+pub(crate) fn keeps_image(exporters: &[Exporter]) -> bool {
+    exporters.iter().any(is_image)
+}
+
+/// The names that the image gets here.
 pub(crate) fn names(exporters: &[Exporter]) -> Vec<String> {
-    let images = exporters.iter().filter(|one| matches!(one.r#type.as_str(), "image" | "moby"));
-    let names = images.filter_map(|one| one.attrs.get("name"));
-    let names = names.flat_map(|names| names.split(',')).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    exporters.iter().filter(|one| is_image(one)).flat_map(names_of).collect()
+}
+
+fn names_of(exporter: &Exporter) -> Vec<String> {
+    let names = exporter.attrs.get("name").map(String::as_str).unwrap_or_default();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Hands the image to where it was asked for; answers what the client is told of it.
 pub(crate) async fn export(
-    _kit: &BuildKit,
+    kit: &BuildKit,
     build: &Arc<Build>,
     id: &Digest,
 ) -> Result<BTreeMap<String, String>, Status> {
     let exporters = build.exporters();
     let mut response = BTreeMap::new();
-    if exporters.is_empty() {
-        return Ok(response);
-    }
-    response.insert("containerimage.digest".to_owned(), id.to_string());
-    response.insert("containerimage.config.digest".to_owned(), id.to_string());
-    let names = names(&exporters);
-    if !names.is_empty() {
-        response.insert("image.name".to_owned(), names.join(","));
+    for (number, exporter) in exporters.iter().enumerate() {
+        let to = Target { kit, build, id, number };
+        if !is_files(&exporter.r#type) {
+            response.insert("containerimage.digest".to_owned(), id.to_string());
+            response.insert("containerimage.config.digest".to_owned(), id.to_string());
+            let names = names_of(exporter);
+            if !names.is_empty() {
+                response.insert("image.name".to_owned(), names.join(","));
+            }
+        }
+        to.export(exporter, &mut response).await.map_err(|why| failed(&why))?;
     }
     Ok(response)
+}
+
+/// One place where a result goes.
+struct Target<'a> {
+    kit: &'a BuildKit,
+    build: &'a Arc<Build>,
+    id: &'a Digest,
+    /// Its number among the exporters, by which the client knows it.
+    number: usize,
+}
+
+impl Target<'_> {
+    async fn export(
+        &self,
+        exporter: &Exporter,
+        response: &mut BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        let engine = &self.kit.shared.engine;
+        match exporter.r#type.as_str() {
+            "local" => self.vertex("exporting to client directory", self.send_tree()).await,
+            "tar" => {
+                let pieces = images::files(engine, &self.id.to_string()).await?;
+                self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
+            }
+            "oci" | "docker" => {
+                let pieces = images::save_as(engine, self.id, &names_of(exporter)).await?;
+                let name = format!("exporting to {} image format", exporter.r#type);
+                self.vertex(&name, self.send_file(pieces, response)).await
+            }
+            _ => {
+                let asked = exporter.attrs.get("push").map(String::as_str);
+                if !matches!(asked, Some("true" | "1" | "t" | "T" | "True" | "TRUE")) {
+                    return Ok(());
+                }
+                for name in names_of(exporter) {
+                    let vertex = format!("pushing {name}");
+                    if let Some(digest) = self.vertex(&vertex, self.push(&name)).await? {
+                        response.insert("containerimage.digest".to_owned(), digest.to_string());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Does something in a vertex of its own.
+    async fn vertex<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let own = Own::begin(self.build, name.to_owned());
+        let done = work.await;
+        own.end(self.build, done.as_ref().err());
+        done
+    }
+
+    async fn session(&self) -> Result<Session, Failure> {
+        self.kit.shared.sessions.get(&self.build.asked.session).await
+    }
+
+    async fn push(&self, name: &str) -> Result<Option<Digest>, Failure> {
+        let invalid = |error: ferry_oci::ReferenceError| {
+            Failure::new(ErrorKind::InvalidArgument, error.to_string())
+        };
+        let reference = Reference::parse(name).map_err(invalid)?.with_default_tag();
+        let auth = match self.session().await {
+            Ok(session) => credentials_of(&session, reference.domain()).await,
+            Err(_) => None,
+        };
+        let (sender, mut messages) = mpsc::channel(BACKLOG);
+        let request = PushRequest { image: reference.familiar(), auth, ..PushRequest::default() };
+        let mut digest = None;
+        let listen = async {
+            while let Some(message) = messages.recv().await {
+                if let PushProgress::Done { digest: pushed, .. } = message {
+                    digest = Some(pushed);
+                }
+            }
+        };
+        let (pushed, ()) =
+            tokio::join!(images::push(&self.kit.shared.engine, request, sender), listen);
+        pushed.map(|()| digest)
+    }
+
+    /// The image's files, into a directory of the client.
+    async fn send_tree(&self) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let tree = Arc::new(images::open(&self.kit.shared.engine, &self.id.to_string()).await?);
+        let listed = Arc::clone(&tree);
+        let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
+        let entries =
+            entries.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))??;
+        let own = Own::begin(self.build, "copying files".to_owned());
+        let (out, queue) = mpsc::channel::<Packet>(BACKLOG);
+        let request = self.request(queue, &BTreeMap::new())?;
+        let told = send::tell(&entries, &out);
+        let served = async {
+            let asked = call::<Packet, Packet>(&session, request).await?;
+            let progress = |bytes| own.transferring(self.build, "copying files", bytes);
+            send::serve(&tree, &entries, &out, asked, progress).await
+        };
+        let done = tokio::try_join!(told, served).map(drop);
+        own.end(self.build, done.as_ref().err());
+        done
+    }
+
+    /// A file, into a file of the client.
+    async fn send_file(
+        &self,
+        mut pieces: mpsc::Receiver<Result<Bytes, Failure>>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let (out, queue) = mpsc::channel::<BytesMessage>(BACKLOG);
+        let request = self.request(queue, about)?;
+        let left = |_| Failure::new(ErrorKind::Unavailable, "the client has left");
+        let sent = async move {
+            while let Some(piece) = pieces.recv().await {
+                let mut piece = piece?;
+                while !piece.is_empty() {
+                    let data = piece.split_to(piece.len().min(PIECE));
+                    out.send(BytesMessage { data }).await.map_err(left)?;
+                }
+            }
+            Ok(())
+        };
+        let taken = async {
+            let mut answer = call::<BytesMessage, BytesMessage>(&session, request).await?;
+            // The client says nothing but that it is done.
+            while answer.message().await.map_err(|status| of_status(&status))?.is_some() {}
+            Ok(())
+        };
+        tokio::try_join!(sent, taken).map(drop)
+    }
+
+    /// A call that names the target and says what comes.
+    fn request<T: Send + 'static>(
+        &self,
+        queue: mpsc::Receiver<T>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<Request<impl futures_util::Stream<Item = T> + Send + 'static>, Failure> {
+        let messages = stream::unfold(queue, |mut queue| async move {
+            queue.recv().await.map(|message| (message, queue))
+        });
+        let mut request = Request::new(messages);
+        let invalid = || Failure::new(ErrorKind::Internal, "a header cannot be sent");
+        let mut insert = |key: String, value: &str| {
+            let key: MetadataKey<Ascii> = key.parse().map_err(|_| invalid())?;
+            let value = MetadataValue::try_from(value).map_err(|_| invalid())?;
+            request.metadata_mut().insert(key, value);
+            Ok::<(), Failure>(())
+        };
+        insert("buildkit-attachable-exporter-id".to_owned(), &self.number.to_string())?;
+        for (key, value) in about {
+            insert(format!("exporter-md-{key}"), value)?;
+        }
+        Ok(request)
+    }
+}
+
+/// Calls the client's `FileSend`, whatever of the two kinds of messages goes.
+async fn call<T, U>(
+    session: &Session,
+    request: Request<impl futures_util::Stream<Item = T> + Send + 'static>,
+) -> Result<Streaming<U>, Failure>
+where
+    T: Message + Send + Sync + 'static,
+    U: Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = Grpc::new(session.channel());
+    grpc.ready().await.map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()))?;
+    let path = PathAndQuery::from_static(SEND);
+    let codec = ProstCodec::<T, U>::default();
+    let answer = grpc.streaming(request, path, codec).await.map_err(|status| of_status(&status))?;
+    Ok(answer.into_inner())
 }

@@ -66,10 +66,7 @@ impl LlbBridge for Gateway {
             cache_imports: &asked.cache_imports,
         };
         let outcome = solve::run(&self.kit, &build, wanted).await?;
-        let metadata = match &outcome {
-            Outcome::Documents(documents) => documents.clone(),
-            Outcome::Image(_) => Default::default(),
-        };
+        let metadata = Default::default();
         let reference = Ref { id: build.keep(outcome), def: None };
         let result = Some(Returned { result: Some(result::Result::Ref(reference)), metadata });
         Ok(Response::new(SolveResponse { r#ref: String::new(), result }))

@@ -17,6 +17,7 @@
 mod builds;
 mod caps;
 mod channel;
+mod client;
 mod context;
 mod control;
 mod export;
@@ -30,6 +31,7 @@ mod tar;
 
 #[expect(
     unreachable_pub,
+    clippy::allow_attributes_without_reason,
     clippy::large_enum_variant,
     reason = "generated: what a field means is said by BuildKit"
 )]

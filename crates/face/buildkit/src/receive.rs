@@ -25,18 +25,18 @@ const AHEAD: u64 = 8 << 20;
 const FILES_AHEAD: usize = 128;
 
 /// Bits of Go's `os.FileMode`.
-mod go {
-    pub(super) const DIRECTORY: u32 = 1 << 31;
-    pub(super) const SYMLINK: u32 = 1 << 27;
-    pub(super) const DEVICE: u32 = 1 << 26;
-    pub(super) const PIPE: u32 = 1 << 25;
-    pub(super) const SOCKET: u32 = 1 << 24;
-    pub(super) const SETUID: u32 = 1 << 23;
-    pub(super) const SETGID: u32 = 1 << 22;
-    pub(super) const CHARACTER: u32 = 1 << 21;
-    pub(super) const STICKY: u32 = 1 << 20;
-    pub(super) const IRREGULAR: u32 = 1 << 19;
-    pub(super) const TYPE: u32 =
+pub(crate) mod go {
+    pub(crate) const DIRECTORY: u32 = 1 << 31;
+    pub(crate) const SYMLINK: u32 = 1 << 27;
+    pub(crate) const DEVICE: u32 = 1 << 26;
+    pub(crate) const PIPE: u32 = 1 << 25;
+    pub(crate) const SOCKET: u32 = 1 << 24;
+    pub(crate) const SETUID: u32 = 1 << 23;
+    pub(crate) const SETGID: u32 = 1 << 22;
+    pub(crate) const CHARACTER: u32 = 1 << 21;
+    pub(crate) const STICKY: u32 = 1 << 20;
+    pub(crate) const IRREGULAR: u32 = 1 << 19;
+    pub(crate) const TYPE: u32 =
         DIRECTORY | SYMLINK | PIPE | SOCKET | DEVICE | CHARACTER | IRREGULAR;
 }
 

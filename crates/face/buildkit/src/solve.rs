@@ -4,19 +4,32 @@ mod error;
 mod progress;
 mod request;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use ferry_engine::ops::build::{self as ops, BuildProgress, BuildRequest, ContextSource};
+use ferry_engine::ops::{
+    build::{self as ops, BuildProgress, BuildRequest, ContextSource},
+    image as images,
+};
 use ferry_errkind::Failure;
+use ferry_model::image::ListImages;
 use ferry_oci::Digest;
 use tokio::sync::mpsc;
 use tonic::Status;
 
 pub(crate) use self::error::{failed, of_proto, of_status, to_proto};
-use self::{progress::Own, request::Asked};
+pub(crate) use self::{progress::Own, request::credentials_of};
+use self::{progress::Renderer, request::Asked};
 use crate::{
     BuildKit,
     builds::{Build, Outcome},
+    client::SessionClient,
     context::{self, Definition, Selection},
     export,
     proto::moby::buildkit::v1::frontend::CacheOptionsEntry,
@@ -46,7 +59,10 @@ pub(crate) async fn run(
     let session =
         kit.shared.sessions.get(&build.asked.session).await.map_err(|why| failed(&why))?;
     let work = async {
-        let definition = load_definition(build, &session, &asked).await?;
+        let definition = match asked.apart {
+            true => Some(load_definition(build, &session, &asked).await?),
+            false => None,
+        };
         image(kit, build, &session, asked, definition).await
     };
     tokio::select! {
@@ -78,36 +94,28 @@ async fn image(
     build: &Arc<Build>,
     session: &Session,
     asked: Asked,
-    definition: Definition,
+    definition: Option<Definition>,
 ) -> Result<Digest, Status> {
-    let text = String::from_utf8_lossy(&definition.dockerfile).into_owned();
-    let auths = request::credentials(session, &text, &asked.request.build_args).await;
+    let exporters = build.exporters();
+    let keeps = export::keeps_image(&exporters);
+    let names = export::names(&exporters);
+    let text =
+        definition.as_ref().map(|found| String::from_utf8_lossy(&found.dockerfile).into_owned());
+    let text = text.unwrap_or_default();
     let request = BuildRequest {
-        dockerfile_text: Some(definition.dockerfile),
-        tags: export::names(&build.exporters()),
-        auths,
-        ..asked.request
+        auths: request::credentials(session, &text, &asked.request.build_args).await,
+        client: Some(Arc::new(SessionClient::new(session.clone()))),
+        dockerfile_text: definition.as_ref().map(|found| found.dockerfile.clone()),
+        tags: names.clone(),
+        ..asked.request.clone()
     };
-    let own = Own::begin(build, "[internal] load build context".to_owned());
-    let selection = Selection {
-        directory: asked.context.clone(),
-        exclude: definition.ignored,
-        ..Selection::default()
-    };
-    let status = (own.clone(), Arc::clone(build));
-    let (tar, fetch) = context::piped(session.clone(), selection, move |bytes| {
-        status.0.transferring(&status.1, "transferring context:", bytes);
-    });
-    let fetch = async {
-        let fetched = fetch.await;
-        own.end(build, fetched.as_ref().err());
-        fetched
-    };
-    let engine = &kit.shared.engine;
+    let renderer = Renderer { names: keeps.then_some(names) };
+    let known = if keeps { None } else { Some(image_ids(kit).await?) };
+    let (source, fetch) =
+        context_of(build, session, &asked, definition).await.map_err(|why| failed(&why))?;
     let (sender, messages) = mpsc::channel(BACKLOG);
-    let source = ContextSource::Tar(Box::new(tar));
-    let built = async { ops::build(engine, request, source, sender).await };
-    let followed = follow(build, messages);
+    let built = async { ops::build(&kit.shared.engine, request, source, sender).await };
+    let followed = follow(build, &renderer, messages);
     let mut fetch = std::pin::pin!(fetch);
     let mut both = std::pin::pin!(async { tokio::join!(built, followed) });
     // A context that did not arrive whole is no context: the build must not go on with a part of it.
@@ -119,13 +127,73 @@ async fn image(
         }
         both = &mut both => both,
     };
-    built.map_err(|error| error::of_build(&error, &asked.dockerfile, &text))
+    let id = built.map_err(|error| error::of_build(&error, &asked.dockerfile, &text))?;
+    if known.is_some_and(|known| !known.contains(&id)) {
+        build.note_guest(&id);
+    }
+    Ok(id)
+}
+
+/// The images that are here.
+async fn image_ids(kit: &BuildKit) -> Result<BTreeSet<Digest>, Status> {
+    let all = ListImages { all: true, ..ListImages::default() };
+    let listed = images::list(&kit.shared.engine, all).await.map_err(|why| failed(&why))?;
+    Ok(listed.into_iter().map(|view| view.image.id).collect())
+}
+
+/// What has to be polled for a context to come.
+type Fetch = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// Where the engine finds the context.
+async fn context_of(
+    build: &Arc<Build>,
+    session: &Session,
+    asked: &Asked,
+    definition: Option<Definition>,
+) -> Result<(ContextSource, Fetch), Failure> {
+    let own = Own::begin(build, "[internal] load build context".to_owned());
+    if let Some(url) = &asked.remote {
+        let source = match url.strip_prefix("http://buildkit-session/") {
+            Some(id) => {
+                let tar = context::upload(session.clone(), id.to_owned()).await?;
+                ContextSource::Tar(Box::new(tar))
+            }
+            None => ContextSource::Remote(url.clone()),
+        };
+        own.end(build, None);
+        return Ok((source, Box::pin(async { Ok(()) })));
+    }
+    let selection = Selection {
+        directory: asked.context.clone(),
+        exclude: definition.unwrap_or_default().ignored,
+        ..Selection::default()
+    };
+    let (told, follower) = (own.clone(), Arc::clone(build));
+    let sum = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sum);
+    let (tar, fetch) = context::piped(session.clone(), selection, move |bytes| {
+        // One message for each MiB is enough.
+        let before = counted.swap(bytes, Ordering::Relaxed);
+        if before >> 20 != bytes >> 20 {
+            told.transferring(&follower, "transferring context:", bytes);
+        }
+    });
+    let build = Arc::clone(build);
+    let fetch = async move {
+        let fetched = fetch.await;
+        if fetched.is_ok() {
+            own.transferred(&build, "transferring context:", sum.load(Ordering::Relaxed));
+        }
+        own.end(&build, fetched.as_ref().err());
+        fetched
+    };
+    Ok((ContextSource::Tar(Box::new(tar)), Box::pin(fetch)))
 }
 
 /// Tells whoever follows the build what the engine says.
-async fn follow(build: &Build, mut messages: mpsc::Receiver<BuildProgress>) {
+async fn follow(build: &Build, renderer: &Renderer, mut messages: mpsc::Receiver<BuildProgress>) {
     while let Some(message) = messages.recv().await {
-        if let Some(message) = progress::render(message) {
+        if let Some(message) = renderer.render(message) {
             build.status.say(message);
         }
     }

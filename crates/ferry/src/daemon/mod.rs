@@ -139,7 +139,10 @@ fn log_to_stderr(settings: &Settings) {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
+        // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
+        EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

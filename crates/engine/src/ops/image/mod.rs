@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod tree;
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,7 @@ pub use pull::{PullProgress, PullRequest, pull};
 pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
 pub use remove::{prune, remove};
 pub use save::save;
+pub use tree::{ImageTree, TreeEntry, files, open, save_as};
 
 /// Lets `repo:tag` mean the image that `name` means.
 ///

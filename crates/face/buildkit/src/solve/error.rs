@@ -14,18 +14,12 @@ const SOURCE: &str = "github.com/moby/buildkit/errdefs.Source+json";
 
 /// A failure as clients of BuildKit see it.
 pub(crate) fn failed(failure: &Failure) -> Status {
-    let code = match failure.kind() {
-        ErrorKind::InvalidArgument => Code::InvalidArgument,
-        ErrorKind::NotFound => Code::NotFound,
-        ErrorKind::NotImplemented => Code::Unimplemented,
-        ErrorKind::Unavailable => Code::Unavailable,
-        _ => Code::Unknown,
-    };
     let mut words = words(failure.message());
     if let Some(hint) = failure.hint() {
         words.push_str(&format!(" (hint: {hint})"));
     }
-    Status::new(code, words)
+    // Clients put any other code before the words.
+    Status::new(Code::Unknown, words)
 }
 
 /// A failed build, with its place in the Dockerfile.

@@ -2,7 +2,7 @@
 
 use ferry_engine::ops::build::{BuildProgress, Log, Status, Vertex, VertexKind, Warning};
 use ferry_errkind::Failure;
-use ferry_oci::Digest;
+use ferry_oci::{Digest, Reference};
 
 use super::error::words;
 use crate::{
@@ -16,17 +16,61 @@ use crate::{
     status::stamp,
 };
 
-/// A message of the engine; `None` for what BuildKit does not show.
-pub(super) fn render(message: BuildProgress) -> Option<StatusResponse> {
-    let none = StatusResponse::default();
-    Some(match message {
-        BuildProgress::Vertex(one) if one.kind == VertexKind::Config => return None,
-        BuildProgress::Vertex(one) => StatusResponse { vertexes: vec![vertex(one)], ..none },
-        BuildProgress::Log(one) => StatusResponse { logs: vec![log(one)], ..none },
-        BuildProgress::Status(one) => StatusResponse { statuses: vec![status(one)?], ..none },
-        BuildProgress::Warning(one) => StatusResponse { warnings: vec![warning(one)], ..none },
-        BuildProgress::Image(_) => return None,
-    })
+/// What clients of BuildKit see of the engine's messages.
+#[derive(Debug, Clone)]
+pub(super) struct Renderer {
+    /// The names that the image gets; `None` when no image is to stay.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Renderer {
+    /// A message of the engine; `None` for what BuildKit does not show.
+    pub(super) fn render(&self, message: BuildProgress) -> Option<StatusResponse> {
+        let none = StatusResponse::default();
+        Some(match message {
+            BuildProgress::Vertex(one) => {
+                let shown = match one.kind {
+                    VertexKind::Config => false,
+                    // What is fetched from the client has vertices of this face.
+                    VertexKind::Internal => {
+                        !one.name.starts_with("[internal] load build definition")
+                    }
+                    VertexKind::Export => self.names.is_some(),
+                    VertexKind::Base | VertexKind::Layer => true,
+                };
+                if !shown {
+                    return None;
+                }
+                let statuses = self.exported(&one);
+                StatusResponse { statuses, vertexes: vec![vertex(one)], ..none }
+            }
+            BuildProgress::Log(one) => StatusResponse { logs: vec![log(one)], ..none },
+            BuildProgress::Status(one) => StatusResponse { statuses: vec![status(one)?], ..none },
+            BuildProgress::Warning(one) => StatusResponse { warnings: vec![warning(one)], ..none },
+            BuildProgress::Image(_) => return None,
+        })
+    }
+
+    /// The image's id and names, in BuildKit's words.
+    fn exported(&self, vertex: &Vertex) -> Vec<VertexStatus> {
+        let (Some(id), Some(at)) = (&vertex.result, vertex.completed) else { return Vec::new() };
+        if vertex.kind != VertexKind::Export {
+            return Vec::new();
+        }
+        let names = self.names.iter().flatten().filter_map(|name| Reference::parse(name).ok());
+        let names = names.map(|name| format!("naming to {}", name.with_default_tag().canonical()));
+        let lines = std::iter::once(format!("writing image {id}")).chain(names);
+        let status = |name: String| VertexStatus {
+            id: name.clone(),
+            vertex: vertex.digest.to_string(),
+            name,
+            timestamp: Some(stamp(at)),
+            started: Some(stamp(at)),
+            completed: Some(stamp(at)),
+            ..VertexStatus::default()
+        };
+        lines.map(status).collect()
+    }
 }
 
 fn vertex(vertex: Vertex) -> wire::Vertex {

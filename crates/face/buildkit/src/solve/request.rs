@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_engine::{RegistryAuth, ops::build::BuildRequest};
+use ferry_engine::{
+    RegistryAuth,
+    ops::build::{BuildRequest, NamedContext},
+};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{NetworkMode, Ulimit};
 use ferry_oci::Reference;
@@ -22,6 +25,10 @@ pub(super) struct Asked {
     pub(super) definition: String,
     /// The client's name for the context's directory.
     pub(super) context: String,
+    /// Where the context is, if not in that directory.
+    pub(super) remote: Option<String>,
+    /// Whether the Dockerfile is in a directory of the client.
+    pub(super) apart: bool,
     /// The Dockerfile's path there.
     pub(super) dockerfile: String,
 }
@@ -34,11 +41,14 @@ impl Asked {
             request: BuildRequest::default(),
             definition: "dockerfile".to_owned(),
             context: "context".to_owned(),
+            remote: None,
+            apart: true,
             dockerfile: "Dockerfile".to_owned(),
         };
         for (name, value) in wanted.attrs {
             asked.read(name, value)?;
         }
+        asked.apart = asked.remote.is_none() || wanted.attrs.contains_key("dockerfilekey");
         asked.request.dockerfile.clone_from(&asked.dockerfile);
         asked.request.entitlements.clone_from(&build.asked.entitlements);
         asked.read_cache(build, wanted)?;
@@ -59,6 +69,7 @@ impl Asked {
             "filename" => value.clone_into(&mut self.dockerfile),
             "dockerfilekey" => value.clone_into(&mut self.definition),
             "contextkey" => value.clone_into(&mut self.context),
+            "context" => self.remote = Some(value.to_owned()),
             "target" => value.clone_into(&mut request.target),
             "no-cache" if value.is_empty() => request.no_cache = true,
             "no-cache" => request.no_cache_filter = value.split(',').map(str::to_owned).collect(),
@@ -108,7 +119,10 @@ impl Asked {
             // How directories of several builds are told apart: each build has its own here.
             "sharedkey" | "local-sessionid" => {}
             "attest" => return Err(unsupported(format!("the attestation {key:?}"))),
-            "context" => return Err(unsupported(format!("the build context {key:?}"))),
+            "context" => {
+                let context = named(key, value)?;
+                request.contexts.insert(key.to_owned(), context);
+            }
             other => {
                 return Err(unsupported(format!("the frontend's attribute \"{other}:{key}\"")));
             }
@@ -136,6 +150,18 @@ impl Asked {
         }
         Ok(())
     }
+}
+
+/// What a name means in a build.
+fn named(name: &str, value: &str) -> Result<NamedContext, Failure> {
+    if let Some(image) = value.strip_prefix("docker-image://") {
+        return Ok(NamedContext::Image(image.to_owned()));
+    }
+    let remote = ["https://", "http://", "git://", "git@", "ssh://"];
+    if remote.iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(NamedContext::Remote(value.to_owned()));
+    }
+    Err(unsupported(format!("the build context {name}={value}")))
 }
 
 /// Docker's own frontend is what is spoken here, also where it is named by its image.
