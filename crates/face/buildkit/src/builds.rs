@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_oci::Digest;
+use ferry_engine::ops::build::Built;
 use ferry_stdx::time::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
 use tonic::Status;
@@ -30,8 +30,10 @@ const BACKLOG: usize = 256;
 /// What a frontend came to.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// An image, recorded already.
-    Image(Digest),
+    /// Files and a configuration that nothing but this holds yet.
+    Built(Arc<Built>),
+    /// Documents: what `--call` shows.
+    Documents(BTreeMap<String, Vec<u8>>),
 }
 
 /// What the client that runs the frontend returned.
@@ -53,8 +55,6 @@ struct State {
     /// What the gateway was asked for: buildx names the frontend there only.
     frontend: Option<(String, BTreeMap<String, String>)>,
     outcomes: Vec<Outcome>,
-    /// Images that nobody asked to keep.
-    guests: Vec<Digest>,
     ended: Option<End>,
     pinned: bool,
 }
@@ -114,6 +114,7 @@ impl Builds {
     pub(crate) fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
         let at = now();
         let error = response.as_ref().err().map(|status| status.message().to_owned());
+        build.let_go();
         build.status.close(error.as_deref(), at);
         build.lock().ended = Some(End { at, response });
         self.tell(BuildHistoryEventType::Complete, build);
@@ -218,14 +219,10 @@ impl Build {
         self.lock().outcomes.get(number.checked_sub(1)?).cloned()
     }
 
-    /// Notes an image that is here only until it is exported.
-    pub(crate) fn note_guest(&self, id: &Digest) {
-        self.lock().guests.push(id.clone());
-    }
-
-    /// The images that are to go.
-    pub(crate) fn guests(&self) -> Vec<Digest> {
-        std::mem::take(&mut self.lock().guests)
+    /// Lets go of what the frontends came to.
+    fn let_go(&self) {
+        self.lock().outcomes.clear();
+        self.returned.send_replace(None);
     }
 
     /// The client has decided.

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ferry_engine::ops::{
-    build::{self as ops, CacheRecord},
-    image as images,
-};
+use ferry_engine::ops::build::{self as ops, CacheRecord};
 use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
 use tonic::{Request, Response, Status, codegen::BoxStream};
@@ -44,7 +41,6 @@ impl Service for Control {
         let build = self.kit.shared.builds.begin(request.into_inner())?;
         let mut at_work = AtWork { kit: &self.kit, build: &build, ended: false };
         let response = self.run(&build).await;
-        self.dismiss(&build).await;
         at_work.ended = true;
         self.kit.shared.builds.end(&build, response.clone());
         response.map(|exporter_response| Response::new(SolveResponse { exporter_response }))
@@ -189,19 +185,6 @@ impl Service for Control {
 }
 
 impl Control {
-    /// Removes the images that were here only to be exported. One that got a name or a container meanwhile stays.
-    async fn dismiss(&self, build: &Build) {
-        for id in build.guests() {
-            let engine = &self.kit.shared.engine;
-            let named = images::inspect(engine, &id.to_string()).await;
-            if named.is_ok_and(|image| image.repo_tags.is_empty())
-                && let Err(failure) = images::remove(engine, &id.to_string(), false, false).await
-            {
-                tracing::debug!("an exported image stays: {}", failure.message());
-            }
-        }
-    }
-
     async fn run(&self, build: &Arc<Build>) -> Result<BTreeMap<String, String>, Status> {
         let asked = &build.asked;
         export::check(&build.exporters())?;
@@ -222,8 +205,8 @@ impl Control {
             Some(solve::run(&self.kit, build, wanted).await?)
         };
         match outcome {
-            Some(Outcome::Image(id)) => export::export(&self.kit, build, &id).await,
-            None => Ok(BTreeMap::new()),
+            Some(Outcome::Built(built)) => export::export(&self.kit, build, &built).await,
+            Some(Outcome::Documents(_)) | None => Ok(BTreeMap::new()),
         }
     }
 }

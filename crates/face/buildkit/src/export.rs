@@ -2,11 +2,18 @@
 
 mod send;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use ferry_engine::ops::image::{self as images, PushProgress, PushRequest};
+use ferry_engine::ops::{
+    build::Built,
+    image::{self as images, PushProgress, PushRequest},
+};
 use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::image::ListImages;
 use ferry_oci::{Digest, Reference};
 use futures_util::stream;
 use http::uri::PathAndQuery;
@@ -115,34 +122,63 @@ fn names_of(exporter: &Exporter) -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Hands the image to where it was asked for; answers what the client is told of it.
+/// Hands the result to where it was asked for; answers what the client is told of it.
 pub(crate) async fn export(
     kit: &BuildKit,
     build: &Arc<Build>,
-    id: &Digest,
+    built: &Built,
 ) -> Result<BTreeMap<String, String>, Status> {
     let exporters = build.exporters();
     let mut response = BTreeMap::new();
-    for (number, exporter) in exporters.iter().enumerate() {
-        let to = Target { kit, build, id, number };
-        if !is_files(&exporter.r#type) {
-            response.insert("containerimage.digest".to_owned(), id.to_string());
-            response.insert("containerimage.config.digest".to_owned(), id.to_string());
-            let names = names_of(exporter);
-            if !names.is_empty() {
-                response.insert("image.name".to_owned(), names.join(","));
-            }
+    if exporters.iter().all(|exporter| is_files(&exporter.r#type)) {
+        for (number, exporter) in exporters.iter().enumerate() {
+            let to = Target { kit, build, built, number };
+            to.files(exporter, &response).await.map_err(|why| failed(&why))?;
         }
-        to.export(exporter, &mut response).await.map_err(|why| failed(&why))?;
+        return Ok(response);
     }
-    Ok(response)
+    let known = image_ids(kit).await.map_err(|why| failed(&why))?;
+    let id = built.record().await.map_err(|error| failed(&error.failure))?;
+    for key in ["containerimage.digest", "containerimage.config.digest"] {
+        response.insert(key.to_owned(), id.to_string());
+    }
+    let mut done = Ok(());
+    for (number, exporter) in exporters.iter().enumerate() {
+        let to = Target { kit, build, built, number };
+        done = to.export(exporter, &id, &mut response).await;
+        if done.is_err() {
+            break;
+        }
+    }
+    if !keeps_image(&exporters) && !known.contains(&id) {
+        dismiss(kit, &id).await;
+    }
+    done.map_err(|why| failed(&why)).map(|()| response)
+}
+
+/// The images that are here.
+async fn image_ids(kit: &BuildKit) -> Result<BTreeSet<Digest>, Failure> {
+    let all = ListImages { all: true, ..ListImages::default() };
+    let listed = images::list(&kit.shared.engine, all).await?;
+    Ok(listed.into_iter().map(|view| view.image.id).collect())
+}
+
+/// Removes an image that was here only to be exported. One that got a name or a container meanwhile stays.
+async fn dismiss(kit: &BuildKit, id: &Digest) {
+    let (engine, id) = (&kit.shared.engine, id.to_string());
+    let named = images::inspect(engine, &id).await;
+    if named.is_ok_and(|view| view.repo_tags.is_empty())
+        && let Err(failure) = images::remove(engine, &id, false, false).await
+    {
+        tracing::debug!("an exported image stays: {}", failure.message());
+    }
 }
 
 /// One place where a result goes.
 struct Target<'a> {
     kit: &'a BuildKit,
     build: &'a Arc<Build>,
-    id: &'a Digest,
+    built: &'a Built,
     /// Its number among the exporters, by which the client knows it.
     number: usize,
 }
@@ -151,26 +187,26 @@ impl Target<'_> {
     async fn export(
         &self,
         exporter: &Exporter,
+        id: &Digest,
         response: &mut BTreeMap<String, String>,
     ) -> Result<(), Failure> {
-        let engine = &self.kit.shared.engine;
+        let names = names_of(exporter);
         match exporter.r#type.as_str() {
-            "local" => self.vertex("exporting to client directory", self.send_tree()).await,
-            "tar" => {
-                let pieces = images::files(engine, &self.id.to_string()).await?;
-                self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
-            }
+            "local" | "tar" => self.files(exporter, response).await,
             "oci" | "docker" => {
-                let pieces = images::save_as(engine, self.id, &names_of(exporter)).await?;
+                let pieces = images::save_as(&self.kit.shared.engine, id, &names).await?;
                 let name = format!("exporting to {} image format", exporter.r#type);
                 self.vertex(&name, self.send_file(pieces, response)).await
             }
             _ => {
+                if !names.is_empty() {
+                    response.insert("image.name".to_owned(), names.join(","));
+                }
                 let asked = exporter.attrs.get("push").map(String::as_str);
                 if !matches!(asked, Some("true" | "1" | "t" | "T" | "True" | "TRUE")) {
                     return Ok(());
                 }
-                for name in names_of(exporter) {
+                for name in names {
                     let vertex = format!("pushing {name}");
                     if let Some(digest) = self.vertex(&vertex, self.push(&name)).await? {
                         response.insert("containerimage.digest".to_owned(), digest.to_string());
@@ -179,6 +215,19 @@ impl Target<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The files alone, into a directory or as a tar.
+    async fn files(
+        &self,
+        exporter: &Exporter,
+        response: &BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        if exporter.r#type == "local" {
+            return self.vertex("exporting to client directory", self.send_tree()).await;
+        }
+        let pieces = self.built.files().await?;
+        self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
     }
 
     /// Does something in a vertex of its own.
@@ -224,7 +273,7 @@ impl Target<'_> {
     /// The image's files, into a directory of the client.
     async fn send_tree(&self) -> Result<(), Failure> {
         let session = self.session().await?;
-        let tree = Arc::new(images::open(&self.kit.shared.engine, &self.id.to_string()).await?);
+        let tree = Arc::new(self.built.tree().await?);
         let listed = Arc::clone(&tree);
         let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
         let entries =

@@ -66,7 +66,10 @@ impl LlbBridge for Gateway {
             cache_imports: &asked.cache_imports,
         };
         let outcome = solve::run(&self.kit, &build, wanted).await?;
-        let metadata = Default::default();
+        let metadata = match &outcome {
+            Outcome::Documents(documents) => documents.clone(),
+            Outcome::Built(_) => Default::default(),
+        };
         let reference = Ref { id: build.keep(outcome), def: None };
         let result = Some(Returned { result: Some(result::Result::Ref(reference)), metadata });
         Ok(Response::new(SolveResponse { r#ref: String::new(), result }))

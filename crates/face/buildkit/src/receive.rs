@@ -109,6 +109,11 @@ impl Listing {
         self.take(packet.map_err(|error| ReceiveError::Connection(error.to_string()))?)
     }
 
+    /// The paths of what was told, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.stat.path.as_str())
+    }
+
     fn take(&mut self, packet: Packet) -> Result<bool, ReceiveError> {
         match packet.r#type() {
             PacketType::PacketStat => match packet.stat {

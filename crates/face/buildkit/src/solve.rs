@@ -1,25 +1,24 @@
 //! From a frontend's attributes to a build of the engine, and what it says on its way.
 
+mod call;
 mod error;
 mod progress;
 mod request;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use ferry_engine::ops::{
-    build::{self as ops, BuildProgress, BuildRequest, ContextSource},
-    image as images,
+use ferry_engine::ops::build::{
+    self as ops, BuildError, BuildProgress, BuildRequest, ContextSource, Filled, NamedContext,
 };
 use ferry_errkind::Failure;
-use ferry_model::image::ListImages;
-use ferry_oci::Digest;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -38,6 +37,8 @@ use crate::{
 
 /// Messages between the engine and whoever follows.
 const BACKLOG: usize = 256;
+/// How long what was said may take to be heard.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What a frontend is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +67,7 @@ pub(crate) async fn run(
         image(kit, build, &session, asked, definition).await
     };
     tokio::select! {
-        outcome = work => outcome.map(Outcome::Image),
+        outcome = work => outcome,
         () = session.gone() => Err(Status::cancelled("the client has left")),
     }
 }
@@ -88,57 +89,86 @@ async fn load_definition(
     fetched.map_err(|why| failed(&why))
 }
 
-/// Builds an image.
+/// Builds.
 async fn image(
     kit: &BuildKit,
     build: &Arc<Build>,
     session: &Session,
     asked: Asked,
     definition: Option<Definition>,
-) -> Result<Digest, Status> {
+) -> Result<Outcome, Status> {
     let exporters = build.exporters();
-    let keeps = export::keeps_image(&exporters);
     let names = export::names(&exporters);
     let text =
         definition.as_ref().map(|found| String::from_utf8_lossy(&found.dockerfile).into_owned());
     let text = text.unwrap_or_default();
+    let engine = &kit.shared.engine;
+    let (mut contexts, filled) = directories(kit, build, session, &asked).await?;
+    contexts.extend(asked.request.contexts.clone());
     let request = BuildRequest {
         auths: request::credentials(session, &text, &asked.request.build_args).await,
         client: Some(Arc::new(SessionClient::new(session.clone()))),
         dockerfile_text: definition.as_ref().map(|found| found.dockerfile.clone()),
         tags: names.clone(),
+        contexts,
         ..asked.request.clone()
     };
-    let renderer = Renderer { names: keeps.then_some(names) };
-    let known = if keeps { None } else { Some(image_ids(kit).await?) };
+    let renderer = Renderer { names: export::keeps_image(&exporters).then_some(names) };
+    let (sender, messages) = mpsc::channel(BACKLOG);
+    // What is said is said until the result goes: being recorded is a part of it.
+    let follower = tokio::spawn(follow(Arc::clone(build), renderer, messages));
+    let failed_build = |error: BuildError| error::of_build(&error, &asked.dockerfile, &text);
+    if let Some(call) = &asked.call {
+        let source = ContextSource::Tar(Box::new(tokio::io::empty()));
+        let described = ops::describe(engine, request, source, sender).await;
+        return described
+            .map(|found| Outcome::Documents(call::documents(*call, &found)))
+            .map_err(failed_build);
+    }
     let (source, fetch) =
         context_of(build, session, &asked, definition).await.map_err(|why| failed(&why))?;
-    let (sender, messages) = mpsc::channel(BACKLOG);
-    let built = async { ops::build(&kit.shared.engine, request, source, sender).await };
-    let followed = follow(build, &renderer, messages);
     let mut fetch = std::pin::pin!(fetch);
-    let mut both = std::pin::pin!(async { tokio::join!(built, followed) });
+    let mut work = std::pin::pin!(ops::solve(engine, request, source, sender));
     // A context that did not arrive whole is no context: the build must not go on with a part of it.
-    let (built, ()) = tokio::select! {
+    let built = tokio::select! {
         biased;
         fetched = &mut fetch => {
             fetched.map_err(|why| failed(&why))?;
-            both.await
+            work.await
         }
-        both = &mut both => both,
+        built = &mut work => built,
     };
-    let id = built.map_err(|error| error::of_build(&error, &asked.dockerfile, &text))?;
-    if known.is_some_and(|known| !known.contains(&id)) {
-        build.note_guest(&id);
+    drop(filled);
+    match built {
+        Ok(built) => Ok(Outcome::Built(Arc::new(built))),
+        Err(error) => {
+            // All that was said comes before the end.
+            tokio::time::timeout(PARTING, follower).await.ok();
+            Err(failed_build(error))
+        }
     }
-    Ok(id)
 }
 
-/// The images that are here.
-async fn image_ids(kit: &BuildKit) -> Result<BTreeSet<Digest>, Status> {
-    let all = ListImages { all: true, ..ListImages::default() };
-    let listed = images::list(&kit.shared.engine, all).await.map_err(|why| failed(&why))?;
-    Ok(listed.into_iter().map(|view| view.image.id).collect())
+/// Fetches the directories of `--build-context`, each into one of its own here.
+async fn directories(
+    kit: &BuildKit,
+    build: &Arc<Build>,
+    session: &Session,
+    asked: &Asked,
+) -> Result<(BTreeMap<String, NamedContext>, Vec<Filled>), Status> {
+    let (mut contexts, mut filled) = (BTreeMap::new(), Vec::new());
+    for (name, directory) in &asked.directories {
+        let own = Own::begin(build, format!("[context {name}] load from client"));
+        let selection = Selection { directory: directory.clone(), ..Selection::default() };
+        let (tar, fetch) = context::piped(session.clone(), selection, |_| {});
+        let (fetched, unpacked) = tokio::join!(fetch, ops::fill(&kit.shared.engine, tar));
+        let whole = fetched.and(unpacked);
+        own.end(build, whole.as_ref().err());
+        let whole = whole.map_err(|why| failed(&why))?;
+        contexts.insert(name.clone(), whole.context());
+        filled.push(whole);
+    }
+    Ok((contexts, filled))
 }
 
 /// What has to be polled for a context to come.
@@ -191,7 +221,11 @@ async fn context_of(
 }
 
 /// Tells whoever follows the build what the engine says.
-async fn follow(build: &Build, renderer: &Renderer, mut messages: mpsc::Receiver<BuildProgress>) {
+async fn follow(
+    build: Arc<Build>,
+    renderer: Renderer,
+    mut messages: mpsc::Receiver<BuildProgress>,
+) {
     while let Some(message) = messages.recv().await {
         if let Some(message) = renderer.render(message) {
             build.status.say(message);

@@ -93,7 +93,7 @@ impl Place {
         self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.hidden.ignores(path))
     }
 
-    fn unpacked(&self) -> Result<InRoot, Failure> {
+    pub(super) fn unpacked(&self) -> Result<InRoot, Failure> {
         let path = self.path.join("context");
         InRoot::open(&path).map_err(|errno| failed("open", &path, errno.into()))
     }
@@ -191,7 +191,7 @@ impl Place {
     }
 
     /// Unpacks a context, compressed or not.
-    fn unpack(&self, mut body: impl BufRead, root: &InRoot) -> Result<(), Failure> {
+    pub(super) fn unpack(&self, mut body: impl BufRead, root: &InRoot) -> Result<(), Failure> {
         let broken =
             |error: std::io::Error| invalid(format!("cannot read the build context: {error}"));
         let start = body.fill_buf().map_err(broken)?;

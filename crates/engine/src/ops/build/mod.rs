@@ -8,6 +8,7 @@ mod context;
 mod copy;
 mod fetch;
 mod graph;
+mod hand_out;
 mod mounts;
 mod progress;
 mod prune;
@@ -31,6 +32,7 @@ use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
 pub use cache::CacheRecord;
+pub use hand_out::{Filled, fill};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
 pub use prune::{PruneRequest, prune, records};
 pub use request::{

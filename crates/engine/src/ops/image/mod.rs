@@ -25,7 +25,7 @@ pub use pull::{PullProgress, PullRequest, pull};
 pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
 pub use remove::{prune, remove};
 pub use save::save;
-pub use tree::{ImageTree, TreeEntry, files, open, save_as};
+pub use tree::{ImageTree, TreeEntry, save_as};
 
 /// Lets `repo:tag` mean the image that `name` means.
 ///

@@ -1,4 +1,5 @@
-//! An image's file system, without a container: as a tar, or file by file, for builds whose result is files.
+//! An image's file system, without a container and file by file, for builds whose result is files; and images in archives under other
+//! names than they have here.
 
 use std::{
     ffi::OsStr,
@@ -9,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferry_archive::{Keep, Source, TarWriter, TreeOptions};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, Reference};
 use ferry_sys::{
@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use tokio::sync::mpsc;
 
 use super::save::save_images;
-use crate::{Engine, Shared, bridge, shared::HeldLease};
+use crate::{Engine, Shared, shared::HeldLease};
 
 /// How deep directories may lie in each other.
 const MAX_DEPTH: usize = 2048;
@@ -53,33 +53,22 @@ pub struct TreeEntry {
     pub device: (u32, u32),
 }
 
-/// Opens an image's files.
-///
-/// # Errors
-/// No such image, or a layer is missing.
-pub async fn open(engine: &Engine, name: &str) -> Result<ImageTree, Failure> {
-    let shared = engine.shared.clone();
-    let name = name.to_owned();
-    crate::blocking(move || opened(&shared, &name)).await
-}
-
-fn opened(shared: &Arc<Shared>, name: &str) -> Result<ImageTree, Failure> {
-    let entry = shared.images.get(name)?.entry;
-    let layers = shared.hold(entry.layers());
-    let lower = shared.lower_dirs(entry.layers())?;
-    let failed = |why: String| {
-        let words = format!("cannot open the files of image {name}: {why}");
-        Failure::new(ErrorKind::Internal, words)
-    };
-    let root = match lower.as_slice() {
-        [only] => InRoot::open(only).map_err(|errno| failed(errno.to_string()))?,
-        _ => overlay::root(&Overlay { lower, upper: None, work: None })
-            .map_err(|error| failed(error.to_string()))?,
-    };
-    Ok(ImageTree { root, _layers: layers })
-}
-
 impl ImageTree {
+    /// The files that layers make together.
+    pub(crate) fn of(shared: &Arc<Shared>, layers: &[Digest]) -> Result<ImageTree, Failure> {
+        let held = shared.hold(layers);
+        let lower = shared.lower_dirs(layers)?;
+        let failed = |why: String| {
+            Failure::new(ErrorKind::Internal, format!("cannot open the files of the image: {why}"))
+        };
+        let root = match lower.as_slice() {
+            [only] => InRoot::open(only).map_err(|errno| failed(errno.to_string()))?,
+            _ => overlay::root(&Overlay { lower, upper: None, work: None })
+                .map_err(|error| failed(error.to_string()))?,
+        };
+        Ok(ImageTree { root, _layers: held })
+    }
+
     /// All files, parents before children, names in order. Blocks.
     ///
     /// # Errors
@@ -157,31 +146,6 @@ impl ImageTree {
 fn unreadable(path: &Path, errno: rustix::io::Errno) -> Failure {
     let words = format!("cannot read {} of the image: {errno}", path.display());
     Failure::new(ErrorKind::Internal, words)
-}
-
-/// An image's files as a tar. The pieces end with an error when it is not whole.
-///
-/// # Errors
-/// No such image, or a layer is missing.
-pub async fn files(
-    engine: &Engine,
-    name: &str,
-) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
-    let tree = open(engine, name).await?;
-    let (mut writer, pieces) = bridge::pipe();
-    tokio::task::spawn_blocking(move || {
-        let options =
-            TreeOptions { source: Source::Plain, keep: Keep::Layer, live: false, skip: &|_| false };
-        let mut tar = TarWriter::new(&mut writer);
-        let written = ferry_archive::write_tree(tree.root.as_dir(), &options, &mut tar)
-            .map_err(|error| ferry_errkind::chain(&error))
-            .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
-        if let Err(why) = written {
-            writer
-                .fail(Failure::new(ErrorKind::Internal, format!("cannot export the image: {why}")));
-        }
-    });
-    Ok(pieces)
 }
 
 /// An image as `save` writes it, with names that it need not have here.

@@ -10,7 +10,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{NetworkMode, Ulimit};
 use ferry_oci::Reference;
 
-use super::{Wanted, unsupported};
+use super::{Wanted, call::Call, unsupported};
 use crate::{
     builds::Build,
     proto::moby::filesync::v1::{CredentialsRequest, auth_client::AuthClient},
@@ -25,6 +25,10 @@ pub(super) struct Asked {
     pub(super) definition: String,
     /// The client's name for the context's directory.
     pub(super) context: String,
+    /// Names of `--build-context`, and the client's directories for them.
+    pub(super) directories: BTreeMap<String, String>,
+    /// What is asked of the Dockerfile instead of a build.
+    pub(super) call: Option<Call>,
     /// Where the context is, if not in that directory.
     pub(super) remote: Option<String>,
     /// Whether the Dockerfile is in a directory of the client.
@@ -41,6 +45,8 @@ impl Asked {
             request: BuildRequest::default(),
             definition: "dockerfile".to_owned(),
             context: "context".to_owned(),
+            directories: BTreeMap::new(),
+            call: None,
             remote: None,
             apart: true,
             dockerfile: "Dockerfile".to_owned(),
@@ -94,7 +100,7 @@ impl Asked {
             "cache-imports" | "cache-from" | "source" | "cmdline" => {}
             // What the client can make of an answer.
             "frontend.caps" => {}
-            "requestid" => return Err(unsupported(format!("the subrequest {value:?}"))),
+            "requestid" => self.call = Some(Call::parse(value)?),
             "multi-platform" if matches!(value, "false" | "0") => {}
             other => return Err(unsupported(format!("the frontend's attribute {other:?}"))),
         }
@@ -120,6 +126,10 @@ impl Asked {
             "sharedkey" | "local-sessionid" => {}
             "attest" => return Err(unsupported(format!("the attestation {key:?}"))),
             "context" => {
+                if let Some(directory) = value.strip_prefix("local:") {
+                    self.directories.insert(key.to_owned(), directory.to_owned());
+                    return Ok(());
+                }
                 let context = named(key, value)?;
                 request.contexts.insert(key.to_owned(), context);
             }
