@@ -55,6 +55,7 @@ peer crun crun
 peer conmon conmon
 peer podman podman
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
+peer docker-buildx docker-buildx
 # Compose 1.x is another program.
 case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1) in
   2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferry_docker_api::ApiVersion;
 use http::Method;
 
-pub use answer::{Answer, JsonLines};
+pub use answer::{Answer, JsonLines, Rest};
 pub use call::{Call, path_segment};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::ClientError;

@@ -10,6 +10,7 @@ mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
+use ferry_buildkit::BuildKit;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
 use tokio::{
@@ -77,6 +78,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    let buildkit = BuildKit::new(engine.clone(), product().version);
     for listener in listeners {
         let mut stopped = stopped.clone();
         let stop = async move {
@@ -84,7 +86,13 @@ async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
             stopped.wait_for(|stop| *stop).await.ok();
         };
         tracing::info!("API listen on {listener:?}");
-        servers.spawn(ferry_server::serve(engine.clone(), product(), listener, stop));
+        servers.spawn(ferry_server::serve(
+            engine.clone(),
+            buildkit.clone(),
+            product(),
+            listener,
+            stop,
+        ));
     }
     wait_for_signal().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
     tracing::info!("ending; containers go on");
@@ -132,7 +140,10 @@ fn log_to_stderr(settings: &Settings) {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
+        // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
+        EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

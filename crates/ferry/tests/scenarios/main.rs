@@ -40,6 +40,7 @@ macro_rules! against_docker {
 mod archives;
 mod bad_input;
 mod build;
+mod buildkit;
 mod commit;
 mod compose;
 mod containers;

@@ -18,6 +18,7 @@ use tokio::{
     net::unix::pipe,
 };
 
+use super::ask::Question;
 use crate::{config::read_limited, framework::CliError, run::options::go_words};
 
 /// What a Dockerfile that is not in the context is called there.
@@ -27,8 +28,55 @@ const OUTSIDE: &str = ".dockerfile.ferry-build";
 pub(super) struct Context {
     /// The Dockerfile's path in it.
     pub(super) dockerfile: String,
+    /// Where it is, if it is not here.
+    pub(super) remote: Option<String>,
+    input: Option<Input>,
+}
+
+impl Context {
     /// The tar.
-    pub(super) input: Input,
+    pub(super) fn input(self) -> Result<Input, CliError> {
+        match self.input {
+            Some(input) => Ok(input),
+            None => written_by(|mut out| out.flush().map_err(|error| error.to_string())),
+        }
+    }
+}
+
+/// Whether a context is not on this machine.
+pub(super) fn is_remote(source: &str) -> bool {
+    let starts = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    starts.iter().any(|start| source.starts_with(start)) && !Path::new(source).exists()
+}
+
+/// Hands a directory over, if it is one; answers the Dockerfile's path in it.
+pub(super) fn hand_over(
+    source: &str,
+    file: &str,
+    question: &mut Question,
+) -> Result<Option<String>, CliError> {
+    if source == "-" || is_remote(source) {
+        return Ok(None);
+    }
+    let root = directory(source)?;
+    let (dockerfile, text) = dockerfile_of(&root, file)?;
+    if let Some(text) = text {
+        let engine = base64::engine::general_purpose::STANDARD;
+        question.ask.dockerfile = Some(base64::Engine::encode(&engine, text));
+    }
+    let (open, handed) = super::ask::hand_over(&root)?;
+    question.open.push(open);
+    question.ask.directory = Some(handed);
+    Ok(Some(dockerfile))
+}
+
+fn directory(source: &str) -> Result<PathBuf, CliError> {
+    let unable = |why: String| CliError::new(format!("unable to prepare context: {why}"));
+    let found = fs::metadata(source).map_err(|_| unable(format!("path {source:?} not found")))?;
+    if !found.is_dir() {
+        return Err(unable(format!("context must be a directory: {source}")));
+    }
+    fs::canonicalize(source).map_err(|error| unable(go_words(&error)))
 }
 
 /// A tar as it is being written by a thread.
@@ -42,15 +90,13 @@ pub(super) fn open(source: &str, file: &str) -> Result<Context, CliError> {
     if source == "-" {
         return from_stdin(file);
     }
-    if source.contains("://") || source.starts_with("git@") || source.starts_with("github.com/") {
-        return Err(CliError::new(format!("not supported yet: a build context at {source}")));
+    if is_remote(source) {
+        let dockerfile = if file.is_empty() { "Dockerfile" } else { file };
+        let remote = Some(source.to_owned());
+        return Ok(Context { dockerfile: dockerfile.to_owned(), remote, input: None });
     }
     let unable = |why: String| CliError::new(format!("unable to prepare context: {why}"));
-    let found = fs::metadata(source).map_err(|_| unable(format!("path {source:?} not found")))?;
-    if !found.is_dir() {
-        return Err(unable(format!("context must be a directory: {source}")));
-    }
-    let root = fs::canonicalize(source).map_err(|error| unable(go_words(&error)))?;
+    let root = directory(source)?;
     let (dockerfile, extra) = dockerfile_of(&root, file)?;
     let ignore = ignore_file(&root, &dockerfile)?;
     let directory = File::open(&root).map_err(|error| unable(go_words(&error)))?;
@@ -73,7 +119,7 @@ pub(super) fn open(source: &str, file: &str) -> Result<Context, CliError> {
         }
         tar.finish().and_then(|mut out| out.flush()).map_err(|error| error.to_string())
     })?;
-    Ok(Context { dockerfile, input })
+    Ok(Context { dockerfile, remote: None, input: Some(input) })
 }
 
 /// Whether an exception lets something below a directory in.
@@ -182,7 +228,7 @@ fn from_stdin(file: &str) -> Result<Context, CliError> {
         append(&mut tar, "Dockerfile", &start).map_err(words)?;
         tar.finish().and_then(|mut out| out.flush()).map_err(words)
     })?;
-    Ok(Context { dockerfile: dockerfile.to_owned(), input })
+    Ok(Context { dockerfile: dockerfile.to_owned(), remote: None, input: Some(input) })
 }
 
 fn append(tar: &mut TarWriter<impl Write>, name: &str, text: &[u8]) -> io::Result<()> {
