@@ -79,6 +79,8 @@ pub(super) async fn run(
     };
     let shared = Arc::clone(&engine.shared);
     let name = build.place.name_container(vertex)?;
+    shared.builds.enter(&name);
+    let _step = Step { engine: engine.clone(), name: name.clone() };
     let request = CreateContainer { name: Some(name), platform: None, spec };
     let made = crate::blocking(move || create_of(&shared, &image, request)).await?;
     let container = Temporary { engine: engine.clone(), id: made.id };
@@ -154,6 +156,18 @@ async fn follow(build: &Build, id: &str, vertex: &Vertex) -> Result<i32, BuildEr
     match outcome.error {
         Some(why) => Err(Failure::new(ErrorKind::Internal, why).into()),
         None => Ok(outcome.exit_code),
+    }
+}
+
+/// The name of a step's container, known as such until this is dropped.
+struct Step {
+    engine: Engine,
+    name: String,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.engine.shared.builds.leave(&self.name);
     }
 }
 
