@@ -314,6 +314,9 @@ impl Build {
         if !matches!(stage.base, Base::Stage(_)) {
             state.config.on_build = None;
         }
+        if stage.base == Base::Scratch {
+            state.config.working_dir = Some("/".to_owned());
+        }
         state.build_args = self.wanted.build_args.clone();
         state.globals = self.plan.globals.clone();
         state.platform_args = self.wanted.platform_args.clone();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Engine,
-    ops::container::{self, AttachRequest, RemoveRequest, commit::write_layer, create::create_of},
+    ops::container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
 };
 
 /// Longest piece of output that is passed on at once.
@@ -97,9 +97,10 @@ pub(super) async fn run(
         return Err(BuildError { code, command, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
+    let mounted = given.places();
     let layer = crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
-        write_layer(&shared, &record)
+        write_step(&shared, &record, &mounted)
     })
     .await?;
     container.remove().await;

@@ -38,7 +38,6 @@ pub(crate) fn apply(defaults: &mut ContainerDefaults, change: &str) -> Result<()
     defaults.args_escaped = escaped;
     applied.map(drop).map_err(|error| match error {
         BuildError::Port(port) => invalid(format!("invalid containerPort: {port}")),
-        BuildError::Expand { source, .. } => invalid(source.to_string()),
         other => invalid(ferry_errkind::chain(&other)),
     })
 }
@@ -95,7 +94,7 @@ mod tests {
         let defaults = changed(&[
             r#"CMD ["sh", "-c", "x"]"#,
             "entrypoint echo hi",
-            r#"ENV A=b "C=d e" F='g'"#,
+            r#"ENV A=b C="d e" F='g'"#,
             "ENV A over written",
             "EXPOSE 80 53/udp 8000-8002",
             "LABEL x=1 y=\"two words\"",

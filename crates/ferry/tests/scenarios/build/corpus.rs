@@ -14,6 +14,9 @@ use crate::with_busybox;
 
 const CORPUS: &str = include_str!("corpus.txt");
 
+/// What a frontend of that time does not know yet: there is nothing to compare with.
+const NEWER: [&str; 2] = ["copy-parents", "copy-parents-pivot"];
+
 /// Paths that the two make differently, or that nobody makes on purpose.
 const OTHER: [&str; 7] =
     [".", "etc/hosts", "etc/resolv.conf", "etc/hostname", "proc", "sys", "dev"];
@@ -42,7 +45,7 @@ fn what_projects_write_builds() {
             wrong.push(format!("{name}: {own}"));
             continue;
         }
-        if let Some(docker) = &docker {
+        if let Some(docker) = docker.as_ref().filter(|_| !NEWER.contains(&name)) {
             let differences = differences(&sandbox, docker, path);
             if !differences.is_empty() {
                 wrong.push(format!("{name}:\n{}", differences.join("\n")));

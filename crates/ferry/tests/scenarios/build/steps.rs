@@ -36,7 +36,7 @@ fn binds_show_files_and_forget_what_is_written() {
         "FROM busybox AS other\nRUN mkdir /x && echo from stage > /x/f\n\
          FROM busybox\nRUN --mount=type=bind,target=/src --mount=type=bind,from=other,source=/x,target=/x,rw \
          cat /src/a.txt /src/d/b.txt /x/f > /out; echo new > /x/g; touch /src/no 2>/dev/null || echo read-only >> /out\n\
-         RUN --mount=target=/one,source=a.txt cat /one >> /out; ls -d /x /src /one 2>/dev/null >> /out || true\n",
+         RUN --mount=target=/one,source=a.txt cat /one >> /out\nRUN ls -d /x /src /one 2>/dev/null >> /out || true\n",
         &[],
     );
     assert_eq!(out, "a\nb\nfrom stage\nread-only\na");
