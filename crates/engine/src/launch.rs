@@ -58,7 +58,7 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
-    if host.auto_remove {
+    if host.auto_remove || shared.builds.is_step(&container.name) {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }
     let runtime = runtime(shared, &host.runtime);

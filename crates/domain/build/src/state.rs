@@ -92,9 +92,14 @@ pub struct State {
 }
 
 impl State {
+    /// A configuration that instructions change, nothing added.
+    pub fn bare(config: ContainerDefaults, escape: char) -> State {
+        State { config, escape, ..State::default() }
+    }
+
     /// A stage on an image with this configuration.
     pub fn on(config: ContainerDefaults, escape: char) -> State {
-        let mut state = State { config, escape, ..State::default() };
+        let mut state = State::bare(config, escape);
         let env = state.config.env.get_or_insert_default();
         if !env.iter().any(|variable| variable.starts_with("PATH=")) {
             env.push(DEFAULT_PATH.to_owned());

@@ -44,6 +44,8 @@ pub struct BuildAsk {
     pub cache_from: Vec<String>,
     /// `--cache-to type=inline`.
     pub inline_cache: bool,
+    /// `--cache-to`: the name of an image to record for it.
+    pub cache_image: Option<String>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
     /// `--call`: `check`, `outline` or `targets` instead of a build.

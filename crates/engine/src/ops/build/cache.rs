@@ -71,6 +71,8 @@ pub(crate) struct BuildCache {
     db: Arc<Db>,
     known: Mutex<Known>,
     turns: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    /// Names of containers that steps run in.
+    containers: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +86,12 @@ impl BuildCache {
     pub(crate) fn open(db: Arc<Db>) -> Result<BuildCache, Failure> {
         let records = db.all(&STEPS)?.into_iter().collect();
         let known = Known { records, fresh: BTreeSet::new() };
-        Ok(BuildCache { db, known: Mutex::new(known), turns: Mutex::default() })
+        Ok(BuildCache {
+            db,
+            known: Mutex::new(known),
+            turns: Mutex::default(),
+            containers: Mutex::default(),
+        })
     }
 
     /// Waits until nobody else does the same step: what comes of it will do for both.
@@ -102,6 +109,22 @@ impl BuildCache {
             }
         };
         turn.lock_owned().await
+    }
+
+    /// Notes the container of a step: nothing of it needs to outlive a power cut.
+    pub(super) fn enter(&self, name: &str) {
+        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        containers.insert(name.to_owned());
+    }
+
+    /// The container of a step is gone.
+    pub(super) fn leave(&self, name: &str) {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether a step runs in the container of that name.
+    pub(crate) fn is_step(&self, name: &str) -> bool {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// What the step made, if it is still here.

@@ -24,6 +24,8 @@ pub(super) struct Current {
     pub(super) config: ImageConfig,
     /// What `FROM` was told, with the digest it stands for.
     pub(super) name: String,
+    /// The configuration as it came, of an image that was looked up.
+    pub(super) json: Option<String>,
 }
 
 impl Current {
@@ -35,7 +37,7 @@ impl Current {
             variant: platform.variant.clone(),
             ..ImageConfig::default()
         };
-        Current { config, name: "scratch".to_owned() }
+        Current { config, name: "scratch".to_owned(), json: None }
     }
 
     pub(super) fn layers(&self) -> &[Digest] {
@@ -127,6 +129,7 @@ impl Build {
 
     /// Builds what is needed; answers what the target came to.
     pub(super) async fn run(self: &Arc<Self>) -> Result<Arc<Current>, BuildError> {
+        self.import().await?;
         let ready = self.prepare().await?;
         let Some(target) = self.plan.needed.last().copied() else {
             return Err(Failure::new(ErrorKind::Internal, "the build has no stage").into());
@@ -310,6 +313,9 @@ impl Build {
             State::on(current.config.config.clone().unwrap_or_default(), self.plan.escape);
         if !matches!(stage.base, Base::Stage(_)) {
             state.config.on_build = None;
+        }
+        if stage.base == Base::Scratch {
+            state.config.working_dir = Some("/".to_owned());
         }
         state.build_args = self.wanted.build_args.clone();
         state.globals = self.plan.globals.clone();

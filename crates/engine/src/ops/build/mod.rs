@@ -4,6 +4,7 @@
 //! kept in the `BuildCache`; only the image of the target is recorded. What happens on the way is told as [`BuildProgress`].
 
 mod cache;
+mod carry;
 mod context;
 mod copy;
 mod fetch;
@@ -87,7 +88,13 @@ pub async fn solve(
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;
     }
-    Ok(Built { outcome: outcome?, build, names })
+    let outcome = outcome?;
+    if let Some(name) = &build.request.cache_image {
+        let name = Reference::parse(name).map_err(image::bad_reference)?.with_default_tag();
+        let (config, shared) = (build.cache_image()?, engine.shared.clone());
+        crate::blocking(move || Ok(keep(&shared, config.as_bytes(), None, &[name])?)).await?;
+    }
+    Ok(Built { outcome, build, names })
 }
 
 /// What `--call` asks of a Dockerfile.
@@ -271,7 +278,7 @@ async fn export(
 ) -> Result<Digest, BuildError> {
     let mut vertex = Vertex::new(&build.id, VertexKind::Export, "exporting to image");
     build.start(&mut vertex).await?;
-    let config_json = outcome.json()?;
+    let config_json = build.inscribed(outcome)?;
     let shared = build.engine.shared.clone();
     let id = crate::blocking(move || {
         let id = keep(&shared, config_json.as_bytes(), None, &names)?;

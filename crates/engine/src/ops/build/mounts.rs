@@ -63,6 +63,12 @@ impl Given {
         host.tmpfs.extend(self.tmpfs.clone());
     }
 
+    /// Where something is mounted.
+    pub(super) fn places(&self) -> Vec<String> {
+        let binds = self.binds.iter().map(|bind| bind.destination.clone());
+        binds.chain(self.tmpfs.keys().cloned()).collect()
+    }
+
     fn bind(&mut self, source: &Path, target: &str, writable: bool) {
         let options = if writable { "rw" } else { "ro" };
         let source = source.to_string_lossy().into_owned();

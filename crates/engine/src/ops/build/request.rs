@@ -42,9 +42,11 @@ pub struct BuildRequest {
     pub cache_from: Vec<String>,
     /// Put the keys of the steps into the image, for `--cache-from`.
     pub inline_cache: bool,
+    /// Record an image of all layers and keys under this name, for `--cache-from` elsewhere.
+    pub cache_image: Option<String>,
     /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds.
     pub epoch: Option<i64>,
-    /// The image is not to be recorded under any name, and no other one is to be left: only its outcome is wanted.
+    /// Who can be asked for secrets and agents.
     pub client: Option<Arc<dyn BuildClient>>,
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Engine,
-    ops::container::{self, AttachRequest, RemoveRequest, commit::write_layer, create::create_of},
+    ops::container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
 };
 
 /// Longest piece of output that is passed on at once.
@@ -79,6 +79,8 @@ pub(super) async fn run(
     };
     let shared = Arc::clone(&engine.shared);
     let name = build.place.name_container(vertex)?;
+    shared.builds.enter(&name);
+    let _step = Step { engine: engine.clone(), name: name.clone() };
     let request = CreateContainer { name: Some(name), platform: None, spec };
     let made = crate::blocking(move || create_of(&shared, &image, request)).await?;
     let container = Temporary { engine: engine.clone(), id: made.id };
@@ -95,9 +97,10 @@ pub(super) async fn run(
         return Err(BuildError { code, command, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
+    let mounted = given.places();
     let layer = crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
-        write_layer(&shared, &record)
+        write_step(&shared, &record, &mounted)
     })
     .await?;
     container.remove().await;
@@ -154,6 +157,18 @@ async fn follow(build: &Build, id: &str, vertex: &Vertex) -> Result<i32, BuildEr
     match outcome.error {
         Some(why) => Err(Failure::new(ErrorKind::Internal, why).into()),
         None => Ok(outcome.exit_code),
+    }
+}
+
+/// The name of a step's container, known as such until this is dropped.
+struct Step {
+    engine: Engine,
+    name: String,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.engine.shared.builds.leave(&self.name);
     }
 }
 

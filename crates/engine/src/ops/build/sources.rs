@@ -70,7 +70,8 @@ impl Build {
             }
         }
         let found = shared.images.get(name).map_err(Failure::from)?;
-        Ok(Current { config: found.entry.config.clone(), name: String::new() })
+        let json = Some(found.entry.image.config_json.clone());
+        Ok(Current { config: found.entry.config.clone(), name: String::new(), json })
     }
 
     async fn fetch(

@@ -119,7 +119,8 @@ impl Build {
         (path, shown): (&str, &str),
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
-        let key = self.key(&current.files(), &format!("WORKDIR {path}"));
+        let user = state.config.user.clone().unwrap_or_default();
+        let key = self.key(&current.files(), &format!("WORKDIR {path} {user}"));
         let _turn = self.engine.shared.builds.turn(&key).await;
         if let Some(made) = self.cached(turn, &key, vertex) {
             return Ok(self.finish(current, state, &made, shown));
@@ -128,7 +129,7 @@ impl Build {
         let (layers, path) = (current.layers().to_vec(), path.to_owned());
         let scratch = self.place.step(vertex);
         let layer =
-            crate::blocking(move || copy::make_directory(&shared, &layers, &path, &scratch))
+            crate::blocking(move || copy::make_directory(&shared, &layers, &path, &user, &scratch))
                 .await?;
         let made = self.made(key, Some(layer), shown);
         Ok(self.finish(current, state, &made, shown))

@@ -72,7 +72,7 @@ fn lets_in(
 }
 
 /// A file or directory that is to be copied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     /// Its path as it was found, relative.
     pub(super) written: String,

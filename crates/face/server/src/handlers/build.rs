@@ -297,6 +297,7 @@ fn wanted(request: &Request) -> Result<BuildRequest, Failure> {
         platform: query.text("platform"),
         auths: auths.map(|(server, one)| (server, auth::registry(one))).collect(),
         host,
+        cache_from: json::<Option<Vec<String>>>(query, "cachefrom")?.unwrap_or_default(),
         // The classic builder asks nobody for leave.
         entitlements: vec!["network.host".to_owned()],
         ..BuildRequest::default()
@@ -313,8 +314,7 @@ fn refuse(query: &Query) -> Result<(), Failure> {
     if query.flag("squash") {
         return Err(unsupported("--squash"));
     }
-    let lists =
-        [("cachefrom", "--cache-from"), ("outputs", "--output"), ("securityopt", "--security-opt")];
+    let lists = [("outputs", "--output"), ("securityopt", "--security-opt")];
     for (name, flag) in lists {
         if !matches!(query.get(name), "" | "null" | "[]") {
             return Err(unsupported(flag));

@@ -81,12 +81,18 @@ impl<W: Write> Work<'_, W> {
                 return self.document(&target, &name.unwrap_or_default(), content);
             }
         };
-        let ends = self.copies.step.destination.ends_with('/') && !self.copies.step.flags.parents;
-        let model = Some(found).filter(|found| found.directory && !ends);
         if self.copies.step.flags.parents {
             self.parents(&target, found, files)?;
         }
-        let target = self.directory(&target, model)?;
+        let ends = self.copies.step.destination.ends_with('/');
+        let changed = found.directory && !ends && !self.seen.contains(&relative(&target));
+        let target = match self.copies.mode.as_ref().filter(|_| changed) {
+            Some(mode) => {
+                let mode = mode.apply(0o755, true);
+                self.directory(&target, Some(&Found { mode, ..found.clone() }))?
+            }
+            None => self.directory(&target, None)?,
+        };
         let mut fresh = true;
         let inner = name.clone().unwrap_or_default();
         let remote = match item {
@@ -258,10 +264,7 @@ impl<W: Write> Work<'_, W> {
             Owner::Fixed { uid, gid } => (uid, gid),
             _ => (0, 0),
         };
-        let mut mode = model.map_or(0o755, |found| found.mode);
-        if let (Some(change), Some(_)) = (&self.copies.mode, model) {
-            mode = change.apply(mode, true);
-        }
+        let mode = model.map_or(0o755, |found| found.mode);
         let items = self.copies.items.iter();
         let times = items.filter_map(|item| match item {
             Item::Found(found) | Item::Remote { found, .. } => Some(found.modified),

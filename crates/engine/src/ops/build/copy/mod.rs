@@ -6,7 +6,10 @@
 mod direct;
 mod overlay;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
 
 use ferry_archive::Owner;
 use ferry_build::CopyStep;
@@ -184,6 +187,9 @@ impl Copies {
         if is_directory {
             return (path.to_owned(), Some(own.to_vec()));
         }
+        // A link to a file is followed: the file is what is written.
+        let found = root.resolve(path).and_then(|found| root.real_path(found.as_fd()));
+        let path = found.unwrap_or_else(|_| path.to_owned());
         let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec());
         let parent = path.parent().unwrap_or(Path::new("/"));
         (parent.to_owned(), Some(name.unwrap_or_else(|| own.to_vec())))

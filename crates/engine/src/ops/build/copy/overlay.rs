@@ -280,10 +280,12 @@ pub(in super::super) fn make_directory(
     shared: &Shared,
     below: &[Digest],
     path: &str,
+    user: &str,
     scratch: &Path,
 ) -> Result<Layer, Failure> {
     on_top(shared, below, scratch, |root| {
-        directory(root, Path::new(path), Owner::Archived).map(drop)
+        let owner = if user.is_empty() { Owner::Archived } else { owner_of(root, user)? };
+        directory(root, Path::new(path), owner).map(drop)
     })
 }
 

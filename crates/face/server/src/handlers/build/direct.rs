@@ -56,6 +56,7 @@ pub(super) fn apply(
         entitlements,
         cache_from,
         inline_cache,
+        cache_image,
         epoch,
         call: _,
         result: _,
@@ -80,6 +81,7 @@ pub(super) fn apply(
     wanted.entitlements.clone_from(entitlements);
     wanted.cache_from.clone_from(cache_from);
     wanted.inline_cache = *inline_cache;
+    wanted.cache_image.clone_from(cache_image);
     wanted.epoch = *epoch;
     Ok(match (directory, remote) {
         (Some(handed), _) => Some(ContextSource::Directory(take(*handed, peer)?)),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::Engine as _;
@@ -12,7 +12,7 @@ use ferry_docker_api::solve::{AskedContext, BuildAsk, Handed};
 use crate::{
     config::read_limited,
     framework::{Cli, CliError, Matches},
-    run::options::go_words,
+    run::{download::Target, options::go_words},
 };
 
 /// Longest secret, in bytes, as Docker has it.
@@ -22,6 +22,81 @@ const MAX_SECRET: u64 = 500 << 10;
 pub(super) struct Question {
     pub(super) ask: BuildAsk,
     pub(super) open: Vec<File>,
+    /// Where the cache goes.
+    pub(super) cache: Option<CacheTo>,
+    /// Images that are only there for `--cache-from`.
+    pub(super) loaded: Vec<String>,
+}
+
+/// Where the cache goes, beyond the image itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CacheTo {
+    /// To a registry, under this name.
+    Registry(String),
+    /// Into a directory.
+    Local(PathBuf),
+}
+
+/// The file of a cache in a directory.
+const CACHE_FILE: &str = "ferry-cache.tar";
+
+impl CacheTo {
+    /// Sends it where it goes; the image that it is in the meantime goes.
+    pub(super) fn send(&self, cli: &Cli, name: &str) -> Result<(), CliError> {
+        match self {
+            CacheTo::Registry(reference) => super::super::push::one(cli, reference)?,
+            CacheTo::Local(directory) => {
+                std::fs::create_dir_all(directory).map_err(|error| {
+                    CliError::new(format!("mkdir {}: {}", directory.display(), go_words(&error)))
+                })?;
+                let file = directory.join(CACHE_FILE);
+                let target = Target::new(&file.to_string_lossy())?;
+                let call = cli.client()?.get("/images/get").query("names", name);
+                cli.wait(async { target.save(call.send().await?).await })?;
+            }
+        }
+        forget(cli, name)
+    }
+}
+
+/// Removes the name of an image that was only there for its cache.
+pub(super) fn forget(cli: &Cli, name: &str) -> Result<(), CliError> {
+    let call = cli.client()?.delete(super::super::path(name, ""));
+    Ok(cli.wait(call.done())?)
+}
+
+fn cache_to(text: &str, ask: &mut BuildAsk) -> Result<Option<CacheTo>, CliError> {
+    let fields = fields(text);
+    let of = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    for (name, value) in &fields {
+        let known = matches!(*name, "type" | "ref" | "dest")
+            || (*name, *value) == ("mode", "max")
+            || text == "inline";
+        if !known {
+            return Err(CliError::new(format!("not supported yet: --cache-to {name}={value}")));
+        }
+    }
+    if ask.cache_image.is_some() {
+        return Err(CliError::new("not supported yet: more than one --cache-to"));
+    }
+    let kind = if text.contains('=') { of("type").unwrap_or("registry") } else { text };
+    match (kind, of("ref"), of("dest")) {
+        ("inline", _, _) => {
+            ask.inline_cache = true;
+            Ok(None)
+        }
+        ("registry", Some(reference), _) => {
+            ask.cache_image = Some(reference.to_owned());
+            Ok(Some(CacheTo::Registry(reference.to_owned())))
+        }
+        ("registry", None, _) => Err(CliError::new("registry cache requires ref")),
+        ("local", _, Some(directory)) => {
+            ask.cache_image = Some(format!("ferry-build-cache:{}", std::process::id()));
+            Ok(Some(CacheTo::Local(PathBuf::from(directory))))
+        }
+        ("local", _, None) => Err(CliError::new("dest is required for local cache exporter")),
+        (other, ..) => Err(CliError::new(format!("not supported yet: --cache-to type={other}"))),
+    }
 }
 
 impl Question {
@@ -31,7 +106,7 @@ impl Question {
             entitlements: allowed(matches)?,
             ..BuildAsk::default()
         };
-        let mut open = Vec::new();
+        let (mut open, mut loaded) = (Vec::new(), Vec::new());
         for text in matches.texts("secret") {
             let (id, bytes) = secret(cli, text)?;
             ask.secrets.insert(id, base64::engine::general_purpose::STANDARD.encode(bytes));
@@ -58,34 +133,54 @@ impl Question {
             ask.epoch = Some(seconds);
         }
         for text in matches.texts("cache-from") {
-            cache_from(text, &mut ask)?;
+            cache_from(cli, text, &mut ask, &mut loaded)?;
         }
+        let mut cache = None;
         for text in matches.texts("cache-to") {
-            match text.as_str() {
-                "inline" | "type=inline" => ask.inline_cache = true,
-                other => {
-                    return Err(CliError::new(format!("not supported yet: --cache-to {other}"))
-                        .with_hint("type=inline puts the cache into the image"));
-                }
-            }
+            cache = cache_to(text, &mut ask)?.or(cache);
         }
         let inline = super::classic::arguments(cli, matches);
         ask.inline_cache |=
             inline.get("BUILDKIT_INLINE_CACHE").cloned().flatten().as_deref() == Some("1");
-        Ok(Question { ask, open })
+        Ok(Question { ask, open, cache, loaded })
     }
 }
 
-fn cache_from(text: &str, ask: &mut BuildAsk) -> Result<(), CliError> {
+fn cache_from(
+    cli: &Cli,
+    text: &str,
+    ask: &mut BuildAsk,
+    loaded: &mut Vec<String>,
+) -> Result<(), CliError> {
     let fields = fields(text);
-    let kind = fields.iter().find(|(name, _)| *name == "type").map(|(_, value)| *value);
-    match (kind, text.contains('=')) {
+    let of = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    match (of("type"), text.contains('=')) {
         (None, false) => ask.cache_from.push(text.to_owned()),
         (Some("registry"), _) => {
-            let reference = fields.iter().find(|(name, _)| *name == "ref");
             let reference =
-                reference.ok_or_else(|| CliError::new("registry cache requires ref"))?;
-            ask.cache_from.push(reference.1.to_owned());
+                of("ref").ok_or_else(|| CliError::new("registry cache requires ref"))?;
+            ask.cache_from.push(reference.to_owned());
+        }
+        (Some("local"), _) => {
+            let source = of("src").ok_or_else(|| CliError::new("local cache requires src"))?;
+            let file = Path::new(source).join(CACHE_FILE);
+            // As in docker, a cache that is not there yet is none.
+            let Ok(open) = File::open(&file) else { return Ok(()) };
+            let call = cli.client()?.post("/images/load").query("quiet", 1);
+            let input = tokio::fs::File::from_std(open);
+            let call = call.upload("application/x-tar", input, None);
+            let said = cli.wait(async {
+                let mut lines = call.lines::<ferry_docker_api::JsonMessage>().await?;
+                let mut said = String::new();
+                while let Some(message) = lines.next().await? {
+                    said.push_str(&message.stream);
+                }
+                Ok::<_, CliError>(said)
+            })?;
+            for name in said.lines().filter_map(|line| line.strip_prefix("Loaded image: ")) {
+                ask.cache_from.push(name.to_owned());
+                loaded.push(name.to_owned());
+            }
         }
         _ => return Err(CliError::new(format!("not supported yet: --cache-from {text}"))),
     }

@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// The request, as far as Docker's classic builder knows one.
-pub(super) fn call(cli: &Cli, matches: &Matches, dockerfile: &str) -> Result<Call, CliError> {
+pub(super) fn call(
+    cli: &Cli,
+    matches: &Matches,
+    dockerfile: &str,
+    classic: bool,
+) -> Result<Call, CliError> {
     let json = |value: &BTreeMap<String, Option<String>>| {
         serde_json::to_string(value).map_err(|error| CliError::new(chain(&error)))
     };
@@ -55,6 +60,10 @@ pub(super) fn call(cli: &Cli, matches: &Matches, dockerfile: &str) -> Result<Cal
     {
         let value = matches.bytes(flag);
         call = call.query_if(value != 0, name, value);
+    }
+    if !matches.texts("cache-from").is_empty() && classic {
+        let images = serde_json::to_string(matches.texts("cache-from"));
+        call = call.query("cachefrom", images.map_err(|error| CliError::new(chain(&error)))?);
     }
     if !matches.texts("add-host").is_empty() {
         let hosts = serde_json::to_string(matches.texts("add-host"));

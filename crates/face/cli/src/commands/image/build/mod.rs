@@ -96,7 +96,7 @@ const FLAGS: &[Flag] = &[
 const REFUSED: [&str; 3] = ["isolation", "security-opt", "squash"];
 
 /// Flags that the classic builder knows nothing of.
-const MODERN: [&str; 13] = [
+const MODERN: [&str; 12] = [
     "allow",
     "build-context",
     "cache-to",
@@ -109,7 +109,6 @@ const MODERN: [&str; 13] = [
     "push",
     "secret",
     "ssh",
-    "cache-from",
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
@@ -152,7 +151,7 @@ fn run_classic(cli: &Cli, matches: &Matches, why: &str) -> Outcome {
     }
     // A pipe can only be read by somebody who waits.
     let context = cli.wait(async { context::open(matches.arg(0), matches.text("file")) })?;
-    let call = classic::call(cli, matches, &context.dockerfile)?;
+    let call = classic::call(cli, matches, &context.dockerfile, true)?;
     let mut id = String::new();
     let quiet = matches.flag("quiet");
     let outcome = cli.wait(async {
@@ -201,6 +200,13 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     if let Some(found) = &told.found {
         return called(cli, &question.ask, found, matches);
     }
+    let (cache, image) = (question.cache.take(), question.ask.cache_image.take());
+    for name in &question.loaded {
+        ask::forget(cli, name)?;
+    }
+    if let (Some(cache), Some(image)) = (cache, image) {
+        cache.send(cli, &image)?;
+    }
     finish(cli, matches, &output, &names, &told.id)
 }
 
@@ -218,7 +224,7 @@ async fn ask_and_show(
     let mut lines = match handed {
         Some(dockerfile) => {
             let head = head(&question.ask)?;
-            let call = classic::call(cli, matches, &dockerfile)?;
+            let call = classic::call(cli, matches, &dockerfile, false)?;
             let body = std::io::Cursor::new(head);
             call.upload(BUILD_ASK, body, None).lines::<JsonMessage>().await?
         }
@@ -226,7 +232,7 @@ async fn ask_and_show(
             let context = context::open(source, file)?;
             question.ask.remote.clone_from(&context.remote);
             let head = head(&question.ask)?;
-            let call = classic::call(cli, matches, &context.dockerfile)?;
+            let call = classic::call(cli, matches, &context.dockerfile, false)?;
             let body = tokio::io::AsyncReadExt::chain(std::io::Cursor::new(head), context.input()?);
             call.upload(BUILD_ASK, body, None).lines::<JsonMessage>().await?
         }
