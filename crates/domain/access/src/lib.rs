@@ -1,0 +1,3 @@
+//! Who may do what in a registry.
+//! Knows: permissions.
+//! Start with nothing yet.
