@@ -66,19 +66,19 @@ impl Code {
 pub(crate) struct Fault {
     code: Code,
     message: String,
-    detail: Value,
+    detail: Box<Value>,
     /// Headers that go with it: where an upload goes on, how to authenticate.
     headers: Vec<(header::HeaderName, String)>,
 }
 
 impl Fault {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into(), detail: Value::Null, headers: Vec::new() }
+        Fault { code, message: message.into(), detail: Box::new(Value::Null), headers: Vec::new() }
     }
 
     /// Names what it is about.
     pub(crate) fn about(mut self, name: &str, value: impl Into<Value>) -> Fault {
-        self.detail = json!({ name: value.into() });
+        self.detail = Box::new(json!({ name: value.into() }));
         self
     }
 
@@ -96,7 +96,7 @@ impl Fault {
         let (name, status) = self.code.parts();
         let mut error = json!({ "code": name, "message": self.message });
         if !self.detail.is_null() {
-            error["detail"] = self.detail;
+            error["detail"] = *self.detail;
         }
         let text = json!({ "errors": [error] }).to_string();
         let mut response = Response::new(Body::from(text));
@@ -140,7 +140,9 @@ impl From<StoreError> for Fault {
             }
             Refusal::ManifestInvalid(_) => fault(Code::ManifestInvalid),
             Refusal::DigestMismatch { wanted, found } => Fault {
-                detail: json!({ "digest": wanted.to_string(), "found": found.to_string() }),
+                detail: Box::new(
+                    json!({ "digest": wanted.to_string(), "found": found.to_string() }),
+                ),
                 ..fault(Code::DigestInvalid)
             },
             Refusal::UploadUnknown(id) => fault(Code::BlobUploadUnknown).about("upload", id),

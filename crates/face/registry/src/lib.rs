@@ -8,16 +8,20 @@
 //! Invariants: no body is ever whole in memory but a manifest's; what touches the disk runs on blocking threads; whatever a client
 //! sends has a limit.
 
+mod access;
 mod body;
 mod commands;
+mod control;
 mod dispatch;
 mod fault;
 mod handlers;
+mod journal;
 mod query;
 mod range;
 mod receive;
 mod route;
 mod serve;
+mod tls;
 
 use ferry_cli::face::Extension;
 

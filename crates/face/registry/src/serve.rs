@@ -99,7 +99,8 @@ async fn http<S>(state: Arc<State>, stream: S, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| dispatch::answer(Arc::clone(&state), request));
+    let service =
+        service_fn(move |request| dispatch::answer(Arc::clone(&state), peer.ip(), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

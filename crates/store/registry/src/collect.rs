@@ -8,6 +8,7 @@ use std::{collections::HashSet, fs};
 
 use ferry_db::Batch;
 use ferry_oci::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Store, StoreError,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// How to collect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GcOptions {
     /// What somebody asked for or sent in the last so many seconds stays.
     pub grace: u64,
@@ -37,7 +38,7 @@ impl Default for GcOptions {
 }
 
 /// What went.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// Manifests without a tag.
     pub manifests: u64,
@@ -52,7 +53,7 @@ pub struct Collected {
 }
 
 /// So many records go in one transaction, so that nobody waits for long.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 1000;
 
 impl Store {
     /// Takes away what nobody needs.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use ferry_db::Batch;
 use ferry_oci::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Store, StoreError,
@@ -67,13 +68,15 @@ pub struct Rule {
 
 /// A text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid retention rule \"{0}\": write REPOSITORY[:TAG],keep=N and/or ,older=SECONDS")]
+#[error(
+    "invalid retention rule \"{0}\": write REPOSITORY[:TAG] and ,keep=N or ,older=30d (s, m, h, d) or both"
+)]
 pub struct InvalidRule(String);
 
 impl FromStr for Rule {
     type Err = InvalidRule;
 
-    /// `ci/*:pr-*,keep=5,older=86400`.
+    /// `ci/*:pr-*,keep=5,older=30d`.
     fn from_str(text: &str) -> Result<Rule, InvalidRule> {
         let invalid = || InvalidRule(text.to_owned());
         let mut parts = text.split(',');
@@ -83,7 +86,7 @@ impl FromStr for Rule {
             let (name, value) = part.split_once('=').ok_or_else(invalid)?;
             match name {
                 "keep" => rule.keep = Some(value.parse().map_err(|_| invalid())?),
-                "older" => rule.older = Some(value.parse().map_err(|_| invalid())?),
+                "older" => rule.older = Some(seconds(value).ok_or_else(invalid)?),
                 _ => return Err(invalid()),
             }
         }
@@ -92,8 +95,21 @@ impl FromStr for Rule {
     }
 }
 
+/// Reads `90`, `90s`, `5m`, `12h`, `30d`.
+fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = match text.char_indices().last()? {
+        (_, digit) if digit.is_ascii_digit() => (text, 1),
+        (at, 's') => (text.get(..at)?, 1),
+        (at, 'm') => (text.get(..at)?, 60),
+        (at, 'h') => (text.get(..at)?, 3600),
+        (at, 'd') => (text.get(..at)?, 86400),
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// A tag that a rule took away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
     /// Of which repository.
     pub repository: String,
@@ -200,7 +216,8 @@ mod tests {
         assert_eq!(gone("r,older=15"), ["c", "b", "a"]);
         assert_eq!(gone("r,keep=2,older=35"), ["a"]);
         assert!(gone("other,keep=0").is_empty());
-        for bad in ["", "r", "r,keep", "r,keep=x", "r,what=1"] {
+        assert_eq!("r,older=2d".parse::<Rule>().unwrap().older, Some(172_800));
+        for bad in ["", "r", "r,keep", "r,keep=x", "r,what=1", "r,older=1y", "r,older=d"] {
             assert!(bad.parse::<Rule>().is_err(), "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use ferry_oci::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Store, StoreError, manifests,
@@ -11,7 +12,8 @@ use crate::{
 };
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Damage {
     /// The file's content has another digest, or cannot be read.
     Corrupt {
@@ -39,7 +41,7 @@ pub enum Damage {
 }
 
 /// What was looked at, and what is damaged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scrubbed {
     /// Files read.
     pub blobs: u64,
@@ -47,6 +49,22 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// What is wrong.
     pub damage: Vec<Damage>,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Damage::Corrupt { digest, repositories } => {
+                write!(f, "corrupt  {digest}  in {}", repositories.join(", "))
+            }
+            Damage::Missing { digest, repositories } => {
+                write!(f, "missing  {digest}  in {}", repositories.join(", "))
+            }
+            Damage::Unlinked { digest, repository, manifest } => {
+                write!(f, "unlinked {digest}  in {repository}, needed by {manifest}")
+            }
+        }
+    }
 }
 
 impl Store {

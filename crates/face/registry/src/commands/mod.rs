@@ -1,29 +1,51 @@
 //! `ferry registry` and what stands behind it.
 
+mod accounts;
 mod serve;
+mod upkeep;
 
 use ferry_cli::{
     face::{Cli, CliError, Command, Outcome, command_help, usage_line},
-    flags::{Matches, ParseError, terminal_width},
+    flags::{Flag, Matches, ParseError, terminal_width},
 };
 
-static COMMANDS: &[&Command] = &[&serve::COMMAND];
+static COMMANDS: &[&Command] = &[
+    &upkeep::GC,
+    &upkeep::SCRUB,
+    &serve::COMMAND,
+    &accounts::TOKEN,
+    &accounts::ADD,
+    &accounts::LIST,
+    &accounts::REMOVE,
+];
+
+/// Of every command.
+const ROOT: Flag =
+    Flag::string("root", "Directory with the registry's content").default(DEFAULT_ROOT);
+const DEFAULT_ROOT: &str = "/var/lib/ferry-registry";
+
+/// A duration flag, in seconds.
+fn seconds(matches: &Matches, flag: &str) -> u64 {
+    u64::try_from(matches.nanoseconds(flag)).unwrap_or(0) / 1_000_000_000
+}
+
+fn failed(error: &dyn std::error::Error) -> CliError {
+    CliError::new(ferry_errkind::chain(error))
+}
 
 /// Runs `registry` with what stands behind it.
 pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
     let program = format!("{} registry", cli.program());
-    let (name, rest) = match args.split_first() {
-        None => return show(cli, &help(&program)),
-        Some((name, rest)) => (name.as_str(), rest),
+    let Some(name) = args.first() else {
+        return show(cli, &help(&program));
     };
-    if matches!(name, "--help" | "-h" | "help") {
-        let named = rest.first().and_then(|name| find(name));
-        return match named {
-            Some(command) => show(cli, &command_text(&program, command)),
+    if matches!(name.as_str(), "--help" | "-h" | "help") {
+        return match find(&args[1..]) {
+            Some((command, _)) => show(cli, &command_text(&program, command)),
             None => show(cli, &help(&program)),
         };
     }
-    let Some(command) = find(name) else {
+    let Some((command, rest)) = find(args) else {
         return Err(CliError::new(format!(
             "unknown command: \"{program} {name}\"\n\nRun '{program} --help' for more information"
         )));
@@ -47,8 +69,13 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
     (command.run)(cli, &matches)
 }
 
-fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name).copied()
+/// The command that the first word, or the first two, name; and what stands behind them.
+fn find(args: &[String]) -> Option<(&'static Command, &[String])> {
+    COMMANDS.iter().copied().find_map(|command| {
+        let words: Vec<&str> = command.name.split(' ').collect();
+        let (front, rest) = args.split_at_checked(words.len())?;
+        (front == words.as_slice()).then_some((command, rest))
+    })
 }
 
 fn show(cli: &Cli, text: &str) -> Outcome {
@@ -63,7 +90,7 @@ fn command_text(program: &str, command: &Command) -> String {
 fn help(program: &str) -> String {
     let rows: String = COMMANDS
         .iter()
-        .map(|command| format!("  {:<8} {}\n", command.name, command.short))
+        .map(|command| format!("  {:<13} {}\n", command.name, command.short))
         .collect();
     format!(
         "Usage:  {program} COMMAND\n\nRun a registry, and look after one\n\nCommands:\n{rows}\nRun '{program} COMMAND --help' for more information on a command.\n"

@@ -2,6 +2,7 @@
 
 use ferry_oci::Digest;
 use http::{Method, StatusCode, header};
+use serde_json::json;
 
 use crate::{
     body::Body,
@@ -59,7 +60,12 @@ fn describe(response: &mut http::Response<Body>, digest: &Digest) {
 
 pub(crate) async fn delete(call: &Call, name: String, digest: Digest) -> Answer {
     let gone = digest.clone();
-    call.store(move |store| store.delete_blob(&name, &gone)).await?;
+    call.change(move |store| {
+        store.delete_blob(&name, &gone)?;
+        let digest = gone.to_string();
+        Ok(((), json!({ "action": "delete blob", "repository": name, "digest": digest })))
+    })
+    .await?;
     let mut response = bare(StatusCode::ACCEPTED);
     set(&mut response, "docker-content-digest", digest);
     set(&mut response, "content-length", 0);

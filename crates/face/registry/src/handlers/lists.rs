@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     body::Body,
-    dispatch::{Answer, Call, json as json_response},
+    dispatch::{Answer, Call, answer_json},
     fault::{Code, Fault},
     handlers::set,
     query::encode,
@@ -18,11 +18,19 @@ const TAGS: usize = 100_000;
 
 pub(crate) async fn catalog(call: &Call) -> Answer {
     let (count, last) = page(call, REPOSITORIES)?;
-    let after = last.clone();
-    let mut names = call.store(move |store| store.repositories(&after, count + 1)).await?;
+    let mut names: Vec<String> = Vec::new();
+    let mut after = last;
+    // Those that the client may not see are passed over, so a page may take several looks.
+    while names.len() <= count {
+        let from = after.clone();
+        let found = call.store(move |store| store.repositories(&from, count + 1)).await?;
+        let Some(end) = found.last() else { break };
+        after.clone_from(end);
+        names.extend(found.into_iter().filter(|name| call.sees(name)));
+    }
     let more = names.len() > count;
     names.truncate(count);
-    let mut response = json_response(json!({ "repositories": names }).to_string());
+    let mut response = answer_json(json!({ "repositories": names }).to_string());
     if more {
         link(&mut response, "/v2/_catalog", names.last(), count);
     }
@@ -35,7 +43,7 @@ pub(crate) async fn tags(call: &Call, name: String) -> Answer {
     let mut tags = call.store(move |store| store.tags(&repository, &last, count + 1)).await?;
     let more = tags.len() > count;
     tags.truncate(count);
-    let mut response = json_response(json!({ "name": name, "tags": tags }).to_string());
+    let mut response = answer_json(json!({ "name": name, "tags": tags }).to_string());
     if more {
         link(&mut response, &format!("/v2/{name}/tags/list"), tags.last(), count);
     }
@@ -49,7 +57,7 @@ pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Ans
         found.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
     }
     let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": found });
-    let mut response = json_response(index.to_string());
+    let mut response = answer_json(index.to_string());
     let kind = HeaderValue::from_static(media::OCI_INDEX);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     if wanted.is_some() {

@@ -3,6 +3,7 @@
 use ferry_registry_store::{PutManifest, Target};
 use http::{Method, StatusCode, header};
 use hyper::body::Incoming;
+use serde_json::json;
 
 use crate::{
     body::Body,
@@ -49,13 +50,21 @@ pub(crate) async fn put(call: &Call, name: String, target: Target, body: Incomin
     let bytes = receive::whole(body, call.state.store.limits().manifest).await?;
     let repository = name.clone();
     let put = call
-        .store(move |store| {
-            store.put_manifest(&PutManifest {
+        .change(move |store| {
+            let put = store.put_manifest(&PutManifest {
                 repository: &repository,
                 target: &target,
                 media_type: &media_type,
                 bytes: &bytes,
-            })
+            })?;
+            let entry = json!({
+                "action": "push",
+                "repository": repository,
+                "reference": target.to_string(),
+                "digest": put.digest.to_string(),
+                "replaced": put.replaced.as_ref().map(ToString::to_string),
+            });
+            Ok((put, entry))
         })
         .await?;
     let mut response = bare(StatusCode::CREATED);
@@ -69,9 +78,19 @@ pub(crate) async fn put(call: &Call, name: String, target: Target, body: Incomin
 }
 
 pub(crate) async fn delete(call: &Call, name: String, target: Target) -> Answer {
-    call.store(move |store| match target {
-        Target::Tag(tag) => store.delete_tag(&name, &tag).map(drop),
-        Target::Digest(digest) => store.delete_manifest(&name, &digest).map(drop),
+    call.change(move |store| {
+        let entry = match &target {
+            Target::Tag(tag) => {
+                let digest = store.delete_tag(&name, tag)?.to_string();
+                json!({ "action": "delete tag", "repository": name, "tag": tag, "digest": digest })
+            }
+            Target::Digest(digest) => {
+                let tags = store.delete_manifest(&name, digest)?;
+                let digest = digest.to_string();
+                json!({ "action": "delete manifest", "repository": name, "digest": digest, "tags": tags })
+            }
+        };
+        Ok(((), entry))
     })
     .await?;
     let mut response = bare(StatusCode::ACCEPTED);

@@ -3,6 +3,7 @@
 pub(crate) mod blobs;
 pub(crate) mod lists;
 pub(crate) mod manifests;
+pub(crate) mod token;
 pub(crate) mod uploads;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ferry_access::Action;
 use ferry_oci::Reference;
 use ferry_registry_store::{Claim, Refusal, StoreError, Upload};
 use http::{Response, StatusCode, header};
@@ -25,7 +26,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn begin(call: &Call, name: String, body: Incoming) -> Answer {
     if let Some(text) = call.query.get("mount") {
         let digest = route::digest(text)?;
-        if let Some(from) = call.query.get("from").filter(|from| Reference::is_repository(from)) {
+        let from = call.query.get("from").filter(|from| Reference::is_repository(from));
+        // Nobody gets by a mount what they may not pull.
+        if let Some(from) = from.filter(|from| call.may(Action::Pull, from)) {
             let (from, to, wanted) = (from.to_owned(), name.clone(), digest.clone());
             match call.store(move |store| Ok(store.mount(&wanted, &from, &to))).await? {
                 Ok(()) => return Ok(created(&name, &digest.to_string())),
