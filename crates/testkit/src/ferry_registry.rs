@@ -24,14 +24,15 @@ impl FerryRegistry {
     #[track_caller]
     pub fn start(root: &Path, flags: &[&str]) -> FerryRegistry {
         std::fs::create_dir_all(root).unwrap();
-        let log = std::fs::OpenOptions::new().append(true).create(true);
+        let log = root.with_extension("log");
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
         let mut child = Command::new(binary())
             .args(["registry", "serve", "--addr", "127.0.0.1:0", "--root"])
             .arg(root)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log.clone().open(root.with_extension("log")).unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -187,10 +188,12 @@ impl Http {
         length: u64,
     ) -> TcpStream {
         // Locations may be complete.
-        let path = path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap()..]);
+        let path =
+            path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap()..]);
         let mut stream = TcpStream::connect(&self.host).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.host);
         let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in own.chain(headers.iter().copied()) {
             head += &format!("{name}: {value}\r\n");

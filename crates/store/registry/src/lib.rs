@@ -29,6 +29,8 @@ mod records;
 mod retention;
 mod scrub;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use self::{

@@ -149,10 +149,12 @@ impl Store {
     pub fn expire(&self, rules: &[Rule], dry: bool) -> Result<Vec<Expired>, StoreError> {
         let mut gone = Vec::new();
         for repository in self.repositories("", usize::MAX)? {
-            let tags = self.tag_records(&repository, "", usize::MAX)?;
+            let mut tags = self.tag_records(&repository, "", usize::MAX)?;
+            // They stay anyway, and are not counted among those that are kept.
+            tags.retain(|(tag, _)| !self.is_immutable(&repository, tag));
             for rule in rules {
                 for expired in rule.expired(&repository, &tags, now()) {
-                    if self.is_immutable(&repository, &expired.tag) || gone.contains(&expired) {
+                    if gone.contains(&expired) {
                         continue;
                     }
                     if dry || self.remove_expired(&expired, &tags)? {

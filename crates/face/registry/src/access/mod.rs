@@ -143,13 +143,18 @@ impl Access {
             None if *route == Route::Catalog && identity.loaded.policy.has_anonymous() => Ok(()),
             None => Err(refuse(None)),
             Some((action, repository)) if identity.may(action, repository) => Ok(()),
-            // A token is for what the client asked for; it gets one for this if that is granted.
             Some((action, repository)) => {
-                if identity.name.is_some() && !identity.granted(action, repository) {
-                    let words = "requested access to the resource is denied";
+                let words = "requested access to the resource is denied";
+                let scope = Some(scope(action, repository));
+                if identity.claims.is_some() {
+                    // Clients ask for a token with the scope they need: this one got all that is granted. RFC 6750, 3.1;
+                    // without it docker tries again and again.
+                    return Err(self.challenge(headers, scope, Some("insufficient_scope"), words));
+                }
+                if identity.name.is_some() {
                     return Err(Fault::new(Code::Denied, words).about("name", repository));
                 }
-                Err(refuse(Some(scope(action, repository))))
+                Err(refuse(scope))
             }
         }
     }
