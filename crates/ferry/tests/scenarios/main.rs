@@ -47,6 +47,7 @@ mod containers;
 mod copying;
 mod crash;
 mod disk;
+mod distribution;
 mod guide;
 mod health;
 mod isolation;
@@ -60,6 +61,7 @@ mod oci;
 mod promises;
 mod push;
 mod registry;
+mod registry_serve;
 mod runtimes;
 mod services;
 mod stats;
@@ -79,4 +81,12 @@ fn with_busybox(client: Client) -> Sandbox {
     };
     sandbox.busybox();
     sandbox
+}
+
+/// An empty directory of the test's own.
+fn scratch(name: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&dir));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }
