@@ -1,0 +1,107 @@
+// The frame around the views: sections at the side, what is wrong at the top.
+
+import type { ComponentChild } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { remembered, useCell } from './cell';
+import { Dialogs } from './parts/dialog';
+import { Icon, type IconName } from './parts/icon';
+import { Toasts } from './parts/toast';
+import { route, to } from './route';
+import { containers, online } from './state';
+import { Containers } from './views/containers';
+import { Overview } from './views/overview';
+import { language, t, type Key } from './words';
+
+interface Section {
+  name: Key & IconName;
+  draw: (rest: string[]) => ComponentChild;
+}
+
+const SECTIONS: Section[] = [
+  { name: 'overview', draw: () => <Overview /> },
+  { name: 'containers', draw: () => <Containers /> },
+];
+
+export const theme = remembered<'system' | 'light' | 'dark'>('theme', 'system', ['system', 'light', 'dark']);
+
+function Sidebar({ current, close }: { current: string; close: () => void }) {
+  const count = useCell(containers)?.filter((container) => container.State === 'running').length;
+  const look = useCell(theme);
+  const next = { system: 'light', light: 'dark', dark: 'system' } as const;
+  const spoken = useCell(language);
+  return (
+    <nav aria-label={t('navigation')}>
+      <a class="brand" href={to('overview')} onClick={close}>
+        <img src="/icon.svg" alt="" width="28" height="28" />
+        <span>Ferry</span>
+      </a>
+      <ul>
+        {SECTIONS.map(({ name }) => (
+          <li key={name}>
+            <a href={to(name)} aria-current={current === name ? 'page' : undefined} onClick={close}>
+              <Icon name={name} />
+              <span>{t(name)}</span>
+              {name === 'containers' && count !== undefined && count > 0 && <span class="count">{count}</span>}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <div class="nav-foot">
+        <button class="ghost" onClick={() => (theme.value = next[look])} aria-label={`${t('theme')}: ${t(look)}`}>
+          <Icon name={look === 'dark' ? 'moon' : 'sun'} />
+          <span>{t(look)}</span>
+        </button>
+        <button class="ghost" onClick={() => (language.value = spoken === 'ko' ? 'en' : 'ko')} aria-label={t('language')}>
+          <Icon name="language" />
+          <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : '한국어'}</span>
+        </button>
+      </div>
+    </nav>
+  );
+}
+
+export function App() {
+  const [place = 'overview', ...rest] = useCell(route);
+  const look = useCell(theme);
+  const spoken = useCell(language);
+  const connected = useCell(online);
+  const [open, setOpen] = useState(false);
+  const section = SECTIONS.find(({ name }) => name === place) ?? SECTIONS[0];
+  useEffect(() => {
+    document.documentElement.lang = spoken;
+    document.documentElement.dataset.theme = look;
+  }, [spoken, look]);
+  useEffect(() => {
+    document.title = `${t(section.name)} · Ferry`;
+    document.querySelector('main')?.scrollTo(0, 0);
+  }, [section, rest.join('/')]);
+  return (
+    <div class={`frame ${open ? 'nav-open' : ''}`}>
+      <a class="skip" href="#main" onClick={(event) => {
+        event.preventDefault();
+        document.querySelector<HTMLElement>('main')?.focus();
+      }}>
+        {t('skip')}
+      </a>
+      <div class="topbar">
+        <button class="ghost icon-only" aria-label={t('menu')} aria-expanded={open} onClick={() => setOpen(!open)}>
+          <Icon name="menu" />
+        </button>
+        <strong>Ferry</strong>
+      </div>
+      <Sidebar current={section.name} close={() => setOpen(false)} />
+      <div class="veil" onClick={() => setOpen(false)} />
+      <main tabIndex={-1} key={spoken}>
+        {!connected && (
+          <div class="notice failed" role="alert">
+            <Icon name="warning" />
+            <div>{t('offline')}</div>
+          </div>
+        )}
+        {section.draw(rest)}
+      </main>
+      <Dialogs />
+      <Toasts />
+    </div>
+  );
+}

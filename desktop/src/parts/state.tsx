@@ -1,0 +1,16 @@
+// A container's state as a dot and a word.
+
+import { t, type Key } from '../words';
+
+const KNOWN = ['running', 'paused', 'exited', 'created', 'restarting', 'removing', 'dead'];
+
+export function State({ state, health }: { state: string; health?: 'healthy' | 'unhealthy' | 'starting' }) {
+  const word = KNOWN.includes(state) ? t(`state_${state}` as Key) : state;
+  return (
+    <span class="state">
+      <span class={`dot ${state} ${health ?? ''}`} aria-hidden="true" />
+      <span>{word}</span>
+      {health && <span class={`health ${health}`}>{t(health)}</span>}
+    </span>
+  );
+}
