@@ -40,7 +40,7 @@ await build({
 
 const dist = join(root, 'dist');
 mkdirSync(assets, { recursive: true });
-for (const name of ['app.js', 'app.css', 'icon.svg']) {
+for (const name of ['app.js', 'app.css', 'terminal.js', 'terminal.css', 'icon.svg']) {
   const from = name === 'icon.svg' ? join(root, 'src/icon.svg') : join(dist, name);
   const packed = gzipSync(readFileSync(from), { level: 9 });
   writeFileSync(join(assets, `${name}.gz`), packed);

@@ -8,8 +8,13 @@ import { Icon, type IconName } from './parts/icon';
 import { Toasts } from './parts/toast';
 import { route, to } from './route';
 import { containers, online } from './state';
+import { Container } from './views/container';
 import { Containers } from './views/containers';
+import { Image } from './views/image';
+import { Images } from './views/images';
+import { NetworkPage, Networks } from './views/networks';
 import { Overview } from './views/overview';
+import { VolumePage, Volumes } from './views/volumes';
 import { language, t, type Key } from './words';
 
 interface Section {
@@ -19,7 +24,10 @@ interface Section {
 
 const SECTIONS: Section[] = [
   { name: 'overview', draw: () => <Overview /> },
-  { name: 'containers', draw: () => <Containers /> },
+  { name: 'containers', draw: ([id, tab, folder]) => (id ? <Container key={id} id={id} tab={tab} folder={folder} /> : <Containers />) },
+  { name: 'images', draw: ([id]) => (id ? <Image key={id} id={id} /> : <Images />) },
+  { name: 'volumes', draw: ([name]) => (name ? <VolumePage key={name} name={name} /> : <Volumes />) },
+  { name: 'networks', draw: ([id]) => (id ? <NetworkPage key={id} id={id} /> : <Networks />) },
 ];
 
 export const theme = remembered<'system' | 'light' | 'dark'>('theme', 'system', ['system', 'light', 'dark']);
@@ -74,7 +82,7 @@ export function App() {
   useEffect(() => {
     document.title = `${t(section.name)} · Ferry`;
     document.querySelector('main')?.scrollTo(0, 0);
-  }, [section, rest.join('/')]);
+  }, [section, rest[0]]);
   return (
     <div class={`frame ${open ? 'nav-open' : ''}`}>
       <a class="skip" href="#main" onClick={(event) => {

@@ -64,6 +64,11 @@ export function when(date: Date): string {
   return once('when', () => new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' })).format(date);
 }
 
+/** Date and time to the minute, for lists. */
+export function day(date: Date): string {
+  return once('day', () => new Intl.DateTimeFormat(language.value, { dateStyle: 'short', timeStyle: 'short' })).format(date);
+}
+
 /** The time of day with milliseconds. */
 export function clock(date: Date): string {
   const pad = (value: number, width = 2) => String(value).padStart(width, '0');

@@ -6,6 +6,7 @@ import './styles/frame.css';
 import './styles/parts.css';
 import './styles/list.css';
 import './styles/views.css';
+import './styles/container.css';
 
 // Asked for before anything is drawn: the first view needs them.
 void containers.load();

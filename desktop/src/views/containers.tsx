@@ -98,6 +98,11 @@ function Actions({ container }: { container: ContainerSummary }) {
   );
 }
 
+/** The exit code of what ended badly. */
+function note(container: ContainerSummary): string {
+  return /^Exited \((?!0\))(\d+)\)/.exec(container.Status)?.[1] ?? '';
+}
+
 function columns(): Column<ContainerSummary>[] {
   return [
     {
@@ -115,9 +120,9 @@ function columns(): Column<ContainerSummary>[] {
     {
       key: 'state',
       title: t('status'),
-      width: 'minmax(110px, 1fr)',
+      width: 'minmax(170px, 1fr)',
       sort: (container) => container.State,
-      cell: (container) => <State state={container.State} health={healthOf(container)} />,
+      cell: (container) => <State state={container.State} health={healthOf(container)} note={note(container)} />,
     },
     {
       key: 'image',

@@ -2,11 +2,14 @@
 
 import { useEffect } from 'preact/hooks';
 import { useCell } from '../cell';
-import { bytes, memory } from '../format';
+import { nameOf } from '../container';
+import { bytes, memory, percent } from '../format';
 import { Failure, Loading } from '../parts/empty';
+import { UsageCharts } from '../parts/usage-charts';
 import { to } from '../route';
 import { containers, disk, info, version } from '../state';
 import type { DiskUsage } from '../types';
+import { samples } from '../usage';
 import { t } from '../words';
 
 interface Room {
@@ -81,7 +84,7 @@ function Engine() {
   if (error) return <Failure error={error} />;
   if (!about) return <Loading />;
   const facts: [string, string][] = [
-    [t('engineVersion'), `${spoken?.Platform?.Name ?? ''} ${about.ServerVersion}`.trim()],
+    [t('engineVersion'), about.ServerVersion],
     [t('apiVersion'), spoken?.ApiVersion ?? ''],
     [t('host'), about.Name],
     [t('system_'), `${about.OperatingSystem} (${about.Architecture})`],
@@ -104,6 +107,38 @@ function Engine() {
   );
 }
 
+/** Those that use the processor most, over the last samples. */
+function Busiest() {
+  const list = useCell(containers) ?? [];
+  const last = useCell(samples).slice(-5);
+  const rows = list
+    .filter((container) => last.at(-1)?.rows.has(container.Id))
+    .map((container) => {
+      const uses = last.flatMap((sample) => sample.rows.get(container.Id) ?? []);
+      return { container, cpu: uses.reduce((all, use) => all + use.cpu, 0) / uses.length, memory: uses.at(-1)!.memory };
+    })
+    .sort((a, b) => b.cpu - a.cpu || b.memory - a.memory)
+    .slice(0, 6);
+  if (rows.length === 0) return <p class="muted">{t('nothingRuns')}</p>;
+  const most = Math.max(...rows.map((row) => row.cpu), 1);
+  return (
+    <ul class="busiest">
+      {rows.map(({ container, cpu, memory: held }) => (
+        <li key={container.Id}>
+          <a class="cut" href={to('containers', container.Id, 'stats')}>
+            {nameOf(container)}
+          </a>
+          <span class="bar" aria-hidden="true">
+            <span class="bar-used" style={{ width: `${(cpu / most) * 100}%` }} />
+          </span>
+          <span class="figure">{percent(cpu)}</span>
+          <span class="figure muted">{memory(held)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 export function Overview() {
   useEffect(() => containers.show(), []);
   const list = useCell(containers);
@@ -118,7 +153,15 @@ export function Overview() {
           </a>
         )}
       </header>
+      <section class="card wide-card">
+        <h2>{t('resources')}</h2>
+        <UsageCharts />
+      </section>
       <div class="cards">
+        <section class="card">
+          <h2>{t('busiest')}</h2>
+          <Busiest />
+        </section>
         <section class="card">
           <h2>{t('disk')}</h2>
           <Disk />

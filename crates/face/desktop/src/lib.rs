@@ -9,11 +9,15 @@
 
 mod assets;
 mod command;
+mod files;
 mod guard;
+mod layers;
 mod proxy;
 mod reply;
 mod server;
+mod tar;
 mod tunnel;
+mod usage;
 
 use ferry_cli::face::Extension;
 

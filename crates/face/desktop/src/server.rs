@@ -12,11 +12,12 @@ use tokio::{
 };
 
 use crate::{
-    assets,
+    assets, files,
     guard::{Guard, Refusal, wish},
     proxy,
     reply::{Reply, failure, reply, set},
     tunnel,
+    usage::Usage,
 };
 
 /// Connections at once; a page opens a few, each stream is one.
@@ -30,11 +31,12 @@ const HEAD_LIMIT: usize = 64 << 10;
 pub(crate) struct Shared {
     pub(crate) guard: Arc<Guard>,
     pub(crate) client: Client,
+    pub(crate) usage: Arc<Usage>,
 }
 
 /// Serves until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>, client: Client) {
-    let shared = Arc::new(Shared { guard, client });
+    let shared = Arc::new(Shared { guard, client, usage: Arc::default() });
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -95,6 +97,9 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     }
     if request.method() != Method::GET {
         return failure(405, "method not allowed", None);
+    }
+    if let Some(what) = path.strip_prefix("/files/") {
+        return files::serve(shared, what, request.uri().query()).await;
     }
     assets::serve(&path, request.headers())
 }

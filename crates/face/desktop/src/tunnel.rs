@@ -16,7 +16,10 @@ use hyper_util::rt::TokioIo;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::broadcast::error::RecvError,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -37,6 +40,9 @@ const MESSAGE_LIMIT: usize = 4 << 20;
 const PIECE: usize = 32 << 10;
 /// RFC 6455, 1.3.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Our own stream beside the API's: what all containers use.
+const USAGE: &str = "/usage";
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -60,7 +66,7 @@ pub(crate) fn open(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Repl
         return failure(400, "a WebSocket handshake is expected here", None);
     };
     let accept = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
-    let client = shared.client.clone();
+    let shared = Arc::clone(shared);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
@@ -70,7 +76,7 @@ pub(crate) fn open(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Repl
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         // The browser has gone in the middle of it: there is nobody to tell.
-        drop(run(socket, &client).await);
+        drop(run(socket, &shared).await);
     });
     let mut reply = reply(StatusCode::SWITCHING_PROTOCOLS, "text/plain", Bytes::new());
     set(&mut reply, header::CONNECTION, "Upgrade");
@@ -93,13 +99,16 @@ fn key(headers: &HeaderMap) -> Option<&str> {
 
 type Broken = tokio_tungstenite::tungstenite::Error;
 
-async fn run(mut socket: Socket, client: &Client) -> Result<(), Broken> {
+async fn run(mut socket: Socket, shared: &Shared) -> Result<(), Broken> {
     let Some(Ok(Message::Text(text))) = socket.next().await else { return Ok(()) };
     let wanted: Wanted = match serde_json::from_str(&text) {
         Ok(wanted) => wanted,
         Err(error) => return refuse(socket, 400, &format!("invalid request: {error}"), None).await,
     };
-    let Some(call) = call(client, &wanted) else {
+    if wanted.path == USAGE {
+        return usage(socket, shared).await;
+    }
+    let Some(call) = call(&shared.client, &wanted) else {
         return refuse(socket, 400, "invalid request: method or path", None).await;
     };
     if wanted.hijack {
@@ -167,6 +176,28 @@ async fn one_way(mut socket: Socket, mut answer: Answer) -> Result<(), Broken> {
                     socket.send(Message::text(text)).await?;
                     return socket.close(None).await;
                 }
+            },
+            message = socket.next() => match message {
+                None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+}
+
+/// What all containers use, for as long as the page looks.
+async fn usage(mut socket: Socket, shared: &Shared) -> Result<(), Broken> {
+    let (history, mut samples) = shared.usage.subscribe(&shared.client);
+    socket.send(Message::text(json!({ "status": 200 }).to_string())).await?;
+    for sample in history {
+        socket.send(Message::binary(sample)).await?;
+    }
+    loop {
+        tokio::select! {
+            sample = samples.recv() => match sample {
+                Ok(sample) => socket.send(Message::binary(sample)).await?,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return socket.close(None).await,
             },
             message = socket.next() => match message {
                 None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),

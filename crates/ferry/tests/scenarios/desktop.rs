@@ -275,6 +275,8 @@ fn requests_and_streams_reach_the_daemon() {
     let mut wrong = desktop.tunnel("{\"method\":\"DELETE\",\"path\":\"/containers/web\"}");
     assert_eq!(message(&read_frame(&mut wrong))["status"], 400);
     a_terminal(&desktop);
+    files(&desktop);
+    usage(&sandbox, &desktop);
     drop(events);
     eventually("the desktop ends", || {
         let pid = rustix::process::Pid::from_child(&desktop.child);
@@ -307,6 +309,64 @@ fn a_terminal(desktop: &Desktop) {
         shown.push_str(&String::from_utf8_lossy(&bytes));
     }
     assert!(shown.contains("42-is-it") && shown.contains("33 77"), "{shown}");
+}
+
+/// Directories are listed and files read, out of the daemon's archives.
+fn files(desktop: &Desktop) {
+    let list = |path: &str| {
+        let answer = desktop.page("GET", &format!("/files/list?container=web&path={path}"), b"");
+        let listing: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (answer.status, listing)
+    };
+    let (status, root) = list("/");
+    assert_eq!((status, &root["kind"]), (200, &"directory".into()));
+    let named = |listing: &Value, name: &str| {
+        let entries = listing["entries"].as_array().unwrap();
+        entries.iter().find(|entry| entry["name"] == name).cloned().unwrap_or(Value::Null)
+    };
+    assert_eq!(named(&root, "bin")["kind"], "directory");
+    assert!(named(&root, "bin")["size"].as_u64() > Some(100_000), "of all files below: {root}");
+    let (_, etc) = list("%2Fetc");
+    assert_eq!(named(&etc, "hosts")["kind"], "file", "{etc}");
+    assert_eq!(list("%2Fnosuch").0, 404);
+    let read = "/files/read?container=web&path=%2Fetc%2Fhostname";
+    let file = desktop.page("GET", read, b"");
+    assert_eq!(file.status, 200);
+    assert!(file.header("content-disposition").unwrap().contains("hostname"));
+    assert_eq!(unchunked(&file).trim().len(), 12, "{}", file.text());
+    assert_eq!(desktop.page("GET", "/files/read?container=web&path=%2Fetc", b"").status, 400);
+}
+
+/// What a layer brought, and what the next one wastes of it.
+#[test]
+fn layers_are_looked_into() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1000 count=500\nRUN rm /big && echo x > /small\n";
+    sandbox.with_input(&["build", "-t", "layered", "-"], dockerfile.as_bytes()).ok();
+    let desktop = Desktop::start(&sandbox);
+    let answer = desktop.page("GET", "/files/layers?image=layered", b"");
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    let layers = told["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3, "{told}");
+    assert_eq!(
+        (&layers[1]["largest"][0]["path"], &layers[1]["size"]),
+        (&"big".into(), &500_000.into())
+    );
+    assert_eq!((&layers[2]["deleted"], &layers[2]["wasted"]), (&1.into(), &500_000.into()));
+    assert_eq!(desktop.page("GET", "/files/layers?image=nosuch", b"").status, 404);
+}
+
+/// What all containers use comes sample by sample.
+fn usage(sandbox: &Sandbox, desktop: &Desktop) {
+    let id = sandbox.inspect("web", "{{.Id}}");
+    let mut stream = desktop.tunnel("{\"method\":\"GET\",\"path\":\"/usage\"}");
+    assert_eq!(message(&read_frame(&mut stream))["status"], 200);
+    for _ in 0..2 {
+        let (kind, sample) = read_frame(&mut stream);
+        let sample: Value = serde_json::from_slice(&sample).unwrap();
+        assert_eq!((kind, &sample["rows"][0][0]), (2, &id.as_str().into()));
+        assert!(sample["rows"][0][2].as_u64() > Some(0), "memory: {sample}");
+    }
 }
 
 fn unchunked(answer: &Answer) -> String {
