@@ -2,18 +2,23 @@
 
 import type { ComponentChild } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { remembered, useCell } from './cell';
+import { useCell } from './cell';
+import { theme } from './look';
 import { Dialogs } from './parts/dialog';
 import { Icon, type IconName } from './parts/icon';
+import { openPalette, Palette } from './parts/palette';
 import { Toasts } from './parts/toast';
 import { route, to } from './route';
 import { containers, online } from './state';
+import { Compose, ProjectPage } from './views/compose';
 import { Container } from './views/container';
 import { Containers } from './views/containers';
+import { Events } from './views/events';
 import { Image } from './views/image';
 import { Images } from './views/images';
 import { NetworkPage, Networks } from './views/networks';
 import { Overview } from './views/overview';
+import { Settings } from './views/settings';
 import { VolumePage, Volumes } from './views/volumes';
 import { language, t, type Key } from './words';
 
@@ -28,9 +33,10 @@ const SECTIONS: Section[] = [
   { name: 'images', draw: ([id]) => (id ? <Image key={id} id={id} /> : <Images />) },
   { name: 'volumes', draw: ([name]) => (name ? <VolumePage key={name} name={name} /> : <Volumes />) },
   { name: 'networks', draw: ([id]) => (id ? <NetworkPage key={id} id={id} /> : <Networks />) },
+  { name: 'compose', draw: ([name]) => (name ? <ProjectPage key={name} name={name} /> : <Compose />) },
+  { name: 'events', draw: () => <Events /> },
+  { name: 'settings', draw: () => <Settings /> },
 ];
-
-export const theme = remembered<'system' | 'light' | 'dark'>('theme', 'system', ['system', 'light', 'dark']);
 
 function Sidebar({ current, close }: { current: string; close: () => void }) {
   const count = useCell(containers)?.filter((container) => container.State === 'running').length;
@@ -43,6 +49,11 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
         <img src="/icon.svg" alt="" width="28" height="28" />
         <span>Ferry</span>
       </a>
+      <button class="nav-search" onClick={openPalette}>
+        <Icon name="search" size={16} />
+        <span>{t('paletteOpen')}</span>
+        <kbd>Ctrl K</kbd>
+      </button>
       <ul>
         {SECTIONS.map(({ name }) => (
           <li key={name}>
@@ -108,6 +119,7 @@ export function App() {
         )}
         {section.draw(rest)}
       </main>
+      <Palette />
       <Dialogs />
       <Toasts />
     </div>

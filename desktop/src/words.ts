@@ -10,8 +10,9 @@ export type Language = 'en' | 'ko';
 const usual: Language = navigator.language.startsWith('ko') ? 'ko' : 'en';
 export const language = remembered<Language>('language', usual, ['en', 'ko']);
 
-/** The words for a key; `{name}` stands for what `values` has under that name. */
+/** The words for a key; `{name}` stands for what `values` has under that name. `one|many` is told by `count`. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
-  const words: string = (language.value === 'ko' ? ko : en)[key];
+  const [one, many = one]: string[] = (language.value === 'ko' ? ko : en)[key].split('|');
+  const words = values.count === 1 ? one : many;
   return words.replace(/\{(\w+)\}/g, (all, name: string) => String(values[name] ?? all));
 }

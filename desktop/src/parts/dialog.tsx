@@ -17,6 +17,8 @@ export function Dialog({ title, close, children, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     element.current?.showModal();
+    // What is to be filled in comes first, not the button that closes.
+    element.current?.querySelector<HTMLElement>('input:not([type=checkbox]):not([readonly]), footer button')?.focus();
   }, []);
   return (
     <dialog

@@ -9,6 +9,8 @@ export interface Column<T> {
   title: string;
   /** A width of CSS grid. */
   width: string;
+  /** Its width on narrow windows, where it is another. */
+  narrow?: string;
   cell: (row: T) => ComponentChildren;
   /** What it is sorted by; without, it cannot be. */
   sort?: (row: T) => string | number;
@@ -64,7 +66,7 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
     : rows;
   const first = Math.max(0, Math.floor(top / ROW) - BEYOND);
   const last = Math.min(shown.length, Math.ceil((top + height) / ROW) + BEYOND);
-  const widths = (narrow: boolean) => [...(select ? ['36px'] : []), ...columns.filter((column) => !narrow || !column.wide).map((column) => column.width)].join(' ');
+  const widths = (narrow: boolean) => [...(select ? ['36px'] : []), ...columns.filter((column) => !narrow || !column.wide).map((column) => (narrow ? (column.narrow ?? column.width) : column.width))].join(' ');
   const toggle = (key: string) => {
     const next = new Set(selected);
     if (!next.delete(key)) next.add(key);

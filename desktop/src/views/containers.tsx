@@ -121,6 +121,7 @@ function columns(): Column<ContainerSummary>[] {
       key: 'state',
       title: t('status'),
       width: 'minmax(170px, 1fr)',
+      narrow: '92px',
       sort: (container) => container.State,
       cell: (container) => <State state={container.State} health={healthOf(container)} note={note(container)} />,
     },
@@ -141,7 +142,7 @@ function columns(): Column<ContainerSummary>[] {
       sort: (container) => -container.Created,
       cell: (container) => <span class="muted">{ago(new Date(container.Created * 1000))}</span>,
     },
-    { key: 'actions', title: '', width: '84px', end: true, cell: (container) => <Actions container={container} /> },
+    { key: 'actions', title: '', width: '84px', narrow: '66px', end: true, cell: (container) => <Actions container={container} /> },
   ];
 }
 

@@ -47,7 +47,7 @@ interface Layer {
 
 /** A step as a line of a Dockerfile, as far as it can be told. */
 export function instruction(step: string): string {
-  const text = step.replace(/\s*# buildkit$/, '').trim();
+  const text = step.replace(/\s*# buildkit$/, '').replace(/^RUN \/bin\/sh -c /, 'RUN ').trim();
   if (text.startsWith('/bin/sh -c #(nop)')) return text.slice('/bin/sh -c #(nop)'.length).trim();
   if (text.startsWith('/bin/sh -c ')) return `RUN ${text.slice('/bin/sh -c '.length)}`;
   return text;

@@ -14,8 +14,8 @@ import { t } from '../../words';
 
 const STREAMS = ['both', 'stdout', 'stderr'] as const;
 const TAILS = ['1000', '10000', '100000', 'all'] as const;
-const times = remembered<'yes' | 'no'>('logs.times', 'yes', ['yes', 'no']);
-const tail = remembered('logs.tail', '10000', TAILS);
+export const times = remembered<'yes' | 'no'>('logs.times', 'yes', ['yes', 'no']);
+export const tail = remembered('logs.tail', '10000', TAILS);
 /** Lines that are searched before the page may draw again. */
 const SLICE = 40_000;
 
