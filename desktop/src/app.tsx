@@ -70,7 +70,7 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
           <Icon name={look === 'dark' ? 'moon' : 'sun'} />
           <span>{t(look)}</span>
         </button>
-        <button class="ghost" onClick={() => (language.value = spoken === 'ko' ? 'en' : 'ko')} aria-label={t('language')}>
+        <button class="ghost" onClick={() => (language.value = spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
           <Icon name="language" />
           <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : '한국어'}</span>
         </button>
@@ -102,15 +102,15 @@ export function App() {
       }}>
         {t('skip')}
       </a>
-      <div class="topbar">
+      <header class="topbar">
         <button class="ghost icon-only" aria-label={t('menu')} aria-expanded={open} onClick={() => setOpen(!open)}>
           <Icon name="menu" />
         </button>
         <strong>Ferry</strong>
-      </div>
+      </header>
       <Sidebar current={section.name} close={() => setOpen(false)} />
       <div class="veil" onClick={() => setOpen(false)} />
-      <main tabIndex={-1} key={spoken}>
+      <main id="main" tabIndex={-1} key={spoken}>
         {!connected && (
           <div class="notice failed" role="alert">
             <Icon name="warning" />

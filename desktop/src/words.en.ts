@@ -167,7 +167,7 @@ export const en = {
   download: 'Download',
   noLog: 'Nothing has been logged',
   noLogText: 'The program has written nothing to its standard output or error.',
-  lines: '{count} lines',
+  lines: '{count} line|{count} lines',
   ended: 'ended',
   newTerminal: 'New terminal',
   closeTerminal: 'Close terminal {number}',

@@ -13,6 +13,6 @@ export const language = remembered<Language>('language', usual, ['en', 'ko']);
 /** The words for a key; `{name}` stands for what `values` has under that name. `one|many` is told by `count`. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
   const [one, many = one]: string[] = (language.value === 'ko' ? ko : en)[key].split('|');
-  const words = values.count === 1 ? one : many;
+  const words = String(values.count) === '1' ? one : many;
   return words.replace(/\{(\w+)\}/g, (all, name: string) => String(values[name] ?? all));
 }

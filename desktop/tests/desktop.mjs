@@ -14,9 +14,16 @@ export function ferry(...words) {
 export async function eventually(what, probe) {
   const limit = Date.now() + 20_000;
   for (;;) {
-    const value = await probe();
+    let value;
+    let reason = '';
+    try {
+      value = await probe();
+    } catch (error) {
+      // What is looked at may not be there yet.
+      reason = `: ${error.message}`;
+    }
     if (value) return value;
-    if (Date.now() > limit) throw new Error(`never: ${what}`);
+    if (Date.now() > limit) throw new Error(`never: ${what}${reason}`);
     await new Promise((later) => setTimeout(later, 50));
   }
 }

@@ -30,7 +30,7 @@ const dialog = page.locator('dialog[open]');
 const state = (name) => ferry('inspect', '-f', '{{.State.Status}}', name);
 const id = (name) => ferry('inspect', '-f', '{{.Id}}', name);
 
-ferry('run', '-d', '--name', 'web', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=web', '--label', 'com.docker.compose.depends_on=db:service_started:false', '-p', '127.0.0.1::80', '-e', 'API_TOKEN=hidden', '-v', 'site:/site', 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "line $i <b>bold</b>"; done; echo "ERROR needle" >&2; echo "<img src=x onerror=alert(1)>"; exec sleep 100000');
+ferry('run', '-d', '--name', 'web', '--stop-timeout', '1', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=web', '--label', 'com.docker.compose.depends_on=db:service_started:false', '-p', '127.0.0.1::80', '-e', 'API_TOKEN=hidden', '-v', 'site:/site', 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "line $i <b>bold</b>"; done; echo "ERROR needle" >&2; echo "<img src=x onerror=alert(1)>"; exec sleep 100000');
 ferry('run', '-d', '--name', 'db', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=db', '--health-cmd', 'true', '--health-interval', '500ms', 'busybox', 'sleep', '100000');
 ferry('network', 'create', 'backend');
 await eventually('the container that fails has ended', () => {
@@ -73,7 +73,7 @@ await step('the overview shows what runs and what it uses', async () => {
 await step('the list follows what is done elsewhere', async () => {
   await visit('containers');
   await row('web').waitFor();
-  ferry('run', '-d', '--name', 'late', 'busybox', 'sleep', '1000');
+  ferry('run', '-d', '--name', 'late', '--stop-timeout', '1', 'busybox', 'sleep', '1000');
   await row('late').getByText('Running').waitFor();
   ferry('kill', 'late');
   await row('late').getByText('Exited').waitFor();
@@ -96,14 +96,14 @@ await step('start, pause, resume, restart, stop', async () => {
   await button('Start late').click();
   await toast('Started late');
   await page.locator('.toast code', { hasText: 'ferry start late' }).waitFor();
-  for (const [verb, after] of [['Pause', 'paused'], ['Resume', 'running'], ['Restart', 'running'], ['Stop', 'exited']]) {
+  for (const [verb, after, done] of [['Pause', 'paused', 'Paused'], ['Resume', 'running', 'Resumed'], ['Restart', 'running', 'Restarted'], ['Stop', 'exited', 'Stopped']]) {
     const direct = button(`${verb} late`);
-    if (verb === 'Stop') ferry('update', '--restart', 'no', 'late');
     if ((await direct.count()) > 0) await direct.click();
     else {
       await button('Actions for late').click();
       await page.getByRole('menuitem', { name: verb }).click();
     }
+    await toast(`${done} late`);
     await eventually(`late is ${after}`, () => state('late') === after);
     await row('late').getByText(after === 'exited' ? 'Exited' : after === 'paused' ? 'Paused' : 'Running').waitFor();
   }
@@ -133,7 +133,7 @@ await step('a log is text, searched, and its streams are apart', async () => {
   await page.getByRole('searchbox').fill('');
   await button('stderr').click();
   await page.locator('.log-line.stderr.error', { hasText: 'needle' }).waitFor();
-  await page.getByText('1 lines').waitFor();
+  await page.getByText(/^1 lines?$/).waitFor();
   const download = page.waitForEvent('download');
   await button('Download').click();
   assert.match(readFileSync(await (await download).path(), 'utf8'), /ERROR needle/);
@@ -165,6 +165,8 @@ await step('a terminal: keys, size, two tabs', async () => {
   await page.waitForTimeout(300);
   await page.keyboard.type('ivi works');
   await page.keyboard.press('Escape');
+  // vi waits whether Escape is the beginning of another key.
+  await page.waitForTimeout(600);
   await page.keyboard.type(':wq\n');
   await eventually('vi has written', () => ferry('exec', 'web', 'cat', '/tmp/note').includes('vi works'));
   await button('New terminal').click();
@@ -206,7 +208,7 @@ await step('images: run with options, history, layers, tag, remove', async () =>
   await visit('images');
   await button('Run busybox:latest').click();
   await dialog.getByLabel('Name', { exact: true }).fill('from-image');
-  await dialog.getByLabel('Command').fill("sh -c 'echo \"$GREETING\"; sleep 1000'");
+  await dialog.getByLabel('Command', { exact: true }).fill("sh -c 'echo \"$GREETING\"; sleep 1000'");
   await dialog.getByLabel('Environment').fill('GREETING=hello there');
   await dialog.getByLabel('Memory limit').fill('64m');
   await dialog.getByText("ferry run -d --name from-image -e 'GREETING=hello there' -m 64m busybox:latest").waitFor();

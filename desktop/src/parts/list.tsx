@@ -103,7 +103,7 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
                 <span aria-hidden="true">{order?.key === column.key ? (order.down ? ' ↓' : ' ↑') : ''}</span>
               </button>
             ) : (
-              column.title
+              column.title || <span class="unseen">{t('actions')}</span>
             )}
           </div>
         ))}

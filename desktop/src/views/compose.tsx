@@ -128,7 +128,8 @@ function Graph({ all }: { all: Service[] }) {
           const running = service.containers.filter((container) => container.State === 'running').length;
           const ill = service.containers.map(healthOf).find((health) => health === 'unhealthy') ?? service.containers.map(healthOf).find((health) => health === 'starting') ?? '';
           return (
-            <a key={service.name} href={to('containers', service.containers[0].Id)} aria-label={service.needs.length ? `${service.name}: ${t('dependsOn', { names: service.needs.join(', ') })}` : service.name}>
+            <a key={service.name} href={to('containers', service.containers[0].Id)}>
+              {service.needs.length > 0 && <title>{t('dependsOn', { names: service.needs.join(', ') })}</title>}
               <rect class="picture-box" x={x} y={y} width={BOX.width} height={BOX.height} rx="9" />
               <circle class={`picture-dot ${running ? 'running' : 'exited'} ${ill}`} cx={x + 18} cy={y + BOX.height / 2} r="4.500" />
               <text class="picture-name" x={x + 34} y={y + 24}>

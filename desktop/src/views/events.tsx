@@ -19,7 +19,7 @@ function Subject({ event }: { event: EngineEvent }) {
   const name = attributes.name ?? (event.Type === 'volume' ? id : short(id));
   const place = PLACES[event.Type];
   const gone = ['destroy', 'delete', 'untag'].includes(event.Action);
-  return place && !gone ? <a href={to(place, id)}>{name}</a> : <span>{name}</span>;
+  return place && id && !gone ? <a href={to(place, id)}>{name}</a> : <span>{name}</span>;
 }
 
 export function Events() {

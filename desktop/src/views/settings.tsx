@@ -10,7 +10,7 @@ function Setting({ title, text, children }: { title: string; text: string; child
   return (
     <div class="setting">
       <div>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <p class="muted">{text}</p>
       </div>
       {children}

@@ -3,11 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use ferry_testkit::{Client, Sandbox, eventually};
+use ferry_testkit::{Client, Sandbox, eventually, programs};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -354,6 +355,40 @@ fn layers_are_looked_into() {
     );
     assert_eq!((&layers[2]["deleted"], &layers[2]["wasted"]), (&1.into(), &500_000.into()));
     assert_eq!(desktop.page("GET", "/files/layers?image=nosuch", b"").status, 404);
+}
+
+/// Every flow of the page in Chromium (`desktop/tests/flows.mjs`), with axe and a daemon that goes away.
+#[test]
+fn in_a_browser() {
+    let Some([node, _]) = programs::all(["node", "chromium"]) else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../desktop");
+    if !folder.join("node_modules/playwright-core").exists() {
+        let complete = std::env::var_os("FERRY_TESTS_COMPLETE").is_some();
+        assert!(!complete, "desktop/node_modules is missing: npm ci");
+        eprintln!("SKIPPED: desktop/node_modules is missing (npm ci; scripts/test.sh does it)");
+        return;
+    }
+    let sandbox = with_busybox(Client::Ferry);
+    let mut child = Command::new(node)
+        .arg(folder.join("tests/flows.mjs"))
+        .env("FERRY", sandbox.command(&[]).get_program())
+        .env("DOCKER_HOST", sandbox.host())
+        .env("DOCKER_CONFIG", sandbox.dir().join("config"))
+        .env("FERRY_TEST_RESTART", "1")
+        .env("FAILED_SHOT", "/tmp/ferry-desktop-failed.png")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        eprintln!("{line}");
+        if line == "RESTART THE DAEMON" {
+            sandbox.stop_daemon();
+            std::thread::sleep(Duration::from_secs(2));
+            sandbox.start_daemon(None);
+        }
+    }
+    assert!(child.wait().unwrap().success(), "see /tmp/ferry-desktop-failed.png");
 }
 
 /// What all containers use comes sample by sample.

@@ -63,6 +63,7 @@ mod registry;
 mod runtimes;
 mod services;
 mod stats;
+mod top;
 mod update;
 mod volumes;
 mod welcome;
