@@ -283,19 +283,20 @@ await step('events and the palette, with keys alone', async () => {
   await page.getByRole('heading', { name: 'Events' }).waitFor();
   await row('disconnect').first().waitFor();
   await page.keyboard.press('Control+k');
-  await page.keyboard.type('stop from');
+  await page.keyboard.type('pause from');
   await page.keyboard.press('Enter');
-  await eventually('stopped by the palette', () => state('from-image') === 'exited');
+  await eventually('paused by the palette', () => state('from-image') === 'paused');
 });
 
 await step('Korean and dark are remembered', async () => {
   await visit('settings');
-  await button('한국어').click();
-  await button('어둡게').click();
+  const inside = page.locator('main');
+  await button('한국어', inside).click();
+  await button('어둡게', inside).click();
   await page.reload();
   await page.getByRole('heading', { name: '설정' }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'dark');
-  await button('English').first().click();
+  await button('English', inside).click();
 });
 
 await step('axe finds nothing, light and dark, wide and narrow', async () => {

@@ -11,7 +11,9 @@ mod feed;
 mod screen;
 mod text;
 
-use ferry_cli::face::{Cli, Extension, Outcome, run_words};
+use std::{ffi::OsString, process::Command};
+
+use ferry_cli::face::{Cli, Extension, Outcome};
 
 use crate::{
     app::{App, Wish},
@@ -32,18 +34,24 @@ fn run(cli: &Cli, _: &[String]) -> Outcome {
         let wish = cli.wait(feed::session(&client, &mut app, &mut screen))?;
         drop(screen);
         match wish {
-            Wish::Shell(name) => shell(cli, &mut app, &name),
+            Wish::Shell(name) => shell(&mut app, &name),
             _ => return Ok(0),
         }
     }
 }
 
-/// A shell in a container, on the whole terminal, as `exec -it` gives it.
-fn shell(cli: &Cli, app: &mut App, name: &str) {
+/// A shell in a container, on the whole terminal, as `exec -it` gives it. A process of its own: whatever of it still waited for
+/// a key would take the next one from us.
+fn shell(app: &mut App, name: &str) {
     let best = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
-    let words = ["exec", "-it", name, "sh", "-c", best].map(str::to_owned);
-    match run_words(cli, &words) {
-        Ok(_) => {}
-        Err(error) => app.fail(error.message()),
+    let own: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // What stands before our own word says which daemon.
+    let globals = own.len().saturating_sub(1);
+    let done = std::env::current_exe().and_then(|program| {
+        let mut command = Command::new(program);
+        command.args(&own[..globals]).args(["exec", "-it", name, "sh", "-c", best]).status()
+    });
+    if let Err(error) = done {
+        app.fail(&format!("cannot open a shell: {error}"));
     }
 }
