@@ -110,6 +110,11 @@ impl Client {
         Call::new(self.clone(), Method::DELETE, path.as_ref())
     }
 
+    /// A request with any method; `path` may have its query behind it, already escaped.
+    pub fn request(&self, method: Method, path: impl AsRef<str>) -> Call {
+        Call::new(self.clone(), method, path.as_ref())
+    }
+
     /// Where the daemon listens.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.config.endpoint

@@ -106,6 +106,9 @@ fn dispatch(
     words: &[String],
     globals: Globals,
 ) -> Result<u8, CliError> {
+    if let Some(extension) = alone(program, tree, words) {
+        return (extension.run)(&Cli::new(program, globals)?, &[]);
+    }
     match tree.find(words) {
         Found::Extension(extension) => {
             (extension.run)(&Cli::new(program, globals)?, words.get(1..).unwrap_or_default())
@@ -140,6 +143,16 @@ fn dispatch(
             words.first().map_or("", String::as_str)
         ))),
     }
+}
+
+/// A word that is docker's command with arguments, and ours without any: `ferry top`. Docker's complaint about missing arguments
+/// stays for scripts, and for whoever called us docker.
+fn alone(program: &str, tree: &Tree, words: &[String]) -> Option<&'static Extension> {
+    let [word] = words else { return None };
+    let ours = tree.extensions().iter().find(|extension| extension.name == word)?;
+    let terminal = rustix::termios::isatty(rustix::stdio::stdin())
+        && rustix::termios::isatty(rustix::stdio::stdout());
+    (terminal && program != "docker" && tree.is_top_level(word)).then_some(ours)
 }
 
 fn run(
