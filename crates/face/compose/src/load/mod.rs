@@ -48,6 +48,18 @@ pub(crate) struct Request {
     pub(crate) profiles: Vec<String>,
     /// Variables stay as they are written.
     pub(crate) raw: bool,
+    /// Files with variables stay names.
+    pub(crate) keep_env_files: bool,
+    /// Relative paths stay relative.
+    pub(crate) keep_paths: bool,
+    /// What does not fit together is not looked for.
+    pub(crate) unchecked: bool,
+    /// What one key implies for another is not added.
+    pub(crate) not_normalised: bool,
+    /// Networks and volumes that no service uses are part of the project.
+    pub(crate) all_resources: bool,
+    /// Names are those of Compose 1.
+    pub(crate) compatibility: bool,
 }
 
 /// A project and what was noticed about its files.
@@ -103,7 +115,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
             files: found.files,
             environment: loader.environment,
             profiles,
-            raw: request.raw,
+            request,
         },
     )?;
     Ok(Loaded { project, warnings: loader.warnings })
@@ -317,6 +329,54 @@ struct Found {
 pub(crate) fn parse_ports(text: &str) -> Result<Vec<crate::model::Port>, String> {
     let parse = |port: Value| serde_json::from_value(port).map_err(|error| error.to_string());
     ports::parse(text)?.into_iter().map(parse).collect()
+}
+
+/// A mount in short syntax, for `run --volume`. A path is relative to where we are.
+pub(crate) fn parse_mount(text: &str) -> Result<crate::model::Mount, String> {
+    let mut mount = mounts::parse(text)?;
+    if mount["type"] == "bind" {
+        let here = std::env::current_dir().map_err(|error| error.to_string())?;
+        let source = mount["source"].as_str().unwrap_or_default();
+        mount["source"] = json!(paths::absolute(&here, source).display().to_string());
+    }
+    serde_json::from_value(mount).map_err(|error| error.to_string())
+}
+
+/// A file with variables, for `run --env-from-file`.
+pub(crate) fn variables_of(
+    file: &str,
+    outer: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    files::read_env(Path::new(file), outer)
+}
+
+/// A variable that a file names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) required: bool,
+    pub(crate) default: String,
+    pub(crate) alternate: String,
+}
+
+/// The variables that the files of a project name.
+pub(crate) fn variables(request: &Request) -> Result<BTreeMap<String, Variable>, LoadError> {
+    let found = files::find(request)?;
+    let mut all = BTreeMap::new();
+    for path in &found.files {
+        let nodes =
+            yaml::parse(&read(path)?).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        nodes.iter().for_each(|node| texts(node, &mut |text| interpolate::named(text, &mut all)));
+    }
+    Ok(all)
+}
+
+fn texts(node: &Node, visit: &mut dyn FnMut(&str)) {
+    match &node.value {
+        Yaml::Text(text) => visit(text),
+        Yaml::List(items) => items.iter().for_each(|item| texts(item, visit)),
+        Yaml::Map(entries) => entries.iter().for_each(|(_, _, value)| texts(value, visit)),
+        Yaml::Plain(_) => {}
+    }
 }
 
 /// A command line that is one string, for `run --entrypoint`.

@@ -7,22 +7,25 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{LoadError, files::read_env, paths};
+use super::{LoadError, Request, files::read_env, paths};
 use crate::model::{Project, Service};
 
 /// What the files do not say.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     pub(super) name: String,
     pub(super) directory: PathBuf,
     pub(super) files: Vec<PathBuf>,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) profiles: BTreeSet<String>,
-    pub(super) raw: bool,
+    pub(super) request: &'a Request,
 }
 
 /// The project.
-pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, LoadError> {
-    paths::resolve(&mut tree, &context.directory);
+pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, LoadError> {
+    let request = context.request;
+    if !request.keep_paths {
+        paths::resolve(&mut tree, &context.directory);
+    }
     for key in ["services", "networks", "volumes", "secrets", "configs"] {
         if !tree[key].is_object() {
             tree[key] = json!({});
@@ -33,8 +36,10 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
         map.shift_remove("include");
     }
     for service in paths::entries(&mut tree, "services") {
-        implied(service);
-        if !context.raw {
+        if !request.not_normalised {
+            implied(service);
+        }
+        if !request.raw && !request.keep_env_files {
             environment(service, &context)?;
         }
     }
@@ -48,7 +53,9 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
     }
     let all = tree["services"].as_object().cloned().unwrap_or_default();
     let (enabled, disabled) = by_profile(all, &context.profiles);
-    check(&enabled, &disabled, &tree)?;
+    if !request.unchecked {
+        check(&enabled, &disabled, &tree)?;
+    }
     let mut services = BTreeMap::new();
     for (name, value) in &enabled {
         services.insert(name.clone(), typed(name, value)?);
@@ -82,6 +89,8 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
         disabled: sleeping,
         all_services: full,
         tree,
+        all_resources: request.all_resources,
+        compatibility: request.compatibility,
     })
 }
 
@@ -134,7 +143,7 @@ fn implied(service: &mut Value) {
 }
 
 /// Variables from files, below those that are written; a variable without a value is ours.
-fn environment(service: &mut Value, context: &Context) -> Result<(), LoadError> {
+fn environment(service: &mut Value, context: &Context<'_>) -> Result<(), LoadError> {
     let lookup = |name: &str| context.environment.get(name).cloned();
     let mut all: BTreeMap<String, Value> = BTreeMap::new();
     for file in service["env_file"].as_array().cloned().unwrap_or_default() {

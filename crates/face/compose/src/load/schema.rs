@@ -120,7 +120,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("annotations", Mapping),
     keep("attach", Bool),
     k("build", Build),
-    k("develop", Any),
+    k("develop", Object(DEVELOP)),
     k("blkio_config", Object(BLKIO)),
     k("cap_add", Texts),
     k("cap_drop", Texts),
@@ -224,12 +224,33 @@ static DEPLOY: &[Key] = &[
     k("mode", Text),
     keep("replicas", Int),
     k("labels", Labels),
-    k("update_config", Any),
-    k("rollback_config", Any),
+    k("update_config", Object(UPDATE)),
+    k("rollback_config", Object(UPDATE)),
     keep("resources", Object(&[k("limits", Object(LIMITS)), k("reservations", Object(LIMITS))])),
     k("restart_policy", Object(RESTART)),
     keep("placement", Any),
     k("endpoint_mode", Text),
+];
+
+static UPDATE: &[Key] = &[
+    keep("parallelism", Int),
+    k("delay", Duration),
+    k("failure_action", Text),
+    k("monitor", Duration),
+    k("max_failure_ratio", Number),
+    k("order", Text),
+];
+
+static DEVELOP: &[Key] = &[k("watch", ListOf(&Object(TRIGGER)))];
+
+static TRIGGER: &[Key] = &[
+    k("path", Text),
+    k("action", Text),
+    k("target", Text),
+    k("exec", Object(HOOK)),
+    k("include", TextOrTexts),
+    k("ignore", TextOrTexts),
+    k("initial_sync", Bool),
 ];
 
 static LIMITS: &[Key] = &[
