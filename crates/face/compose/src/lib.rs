@@ -9,6 +9,8 @@
 //! what cannot be honoured is refused by name.
 
 mod commands;
+#[cfg(test)]
+mod corpus;
 mod load;
 mod model;
 mod run;
@@ -23,7 +25,8 @@ pub const EXTENSION: Extension = Extension {
     run: commands::run,
 };
 
-/// Runs a command line as `docker-compose`; the exit code.
+/// Runs a command line as `docker-compose`; the exit code. Docker's command line runs it as its plugin, too: asked who it is, it tells,
+/// and `compose` stands in front of what is for it.
 pub fn main(program: &str, args: &[String]) -> u8 {
     ferry_cli::main_of(&EXTENSION, program, args)
 }

@@ -238,7 +238,7 @@ part! {
     DeviceRequest {
         capabilities: Texts,
         driver: String,
-        count: Option<String>,
+        count: Option<i64>,
         device_ids: Texts,
         options: Map<Option<String>>,
     }

@@ -42,6 +42,8 @@ mod bad_input;
 mod build;
 mod commit;
 mod compose;
+mod compose_flags;
+mod compose_life;
 mod containers;
 mod copying;
 mod crash;

@@ -80,6 +80,8 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             variables(&load::variables(&request).map_err(super::failed)?, matches.text("format"))?;
         return put(compose, matches, &text);
     }
+    // The real one hashes services with their files of variables unread.
+    request.keep_env_files |= matches.is_set("hash");
     let mut project = compose.project_of(&request)?;
     let names = match matches.args() {
         [] => project.services.keys().cloned().collect(),
@@ -93,9 +95,9 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     } else if matches.flag("services") {
         lines(names.iter())
     } else if matches.flag("volumes") {
-        lines(project.volumes.keys())
+        lines(part(&mut project, &names, "volumes").iter())
     } else if matches.flag("networks") {
-        lines(project.networks.keys())
+        lines(part(&mut project, &names, "networks").iter())
     } else if matches.flag("models") {
         lines(project.tree["models"].as_object().into_iter().flat_map(|map| map.keys()))
     } else if matches.flag("profiles") {
@@ -113,7 +115,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         if matches.flag("lock-image-digests") {
             to_yaml(&locked(&project, &names))
         } else {
-            whole(&mut project, &names, matches.text("format"))?
+            whole(&mut project, &names, matches.text("format"), request.raw)?
         }
     };
     put(compose, matches, &text)
@@ -232,11 +234,8 @@ fn locked(project: &Project, names: &BTreeSet<String>) -> Value {
     json!({"services": images})
 }
 
-fn whole(
-    project: &mut Project,
-    names: &BTreeSet<String>,
-    format: &str,
-) -> Result<String, CliError> {
+/// Leaves the chosen services in the tree, and what they use.
+fn reduce(project: &mut Project, names: &BTreeSet<String>) {
     for name in names {
         if project.tree["services"].get(name).is_none() {
             project.tree["services"][name] = project.all_services[name].clone();
@@ -245,13 +244,28 @@ fn whole(
     if let Some(services) = project.tree["services"].as_object_mut() {
         services.retain(|name, _| names.contains(name));
     }
-    match format {
-        "" | "yaml" => Ok(to_yaml(&load::config(&project.tree, Form::Yaml))),
-        "json" => {
-            let value = load::config(&project.tree, Form::Json);
-            let text = serde_json::to_string_pretty(&value);
-            Ok(text.map_err(|error| CliError::new(error.to_string()))? + "\n")
-        }
-        other => Err(CliError::new(format!("unsupported format {other:?}"))),
+    if !project.all_resources {
+        load::prune(&mut project.tree);
     }
+}
+
+/// The names of one kind of what services use.
+fn part(project: &mut Project, names: &BTreeSet<String>, kind: &str) -> Vec<String> {
+    reduce(project, names);
+    project.tree[kind].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+fn whole(
+    project: &mut Project,
+    names: &BTreeSet<String>,
+    format: &str,
+    raw: bool,
+) -> Result<String, CliError> {
+    reduce(project, names);
+    let form = match format {
+        "" | "yaml" => Form::Yaml,
+        "json" => Form::Json,
+        other => return Err(CliError::new(format!("unsupported format {other:?}"))),
+    };
+    load::config(&project.tree, form, raw).map_err(|error| CliError::new(error.to_string()))
 }

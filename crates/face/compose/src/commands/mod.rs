@@ -6,16 +6,20 @@ mod containers;
 mod down;
 mod events;
 mod exec;
+mod generate;
 mod images;
 mod lifecycle;
 mod list;
 mod logs;
 mod ps;
+mod refused;
 mod run;
 mod scale;
 mod single;
+mod snapshot;
 mod up;
 mod volumes;
+mod watch;
 
 use std::collections::BTreeSet;
 
@@ -63,6 +67,7 @@ pub(crate) struct Verb {
 
 static VERBS: &[&Verb] = &[
     &single::ATTACH,
+    &refused::BRIDGE,
     &build::BUILD,
     &single::COMMIT,
     &config::CONFIG,
@@ -74,6 +79,7 @@ static VERBS: &[&Verb] = &[
     &events::EVENTS,
     &exec::EXEC,
     &single::EXPORT,
+    &generate::GENERATE,
     &images::IMAGES,
     &lifecycle::KILL,
     &logs::LOGS,
@@ -81,12 +87,15 @@ static VERBS: &[&Verb] = &[
     &lifecycle::PAUSE,
     &list::PORT,
     &ps::PS,
+    &refused::PUBLISH,
     &images::PULL,
     &images::PUSH,
     &lifecycle::RESTART,
+    &snapshot::RESTORE,
     &containers::RM,
     &run::RUN,
     &scale::SCALE,
+    &snapshot::SNAPSHOT,
     &lifecycle::START,
     &single::STATS,
     &lifecycle::STOP,
@@ -96,6 +105,7 @@ static VERBS: &[&Verb] = &[
     &list::VERSION,
     &volumes::VOLUMES,
     &containers::WAIT,
+    &watch::WATCH,
 ];
 
 /// One run of a command.
@@ -104,6 +114,8 @@ pub(crate) struct Compose<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) request: Request,
     pub(crate) colour: bool,
+    /// What stands before the command, for another process like this one.
+    pub(crate) before: Vec<String>,
     /// Calls that change something are only told.
     pub(crate) dry: bool,
     progress: Progress,
@@ -149,6 +161,7 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
         return Err(CliError::new(complaint));
     }
     let mut compose = compose(cli, &matches)?;
+    compose.before = args[..args.len() - rest.len() - 1].to_vec();
     compose.dry |= flags.flag("dry-run");
     let outcome = (verb.run)(&compose, &flags);
     compose.progress.finish();
@@ -202,6 +215,7 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
             compatibility: switch(cli, matches, "compatibility", "COMPOSE_COMPATIBILITY"),
             ..Request::default()
         },
+        before: Vec::new(),
         dry: matches.flag("dry-run"),
         colour,
         progress,
@@ -232,7 +246,7 @@ fn verb_help(program: &str, verb: &Verb) -> String {
 
 fn help(program: &str) -> String {
     let mut rows = String::new();
-    for verb in VERBS {
+    for verb in VERBS.iter().filter(|verb| !verb.command.hidden) {
         rows.push_str(&format!("  {:<11} {}\n", verb.command.name, verb.command.short));
     }
     format!(

@@ -208,8 +208,8 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     if matches.flag("menu") {
         return Err(CliError::new("not supported yet: --menu"));
     }
-    if matches.flag("watch") {
-        return Err(CliError::new("not supported yet: --watch"));
+    if detached && matches.flag("watch") && !compose.dry {
+        return Err(CliError::new("--detach and --watch are incompatible"));
     }
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
@@ -243,8 +243,37 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             pending: &pending,
             began,
         };
+        let _watcher =
+            if matches.flag("watch") { Some(Watcher::start(compose, matches)?) } else { None };
         attached.run(compose.colour && !matches.flag("no-color")).await
     })
+}
+
+/// Another process of this program that watches files while this one shows output.
+struct Watcher(std::process::Child);
+
+impl Watcher {
+    fn start(compose: &Compose<'_>, matches: &Matches) -> Result<Watcher, CliError> {
+        let fail = |error: std::io::Error| CliError::new(format!("cannot start watch: {error}"));
+        let program = std::env::current_exe().map_err(fail)?;
+        let child = std::process::Command::new(program)
+            .arg("compose")
+            .args(&compose.before)
+            .args(["watch", "--no-up"])
+            .args(matches.args())
+            .stdin(std::process::Stdio::null())
+            .spawn()
+            .map_err(fail)?;
+        Ok(Watcher(child))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It may have ended by the same Ctrl-C.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// The services whose output is shown.

@@ -290,11 +290,10 @@ fn devices(service: &Service) -> Option<Vec<DeviceMapping>> {
 }
 
 fn device_request(request: &model::DeviceRequest) -> ferry_docker_api::DeviceRequest {
-    let count = match request.count.as_deref() {
+    let count = match request.count {
         None if request.device_ids.is_empty() => -1,
         None => 0,
-        Some("all") => -1,
-        Some(text) => text.parse().unwrap_or(0),
+        Some(count) => count,
     };
     let capabilities = if request.capabilities.is_empty() {
         vec!["gpu".to_owned()]
@@ -532,6 +531,8 @@ fn as_bind(project: &Project, mount: &model::Mount) -> Option<String> {
             if volume.nocopy {
                 options.push("nocopy".to_owned());
             }
+            let selinux = mount.bind.as_ref().map_or("", |bind| bind.selinux.as_str());
+            options.extend(Some(selinux.to_owned()).filter(|option| !option.is_empty()));
             project.volumes.get(&mount.source)?.name.clone()
         }
         _ => return None,

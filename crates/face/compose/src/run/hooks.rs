@@ -43,7 +43,7 @@ pub(crate) async fn pre_stop(
     Ok(())
 }
 
-async fn run(
+pub(crate) async fn run(
     session: &Session<'_>,
     service: &Service,
     hook: &Hook,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    load::{ordered_network, ordered_service, ordered_volume},
+    load::{html_safe, ordered_network, ordered_service, ordered_volume},
     model::{Project, Service},
 };
 
@@ -61,12 +61,7 @@ pub(crate) fn volume_hash(volume: &Value) -> String {
 /// SHA-256 of the JSON that Go's encoder would write.
 fn digest(value: &Value) -> String {
     let text = value.to_string();
-    let text = text
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029");
+    let text = html_safe(&text);
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
