@@ -49,7 +49,8 @@ fn parts(directory: &std::path::Path) {
 
 /// The programs against a daemon: each goes through the whole life of the project, and hands over to the other in the middle.
 fn whole_life(sandbox: &Sandbox, name: &str) {
-    let directory = sandbox.dir().join(name);
+    // Docker's daemon may be in a root of its own, with the temporary directory in it.
+    let directory = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
     parts(&directory);
     let ours =
         |args: &[&str]| typed(sandbox, &directory, &binary(), &["compose", "-p", name], args);
@@ -77,6 +78,7 @@ fn whole_life(sandbox: &Sandbox, name: &str) {
     assert_eq!(ours(&["ps", "-q", "web"]).ok(), id);
     theirs(&["down", "-v"]).ok();
     ours(&["down", "-v", "--rmi", "local"]).ok();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 fn typed(
@@ -330,4 +332,41 @@ fn docker_takes_the_program_as_its_plugin() {
     assert_eq!(config.ok(), "a");
     let version = project.typed(&docker, &[], &["compose", "version", "--short"]);
     assert_eq!(version.ok(), "2.40.3");
+}
+
+/// `up` before our eyes, and so many signals as from Ctrl-C, one second apart; how it ended.
+fn interrupted(project: &Project, signals: usize) -> Option<i32> {
+    let child = Command::new(binary())
+        .args(["compose", "up"])
+        .current_dir(&project.directory)
+        .env("DOCKER_HOST", project.sandbox.host())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = child;
+    let pid = rustix::process::Pid::from_child(&child);
+    eventually("it runs", || (project.ok(&["ps", "-q"]).lines().count() == 1).then_some(()));
+    // The shell sets its trap first.
+    eventually("it is ready", || project.ok(&["logs"]).contains("ready").then_some(()));
+    for _ in 0..signals {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn ctrl_c_once_stops_and_twice_kills() {
+    let polite = "services:\n  a:\n    image: busybox\n    command: sh -c 'trap \"echo bye; exit 0\" TERM; echo ready; while true; do sleep 0.1; done'\n    stop_grace_period: 20s\n";
+    let project = Project::new(polite);
+    assert_eq!(interrupted(&project, 1), Some(130));
+    assert!(project.ok(&["logs"]).contains("bye"), "it was asked to stop");
+    project.ok(&["down"]);
+    let stubborn = polite.replace("echo bye; exit 0", "echo no");
+    fs::write(project.directory.join("compose.yaml"), stubborn).unwrap();
+    assert_eq!(interrupted(&project, 2), Some(130));
+    let state = project.sandbox.ok(&["inspect", "-f", "{{.State.ExitCode}}", "shop-a-1"]);
+    assert_eq!(state, "137", "it was killed, long before its time was over");
 }

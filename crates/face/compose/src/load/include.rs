@@ -20,6 +20,9 @@ pub(super) fn include(
     tree: &mut Value,
 ) -> Result<(), LoadError> {
     let files = named(&loader.directory, if entry.is_string() { entry } else { &entry["path"] });
+    if loader.request.sealed {
+        return Err(LoadError::NotSupported("include".to_owned()));
+    }
     let Some(first) = files.first() else {
         return Err(LoadError::Invalid("include without path".to_owned()));
     };

@@ -60,6 +60,8 @@ pub(crate) struct Request {
     pub(crate) unchecked: bool,
     /// What one key implies for another is not added.
     pub(crate) not_normalised: bool,
+    /// No file but the one that is given is opened.
+    pub(crate) sealed: bool,
     /// Networks and volumes that no service uses are part of the project.
     pub(crate) all_resources: bool,
     /// Names are those of Compose 1.
@@ -134,6 +136,42 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
     Ok(Loaded { project, warnings: loader.warnings })
 }
 
+/// Loads a project that is one text, without looking at any file or variable but those given: what can be done to a text from
+/// anywhere.
+pub(crate) fn from_text(
+    text: &str,
+    environment: BTreeMap<String, String>,
+) -> Result<Project, LoadError> {
+    let request = Request { sealed: true, ..Request::default() };
+    let directory = PathBuf::from("/project");
+    let mut loader = Loader {
+        environment,
+        warnings: Vec::new(),
+        missing: BTreeSet::new(),
+        request: &request,
+        directory: directory.clone(),
+        chain: Vec::new(),
+    };
+    let path = directory.join("compose.yaml");
+    let documents = loader.documents_of(text, &path)?;
+    let mut tree = json!({});
+    loader.merge_documents(documents, &path, &mut tree)?;
+    let name = match tree["name"].as_str() {
+        Some(name) => files::cleaned_name(name)?,
+        None => files::name_of(&directory)?,
+    };
+    tree["name"] = json!(name);
+    let context = normalise::Context {
+        name,
+        directory,
+        files: vec![path],
+        environment: loader.environment,
+        profiles: BTreeSet::new(),
+        request: &request,
+    };
+    normalise::project(tree, context)
+}
+
 /// Where `!reset` and `!override` stand in a document.
 type Marks = Vec<(Vec<String>, Order)>;
 
@@ -178,7 +216,17 @@ impl Loader<'_> {
 
     /// Merges the documents of a file into `tree`.
     fn file(&mut self, path: &Path, tree: &mut Value) -> Result<(), LoadError> {
-        for (mut value, orders) in self.documents(path)? {
+        let documents = self.documents(path)?;
+        self.merge_documents(documents, path, tree)
+    }
+
+    fn merge_documents(
+        &mut self,
+        documents: Vec<(Value, Marks)>,
+        path: &Path,
+        tree: &mut Value,
+    ) -> Result<(), LoadError> {
+        for (mut value, orders) in documents {
             if value.get("version").is_some() {
                 self.warnings.push(format!(
                     "{}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
@@ -201,8 +249,14 @@ impl Loader<'_> {
 
     /// The documents of a file in long form, each with the places of its `!reset` and `!override`.
     fn documents(&mut self, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
-        let text = read(path)?;
-        let nodes = yaml::parse(&text).map_err(|error| {
+        if self.request.sealed {
+            return Err(LoadError::NotSupported(format!("the file {}", path.display())));
+        }
+        self.documents_of(&read(path)?, path)
+    }
+
+    fn documents_of(&mut self, text: &str, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
+        let nodes = yaml::parse(text).map_err(|error| {
             LoadError::Invalid(match error {
                 YamlError::Twice { .. } => error.to_string().replacen(
                     "yaml:",
@@ -418,6 +472,12 @@ pub(crate) fn variables_of(
     outer: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, LoadError> {
     files::read_env(Path::new(file), false, outer, &|_| None)
+}
+
+/// The variables in the text of such a file.
+pub(crate) fn variables_in(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let bad = |bad: dotenv::BadLine| format!("line {}: {}", bad.line, bad.words);
+    dotenv::parse(text, &|_| None, &|_| None).map_err(bad)
 }
 
 /// A variable that a file names.

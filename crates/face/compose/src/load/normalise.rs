@@ -181,6 +181,9 @@ fn environment(service: &mut Value, context: &Context<'_>) -> Result<(), LoadErr
     let mut all: BTreeMap<String, Value> = BTreeMap::new();
     let keep = context.request.keep_env_files;
     let files = service["env_file"].as_array().cloned().unwrap_or_default();
+    if context.request.sealed && (!files.is_empty() || !service["label_file"].is_null()) {
+        return Err(LoadError::NotSupported("files with variables".to_owned()));
+    }
     for file in files.iter().filter(|_| !keep) {
         let path = Path::new(file["path"].as_str().unwrap_or_default()).to_owned();
         if file["required"] == json!(false) && !path.exists() {
