@@ -43,6 +43,8 @@ mod build;
 mod buildkit;
 mod commit;
 mod compose;
+mod compose_flags;
+mod compose_life;
 mod containers;
 mod copying;
 mod crash;

@@ -27,12 +27,34 @@ pub(crate) fn main(program: &str, args: &[String], extensions: &'static [Extensi
 
 /// Runs an extension as a program of its own; the exit code.
 pub(crate) fn main_of(extension: &Extension, program: &str, args: &[String]) -> u8 {
+    if args.first().is_some_and(|word| word == PLUGIN) {
+        return exit_code(show(&metadata(extension)));
+    }
     let run = || {
+        // As a plugin of docker, its flags and our own name stand in front.
+        if let Ok((matches, _)) = Matches::parse(globals::FLAGS, args, false)
+            && let Some((first, rest)) = matches.args().split_first()
+            && first == extension.name
+        {
+            let rest = rest.to_vec();
+            return (extension.run)(&Cli::new(program, Globals::new(matches)?)?, &rest);
+        }
         let (matches, _) = Matches::parse(globals::FLAGS, &[], false)
             .map_err(|error| CliError::new(error.to_string()))?;
         (extension.run)(&Cli::new(program, Globals::new(matches)?)?, args)
     };
     exit_code(run())
+}
+
+/// What docker asks every file in its directory of plugins.
+const PLUGIN: &str = "docker-cli-plugin-metadata";
+
+fn metadata(extension: &Extension) -> String {
+    format!(
+        "{{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"Ferry\",\"Version\":\"{}\",\"ShortDescription\":\"{}\"}}\n",
+        env!("CARGO_PKG_VERSION"),
+        extension.short
+    )
 }
 
 /// Runs one of this command line's own commands for an extension, which speaks to the same daemon.
