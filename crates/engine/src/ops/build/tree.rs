@@ -79,7 +79,7 @@ pub(super) struct Found {
     /// The last component as it was written: what it is called where it goes.
     pub(super) name: Vec<u8>,
     /// Where it is, without links.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Whether it is a directory: its content is copied then.
     pub(super) directory: bool,
     /// Its mode.
