@@ -39,6 +39,8 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Layers downloaded at once.
     pub max_concurrent_downloads: usize,
+    /// Directories of CDI files, the last of which wins; none turns CDI off.
+    pub cdi_spec_dirs: Vec<PathBuf>,
 }
 
 /// A program with runc's command line.
@@ -102,6 +104,7 @@ impl EngineConfig {
             labels: Vec::new(),
             debug: false,
             max_concurrent_downloads: 3,
+            cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
         }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
+    crate::cdi::inject(shared, &host.resources.device_requests, &mut spec)?;
     if host.auto_remove {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }

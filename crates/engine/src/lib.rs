@@ -11,6 +11,7 @@
 mod actor;
 mod boot;
 mod bridge;
+mod cdi;
 mod config;
 mod devices;
 mod events;

@@ -130,9 +130,6 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     let refuse = |what: &str| {
         Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
     };
-    if !host.resources.device_requests.is_empty() {
-        return refuse("--gpus (device requests)");
-    }
     if !host.storage_opt.is_empty() {
         return refuse("--storage-opt");
     }

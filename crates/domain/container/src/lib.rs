@@ -6,6 +6,7 @@
 //! Start with [`plan_spec`], [`plan_mounts`], [`merge_image`].
 
 mod capability;
+pub mod cdi;
 mod etc;
 mod health;
 mod merge;

@@ -13,6 +13,8 @@ use ferry_oci::runtime::{
     Linux, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace, LinuxSeccomp, Root, Spec, VERSION,
 };
 
+pub(crate) use process::merge_environment;
+
 use crate::{
     capability::UnknownCapability,
     resources,

@@ -88,6 +88,12 @@ fn gather(shared: &Shared) -> SystemInfo {
         event_listeners: shared.events.listeners() as u64,
         limits: limits(shared),
         labels: config.labels.clone(),
+        cdi_spec_dirs: config
+            .cdi_spec_dirs
+            .iter()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect(),
+        cdi_devices: crate::cdi::registry(shared).names(),
         ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
             .is_ok_and(|text| text.trim() == "1"),
     }

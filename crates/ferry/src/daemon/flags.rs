@@ -54,7 +54,11 @@ pub(super) const ROWS: &[Row] = &[
     row(Flag::string("bip", "IPv4 address for the default bridge"), "", Honoured),
     row(Flag::string("bip6", "IPv6 address for the default bridge"), "", LATER),
     row(Flag::string("bridge", "Attach containers to a network bridge").short('b'), "", Honoured),
-    row(Flag::list("cdi-spec-dir", "CDI specification directories to use"), "cdi-spec-dirs", LATER),
+    row(
+        Flag::list("cdi-spec-dir", "CDI specification directories to use"),
+        "cdi-spec-dirs",
+        Honoured,
+    ),
     row(Flag::string("cgroup-parent", "Set parent cgroup for all containers"), "", Honoured),
     row(
         Flag::string("config-file", "Daemon configuration file").default("/etc/ferry/daemon.json"),
@@ -162,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
         Honoured,
     ),
     row(Flag::bool("experimental", "Enable experimental features"), "", Always(&["false"], "")),
-    row(Flag::map("feature", "Enable feature in the daemon"), "features", LATER),
+    row(Flag::map("feature", "Enable feature in the daemon"), "features", Honoured),
     row(Flag::string("fixed-cidr", "IPv4 subnet for the default bridge network"), "", LATER),
     row(Flag::string("fixed-cidr-v6", "IPv6 subnet for the default bridge network"), "", LATER),
     row(

@@ -15,6 +15,9 @@ use super::{registries, remap, runtimes};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings(BTreeMap<&'static str, Vec<String>>);
 
+/// Features of dockerd that can be told on or off. BuildKit and the image store are always Ferry's own.
+const FEATURES: [&str; 3] = ["cdi", "buildkit", "containerd-snapshotter"];
+
 /// Where things are unless somebody says otherwise.
 const DATA_ROOT: &str = "/var/lib/ferry";
 const EXEC_ROOT: &str = "/run/ferry";
@@ -85,7 +88,43 @@ impl Settings {
                 .filter(|count| *count > 0)
                 .ok_or_else(|| format!("invalid max concurrent downloads: {count}"))?;
         }
+        let dirs: Vec<PathBuf> = self
+            .all("cdi-spec-dir")
+            .iter()
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        if self.names().contains("cdi-spec-dir") {
+            config.cdi_spec_dirs = dirs;
+        }
+        if self.feature("cdi")? == Some(false) {
+            config.cdi_spec_dirs.clear();
+        }
+        for pair in self.all("feature") {
+            let name = pair.split_once('=').map_or(pair.as_str(), |(name, _)| name);
+            if !FEATURES.contains(&name) {
+                return Err(format!(
+                    "feature {name:?} is not supported: there is {}",
+                    FEATURES.join(", ")
+                ));
+            }
+        }
         Ok(config)
+    }
+
+    /// What `--feature NAME=…` says.
+    fn feature(&self, name: &str) -> Result<Option<bool>, String> {
+        let said = self.all("feature").iter().rev().find_map(|pair| match pair.split_once('=') {
+            Some((known, value)) if known == name => Some(value),
+            None if pair == name => Some("true"),
+            _ => None,
+        });
+        match said {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(format!("--feature {name}={other}: neither true nor false")),
+        }
     }
 
     fn bridge(&self) -> Result<BridgeConfig, String> {

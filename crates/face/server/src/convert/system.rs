@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ferry_docker_api::{
-    ApiVersion, ComponentVersion, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig,
-    RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
+    ApiVersion, ComponentVersion, DeviceInfo, FirewallInfo, IndexInfo, PluginsInfo,
+    RegistryServiceConfig, RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
 };
 use ferry_model::system::{LimitSupport, SystemInfo};
 use ferry_stdx::time::Timestamp;
@@ -54,6 +54,8 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
                 oom_kill_disable,
             },
         labels,
+        cdi_spec_dirs,
+        cdi_devices,
         ipv4_forwarding,
     } = info;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -126,8 +128,11 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         product_license: String::new(),
         default_address_pools: Vec::new(),
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-        cdi_spec_dirs: None,
-        discovered_devices: Vec::new(),
+        cdi_spec_dirs: super::nil_if_empty(cdi_spec_dirs),
+        discovered_devices: cdi_devices
+            .into_iter()
+            .map(|id| DeviceInfo { source: "cdi".to_owned(), id })
+            .collect(),
         containerd: None,
         warnings: super::nil_if_empty(warnings),
     }
