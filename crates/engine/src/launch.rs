@@ -51,6 +51,7 @@ pub(crate) fn plan(
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
+        apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
@@ -92,11 +93,26 @@ pub(crate) fn plan(
             &log.driver,
             &log.options,
             &shared.dirs.log(&container.id),
-            &container.spec.labels,
-            &container.spec.env,
+            &log_context(shared, container),
         )?,
         runtime,
     })
+}
+
+/// What a log's records may say.
+fn log_context(shared: &Shared, container: &Container) -> ferry_logs::LogContext {
+    let spec = &container.spec;
+    let command = spec.entrypoint.iter().flatten().chain(spec.cmd.iter().flatten());
+    ferry_logs::LogContext {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        image_id: container.image_id.to_string(),
+        image: spec.image.clone(),
+        command: command.cloned().collect::<Vec<_>>().join(" "),
+        labels: spec.labels.clone(),
+        env: spec.env.clone(),
+        host: shared.host_name(),
+    }
 }
 
 /// The compiled filter of a profile. Nearly all containers have the same one, so it is compiled once.
@@ -208,7 +224,7 @@ impl Namespaces {
         let (ipc, shm) = match &host.ipc_mode {
             Some(IpcMode::Host) => (Namespace::Host, None),
             Some(IpcMode::Container(name)) => {
-                let pid = running_pid(shared, name)?;
+                let pid = shareable_pid(shared, name)?;
                 (join(shared, name, "ipc")?, Some(format!("/proc/{pid}/root/dev/shm")))
             }
             _ => (Namespace::New, None),
@@ -216,6 +232,24 @@ impl Namespaces {
         let user = crate::userns::of(shared, container)?;
         Ok(Namespaces { network, pid, ipc, shm, user })
     }
+}
+
+/// The process of a container that lets others into its IPC namespace.
+fn shareable_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
+    let pid = running_pid(shared, name)?;
+    let donor = shared.containers.find(name)?.container();
+    let shareable = match &donor.spec.host.ipc_mode {
+        Some(mode) => *mode == IpcMode::Shareable,
+        None => false,
+    };
+    if shareable {
+        return Ok(pid);
+    }
+    let words = format!(
+        "failed to join IPC namespace: container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+        donor.id
+    );
+    Err(Failure::new(ErrorKind::InvalidArgument, words))
 }
 
 fn join(shared: &Shared, name: &str, kind: &str) -> Result<Namespace, Failure> {

@@ -252,6 +252,16 @@ impl Shared {
         let resources = &container.spec.host.resources;
         let controllers = self.hierarchy.controllers();
         let mut warnings = Vec::new();
+        let blkio = |name: &str| {
+            self.hierarchy.is_v2()
+                || std::path::Path::new("/sys/fs/cgroup/blkio").join(name).exists()
+        };
+        if resources.blkio_weight > 0 && !blkio("blkio.weight") {
+            warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".to_owned());
+        }
+        if !resources.blkio_weight_device.is_empty() && !blkio("blkio.weight_device") {
+            warnings.push("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.".to_owned());
+        }
         if resources.memory > 0 && !controllers.contains(&"memory") {
             warnings.push("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.".to_owned());
         }

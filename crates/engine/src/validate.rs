@@ -187,6 +187,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         host_name: "",
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
+        apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,

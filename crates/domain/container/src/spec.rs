@@ -84,6 +84,8 @@ pub struct SpecInputs<'a> {
     pub bounding: &'a dyn Fn(&str) -> bool,
     /// The machine, as Rust names it.
     pub arch: &'a str,
+    /// Whether the kernel has AppArmor.
+    pub apparmor: bool,
     /// The kernel's version, first two numbers.
     pub kernel: (u32, u32),
     /// Device look-up.

@@ -39,6 +39,9 @@ impl Client {
             Endpoint::Tcp { host, port, .. } => {
                 TcpStream::connect((host.as_str(), *port)).await.map(Stream::Tcp)
             }
+            Endpoint::Ssh { user, host, port, socket, .. } => {
+                ssh(config.product, user.as_deref(), host, *port, socket).map(Stream::Unix)
+            }
         };
         match (stream.map_err(|error| self.cannot_connect(error))?, &config.tls, &config.endpoint) {
             (Stream::Tcp(tcp), Some(tls), Endpoint::Tcp { host, .. }) => {
@@ -122,4 +125,34 @@ impl Connection {
             None => SendFailure::Broken(failure.into_error()),
         })
     }
+}
+
+/// Starts ssh, which starts `system dial-stdio` on the other machine. The connection is its standard input and output.
+fn ssh(
+    product: &str,
+    user: Option<&str>,
+    host: &str,
+    port: Option<u16>,
+    socket: &str,
+) -> io::Result<UnixStream> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut command = std::process::Command::new("ssh");
+    command.args(["-o", "ConnectTimeout=30", "-T"]);
+    if let Some(user) = user {
+        command.args(["-l", user]);
+    }
+    if let Some(port) = port {
+        command.args(["-p", &port.to_string()]);
+    }
+    command.args(["--", host, if product == "Docker" { "docker" } else { "ferry" }]);
+    if !socket.is_empty() {
+        command.args(["--host", &format!("unix://{socket}")]);
+    }
+    command.args(["system", "dial-stdio"]);
+    let stdin = std::os::fd::OwnedFd::from(theirs.try_clone()?);
+    command.stdin(stdin).stdout(std::os::fd::OwnedFd::from(theirs));
+    // It ends when the connection is closed, and with this program at the latest.
+    drop(command.spawn()?);
+    ours.set_nonblocking(true)?;
+    UnixStream::from_std(ours)
 }

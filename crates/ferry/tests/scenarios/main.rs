@@ -40,6 +40,7 @@ macro_rules! against_docker {
 mod archives;
 mod bad_input;
 mod build;
+mod cli_setup;
 mod commit;
 mod compose;
 mod containers;
@@ -62,12 +63,14 @@ mod push;
 mod registry;
 mod runtimes;
 mod services;
+mod sharing;
 mod stats;
 mod update;
 mod user_namespaces;
 mod virtual_machine;
 mod volumes;
 mod welcome;
+mod why;
 
 use ferry_testkit::{Client, Sandbox};
 

@@ -1,6 +1,7 @@
 //! The commands, by the noun they are about.
 
 mod container;
+pub(crate) mod context;
 mod image;
 mod network;
 mod system;
@@ -11,6 +12,7 @@ use crate::{framework::Group, run::options::RUN_FLAGS};
 /// All of them. The group without a name has the commands that are at top level only.
 pub(crate) static GROUPS: &[Group] = &[
     container::GROUP,
+    context::GROUP,
     image::GROUP,
     network::GROUP,
     system::GROUP,

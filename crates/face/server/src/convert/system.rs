@@ -74,7 +74,7 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
             volume: words(&["local"]),
             network: words(&["bridge", "host", "null"]),
             authorization: None,
-            log: words(&["json-file", "none"]),
+            log: words(&["journald", "json-file", "local", "none", "syslog"]),
         },
         memory_limit,
         swap_limit: swap,

@@ -11,7 +11,7 @@ use crate::handlers::{
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     // system
-    row(Method::HEAD, "/_ping", 24, here!(system::ping), "Whether the daemon is there"),
+    row(Method::HEAD, "/_ping", 24, here!(system::ping_head), "Whether the daemon is there"),
     row(Method::GET, "/_ping", 24, here!(system::ping), "Whether the daemon is there"),
     row(
         Method::GET,
@@ -127,6 +127,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         here!(container::update),
         "Change limits and restart policy",
     ),
+    // Beyond Docker.
+    row(Method::GET, "/containers/{id}/why", 24, here!(container::why), "Why it ended"),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
     row(Method::GET, "/containers/{id}/checkpoints", 25, Serve::NotYet, "List checkpoints"),
     row(Method::POST, "/containers/{id}/checkpoints", 25, Serve::NotYet, "Make a checkpoint"),
@@ -192,9 +194,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/session", 31, Serve::NotYet, "Connection back to the client for builds"),
     row(Method::POST, "/grpc", 38, Serve::NotYet, "BuildKit"),
     // plugins
-    row(Method::GET, "/plugins", 25, Serve::NotYet, "List plugins"),
+    row(Method::GET, "/plugins", 25, here!(system::plugins), "List plugins"),
     row(Method::GET, "/plugins/privileges", 25, Serve::NotYet, "What a plugin asks for"),
-    row(Method::GET, "/plugins/{name}/json", 25, Serve::NotYet, "One plugin in full"),
+    row(Method::GET, "/plugins/{name}/json", 25, here!(system::plugin), "One plugin in full"),
     row(Method::POST, "/plugins/pull", 25, Serve::NotYet, "Install a plugin"),
     row(Method::POST, "/plugins/create", 25, Serve::NotYet, "Make a plugin"),
     row(Method::POST, "/plugins/{name}/enable", 25, Serve::NotYet, "Turn a plugin on"),
