@@ -137,8 +137,9 @@ fn take_filter(shared: &Shared, spec: &mut Spec) -> Result<Option<String>, Failu
 }
 
 fn runtime(shared: &Shared, name: &str) -> OciRuntime {
-    let name = if name.is_empty() { shared.config.default_runtime.as_str() } else { name };
-    match shared.config.runtimes.get(name) {
+    let live = shared.live();
+    let name = if name.is_empty() { live.default_runtime.as_str() } else { name };
+    match live.runtimes.get(name) {
         Some(RuntimeConfig { path, args }) => {
             OciRuntime::External { path: path.clone(), args: args.clone() }
         }
@@ -364,7 +365,14 @@ fn write_etc(
         .filter_map(|pair| pair.split_once(':').or_else(|| pair.split_once('=')))
         .map(|(name, address)| {
             let address = match address {
-                "host-gateway" => network.gateway().map(|ip| ip.to_string()).unwrap_or_default(),
+                "host-gateway" => shared
+                    .config
+                    .host_gateway
+                    .first()
+                    .copied()
+                    .or_else(|| network.gateway().map(IpAddr::from))
+                    .map(|ip| ip.to_string())
+                    .unwrap_or_default(),
                 address => address.to_owned(),
             };
             (name.to_owned(), address)

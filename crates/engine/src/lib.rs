@@ -42,7 +42,7 @@ use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
 pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
-pub use events::EventBus;
+pub use events::{EventBus, EventCounts};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
@@ -71,6 +71,11 @@ impl Engine {
     /// What it was told.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
+    }
+
+    /// Takes over what of a configuration may change while the engine runs: labels, registries, runtimes.
+    pub fn reload(&self, config: &EngineConfig) {
+        self.shared.reload(config);
     }
 
     /// Lets go of everything. Containers go on.

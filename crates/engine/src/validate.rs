@@ -138,7 +138,7 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     }
     let known = host.runtime.is_empty()
         || matches!(host.runtime.as_str(), "ferry")
-        || shared.config.runtimes.contains_key(&host.runtime);
+        || shared.live().runtimes.contains_key(&host.runtime);
     if !known {
         let words = format!("unknown or invalid runtime name: {}", host.runtime);
         return Err(Failure::new(ErrorKind::InvalidArgument, words));

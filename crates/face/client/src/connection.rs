@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{Client, ClientError, Endpoint, Stream, body::Payload};
+use crate::{Client, ClientError, Endpoint, Stream, body::Payload, endpoint::SshPlace};
 
 /// As large as a piece that is worth a system call; progress and logs come in small ones, images in large ones.
 const READ_BUFFER: usize = 256 << 10;
@@ -39,9 +39,7 @@ impl Client {
             Endpoint::Tcp { host, port, .. } => {
                 TcpStream::connect((host.as_str(), *port)).await.map(Stream::Tcp)
             }
-            Endpoint::Ssh { user, host, port, socket, .. } => {
-                ssh(config.product, user.as_deref(), host, *port, socket).map(Stream::Unix)
-            }
+            Endpoint::Ssh(place) => ssh(config.product, place).map(Stream::Unix),
         };
         match (stream.map_err(|error| self.cannot_connect(error))?, &config.tls, &config.endpoint) {
             (Stream::Tcp(tcp), Some(tls), Endpoint::Tcp { host, .. }) => {
@@ -128,13 +126,8 @@ impl Connection {
 }
 
 /// Starts ssh, which starts `system dial-stdio` on the other machine. The connection is its standard input and output.
-fn ssh(
-    product: &str,
-    user: Option<&str>,
-    host: &str,
-    port: Option<u16>,
-    socket: &str,
-) -> io::Result<UnixStream> {
+fn ssh(product: &str, place: &SshPlace) -> io::Result<UnixStream> {
+    let SshPlace { user, host, port, socket, written: _ } = place;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let mut command = std::process::Command::new("ssh");
     command.args(["-o", "ConnectTimeout=30", "-T"]);

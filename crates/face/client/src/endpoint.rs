@@ -17,18 +17,22 @@ pub enum Endpoint {
         written: String,
     },
     /// `ssh://[user@]host[:port][/socket]`: a program on the other machine hands the daemon's socket over.
-    Ssh {
-        /// Who to log in as.
-        user: Option<String>,
-        /// The machine.
-        host: String,
-        /// Port.
-        port: Option<u16>,
-        /// The daemon's socket there; empty is its default.
-        socket: String,
-        /// As it was written, for messages.
-        written: String,
-    },
+    Ssh(Box<SshPlace>),
+}
+
+/// A machine that ssh reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshPlace {
+    /// Who to log in as.
+    pub user: Option<String>,
+    /// The machine.
+    pub host: String,
+    /// Port.
+    pub port: Option<u16>,
+    /// The daemon's socket there; empty is its default.
+    pub socket: String,
+    /// As it was written, for messages.
+    pub written: String,
 }
 
 /// The text names no place where a daemon could listen. The words are docker's.
@@ -95,7 +99,7 @@ fn ssh(text: &str, rest: &str) -> Option<Endpoint> {
         return None;
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
-    Some(Endpoint::Ssh { user, host, port, socket, written: text.to_owned() })
+    Some(Endpoint::Ssh(Box::new(SshPlace { user, host, port, socket, written: text.to_owned() })))
 }
 
 fn tcp(rest: &str) -> Result<Endpoint, InvalidEndpoint> {
@@ -121,7 +125,8 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Unix(path) => write!(f, "unix://{}", path.display()),
-            Endpoint::Tcp { written, .. } | Endpoint::Ssh { written, .. } => f.write_str(written),
+            Endpoint::Tcp { written, .. } => f.write_str(written),
+            Endpoint::Ssh(place) => f.write_str(&place.written),
         }
     }
 }

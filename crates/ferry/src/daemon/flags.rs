@@ -110,7 +110,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default mode for containers cgroup namespace (\"host\" | \"private\")",
         ),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string(
@@ -134,7 +134,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default mode for containers ipc (\"shareable\" | \"private\")",
         ),
         "",
-        Always(&["private"], ""),
+        Honoured,
     ),
     row(
         Flag::value("default-network-opt", "mapmap", "Default network options"),
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row] = &[
             "IP addresses that the special 'host-gateway' string in --add-host resolves to. Defaults to the IP addresses of the default bridge",
         ),
         "host-gateway-ips",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string("http-proxy", "HTTP proxy URL to use for outgoing traffic"),
@@ -295,7 +295,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::int("max-concurrent-uploads", "Set the max concurrent uploads").default("5"),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::int("max-download-attempts", "Set the max download attempts for each pull")
@@ -306,7 +306,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::string("metrics-addr", "Set default address and port to serve the metrics api on"),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::int("mtu", "Set the MTU for the default \"bridge\" network").shown("1500"),
@@ -321,7 +321,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::bool("no-new-privileges", "Set no-new-privileges by default for new containers"),
         "",
-        Always(&["false"], "give --security-opt no-new-privileges to containers"),
+        Honoured,
     ),
     row(
         Flag::string(
@@ -343,11 +343,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Honoured,
     ),
-    row(
-        Flag::bool("raw-logs", "Full timestamps without ANSI coloring"),
-        "",
-        Always(&["false"], ""),
-    ),
+    row(Flag::bool("raw-logs", "Full timestamps without ANSI coloring"), "", Honoured),
     row(
         Flag::list("registry-mirror", "Preferred Docker registry mirror"),
         "registry-mirrors",
@@ -365,7 +361,7 @@ pub(super) const ROWS: &[Row] = &[
         )
         .default("builtin"),
         "",
-        Always(&["builtin"], "give --security-opt seccomp=FILE to containers"),
+        Honoured,
     ),
     row(Flag::bool("selinux-enabled", "Enable selinux support"), "", Always(&["false"], "")),
     row(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferry_engine::{BridgeConfig, EngineConfig};
-use ferry_model::container::{LogSettings, Ulimit};
+use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings, Ulimit};
 
 use super::{registries, remap, runtimes};
 
@@ -88,6 +88,7 @@ impl Settings {
                 .filter(|count| *count > 0)
                 .ok_or_else(|| format!("invalid max concurrent downloads: {count}"))?;
         }
+        self.defaults_of_containers(&mut config)?;
         let dirs: Vec<PathBuf> = self
             .all("cdi-spec-dir")
             .iter()
@@ -110,6 +111,53 @@ impl Settings {
             }
         }
         Ok(config)
+    }
+
+    /// What containers are like that say nothing.
+    fn defaults_of_containers(&self, config: &mut EngineConfig) -> Result<(), String> {
+        if let Some(count) = self.one("max-concurrent-uploads") {
+            config.max_concurrent_uploads = count
+                .parse()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| format!("invalid max concurrent uploads: {count}"))?;
+        }
+        config.cgroupns = match self.one("default-cgroupns-mode") {
+            None => CgroupnsMode::Default,
+            Some("host") => CgroupnsMode::Host,
+            Some("private") => CgroupnsMode::Private,
+            Some(other) => {
+                return Err(format!(
+                    "invalid default cgroup namespace ({other}): use \"host\" or \"private\""
+                ));
+            }
+        };
+        config.ipc = match self.one("default-ipc-mode") {
+            None => None,
+            Some("private") => Some(IpcMode::Private),
+            Some("shareable") => Some(IpcMode::Shareable),
+            Some(other) => {
+                return Err(format!(
+                    "IPC mode \"{other}\" is not supported as default value: use \"shareable\" or \"private\""
+                ));
+            }
+        };
+        config.no_new_privileges = self.switch("no-new-privileges");
+        config.seccomp_profile = match self.one("seccomp-profile") {
+            None | Some("builtin") => String::new(),
+            Some("unconfined") => "unconfined".to_owned(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?,
+        };
+        config.host_gateway = self
+            .all("host-gateway-ip")
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(|text| {
+                text.trim().parse().map_err(|_| format!("--host-gateway-ip {text}: not an address"))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// What `--feature NAME=…` says.

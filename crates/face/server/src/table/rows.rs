@@ -5,7 +5,8 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    archive, attach, build, container, events, exec, image, logs, network, stats, system, volume,
+    archive, attach, attach_ws, build, container, events, exec, image, logs, network, stats,
+    system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -64,7 +65,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         here!(stats::stats),
         "Resource use of a container",
     ),
-    row(Method::GET, "/containers/{id}/attach/ws", 24, Serve::NotYet, "Attach over a WebSocket"),
+    row(
+        Method::GET,
+        "/containers/{id}/attach/ws",
+        24,
+        here!(attach_ws::attach),
+        "Attach over a WebSocket",
+    ),
     row(
         Method::HEAD,
         "/containers/{id}/archive",
