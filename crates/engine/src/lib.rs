@@ -45,8 +45,8 @@ pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
 pub use events::{EventBus, EventCounts};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
-pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_container::why::Finding;
+pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 

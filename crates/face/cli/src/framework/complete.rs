@@ -201,7 +201,7 @@ fn ask(cli: &Cli, path: &str) -> Option<Value> {
         return None;
     }
     let client = cli.client().ok()?;
-    cli.wait(client.get(path.to_owned()).json()).ok()
+    cli.wait(client.get(path).json()).ok()
 }
 
 fn containers(cli: &Cli, all: bool) -> Offer {

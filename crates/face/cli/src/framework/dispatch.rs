@@ -106,14 +106,14 @@ fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Re
             let alias = crate::config::ConfigFile::load(&globals.config_dir()).0.alias(first);
             let unknown = matches!(tree.find(&words), Found::Unknown);
             let name = alias.as_deref().unwrap_or(first);
-            if unknown || alias.is_some() || is_refused(&tree, &words) {
-                if let Some(path) = plugins::find(&globals, name) {
-                    let mut args = args.to_vec();
-                    if let Some(word) = args.iter_mut().find(|word| *word == first) {
-                        name.clone_into(word);
-                    }
-                    return Err(plugins::become_plugin(program, &path, &args, &globals));
+            if (unknown || alias.is_some() || is_refused(&tree, &words))
+                && let Some(path) = plugins::find(&globals, name)
+            {
+                let mut args = args.to_vec();
+                if let Some(word) = args.iter_mut().find(|word| *word == first) {
+                    name.clone_into(word);
                 }
+                return Err(plugins::become_plugin(program, &path, &args, &globals));
             }
             dispatch(program, &tree, &words, globals)
         }

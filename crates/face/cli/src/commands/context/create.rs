@@ -6,12 +6,12 @@ use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome, quo
 pub(super) const CREATE: Command = Command {
     name: "create",
     short: "Create a context",
-    long: "Create a context\n\nDocker endpoint config:\n\nNAME                DESCRIPTION\nfrom                Copy named context's Docker endpoint configuration\nhost                Docker endpoint on which to connect\nca                  Trust certs signed only by this CA\ncert                Path to TLS certificate file\nkey                 Path to TLS key file\nskip-tls-verify     Skip TLS certificate validation",
+    long: CREATE_LONG,
     usage: "[OPTIONS] CONTEXT",
     args: Args::Exactly(1),
     flags: &[
         Flag::string("description", "Description of the context"),
-        Flag::map("docker", "set the docker endpoint").shown("[]"),
+        Flag::value("docker", "stringToString", "set the docker endpoint").shown("[]"),
         Flag::string("from", "create context from a named context"),
     ],
     run: create,
@@ -21,15 +21,20 @@ pub(super) const CREATE: Command = Command {
 pub(super) const UPDATE: Command = Command {
     name: "update",
     short: "Update a context",
+    long: UPDATE_LONG,
     usage: "[OPTIONS] CONTEXT",
     args: Args::Exactly(1),
     flags: &[
         Flag::string("description", "Description of the context"),
-        Flag::map("docker", "set the docker endpoint").shown("[]"),
+        Flag::value("docker", "stringToString", "set the docker endpoint").shown("[]"),
     ],
     run: update,
     ..Command::NEW
 };
+
+/// Docker's words about `--docker`.
+const CREATE_LONG: &str = "Create a context\n\nDocker endpoint config:\n\nNAME                DESCRIPTION\nfrom                Copy named context's Docker endpoint configuration\nhost                Docker endpoint on which to connect\nca                  Trust certs signed only by this CA\ncert                Path to TLS certificate file\nkey                 Path to TLS key file\nskip-tls-verify     Skip TLS certificate validation\n\nExample:\n\n$ docker context create my-context --description \"some description\" --docker \"host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file\"";
+const UPDATE_LONG: &str = "Update a context\n\nDocker endpoint config:\n\nNAME                DESCRIPTION\nfrom                Copy named context's Docker endpoint configuration\nhost                Docker endpoint on which to connect\nca                  Trust certs signed only by this CA\ncert                Path to TLS certificate file\nkey                 Path to TLS key file\nskip-tls-verify     Skip TLS certificate validation\n\nExample:\n\n$ docker context update my-context --description \"some description\" --docker \"host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file\"";
 
 fn create(cli: &Cli, matches: &Matches) -> Outcome {
     let name = matches.arg(0);

@@ -31,7 +31,7 @@ pub(crate) const GROUP: Group = Group {
 const EXPORT: Command = Command {
     name: "export",
     short: "Export a context to a tar archive FILE or a tar stream on STDOUT.",
-    usage: "CONTEXT [FILE|-]",
+    usage: "[OPTIONS] CONTEXT [FILE|-]",
     args: Args::Between(1, 2),
     hidden: true,
     run: refused,

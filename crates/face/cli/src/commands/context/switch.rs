@@ -9,7 +9,6 @@ use crate::{
 pub(super) const USE: Command = Command {
     name: "use",
     short: "Set the current docker context",
-    long: "Set the default context to use, when DOCKER_HOST, DOCKER_CONTEXT environment variables and --host, --context global options are not set.\nTo disable usage of contexts, you can use the special \"default\" context.",
     usage: "CONTEXT",
     args: Args::Exactly(1),
     run: switch,
