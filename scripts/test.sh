@@ -46,7 +46,7 @@ kernel() {
 
 prepare_rust
 install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
-  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs
+  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium nodejs npm
 [ "$(uname -m)" != x86_64 ] || install qemu-system-x86
 kernel
 peer docker-registry docker-registry
@@ -55,11 +55,14 @@ peer crun crun
 peer conmon conmon
 peer podman podman
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
+peer docker-buildx docker-buildx
 # Compose 1.x is another program.
 case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1) in
   2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;
   *) say "Debian's docker-compose is no 2.x here: nothing is compared with Docker's Compose" ;;
 esac
+say "Installing what drives the desktop in a browser"
+(cd desktop && npm ci --no-audit --no-fund --silent)
 export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"

@@ -60,7 +60,7 @@ pub(crate) fn plan(
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
     crate::cdi::inject(shared, &host.resources.device_requests, &mut spec)?;
-    if host.auto_remove {
+    if host.auto_remove || shared.builds.is_step(&container.name) {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }
     let runtime = runtime(shared, &host.runtime);

@@ -65,7 +65,9 @@ impl Engine {
     /// # Errors
     /// When another engine has the data, or it cannot be read.
     pub async fn boot(config: EngineConfig) -> Result<Engine, BootError> {
-        boot::boot(config).await.map(|shared| Engine { shared })
+        let engine = boot::boot(config).await.map(|shared| Engine { shared })?;
+        ops::build::remove_leftovers(&engine).await;
+        Ok(engine)
     }
 
     /// What it was told.

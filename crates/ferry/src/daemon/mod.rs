@@ -11,6 +11,7 @@ mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
+use ferry_buildkit::BuildKit;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
 use tokio::{
@@ -93,6 +94,7 @@ async fn serve(
 ) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    let buildkit = BuildKit::new(engine.clone(), product().version);
     for listener in listeners {
         let mut stopped = stopped.clone();
         let stop = async move {
@@ -100,7 +102,13 @@ async fn serve(
             stopped.wait_for(|stop| *stop).await.ok();
         };
         tracing::info!("API listen on {listener:?}");
-        servers.spawn(ferry_server::serve(engine.clone(), product(), listener, stop));
+        servers.spawn(ferry_server::serve(
+            engine.clone(),
+            buildkit.clone(),
+            product(),
+            listener,
+            stop,
+        ));
     }
     if let Some(metrics) = metrics {
         let mut stopped = stopped.clone();
@@ -189,7 +197,10 @@ fn filter(settings: &Settings) -> EnvFilter {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level))
+    EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
+        // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
+        EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
+    })
 }
 
 /// Logs to standard error. The answer changes which lines.

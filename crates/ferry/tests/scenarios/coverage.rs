@@ -72,6 +72,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /volumes/prune", "docker_py::networks_and_volumes"),
     ("GET /volumes/{name}", "docker_py::networks_and_volumes"),
     ("DELETE /volumes/{name}", "volumes::named_volumes_keep_data"),
+    ("POST /session", "buildkit::a_context_becomes_an_image_and_progress_is_shown"),
+    ("POST /grpc", "buildkit::a_context_becomes_an_image_and_progress_is_shown"),
     ("GET /plugins", "docker_py::networks_and_volumes"),
     ("GET /plugins/{name}/json", "containers::names_and_ids"),
 ];

@@ -29,6 +29,7 @@ pages!(
     building_images = "10-building-images.md",
     compose = "11-compose.md",
     when_something_fails = "14-when-something-fails.md",
+    desktop = "13-desktop.md",
 );
 
 fn guide() -> PathBuf {

@@ -40,15 +40,21 @@ macro_rules! against_docker {
 mod archives;
 mod bad_input;
 mod build;
+mod buildkit;
 mod cli_setup;
 mod commit;
 mod compose;
+mod compose_flags;
+mod compose_life;
 mod containers;
 mod copying;
 mod coverage;
 mod crash;
+mod desktop;
 mod devices;
 mod disk;
+mod disk;
+mod distribution;
 mod docker_py;
 mod guide;
 mod health;
@@ -63,11 +69,13 @@ mod oci;
 mod promises;
 mod push;
 mod registry;
+mod registry_serve;
 mod runtimes;
 mod services;
 mod settings;
 mod sharing;
 mod stats;
+mod top;
 mod update;
 mod user_namespaces;
 mod virtual_machine;
@@ -85,4 +93,12 @@ fn with_busybox(client: Client) -> Sandbox {
     };
     sandbox.busybox();
     sandbox
+}
+
+/// An empty directory of the test's own.
+fn scratch(name: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&dir));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }

@@ -122,7 +122,8 @@ impl Made<'_> {
         container.mounts = mounts;
         failpoint::hit("create.volumes");
         // A container that removes itself is not worth a wait for the disk.
-        shared.dirs.save(&container, !container.spec.host.auto_remove)?;
+        let passing = container.spec.host.auto_remove || shared.builds.is_step(&container.name);
+        shared.dirs.save(&container, !passing)?;
         failpoint::hit("create.record");
         shared.dirs.spare_volumes(&self.id);
         Ok(container)
