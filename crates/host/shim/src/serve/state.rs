@@ -21,8 +21,8 @@ use super::{
     output::Streams,
 };
 use crate::{
-    launch::{ExitRecord, Launch, LogSpec, OciRuntime, RootfsSpec},
-    log::JsonLog,
+    launch::{ExitRecord, Launch, OciRuntime, RootfsSpec},
+    log::Log,
     wire::{self, Command, Event, Request},
 };
 
@@ -85,7 +85,7 @@ pub(super) struct Shim {
     phase: Phase,
     pub(super) pid: i32,
     pub(super) streams: Streams,
-    pub(super) log: Option<JsonLog>,
+    pub(super) log: Option<Log>,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) execs: Vec<Option<Exec>>,
     exec_exits: std::collections::VecDeque<(String, i32)>,
@@ -107,13 +107,12 @@ impl Shim {
             ),
             None => None,
         };
-        let log = match &launch.log {
-            LogSpec::None => None,
-            LogSpec::JsonFile(file) => Some(
-                JsonLog::open(file.clone())
-                    .map_err(|error| format!("cannot open log {}: {error}", file.path.display()))?,
-            ),
-        };
+        let log = Log::open(&launch.log).map_err(|why| {
+            // Docker's words.
+            format!(
+                "failed to create task for container: failed to initialize logging driver: {why}"
+            )
+        })?;
         let rootfs = match launch.rootfs.clone() {
             RootfsSpec::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
             RootfsSpec::Directory(path) => Rootfs::Dir(path),
@@ -465,6 +464,7 @@ impl Shim {
             .cgroup
             .as_ref()
             .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
+        let memory_peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.stats().memory_peak);
         if let Some(external) = &self.external {
             external.delete();
         }
@@ -472,7 +472,7 @@ impl Shim {
         if started && self.external.is_none() {
             ferry_runtime::run_poststop(&self.bundle());
         }
-        let record = ExitRecord { exit_code, oom_killed, finished_at, started };
+        let record = ExitRecord { exit_code, oom_killed, finished_at, started, memory_peak };
         if let Err(error) = record.write(&self.launch.run_dir) {
             complain(&format!("{}: exit not recorded: {error}", self.launch.id));
         }

@@ -12,20 +12,11 @@ use std::{
 
 use ferry_stdx::time::Timestamp;
 
+use super::{MAX_RECORD, Stream};
 use crate::launch::LogFile;
-
-/// Docker's longest record (moby `daemon/logger/copier.go`).
-const MAX_RECORD: usize = 16 * 1024;
 
 /// Encoded bytes are written out when there are so many of them.
 const BATCH: usize = 256 * 1024;
-
-/// Which stream a record is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Stdout,
-    Stderr,
-}
 
 /// Writes one container's log.
 #[derive(Debug)]
