@@ -224,7 +224,7 @@ impl Target<'_> {
         response: &BTreeMap<String, String>,
     ) -> Result<(), Failure> {
         if exporter.r#type == "local" {
-            return self.vertex("exporting to client directory", self.send_tree()).await;
+            return self.send_tree().await;
         }
         let pieces = self.built.files().await?;
         self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
@@ -272,13 +272,23 @@ impl Target<'_> {
 
     /// The image's files, into a directory of the client.
     async fn send_tree(&self) -> Result<(), Failure> {
+        let own = Own::begin(self.build, "exporting to client directory".to_owned());
+        let sent = self.copy_files(&own).await;
+        if let Ok(bytes) = sent {
+            own.transferred(self.build, "copying files", bytes);
+        }
+        own.end(self.build, sent.as_ref().err());
+        sent.map(drop)
+    }
+
+    /// Answers how many bytes of files were sent.
+    async fn copy_files(&self, own: &Own) -> Result<u64, Failure> {
         let session = self.session().await?;
         let tree = Arc::new(self.built.tree().await?);
         let listed = Arc::clone(&tree);
         let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
         let entries =
             entries.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))??;
-        let own = Own::begin(self.build, "copying files".to_owned());
         let (out, queue) = mpsc::channel::<Packet>(BACKLOG);
         let request = self.request(queue, &BTreeMap::new())?;
         let told = send::tell(&entries, &out);
@@ -287,9 +297,7 @@ impl Target<'_> {
             let progress = |bytes| own.transferring(self.build, "copying files", bytes);
             send::serve(&tree, &entries, &out, asked, progress).await
         };
-        let done = tokio::try_join!(told, served).map(drop);
-        own.end(self.build, done.as_ref().err());
-        done
+        tokio::try_join!(told, served).map(|((), sent)| sent)
     }
 
     /// A file, into a file of the client.

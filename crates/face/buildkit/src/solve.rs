@@ -227,7 +227,7 @@ async fn follow(
     mut messages: mpsc::Receiver<BuildProgress>,
 ) {
     while let Some(message) = messages.recv().await {
-        if let Some(message) = renderer.render(message) {
+        for message in renderer.render(message) {
             build.status.say(message);
         }
     }
