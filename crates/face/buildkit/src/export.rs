@@ -34,7 +34,7 @@ use crate::{
         moby::{buildkit::v1::Exporter, filesync::v1::BytesMessage},
     },
     session::Session,
-    solve::{Own, credentials_of, failed, of_status},
+    solve::{Own, cache_reference, credentials_of, failed, of_status},
 };
 
 /// Both kinds of results go here: a tree's packets, or a file's bytes.
@@ -130,6 +130,14 @@ pub(crate) async fn export(
 ) -> Result<BTreeMap<String, String>, Status> {
     let exporters = build.exporters();
     let mut response = BTreeMap::new();
+    if let Some(name) = cache_reference(build).map_err(|why| failed(&why))? {
+        let to = Target { kit, build, built, number: 0 };
+        let pushed =
+            to.vertex(&format!("exporting cache to registry {name}"), to.push(&name)).await;
+        // The name was only there to be pushed.
+        images::remove(&kit.shared.engine, &name, false, false).await.ok();
+        pushed.map_err(|why| failed(&why))?;
+    }
     if exporters.iter().all(|exporter| is_files(&exporter.r#type)) {
         for (number, exporter) in exporters.iter().enumerate() {
             let to = Target { kit, build, built, number };
