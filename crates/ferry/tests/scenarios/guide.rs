@@ -29,6 +29,7 @@ pages!(
     building_images = "10-building-images.md",
     compose = "11-compose.md",
     when_something_fails = "14-when-something-fails.md",
+    registry = "12-registry.md",
     desktop = "13-desktop.md",
 );
 

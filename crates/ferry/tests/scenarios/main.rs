@@ -69,6 +69,7 @@ mod oci;
 mod promises;
 mod push;
 mod registry;
+mod registry_pages;
 mod registry_serve;
 mod runtimes;
 mod services;
