@@ -43,6 +43,7 @@ mod build;
 mod buildkit;
 mod commit;
 mod compose;
+mod compose_application;
 mod compose_flags;
 mod compose_life;
 mod containers;
