@@ -246,6 +246,8 @@ fn killed_in_the_middle_and_up_again() {
         .map(|n| format!("  s{n}:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    volumes: ['data:/d']\n"))
         .collect();
     let project = Project::new(&format!("services:\n{services}volumes: {{data: }}\n"));
+    // One alone first: what all containers have in common is made with it.
+    project.ok(&["up", "-d", "s0"]);
     for pause in [5, 40, 80, 140, 250] {
         let mut child = Command::new(binary())
             .args(["compose", "up", "-d", "--force-recreate"])
