@@ -44,6 +44,7 @@ mod buildkit;
 mod cli_setup;
 mod commit;
 mod compose;
+mod compose_application;
 mod compose_flags;
 mod compose_life;
 mod containers;
