@@ -54,7 +54,6 @@ mod crash;
 mod desktop;
 mod devices;
 mod disk;
-mod disk;
 mod distribution;
 mod docker_py;
 mod guide;
