@@ -22,6 +22,7 @@ fn container(exit_code: i32) -> Container {
         ports: Default::default(),
         restart_count: 0,
         stopped_by_user: false,
+        first_id: None,
     }
 }
 

@@ -204,8 +204,8 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
                     wanted.unused_for = wanted.unused_for.max(Some(age));
                 }
             }
-            "id" => wanted.ids = Some(values.iter().cloned().collect()),
-            "type" => wanted.kinds = Some(values.iter().cloned().collect()),
+            "id" => wanted.ids = Some(values.to_vec()),
+            "type" => wanted.kinds = Some(values.to_vec()),
             // `system prune` sends these on. Records have no labels: every one lacks it, and none has it.
             "label!" => {}
             "label" => none = true,
