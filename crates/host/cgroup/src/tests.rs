@@ -172,6 +172,30 @@ fn version_1_limits_arrive_in_the_kernel() {
     assert!(!Path::new(DEFAULT_ROOT).join("memory").join(&path).exists());
 }
 
+/// The first containers of a daemon may all start at once: each of them finds a parent that another one has not finished.
+#[test]
+fn the_first_groups_of_version_1_take_processes() {
+    let Some(hierarchy) = real_v1() else { return };
+    for round in 0..50 {
+        let parent = format!("ferry-test-first-{}-{round}", std::process::id());
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (hierarchy, path) = (&hierarchy, format!("{parent}/{number}"));
+                scope.spawn(move || {
+                    let group = Cgroup::create(hierarchy, &path, &LinuxResources::default());
+                    let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+                    let joined = group.as_ref().map(|group| group.join(child.id() as i32));
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    joined.unwrap().unwrap();
+                    group.unwrap().delete().unwrap();
+                });
+            }
+        });
+        Cgroup::open(&hierarchy, &parent).unwrap().delete().unwrap();
+    }
+}
+
 #[test]
 fn members_of_version_1_are_frozen_listed_and_killed() {
     let Some(hierarchy) = real_v1() else { return };

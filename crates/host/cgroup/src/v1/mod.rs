@@ -112,17 +112,22 @@ fn make(base: &Path, path: &str, cpuset: bool) -> Result<(), CgroupError> {
         }
         Err(source) => return Err(CgroupError::Make { path: dir, source }),
     }
-    if cpuset { inherit_cpuset(&dir) } else { Ok(()) }
+    if cpuset { inherit_cpuset(base, &dir) } else { Ok(()) }
 }
 
-/// Copies what is empty from the parent.
-fn inherit_cpuset(dir: &Path) -> Result<(), CgroupError> {
-    let cpus = file::read_from(&dir.join("cpuset.cpus"))?;
-    if !cpus.trim().is_empty() {
-        return Ok(());
-    }
-    let Some(parent) = dir.parent() else { return Ok(()) };
+/// Copies what is empty from the parent. Somebody else may have made the parent just now and not have got so far: then the
+/// parent gets its values here, too.
+fn inherit_cpuset(base: &Path, dir: &Path) -> Result<(), CgroupError> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
+        let is_empty =
+            |dir: &Path| file::read_from(&dir.join(name)).map(|text| text.trim().is_empty());
+        if !is_empty(dir)? {
+            continue;
+        }
+        let Some(parent) = dir.parent().filter(|parent| parent.starts_with(base)) else { continue };
+        if parent != base && is_empty(parent)? {
+            inherit_cpuset(base, parent)?;
+        }
         let value = file::read_from(&parent.join(name))?;
         file::write_to(&dir.join(name), value.trim())?;
     }
