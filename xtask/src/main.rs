@@ -1,7 +1,8 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|cri-proto`.
 
 mod bench;
 mod check;
+mod cri_proto;
 mod tidy;
 
 use std::{
@@ -14,13 +15,15 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   check   everything that a change must pass: format, clippy, tidy, tests, docs
   tidy    the layer rule, crate heads, no stray markers
-  bench   times ferry beside another docker-compatible engine: cargo xtask bench --help";
+  bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
+  cri-proto  writes crates/face/cri/src/api.rs anew from Kubernetes' proto file";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match arguments.first().map(String::as_str) {
         Some("check") => check::run(&root(), &arguments[1..]),
         Some("tidy") => tidy::run(&root()),
+        Some("cri-proto") => cri_proto::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
         _ => Err(USAGE.to_owned()),
     };

@@ -84,6 +84,14 @@ pub(super) const ROWS: &[Row] = &[
         "",
         LATER,
     ),
+    row(
+        Flag::string(
+            "cri",
+            "Serve Kubernetes' runtime interface at this address (unix:///run/ferry/cri.sock)",
+        ),
+        "",
+        Honoured,
+    ),
     row(Flag::bool("cri-containerd", "start containerd with cri"), "", NO_CONTAINERD),
     row(
         Flag::string("data-root", "Root directory of persistent state").default("/var/lib/ferry"),

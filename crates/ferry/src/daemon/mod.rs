@@ -9,6 +9,7 @@ mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
+use ferry_cri::CriListener;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
 use tokio::{
@@ -63,9 +64,11 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
         let exec_root = engine.exec_root.clone();
         let engine = Engine::boot(engine).await.map_err(|error| ferry_errkind::chain(&error))?;
         let listeners = listen::open(&addresses, &settings).await?;
+        let cri = settings.one("cri").map(CriListener::bind).transpose();
+        let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
         let _pid_file = PidFile::write(pid_file)?;
         tracing::info!(exec_root = %exec_root.display(), "the engine is up");
-        serve(engine, listeners).await
+        serve(engine, listeners, cri).await
     })?;
     // A thread that waits for a container's disk must not keep a daemon that has said goodbye.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -73,9 +76,22 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 }
 
 /// Serves on all sockets until the daemon is told to end.
-async fn serve(engine: Engine, listeners: Vec<Listener>) -> Result<(), String> {
+async fn serve(
+    engine: Engine,
+    listeners: Vec<Listener>,
+    cri: Option<CriListener>,
+) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    if let Some(listener) = cri {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            stopped.wait_for(|stop| *stop).await.ok();
+        };
+        let product = ferry_cri::Product { version: env!("CARGO_PKG_VERSION").to_owned() };
+        tracing::info!("CRI listen on {listener:?}");
+        servers.spawn(ferry_cri::serve(engine.clone(), product, listener, stop));
+    }
     for listener in listeners {
         let mut stopped = stopped.clone();
         let stop = async move {
