@@ -11,9 +11,11 @@ use std::{
 use base64::Engine as _;
 use ferry_container::{DnsOverrides, Namespace, SpecInputs};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
+use ferry_model::container::{
+    Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode, PodPart,
+};
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
-use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
+use ferry_shim::{Launch, LogSpec, OciRuntime, RootfsSpec, wire};
 
 use crate::{Shared, config::RuntimeConfig, net, records::failed};
 
@@ -46,6 +48,7 @@ pub(crate) fn plan(
         network: &namespaces.network,
         pid: &namespaces.pid,
         ipc: &namespaces.ipc,
+        uts: &namespaces.uts,
         joined_shm: namespaces.shm.as_deref(),
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
@@ -57,11 +60,17 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
-    if host.auto_remove {
+    let is_sandbox = container.spec.pod.as_ref().is_some_and(|part| part.sandbox.is_none());
+    if is_sandbox {
+        hold_only(&mut spec);
+    }
+    if host.auto_remove || is_sandbox {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }
-    let runtime = runtime(shared, &host.runtime);
-    let init = host.init.unwrap_or(shared.config.init);
+    // A handler is for programs, and a sandbox has none.
+    let runtime = if is_sandbox { OciRuntime::Own } else { runtime(shared, &host.runtime) };
+    // Kubernetes has no word for an init: what is in the image is the first process, or the sandbox's holder is.
+    let init = host.init.unwrap_or(shared.config.init && container.spec.pod.is_none());
     let filter = match runtime {
         OciRuntime::Own => take_filter(shared, &mut spec)?,
         OciRuntime::External { .. } => {
@@ -71,7 +80,6 @@ pub(crate) fn plan(
             None
         }
     };
-    let log = shared.log_settings(&host.log);
     Ok(Launch {
         version: wire::VERSION,
         id: container.id.clone(),
@@ -86,15 +94,33 @@ pub(crate) fn plan(
         init,
         open_stdin: container.spec.open_stdin,
         stdin_once: container.spec.stdin_once,
-        log: ferry_logs::plan(
-            &log.driver,
-            &log.options,
-            &shared.dirs.log(&container.id),
-            &container.spec.labels,
-            &container.spec.env,
-        )?,
+        log: log(shared, container)?,
         runtime,
     })
+}
+
+/// A sandbox: no program, and nothing mounted but what its containers share.
+fn hold_only(spec: &mut Spec) {
+    spec.annotations.insert(ferry_runtime::HOLDER_ANNOTATION.to_owned(), "true".to_owned());
+    spec.mounts.retain(|mount| mount.destination == "/dev/shm");
+    if let Some(linux) = &mut spec.linux {
+        linux.masked_paths.clear();
+        linux.readonly_paths.clear();
+        linux.devices.clear();
+    }
+}
+
+fn log(shared: &Shared, container: &Container) -> Result<LogSpec, Failure> {
+    if let Some(PodPart { log_path, .. }) = &container.spec.pod {
+        return Ok(match log_path.as_str() {
+            "" => LogSpec::None,
+            path => LogSpec::Cri(PathBuf::from(path)),
+        });
+    }
+    let log = shared.log_settings(&container.spec.host.log);
+    let path = shared.dirs.log(&container.id);
+    let spec = &container.spec;
+    Ok(ferry_logs::plan(&log.driver, &log.options, &path, &spec.labels, &spec.env)?)
 }
 
 /// The compiled filter of a profile. Nearly all containers have the same one, so it is compiled once.
@@ -186,6 +212,7 @@ struct Namespaces {
     network: Namespace,
     pid: Namespace,
     ipc: Namespace,
+    uts: Namespace,
     shm: Option<String>,
 }
 
@@ -210,7 +237,13 @@ impl Namespaces {
             }
             _ => (Namespace::New, None),
         };
-        Ok(Namespaces { network, pid, ipc, shm })
+        let sandbox = container.spec.pod.as_ref().and_then(|part| part.sandbox.as_deref());
+        let uts = match sandbox {
+            Some(sandbox) => join(shared, sandbox, "uts")?,
+            None if host.uts_host => Namespace::Host,
+            None => Namespace::New,
+        };
+        Ok(Namespaces { network, pid, ipc, uts, shm })
     }
 }
 
@@ -298,6 +331,23 @@ pub(crate) fn host_name(container: &Container) -> String {
         "" => ferry_stdx::id::short(&container.id).to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// The host name that a pod's containers see.
+pub(crate) fn pod_hostname(sandbox: &Container) -> String {
+    if sandbox.spec.host.uts_host {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    host_name(sandbox)
+}
+
+/// Writes the names of a pod whose addresses came later than its files.
+pub(crate) fn write_pod_hosts(shared: &Shared, sandbox: &Container) -> Result<(), Failure> {
+    let addresses = sandbox.cni.as_ref().map(|cni| cni.addresses.clone()).unwrap_or_default();
+    let names = own_names(&sandbox.spec, &host_name(sandbox));
+    let path = shared.dirs.data(&sandbox.id).join("hosts");
+    fs::write(&path, ferry_container::hosts(&addresses, &names, &[]))
+        .map_err(|error| failed("write", &path, error))
 }
 
 fn write_etc(

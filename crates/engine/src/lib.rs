@@ -39,8 +39,8 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
-pub use events::EventBus;
+pub use config::{BridgeConfig, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig};
+pub use events::{EventBus, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_network::{Pool, network_of, parse_subnet};

@@ -31,6 +31,9 @@ fn main() -> ExitCode {
         Some("oci") => ExitCode::from(ferry_oci_cli::main(&args[2..])),
         Some("shim-template") => ferry_shim::template_main(),
         Some("welcome") => welcome::run(&args[2..]),
-        _ => ExitCode::from(ferry_cli::main(&args, &[ferry_compose::EXTENSION])),
+        _ => ExitCode::from(ferry_cli::main(
+            &args,
+            &[ferry_compose::EXTENSION],
+        )),
     }
 }

@@ -11,13 +11,16 @@
 mod answer;
 #[expect(
     missing_docs,
-    missing_debug_implementations,
-    clippy::large_enum_variant,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_lazy_continuation,
     reason = "generated: what a field means is said in the proto file"
 )]
 pub mod api;
+mod convert;
 mod image;
+mod record;
 mod runtime;
 mod serve;
+mod stream;
 
 pub use serve::{BindError, CriListener, Product, serve};

@@ -61,6 +61,17 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Honoured,
     ),
+    row(
+        Flag::list("cni-bin-dir", "Directories with CNI plugins for Kubernetes' pods"),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::string("cni-conf-dir", "Directory with the CNI configuration for Kubernetes' pods")
+            .default("/etc/cni/net.d"),
+        "",
+        Honoured,
+    ),
     row(Flag::string("containerd", "containerd grpc address"), "", NO_CONTAINERD),
     row(Flag::string("containerd-namespace", "Containerd namespace to use"), "", NO_CONTAINERD),
     row(

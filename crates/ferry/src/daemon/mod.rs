@@ -147,7 +147,9 @@ fn log_to_stderr(settings: &Settings) {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("FERRY_LOG")
+        // Each frame of HTTP/2 is nobody's concern.
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},h2=info,hyper=info")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -45,6 +45,7 @@ mod compose;
 mod containers;
 mod copying;
 mod crash;
+mod cri;
 mod disk;
 mod guide;
 mod health;

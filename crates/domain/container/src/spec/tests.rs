@@ -23,6 +23,7 @@ fn container(spec: ContainerSpec) -> Container {
         ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
+        cni: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn plan_in(
         network,
         pid: &Namespace::New,
         ipc: &Namespace::New,
+        uts: &Namespace::New,
         joined_shm: None,
         host_name: "machine",
         bounding: &|_| true,

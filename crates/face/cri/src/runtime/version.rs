@@ -1,5 +1,7 @@
 //! Who answers, whether it is ready, and what it can do.
 
+use ferry_engine::ops::pod;
+
 use super::Runtime;
 use crate::{
     answer::{Answer, done},
@@ -19,14 +21,25 @@ pub(super) fn version(runtime: &Runtime) -> Answer<api::VersionResponse> {
     })
 }
 
-pub(super) fn status(
+pub(super) async fn status(
     runtime: &Runtime,
     request: api::StatusRequest,
 ) -> Answer<api::StatusResponse> {
+    let fault = pod::network_fault(&runtime.engine).await;
+    let fault = fault.map(|failure| failure.message().to_owned());
     let conditions = CONDITIONS.map(|kind| api::RuntimeCondition {
         r#type: kind.to_owned(),
-        status: true,
-        ..api::RuntimeCondition::default()
+        status: kind != "NetworkReady" || fault.is_none(),
+        reason: match &fault {
+            Some(_) if kind == "NetworkReady" => "NetworkPluginNotReady".to_owned(),
+            _ => String::new(),
+        },
+        message: match &fault {
+            Some(words) if kind == "NetworkReady" => {
+                format!("Network plugin returns error: {words}")
+            }
+            _ => String::new(),
+        },
     });
     let config = runtime.engine.config();
     let mut info = std::collections::BTreeMap::new();
@@ -41,7 +54,7 @@ pub(super) fn status(
     let handler = |name: &str| api::RuntimeHandler {
         name: name.to_owned(),
         features: Some(api::RuntimeHandlerFeatures {
-            recursive_read_only_mounts: false,
+            recursive_read_only_mounts: true,
             user_namespaces: false,
         }),
     };
@@ -60,4 +73,15 @@ pub(super) fn configuration() -> Answer<api::RuntimeConfigResponse> {
             cgroup_driver: api::CgroupDriver::Cgroupfs.into(),
         }),
     })
+}
+
+/// A pod network's range is the business of the CNI configuration, which somebody else writes, as with containerd without a
+/// template.
+pub(super) fn update(
+    request: &api::UpdateRuntimeConfigRequest,
+) -> Answer<api::UpdateRuntimeConfigResponse> {
+    let config = request.runtime_config.clone().unwrap_or_default();
+    let range = config.network_config.unwrap_or_default().pod_cidr;
+    tracing::info!(range, "the kubelet tells the range of its pods' addresses");
+    done(api::UpdateRuntimeConfigResponse {})
 }

@@ -7,8 +7,8 @@ use ferry_cgroup::Cgroup;
 use ferry_oci::runtime::{Mount, Spec};
 use ferry_sys::mount::{self, Change, PROC_MAGIC, Propagation, attr};
 use ferry_sys::root::{InRoot, file_type};
-use ferry_sys::{Errno, Result as SysResult};
-use rustix::fs::FileType;
+use ferry_sys::{Errno, Result as SysResult, namespace};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::options::{Depth, Options};
 use super::{copy_up, filesystems};
@@ -59,10 +59,38 @@ fn open_source(entry: &Mount, bundle_dir: &Path) -> Outcome<Source> {
     let recursive = options.bind != Some(Depth::This);
     // Joining with an absolute path answers that path.
     let path = bundle_dir.join(source);
-    mount::clone_path(&path, recursive).map(Source::Tree).map_err(|errno| match errno {
+    let tree = match in_other_root(&path) {
+        Some((pid, inside)) => clone_in_namespace_of(pid, &inside, recursive),
+        None => mount::clone_path(&path, recursive),
+    };
+    tree.map(Source::Tree).map_err(|errno| match errno {
         Errno::NOENT => failed(entry, &format!("no such file or directory: {source}")),
         errno => failed(entry, &words(errno)),
     })
+}
+
+/// What a path below `/proc/<pid>/root` names there.
+fn in_other_root(path: &Path) -> Option<(i32, PathBuf)> {
+    let mut parts = path.strip_prefix("/proc").ok()?.components();
+    let pid = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+    (parts.next()?.as_os_str() == "root").then(|| (pid, Path::new("/").join(parts.as_path())))
+}
+
+/// The kernel copies mounts of one's own namespace only: this process goes into the other one for that, and comes back. Links
+/// on the way lead nowhere else than in the other's root.
+fn clone_in_namespace_of(pid: i32, inside: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    let open = |path: &str, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    let own = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
+    let theirs = open(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY)?;
+    let (root, directory) = (open("/", OFlags::PATH)?, open(".", OFlags::PATH)?);
+    namespace::join(theirs.as_fd(), namespace::flag::MOUNT)?;
+    let tree = mount::clone_path(inside, recursive);
+    namespace::join(own.as_fd(), namespace::flag::MOUNT)?;
+    // Joining leads to the top of a namespace, which need not have been our root.
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::fchdir(&directory)?;
+    tree
 }
 
 /// `error mounting "a" to rootfs at "/b": …`, runc's words.

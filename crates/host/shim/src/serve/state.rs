@@ -21,8 +21,9 @@ use super::{
     output::Streams,
 };
 use crate::{
+    cri_log::CriLog,
     launch::{ExitRecord, Launch, LogSpec, OciRuntime, RootfsSpec},
-    log::JsonLog,
+    log::{JsonLog, Log},
     wire::{self, Command, Event, Request},
 };
 
@@ -85,7 +86,7 @@ pub(super) struct Shim {
     phase: Phase,
     pub(super) pid: i32,
     pub(super) streams: Streams,
-    pub(super) log: Option<JsonLog>,
+    pub(super) log: Option<Log>,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) execs: Vec<Option<Exec>>,
     exec_exits: std::collections::VecDeque<(String, i32)>,
@@ -111,7 +112,13 @@ impl Shim {
             LogSpec::None => None,
             LogSpec::JsonFile(file) => Some(
                 JsonLog::open(file.clone())
+                    .map(Log::Json)
                     .map_err(|error| format!("cannot open log {}: {error}", file.path.display()))?,
+            ),
+            LogSpec::Cri(path) => Some(
+                CriLog::open(path.clone())
+                    .map(Log::Cri)
+                    .map_err(|error| format!("cannot open log {}: {error}", path.display()))?,
             ),
         };
         let rootfs = match launch.rootfs.clone() {
@@ -347,6 +354,13 @@ impl Shim {
                 if !told {
                     pidfd::send_signal(target, signal).ok();
                 }
+            }
+            Command::ReopenLog => {
+                let error = match &mut self.log {
+                    Some(log) => log.reopen().err().map(|error| error.to_string()),
+                    None => None,
+                };
+                client.tell(&Event::LogReopened { error });
             }
             Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
             Command::Resize { exec: Some(id), rows, cols } => {
