@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Some("welcome") => welcome::run(&args[2..]),
         _ => ExitCode::from(ferry_cli::main(
             &args,
-            &[ferry_compose::EXTENSION],
+            &[ferry_compose::EXTENSION, ferry_kube::EXTENSION],
         )),
     }
 }

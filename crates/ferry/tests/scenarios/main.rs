@@ -50,6 +50,7 @@ mod disk;
 mod guide;
 mod health;
 mod isolation;
+mod kube;
 mod leaks;
 mod logs;
 mod names;
