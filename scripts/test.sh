@@ -26,9 +26,29 @@ peer() {
   done
 }
 
+# kernel: Debian's for virtual machines, unpacked and not installed. What it has and this machine's kernel may lack is tested there.
+kernel() {
+  local directory=target/peers/kernel package unpacked
+  [ "$(uname -m)" = x86_64 ] || return 0
+  ls $directory/boot/vmlinuz-* >/dev/null 2>&1 && return
+  # Ubuntu has no such package; there the test is skipped, and says so.
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: //p' | head -1)
+  [ -n "$package" ] || return 0
+  say "Unpacking Debian's $package"
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  (cd "$unpacked" && apt-get download -qq "$package") || (apt-get update -qq && cd "$unpacked" && apt-get download -qq "$package")
+  dpkg -x "$unpacked"/*.deb "$directory"
+  # Newer releases keep everything below /usr.
+  [ -d $directory/lib ] || ln -s usr/lib $directory/lib
+  rm -rf "$unpacked"
+}
+
 prepare_rust
 install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
-  apache2-utils mmdebstrap skopeo buildah
+  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium nodejs npm
+[ "$(uname -m)" != x86_64 ] || install qemu-system-x86
+kernel
 peer docker-registry docker-registry
 peer runc runc
 peer crun crun
@@ -40,11 +60,14 @@ if [ ! -x /usr/lib/cni/bridge ] && [ ! -x target/peers/usr/lib/cni/bridge ]; the
   (cd "$(mktemp -d)" && apt-get download -qq containernetworking-plugins && dpkg -x ./*.deb "$OLDPWD/target/peers")
 fi
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
+peer docker-buildx docker-buildx
 # Compose 1.x is another program.
 case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1) in
   2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;
   *) say "Debian's docker-compose is no 2.x here: nothing is compared with Docker's Compose" ;;
 esac
+say "Installing what drives the desktop in a browser"
+(cd desktop && npm ci --no-audit --no-fund --silent)
 export FERRY_TESTS_COMPLETE=1
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"

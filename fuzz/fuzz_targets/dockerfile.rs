@@ -1,7 +1,7 @@
 //! Dockerfiles, words with variables, and ignore patterns of any shape: no panic, no endless run.
 #![no_main]
 
-use ferry_dockerfile::{IgnoreFile, expand, parse, path_matches};
+use ferry_dockerfile::{FileMode, IgnoreFile, expand, parse, path_matches};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -14,4 +14,7 @@ fuzz_target!(|data: &[u8]| {
         ignore.ignores(path);
     }
     path_matches(patterns, path);
+    if let Some(mode) = FileMode::parse(text) {
+        assert!(mode.apply(0o644, text.len() % 2 == 0) <= 0o7777);
+    }
 });

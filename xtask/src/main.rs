@@ -1,8 +1,10 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|cri-proto`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
+mod buildkit_proto;
 mod check;
 mod cri_proto;
+mod desktop;
 mod tidy;
 
 use std::{
@@ -16,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   check   everything that a change must pass: format, clippy, tidy, tests, docs
   tidy    the layer rule, crate heads, no stray markers
   bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
+  desktop builds the web desktop's page from desktop/ (needs npm) and puts it where the crate embeds it from
+  buildkit-proto  writes crates/face/buildkit/src/proto anew from the proto files beside it
   cri-proto  writes crates/face/cri/src/api.rs anew from Kubernetes' proto file";
 
 fn main() -> ExitCode {
@@ -24,6 +28,8 @@ fn main() -> ExitCode {
         Some("check") => check::run(&root(), &arguments[1..]),
         Some("tidy") => tidy::run(&root()),
         Some("cri-proto") => cri_proto::run(&root()),
+        Some("buildkit-proto") => buildkit_proto::run(&root()),
+        Some("desktop") => desktop::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
         _ => Err(USAGE.to_owned()),
     };

@@ -16,7 +16,7 @@ const LAYERS: [&str; 7] = ["pure", "host", "store", "domain", "engine", "face", 
 const SOCIABLE: [&str; 4] = ["pure", "host", "store", "face"];
 
 /// Edges that would be allowed by the layers and must not exist.
-const FORBIDDEN: [(&str, &str, &str); 11] = [
+const FORBIDDEN: [(&str, &str, &str); 15] = [
     (
         "ferry-cli",
         "ferry-engine",
@@ -30,6 +30,10 @@ const FORBIDDEN: [(&str, &str, &str); 11] = [
     ("ferry-compose", "ferry-model", "Compose knows the wire types only"),
     ("ferry-kube", "ferry-engine", "manifests are played through the Engine API"),
     ("ferry-cri", "ferry-docker-api", "CRI and Docker's API are two dialects of one engine"),
+    ("ferry-desktop", "ferry-engine", "the desktop speaks only the Engine API"),
+    ("ferry-desktop", "ferry-server", "the desktop does not know who serves"),
+    ("ferry-desktop", "ferry-model", "the desktop knows the wire types only"),
+    ("ferry-top", "ferry-engine", "the desktop's sister speaks only the Engine API"),
     ("ferry-server", "ferry-client", "the server does not call itself"),
     ("ferry-engine", "ferry-docker-api", "the engine knows no dialect; faces convert"),
 ];

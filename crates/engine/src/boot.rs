@@ -305,7 +305,6 @@ async fn sweep(shared: &Arc<Shared>) {
         }
         shared.dirs.empty_trash(None);
         ferry_transfer::sweep_partials(&shared.config.data_root.join("ingest"), PARTIAL_AGE);
-        crate::ops::build::sweep_leftovers(&shared);
         crate::ops::image::sweep_layers(&shared);
         Ok(())
     });

@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub ulimits: Vec<ferry_model::container::Ulimit>,
     /// cgroup below which containers' cgroups are; `ferry` unless told otherwise.
     pub cgroup_parent: String,
+    /// `--userns-remap`: the ids of containers in a user namespace; `None` leaves them in the host's.
+    pub userns_remap: Option<ferry_container::IdMaps>,
     /// Labels of the daemon.
     pub labels: Vec<String>,
     /// Debug logging is on; only shown.
@@ -118,6 +120,7 @@ impl EngineConfig {
             shm_size: 0,
             ulimits: Vec::new(),
             cgroup_parent: "ferry".to_owned(),
+            userns_remap: None,
             labels: Vec::new(),
             debug: false,
             max_concurrent_downloads: 3,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::Engine as _;
-use ferry_container::{DnsOverrides, Namespace, SpecInputs};
+use ferry_container::{DnsOverrides, Namespace, SpecInputs, UserNamespace};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{
     Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode, PodPart,
@@ -49,6 +49,7 @@ pub(crate) fn plan(
         pid: &namespaces.pid,
         ipc: &namespaces.ipc,
         uts: &namespaces.uts,
+        user: namespaces.user.as_ref(),
         joined_shm: namespaces.shm.as_deref(),
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
@@ -64,7 +65,7 @@ pub(crate) fn plan(
     if is_sandbox {
         hold_only(&mut spec);
     }
-    if host.auto_remove || is_sandbox {
+    if host.auto_remove || is_sandbox || shared.builds.is_step(&container.name) {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }
     // A handler is for programs, and a sandbox has none.
@@ -214,6 +215,7 @@ struct Namespaces {
     ipc: Namespace,
     uts: Namespace,
     shm: Option<String>,
+    user: Option<UserNamespace>,
 }
 
 impl Namespaces {
@@ -243,7 +245,8 @@ impl Namespaces {
             None if host.uts_host => Namespace::Host,
             None => Namespace::New,
         };
-        Ok(Namespaces { network, pid, ipc, uts, shm })
+        let user = crate::userns::of(shared, container)?;
+        Ok(Namespaces { network, pid, ipc, uts, shm, user })
     }
 }
 

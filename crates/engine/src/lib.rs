@@ -31,6 +31,7 @@ mod rootfs;
 mod shared;
 mod signal;
 mod usage;
+mod userns;
 mod validate;
 mod welcome;
 
@@ -43,6 +44,7 @@ pub use config::{BridgeConfig, CniConfig, EngineConfig, RegistryConfig, RuntimeC
 pub use events::{EventBus, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
+pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 
@@ -61,7 +63,9 @@ impl Engine {
     /// # Errors
     /// When another engine has the data, or it cannot be read.
     pub async fn boot(config: EngineConfig) -> Result<Engine, BootError> {
-        boot::boot(config).await.map(|shared| Engine { shared })
+        let engine = boot::boot(config).await.map(|shared| Engine { shared })?;
+        ops::build::remove_leftovers(&engine).await;
+        Ok(engine)
     }
 
     /// What it was told.

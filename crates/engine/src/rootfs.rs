@@ -6,6 +6,7 @@ mod view;
 use std::{
     collections::BTreeSet,
     os::fd::AsFd,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -160,4 +161,32 @@ pub(crate) fn volume_subpath(mountpoint: &str, subpath: &str) -> Result<String, 
     }
     let path: PathBuf = Path::new(mountpoint).join(relative);
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Whether a path was made for a mount only: it is not below, and empty but for other such paths.
+pub(crate) fn is_stub(
+    upper: &InRoot,
+    lower: &InRoot,
+    path: &Path,
+    stubs: &BTreeSet<Vec<u8>>,
+) -> bool {
+    let (Ok(found), Err(Errno::NOENT | Errno::NOTDIR)) =
+        (upper.resolve_nofollow(path), lower.resolve_nofollow(path))
+    else {
+        return false;
+    };
+    let Ok(stat) = rustix::fs::fstat(&found) else { return false };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => stat.st_size == 0,
+        FileType::Directory => {
+            let opened = upper.open_with(path, rustix::fs::OFlags::DIRECTORY, 0);
+            let Ok(entries) = opened.and_then(rustix::fs::Dir::read_from) else { return false };
+            entries.flatten().all(|entry| {
+                let name = entry.file_name().to_bytes();
+                let inside = [path.as_os_str().as_bytes(), b"/", name].concat();
+                matches!(name, b"." | b"..") || stubs.contains(&inside)
+            })
+        }
+        _ => false,
+    }
 }

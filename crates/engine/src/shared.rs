@@ -19,8 +19,14 @@ use ferry_transfer::Client;
 use ferry_volume::VolumeStore;
 
 use crate::{
-    config::EngineConfig, events::EventBus, execs::Execs, networks::Networks,
-    ops::build::BuildCache, records::ContainerDirs, registry::Registry, resolver::Resolvers,
+    config::EngineConfig,
+    events::EventBus,
+    execs::Execs,
+    networks::Networks,
+    ops::build::{BuildCache, CacheMounts},
+    records::ContainerDirs,
+    registry::Registry,
+    resolver::Resolvers,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -39,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) layers: Arc<LayerStore>,
     pub(crate) volumes: VolumeStore,
     pub(crate) builds: BuildCache,
+    pub(crate) cache_mounts: CacheMounts,
     pub(crate) networks: Networks,
     pub(crate) resolvers: Resolvers,
     pub(crate) registries: Client,
@@ -91,6 +98,7 @@ impl Shared {
             layers: Arc::new(parts.layers),
             volumes: parts.volumes,
             builds: parts.builds,
+            cache_mounts: CacheMounts::default(),
             networks: parts.networks,
             resolvers: Resolvers::default(),
             registries,
@@ -220,11 +228,33 @@ impl Shared {
 
     /// Keeps layers from being swept until the lease is dropped.
     pub(crate) fn lease(&self, layers: &[Digest]) -> Lease<'_> {
+        self.reserve(layers);
+        Lease { shared: self, layers: layers.to_vec() }
+    }
+
+    fn reserve(&self, layers: &[Digest]) {
         let mut leases = lock(&self.leases);
         for layer in layers {
             *leases.entry(layer.clone()).or_insert(0) += 1;
         }
-        Lease { shared: self, layers: layers.to_vec() }
+    }
+
+    fn release(&self, layers: &[Digest]) {
+        let mut leases = lock(&self.leases);
+        for layer in layers {
+            if let Some(count) = leases.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    leases.remove(layer);
+                }
+            }
+        }
+    }
+
+    /// As [`Shared::lease`], for as long as somebody likes.
+    pub(crate) fn hold(self: &Arc<Self>, layers: &[Digest]) -> HeldLease {
+        self.reserve(layers);
+        HeldLease { shared: Arc::clone(self), layers: layers.to_vec() }
     }
 
     pub(crate) fn leased(&self) -> Vec<Digest> {
@@ -278,15 +308,20 @@ pub(crate) struct Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut leases = lock(&self.shared.leases);
-        for layer in &self.layers {
-            if let Some(count) = leases.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    leases.remove(layer);
-                }
-            }
-        }
+        self.shared.release(&self.layers);
+    }
+}
+
+/// A lease that is not bound to a place in the program.
+#[derive(Debug)]
+pub(crate) struct HeldLease {
+    shared: Arc<Shared>,
+    layers: Vec<Digest>,
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.shared.release(&self.layers);
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
         return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
     }
     limits(shared, &host.resources, Moment::Create)?;
+    if crate::userns::is_wanted(shared, host.userns_mode) {
+        ferry_container::check_user_namespace(host)?;
+    }
     if host.shm_size < 0 {
         return invalid("SHM size can not be less than 0".to_owned());
     }
@@ -184,6 +187,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         pid: &pid,
         ipc: &ipc,
         uts: &uts,
+        user: None,
         joined_shm: None,
         host_name: "",
         bounding: &|name| shared.may(name),

@@ -9,6 +9,15 @@ mod welcome;
 
 use std::process::ExitCode;
 
+/// The faces that are commands of the command line.
+const EXTENSIONS: &[ferry_cli::face::Extension] = &[
+    ferry_compose::EXTENSION,
+    ferry_kube::EXTENSION,
+    ferry_registry::EXTENSION,
+    ferry_desktop::EXTENSION,
+    ferry_top::EXTENSION,
+];
+
 fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -31,9 +40,6 @@ fn main() -> ExitCode {
         Some("oci") => ExitCode::from(ferry_oci_cli::main(&args[2..])),
         Some("shim-template") => ferry_shim::template_main(),
         Some("welcome") => welcome::run(&args[2..]),
-        _ => ExitCode::from(ferry_cli::main(
-            &args,
-            &[ferry_compose::EXTENSION, ferry_kube::EXTENSION],
-        )),
+        _ => ExitCode::from(ferry_cli::main(&args, EXTENSIONS)),
     }
 }

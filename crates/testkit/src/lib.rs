@@ -10,6 +10,7 @@
 
 mod api;
 mod command;
+mod ferry_registry;
 pub mod images;
 pub mod programs;
 mod registry;
@@ -18,6 +19,7 @@ mod traces;
 
 pub use api::Api;
 pub use command::{Run, eventually, run, run_with_input};
+pub use ferry_registry::{Answer, FerryRegistry, Http};
 pub use registry::{Registry, RegistryOptions};
 pub use sandbox::{Client, DOCKERD, Sandbox, binary};
 pub use traces::Traces;

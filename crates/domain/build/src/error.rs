@@ -8,7 +8,7 @@ use ferry_errkind::{ErrorKind, Kinded};
 #[non_exhaustive]
 pub enum BuildError {
     /// Variables in an instruction.
-    #[error("failed to process \"{word}\"")]
+    #[error("failed to process {word:?}")]
     Expand {
         /// What they are in.
         word: String,

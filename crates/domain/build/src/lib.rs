@@ -5,12 +5,18 @@
 //! (the engine does it). Start with [`plan`], [`State::apply`], [`Effect`].
 
 mod error;
+mod history;
+mod lint;
+mod outline;
 mod plan;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use error::BuildError;
+pub use lint::{Finding, RULES, Rule, Surroundings, is_error, lint};
+pub use outline::{Outline, OutlineArg, Target, outline};
 pub use plan::{Base, Plan, PlanRequest, Stage, plan};
 pub use state::{CopyStep, Effect, RunStep, State};

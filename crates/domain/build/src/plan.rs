@@ -15,6 +15,8 @@ pub struct PlanRequest {
     pub target: String,
     /// `TARGETPLATFORM` and the like.
     pub platform_args: BTreeMap<String, String>,
+    /// Names of `--build-context`: they go before stages and images.
+    pub contexts: BTreeSet<String>,
 }
 
 /// What a stage starts from.
@@ -54,12 +56,26 @@ pub struct Plan {
     pub globals: BTreeMap<String, String>,
     /// The escape character.
     pub escape: char,
+    /// Names that are no stages here.
+    pub contexts: BTreeSet<String>,
 }
 
 impl Plan {
     /// The stage of that name or number, among those before `before`.
     pub fn stage(&self, name: &str, before: usize) -> Option<usize> {
-        find(&self.stages[..before], name)
+        let other = self.contexts.contains(name);
+        self.stages.get(..before).filter(|_| !other).and_then(|before| find(before, name))
+    }
+
+    /// The stages that instructions of a stage use.
+    pub fn uses(&self, stage: usize, instructions: &[Instruction]) -> Vec<usize> {
+        let before = self.stages.get(..stage).unwrap_or_default();
+        uses(before, instructions, &self.contexts)
+    }
+
+    /// Stages, and all that they are made of.
+    pub fn with_all_uses(&self, stages: Vec<usize>) -> Vec<usize> {
+        needed(&self.stages, stages, &self.contexts)
     }
 }
 
@@ -80,7 +96,7 @@ pub fn plan(file: &Dockerfile, request: &PlanRequest) -> Result<Plan, BuildError
                     expand(word, file.escape, &value_of)
                         .map_err(|source| BuildError::Expand { word: word.clone(), source })
                 };
-                let base = base(&stages, image, expanded(image)?)?;
+                let base = base(&stages, image, expanded(image)?, &request.contexts)?;
                 let platform = platform.as_ref().map(expanded).transpose()?;
                 stages.push(Stage {
                     from: instruction.clone(),
@@ -106,13 +122,22 @@ pub fn plan(file: &Dockerfile, request: &PlanRequest) -> Result<Plan, BuildError
         "" => stages.len() - 1,
         name => find(&stages, name).ok_or_else(|| BuildError::NoTarget(name.to_owned()))?,
     };
-    let needed = needed(&stages, target);
-    Ok(Plan { stages, needed, globals, escape: file.escape })
+    let contexts = request.contexts.clone();
+    let needed = needed(&stages, vec![target], &contexts);
+    Ok(Plan { stages, needed, globals, escape: file.escape, contexts })
 }
 
-fn base(stages: &[Stage], written: &str, image: String) -> Result<Base, BuildError> {
+fn base(
+    stages: &[Stage],
+    written: &str,
+    image: String,
+    contexts: &BTreeSet<String>,
+) -> Result<Base, BuildError> {
     if image.trim().is_empty() {
         return Err(BuildError::BlankBase(written.to_owned()));
+    }
+    if contexts.contains(&image) {
+        return Ok(Base::Image(image));
     }
     if let Some(stage) = by_name(stages, &image) {
         return Ok(Base::Stage(stage));
@@ -160,31 +185,38 @@ fn find(stages: &[Stage], name: &str) -> Option<usize> {
         .or_else(|| name.parse().ok().filter(|number: &usize| *number < stages.len()))
 }
 
-/// The target and all that it is made of.
-fn needed(stages: &[Stage], target: usize) -> Vec<usize> {
-    let mut needed = BTreeSet::from([target]);
-    let mut todo = vec![target];
+/// Stages and all that they are made of.
+fn needed(stages: &[Stage], mut todo: Vec<usize>, contexts: &BTreeSet<String>) -> Vec<usize> {
+    let mut needed: BTreeSet<usize> = todo.iter().copied().collect();
     while let Some(number) = todo.pop() {
         let (Some(stage), Some(before)) = (stages.get(number), stages.get(..number)) else {
             continue;
         };
-        let mut uses: Vec<usize> = Vec::new();
+        let mut used = uses(before, &stage.instructions, contexts);
         if let Base::Stage(base) = stage.base {
-            uses.push(base);
+            used.push(base);
         }
-        for instruction in &stage.instructions {
-            match &instruction.kind {
-                Kind::Copy { flags, .. } => {
-                    uses.extend(flags.from.as_deref().and_then(|from| find(before, from)));
-                }
-                Kind::Run { flags, .. } => {
-                    uses.extend(flags.mounts.iter().filter_map(|mount| find(before, &mount.from)));
-                }
-                // What a trigger may need is known when it is seen: it can name any earlier stage.
-                _ => {}
-            }
-        }
-        todo.extend(uses.into_iter().filter(|stage| needed.insert(*stage)));
+        todo.extend(used.into_iter().filter(|stage| needed.insert(*stage)));
     }
     needed.into_iter().collect()
+}
+
+/// What a trigger may need is known when it is seen: it can name any earlier stage.
+fn uses(before: &[Stage], instructions: &[Instruction], contexts: &BTreeSet<String>) -> Vec<usize> {
+    let find = |name: &str| {
+        Some(name).filter(|name| !contexts.contains(*name)).and_then(|name| find(before, name))
+    };
+    let mut used: Vec<usize> = Vec::new();
+    for instruction in instructions {
+        match &instruction.kind {
+            Kind::Copy { flags, .. } => {
+                used.extend(flags.from.as_deref().and_then(find));
+            }
+            Kind::Run { flags, .. } => {
+                used.extend(flags.mounts.iter().filter_map(|mount| find(&mount.from)));
+            }
+            _ => {}
+        }
+    }
+    used
 }

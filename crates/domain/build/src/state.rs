@@ -3,45 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_dockerfile::{
-    Command, CopyFlags, Health, Heredoc, Kind, Mount, Source, expand, expand_words,
+    Arg, Command, CopyFlags, Health, Kind, Mount, Source, expand, expand_words,
 };
 use ferry_oci::{ContainerDefaults, HealthDefaults};
 
 use crate::{
-    BuildError,
-    values::{absolute, ports, set_env},
+    BuildError, history,
+    values::{absolute, is_signal, ports, set_env},
 };
 
 /// Where programs are looked for when an image does not say.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Arguments that need no `ARG`, and that no image and no cache key shows.
-const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-
 /// What an instruction asks for, beyond the change that it made to the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing at all: an `ARG`.
-    Nothing,
-    /// Only the configuration changed.
-    Config,
+    /// Only the configuration changed, or not even that.
+    Config {
+        /// What history says.
+        shown: String,
+    },
     /// A process is to run.
     Run(RunStep),
     /// Files are to be put in.
     Copy(CopyStep),
     /// A directory is to be there.
-    Directory(String),
+    Directory {
+        /// Its path.
+        path: String,
+        /// What history says.
+        shown: String,
+    },
 }
 
 /// A process.
@@ -55,6 +47,8 @@ pub struct RunStep {
     pub script: Option<String>,
     /// `--network`.
     pub network: Option<String>,
+    /// `--security=insecure`.
+    pub insecure: bool,
     /// `--mount`, variables replaced.
     pub mounts: Vec<Mount>,
     /// All that its outcome depends on besides the image.
@@ -93,14 +87,19 @@ pub struct State {
     pub platform_args: BTreeMap<String, String>,
     /// The escape character.
     pub escape: char,
-    args: Vec<(String, Option<String>)>,
+    pub(crate) args: Vec<(String, Option<String>)>,
     has_command: bool,
 }
 
 impl State {
+    /// A configuration that instructions change, nothing added.
+    pub fn bare(config: ContainerDefaults, escape: char) -> State {
+        State { config, escape, ..State::default() }
+    }
+
     /// A stage on an image with this configuration.
     pub fn on(config: ContainerDefaults, escape: char) -> State {
-        let mut state = State { config, escape, ..State::default() };
+        let mut state = State::bare(config, escape);
         let env = state.config.env.get_or_insert_default();
         if !env.iter().any(|variable| variable.starts_with("PATH=")) {
             env.push(DEFAULT_PATH.to_owned());
@@ -125,94 +124,144 @@ impl State {
     /// # Errors
     /// A variable that must be set is not, or a value makes no sense.
     pub fn apply(&mut self, kind: &Kind) -> Result<Effect, BuildError> {
-        match kind {
+        let shown = match kind {
             Kind::From { .. } => return Err(BuildError::NoStage),
-            Kind::Run { flags, command, heredocs } => {
-                return self.run(flags.network.clone(), &flags.mounts, command, heredocs);
-            }
+            Kind::Run { flags, command, heredocs } => return self.run(flags, command, heredocs),
             Kind::Copy { add, flags, sources, destination } => {
                 return self.copy(*add, flags, sources, destination);
-            }
-            Kind::Arg(args) => {
-                for arg in args {
-                    let default = arg.default.as_deref().map(|word| self.word(word)).transpose()?;
-                    self.declare(&arg.name, default);
-                }
-                return Ok(Effect::Nothing);
             }
             Kind::Workdir(path) => {
                 let path = self.word(path)?;
                 let base = self.config.working_dir.clone().unwrap_or_default();
                 let full = absolute(&base, &path);
                 self.config.working_dir = Some(full.clone());
-                return Ok(Effect::Directory(full));
+                let shown = format!("WORKDIR {full}");
+                return Ok(Effect::Directory { path: full, shown });
             }
+            Kind::Arg(args) => self.arguments(args)?,
             Kind::Cmd(command) => {
-                self.config.cmd = Some(self.argv(command));
+                let argv = self.argv(command);
+                self.config.cmd = Some(argv.clone());
+                self.config.args_escaped = Some(true);
                 self.has_command = true;
+                format!("CMD {}", history::quoted(&argv))
             }
             Kind::Entrypoint(command) => {
-                self.config.entrypoint = Some(self.argv(command));
+                let argv = self.argv(command);
+                self.config.entrypoint = Some(argv.clone());
                 if !self.has_command {
                     // The command was the old entry point's.
                     self.config.cmd = None;
                 }
+                format!("ENTRYPOINT {}", history::quoted(&argv))
             }
             Kind::Env(pairs) => {
                 // All see what was before this instruction.
-                for (name, value) in self.pairs(pairs)? {
-                    set_env(self.config.env.get_or_insert_default(), &name, &value);
+                let pairs = self.pairs(pairs)?;
+                for (name, value) in &pairs {
+                    set_env(self.config.env.get_or_insert_default(), name, value);
                 }
+                history::pairs("ENV", &pairs)
             }
             Kind::Label(pairs) => {
                 let pairs = self.pairs(pairs)?;
+                let shown = history::pairs("LABEL", &pairs);
                 self.config.labels.get_or_insert_default().extend(pairs);
+                shown
             }
-            Kind::User(user) => self.config.user = Some(self.word(user)?),
-            Kind::Expose(words) => {
-                let mut all = BTreeSet::new();
-                for word in words {
-                    for port in self.words(word)? {
-                        ports(&port, &mut all)?;
-                    }
-                }
-                self.config.exposed_ports.get_or_insert_default().extend(all);
+            Kind::User(user) => {
+                let user = self.word(user)?;
+                self.config.user = Some(user.clone());
+                format!("USER {user}")
             }
-            Kind::Volume(paths) => {
-                for path in paths {
-                    let path = self.word(path)?;
-                    if path.trim().is_empty() {
-                        let words = "VOLUME specified can not be an empty string";
-                        return Err(BuildError::Value(words.to_owned()));
-                    }
-                    self.config.volumes.get_or_insert_default().insert(path);
-                }
-            }
+            Kind::Expose(words) => self.expose(words)?,
+            Kind::Volume(paths) => self.volumes(paths)?,
             Kind::StopSignal(signal) => {
                 let signal = self.word(signal)?;
-                self.config.stop_signal = Some(signal);
+                if !is_signal(&signal) {
+                    return Err(BuildError::Value(format!("Invalid signal: {signal}")));
+                }
+                self.config.stop_signal = Some(signal.clone());
+                format!("STOPSIGNAL {signal}")
             }
-            Kind::Shell(shell) => self.config.shell = Some(shell.clone()),
-            Kind::Healthcheck(health) => self.config.healthcheck = Some(self.health(health)),
-            Kind::OnBuild(text) => self.config.on_build.get_or_insert_default().push(text.clone()),
-            Kind::Maintainer(name) => self.author = Some(name.clone()),
-        }
-        Ok(Effect::Config)
+            Kind::Shell(shell) => {
+                self.config.shell = Some(shell.clone());
+                format!("SHELL {}", history::list(shell))
+            }
+            Kind::Healthcheck(health) => {
+                let health = self.health(health);
+                let shown = history::health(&health);
+                self.config.healthcheck = Some(health);
+                shown
+            }
+            Kind::OnBuild(text) => {
+                self.config.on_build.get_or_insert_default().push(text.clone());
+                format!("ONBUILD {text}")
+            }
+            Kind::Maintainer(name) => {
+                self.author = Some(name.clone());
+                format!("MAINTAINER {name}")
+            }
+        };
+        Ok(Effect::Config { shown })
     }
 
-    /// Arguments that are declared so far, and what they are.
-    fn declare(&mut self, name: &str, default: Option<String>) {
+    fn arguments(&mut self, args: &[Arg]) -> Result<String, BuildError> {
+        let mut shown = "ARG".to_owned();
+        for arg in args {
+            let default = arg.default.as_deref().map(|word| self.word(word)).transpose()?;
+            let value = self.declare(&arg.name, default);
+            shown.push_str(&format!(" {}", arg.name));
+            if let Some(value) = value {
+                shown.push_str(&format!("={value}"));
+            }
+        }
+        Ok(shown)
+    }
+
+    fn expose(&mut self, words: &[String]) -> Result<String, BuildError> {
+        let mut all = BTreeSet::new();
+        for word in words {
+            for port in self.words(word)? {
+                ports(&port, &mut all)?;
+            }
+        }
+        let shown: Vec<String> = all.iter().cloned().collect();
+        self.config.exposed_ports.get_or_insert_default().extend(all);
+        Ok(format!("EXPOSE {}", history::list(&shown)))
+    }
+
+    fn volumes(&mut self, paths: &[String]) -> Result<String, BuildError> {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in paths {
+            let path = self.word(path)?;
+            if path.trim().is_empty() {
+                let words = "VOLUME specified can not be an empty string";
+                return Err(BuildError::Value(words.to_owned()));
+            }
+            all.push(path);
+        }
+        self.config.volumes.get_or_insert_default().extend(all.iter().cloned());
+        Ok(format!("VOLUME {}", history::list(&all)))
+    }
+
+    /// Declares an argument; answers what it is, unless it got that from elsewhere than from here or the command line.
+    fn declare(&mut self, name: &str, default: Option<String>) -> Option<String> {
+        let own = default.clone();
         let value = match self.build_args.get(name) {
             Some(Some(given)) => Some(given.clone()),
             Some(None) | None => default
                 .or_else(|| self.globals.get(name).cloned())
                 .or_else(|| self.platform_args.get(name).cloned()),
         };
-        self.args.retain(|(known, _)| known != name);
-        self.args.push((name.to_owned(), value));
+        match self.args.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => known.clone_from(&value),
+            None => self.args.push((name.to_owned(), value.clone())),
+        }
+        value.or(own)
     }
 
-    fn word(&self, word: &str) -> Result<String, BuildError> {
+    pub(crate) fn word(&self, word: &str) -> Result<String, BuildError> {
         expand(word, self.escape, &|name| self.value_of(name))
             .map_err(|source| BuildError::Expand { word: word.to_owned(), source })
     }
@@ -226,7 +275,7 @@ impl State {
         pairs.iter().map(|(name, value)| Ok((self.word(name)?, self.word(value)?))).collect()
     }
 
-    fn argv(&self, command: &Command) -> Vec<String> {
+    pub(crate) fn argv(&self, command: &Command) -> Vec<String> {
         match command {
             Command::Exec(words) => words.clone(),
             Command::Shell(line) => {
@@ -237,7 +286,7 @@ impl State {
         }
     }
 
-    fn shell(&self) -> Vec<String> {
+    pub(crate) fn shell(&self) -> Vec<String> {
         let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
         self.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default)
     }
@@ -259,131 +308,5 @@ impl State {
             start_interval: number(health.start_interval),
             retries: number(health.retries),
         }
-    }
-
-    fn run(
-        &self,
-        network: Option<String>,
-        mounts: &[Mount],
-        command: &Command,
-        heredocs: &[Heredoc],
-    ) -> Result<Effect, BuildError> {
-        let (argv, script) = match command {
-            // A document that names its own interpreter.
-            Command::Shell(text) if text.starts_with("#!") => {
-                let path = "/dev/pipes/EOF".to_owned();
-                (vec![path], Some(text.clone()))
-            }
-            Command::Shell(line) => {
-                let mut whole = line.clone();
-                for document in heredocs {
-                    let tabs = if document.chomp { "\t" } else { "" };
-                    whole.push_str(&format!("\n{}{tabs}{}", document.content, document.name));
-                }
-                (self.argv(&Command::Shell(whole)), None)
-            }
-            Command::Exec(words) => (words.clone(), None),
-        };
-        let mut env: Vec<String> = self.config.env.clone().unwrap_or_default();
-        let mut used = Vec::new();
-        for (name, value) in &self.args {
-            let Some(value) = value else { continue };
-            if env.iter().any(|variable| variable.split('=').next() == Some(name)) {
-                continue;
-            }
-            used.push(format!("{name}={value}"));
-        }
-        used.sort();
-        env.extend(used.iter().cloned());
-        let mounts = mounts
-            .iter()
-            .map(|mount| {
-                let target = self.word(&mount.target)?;
-                Ok(Mount { target, source: self.word(&mount.source)?, ..mount.clone() })
-            })
-            .collect::<Result<Vec<_>, BuildError>>()?;
-        let key = format!("RUN {argv:?} {script:?} {used:?} {network:?} {mounts:?}");
-        for (name, value) in &self.build_args {
-            if let (true, Some(value)) = (PROXIES.contains(&name.as_str()), value) {
-                env.push(format!("{name}={value}"));
-            }
-        }
-        let mut shown = String::new();
-        if !used.is_empty() {
-            shown = format!("|{} {} ", used.len(), used.join(" "));
-        }
-        let shown = format!("RUN {shown}{}", script.clone().unwrap_or_else(|| argv.join(" ")));
-        Ok(Effect::Run(RunStep { argv, env, script, network, mounts, key, shown }))
-    }
-
-    fn copy(
-        &self,
-        add: bool,
-        flags: &CopyFlags,
-        sources: &[Source],
-        destination: &str,
-    ) -> Result<Effect, BuildError> {
-        let text = |text: &Option<String>| text.as_deref().map(|text| self.word(text)).transpose();
-        let flags = CopyFlags {
-            from: text(&flags.from)?,
-            chown: text(&flags.chown)?,
-            chmod: text(&flags.chmod)?,
-            checksum: text(&flags.checksum)?,
-            ..flags.clone()
-        };
-        let mut read = Vec::with_capacity(sources.len());
-        let mut names = Vec::new();
-        for source in sources {
-            read.push(match source {
-                Source::Path(path) => {
-                    names.push(self.word(path)?);
-                    Source::Path(self.word(path)?)
-                }
-                Source::Document(document) => {
-                    names.push(format!("<<{}", document.name));
-                    let mut document = document.clone();
-                    if document.expand {
-                        document.content = self.document(&document.content)?;
-                    }
-                    Source::Document(document)
-                }
-            });
-        }
-        let written = self.word(destination)?;
-        let base = self.config.working_dir.clone().unwrap_or_default();
-        let slash = written.ends_with('/') || written == "." || written.ends_with("/.");
-        let mut full = absolute(&base, &written);
-        if slash && full != "/" {
-            full.push('/');
-        }
-        if read.len() > 1 && !full.ends_with('/') {
-            let word = if add { "ADD" } else { "COPY" };
-            return Err(BuildError::Value(format!(
-                "When using {word} with more than one source file, the destination must be a directory and end with a /"
-            )));
-        }
-        let shown = format!("{} {} {written}", if add { "ADD" } else { "COPY" }, names.join(" "));
-        Ok(Effect::Copy(CopyStep { add, flags, sources: read, destination: full, shown }))
-    }
-
-    /// A document: variables are replaced, quotes stay.
-    fn document(&self, content: &str) -> Result<String, BuildError> {
-        let mut lines = String::new();
-        for line in content.split_inclusive('\n') {
-            if !line.contains(['$', self.escape]) {
-                lines.push_str(line);
-                continue;
-            }
-            let mut kept = String::with_capacity(line.len());
-            for char in line.chars() {
-                // Quotes mean nothing in a document.
-                if char == '"' || char == '\'' {
-                    kept.push(self.escape);
-                }
-                kept.push(char);
-            }
-            lines.push_str(&self.word(&kept)?);
-        }
-        Ok(lines)
     }
 }

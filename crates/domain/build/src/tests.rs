@@ -54,7 +54,7 @@ fn env_goes_before_arg() {
     assert_eq!(env[1..], ["A=env", "C=2", "D=env", "E=2"]);
     let Some(Effect::Run(run)) = effects.last() else { panic!() };
     assert!(run.env.contains(&"B=2".to_owned()) && !run.env.contains(&"A=arg".to_owned()));
-    assert_eq!(run.shown, "RUN |1 B=2 /bin/sh -c x");
+    assert_eq!(run.shown, "RUN |1 B=2 /bin/sh -c x # buildkit");
 }
 
 #[test]
@@ -65,7 +65,10 @@ fn a_configuration_grows() {
          ONBUILD RUN y\nMAINTAINER me",
         &[],
     );
-    assert_eq!(effects[1], Effect::Directory("/a/c".to_owned()));
+    assert_eq!(
+        effects[1],
+        Effect::Directory { path: "/a/c".to_owned(), shown: "WORKDIR /a/c".to_owned() }
+    );
     let config = state.config;
     assert_eq!(config.cmd.unwrap(), ["/bin/ash", "-ec", "echo hi"]);
     assert_eq!(

@@ -45,3 +45,21 @@ pub(crate) fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
         None => env.push(new),
     }
 }
+
+/// Whether that is a signal: a number, or a name with or without `SIG`.
+pub(crate) fn is_signal(text: &str) -> bool {
+    const NAMES: [&str; 33] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT",
+        "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM",
+        "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU",
+    ];
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=64).contains(&number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    NAMES.contains(&name)
+        || name == "XFSZ"
+        || name.starts_with("RTMIN")
+        || name.starts_with("RTMAX")
+}

@@ -16,6 +16,7 @@ pub mod seccomp;
 mod security;
 mod spec;
 mod update;
+mod userns;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
@@ -28,3 +29,7 @@ pub use spec::{
     DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
 };
 pub use update::{CpusetKind, UpdateError, apply_update, check_cpuset, plan_update};
+pub use userns::{
+    IdMaps, UserNamespace, UserNamespaceConflict, check_user_namespace, free_range,
+    subordinate_ranges, unclaimed_range,
+};

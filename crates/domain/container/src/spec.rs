@@ -18,6 +18,7 @@ use crate::{
     capability::UnknownCapability,
     resources,
     security::{SecurityOptionError, SecurityOptions, security_options},
+    userns::UserNamespace,
 };
 
 /// Looks a device node up on the host.
@@ -74,6 +75,8 @@ pub struct SpecInputs<'a> {
     pub ipc: &'a Namespace,
     /// Host and domain names.
     pub uts: &'a Namespace,
+    /// User namespace; `None` is the host's.
+    pub user: Option<&'a UserNamespace>,
     /// Where a joined IPC namespace's `/dev/shm` is.
     pub joined_shm: Option<&'a str>,
     /// Host name of the machine, for containers that share its UTS or network namespace.
@@ -220,7 +223,10 @@ fn linux(
         None if security.system_paths_unconfined => Vec::new(),
         None => default.iter().map(|path| (*path).to_owned()).collect(),
     };
+    let maps = inputs.user.map(|user| user.maps.clone()).unwrap_or_default();
     Ok(Linux {
+        uid_mappings: maps.uids,
+        gid_mappings: maps.gids,
         sysctl: sysctls(inputs)?,
         resources: Some(resources),
         cgroups_path: Some(inputs.cgroup_path.to_owned()),
@@ -249,6 +255,7 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Vec<LinuxNamespace> {
         ("pid", inputs.pid),
         ("ipc", inputs.ipc),
         ("cgroup", own(cgroup)),
+        ("user", inputs.user.map_or(&Namespace::Host, |user| &user.from)),
     ]
     .into_iter()
     .filter_map(|(kind, from)| {
@@ -271,7 +278,10 @@ fn sysctls(
     if *inputs.network == Namespace::New {
         // As Docker: ports below 1024 and ICMP sockets need no privilege in a network namespace of one's own.
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        if inputs.user.is_none() {
+            // Groups that a user namespace does not map cannot be written there.
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        }
     }
     for (key, value) in &host.sysctls {
         let ipc = matches!(

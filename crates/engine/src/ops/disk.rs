@@ -16,7 +16,10 @@ use ferry_model::{
 };
 use ferry_oci::Digest;
 
-use super::{container, image, volume};
+use super::{
+    build::{self, CacheRecord},
+    container, image, volume,
+};
 use crate::{Engine, Shared, usage::disk_use};
 
 /// What to look at.
@@ -28,6 +31,8 @@ pub struct Wanted {
     pub containers: bool,
     /// Volumes.
     pub volumes: bool,
+    /// The build cache.
+    pub builds: bool,
 }
 
 /// What takes how much. A list is `None` when nobody asked.
@@ -41,6 +46,8 @@ pub struct Usage {
     pub containers: Option<Vec<ContainerView>>,
     /// Volumes.
     pub volumes: Option<Vec<VolumeUsage>>,
+    /// What builds keep.
+    pub builds: Option<Vec<CacheRecord>>,
 }
 
 /// A volume and what it takes.
@@ -113,6 +120,7 @@ pub async fn usage(engine: &Engine, wanted: Wanted) -> Result<Usage, Failure> {
         weigh_images(&shared, &mut usage);
         weigh_containers(&shared, &mut usage);
         weigh_volumes(&shared, &mut usage);
+        usage.builds = wanted.builds.then(|| build::cache_records(&shared));
         Ok(usage)
     })
     .await

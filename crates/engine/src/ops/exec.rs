@@ -222,6 +222,7 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         pid: &Namespace::New,
         ipc: &Namespace::New,
         uts: &Namespace::New,
+        user: None,
         joined_shm: None,
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),

@@ -51,6 +51,9 @@ fn gather(shared: &Shared) -> SystemInfo {
             .map(|(name, runtime)| (name.clone(), runtime.path.to_string_lossy().into_owned())),
     );
     let mut security_options = vec!["name=seccomp,profile=builtin".to_owned()];
+    if config.userns_remap.is_some() {
+        security_options.push("name=userns".to_owned());
+    }
     if unified {
         security_options.push("name=cgroupns".to_owned());
     }

@@ -9,14 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ferry_archive::{IdRange, IdShift};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{Container, MountKind, MountPoint};
 use ferry_sys::{
-    Errno,
+    Errno, caps,
     mount::{self, Change, Filesystem, PROC_MAGIC, Propagation, SYSFS_MAGIC, attr},
     namespace::{self, flag},
     overlay::{self, Overlay},
-    pidfd,
+    pidfd, process,
     root::{InRoot, file_type},
 };
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -37,8 +38,37 @@ pub(crate) enum Access {
 pub(crate) struct View {
     /// Its root.
     pub(crate) root: InRoot,
+    /// How its ids are the host's, where it runs in a user namespace: its mounts show them as the host's then.
+    pub(crate) ids: Option<IdShift>,
     /// As long as this is open, what is mounted stays mounted.
     _namespace: Option<OwnedFd>,
+}
+
+impl View {
+    /// Does something as the container's root. In a mount that maps ids only those can make files who are mapped.
+    pub(crate) fn as_its_root(
+        &self,
+        work: impl FnOnce() -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        let Some((user, group)) = self.ids.as_ref().and_then(|ids| ids.to_host((0, 0))) else {
+            return work();
+        };
+        // Ids for files belong to threads, too.
+        let shifted = || {
+            process::set_filesystem_ids(user, group);
+            let raised = caps::get()
+                .and_then(|own| caps::set(caps::Caps { effective: own.permitted, ..own }));
+            raised.map_err(|errno| {
+                let words = format!("cannot act as the container's root: {errno}");
+                Failure::new(ErrorKind::Internal, words)
+            })?;
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(shifted).join()).unwrap_or_else(|_| {
+            let words = "the thread that acts as the container's root ended early";
+            Err(Failure::new(ErrorKind::Internal, words))
+        })
+    }
 }
 
 /// The file system with volumes, binds and other mounts in their places.
@@ -47,11 +77,11 @@ pub(crate) fn whole(
     container: &Container,
     access: Access,
 ) -> Result<View, Failure> {
-    if let Some(process) = running(container) {
+    if let Some((pid, process)) = running(container) {
         match in_thread(move || copy_namespace(&process)) {
             // It ended just now.
             Err(Fault::Kernel(_, Errno::SRCH)) => {}
-            view => return view.map_err(|fault| fault.told(container)),
+            view => return with_ids(view, pid).map_err(|fault| fault.told(container)),
         }
     }
     if access == Access::Write {
@@ -74,15 +104,15 @@ pub(crate) fn whole(
 
 /// The file system alone, to be read: what is below its mounts, too.
 pub(crate) fn without_mounts(shared: &Shared, container: &Container) -> Result<View, Failure> {
-    if let Some(process) = running(container) {
+    if let Some((pid, process)) = running(container) {
         match in_thread(move || clone_root(&process)) {
             Err(Fault::Kernel(_, Errno::SRCH)) => {}
-            view => return view.map_err(|fault| fault.told(container)),
+            view => return with_ids(view, pid).map_err(|fault| fault.told(container)),
         }
     }
     let overlay = Plan::of(shared, container)?.overlay(Access::Read);
     let root = overlay::root(&overlay).map_err(|error| Fault::Overlay(error).told(container))?;
-    Ok(View { root, _namespace: None })
+    Ok(View { root, ids: None, _namespace: None })
 }
 
 /// What went wrong on the way to a view.
@@ -120,9 +150,32 @@ fn in_thread(work: impl FnOnce() -> Result<View, Fault> + Send + 'static) -> Res
 }
 
 /// The container's process, if it runs.
-fn running(container: &Container) -> Option<OwnedFd> {
+fn running(container: &Container) -> Option<(i32, OwnedFd)> {
     let pid = container.state.pid.filter(|_| container.state.phase.is_running())?;
-    pidfd::open(pid).ok()
+    Some((pid, pidfd::open(pid).ok()?))
+}
+
+/// A view of a running container with its ids, as the kernel has them.
+fn with_ids(view: Result<View, Fault>, pid: i32) -> Result<View, Fault> {
+    let view = view?;
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{name}"))
+            .map(|text| id_ranges(&text))
+            .map_err(|_| Fault::Kernel("read the id maps", Errno::SRCH))
+    };
+    let ids = IdShift { users: read("uid_map")?, groups: read("gid_map")? };
+    let host = |ranges: &[IdRange]| matches!(ranges, [(0, 0, u32::MAX)]);
+    let is_hosts = host(&ids.users) && host(&ids.groups);
+    Ok(View { ids: (!is_hosts).then_some(ids), ..view })
+}
+
+/// Lines of user_namespaces(7): first id inside, first outside, count.
+fn id_ranges(text: &str) -> Vec<IdRange> {
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// A copy of the mount namespace of a process.
@@ -136,11 +189,24 @@ fn copy_namespace(process: &OwnedFd) -> Result<View, Fault> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let found = rustix::fs::openat(CWD, place, flags, Mode::empty());
         if found.is_ok_and(|found| mount::is_on(found, magic).unwrap_or(false)) {
-            mount::detach(Path::new(place)).map_err(step("umount"))?;
+            match mount::detach(Path::new(place)) {
+                // What came out of another user namespace is locked in its place: something empty goes over it.
+                Err(Errno::INVAL) => cover(place)?,
+                done => done.map_err(step("umount"))?,
+            }
         }
     }
     let root = InRoot::open(Path::new("/")).map_err(step("open /"))?;
-    Ok(View { root, _namespace: Some(own_namespace(&proc)?) })
+    Ok(View { root, ids: None, _namespace: Some(own_namespace(&proc)?) })
+}
+
+fn cover(place: &str) -> Result<(), Fault> {
+    let empty = Filesystem::open("tmpfs").and_then(|tmpfs| tmpfs.mount(attr::RDONLY));
+    let empty = empty.map_err(Fault::Overlay)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target =
+        rustix::fs::openat(CWD, place, flags, Mode::empty()).map_err(step("open a mount"))?;
+    mount::attach(empty.as_fd(), target.as_fd()).map_err(step("cover a mount"))
 }
 
 /// A copy of the root mount of a process, without what is mounted in it.
@@ -148,7 +214,7 @@ fn clone_root(process: &OwnedFd) -> Result<View, Fault> {
     namespace::unshare(flag::FS).map_err(step("unshare"))?;
     namespace::join(process.as_fd(), flag::MOUNT).map_err(step("setns"))?;
     let root = mount::clone_path(Path::new("/"), false).map_err(step("open_tree"))?;
-    Ok(View { root: InRoot::from_fd(root), _namespace: None })
+    Ok(View { root: InRoot::from_fd(root), ids: None, _namespace: None })
 }
 
 /// The host's `/proc`: another namespace may have none.
@@ -211,7 +277,7 @@ impl Plan {
         for file in ["hosts", "hostname", "resolv.conf"] {
             self.etc_file(&root, file)?;
         }
-        Ok(View { root, _namespace: Some(own_namespace(&proc)?) })
+        Ok(View { root, ids: None, _namespace: Some(own_namespace(&proc)?) })
     }
 
     /// The files that a container gets in `/etc`, once it has run.

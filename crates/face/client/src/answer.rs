@@ -170,6 +170,17 @@ impl<T: DeserializeOwned> JsonLines<T> {
         }
     }
 
+    /// What follows the values that were read, with the line that the last one is in ended.
+    pub fn into_rest(self) -> Rest {
+        let mut buffer = self.buffer;
+        for end in [b"\r".as_slice(), b"\n"] {
+            if buffer.starts_with(end) {
+                let _ = buffer.split_to(1);
+            }
+        }
+        Rest { first: Some(buffer.freeze()), answer: self.answer }
+    }
+
     fn take(&mut self) -> Result<Option<T>, ClientError> {
         let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<T>();
         match values.next() {
@@ -186,6 +197,26 @@ impl<T: DeserializeOwned> JsonLines<T> {
                 self.buffer.clear();
                 Ok(None)
             }
+        }
+    }
+}
+
+/// Bytes behind JSON values.
+#[derive(Debug)]
+pub struct Rest {
+    first: Option<Bytes>,
+    answer: Answer,
+}
+
+impl Rest {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        match self.first.take() {
+            Some(first) if !first.is_empty() => Ok(Some(first)),
+            _ => self.answer.chunk().await,
         }
     }
 }

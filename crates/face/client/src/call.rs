@@ -75,6 +75,12 @@ impl Call {
         self.header("Content-Type", "application/json")
     }
 
+    /// Sends these bytes.
+    pub fn bytes_body(mut self, content_type: &str, bytes: Bytes) -> Self {
+        self.body = Payload::Full(bytes);
+        self.header("Content-Type", content_type)
+    }
+
     /// Sends what `reader` gives: with a length as `Content-Length`, without in chunks.
     pub fn upload(
         mut self,

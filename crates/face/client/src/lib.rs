@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ferry_docker_api::ApiVersion;
 use http::Method;
 
-pub use answer::{Answer, JsonLines};
+pub use answer::{Answer, JsonLines, Rest};
 pub use call::{Call, path_segment};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::ClientError;
@@ -108,6 +108,11 @@ impl Client {
     /// `DELETE path`.
     pub fn delete(&self, path: impl AsRef<str>) -> Call {
         Call::new(self.clone(), Method::DELETE, path.as_ref())
+    }
+
+    /// A request with any method; `path` may have its query behind it, already escaped.
+    pub fn request(&self, method: Method, path: impl AsRef<str>) -> Call {
+        Call::new(self.clone(), method, path.as_ref())
     }
 
     /// Where the daemon listens.

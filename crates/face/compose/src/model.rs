@@ -29,6 +29,10 @@ pub(crate) struct Project {
     pub(crate) all_services: Value,
     /// All of it in long form.
     pub(crate) tree: Value,
+    /// Networks and volumes that no service uses are made, too.
+    pub(crate) all_resources: bool,
+    /// Names are those of Compose 1: `project_service_1`.
+    pub(crate) compatibility: bool,
 }
 
 macro_rules! part {
@@ -51,7 +55,7 @@ part! {
         profiles: Texts,
         annotations: Map<Option<String>>,
         attach: Option<bool>,
-        build: Option<Value>,
+        build: Option<Build>,
         blkio_config: Option<Blkio>,
         cap_add: Texts,
         cap_drop: Texts,
@@ -133,8 +137,9 @@ part! {
         volumes: Vec<Mount>,
         volumes_from: Texts,
         working_dir: String,
-        post_start: Vec<Value>,
-        pre_stop: Vec<Value>,
+        post_start: Vec<Hook>,
+        pre_stop: Vec<Hook>,
+        develop: Option<Develop>,
     }
     Blkio {
         weight: u16,
@@ -151,16 +156,89 @@ part! {
     Deploy {
         mode: String,
         replicas: Option<u32>,
+        labels: Map<String>,
+        update_config: Option<UpdateConfig>,
+        rollback_config: Option<UpdateConfig>,
         resources: Option<Resources>,
         restart_policy: Option<RestartPolicy>,
+        placement: Option<Value>,
+        endpoint_mode: String,
+    }
+    /// How containers of a running service are replaced.
+    UpdateConfig {
+        parallelism: Option<u64>,
+        delay: Option<String>,
+        failure_action: String,
+        monitor: Option<String>,
+        max_failure_ratio: f64,
+        order: String,
+    }
+    /// A command inside a container that has started, or is to be stopped.
+    Hook {
+        command: Texts,
+        user: String,
+        privileged: bool,
+        working_dir: String,
+        environment: Map<Option<String>>,
+    }
+    /// How an image is made.
+    Build {
+        context: String,
+        dockerfile: String,
+        dockerfile_inline: String,
+        entitlements: Texts,
+        args: Map<Option<String>>,
+        provenance: Option<Value>,
+        sbom: Option<Value>,
+        ssh: Option<Value>,
+        labels: Map<String>,
+        cache_from: Texts,
+        cache_to: Texts,
+        no_cache: bool,
+        no_cache_filter: Texts,
+        additional_contexts: Map<Option<String>>,
+        pull: bool,
+        extra_hosts: Texts,
+        isolation: String,
+        network: String,
+        target: String,
+        secrets: Vec<FileReference>,
+        shm_size: Bytes,
+        tags: Texts,
+        ulimits: Map<Ulimit>,
+        platforms: Texts,
+        privileged: bool,
+    }
+    /// What is done while files change.
+    Develop { watch: Vec<Trigger> }
+    /// Files that are watched, and what is done when one changes.
+    Trigger {
+        path: String,
+        action: String,
+        target: String,
+        exec: Option<Hook>,
+        include: Texts,
+        ignore: Texts,
+        initial_sync: bool,
     }
     Resources { limits: Option<Limits>, reservations: Option<Limits> }
-    Limits { cpus: f64, memory: Bytes, pids: Option<i64>, devices: Vec<DeviceRequest> }
-    RestartPolicy { condition: String, max_attempts: Option<i64> }
+    Limits {
+        cpus: f64,
+        memory: Bytes,
+        pids: Option<i64>,
+        devices: Vec<DeviceRequest>,
+        generic_resources: Option<Value>,
+    }
+    RestartPolicy {
+        condition: String,
+        delay: Option<String>,
+        max_attempts: Option<i64>,
+        window: Option<String>,
+    }
     DeviceRequest {
         capabilities: Texts,
         driver: String,
-        count: Option<String>,
+        count: Option<i64>,
         device_ids: Texts,
         options: Map<Option<String>>,
     }
@@ -254,11 +332,30 @@ pub(crate) enum Ulimit {
     Pair { soft: i64, hard: i64 },
 }
 
+impl Ulimit {
+    /// As a command line has it.
+    pub(crate) fn written(self) -> String {
+        match self {
+            Ulimit::Single(both) => both.to_string(),
+            Ulimit::Pair { soft, hard } => format!("{soft}:{hard}"),
+        }
+    }
+}
+
 impl Service {
     /// How many containers there are to be.
     pub(crate) fn replicas(&self) -> u32 {
         let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
         self.scale.or(deployed).unwrap_or(1)
+    }
+
+    /// Services whose containers it uses: their namespaces or volumes.
+    pub(crate) fn shares_with(&self) -> Vec<&str> {
+        let modes = [&self.network_mode, &self.ipc, &self.pid];
+        let modes = modes.into_iter().filter_map(|mode| mode.strip_prefix("service:"));
+        let volumes = self.volumes_from.iter().filter(|from| !from.starts_with("container:"));
+        let volumes = volumes.map(|from| from.split(':').next().unwrap_or(from));
+        modes.chain(volumes).collect()
     }
 
     /// What it asks of the machine in `deploy`.
@@ -273,10 +370,15 @@ impl Service {
 }
 
 impl Project {
+    /// What stands between the parts of a container's name.
+    pub(crate) fn separator(&self) -> char {
+        if self.compatibility { '_' } else { '-' }
+    }
+
     /// The image of a service; one that is built has the name of project and service.
     pub(crate) fn image_of(&self, service: &Service) -> String {
         if service.image.is_empty() {
-            format!("{}-{}", self.name, service.name)
+            format!("{}{}{}", self.name, self.separator(), service.name)
         } else {
             service.image.clone()
         }

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use ferry_buildkit::BuildKit;
 use ferry_docker_api::ApiVersion;
 use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Failure};
@@ -31,28 +32,30 @@ pub struct Product {
 /// What every connection shares.
 pub(crate) struct State {
     engine: Engine,
+    buildkit: BuildKit,
     product: Arc<Product>,
     defaults: Arc<Defaults>,
     server: HeaderValue,
 }
 
 impl State {
-    pub(crate) fn new(engine: Engine, product: Product) -> Self {
+    pub(crate) fn new(engine: Engine, buildkit: BuildKit, product: Product) -> Self {
         let defaults = Arc::new(Defaults::of(engine.config()));
         let server = format!("Ferry/{} (linux)", product.version);
         let server = HeaderValue::from_str(&server)
             .unwrap_or_else(|_| HeaderValue::from_static("Ferry (linux)"));
-        State { engine, product: Arc::new(product), defaults, server }
+        State { engine, buildkit, product: Arc::new(product), defaults, server }
     }
 }
 
 /// Answers one request. There is always an answer.
 pub(crate) async fn answer(
     state: Arc<State>,
+    peer: Option<i32>,
     request: http::Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let mut reply = match dispatch(&state, request).await {
+    let mut reply = match dispatch(&state, peer, request).await {
         Ok(reply) => reply,
         Err(refusal) => refusal.into_reply(&line),
     };
@@ -107,6 +110,7 @@ impl Refusal {
 
 async fn dispatch(
     state: &Arc<State>,
+    peer: Option<i32>,
     mut request: http::Request<Incoming>,
 ) -> Result<Reply, Refusal> {
     let upgrade =
@@ -122,6 +126,7 @@ async fn dispatch(
     changes.upgrade_query(&mut query);
     let request = Request {
         engine: state.engine.clone(),
+        buildkit: state.buildkit.clone(),
         product: Arc::clone(&state.product),
         defaults: Arc::clone(&state.defaults),
         query,
@@ -130,6 +135,7 @@ async fn dispatch(
         upgrade,
         body,
         changes: changes.clone(),
+        peer,
     };
     let mut reply = handler(request).await?;
     changes.downgrade(&mut reply);

@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod buildkit;
 pub(crate) mod container;
 pub(crate) mod events;
 pub(crate) mod exec;

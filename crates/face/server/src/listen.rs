@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ferry_buildkit::BuildKit;
 use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Kinded};
 use hyper::{server::conn::http1, service::service_fn};
@@ -230,14 +231,16 @@ fn find_group(group: Option<&str>) -> Option<u32> {
     }
 }
 
-/// Serves the API on an open socket until `stop` is ready. Requests that are being answered then get a moment.
+/// Serves the API on an open socket until `stop` is ready. Requests that are being answered then get a moment. All sockets share one
+/// `buildkit`: a client may open a build's two connections on different ones.
 pub async fn serve(
     engine: Engine,
+    buildkit: BuildKit,
     product: Product,
     listener: Listener,
     stop: impl Future<Output = ()>,
 ) {
-    let state = Arc::new(State::new(engine, product));
+    let state = Arc::new(State::new(engine, buildkit, product));
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -286,21 +289,24 @@ async fn accept(listener: &Listener) -> io::Result<Accepted> {
 impl Accepted {
     async fn serve(self, state: Arc<State>) {
         match self {
-            Accepted::Unix(stream) => connection(state, stream).await,
-            Accepted::Tcp(stream, None) => connection(state, stream).await,
+            Accepted::Unix(stream) => {
+                let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                connection(state, stream, peer).await;
+            }
+            Accepted::Tcp(stream, None) => connection(state, stream, None).await,
             Accepted::Tcp(stream, Some(tls)) => match tls.accept(stream).await {
-                Ok(stream) => connection(state, stream).await,
+                Ok(stream) => connection(state, stream, None).await,
                 Err(error) => tracing::debug!("TLS handshake: {error}"),
             },
         }
     }
 }
 
-async fn connection<S>(state: Arc<State>, stream: S)
+async fn connection<S>(state: Arc<State>, stream: S, peer: Option<i32>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| dispatch::answer(Arc::clone(&state), request));
+    let service = service_fn(move |request| dispatch::answer(Arc::clone(&state), peer, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use ferry_buildkit::BuildKit;
 use ferry_docker_api::AuthConfig;
 use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Failure};
@@ -21,6 +22,8 @@ const JSON_LIMIT: usize = 16 << 20;
 pub(crate) struct Request {
     /// The engine.
     pub(crate) engine: Engine,
+    /// Builds by BuildKit's protocol.
+    pub(crate) buildkit: BuildKit,
     /// What the daemon says it is.
     pub(crate) product: Arc<Product>,
     /// What containers get that say nothing.
@@ -37,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) body: Incoming,
     /// What is different for an older client.
     pub(crate) changes: Changes,
+    /// The process at the other end, if it is one of this machine.
+    pub(crate) peer: Option<i32>,
 }
 
 impl Request {

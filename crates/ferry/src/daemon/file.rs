@@ -144,7 +144,7 @@ mod tests {
         for (text, words) in [
             (r#"{"hots": []}"#, "configuration option: hots"),
             (r#"{"debug": true}"#, "both as a flag and in the configuration file: debug"),
-            (r#"{"userns-remap": "default"}"#, "userns-remap=default is not supported"),
+            (r#"{"storage-opts": ["size=1G"]}"#, "storage-opts=size=1G is not supported"),
             (r#"{"hosts": [{}]}"#, "hosts"),
             ("[]", "invalid type"),
         ] {

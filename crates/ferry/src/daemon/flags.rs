@@ -430,7 +430,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Refused("published ports answer on localhost without one"),
     ),
-    row(Flag::string("userns-remap", "User/Group setting for user namespaces"), "", LATER),
+    row(Flag::string("userns-remap", "User/Group setting for user namespaces"), "", Honoured),
     row(Flag::bool("validate", "Validate daemon configuration and exit"), "", Honoured),
     row(Flag::bool("version", "Print version information and quit").short('v'), "", Honoured),
 ];

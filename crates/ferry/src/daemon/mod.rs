@@ -4,11 +4,13 @@ mod file;
 mod flags;
 mod listen;
 mod registries;
+mod remap;
 mod runtimes;
 mod settings;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
+use ferry_buildkit::BuildKit;
 use ferry_cri::CriListener;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
@@ -92,6 +94,7 @@ async fn serve(
         tracing::info!("CRI listen on {listener:?}");
         servers.spawn(ferry_cri::serve(engine.clone(), product, listener, stop));
     }
+    let buildkit = BuildKit::new(engine.clone(), product().version);
     for listener in listeners {
         let mut stopped = stopped.clone();
         let stop = async move {
@@ -99,7 +102,13 @@ async fn serve(
             stopped.wait_for(|stop| *stop).await.ok();
         };
         tracing::info!("API listen on {listener:?}");
-        servers.spawn(ferry_server::serve(engine.clone(), product(), listener, stop));
+        servers.spawn(ferry_server::serve(
+            engine.clone(),
+            buildkit.clone(),
+            product(),
+            listener,
+            stop,
+        ));
     }
     wait_for_signal().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
     tracing::info!("ending; containers go on");
@@ -147,9 +156,10 @@ fn log_to_stderr(settings: &Settings) {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    let filter = EnvFilter::try_from_env("FERRY_LOG")
-        // Each frame of HTTP/2 is nobody's concern.
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},h2=info,hyper=info")));
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
+        // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
+        EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

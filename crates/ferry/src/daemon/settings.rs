@@ -9,7 +9,7 @@ use std::{
 use ferry_engine::{BridgeConfig, EngineConfig};
 use ferry_model::container::{LogSettings, Ulimit};
 
-use super::{registries, runtimes};
+use super::{registries, remap, runtimes};
 
 /// Values by flag name. What is not in it has its default.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +81,7 @@ impl Settings {
         if !self.all("cni-bin-dir").is_empty() {
             config.cni.plugin_dirs = self.all("cni-bin-dir").iter().map(PathBuf::from).collect();
         }
+        config.userns_remap = self.one("userns-remap").map(remap::read).transpose()?;
         config.labels = self.all("label").to_vec();
         config.debug = self.switch("debug");
         if let Some(count) = self.one("max-concurrent-downloads") {

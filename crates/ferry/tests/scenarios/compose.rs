@@ -31,13 +31,13 @@ volumes: {data: }
 ";
 
 /// A project in a directory of its own.
-struct Project {
-    sandbox: Sandbox,
-    directory: PathBuf,
+pub(crate) struct Project {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) directory: PathBuf,
 }
 
 impl Project {
-    fn new(text: &str) -> Project {
+    pub(crate) fn new(text: &str) -> Project {
         let sandbox = Sandbox::start();
         sandbox.busybox();
         let directory = sandbox.dir().join("shop");
@@ -46,7 +46,7 @@ impl Project {
         Project { sandbox, directory }
     }
 
-    fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
+    pub(crate) fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
         let mut command = Command::new(program);
         command
             .args(first)
@@ -57,15 +57,15 @@ impl Project {
         run(&mut command)
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.typed(&binary(), &["compose"], args)
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         self.run(args).ok()
     }
 
-    fn id(&self, name: &str) -> String {
+    pub(crate) fn id(&self, name: &str) -> String {
         self.sandbox.inspect(name, "{{.Id}}")
     }
 }
@@ -78,7 +78,7 @@ impl Drop for Project {
 }
 
 /// Docker's own Compose, where a machine has it.
-fn real() -> Option<PathBuf> {
+pub(crate) fn real() -> Option<PathBuf> {
     let named = std::env::var_os("DOCKER_COMPOSE").map(PathBuf::from);
     let known = [
         "/usr/libexec/docker/cli-plugins/docker-compose",
@@ -174,8 +174,8 @@ fn files_merge_and_mistakes_have_composes_words() {
             "service \"x\" has neither an image nor a build context specified: invalid compose project",
         ),
         (
-            "services: {x: {image: a, volumes: [v:/v]}, y: {image: a}}",
-            "service \"x\" refers to undefined volume v: invalid compose project",
+            "services: {x: {image: a, volumes: [vol:/v]}, y: {image: a}}",
+            "service \"x\" refers to undefined volume vol: invalid compose project",
         ),
         (
             "services: {x: {image: a, depends_on: [y]}, y: {image: a, depends_on: [x]}}",
@@ -185,7 +185,7 @@ fn files_merge_and_mistakes_have_composes_words() {
             "services: {x: {image: '${NONE:?no value}'}}",
             "error while interpolating services.x.image: required variable NONE is missing a value: no value",
         ),
-        ("include: [other.yaml]", "not supported yet: include"),
+        ("include: [other.yaml]", "other.yaml: no such file or directory"),
     ] {
         fs::write(project.directory.join("wrong.yaml"), text).unwrap();
         let wrong = project.run(&["-f", "wrong.yaml", "config"]);

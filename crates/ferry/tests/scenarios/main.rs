@@ -40,13 +40,18 @@ macro_rules! against_docker {
 mod archives;
 mod bad_input;
 mod build;
+mod buildkit;
 mod commit;
 mod compose;
+mod compose_flags;
+mod compose_life;
 mod containers;
 mod copying;
 mod crash;
 mod cri;
+mod desktop;
 mod disk;
+mod distribution;
 mod guide;
 mod health;
 mod isolation;
@@ -61,10 +66,14 @@ mod oci;
 mod promises;
 mod push;
 mod registry;
+mod registry_serve;
 mod runtimes;
 mod services;
 mod stats;
+mod top;
 mod update;
+mod user_namespaces;
+mod virtual_machine;
 mod volumes;
 mod welcome;
 
@@ -78,4 +87,12 @@ fn with_busybox(client: Client) -> Sandbox {
     };
     sandbox.busybox();
     sandbox
+}
+
+/// An empty directory of the test's own.
+fn scratch(name: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&dir));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }

@@ -2,18 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ferry_oci::runtime::Spec;
 use ferry_sys::namespace::{self, flag};
 use ferry_sys::pidfd;
 use ferry_sys::process::{self, Forked};
 use ferry_sys::{Errno, fdpass, idmap};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fstat, openat};
 
-use crate::bundle::{Bundle, Running, StdioRequest};
+use crate::bundle::{Bundle, Running, Stdio, StdioRequest};
 use crate::child::{self, Birth};
 use crate::error::{CreateError, Failure, StartError};
+use crate::mapped::Maps;
 use crate::message::{self, FromChild, ToChild};
 use crate::plan::{self, Namespaces, Shape};
-use crate::{fork, hooks};
+use crate::{fork, hooks, usher};
 
 /// A container whose namespaces exist and whose root file system is being set up, or waits.
 ///
@@ -61,19 +63,21 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
     if new_user {
         plan::check_maps(&uids, &gids)?;
     }
+    let joins_user = namespaces.join.iter().any(|(kind, _)| *kind == flag::USER);
     let into = match bundle.cgroup {
         Some(cgroup) => cgroup.clone_target().map_err(|error| config(&error.to_string()))?,
         None => None,
     };
-    // In a user namespace the child has no right to the host's directories any more: this side opens them.
-    let (rootfs, sources) =
-        if new_user || namespaces.join.iter().any(|(kind, _)| *kind == flag::USER) {
-            let rootfs = child::open_rootfs(bundle).map_err(init)?;
-            let sources = child::open_sources(spec, bundle.bundle_dir).map_err(init)?;
-            (Some(rootfs), Some(sources))
-        } else {
-            (None, None)
-        };
+    // In a user namespace the child has no right to the host's directories any more: this side opens them. It also
+    // makes the namespaces that mounts are mapped through.
+    let in_user = new_user || joins_user;
+    let rootfs = in_user.then(|| child::open_rootfs(bundle).map_err(init)).transpose()?;
+    let out_here = in_user || spec.mounts.iter().any(child::is_opened_outside);
+    let sources =
+        out_here.then(|| child::open_sources(spec, bundle.bundle_dir).map_err(init)).transpose()?;
+    if in_user && let StdioRequest::Files(files) = &stdio {
+        give_to_root(spec, files);
+    }
     let birth = Birth {
         bundle: *bundle,
         shape,
@@ -82,28 +86,50 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
         new_cgroup: namespaces.new_cgroup,
         new_time: namespaces.new_time.then(|| time_offsets.clone()),
         new_user,
-        in_cgroup: into.is_some(),
+        in_cgroup: into.is_some() && !joins_user,
         sysctls,
         personality: plan::personality(spec)?,
         rootfs,
         sources,
+        led: false,
     };
     let (socket, theirs) = fdpass::pair().map_err(|source| prepare("socketpair", source))?;
-    let forked = clone_into(namespaces.new, into.as_ref(), namespaces.join_pid.as_ref())?;
-    let child = match forked {
-        Forked::Child => {
-            drop(socket);
-            child::be_born(birth, theirs)
+    let child = if joins_user {
+        let (pid, pidfd) = usher::lead(birth, namespaces.new, namespaces.join_pid, theirs)?;
+        Child { pid, pidfd }
+    } else {
+        let forked = clone_into(namespaces.new, into.as_ref(), namespaces.join_pid.as_ref())?;
+        match forked {
+            Forked::Child => {
+                drop(socket);
+                child::be_born(birth, theirs)
+            }
+            Forked::Parent { pid, pidfd } => {
+                drop(theirs);
+                Child { pid, pidfd }
+            }
         }
-        Forked::Parent { pid, pidfd } => Child { pid, pidfd },
     };
-    drop(theirs);
     let mut created = Created { child: Some(child), socket, master: None, warnings, ready: false };
     if new_user {
         created.write_maps(&uids, &gids)?;
     }
     created.run_runtime_hooks(bundle)?;
     Ok(created)
+}
+
+/// In a user namespace a file of an id that is not mapped belongs to nobody, and cannot be given to anybody: `/dev/stdout`
+/// could not be opened. One that cannot be given away (`/dev/null`, something read-only) stays as it is.
+pub(crate) fn give_to_root(spec: &Spec, files: &Stdio) {
+    let Some((uid, gid)) = Maps::of(spec).and_then(|maps| maps.root()) else { return };
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    for file in [&files.stdin, &files.stdout, &files.stderr] {
+        let is_pipe =
+            fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        if is_pipe {
+            let _ = fchown(file, Some(uid), Some(gid));
+        }
+    }
 }
 
 fn config(words: &str) -> CreateError {

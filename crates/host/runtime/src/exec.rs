@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::bundle::{ExecRequest, Running, StdioRequest};
 use crate::child::{self, Joining};
-use crate::create::clone_into;
+use crate::create::{clone_into, give_to_root};
 use crate::error::{CreateError, ExecError, Failure};
 use crate::message::{self, FromChild, ToChild};
 use crate::plan::{self, Shape};
@@ -30,6 +30,11 @@ pub fn exec(request: &ExecRequest<'_>, stdio: StdioRequest) -> Result<Running, E
         }
         None => None,
     };
+    if kinds & flag::USER != 0
+        && let StdioRequest::Files(files) = &stdio
+    {
+        give_to_root(request.spec, files);
+    }
     let joining = Joining {
         process: request.process,
         shape,

@@ -13,9 +13,11 @@
 //! - No descriptor of the caller reaches the user's program, and the init is not dumpable until it execs.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (spec, rootfs): (ferry_oci::runtime::Spec, ferry_runtime::Rootfs) = unimplemented!();
-//! # let stdio: ferry_runtime::StdioRequest = unimplemented!();
+//! # fn demo(
+//! #     spec: ferry_oci::runtime::Spec,
+//! #     rootfs: ferry_runtime::Rootfs,
+//! #     stdio: ferry_runtime::StdioRequest,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let bundle = ferry_runtime::Bundle {
 //!     id: "demo", spec: &spec, rootfs: &rootfs, filter: None, cgroup: None, init: false,
 //!     bundle_dir: std::path::Path::new("/run/demo"), gate: None, preserve_fds: 0,
@@ -35,10 +37,12 @@ mod foreign;
 mod fork;
 mod gate;
 mod hooks;
+mod mapped;
 mod message;
 mod plan;
 pub mod seccomp;
 mod user;
+mod usher;
 
 pub use bundle::{Bundle, ExecRequest, Rootfs, Running, Stdio, StdioRequest};
 pub use child::{HOLDER_ANNOTATION, VOLATILE_ANNOTATION, stand_alone as init_main};

@@ -418,20 +418,20 @@ fn sysctls_are_the_containers_own() {
 #[test]
 fn a_user_namespace_has_its_maps() {
     let Some(bed) = bed() else { return };
-    let text = "id -u; cat /proc/self/uid_map | tr -s ' '; touch /dev/shm/x; echo y > /dev/null; readlink /proc/self/ns/user";
+    let text = "id -u; cat /proc/self/uid_map | tr -s ' '; stat -c %u:%g /bin; touch /new; stat -c %u /new; \
+                echo y > /dev/stdout; touch /dev/shm/x; echo y > /dev/null; readlink /proc/self/ns/user";
     let mut spec = spec(&["sh", "-c", text]);
     let linux = spec.linux.as_mut().unwrap();
     linux.namespaces.push(LinuxNamespace { kind: "user".into(), path: None });
     let map = LinuxIdMapping { container_id: 0, host_id: 100_000, size: 65_536 };
     (linux.uid_mappings, linux.gid_mappings) = (vec![map], vec![map]);
-    // Files of the image belong to nobody the container knows; everybody may read them.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&bed.dir, mode).unwrap();
     spec.mounts.retain(|mount| mount.kind.as_deref() != Some("cgroup"));
-    std::os::unix::fs::chown(bed.upper(), Some(100_000), Some(100_000)).unwrap();
     let (code, output) = run(&bed.bundle(&spec));
     assert_eq!(code, 0, "{output}");
-    assert!(output.starts_with("0\n 0 100000 65536\nuser:["), "{output}");
+    assert!(output.starts_with("0\n 0 100000 65536\n0:0\n0\ny\nuser:["), "{output}");
+    // What it wrote has the ids on the disk that it saw itself.
+    let written = fs::metadata(bed.upper().join("new")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&written), 0);
 
     // And a further process finds its way in.
     spec.process.as_mut().unwrap().args = strings(&["sleep", "100"]);

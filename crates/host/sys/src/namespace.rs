@@ -13,6 +13,8 @@ pub mod flag {
 
     /// No namespace: this thread's own root and working directory, apart from the process's other threads.
     pub const FS: CloneFlags = 0x200;
+    /// No namespace: the new process is a sibling of its maker, not its child.
+    pub const PARENT: CloneFlags = 0x8000;
     /// Time (boot and monotonic clock offsets).
     pub const TIME: CloneFlags = 0x80;
     /// Mounts.

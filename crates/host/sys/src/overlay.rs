@@ -1,11 +1,13 @@
 //! Overlay mounts that are nowhere in the tree until somebody attaches them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::Errno;
+use rustix::fs::{CWD, Mode, OFlags};
+
 use crate::mount::{self, Filesystem, MountError};
+use crate::{Errno, namespace};
 
 /// What an overlay is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,9 +29,19 @@ const MAX_VALUE: usize = 255;
 /// Mounts the overlay detached: usable with `openat2`, and attachable in another mount namespace.
 ///
 /// Layers go in one by one (`lowerdir+`, Linux 6.7 and newer), so neither their number nor their paths' length meets
-/// the page-size limit of mount options. Older kernels get the classic string, briefly mounted on `work`.
+/// the page-size limit of mount options. Older kernels get the classic string, for which the overlay has to be somewhere for
+/// a moment: in a mount namespace that a thread makes for it.
 pub fn detached(overlay: &Overlay) -> Result<OwnedFd, MountError> {
-    detached_as(overlay, Durability::Synced)
+    detached_as(overlay, Durability::Synced, MountNamespace::Shared)
+}
+
+/// Whose mount namespace this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountNamespace {
+    /// This process's own, and nothing travels out of it.
+    Own,
+    /// Others see what is mounted here.
+    Shared,
 }
 
 /// What becomes of the upper layer's data when the overlay goes away.
@@ -42,17 +54,26 @@ pub enum Durability {
 }
 
 /// The same, with a say in that.
-pub fn detached_as(overlay: &Overlay, durability: Durability) -> Result<OwnedFd, MountError> {
+pub fn detached_as(
+    overlay: &Overlay,
+    durability: Durability,
+    namespace: MountNamespace,
+) -> Result<OwnedFd, MountError> {
     if overlay.lower.is_empty() || overlay.lower.len() > MAX_LOWER {
         let step = format!("overlay of {} lower directories", overlay.lower.len());
         return Err(MountError { step, errno: Errno::INVAL, log: String::new() });
     }
+    if !takes_layers_one_by_one() {
+        return match namespace {
+            MountNamespace::Own => classic(overlay, durability),
+            MountNamespace::Shared => classic_aside(overlay, durability),
+        };
+    }
     let context = Filesystem::open("overlay")?;
     // What df and mount print.
     context.set("source", Some(b"overlay"))?;
-    if !add_lower(&context, &overlay.lower)? {
-        drop(context);
-        return classic(overlay);
+    for layer in &overlay.lower {
+        set_path(&context, "lowerdir+", layer)?;
     }
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
         set_path(&context, "upperdir", upper)?;
@@ -87,27 +108,32 @@ fn set_path(context: &Filesystem, key: &str, path: &Path) -> Result<(), MountErr
     }
 }
 
-/// Adds the layers; `false` if this kernel does not know `lowerdir+`.
-fn add_lower(context: &Filesystem, lower: &[PathBuf]) -> Result<bool, MountError> {
-    // An overlay of a single lower and no upper is refused by the kernel: nothing is left to overlay. Giving the same
-    // directory twice is refused, too, so callers have two layers or an upper; that is their affair.
-    for (index, layer) in lower.iter().enumerate() {
-        match set_path(context, "lowerdir+", layer) {
-            Ok(()) => {}
-            Err(error) if index == 0 && error.errno == Errno::INVAL => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
+/// `lowerdir+` came with Linux 6.7. Asking the file system does not do: before 6.5 it takes any name, and complains at the end.
+fn takes_layers_one_by_one() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (6, 7)
 }
 
 /// The way for kernels before 6.7: the option string of `mount(2)`, mounted on `work` (or the top layer) for the moment
-/// it takes to make a detached copy.
-fn classic(overlay: &Overlay) -> Result<OwnedFd, MountError> {
+/// it takes to make a detached copy. An overlay of one lower and no upper directory is refused by the kernel, and so is the same
+/// directory twice: that is the callers' affair.
+fn classic(overlay: &Overlay, durability: Durability) -> Result<OwnedFd, MountError> {
     let failed =
         |step: &str, errno| MountError { step: step.to_owned(), errno, log: String::new() };
-    let options = option_string(overlay);
-    if options.len() > 4095 {
+    if let Some(work) = overlay.work.as_deref().filter(|_| durability == Durability::Volatile) {
+        forget_volatile(work);
+    }
+    let mut options = option_string(overlay, durability);
+    let opened;
+    if options.len() > MAX_OPTIONS {
+        opened = open_layers(&overlay.lower).map_err(|errno| failed("open a layer", errno))?;
+        let lower = opened.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()).into());
+        options = option_string(&Overlay { lower: lower.collect(), ..overlay.clone() }, durability);
+    }
+    if options.len() > MAX_OPTIONS {
         return Err(failed("overlay options longer than a page", Errno::TOOBIG));
     }
     let place = overlay.work.as_deref().unwrap_or(&overlay.lower[0]);
@@ -125,8 +151,32 @@ fn classic(overlay: &Overlay) -> Result<OwnedFd, MountError> {
     copy
 }
 
+/// Options of `mount(2)` have a page with their NUL.
+const MAX_OPTIONS: usize = 4095;
+
+/// A descriptor's name in `/proc` is shorter than a layer's path.
+fn open_layers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    layers.iter().map(|layer| rustix::fs::openat(CWD, layer, flags, Mode::empty())).collect()
+}
+
+/// The same where others would see it: a thread has a mount namespace of its own, and takes it along when it ends.
+fn classic_aside(overlay: &Overlay, durability: Durability) -> Result<OwnedFd, MountError> {
+    let failed =
+        |step: &str, errno| MountError { step: step.to_owned(), errno, log: String::new() };
+    let work = || {
+        namespace::unshare(namespace::flag::FS | namespace::flag::MOUNT)
+            .map_err(|errno| failed("unshare", errno))?;
+        mount::set_tree_propagation(mount::Propagation::Private)
+            .map_err(|errno| failed("make the mount namespace private", errno))?;
+        classic(overlay, durability)
+    };
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|_| Err(failed("the thread that mounts it", Errno::CANCELED)))
+}
+
 /// `lowerdir=a:b,upperdir=…,workdir=…` with the characters escaped that overlayfs splits at.
-fn option_string(overlay: &Overlay) -> Vec<u8> {
+fn option_string(overlay: &Overlay, durability: Durability) -> Vec<u8> {
     let mut text = b"lowerdir=".to_vec();
     for (index, layer) in overlay.lower.iter().enumerate() {
         if index > 0 {
@@ -139,6 +189,10 @@ fn option_string(overlay: &Overlay) -> Vec<u8> {
         push_escaped(&mut text, upper);
         text.extend_from_slice(b",workdir=");
         push_escaped(&mut text, work);
+        text.extend_from_slice(b",index=off");
+        if durability == Durability::Volatile {
+            text.extend_from_slice(b",volatile");
+        }
     }
     text
 }
@@ -173,8 +227,8 @@ mod tests {
             upper: Some("/u,x".into()),
             work: Some("/w".into()),
         };
-        let text = String::from_utf8(option_string(&overlay)).unwrap();
-        assert_eq!(text, r"lowerdir=/a\:b:/c,upperdir=/u\,x,workdir=/w");
+        let text = String::from_utf8(option_string(&overlay, Durability::Volatile)).unwrap();
+        assert_eq!(text, r"lowerdir=/a\:b:/c,upperdir=/u\,x,workdir=/w,index=off,volatile");
     }
 
     #[test]
@@ -190,10 +244,15 @@ mod tests {
             std::fs::write(layer.join(format!("f{n}")), "x").unwrap();
             std::fs::write(layer.join("top"), n.to_string()).unwrap();
         }
-        let root = root(&Overlay { lower, upper: None, work: None }).unwrap();
-        assert_eq!(root.read(Path::new("/top"), 10).unwrap(), b"0");
-        assert_eq!(root.read(Path::new("/f39"), 10).unwrap(), b"x");
-        drop(root);
+        let overlay = Overlay { lower, upper: None, work: None };
+        let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        // As this kernel has it, and as older ones do.
+        for made in [detached(&overlay), classic_aside(&overlay, Durability::Synced)] {
+            let root = crate::root::InRoot::from_fd(made.unwrap());
+            assert_eq!(root.read(Path::new("/top"), 10).unwrap(), b"0");
+            assert_eq!(root.read(Path::new("/f39"), 10).unwrap(), b"x");
+        }
+        assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
         std::fs::remove_dir_all(&base).unwrap();
     }
 

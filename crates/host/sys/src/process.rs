@@ -51,11 +51,13 @@ struct CloneArgs {
 /// another thread held would stay locked for ever. `CLONE_VM` and friends must not be among `flags`.
 pub unsafe fn clone3(flags: CloneFlags, into_cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // A sibling tells its parent as its maker does; the kernel takes no word about it.
+    let signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD } else { 0 };
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: signal as u64,
         ..CloneArgs::default()
     };
     if let Some(cgroup) = into_cgroup {
@@ -250,6 +252,15 @@ pub fn set_gid(gid: u32) -> Result<()> {
 pub fn set_uid(uid: u32) -> Result<()> {
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// The ids that this thread has for file systems (setfsuid(2), setfsgid(2)). Giving up 0 also takes the effective
+/// capabilities about files. The kernel does not say whether it worked; with CAP_SETUID and CAP_SETGID it does.
+pub fn set_filesystem_ids(uid: u32, gid: u32) {
+    // SAFETY: integers only.
+    unsafe { libc::setfsgid(gid) };
+    // SAFETY: as above.
+    unsafe { libc::setfsuid(uid) };
 }
 
 /// The file mode creation mask; answers the old one.

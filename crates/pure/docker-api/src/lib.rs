@@ -27,6 +27,7 @@ mod image;
 mod mount;
 mod network;
 pub mod progress;
+pub mod solve;
 mod stats;
 pub mod stream;
 mod system;

@@ -88,6 +88,7 @@ pub(crate) fn copy(add: bool, flags: &[String]) -> Result<CopyFlags, String> {
             ("exclude", _) => read.exclude.push(value(flag)?),
             ("parents", false) => read.parents = boolean(flag)?,
             ("checksum", true) => read.checksum = Some(value(flag)?),
+            ("keep-git-dir", true) => read.keep_git_dir = boolean(flag)?,
             ("unpack", true) => read.unpack = Some(boolean(flag)?),
             _ => return Err(unknown(flag)),
         }
@@ -108,6 +109,11 @@ pub(crate) fn run(flags: &[String]) -> Result<RunFlags, String> {
                 }
                 read.network = Some(network);
             }
+            "security" => match value(flag)?.as_str() {
+                "sandbox" => read.insecure = false,
+                "insecure" => read.insecure = true,
+                other => return Err(format!("security {other:?} is not valid")),
+            },
             _ => return Err(unknown(flag)),
         }
     }
@@ -130,9 +136,32 @@ fn mount(text: &str) -> Result<Mount, String> {
     for field in fields {
         mount_field(&mut mount, field)?;
     }
-    let named = matches!(mount.kind, MountKind::Secret | MountKind::Ssh);
-    if mount.target.is_empty() && !named {
-        return Err("target is required in mount".to_owned());
+    named(mount)
+}
+
+/// Fills in ids and targets that follow from each other.
+fn named(mut mount: Mount) -> Result<Mount, String> {
+    match mount.kind {
+        MountKind::Secret => {
+            if !mount.source.is_empty() {
+                mount.id = std::mem::take(&mut mount.source);
+            }
+            if mount.id.is_empty() {
+                let name = mount.target.rsplit('/').next().unwrap_or_default();
+                mount.id = name.to_owned();
+            }
+            if mount.id.is_empty() {
+                return Err("one of source, target required".to_owned());
+            }
+            if mount.target.is_empty() && mount.env.is_none() {
+                mount.target = format!("/run/secrets/{}", mount.id);
+            }
+        }
+        MountKind::Ssh if mount.id.is_empty() => mount.id = "default".to_owned(),
+        MountKind::Ssh => {}
+        _ if mount.target.is_empty() => return Err("target is required in mount".to_owned()),
+        MountKind::Cache if mount.id.is_empty() => mount.id.clone_from(&mount.target),
+        _ => {}
     }
     Ok(mount)
 }
@@ -157,6 +186,7 @@ fn mount_field(mount: &mut Mount, field: &str) -> Result<(), String> {
             .parse()
             .map_err(|_| format!("invalid value {:?} for {name}", value.unwrap_or_default()))
     };
+    let mountable = matches!(mount.kind, MountKind::Bind | MountKind::Cache);
     let caches = mount.kind == MountKind::Cache;
     let files = matches!(mount.kind, MountKind::Cache | MountKind::Secret | MountKind::Ssh);
     match name.to_ascii_lowercase().as_str() {
@@ -168,8 +198,8 @@ fn mount_field(mount: &mut Mount, field: &str) -> Result<(), String> {
         "source" | "src" if mount.kind == MountKind::Secret => mount.source = text()?,
         "from" if matches!(mount.kind, MountKind::Bind | MountKind::Cache) => mount.from = text()?,
         "id" if files => mount.id = text()?,
-        "rw" | "readwrite" => mount.writable = flag()?,
-        "ro" | "readonly" => mount.writable = !flag()?,
+        "rw" | "readwrite" if mountable => mount.writable = flag()?,
+        "ro" | "readonly" if mountable => mount.writable = !flag()?,
         "required" if files => mount.required = flag()?,
         "env" if mount.kind == MountKind::Secret => mount.env = Some(text()?),
         "sharing" if caches => {

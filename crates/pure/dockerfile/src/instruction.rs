@@ -5,6 +5,8 @@
 pub struct Instruction {
     /// Number of its first line, from 1.
     pub line: usize,
+    /// Number of its last line, documents included.
+    pub last_line: usize,
     /// Its text, continuations joined.
     pub text: String,
     /// What it says.
@@ -98,6 +100,8 @@ pub struct RunFlags {
     pub mounts: Vec<Mount>,
     /// `--network`: `default`, `none` or `host`.
     pub network: Option<String>,
+    /// `--security=insecure`.
+    pub insecure: bool,
 }
 
 /// A `RUN --mount`.
@@ -166,6 +170,8 @@ pub struct CopyFlags {
     pub checksum: Option<String>,
     /// Whether `ADD` unpacks; `None` is its own idea.
     pub unpack: Option<bool>,
+    /// The repository's `.git` stays.
+    pub keep_git_dir: bool,
 }
 
 /// What is copied.

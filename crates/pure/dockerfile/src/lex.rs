@@ -13,6 +13,8 @@ pub const MAX_INSTRUCTIONS: usize = 10_000;
 pub(crate) struct Line {
     /// Number of its first line in the file, from 1.
     pub(crate) number: usize,
+    /// Number of its last line, documents included.
+    pub(crate) last: usize,
     /// The text with continuations joined, heredocs' contents not in it.
     pub(crate) text: String,
     /// What follows it.
@@ -62,7 +64,7 @@ pub(crate) fn lines(text: &str) -> Result<Lines, ParseError> {
             continue;
         }
         let heredocs = heredocs(&text, lines.escape, &physical, &mut at, first + 1)?;
-        lines.lines.push(Line { number: first + 1, text, heredocs });
+        lines.lines.push(Line { number: first + 1, last: at, text, heredocs });
         if lines.lines.len() > MAX_INSTRUCTIONS {
             let words = format!("more than {MAX_INSTRUCTIONS} instructions");
             return Err(ParseError::Line { line: first + 1, words });

@@ -13,6 +13,7 @@ mod glob;
 mod ignore;
 mod instruction;
 mod lex;
+mod mode;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -26,5 +27,6 @@ pub use instruction::{
     Arg, Command, CopyFlags, Health, Heredoc, Instruction, Kind, Mount, MountKind, RunFlags, Source,
 };
 pub use lex::{MAX_DOCKERFILE, MAX_INSTRUCTIONS};
+pub use mode::FileMode;
 pub use read::{Dockerfile, parse, parse_instruction};
 pub use variable::{MAX_VALUE, expand, expand_words};

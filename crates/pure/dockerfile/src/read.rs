@@ -52,10 +52,10 @@ pub fn parse_instruction(text: &str) -> Result<Instruction, ParseError> {
 }
 
 fn instruction(line: Line, escape: char) -> Result<Instruction, ParseError> {
-    let Line { number, text, heredocs } = line;
+    let Line { number, last, text, heredocs } = line;
     let kind =
         kind(&text, heredocs, escape).map_err(|words| ParseError::Line { line: number, words })?;
-    Ok(Instruction { line: number, text, kind })
+    Ok(Instruction { line: number, last_line: last, text, kind })
 }
 
 fn kind(text: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Kind, String> {

@@ -135,6 +135,9 @@ pub struct Container {
     /// What CNI plugins made for a pod's sandbox, while it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cni: Option<CniAttachment>,
+    /// The first of its ids on the host, with `--userns=auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_id: Option<u32>,
 }
 
 /// The phase that a container is in. Docker's words for them are `Display`.

@@ -72,6 +72,16 @@ impl Reference {
         parse_complete(&domain, &rest)
     }
 
+    /// Whether `text` can be a repository's path within a registry: `org/app`.
+    pub fn is_repository(text: &str) -> bool {
+        text.len() <= MAX_NAME && text.split('/').all(is_component)
+    }
+
+    /// Whether `text` can be a tag.
+    pub fn is_tag(text: &str) -> bool {
+        is_tag(text)
+    }
+
     /// The registry: host and perhaps port.
     pub fn domain(&self) -> &str {
         &self.domain

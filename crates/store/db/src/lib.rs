@@ -154,6 +154,57 @@ impl Db {
         Ok(records)
     }
 
+    /// At most `limit` records of a table whose keys lie behind `after` and before `below`, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a value is not what the table holds.
+    pub fn range<T: DeserializeOwned>(
+        &self,
+        table: &Table<T>,
+        (after, below): (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, DbError> {
+        let rows = self.rows(table.name, "key, value", (after, below), limit, |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })?;
+        rows.into_iter()
+            .map(|(key, text)| decode(table.name, &key, &text).map(|value| (key, value)))
+            .collect()
+    }
+
+    /// As [`Db::range`], without the values.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn keys<T>(
+        &self,
+        table: &Table<T>,
+        between: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<String>, DbError> {
+        self.rows(table.name, "key", between, limit, |row| row.get(0))
+    }
+
+    fn rows<R>(
+        &self,
+        table: &'static str,
+        columns: &str,
+        (after, below): (&str, &str),
+        limit: usize,
+        map: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<R>,
+    ) -> Result<Vec<R>, DbError> {
+        let read = |source| DbError::Read { table, source };
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare_cached(&format!(
+                "SELECT {columns} FROM record WHERE kind = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4"
+            ))
+            .map_err(read)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![table, after, below, limit], map).map_err(read)?;
+        rows.collect::<Result<_, _>>().map_err(read)
+    }
+
     /// Makes all changes of `batch` in one transaction and waits until the disk has them.
     ///
     /// # Errors

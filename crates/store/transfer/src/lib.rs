@@ -24,6 +24,7 @@ mod auth;
 mod client;
 mod describe;
 mod error;
+mod fetch;
 mod flight;
 mod http;
 mod layer;
@@ -42,6 +43,7 @@ pub use self::{
     client::{Client, ClientConfig, Tuning},
     describe::Described,
     error::{LayerError, PullError},
+    fetch::{FetchError, Fetched},
     http::{Fault, RequestError},
     login::AuthError,
     partial::sweep_partials,

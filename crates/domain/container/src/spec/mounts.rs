@@ -75,14 +75,32 @@ fn system_mounts(inputs: &SpecInputs<'_>, security: &SecurityOptions) -> Vec<Mou
 fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
     let mut points: Vec<&MountPoint> = inputs.container.mounts.iter().collect();
     points.sort_by_key(|point| point.destination.split('/').count());
-    let mut mounts: Vec<Mount> = points.into_iter().map(user_mount).collect();
+    let mut mounts: Vec<Mount> = points
+        .into_iter()
+        .map(|point| match point.kind {
+            // What is in a volume belongs to containers, and each sees it as its own. A directory of the host stays whose
+            // it is.
+            MountKind::Volume => mapped(user_mount(point), inputs),
+            _ => user_mount(point),
+        })
+        .collect();
     let targets = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
     for (target, source) in targets.into_iter().zip(inputs.etc_files) {
         if !mounts.iter().any(|mount| mount.destination == target) {
-            mounts.push(mount(target, "bind", source, &["rbind", "rprivate"]));
+            mounts.push(mapped(mount(target, "bind", source, &["rbind", "rprivate"]), inputs));
         }
     }
     mounts
+}
+
+/// In a user namespace, the mount with the container's ids for the host's.
+fn mapped(mut mount: Mount, inputs: &SpecInputs<'_>) -> Mount {
+    if let Some(user) = inputs.user {
+        mount.options.push("idmap".to_owned());
+        mount.uid_mappings.clone_from(&user.maps.uids);
+        mount.gid_mappings.clone_from(&user.maps.gids);
+    }
+    mount
 }
 
 fn user_mount(point: &MountPoint) -> Mount {

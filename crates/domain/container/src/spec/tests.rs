@@ -24,6 +24,7 @@ fn container(spec: ContainerSpec) -> Container {
         restart_count: 0,
         stopped_by_user: false,
         cni: None,
+        first_id: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn plan_in(
         pid: &Namespace::New,
         ipc: &Namespace::New,
         uts: &Namespace::New,
+        user: None,
         joined_shm: None,
         host_name: "machine",
         bounding: &|_| true,

@@ -1,113 +1,208 @@
-//! The build cache: what a step made of an image. A record is of use as long as all layers of its image are there.
+//! The build cache: what steps made of what they found. A record is of use as long as its layer is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use ferry_db::{Batch, Db, Table};
 use ferry_errkind::Failure;
 use ferry_layers::LayerStore;
-use ferry_oci::{Digest, ImageConfig};
+use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
-const STEPS: Table<Record> = Table::new("build_step");
+const STEPS: Table<Record> = Table::new("build_made");
 
 /// Most steps that are remembered; those that were used last stay.
-const MAX_RECORDS: usize = 4000;
+const MAX_RECORDS: usize = 10_000;
 
-/// The outcome of a step.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    config_json: String,
-    made: Timestamp,
-    used: Timestamp,
+/// What a step came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// Its layer; `None` where it changed nothing.
+    pub(super) layer: Option<Digest>,
+    /// When, as it stands in the image.
+    pub(super) created: String,
+    /// The instruction.
+    pub(super) what: String,
+    /// Bytes of the layer.
+    #[serde(default)]
+    pub(super) size: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Known {
-    record: Record,
-    layers: Vec<Digest>,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    made: Made,
+    added: Timestamp,
+    used: Timestamp,
+    #[serde(default)]
+    uses: u64,
+}
+
+/// A record of the build cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRecord {
+    /// The step's key.
+    pub id: String,
+    /// What was done.
+    pub description: String,
+    /// `regular`, or `exec.cachemount`.
+    pub kind: &'static str,
+    /// Bytes.
+    pub size: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was used last.
+    pub used: Timestamp,
+    /// How often it was.
+    pub uses: u64,
+    /// An image or a container has its layer, too.
+    pub shared: bool,
+    /// A build is using it.
+    pub in_use: bool,
 }
 
 /// All steps that are remembered. Reads are from memory.
 #[derive(Debug)]
 pub(crate) struct BuildCache {
     db: Arc<Db>,
-    known: Mutex<BTreeMap<String, Known>>,
+    known: Mutex<Known>,
+    turns: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    /// Names of containers that steps run in.
+    containers: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    records: BTreeMap<String, Record>,
+    /// Those that the disk does not know yet.
+    fresh: BTreeSet<String>,
 }
 
 impl BuildCache {
     pub(crate) fn open(db: Arc<Db>) -> Result<BuildCache, Failure> {
-        let mut known = BTreeMap::new();
-        for (key, record) in db.all(&STEPS)? {
-            // A record that does not read is a step that has to be done again.
-            let Ok(config) = ImageConfig::parse(record.config_json.as_bytes()) else { continue };
-            known.insert(key, Known { record, layers: config.rootfs.diff_ids });
-        }
-        Ok(BuildCache { db, known: Mutex::new(known) })
+        let records = db.all(&STEPS)?.into_iter().collect();
+        let known = Known { records, fresh: BTreeSet::new() };
+        Ok(BuildCache {
+            db,
+            known: Mutex::new(known),
+            turns: Mutex::default(),
+            containers: Mutex::default(),
+        })
     }
 
-    /// What the step made, if all of it is still here.
-    pub(super) fn find(&self, key: &Digest, layers: &LayerStore, now: Timestamp) -> Option<String> {
+    /// Waits until nobody else does the same step: what comes of it will do for both.
+    pub(super) async fn turn(&self, key: &Digest) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            match turns.get(key).and_then(Weak::upgrade) {
+                Some(turn) => turn,
+                None => {
+                    let turn = Arc::new(tokio::sync::Mutex::new(()));
+                    turns.insert(key.clone(), Arc::downgrade(&turn));
+                    turn
+                }
+            }
+        };
+        turn.lock_owned().await
+    }
+
+    /// Notes the container of a step: nothing of it needs to outlive a power cut.
+    pub(super) fn enter(&self, name: &str) {
+        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        containers.insert(name.to_owned());
+    }
+
+    /// The container of a step is gone.
+    pub(super) fn leave(&self, name: &str) {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether a step runs in the container of that name.
+    pub(crate) fn is_step(&self, name: &str) -> bool {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// What the step made, if it is still here.
+    pub(super) fn find(&self, key: &Digest, layers: &LayerStore, now: Timestamp) -> Option<Made> {
         let mut known = self.lock();
-        let found = known.get_mut(&key.to_string())?;
-        if !found.layers.iter().all(|layer| layers.contains(layer)) {
+        let found = known.records.get_mut(&key.to_string())?;
+        if !found.made.layer.iter().all(|layer| layers.contains(layer)) {
             return None;
         }
-        found.record.used = now;
-        Some(found.record.config_json.clone())
+        found.used = now;
+        found.uses += 1;
+        Some(found.made.clone())
     }
 
-    /// Remembers steps: all of a build in one transaction.
-    pub(super) fn keep(
-        &self,
-        steps: &[(Digest, String)],
-        layers: &LayerStore,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
+    /// Remembers a step; on disk it is only after [`BuildCache::persist`].
+    pub(super) fn learn(&self, key: Digest, made: Made, now: Timestamp) {
+        let mut known = self.lock();
+        let key = key.to_string();
+        known.records.insert(key.clone(), Record { made, added: now, used: now, uses: 0 });
+        known.fresh.insert(key);
+    }
+
+    /// Writes down what was learnt: all of a build in one transaction.
+    pub(super) fn persist(&self, layers: &LayerStore) -> Result<(), Failure> {
+        if self.lock().fresh.is_empty() {
+            return Ok(());
+        }
         // What was not written to disk would be forgotten by a power cut, and the record must not outlive it.
         layers.sync()?;
         let mut known = self.lock();
         let mut batch = Batch::new();
-        for (key, config_json) in steps {
-            let config = ImageConfig::parse(config_json.as_bytes()).map_err(|error| {
-                Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
-            })?;
-            let record = Record { config_json: config_json.clone(), made: now, used: now };
-            batch.put(&STEPS, &key.to_string(), &record)?;
-            known.insert(key.to_string(), Known { record, layers: config.rootfs.diff_ids });
+        for key in std::mem::take(&mut known.fresh) {
+            if let Some(record) = known.records.get(&key) {
+                batch.put(&STEPS, &key, record)?;
+            }
         }
         let mut by_age: Vec<(Timestamp, String)> =
-            known.iter().map(|(key, one)| (one.record.used, key.clone())).collect();
+            known.records.iter().map(|(key, one)| (one.used, key.clone())).collect();
         by_age.sort();
         let over = by_age.len().saturating_sub(MAX_RECORDS);
         for (_, key) in by_age.into_iter().take(over) {
             batch.delete(&STEPS, &key);
-            known.remove(&key);
+            known.records.remove(&key);
         }
         Ok(self.db.write(batch)?)
     }
 
-    /// Forgets all steps; answers how many there were.
-    pub(super) fn clear(&self) -> Result<Vec<String>, Failure> {
+    /// Everything that is remembered, least recently used first.
+    pub(super) fn list(&self) -> Vec<(String, Made, [Timestamp; 2], u64)> {
+        let known = self.lock();
+        let mut all: Vec<_> = known
+            .records
+            .iter()
+            .map(|(key, one)| (key.clone(), one.made.clone(), [one.added, one.used], one.uses))
+            .collect();
+        all.sort_by(|one, other| (one.2[1], &one.0).cmp(&(other.2[1], &other.0)));
+        all
+    }
+
+    /// Forgets these.
+    pub(super) fn forget(&self, keys: &BTreeSet<String>) -> Result<(), Failure> {
         let mut known = self.lock();
         let mut batch = Batch::new();
-        for key in known.keys() {
+        for key in keys {
             batch.delete(&STEPS, key);
+            known.records.remove(key);
+            known.fresh.remove(key);
         }
-        self.db.write(batch)?;
-        Ok(std::mem::take(&mut *known).into_keys().collect())
+        Ok(self.db.write(batch)?)
     }
 
     /// Every layer that a remembered step has.
     pub(crate) fn layers(&self) -> BTreeSet<Digest> {
-        self.lock().values().flat_map(|one| one.layers.iter().cloned()).collect()
+        self.lock().records.values().filter_map(|one| one.made.layer.clone()).collect()
     }
 
     /// A panic while the lock was held leaves whole records.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,183 +1,326 @@
 //! `build`: a Dockerfile and a context become an image, step by step, with what earlier builds have made.
 //!
-//! A step's key is the image it stands on, what it says, and digests of what it copies; its outcome is an image configuration. These
-//! are kept in the `BuildCache`; only the last one of a build is recorded as an image.
+//! A step's key is what it finds (the layers below), what it says, and digests of what it copies; what comes of it is a layer. These are
+//! kept in the `BuildCache`; only the image of the target is recorded. What happens on the way is told as [`BuildProgress`].
 
 mod cache;
+mod carry;
 mod context;
 mod copy;
+mod fetch;
+mod graph;
+mod hand_out;
+mod mounts;
+mod progress;
+mod prune;
+mod request;
 mod run;
-mod stage;
+mod sources;
+mod steps;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
+use ferry_archive::{Source, TarWriter, TreeOptions};
 use ferry_build::PlanRequest;
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::HostSettings;
-use ferry_oci::{Digest, Platform, Reference};
-use ferry_transfer::RegistryAuth;
-use tokio::{io::AsyncRead, sync::mpsc};
+use ferry_oci::{Digest, ImageConfig, Platform, Reference};
+use tokio::sync::mpsc;
 
-use super::image::{self, PullProgress, keep::keep};
-use crate::{Engine, bridge};
+use self::{graph::Build, progress::Teller};
+use super::image::{self, keep::keep};
+use crate::{Engine, bridge, random};
+
+pub use cache::CacheRecord;
+pub use hand_out::{Filled, fill};
+pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
+pub use prune::{PruneRequest, prune, records};
+pub use request::{
+    Asked, BuildClient, BuildError, BuildRequest, Connection, ContextSource, Excerpt, NamedContext,
+};
 
 pub(crate) use cache::BuildCache;
-pub(crate) use context::sweep_leftovers;
+pub(crate) use mounts::CacheMounts;
+pub(crate) use run::remove_leftovers;
 
-/// What `build` is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct BuildRequest {
-    /// The Dockerfile's path in the context.
-    pub dockerfile: String,
-    /// What the image is to be called.
-    pub tags: Vec<String>,
-    /// `--build-arg`.
-    pub build_args: BTreeMap<String, Option<String>>,
-    /// `--label`.
-    pub labels: BTreeMap<String, String>,
-    /// The stage to build; empty is the last.
-    pub target: String,
-    /// Do every step anew.
-    pub no_cache: bool,
-    /// Ask the registry for newer base images.
-    pub pull: bool,
-    /// Say nothing but the image's id.
-    pub quiet: bool,
-    /// `os/architecture`, when it is not this machine's.
-    pub platform: Option<String>,
-    /// Credentials by registry.
-    pub auths: BTreeMap<String, RegistryAuth>,
-    /// Limits, network and the like for `RUN`.
-    pub host: HostSettings,
-}
+pub(crate) use prune::of as cache_records;
 
-/// What a build says on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BuildProgress {
-    /// Text.
-    Text(String),
-    /// A base image on its way.
-    Pull(PullProgress),
-    /// The image's id.
-    Image(String),
-}
-
-/// Why a build failed, and with which exit code if a process did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildError {
-    /// Why.
-    pub failure: Failure,
-    /// What `RUN` exited with; 0 for anything else.
-    pub code: i32,
-}
-
-impl From<Failure> for BuildError {
-    fn from(failure: Failure) -> Self {
-        BuildError { failure, code: 0 }
-    }
-}
-
-/// Where a build says things.
-#[derive(Debug, Clone)]
-pub(crate) struct Teller {
-    progress: mpsc::Sender<BuildProgress>,
-    quiet: bool,
-}
-
-impl Teller {
-    /// Text, unless the build is quiet.
-    async fn say(&self, text: String) -> Result<(), Failure> {
-        if self.quiet {
-            return Ok(());
-        }
-        self.send(BuildProgress::Text(text)).await
-    }
-
-    /// Nobody who listens any more wants the build, either.
-    async fn send(&self, message: BuildProgress) -> Result<(), Failure> {
-        let gone = |_| Failure::new(ErrorKind::Internal, "the client has left");
-        self.progress.send(message).await.map_err(gone)
-    }
-}
-
-/// Builds an image.
+/// Builds an image and records it.
 ///
 /// # Errors
 /// In Docker's words: the Dockerfile does not read, a base image is not there, a step fails.
 pub async fn build(
     engine: &Engine,
     request: BuildRequest,
-    body: impl AsyncRead + Send + Unpin + 'static,
+    context: ContextSource,
     progress: mpsc::Sender<BuildProgress>,
 ) -> Result<Digest, BuildError> {
-    let reader = bridge::reader_of(body);
+    solve(engine, request, context, progress).await?.record().await
+}
+
+/// Builds, and answers what came of it; nothing has a name yet.
+///
+/// # Errors
+/// As for [`build`].
+pub async fn solve(
+    engine: &Engine,
+    request: BuildRequest,
+    context: ContextSource,
+    progress: mpsc::Sender<BuildProgress>,
+) -> Result<Built, BuildError> {
     let names = names(&request.tags)?;
-    let shared = engine.shared.clone();
-    let dockerfile = request.dockerfile.clone();
-    let (place, text) = crate::blocking(move || {
-        let place = context::Place::new(&shared)?;
-        let text = place.receive(reader, &dockerfile)?;
-        Ok((place, text))
-    })
-    .await?;
-    let file = ferry_dockerfile::parse(&text).map_err(Failure::from)?;
+    let (id, teller) = (random::id()?, Teller::new(progress));
+    let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
+    let file =
+        ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let platform = match &request.platform {
-        Some(text) => text
-            .parse::<Platform>()
-            .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?,
-        None => Platform::host(),
-    };
-    let wanted = PlanRequest {
+    let wanted = wanted(&request)?;
+    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let found = findings(engine, &file, &text, &wanted, &place);
+    let is_error = ferry_build::is_error(&file, &wanted);
+    warn(&request, found, is_error, &vertex, &teller).await?;
+    let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
+    let build = Arc::new(build);
+    let outcome = build.run().await;
+    if outcome.is_err() {
+        // What was done is worth keeping even where the build fails.
+        persist(engine).await?;
+    }
+    let outcome = outcome?;
+    if let Some(name) = &build.request.cache_image {
+        let name = Reference::parse(name).map_err(image::bad_reference)?.with_default_tag();
+        let (config, shared) = (build.cache_image()?, engine.shared.clone());
+        crate::blocking(move || Ok(keep(&shared, config.as_bytes(), None, &[name])?)).await?;
+    }
+    Ok(Built { outcome, build, names })
+}
+
+/// What `--call` asks of a Dockerfile.
+///
+/// # Errors
+/// The Dockerfile does not read, or there is no such target.
+pub async fn describe(
+    engine: &Engine,
+    request: BuildRequest,
+    context: ContextSource,
+    progress: mpsc::Sender<BuildProgress>,
+) -> Result<Described, BuildError> {
+    let (id, teller) = (random::id()?, Teller::new(progress));
+    let (place, text, _) = receive(engine, &request, context, &id, &teller).await?;
+    let file =
+        ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
+    refuse_frontends(file.syntax.as_deref())?;
+    let wanted = wanted(&request)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+    let target = plan.needed.last().copied().unwrap_or_default();
+    Ok(Described {
+        findings: findings(engine, &file, &text, &wanted, &place),
+        outline: ferry_build::outline(&file, &text, &plan, target),
+        text,
+    })
+}
+
+/// A Dockerfile, looked at.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// What could be better.
+    pub findings: Vec<ferry_build::Finding>,
+    /// What it takes, and its targets.
+    pub outline: ferry_build::Outline,
+    /// Its text.
+    pub text: String,
+}
+
+fn wanted(request: &BuildRequest) -> Result<PlanRequest, BuildError> {
+    let platform = platform(request)?;
+    Ok(PlanRequest {
         build_args: request.build_args.clone(),
         target: request.target.clone(),
         platform_args: platform_args(&platform, &request.target),
+        contexts: request.contexts.keys().cloned().collect(),
+    })
+}
+
+/// What could be better in a Dockerfile, as far as can be told without fetching anything.
+fn findings(
+    engine: &Engine,
+    file: &ferry_dockerfile::Dockerfile,
+    text: &str,
+    wanted: &PlanRequest,
+    place: &context::Place,
+) -> Vec<ferry_build::Finding> {
+    let env_of = |image: &str| {
+        let found = engine.shared.images.get(image).ok()?;
+        let config = found.entry.config.config.clone().unwrap_or_default();
+        Some(config.env.unwrap_or_default())
     };
-    let plan = ferry_build::plan(&file, &wanted).map_err(Failure::from)?;
-    let teller = Teller { progress, quiet: request.quiet };
-    let mut stages = stage::Stages::new(engine, &request, &plan, wanted, place, &teller);
-    let config_json = stages.build().await?;
-    let used = stages.unused_arguments();
-    drop(stages);
-    let shared = engine.shared.clone();
-    let kept = names.clone();
+    let ignored = |path: &str| place.ignores(path);
+    let around = ferry_build::Surroundings { env_of: &env_of, ignored: &ignored };
+    ferry_build::lint(file, text, wanted, &around)
+}
+
+/// Tells what could be better. Where `# check=error=true` says so, that is an error.
+async fn warn(
+    request: &BuildRequest,
+    findings: Vec<ferry_build::Finding>,
+    is_error: bool,
+    vertex: &Vertex,
+    teller: &Teller,
+) -> Result<(), BuildError> {
+    let count = findings.len();
+    for finding in findings {
+        let warning = Warning {
+            vertex: vertex.digest.clone(),
+            short: format!("{}: {} (line {})", finding.rule, finding.message, finding.line),
+            detail: vec![finding.description.to_owned()],
+            url: finding.url(),
+            file: request.dockerfile.clone(),
+            lines: Some((finding.line, finding.line)),
+        };
+        teller.send(BuildProgress::Warning(warning)).await?;
+    }
+    if count > 0 && is_error {
+        let words = format!("lint violation found for rules: {count}");
+        return Err(Failure::new(ErrorKind::InvalidArgument, words).into());
+    }
+    Ok(())
+}
+
+/// What a build came to. Its files stay as long as this is there.
+#[derive(Debug)]
+pub struct Built {
+    build: Arc<Build>,
+    outcome: Arc<graph::Current>,
+    names: Vec<Reference>,
+}
+
+impl Built {
+    /// The image's configuration.
+    pub fn config(&self) -> &ImageConfig {
+        &self.outcome.config
+    }
+
+    /// The image's id.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn id(&self) -> Result<Digest, Failure> {
+        self.outcome.id()
+    }
+
+    /// Records the image under its names.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn record(&self) -> Result<Digest, BuildError> {
+        export(&self.build, &self.outcome, self.names.clone()).await
+    }
+
+    /// All its files as a tar.
+    ///
+    /// # Errors
+    /// When a layer is not there any more.
+    pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
+        let shared = self.build.engine.shared.clone();
+        let layers = self.outcome.layers().to_vec();
+        let (mut writer, pieces) = bridge::pipe();
+        let build = Arc::clone(&self.build);
+        crate::blocking(move || {
+            shared.builds.persist(&shared.layers)?;
+            let root = steps::view(&shared, &layers)?;
+            tokio::task::spawn_blocking(move || {
+                // Its layers are held as long as they are read.
+                let _build = build;
+                let options = TreeOptions::layer(Source::Plain);
+                let mut tar = TarWriter::new(&mut writer);
+                let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)
+                    .map_err(|error| ferry_errkind::chain(&error))
+                    .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
+                if let Err(why) = written {
+                    let words = format!("cannot write the files of the build: {why}");
+                    writer.fail(Failure::new(ErrorKind::Internal, words));
+                }
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(pieces)
+    }
+}
+
+async fn receive(
+    engine: &Engine,
+    request: &BuildRequest,
+    context: ContextSource,
+    id: &str,
+    teller: &Teller,
+) -> Result<(context::Place, Vec<u8>, Vertex), BuildError> {
+    let name = format!("[internal] load build definition from {}", request.dockerfile);
+    let mut vertex = Vertex::new(id, VertexKind::Internal, name);
+    vertex.started = Some(engine.shared.now());
+    teller.vertex(&vertex).await?;
+    let mut place = context::Place::new(&engine.shared)?;
+    let received = place.receive(engine, context, request).await;
+    vertex.error = received.as_ref().err().map(|failure| failure.message().to_owned());
+    vertex.completed = Some(engine.shared.now());
+    teller.vertex(&vertex).await?;
+    Ok((place, received?, vertex))
+}
+
+/// Records the image and names it.
+async fn export(
+    build: &Arc<Build>,
+    outcome: &graph::Current,
+    names: Vec<Reference>,
+) -> Result<Digest, BuildError> {
+    let mut vertex = Vertex::new(&build.id, VertexKind::Export, "exporting to image");
+    build.start(&mut vertex).await?;
+    let config_json = build.inscribed(outcome)?;
+    let shared = build.engine.shared.clone();
     let id = crate::blocking(move || {
-        let id = keep(&shared, config_json.as_bytes(), None, &kept)?;
-        for name in &kept {
+        let id = keep(&shared, config_json.as_bytes(), None, &names)?;
+        for name in &names {
             image::event(&shared, "tag", &id, &name.familiar());
         }
+        shared.builds.persist(&shared.layers)?;
         Ok(id)
     })
     .await?;
-    if !used.is_empty() {
-        teller
-            .say(format!("[Warning] One or more build-args {used:?} were not consumed\n"))
-            .await?;
-    }
-    teller.send(BuildProgress::Image(id.to_string())).await?;
-    if request.quiet {
-        teller.send(BuildProgress::Text(format!("{id}\n"))).await?;
-    } else {
-        teller.say(format!("Successfully built {}\n", short(&id.hex()))).await?;
-        for name in &names {
-            teller.say(format!("Successfully tagged {}\n", name.familiar())).await?;
-        }
-    }
+    build.warn_of_unused(&vertex).await?;
+    vertex.result = Some(id.clone());
+    build.complete(&mut vertex).await?;
+    build.teller.send(BuildProgress::Image(id.to_string())).await?;
     Ok(id)
 }
 
-/// Forgets all steps; answers their keys and the bytes that are free again.
-///
-/// # Errors
-/// When the disk fails.
-pub async fn prune(engine: &Engine) -> Result<(Vec<String>, u64), Failure> {
+async fn persist(engine: &Engine) -> Result<(), Failure> {
     let shared = engine.shared.clone();
-    crate::blocking(move || {
-        let gone = shared.builds.clear()?;
-        Ok((gone, image::sweep_layers(&shared)))
-    })
-    .await
+    crate::blocking(move || shared.builds.persist(&shared.layers)).await
+}
+
+/// What does not read, with its lines.
+fn unreadable(
+    error: ferry_dockerfile::ParseError,
+    request: &BuildRequest,
+    text: &[u8],
+) -> BuildError {
+    let line = match &error {
+        ferry_dockerfile::ParseError::Line { line, .. } => Some(*line),
+        _ => None,
+    };
+    let excerpt = line.map(|line| {
+        Box::new(Excerpt::of(&request.dockerfile, &String::from_utf8_lossy(text), line, line))
+    });
+    BuildError { excerpt, ..BuildError::of(error) }
+}
+
+fn platform(request: &BuildRequest) -> Result<Platform, Failure> {
+    let Some(text) = &request.platform else { return Ok(Platform::host()) };
+    text.parse::<Platform>()
+        .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))
 }
 
 fn names(tags: &[String]) -> Result<Vec<Reference>, Failure> {
@@ -223,9 +366,4 @@ fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
     let stage = if stage.is_empty() { "default" } else { stage };
     args.insert("TARGETSTAGE".to_owned(), stage.to_owned());
     args
-}
-
-/// The first twelve characters of an id.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ferry_build::RunStep;
-use ferry_dockerfile::{Mount, MountKind};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_layers::Layer;
@@ -13,42 +12,56 @@ use ferry_model::container::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{BuildError, Teller, short};
+use super::{
+    BuildError, Vertex, context,
+    graph::Build,
+    mounts::{self, Given},
+};
 use crate::{
     Engine,
-    ops::container::{self, AttachRequest, RemoveRequest, commit::write_layer, create::create_of},
+    ops::container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
 };
 
 /// Longest piece of output that is passed on at once.
 const MAX_FRAME: usize = 1 << 20;
 
-/// What all steps of a build have in common.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Conditions {
-    pub(super) host: HostSettings,
-}
-
-/// Runs a step on `image` and answers the layer that came of it.
-pub(super) async fn run(
-    engine: &Engine,
-    image: Entry,
-    step: &RunStep,
-    script: Option<String>,
-    conditions: &Conditions,
-    teller: &Teller,
-) -> Result<Layer, BuildError> {
-    let mut host = conditions.host.clone();
+/// What of the container's settings a step decides.
+pub(super) fn settings(build: &Build, step: &RunStep) -> Result<HostSettings, Failure> {
+    let mut host = build.request.host.clone();
     if let Some(network) = step.network.as_deref().filter(|network| *network != "default") {
         host.network_mode = match network {
             "none" => NetworkMode::None,
             _ => NetworkMode::Host,
         };
     }
-    host.log = LogSettings { driver: "none".to_owned(), options: BTreeMap::new() };
-    for mount in &step.mounts {
-        add_mount(&mut host, mount)?;
+    let allowed = |name: &str| build.request.entitlements.iter().any(|own| own == name);
+    if host.network_mode == NetworkMode::Host && !allowed("network.host") {
+        return Err(not_allowed("network.host"));
     }
-    if let (Some(source), Some(destination)) = (script, step.argv.first()) {
+    if step.insecure {
+        if !allowed("security.insecure") {
+            return Err(not_allowed("security.insecure"));
+        }
+        host.privileged = true;
+    }
+    host.log = LogSettings { driver: "none".to_owned(), options: BTreeMap::new() };
+    Ok(host)
+}
+
+/// Runs a step on `image` and answers the layer that came of it.
+pub(super) async fn run(
+    build: &Build,
+    image: Entry,
+    step: &RunStep,
+    given: &Given,
+    mut host: HostSettings,
+    vertex: &mut Vertex,
+) -> Result<Layer, BuildError> {
+    let engine = &build.engine;
+    if let (Some(text), Some(destination)) = (&step.script, step.argv.first()) {
+        let path = build.place.step(vertex);
+        write_script(&path, text)?;
+        let source = path.join("script").to_string_lossy().into_owned();
         host.binds.push(BindMount {
             text: format!("{source}:{destination}:ro"),
             source,
@@ -56,59 +69,64 @@ pub(super) async fn run(
             options: "ro".to_owned(),
         });
     }
+    given.apply(&mut host);
     let spec = ContainerSpec {
         image: image.image.id.to_string(),
         cmd: Some(step.argv.clone()),
-        env: step.env.clone(),
+        env: step.env.iter().chain(&given.env).cloned().collect(),
         host,
         ..ContainerSpec::default()
     };
     let shared = Arc::clone(&engine.shared);
-    let request = CreateContainer { name: None, platform: None, spec };
+    let name = build.place.name_container(vertex)?;
+    shared.builds.enter(&name);
+    let _step = Step { engine: engine.clone(), name: name.clone() };
+    let request = CreateContainer { name: Some(name), platform: None, spec };
     let made = crate::blocking(move || create_of(&shared, &image, request)).await?;
     let container = Temporary { engine: engine.clone(), id: made.id };
-    teller.say(format!(" ---> Running in {}\n", short(&container.id))).await?;
-    let code = follow(engine, &container.id, teller).await?;
+    vertex.container = Some(container.id.clone());
+    build.teller.vertex(vertex).await?;
+    let code = follow(build, &container.id, vertex).await?;
     if code != 0 {
+        let command = step.argv.clone();
         let words = format!(
-            "The command '{}' returned a non-zero code: {code}",
-            step.argv.join(" ").trim_end()
+            "process {:?} did not complete successfully: exit code: {code}",
+            command.join(" ")
         );
-        return Err(BuildError { failure: Failure::new(ErrorKind::Internal, words), code });
+        let error = BuildError::from(Failure::new(ErrorKind::Internal, words));
+        return Err(BuildError { code, command, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
+    let mounted = given.places();
     let layer = crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
-        write_layer(&shared, &record)
+        write_step(&shared, &record, &mounted)
     })
     .await?;
-    let id = short(&container.id).to_owned();
     container.remove().await;
-    teller.say(format!(" ---> Removed intermediate container {id}\n")).await?;
     Ok(layer)
 }
 
-fn add_mount(host: &mut HostSettings, mount: &Mount) -> Result<(), Failure> {
-    let name = match mount.kind {
-        MountKind::Tmpfs => {
-            let options = match mount.size {
-                0 => String::new(),
-                size => format!("size={size}"),
-            };
-            host.tmpfs.insert(mount.target.clone(), options);
-            return Ok(());
-        }
-        MountKind::Bind => "bind",
-        MountKind::Cache => "cache",
-        MountKind::Secret => "secret",
-        MountKind::Ssh => "ssh",
-    };
-    let words = format!("RUN --mount=type={name} is not supported yet");
-    Err(Failure::new(ErrorKind::NotImplemented, words))
+fn not_allowed(name: &str) -> Failure {
+    Failure::new(
+        ErrorKind::Forbidden,
+        format!("granting entitlement {name} is not allowed by build daemon configuration"),
+    )
+    .with_hint(format!("allow it for this build with --allow {name}"))
+}
+
+fn write_script(directory: &std::path::Path, text: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("script");
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&path, text))
+        .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)))
+        .map_err(|source| crate::records::failed("write", &path, source))
 }
 
 /// Starts the container, passes its output on, answers its exit code.
-async fn follow(engine: &Engine, id: &str, teller: &Teller) -> Result<i32, BuildError> {
+async fn follow(build: &Build, id: &str, vertex: &Vertex) -> Result<i32, BuildError> {
+    let engine = &build.engine;
     let request =
         AttachRequest { stream: true, stdout: true, stderr: true, ..AttachRequest::default() };
     let attachment = container::attach(engine, id, request).await?;
@@ -131,7 +149,7 @@ async fn follow(engine: &Engine, id: &str, teller: &Teller) -> Result<i32, Build
                 let mut piece = vec![0; left.min(MAX_FRAME)];
                 stream.read_exact(&mut piece).await.map_err(broken)?;
                 left -= piece.len();
-                teller.say(String::from_utf8_lossy(&piece).into_owned()).await?;
+                build.log(vertex, head[0] == 2, piece).await?;
             }
         }
     }
@@ -139,6 +157,18 @@ async fn follow(engine: &Engine, id: &str, teller: &Teller) -> Result<i32, Build
     match outcome.error {
         Some(why) => Err(Failure::new(ErrorKind::Internal, why).into()),
         None => Ok(outcome.exit_code),
+    }
+}
+
+/// The name of a step's container, known as such until this is dropped.
+struct Step {
+    engine: Engine,
+    name: String,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.engine.shared.builds.leave(&self.name);
     }
 }
 
@@ -170,4 +200,15 @@ async fn remove(engine: &Engine, id: &str) {
     if let Err(failure) = container::remove(engine, id, request).await {
         tracing::warn!(%id, %failure, "a build left a container");
     }
+}
+
+/// Removes what builds left that a crash ended: the containers of their steps, then their files.
+pub(crate) async fn remove_leftovers(engine: &Engine) {
+    for name in context::containers(&engine.shared) {
+        if engine.shared.containers.find(&name).is_ok() {
+            remove(engine, &name).await;
+        }
+    }
+    context::sweep_leftovers(&engine.shared);
+    mounts::sweep(&engine.shared);
 }

@@ -10,46 +10,119 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_archive::{Limits, TarReader, TarWriter, TreeOptions};
+use ferry_archive::{Limits, Owner, TarReader, TarWriter, TreeOptions};
 use ferry_dockerfile::{IgnoreFile, path_matches};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, Hasher};
 use ferry_sys::{Errno, root::InRoot};
 use rustix::fs::{Dir, FileType, OFlags};
 
+/// Deepest directory that `**` looks into.
+const MAX_DEPTH: usize = 200;
+
 /// Most files that one pattern may mean.
 const MAX_MATCHES: usize = 100_000;
 
-/// A file or directory that is to be copied.
+/// Files that instructions copy from: a context, a stage, an image.
 #[derive(Debug)]
+pub(super) struct Files {
+    pub(super) root: InRoot,
+    /// What is not to be seen: `.dockerignore`.
+    pub(super) hidden: IgnoreFile,
+    /// Whose they are in the image: as they are, or root's.
+    pub(super) owner: Owner,
+}
+
+impl Files {
+    /// Files of an image.
+    pub(super) fn all(root: InRoot) -> Files {
+        Files { root, hidden: IgnoreFile::default(), owner: Owner::Archived }
+    }
+
+    /// Files of a context.
+    pub(super) fn of_context(root: InRoot, hidden: IgnoreFile) -> Files {
+        Files { root, hidden, owner: Owner::Fixed { uid: 0, gid: 0 } }
+    }
+
+    /// Whether a path, relative, cannot be seen, nor anything below it.
+    fn hides(&self, path: &str) -> bool {
+        !self.hidden.is_empty()
+            && self.hidden.ignores(path)
+            && !lets_in(&self.root, path, "", &|path| self.hidden.ignores(path), &self.hidden)
+    }
+}
+
+/// Whether an exception lets something below a directory in. `path` is where it is, `own` what the patterns call it.
+fn lets_in(
+    root: &InRoot,
+    path: &str,
+    own: &str,
+    ignores: &dyn Fn(&str) -> bool,
+    patterns: &IgnoreFile,
+) -> bool {
+    let shown = |name: &str| if own.is_empty() { join(path, name) } else { join(own, name) };
+    let kind = root.file_type(Path::new(&format!("/{path}")));
+    patterns.has_exceptions()
+        && matches!(kind, Ok(Some(FileType::Directory)))
+        && names(root, path).iter().any(|name| {
+            let below = shown(name);
+            let deeper = if own.is_empty() { "" } else { below.as_str() };
+            !ignores(&below) || lets_in(root, &join(path, name), deeper, ignores, patterns)
+        })
+}
+
+/// A file or directory that is to be copied.
+#[derive(Debug, Clone)]
 pub(super) struct Found {
+    /// Its path as it was found, relative.
+    pub(super) written: String,
     /// The last component as it was written: what it is called where it goes.
     pub(super) name: Vec<u8>,
     /// Where it is, without links.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Whether it is a directory: its content is copied then.
     pub(super) directory: bool,
+    /// Its mode.
+    pub(super) mode: u32,
+    /// When it was changed, in seconds.
+    pub(super) modified: i64,
+}
+
+/// How a path is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lookup {
+    /// In a stage or an image, not in the context.
+    pub(super) stage: bool,
+    /// With `--parents`.
+    pub(super) parents: bool,
 }
 
 impl Found {
-    /// Looks a path up, or everything that a pattern means.
-    pub(super) fn all(root: &InRoot, written: &str, stage: bool) -> Result<Vec<Found>, Failure> {
+    /// Looks a path up, or everything that a pattern means. `**` is for `--parents` only.
+    pub(super) fn all(files: &Files, written: &str, how: Lookup) -> Result<Vec<Found>, Failure> {
         let clean = ferry_archive::clean(format!("/{written}").as_bytes());
         let clean = clean.map_err(|error| invalid(error.to_string()))?;
         let clean = String::from_utf8_lossy(&clean).into_owned();
         let paths = match clean.contains(['*', '?', '[']) {
-            true => matches(root, &clean)?,
+            true => matches(files, &clean, how.parents)?,
             false => vec![clean.clone()],
         };
         if paths.is_empty() {
-            return Err(invalid("COPY failed: no source files were specified"));
+            return Err(Failure::new(
+                ErrorKind::NotFound,
+                match how.stage {
+                    true => "COPY failed: no source files were specified".to_owned(),
+                    false => format!("lstat {written}: no such file or directory"),
+                },
+            ));
         }
-        paths.iter().map(|path| Found::one(root, path, written, stage)).collect()
+        paths.iter().map(|path| Found::one(files, path, written, how)).collect()
     }
 
-    fn one(root: &InRoot, path: &str, written: &str, stage: bool) -> Result<Found, Failure> {
+    fn one(files: &Files, path: &str, written: &str, how: Lookup) -> Result<Found, Failure> {
+        let root = &files.root;
         let missing = |errno: Errno| {
-            let (place, why) = match (stage, errno) {
+            let (place, why) = match (how.stage, errno) {
                 (false, Errno::NOENT | Errno::NOTDIR) => (
                     "file not found in build context or excluded by .dockerignore: ",
                     "file does not exist".to_owned(),
@@ -59,24 +132,37 @@ impl Found {
             };
             Failure::new(ErrorKind::NotFound, format!("COPY failed: {place}stat {written}: {why}"))
         };
+        if files.hides(path) {
+            return Err(missing(Errno::NOENT));
+        }
         let found = root.resolve(Path::new(&format!("/{path}"))).map_err(missing)?;
         let kind = ferry_sys::root::file_type(found.as_fd()).map_err(missing)?;
         let real = root.real_path(found.as_fd()).map_err(missing)?;
         let name = Path::new(path).file_name().map(|name| name.as_bytes().to_vec());
         let directory = kind == FileType::Directory;
-        Ok(Found { name: name.unwrap_or_default(), path: real, directory })
+        let stat = rustix::fs::fstat(&found).map_err(missing)?;
+        Ok(Found {
+            written: path.to_owned(),
+            name: name.unwrap_or_default(),
+            path: real,
+            directory,
+            mode: stat.st_mode & 0o7777,
+            modified: stat.st_mtime,
+        })
     }
 
     /// Opens a file.
-    pub(super) fn open(&self, root: &InRoot) -> Result<OwnedFd, Failure> {
-        root.open_with(&self.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW, 0)
+    pub(super) fn open(&self, files: &Files) -> Result<OwnedFd, Failure> {
+        files
+            .root
+            .open_with(&self.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW, 0)
             .map_err(|errno| invalid(format!("cannot open {}: {errno}", self.path.display())))
     }
 
     /// Writes it as a tar: a directory's content as `./…`, anything else under `name`.
     pub(super) fn write(
         &self,
-        root: &InRoot,
+        files: &Files,
         name: &[u8],
         exclude: &IgnoreFile,
         out: impl Write,
@@ -85,8 +171,16 @@ impl Found {
             let why = ferry_errkind::chain(error);
             Failure::new(ErrorKind::Internal, format!("cannot copy {}: {why}", self.path.display()))
         };
+        let root = &files.root;
+        let base = self.path.to_string_lossy().trim_start_matches('/').to_owned();
         let skip = |path: &[u8]| {
-            exclude.ignores(&String::from_utf8_lossy(path)) && !exclude.has_exceptions()
+            let text = String::from_utf8_lossy(path);
+            let full = join(&base, &text);
+            let excluded = || {
+                exclude.ignores(&text)
+                    && !lets_in(root, &full, &text, &|path| exclude.ignores(path), exclude)
+            };
+            self.directory && (excluded() || files.hides(&full))
         };
         let options =
             TreeOptions { skip: &skip, keep: ferry_archive::Keep::Layer, ..TreeOptions::COPY };
@@ -106,9 +200,9 @@ impl Found {
     }
 
     /// A digest of names, modes, owners and contents, not of times.
-    pub(super) fn digest(&self, root: &InRoot, exclude: &IgnoreFile) -> Result<Digest, Failure> {
+    pub(super) fn digest(&self, files: &Files, exclude: &IgnoreFile) -> Result<Digest, Failure> {
         piped(
-            |out| self.write(root, b"f", exclude, out),
+            |out| self.write(files, b"f", exclude, out),
             |input| {
                 let mut tar =
                     TarReader::new(BufReader::with_capacity(256 << 10, input), Limits::default());
@@ -119,6 +213,9 @@ impl Found {
                     Failure::new(ErrorKind::Internal, ferry_errkind::chain(error))
                 };
                 while let Some(mut member) = tar.next_member().map_err(|error| broken(&error))? {
+                    if let Owner::Fixed { uid, gid } = files.owner {
+                        (member.entry.uid, member.entry.gid) = (uid, gid);
+                    }
                     let entry = &member.entry;
                     let head = format!(
                         "{:?} {:?} {:?} {:o} {} {} {:?} {} {:?}\n",
@@ -174,7 +271,7 @@ pub(super) fn piped<T>(
 }
 
 /// Everything that a pattern means, sorted.
-fn matches(root: &InRoot, pattern: &str) -> Result<Vec<String>, Failure> {
+fn matches(files: &Files, pattern: &str, deep: bool) -> Result<Vec<String>, Failure> {
     let mut found = vec![String::new()];
     for component in pattern.split('/') {
         let mut next = Vec::new();
@@ -183,21 +280,50 @@ fn matches(root: &InRoot, pattern: &str) -> Result<Vec<String>, Failure> {
                 next.push(join(&base, component));
                 continue;
             }
-            for name in names(root, &base) {
+            if deep && component == "**" {
+                directories(files, &base, &mut next, MAX_DEPTH)?;
+                continue;
+            }
+            for name in names(&files.root, &base) {
                 let fits = path_matches(component, &name);
                 if fits.ok_or_else(|| invalid(format!("syntax error in pattern {pattern:?}")))? {
                     next.push(join(&base, &name));
                 }
             }
-            if next.len() > MAX_MATCHES {
-                return Err(invalid(format!("{pattern:?} means more than {MAX_MATCHES} files")));
-            }
+        }
+        if next.len() > MAX_MATCHES {
+            return Err(invalid(format!("{pattern:?} means more than {MAX_MATCHES} files")));
         }
         found = next;
     }
-    let there = |path: &String| root.resolve_nofollow(Path::new(&format!("/{path}"))).is_ok();
-    found.retain(there);
+    found.retain(|path| {
+        let there = files.root.resolve_nofollow(Path::new(&format!("/{path}"))).is_ok();
+        there && !files.hides(path)
+    });
+    found.dedup();
     Ok(found)
+}
+
+/// A directory and all directories below it.
+fn directories(
+    files: &Files,
+    base: &str,
+    into: &mut Vec<String>,
+    depth: usize,
+) -> Result<(), Failure> {
+    into.push(base.to_owned());
+    if depth == 0 || into.len() > MAX_MATCHES {
+        return Err(invalid(format!("{base:?} has too many directories in it")));
+    }
+    for name in names(&files.root, base) {
+        let path = join(base, &name);
+        let found = files.root.resolve_nofollow(Path::new(&format!("/{path}")));
+        let kind = found.ok().and_then(|found| ferry_sys::root::file_type(found.as_fd()).ok());
+        if kind == Some(FileType::Directory) && !files.hides(&path) {
+            directories(files, &path, into, depth - 1)?;
+        }
+    }
+    Ok(())
 }
 
 fn join(base: &str, name: &str) -> String {

@@ -119,7 +119,7 @@ pub async fn extract(
     let container = shared.containers.find(name)?.container();
     crate::blocking(move || {
         let view = rootfs::whole(&shared, &container, Access::Write)?;
-        place.extract(&view.root, &container, &request, reader)?;
+        view.as_its_root(|| place.extract(&view, &container, &request, reader))?;
         shared.events.container(&container, "extract-to-dir", &[], shared.now());
         Ok(())
     })
@@ -238,10 +238,11 @@ impl Place {
         if is_directory {
             // Under the container's root there are no slashes twice.
             let shown = if shown == b"/" { b"" } else { shown };
-            write_resource(found.as_fd(), b".", shown, &mut tar).map_err(|error| failed(&error))?;
+            write_resource(view, found.as_fd(), b".", shown, &mut tar)
+                .map_err(|error| failed(&error))?;
         } else {
             let (parent, name) = view.root.parent(&self.path).map_err(|error| failed(&error))?;
-            write_resource(parent.as_fd(), name.as_bytes(), shown, &mut tar)
+            write_resource(view, parent.as_fd(), name.as_bytes(), shown, &mut tar)
                 .map_err(|error| failed(&error))?;
         }
         tar.finish().map(drop).map_err(|error| failed(&error))
@@ -249,11 +250,12 @@ impl Place {
 
     fn extract(
         &self,
-        root: &InRoot,
+        view: &View,
         container: &Container,
         request: &ExtractRequest,
         mut reader: bridge::PieceReader,
     ) -> Result<(), Failure> {
+        let root = &view.root;
         let found = root.resolve(&self.path).map_err(|errno| match errno {
             Errno::LOOP => Failure::new(ErrorKind::Internal, "EvalSymlinks: too many links"),
             errno => self.told("lstat", errno),
@@ -278,6 +280,7 @@ impl Place {
             limits: Limits::default(),
             whiteouts: Whiteouts::Literal,
             owner,
+            ids: view.ids.as_ref(),
             keep_types: request.keep_types,
             keep_root: true,
         };
@@ -310,12 +313,14 @@ impl Place {
 }
 
 fn write_resource(
+    view: &View,
     parent: BorrowedFd<'_>,
     name: &[u8],
     shown: &[u8],
     tar: &mut TarWriter<&mut bridge::PieceWriter>,
 ) -> Result<(), ferry_archive::WriteTreeError> {
-    ferry_archive::write_resource(parent, name, shown, &TreeOptions::COPY, tar)
+    let options = TreeOptions { ids: view.ids.as_ref(), ..TreeOptions::COPY };
+    ferry_archive::write_resource(parent, name, shown, &options, tar)
 }
 
 /// The components of a path, the last first; `.` and empty ones left out.

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     io::{self, Read, Write},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -137,6 +138,31 @@ pub(crate) fn write_layer(shared: &Shared, container: &Container) -> Result<Laye
     let stubs = rootfs::stubs(&upper, &rootfs::lower(shared, container)?)?;
     layer_of(shared, &upper, &stubs)
         .map_err(|failure| failure.context(format!("cannot commit container {}", container.id)))
+}
+
+/// As [`write_layer`], for a step of a build: the places where something was mounted are not part of it, unless they were there before or
+/// something was put into them.
+pub(crate) fn write_step(
+    shared: &Shared,
+    container: &Container,
+    mounted: &[String],
+) -> Result<Layer, Failure> {
+    let upper = rootfs::upper(shared, container)?;
+    let lower = rootfs::lower(shared, container)?;
+    let mut stubs = rootfs::stubs(&upper, &lower)?;
+    let mut mounted: Vec<&str> = mounted.iter().map(|path| path.trim_matches('/')).collect();
+    // Deepest first: what holds only such places is one itself.
+    mounted.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    for path in mounted {
+        let ancestors = Path::new(path).ancestors();
+        for place in ancestors.take_while(|place| !place.as_os_str().is_empty()) {
+            if !rootfs::is_stub(&upper, &lower, place, &stubs) {
+                break;
+            }
+            stubs.insert(place.as_os_str().as_bytes().to_vec());
+        }
+    }
+    layer_of(shared, &upper, &stubs)
 }
 
 /// Writes the layer of an upper directory on one thread and takes it into the store on this one. What is in `stubs` is left out.

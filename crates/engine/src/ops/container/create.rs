@@ -83,7 +83,9 @@ pub(crate) fn create_of(
         restart_count: 0,
         stopped_by_user: false,
         cni: None,
+        first_id: None,
     };
+    let container = crate::userns::assigned(shared, container)?;
     validate::specification(shared, &container)?;
     // Between here and the record nobody but we know that the layers are in use.
     let _lease = shared.lease(&container.layers);
@@ -120,7 +122,8 @@ impl Made<'_> {
         container.mounts = mounts;
         failpoint::hit("create.volumes");
         // A container that removes itself is not worth a wait for the disk.
-        shared.dirs.save(&container, !container.spec.host.auto_remove)?;
+        let passing = container.spec.host.auto_remove || shared.builds.is_step(&container.name);
+        shared.dirs.save(&container, !passing)?;
         failpoint::hit("create.record");
         shared.dirs.spare_volumes(&self.id);
         Ok(container)

@@ -26,6 +26,7 @@ pub async fn export(
                 source: Source::Plain,
                 keep: Keep::Layer,
                 live: true,
+                ids: view.ids.as_ref(),
                 skip: &|_| false,
             };
             let mut tar = TarWriter::new(&mut writer);

@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod tree;
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,7 @@ pub use pull::{PullProgress, PullRequest, pull};
 pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
 pub use remove::{prune, remove};
 pub use save::save;
+pub use tree::{ImageTree, TreeEntry, save_as};
 
 /// Lets `repo:tag` mean the image that `name` means.
 ///
@@ -67,15 +69,21 @@ pub(crate) fn event(shared: &Shared, action: &str, id: &Digest, name: &str) {
     );
 }
 
+/// The layers of images and containers.
+pub(crate) fn layers_in_use(shared: &Shared) -> BTreeSet<Digest> {
+    let mut used: BTreeSet<Digest> = shared.images.layers();
+    for handle in shared.containers.all() {
+        used.extend(handle.container().layers.iter().cloned());
+    }
+    used
+}
+
 /// Removes the layers that no image, no container and nobody who is at work needs. Blocks.
 pub(crate) fn sweep_layers(shared: &Shared) -> u64 {
     let _sweeping = shared.sweep_lock();
-    let mut needed: BTreeSet<Digest> = shared.images.layers();
+    let mut needed = layers_in_use(shared);
     needed.extend(shared.leased());
     needed.extend(shared.builds.layers());
-    for handle in shared.containers.all() {
-        needed.extend(handle.container().layers.iter().cloned());
-    }
     let mut freed = 0;
     let mut gone = Vec::new();
     for layer in shared.layers.list() {

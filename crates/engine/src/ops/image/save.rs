@@ -37,6 +37,19 @@ pub async fn save(
 ) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
     let shared = engine.shared.clone();
     let images = choose(&shared, names)?;
+    Ok(written(shared, images))
+}
+
+/// One image with names that it need not have here.
+pub(super) fn save_images(
+    engine: &Engine,
+    entry: Arc<Entry>,
+    names: Vec<Reference>,
+) -> mpsc::Receiver<Result<Bytes, Failure>> {
+    written(engine.shared.clone(), vec![Saved { entry, names }])
+}
+
+fn written(shared: Arc<Shared>, images: Vec<Saved>) -> mpsc::Receiver<Result<Bytes, Failure>> {
     let (mut writer, pieces) = bridge::pipe();
     tokio::task::spawn_blocking(move || {
         let layers: Vec<Digest> =
@@ -52,7 +65,7 @@ pub async fn save(
             event(&shared, "save", id, &id.to_string());
         }
     });
-    Ok(pieces)
+    pieces
 }
 
 /// Docker's rule: a name with a tag saves that name, a name without saves all tags of the repository, an id saves no name.

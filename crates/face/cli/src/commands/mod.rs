@@ -1,5 +1,6 @@
 //! The commands, by the noun they are about.
 
+mod builder;
 mod container;
 mod image;
 mod network;
@@ -10,6 +11,8 @@ use crate::{framework::Group, run::options::RUN_FLAGS};
 
 /// All of them. The group without a name has the commands that are at top level only.
 pub(crate) static GROUPS: &[Group] = &[
+    builder::BUILDER,
+    builder::BUILDX,
     container::GROUP,
     image::GROUP,
     network::GROUP,

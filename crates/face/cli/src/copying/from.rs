@@ -94,6 +94,7 @@ async fn unpacked(
             limits: Limits::default(),
             whiteouts: Whiteouts::Literal,
             owner: Owner::Unpacker,
+            ids: None,
             keep_types: true,
             keep_root: true,
         };

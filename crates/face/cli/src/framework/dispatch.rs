@@ -27,12 +27,34 @@ pub(crate) fn main(program: &str, args: &[String], extensions: &'static [Extensi
 
 /// Runs an extension as a program of its own; the exit code.
 pub(crate) fn main_of(extension: &Extension, program: &str, args: &[String]) -> u8 {
+    if args.first().is_some_and(|word| word == PLUGIN) {
+        return exit_code(show(&metadata(extension)));
+    }
     let run = || {
+        // As a plugin of docker, its flags and our own name stand in front.
+        if let Ok((matches, _)) = Matches::parse(globals::FLAGS, args, false)
+            && let Some((first, rest)) = matches.args().split_first()
+            && first == extension.name
+        {
+            let rest = rest.to_vec();
+            return (extension.run)(&Cli::new(program, Globals::new(matches)?)?, &rest);
+        }
         let (matches, _) = Matches::parse(globals::FLAGS, &[], false)
             .map_err(|error| CliError::new(error.to_string()))?;
         (extension.run)(&Cli::new(program, Globals::new(matches)?)?, args)
     };
     exit_code(run())
+}
+
+/// What docker asks every file in its directory of plugins.
+const PLUGIN: &str = "docker-cli-plugin-metadata";
+
+fn metadata(extension: &Extension) -> String {
+    format!(
+        "{{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"Ferry\",\"Version\":\"{}\",\"ShortDescription\":\"{}\"}}\n",
+        env!("CARGO_PKG_VERSION"),
+        extension.short
+    )
 }
 
 /// Runs one of this command line's own commands for an extension, which speaks to the same daemon.
@@ -106,6 +128,9 @@ fn dispatch(
     words: &[String],
     globals: Globals,
 ) -> Result<u8, CliError> {
+    if let Some(extension) = alone(program, tree, words) {
+        return (extension.run)(&Cli::new(program, globals)?, &[]);
+    }
     match tree.find(words) {
         Found::Extension(extension) => {
             (extension.run)(&Cli::new(program, globals)?, words.get(1..).unwrap_or_default())
@@ -140,6 +165,16 @@ fn dispatch(
             words.first().map_or("", String::as_str)
         ))),
     }
+}
+
+/// A word that is docker's command with arguments, and ours without any: `ferry top`. Docker's complaint about missing arguments
+/// stays for scripts, and for whoever called us docker.
+fn alone(program: &str, tree: &Tree, words: &[String]) -> Option<&'static Extension> {
+    let [word] = words else { return None };
+    let ours = tree.extensions().iter().find(|extension| extension.name == word)?;
+    let terminal = rustix::termios::isatty(rustix::stdio::stdin())
+        && rustix::termios::isatty(rustix::stdio::stdout());
+    (terminal && program != "docker" && tree.is_top_level(word)).then_some(ours)
 }
 
 fn run(

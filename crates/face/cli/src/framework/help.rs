@@ -80,7 +80,9 @@ pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -
         common.into_iter().map(|(_, name, short)| (name, short)).collect();
     let mut groups: Vec<(&str, &str)> =
         tree.groups().map(|group| (group.name, group.short)).collect();
-    groups.extend(tree.extensions().iter().map(|extension| (extension.name, extension.short)));
+    // One whose word is a command, too, is told of there.
+    let extensions = tree.extensions().iter().filter(|known| !tree.is_top_level(known.name));
+    groups.extend(extensions.map(|extension| (extension.name, extension.short)));
     groups.sort_unstable();
     for (title, rows) in
         [("Common Commands", common), ("Management Commands", groups), ("Commands", others)]

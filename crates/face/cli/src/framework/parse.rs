@@ -53,6 +53,11 @@ impl Matches {
         }
     }
 
+    /// Whether the command has such a flag.
+    pub fn has(&self, name: &str) -> bool {
+        self.declared(name).is_some()
+    }
+
     /// Whether the flag was given.
     pub fn is_set(&self, name: &str) -> bool {
         self.find(name).is_some()

@@ -54,6 +54,11 @@ impl Tree {
             .filter_map(|command| Some((command.top?, command)))
     }
 
+    /// Whether a command stands at top level under this name.
+    pub(crate) fn is_top_level(&self, name: &str) -> bool {
+        self.top_level().any(|(known, _)| known == name)
+    }
+
     /// What the words of a command line name; flags end the words.
     pub(crate) fn find(&self, words: &[String]) -> Found {
         let Some(first) = words.first().map(String::as_str) else { return Found::Unknown };

@@ -7,7 +7,7 @@ use ferry_cli::{
 use futures_util::future::try_join_all;
 
 use super::{
-    Compose, Verb,
+    Compose, DRY, Verb,
     containers::{chosen, own},
 };
 use crate::run::logs::{self, Options, Printer};
@@ -19,6 +19,7 @@ pub(super) static LOGS: Verb = Verb {
         usage: "[OPTIONS] [SERVICE...]",
         args: Args::Any,
         flags: &[
+            DRY,
             Flag::bool("follow", "Follow log output").short('f'),
             Flag::int("index", "index of the container if service has multiple replicas"),
             Flag::bool("no-color", "Produce monochrome output"),
@@ -50,8 +51,8 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let options = Options {
         follow: matches.flag("follow"),
         tail: matches.text("tail").to_owned(),
-        since: matches.text("since").to_owned(),
-        until: matches.text("until").to_owned(),
+        since: logs::moment(matches.text("since"))?,
+        until: logs::moment(matches.text("until"))?,
         timestamps: matches.flag("timestamps"),
     };
     compose.cli.wait(async {

@@ -1,12 +1,25 @@
 //! The commands as data, and what they have in common: the project and the flags before the command.
 
+mod build;
 mod config;
 mod containers;
 mod down;
+mod events;
 mod exec;
+mod generate;
+mod images;
+mod lifecycle;
 mod list;
 mod logs;
+mod ps;
+mod refused;
+mod run;
+mod scale;
+mod single;
+mod snapshot;
 mod up;
+mod volumes;
+mod watch;
 
 use std::collections::BTreeSet;
 
@@ -18,8 +31,9 @@ use ferry_cli::{
 use crate::{
     load::{self, LoadError, Request},
     model::Project,
-    run::Session,
+    run::{Session, progress::Progress},
 };
+use tokio::sync::Semaphore;
 
 /// The flags before the command.
 static GLOBALS: &[Flag] = &[
@@ -30,7 +44,7 @@ static GLOBALS: &[Flag] = &[
     )
     .default("auto"),
     Flag::bool("compatibility", "Run compose in backward compatibility mode"),
-    Flag::bool("dry-run", "Execute command in dry run mode"),
+    DRY,
     Flag::value("env-file", "stringArray", "Specify an alternate environment file"),
     Flag::value("file", "stringArray", "Compose configuration files").short('f'),
     Flag::int("parallel", "Control max parallelism, -1 for unlimited").default("-1"),
@@ -41,6 +55,9 @@ static GLOBALS: &[Flag] = &[
     Flag::bool("version", "Show the Docker Compose version information").short('v').hidden(),
 ];
 
+/// `--dry-run`, which stands before or behind every command.
+pub(super) const DRY: Flag = Flag::bool("dry-run", "Execute command in dry run mode");
+
 /// A command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verb {
@@ -49,29 +66,46 @@ pub(crate) struct Verb {
 }
 
 static VERBS: &[&Verb] = &[
+    &single::ATTACH,
+    &refused::BRIDGE,
+    &build::BUILD,
+    &single::COMMIT,
     &config::CONFIG,
-    &containers::CREATE,
-    &containers::KILL,
-    &containers::PAUSE,
-    &containers::RESTART,
-    &containers::RM,
-    &containers::START,
-    &containers::STOP,
-    &containers::UNPAUSE,
-    &containers::WAIT,
+    &config::CONVERT,
+    &single::CP,
+    &scale::CREATE,
+    &scale::DIFF,
     &down::DOWN,
-    &exec::CP,
+    &events::EVENTS,
     &exec::EXEC,
-    &exec::RUN,
-    &list::IMAGES,
-    &list::LS,
-    &list::PORT,
-    &list::PS,
-    &list::PULL,
-    &list::TOP,
-    &list::VERSION,
+    &single::EXPORT,
+    &generate::GENERATE,
+    &images::IMAGES,
+    &lifecycle::KILL,
     &logs::LOGS,
+    &list::LS,
+    &lifecycle::PAUSE,
+    &list::PORT,
+    &ps::PS,
+    &refused::PUBLISH,
+    &images::PULL,
+    &images::PUSH,
+    &lifecycle::RESTART,
+    &snapshot::RESTORE,
+    &containers::RM,
+    &run::RUN,
+    &scale::SCALE,
+    &snapshot::SNAPSHOT,
+    &lifecycle::START,
+    &single::STATS,
+    &lifecycle::STOP,
+    &list::TOP,
+    &lifecycle::UNPAUSE,
     &up::UP,
+    &list::VERSION,
+    &volumes::VOLUMES,
+    &containers::WAIT,
+    &watch::WATCH,
 ];
 
 /// One run of a command.
@@ -79,8 +113,13 @@ static VERBS: &[&Verb] = &[
 pub(crate) struct Compose<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) request: Request,
-    pub(crate) quiet: bool,
     pub(crate) colour: bool,
+    /// What stands before the command, for another process like this one.
+    pub(crate) before: Vec<String>,
+    /// Calls that change something are only told.
+    pub(crate) dry: bool,
+    progress: Progress,
+    permits: Option<Semaphore>,
 }
 
 /// Runs `compose` with what stands behind it.
@@ -121,26 +160,49 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
     if let Some(complaint) = verb.command.args.complaint(flags.args().len(), &path, &usage) {
         return Err(CliError::new(complaint));
     }
-    for refused in ["dry-run", "compatibility"] {
-        if matches.flag(refused) {
-            return Err(CliError::new(format!("not supported yet: --{refused}")));
-        }
-    }
-    (verb.run)(&compose(cli, &matches)?, &flags)
+    let mut compose = compose(cli, &matches)?;
+    compose.before = args[..args.len() - rest.len() - 1].to_vec();
+    compose.dry |= flags.flag("dry-run");
+    let outcome = (verb.run)(&compose, &flags);
+    compose.progress.finish();
+    outcome
+}
+
+/// A switch of the command line, or of the environment.
+fn switch(cli: &Cli, matches: &Matches, flag: &str, variable: &str) -> bool {
+    let said = || {
+        cli.env(variable)
+            .is_some_and(|text| matches!(text.as_str(), "1" | "true" | "TRUE" | "True" | "t" | "T"))
+    };
+    if matches.is_set(flag) { matches.flag(flag) } else { said() }
 }
 
 fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError> {
     let text = |name: &str| Some(matches.text(name).to_owned()).filter(|text| !text.is_empty());
     let progress = text("progress").or_else(|| cli.env("COMPOSE_PROGRESS")).unwrap_or_default();
-    if !matches!(progress.as_str(), "" | "auto" | "tty" | "plain" | "quiet") {
-        return Err(CliError::new(format!("unsupported --progress value {progress:?}")));
-    }
-    let ansi = matches.text("ansi");
-    let colour = match ansi {
+    let ansi = text("ansi").filter(|_| matches.is_set("ansi")).or_else(|| cli.env("COMPOSE_ANSI"));
+    let ansi = ansi.unwrap_or_else(|| "auto".to_owned());
+    let colour = match ansi.as_str() {
         "always" => true,
         "never" => false,
-        _ => cli.stdout_is_terminal() && cli.env("NO_COLOR").is_none(),
+        "auto" => cli.stdout_is_terminal() && cli.env("NO_COLOR").is_none(),
+        _ => return Err(CliError::new(format!("unsupported --ansi value {ansi:?}"))),
     };
+    let dynamic = ansi == "always" || (ansi == "auto" && cli.stderr_is_terminal());
+    let Some(progress) = Progress::new(&progress, dynamic) else {
+        return Err(CliError::new(format!("unsupported --progress value {progress:?}")));
+    };
+    let parallel = match (matches.is_set("parallel"), cli.env("COMPOSE_PARALLEL_LIMIT")) {
+        (true, _) => matches.int("parallel"),
+        (false, Some(text)) => text.parse().map_err(|_| {
+            CliError::new(
+                "COMPOSE_PARALLEL_LIMIT must be an integer (found: ".to_owned()
+                    + &format!("{text:?})"),
+            )
+        })?,
+        (false, None) => -1,
+    };
+    let permits = usize::try_from(parallel).ok().filter(|count| *count > 0);
     Ok(Compose {
         cli,
         request: Request {
@@ -149,10 +211,15 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
             directory: text("project-directory"),
             env_files: matches.texts("env-file").to_vec(),
             profiles: matches.texts("profile").to_vec(),
-            raw: false,
+            all_resources: matches.flag("all-resources"),
+            compatibility: switch(cli, matches, "compatibility", "COMPOSE_COMPATIBILITY"),
+            ..Request::default()
         },
-        quiet: progress == "quiet",
+        before: Vec::new(),
+        dry: matches.flag("dry-run"),
         colour,
+        progress,
+        permits: permits.map(|count| Semaphore::new(count.min(Semaphore::MAX_PERMITS))),
     })
 }
 
@@ -179,7 +246,7 @@ fn verb_help(program: &str, verb: &Verb) -> String {
 
 fn help(program: &str) -> String {
     let mut rows = String::new();
-    for verb in VERBS {
+    for verb in VERBS.iter().filter(|verb| !verb.command.hidden) {
         rows.push_str(&format!("  {:<11} {}\n", verb.command.name, verb.command.short));
     }
     format!(
@@ -191,11 +258,19 @@ fn help(program: &str) -> String {
 impl Compose<'_> {
     /// The project of the files.
     pub(crate) fn project(&self) -> Result<Project, CliError> {
-        let loaded = load::load(&self.request).map_err(failed)?;
+        self.project_of(&self.request)
+    }
+
+    /// The project, asked for in another way.
+    pub(crate) fn project_of(&self, request: &Request) -> Result<Project, CliError> {
+        load::load(request).map_err(failed).map(|loaded| self.noticed(loaded))
+    }
+
+    fn noticed(&self, loaded: load::Loaded) -> Project {
         for warning in &loaded.warnings {
             self.cli.warn(&format!("WARN[0000] {warning}"));
         }
-        Ok(loaded.project)
+        loaded.project
     }
 
     /// The project, or one that only has a name where there are no files.
@@ -204,13 +279,20 @@ impl Compose<'_> {
         match (load::load(&self.request), name) {
             (Err(LoadError::NoFile), Some(name)) => Ok(Project { name, ..Project::default() }),
             (Err(error), _) => Err(failed(error)),
-            (Ok(_), _) => self.project(),
+            (Ok(loaded), _) => Ok(self.noticed(loaded)),
         }
     }
 
     /// The daemon.
     pub(crate) fn session(&self) -> Result<Session<'_>, CliError> {
-        Ok(Session { cli: self.cli, client: self.cli.client()?, quiet: self.quiet })
+        Ok(Session {
+            cli: self.cli,
+            client: self.cli.client()?,
+            progress: &self.progress,
+            dry: self.dry,
+            permits: self.permits.as_ref(),
+            attached: false,
+        })
     }
 }
 

@@ -13,13 +13,15 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Compose, Verb, select};
+use super::{Compose, DRY, Verb, scale::YES, select};
 use crate::{
     model::Project,
     run::{
-        Container, Session, converge,
-        converge::Plan,
-        dependencies,
+        Change, Container, Session, converge,
+        converge::{Pending, Plan},
+        decide::Policy,
+        dependencies, hooks,
+        images::{self, Building, How},
         logs::{self, Options, Printer},
         order::{in_order, reversed},
         wait::{Until, until},
@@ -32,103 +34,275 @@ pub(super) static UP: Verb = Verb {
         short: "Create and start containers",
         usage: "[OPTIONS] [SERVICE...]",
         args: Args::Any,
-        flags: &[
-            Flag::bool("abort-on-container-exit", "Stops all containers if any container was stopped. Incompatible with -d"),
-            Flag::bool("abort-on-container-failure", "Stops all containers if any container exited with failure. Incompatible with -d"),
-            Flag::bool("build", "Build images before starting containers"),
-            Flag::bool("detach", "Detached mode: Run containers in the background").short('d'),
-            Flag::string("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit"),
-            Flag::bool("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
-            Flag::bool("no-build", "Don't build an image, even if it's policy"),
-            Flag::bool("no-color", "Produce monochrome output"),
-            Flag::bool("no-deps", "Don't start linked services"),
-            Flag::bool("no-log-prefix", "Don't print prefix in logs"),
-            Flag::bool("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
-            Flag::bool("no-start", "Don't start the services after creating them"),
-            Flag::string("pull", "Pull image before running (\"always\"|\"missing\"|\"never\")").default("policy"),
-            Flag::bool("quiet-pull", "Pull without printing progress information"),
-            Flag::bool("remove-orphans", "Remove containers for services not defined in the Compose file"),
-            Flag::bool("renew-anon-volumes", "Recreate anonymous volumes instead of retrieving data from the previous containers").short('V'),
-            Flag::value("scale", "scale", "Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present."),
-            Flag::int("timeout", "Use this timeout in seconds for container shutdown when attached or when containers are already running").short('t'),
-            Flag::bool("timestamps", "Show timestamps"),
-            Flag::bool("wait", "Wait for services to be running|healthy. Implies detached mode."),
-            Flag::int("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy"),
-            Flag::bool("watch", "Watch source code and rebuild/refresh containers when files are updated.").short('w'),
-        ],
+        flags: FLAGS,
         ..Command::NEW
     },
     run: up,
 };
+
+const FLAGS: &[Flag] = &[
+    Flag::bool(
+        "abort-on-container-exit",
+        "Stops all containers if any container was stopped. Incompatible with -d",
+    ),
+    Flag::bool(
+        "abort-on-container-failure",
+        "Stops all containers if any container exited with failure. Incompatible with -d",
+    ),
+    Flag::bool(
+        "always-recreate-deps",
+        "Recreate dependent containers. Incompatible with --no-recreate.",
+    ),
+    Flag::value(
+        "attach",
+        "stringArray",
+        "Restrict attaching to the specified services. Incompatible with --attach-dependencies.",
+    ),
+    Flag::bool("attach-dependencies", "Automatically attach to log output of dependent services"),
+    Flag::bool("build", "Build images before starting containers"),
+    Flag::bool("detach", "Detached mode: Run containers in the background").short('d'),
+    DRY,
+    Flag::string(
+        "exit-code-from",
+        "Return the exit code of the selected service container. Implies --abort-on-container-exit",
+    ),
+    Flag::bool(
+        "force-recreate",
+        "Recreate containers even if their configuration and image haven't changed",
+    ),
+    Flag::bool(
+        "menu",
+        "Enable interactive shortcuts when running attached. Incompatible with --detach. Can also be enable/disable by setting COMPOSE_MENU environment var.",
+    ),
+    Flag::value(
+        "no-attach",
+        "stringArray",
+        "Do not attach (stream logs) to the specified services",
+    ),
+    Flag::bool("no-build", "Don't build an image, even if it's policy"),
+    Flag::bool("no-color", "Produce monochrome output"),
+    Flag::bool("no-deps", "Don't start linked services"),
+    Flag::bool("no-log-prefix", "Don't print prefix in logs"),
+    Flag::bool(
+        "no-recreate",
+        "If containers already exist, don't recreate them. Incompatible with --force-recreate.",
+    ),
+    Flag::bool("no-start", "Don't start the services after creating them"),
+    Flag::string("pull", "Pull image before running (\"always\"|\"missing\"|\"never\")")
+        .default("policy"),
+    Flag::bool("quiet-build", "Suppress the build output"),
+    Flag::bool("quiet-pull", "Pull without printing progress information"),
+    Flag::bool("remove-orphans", "Remove containers for services not defined in the Compose file"),
+    Flag::bool(
+        "renew-anon-volumes",
+        "Recreate anonymous volumes instead of retrieving data from the previous containers",
+    )
+    .short('V'),
+    Flag::value(
+        "scale",
+        "scale",
+        "Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present.",
+    ),
+    Flag::int(
+        "timeout",
+        "Use this timeout in seconds for container shutdown when attached or when containers are already running",
+    )
+    .short('t'),
+    Flag::bool("timestamps", "Show timestamps"),
+    Flag::bool("wait", "Wait for services to be running|healthy. Implies detached mode."),
+    Flag::int(
+        "wait-timeout",
+        "Maximum duration in seconds to wait for the project to be running|healthy",
+    ),
+    Flag::bool(
+        "watch",
+        "Watch source code and rebuild/refresh containers when files are updated.",
+    )
+    .short('w'),
+    YES,
+];
 
 /// `--timeout`, if given.
 pub(super) fn timeout(matches: &Matches) -> Option<i64> {
     matches.is_set("timeout").then(|| matches.int("timeout"))
 }
 
-/// `--scale web=3`.
-pub(super) fn scales(matches: &Matches) -> Result<BTreeMap<String, u32>, CliError> {
+/// `--scale web=3`; `Err` is what is none.
+pub(super) fn scales(texts: &[String]) -> Result<BTreeMap<String, u32>, String> {
     let one = |text: &String| {
-        let pair = text
-            .split_once('=')
-            .and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
-        pair.ok_or_else(|| {
-            CliError::new(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"))
-        })
+        let pair = text.split_once('=');
+        pair.and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)))
+            .ok_or_else(|| text.clone())
     };
-    matches.texts("scale").iter().map(one).collect()
+    texts.iter().map(one).collect()
+}
+
+/// Those of `flags` that the command has and that were given.
+fn has(matches: &Matches, flag: &str) -> bool {
+    matches.has(flag) && matches.flag(flag)
+}
+
+/// What the command line says of images.
+pub(super) fn images_how(matches: &Matches) -> Result<How, CliError> {
+    let pull = matches.text("pull");
+    if !matches!(pull, "policy" | "always" | "missing" | "never" | "build") {
+        return Err(CliError::new(format!("invalid --pull option {pull:?}")));
+    }
+    if has(matches, "build") && has(matches, "no-build") {
+        return Err(CliError::new("--build and --no-build are incompatible"));
+    }
+    Ok(How {
+        pull: pull.to_owned(),
+        build: has(matches, "build"),
+        no_build: has(matches, "no-build"),
+        quiet_pull: has(matches, "quiet-pull"),
+        builds: Building { quiet: has(matches, "quiet-build"), ..Building::default() },
+    })
+}
+
+/// What the command line says of containers.
+pub(super) fn plan_of(project: &Project, matches: &Matches) -> Result<Plan, CliError> {
+    let (force, never) = (matches.flag("force-recreate"), matches.flag("no-recreate"));
+    let renew = has(matches, "renew-anon-volumes");
+    let dependencies = has(matches, "always-recreate-deps");
+    for (on, flag) in [(force, "--force-recreate"), (dependencies, "--always-recreate-deps")] {
+        if on && never {
+            return Err(CliError::new(format!("{flag} and --no-recreate are incompatible")));
+        }
+    }
+    let scale = scales(matches.texts("scale")).map_err(|text| {
+        CliError::new(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"))
+    })?;
+    if let Some(unknown) = scale.keys().find(|name| !project.services.contains_key(*name)) {
+        return Err(CliError::new(format!("no such service: {unknown}")));
+    }
+    let policy = |force: bool| match (never, force) {
+        (true, _) => Policy::Never,
+        (false, true) => Policy::Always,
+        (false, false) => Policy::Diverged,
+    };
+    Ok(Plan {
+        policy: policy(force || renew),
+        dependencies: policy(dependencies),
+        named: matches.args().iter().cloned().collect(),
+        renew_anonymous: renew,
+        timeout: if matches.has("timeout") { timeout(matches) } else { None },
+        scale,
+        remove_orphans: matches.flag("remove-orphans"),
+        yes: matches.flag("yes"),
+        ..Plan::default()
+    })
 }
 
 fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
-    for refused in ["build", "watch"] {
-        if matches.flag(refused) {
-            return Err(CliError::new(format!("not supported yet: --{refused}")));
-        }
-    }
     let aborts = matches.flag("abort-on-container-exit")
         || matches.flag("abort-on-container-failure")
         || !matches.text("exit-code-from").is_empty();
-    let detached = matches.flag("detach") || matches.flag("wait") || matches.flag("no-start");
-    if detached && aborts {
-        return Err(CliError::new("--abort-on-container-exit and --detach are incompatible"));
+    let detached =
+        matches.flag("detach") || matches.flag("wait") || matches.flag("no-start") || compose.dry;
+    if detached && (aborts || matches.is_set("attach") || matches.flag("attach-dependencies")) {
+        return Err(CliError::new(
+            "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
+        ));
     }
-    if matches.flag("force-recreate") && matches.flag("no-recreate") {
-        return Err(CliError::new("--force-recreate and --no-recreate are incompatible"));
+    if matches.flag("menu") {
+        return Err(CliError::new("not supported yet: --menu"));
+    }
+    if detached && matches.flag("watch") && !compose.dry {
+        return Err(CliError::new("--detach and --watch are incompatible"));
     }
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
-    let plan = Plan {
-        force: matches.flag("force-recreate"),
-        no_recreate: matches.flag("no-recreate"),
-        renew_anonymous: matches.flag("renew-anon-volumes"),
-        timeout: timeout(matches),
-        pull: matches.text("pull").to_owned(),
-        scale: scales(matches)?,
-        remove_orphans: matches.flag("remove-orphans"),
-    };
-    if let Some(unknown) = plan.scale.keys().find(|name| !project.services.contains_key(*name)) {
-        return Err(CliError::new(format!("no such service: {unknown}")));
-    }
-    let session = compose.session()?;
+    let mut plan = plan_of(&project, matches)?;
+    plan.only_create = matches.flag("no-start");
+    let shown = shown(&project, &names, matches)?;
+    let mut session = compose.session()?;
+    plan.images = images::prepare(&session, &project, &names, &images_how(matches)?)?;
     compose.cli.wait(async {
-        converge::create(&session, &project, &names, &plan).await?;
-        if matches.flag("no-start") {
+        let pending = converge::create(&session, &project, &names, &plan).await?;
+        if plan.only_create {
             return Ok(0);
         }
         let began = logs::now();
         if detached {
-            converge::start(&session, &project, &names, None).await?;
-            if matches.flag("wait") {
+            converge::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
+            if matches.flag("wait") && !session.dry {
                 wait_for(&session, &project, &names, matches).await?;
             }
             return Ok(0);
         }
-        let attached = Attached { session, project: &project, names: &names, matches, began };
+        compose.progress.finish();
+        session.attached = true;
+        let attached = Attached {
+            session,
+            project: &project,
+            names: &names,
+            shown: &shown,
+            matches,
+            plan: &plan,
+            pending: &pending,
+            began,
+        };
+        let _watcher =
+            if matches.flag("watch") { Some(Watcher::start(compose, matches)?) } else { None };
         attached.run(compose.colour && !matches.flag("no-color")).await
     })
 }
 
-async fn wait_for(
+/// Another process of this program that watches files while this one shows output.
+struct Watcher(std::process::Child);
+
+impl Watcher {
+    fn start(compose: &Compose<'_>, matches: &Matches) -> Result<Watcher, CliError> {
+        let fail = |error: std::io::Error| CliError::new(format!("cannot start watch: {error}"));
+        let program = std::env::current_exe().map_err(fail)?;
+        let child = std::process::Command::new(program)
+            .arg("compose")
+            .args(&compose.before)
+            .args(["watch", "--no-up"])
+            .args(matches.args())
+            .stdin(std::process::Stdio::null())
+            .spawn()
+            .map_err(fail)?;
+        Ok(Watcher(child))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It may have ended by the same Ctrl-C.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The services whose output is shown.
+fn shown(
+    project: &Project,
+    names: &BTreeSet<String>,
+    matches: &Matches,
+) -> Result<BTreeSet<String>, CliError> {
+    let (only, not) = (matches.texts("attach"), matches.texts("no-attach"));
+    let dependencies = matches.flag("attach-dependencies");
+    if dependencies && !only.is_empty() {
+        return Err(CliError::new("cannot combine --attach and --attach-dependencies"));
+    }
+    if let Some(unknown) = only.iter().chain(not).find(|name| !names.contains(*name)) {
+        return Err(CliError::new(format!("no such service: {unknown}")));
+    }
+    let named = matches.args();
+    let wanted = |name: &&String| {
+        let asked = match (only, named) {
+            ([], []) => project.services.get(*name).is_none_or(|one| one.attach != Some(false)),
+            ([], named) => dependencies || named.contains(name),
+            (only, _) => only.contains(name),
+        };
+        asked && !not.contains(name)
+    };
+    Ok(names.iter().filter(wanted).cloned().collect())
+}
+
+pub(super) async fn wait_for(
     session: &Session<'_>,
     project: &Project,
     names: &BTreeSet<String>,
@@ -152,7 +326,10 @@ struct Attached<'a> {
     session: Session<'a>,
     project: &'a Project,
     names: &'a BTreeSet<String>,
+    shown: &'a BTreeSet<String>,
     matches: &'a Matches,
+    plan: &'a Plan,
+    pending: &'a Pending,
     began: String,
 }
 
@@ -192,21 +369,16 @@ impl Attached<'_> {
 
     async fn kill(&self) -> Result<(), CliError> {
         for container in self.own().await?.iter().filter(|one| one.running()) {
-            crate::run::ignore_missing(self.session.post(&container.id, "kill").done().await)?;
+            let kill = Change::container(&container.id, &container.name, "kill");
+            self.session.make_if_there(kill, "Ctrl-C").await?;
         }
         Ok(())
     }
 
     /// Starts, prints, and ends when all containers have, or when one has and that is to end all.
     async fn follow(&self, colour: bool) -> Outcome {
-        let own: Vec<Container> = self
-            .own()
-            .await?
-            .into_iter()
-            .filter(|one| {
-                self.project.services.get(&one.service).is_none_or(|s| s.attach != Some(false))
-            })
-            .collect();
+        let own: Vec<Container> =
+            self.own().await?.into_iter().filter(|one| self.shown.contains(&one.service)).collect();
         let name_of = |one: &Container| one.short_name(&self.project.name);
         let shown: Vec<String> = own.iter().map(name_of).collect();
         self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
@@ -235,13 +407,21 @@ impl Attached<'_> {
                     drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
                     let printed =
                         logs::show(&self.session, one, &shown[index], index, options, printer);
-                    let wait = self.session.post(&one.id, "wait").json::<WaitResponse>();
+                    let wait = self.session.client.post(format!("/containers/{}/wait", one.id));
+                    let wait = wait.json::<WaitResponse>();
                     let (printed, ended) = tokio::join!(printed, wait);
                     (one, printed.and_then(|()| Ok(ended?)))
                 }
             })
             .collect();
-        let starts = converge::start(&self.session, self.project, self.names, Some(&started));
+        let starts = converge::start_and_roll(
+            &self.session,
+            self.project,
+            self.names,
+            Some(&started),
+            self.pending,
+            self.plan,
+        );
         let ends = self.ends(waits, own.len());
         let work = async { tokio::try_join!(starts, ends) };
         let ((), code) = work.await?;
@@ -289,7 +469,13 @@ pub(super) async fn stop_in_order(
     let names: BTreeSet<String> = containers.iter().map(|one| one.service.clone()).collect();
     in_order(&reversed(&dependencies(project, &names)), |name| async move {
         let own = containers.iter().filter(|one| one.service == name && one.running());
-        try_join_all(own.map(|one| session.stop(one, timeout))).await.map(drop)
+        let service = project.services.get(&name);
+        try_join_all(own.map(|one| async move {
+            hooks::pre_stop(session, service, one).await?;
+            session.stop(one, timeout, "it is to stop").await
+        }))
+        .await
+        .map(drop)
     })
     .await
 }

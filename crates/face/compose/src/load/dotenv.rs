@@ -12,9 +12,11 @@ pub(crate) struct BadLine {
 }
 
 /// Reads a file. `outer` has the values that go before those of earlier lines in the file; a name without `=` takes its value there.
+/// Values of the file itself go before those of `earlier` files.
 pub(crate) fn parse(
     text: &str,
     outer: &dyn Fn(&str) -> Option<String>,
+    earlier: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, BadLine> {
     let mut values = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -38,7 +40,9 @@ pub(crate) fn parse(
             }
             Raw::Verbatim(value) => drop(values.insert(name.to_owned(), value)),
             Raw::Expanded(value) => {
-                let lookup = |name: &str| outer(name).or_else(|| values.get(name).cloned());
+                let lookup = |name: &str| {
+                    outer(name).or_else(|| values.get(name).cloned()).or_else(|| earlier(name))
+                };
                 let mut variables = Variables { lookup: &lookup, missing: BTreeSet::new() };
                 let value = interpolate(&value, &mut variables).map_err(|fault| {
                     bad(match fault {
@@ -53,6 +57,27 @@ pub(crate) fn parse(
         }
         rest = after;
         line += lines;
+    }
+    Ok(values)
+}
+
+/// Reads a file whose values are as they stand.
+pub(crate) fn parse_raw(
+    text: &str,
+    outer: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, BadLine> {
+    let mut values = BTreeMap::new();
+    for (at, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((name, value)) => {
+                values.insert(check_name(name, at + 1)?.to_owned(), value.to_owned());
+            }
+            None => drop(outer(line).map(|value| values.insert(line.to_owned(), value))),
+        }
     }
     Ok(values)
 }
@@ -99,8 +124,11 @@ fn assignment(text: &str, line: usize) -> Result<(&str, Raw, &str, usize), BadLi
         return Err(BadLine { line, words: format!("unterminated quoted value {value}") });
     };
     let content = &inside[..end];
-    let (_, after) = take_line(&inside[end + 1..]);
-    let lines = content.matches('\n').count() + 1;
+    // What is neither a comment nor the end of the line is the next name.
+    let rest = inside[end + 1..].trim_start_matches([' ', '\t', '\r']);
+    let ends = rest.is_empty() || rest.starts_with(['\n', '#']);
+    let after = if ends { take_line(rest).1 } else { rest };
+    let lines = content.matches('\n').count() + usize::from(ends);
     let raw = match quote {
         '\'' => Raw::Verbatim(content.replace("\\'", "'")),
         _ => Raw::Expanded(unescape(content)),
@@ -115,7 +143,10 @@ fn check_name(name: &str, line: usize) -> Result<&str, BadLine> {
         Some(' ' | '\t') => Err(BadLine { line, words: "key cannot contain a space".to_owned() }),
         Some(other) => Err(BadLine {
             line,
-            words: format!("unexpected character {other:?} in variable name {name:?}"),
+            words: format!(
+                "unexpected character {:?} in variable name {name:?}",
+                other.to_string()
+            ),
         }),
         None => Err(BadLine { line, words: "a variable has no name".to_owned() }),
     }
@@ -146,13 +177,14 @@ mod tests {
     fn lines_quotes_and_values_of_earlier_lines() {
         let text = "\n# c\nA=1\nexport B = two words # c\nC='$A\nx'\nD=\"$A\\n${Z:-z}\\$A\"\nE=\nF=$OUT#x\nHOME\nG: y\n";
         let outer = |name: &str| matches!(name, "OUT" | "HOME").then(|| "o".to_owned());
-        let values = parse(text, &outer).unwrap();
+        let values = parse(text, &outer, &|_| None).unwrap();
         let pairs: Vec<_> = values.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(
             pairs,
             ["A=1", "B=two words", "C=$A\nx", "D=1\nz$A", "E=", "F=o#x", "G=y", "HOME=o"]
         );
-        assert_eq!(parse("A=1\nB='x", &outer).unwrap_err().line, 2);
-        assert!(parse("a b=1", &outer).is_err());
+        assert_eq!(parse_raw("A=\"q\" # x\nHOME\n", &outer).unwrap()["A"], "\"q\" # x");
+        assert_eq!(parse("A=1\nB='x", &outer, &|_| None).unwrap_err().line, 2);
+        assert!(parse("a b=1", &outer, &|_| None).is_err());
     }
 }

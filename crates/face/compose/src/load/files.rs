@@ -111,7 +111,10 @@ fn variables(
     }
     let mut all = BTreeMap::new();
     for path in named {
-        all.extend(read_env(&path, &|name| process.get(name).cloned())?);
+        let earlier = all.clone();
+        let earlier = |name: &str| earlier.get(name).cloned();
+        let outer = |name: &str| process.get(name).cloned();
+        all.extend(read_env(&path, false, &outer, &earlier)?);
     }
     all.extend(process.clone());
     Ok(all)
@@ -120,7 +123,9 @@ fn variables(
 /// Reads one file of variables.
 pub(super) fn read_env(
     path: &Path,
+    raw: bool,
     outer: &dyn Fn(&str) -> Option<String>,
+    earlier: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, LoadError> {
     let text = read(path).map_err(|error| match error {
         LoadError::Open { path, why } if why.starts_with("no such") => {
@@ -128,7 +133,9 @@ pub(super) fn read_env(
         }
         other => other,
     })?;
-    dotenv::parse(&text, outer).map_err(|bad| {
+    let values =
+        if raw { dotenv::parse_raw(&text, outer) } else { dotenv::parse(&text, outer, earlier) };
+    values.map_err(|bad| {
         LoadError::Invalid(format!(
             "failed to read {}: line {}: {}",
             path.display(),
@@ -150,6 +157,12 @@ pub(super) fn check_name(name: &str) -> Result<String, LoadError> {
 pub(super) fn name_of(directory: &Path) -> Result<String, LoadError> {
     let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = normalise(&name.unwrap_or_default().to_lowercase());
+    if name.is_empty() { Err(LoadError::NoProjectName) } else { Ok(name) }
+}
+
+/// The name that a file gives its project, as Compose cleans it.
+pub(super) fn cleaned_name(name: &str) -> Result<String, LoadError> {
+    let name = normalise(&name.to_lowercase());
     if name.is_empty() { Err(LoadError::NoProjectName) } else { Ok(name) }
 }
 

@@ -1,6 +1,8 @@
 //! Variables in text: `$X`, `${X}`, `${X:-default}`, `${X-default}`, `${X:?words}`, `${X?words}`, `${X:+other}`, `${X+other}`, `$$`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Variable;
 
 /// How deep defaults nest.
 const MAX_DEPTH: usize = 16;
@@ -57,6 +59,44 @@ fn expand(text: &str, variables: &mut Variables<'_>, depth: usize) -> Result<Str
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// Notes the variables that a text names.
+pub(crate) fn named(text: &str, all: &mut BTreeMap<String, Variable>) {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some(inside) = rest.strip_prefix('{') {
+            let Some(end) = closing(inside) else { return };
+            let (name, operation) = inside[..end].split_at(name_length(&inside[..end]));
+            if !name.is_empty() {
+                note(name, operation, all);
+            }
+            rest = &inside[end + 1..];
+        } else {
+            let length = name_length(rest);
+            if length > 0 {
+                note(&rest[..length], "", all);
+            }
+            rest = &rest[length..];
+        }
+    }
+}
+
+fn note(name: &str, operation: &str, all: &mut BTreeMap<String, Variable>) {
+    let one = all.entry(name.to_owned()).or_default();
+    let operation = operation.strip_prefix(':').unwrap_or(operation);
+    if let Some(word) = operation.strip_prefix('-') {
+        word.clone_into(&mut one.default);
+        named(word, all);
+    } else if let Some(word) = operation.strip_prefix('+') {
+        word.clone_into(&mut one.alternate);
+        named(word, all);
+    } else if operation.starts_with('?') {
+        one.required = true;
+    }
 }
 
 /// Where the brace that was opened before `text` is closed.

@@ -10,8 +10,15 @@ pub(crate) fn merge(base: &mut Value, over: Value, kind: &Kind) {
         return;
     }
     if base.is_null() {
-        *base = over;
-        return;
+        // What is one thing twice in one file is so, too.
+        *base = match &over {
+            Value::Object(_) => Value::Object(serde_json::Map::new()),
+            Value::Array(_) if is_list(kind) => Value::Array(Vec::new()),
+            _ => {
+                *base = over;
+                return;
+            }
+        };
     }
     match kind {
         Kind::Object(keys) => {
@@ -47,10 +54,33 @@ pub(crate) fn merge(base: &mut Value, over: Value, kind: &Kind) {
             let target = &item["target"];
             (if target.is_null() { &item["source"] } else { target }).to_string()
         }),
-        Kind::ListOf(_) | Kind::Gpus => append(base, over, &|item| item.to_string()),
+        Kind::ListOf(Kind::Object(keys)) if std::ptr::eq(*keys, schema::POOL) => pools(base, over),
+        Kind::ServiceModels => by_name(base, over, &Kind::Any),
+        Kind::ListOf(_) | Kind::Gpus | Kind::Ssh => append(base, over, &|item| item.to_string()),
         Kind::Any if base.is_object() && over.is_object() => by_name(base, over, &Kind::Any),
         _ => *base = over,
     }
+}
+
+/// Lists that grow when they are merged.
+fn is_list(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Command | Kind::Test | Kind::Any)
+}
+
+/// The ranges of addresses of a later file stand for those of an earlier one; what both say of the same range is merged.
+fn pools(base: &mut Value, over: Value) {
+    let Value::Array(mut over) = over else { return };
+    for pool in &mut over {
+        let mut known = base.as_array().into_iter().flatten();
+        let same = known.find(|known| known["subnet"] == pool["subnet"]).cloned();
+        if let Some(mut merged) = same {
+            for (name, value) in pool.as_object().into_iter().flatten() {
+                merged[name.as_str()] = value.clone();
+            }
+            *pool = merged;
+        }
+    }
+    *base = Value::Array(over);
 }
 
 fn is_logging(value: &Value) -> bool {

@@ -5,6 +5,7 @@
 mod dotenv;
 mod error;
 mod files;
+mod include;
 mod interpolate;
 mod merge;
 mod mounts;
@@ -24,12 +25,15 @@ use std::{
 use serde_json::{Value, json};
 
 pub(crate) use error::LoadError;
-pub(crate) use render::{Form, config, ordered_network, ordered_service, ordered_volume};
+pub(crate) use normalise::prune;
+pub(crate) use render::{
+    Form, config, html_safe, ordered_network, ordered_service, ordered_volume,
+};
 pub(crate) use shape::nanoseconds;
 
 use crate::{
     model::Project,
-    yaml::{self, Node, Order, Yaml},
+    yaml::{self, Node, Order, Yaml, YamlError},
 };
 use files::read;
 use interpolate::{Fault, Variables};
@@ -48,6 +52,20 @@ pub(crate) struct Request {
     pub(crate) profiles: Vec<String>,
     /// Variables stay as they are written.
     pub(crate) raw: bool,
+    /// Files with variables stay names.
+    pub(crate) keep_env_files: bool,
+    /// Relative paths stay relative.
+    pub(crate) keep_paths: bool,
+    /// What does not fit together is not looked for.
+    pub(crate) unchecked: bool,
+    /// What one key implies for another is not added.
+    pub(crate) not_normalised: bool,
+    /// No file but the one that is given is opened.
+    pub(crate) sealed: bool,
+    /// Networks and volumes that no service uses are part of the project.
+    pub(crate) all_resources: bool,
+    /// Names are those of Compose 1.
+    pub(crate) compatibility: bool,
 }
 
 /// A project and what was noticed about its files.
@@ -64,7 +82,9 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
         environment: found.environment,
         warnings: Vec::new(),
         missing: BTreeSet::new(),
-        raw: request.raw,
+        request,
+        directory: found.directory.clone(),
+        chain: Vec::new(),
     };
     let name = match request.name.clone().or_else(|| loader.variable("COMPOSE_PROJECT_NAME")) {
         Some(name) if !name.is_empty() => Some(files::check_name(&name)?),
@@ -73,9 +93,16 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
     if let Some(name) = &name {
         loader.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     }
+    if name.is_none() {
+        let early = loader.early_name(&found.files, &found.directory)?;
+        loader.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), early);
+    }
     let mut tree = json!({});
     for path in &found.files {
         loader.file(path, &mut tree)?;
+    }
+    if tree.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err(LoadError::Invalid("empty compose file".to_owned()));
     }
     for missing in &loader.missing {
         loader.warnings.insert(
@@ -85,7 +112,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
     }
     let name = match (name, tree["name"].as_str()) {
         (Some(name), _) => name,
-        (None, Some(name)) => files::check_name(name)?,
+        (None, Some(name)) => files::cleaned_name(name)?,
         (None, None) => files::name_of(&found.directory)?,
     };
     tree["name"] = json!(name);
@@ -103,45 +130,117 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
             files: found.files,
             environment: loader.environment,
             profiles,
-            raw: request.raw,
+            request,
         },
     )?;
     Ok(Loaded { project, warnings: loader.warnings })
 }
 
+/// Loads a project that is one text, without looking at any file or variable but those given: what can be done to a text from
+/// anywhere.
+pub(crate) fn from_text(
+    text: &str,
+    environment: BTreeMap<String, String>,
+) -> Result<Project, LoadError> {
+    let request = Request { sealed: true, ..Request::default() };
+    let directory = PathBuf::from("/project");
+    let mut loader = Loader {
+        environment,
+        warnings: Vec::new(),
+        missing: BTreeSet::new(),
+        request: &request,
+        directory: directory.clone(),
+        chain: Vec::new(),
+    };
+    let path = directory.join("compose.yaml");
+    let documents = loader.documents_of(text, &path)?;
+    let mut tree = json!({});
+    loader.merge_documents(documents, &path, &mut tree)?;
+    let name = match tree["name"].as_str() {
+        Some(name) => files::cleaned_name(name)?,
+        None => files::name_of(&directory)?,
+    };
+    tree["name"] = json!(name);
+    let context = normalise::Context {
+        name,
+        directory,
+        files: vec![path],
+        environment: loader.environment,
+        profiles: BTreeSet::new(),
+        request: &request,
+    };
+    normalise::project(tree, context)
+}
+
 /// Where `!reset` and `!override` stand in a document.
 type Marks = Vec<(Vec<String>, Order)>;
 
-struct Loader {
+struct Loader<'a> {
     environment: BTreeMap<String, String>,
     warnings: Vec<String>,
     missing: BTreeSet<String>,
-    raw: bool,
+    request: &'a Request,
+    /// What paths in files are relative to.
+    directory: PathBuf,
+    /// The files that include each other, outermost first.
+    chain: Vec<PathBuf>,
 }
 
-impl Loader {
+impl Loader<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).cloned()
     }
 
+    /// The name that the project will have, which its files may already use as a variable.
+    fn early_name(&self, files: &[PathBuf], directory: &Path) -> Result<String, LoadError> {
+        let mut name = None;
+        for path in files.iter().filter(|path| *path != Path::new("-")) {
+            let text = read(path)?;
+            if !text.lines().any(|line| line.starts_with("name:")) {
+                continue;
+            }
+            let lookup = |name: &str| self.variable(name);
+            let mut variables = Variables { lookup: &lookup, missing: BTreeSet::new() };
+            for node in yaml::parse(&text).unwrap_or_default() {
+                let given = node.map().unwrap_or_default().iter().find(|(key, _, _)| key == "name");
+                if let Some((_, _, Node { value: Yaml::Text(text), .. })) = given {
+                    name = interpolate::interpolate(text, &mut variables).ok();
+                }
+            }
+        }
+        match name {
+            Some(name) => files::cleaned_name(&name),
+            None => files::name_of(directory),
+        }
+    }
+
     /// Merges the documents of a file into `tree`.
     fn file(&mut self, path: &Path, tree: &mut Value) -> Result<(), LoadError> {
-        for (mut value, orders) in self.documents(path)? {
+        let documents = self.documents(path)?;
+        self.merge_documents(documents, path, tree)
+    }
+
+    fn merge_documents(
+        &mut self,
+        documents: Vec<(Value, Marks)>,
+        path: &Path,
+        tree: &mut Value,
+    ) -> Result<(), LoadError> {
+        for (mut value, orders) in documents {
             if value.get("version").is_some() {
                 self.warnings.push(format!(
                     "{}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
                     path.display()
                 ));
             }
-            if value.get("include").is_some_and(|list| !list.is_null()) {
-                return Err(LoadError::NotSupported("include".to_owned()));
-            }
             self.extend_all(&mut value, path)?;
-            for (place, order) in orders {
-                remove(tree, &place);
-                if order == Order::Reset {
-                    remove(&mut value, &place);
+            if let Some(list) = value.as_object_mut().and_then(|map| map.shift_remove("include")) {
+                for entry in list.as_array().into_iter().flatten() {
+                    include::include(self, entry, path, &mut value)?;
                 }
+            }
+            for (place, _) in orders {
+                remove(tree, &place);
             }
             merge::merge(tree, value, &Kind::Object(FILE));
         }
@@ -150,20 +249,36 @@ impl Loader {
 
     /// The documents of a file in long form, each with the places of its `!reset` and `!override`.
     fn documents(&mut self, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
-        let text = read(path)?;
-        let nodes = yaml::parse(&text).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        if self.request.sealed {
+            return Err(LoadError::NotSupported(format!("the file {}", path.display())));
+        }
+        self.documents_of(&read(path)?, path)
+    }
+
+    fn documents_of(&mut self, text: &str, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
+        let nodes = yaml::parse(text).map_err(|error| {
+            LoadError::Invalid(match error {
+                YamlError::Twice { .. } => error.to_string().replacen(
+                    "yaml:",
+                    &format!("failed to parse {}:", path.display()),
+                    1,
+                ),
+                other => other.to_string(),
+            })
+        })?;
         let mut documents = Vec::new();
         let mut wrong = Vec::new();
         for mut node in nodes {
             if matches!(node.value, Yaml::Plain(Value::Null)) {
                 continue;
             }
-            if !self.raw {
+            if !self.request.raw {
                 self.interpolate(&mut node, "", &mut wrong);
             }
             let mut orders = Vec::new();
             collect_orders(&node, &mut Vec::new(), &mut orders);
-            let mut shaper = shape::Shaper::default();
+            strip_reset(&mut node);
+            let mut shaper = shape::Shaper { raw: self.request.raw, ..shape::Shaper::default() };
             let value = shaper.shape(&node, &Kind::Object(FILE), "");
             for problem in shaper.problems {
                 let place = format!("{}:{}:{}", path.display(), problem.at.line, problem.at.column);
@@ -220,45 +335,58 @@ impl Loader {
             .map(|services| services.keys().cloned().collect())
             .unwrap_or_default();
         for name in names {
-            let extended = self.extended(tree, &name, path, 0)?;
+            let extended = self.extended(tree, &name, path, &mut Vec::new())?;
             tree["services"][&name] = extended;
         }
         Ok(())
     }
 
-    /// A service with what it extends below it.
+    /// A service with what it extends below it; `chain` is what extends it.
     fn extended(
         &mut self,
         tree: &Value,
         name: &str,
         path: &Path,
-        depth: usize,
+        chain: &mut Vec<(String, PathBuf)>,
     ) -> Result<Value, LoadError> {
         let mut service = tree["services"][name].clone();
-        let Some(extends) = service.as_object_mut().and_then(|map| map.remove("extends")) else {
+        let Some(extends) = service.as_object_mut().and_then(|map| map.shift_remove("extends"))
+        else {
             return Ok(service);
         };
-        if depth > MAX_EXTENDS {
+        let this = (name.to_owned(), path.to_owned());
+        let again = chain.contains(&this) || chain.len() > MAX_EXTENDS;
+        chain.push(this);
+        if again {
+            let lines: Vec<String> =
+                chain.iter().map(|(name, path)| format!("{name} in {}", path.display())).collect();
             return Err(LoadError::Invalid(format!(
-                "Circular reference with extends in {}: {name}",
-                path.display()
+                "Circular reference:\n  {}",
+                lines.join("\n  extends ")
             )));
         }
         let base_name = extends["service"].as_str().unwrap_or_default().to_owned();
         let mut base = match extends["file"].as_str() {
-            None => self.base(tree, &base_name, name, path, depth)?,
+            None => self.base(tree, &base_name, name, path, chain)?,
             Some(file) => {
-                let directory = path.parent().unwrap_or(Path::new("/"));
-                let other = paths::absolute(directory, file);
+                let other = paths::absolute(&self.directory, file);
                 let mut whole = json!({});
                 for (value, _) in self.documents(&other)? {
                     merge::merge(&mut whole, value, &Kind::Object(FILE));
                 }
-                let mut base = self.base(&whole, &base_name, name, &other, depth)?;
-                paths::resolve_service(&mut base, other.parent().unwrap_or(Path::new("/")));
+                // What that file says is relative to where it lies, and so is what it extends itself.
+                let below = other.parent().unwrap_or(Path::new("/")).to_owned();
+                let outer = std::mem::replace(&mut self.directory, below);
+                let base = self.base(&whole, &base_name, name, &other, chain);
+                let below = std::mem::replace(&mut self.directory, outer);
+                let mut base = base?;
+                if !self.request.keep_paths {
+                    paths::resolve_service(&mut base, &below);
+                }
                 base
             }
         };
+        chain.pop();
         merge::merge(&mut base, service, &SERVICE_KIND);
         Ok(base)
     }
@@ -269,7 +397,7 @@ impl Loader {
         base: &str,
         name: &str,
         path: &Path,
-        depth: usize,
+        chain: &mut Vec<(String, PathBuf)>,
     ) -> Result<Value, LoadError> {
         if tree["services"].get(base).is_none() {
             return Err(LoadError::Invalid(format!(
@@ -277,7 +405,15 @@ impl Loader {
                 path.display()
             )));
         }
-        self.extended(tree, base, path, depth + 1)
+        self.extended(tree, base, path, chain)
+    }
+}
+
+/// Takes out what is there to remove what earlier files say.
+fn strip_reset(node: &mut Node) {
+    if let Yaml::Map(entries) = &mut node.value {
+        entries.retain(|(_, _, value)| value.order != Order::Reset);
+        entries.iter_mut().for_each(|(_, _, value)| strip_reset(value));
     }
 }
 
@@ -317,6 +453,60 @@ struct Found {
 pub(crate) fn parse_ports(text: &str) -> Result<Vec<crate::model::Port>, String> {
     let parse = |port: Value| serde_json::from_value(port).map_err(|error| error.to_string());
     ports::parse(text)?.into_iter().map(parse).collect()
+}
+
+/// A mount in short syntax, for `run --volume`. A path is relative to where we are.
+pub(crate) fn parse_mount(text: &str) -> Result<crate::model::Mount, String> {
+    let mut mount = mounts::parse(text)?;
+    if mount["type"] == "bind" {
+        let here = std::env::current_dir().map_err(|error| error.to_string())?;
+        let source = mount["source"].as_str().unwrap_or_default();
+        mount["source"] = json!(paths::absolute(&here, source).display().to_string());
+    }
+    serde_json::from_value(mount).map_err(|error| error.to_string())
+}
+
+/// A file with variables, for `run --env-from-file`.
+pub(crate) fn variables_of(
+    file: &str,
+    outer: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    files::read_env(Path::new(file), false, outer, &|_| None)
+}
+
+/// The variables in the text of such a file.
+pub(crate) fn variables_in(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let bad = |bad: dotenv::BadLine| format!("line {}: {}", bad.line, bad.words);
+    dotenv::parse(text, &|_| None, &|_| None).map_err(bad)
+}
+
+/// A variable that a file names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) required: bool,
+    pub(crate) default: String,
+    pub(crate) alternate: String,
+}
+
+/// The variables that the files of a project name.
+pub(crate) fn variables(request: &Request) -> Result<BTreeMap<String, Variable>, LoadError> {
+    let found = files::find(request)?;
+    let mut all = BTreeMap::new();
+    for path in &found.files {
+        let nodes =
+            yaml::parse(&read(path)?).map_err(|error| LoadError::Invalid(error.to_string()))?;
+        nodes.iter().for_each(|node| texts(node, &mut |text| interpolate::named(text, &mut all)));
+    }
+    Ok(all)
+}
+
+fn texts(node: &Node, visit: &mut dyn FnMut(&str)) {
+    match &node.value {
+        Yaml::Text(text) => visit(text),
+        Yaml::List(items) => items.iter().for_each(|item| texts(item, visit)),
+        Yaml::Map(entries) => entries.iter().for_each(|(_, _, value)| texts(value, visit)),
+        Yaml::Plain(_) => {}
+    }
 }
 
 /// A command line that is one string, for `run --entrypoint`.

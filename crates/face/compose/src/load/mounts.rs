@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// The long form.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    let parts: Vec<&str> = text.split(':').collect();
+    let parts = split(text);
     if text.is_empty() || parts.iter().any(|part| part.is_empty()) {
         return Err(format!("invalid spec: {text}: empty section between colons"));
     }
@@ -27,7 +27,8 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
             "rw" => {}
             "z" | "Z" => bind["selinux"] = json!(option),
             "nocopy" => volume["nocopy"] = json!(true),
-            "cached" | "consistent" | "delegated" => mount["consistency"] = json!(option),
+            // They are about machines that are not Linux; Compose reads them and forgets them.
+            "cached" | "consistent" | "delegated" => {}
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
                 bind["propagation"] = json!(option);
             }
@@ -38,9 +39,27 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         bind["create_host_path"] = json!(true);
         mount["bind"] = bind;
     } else {
+        if bind.get("selinux").is_some() {
+            mount["bind"] = bind;
+        }
         mount["volume"] = volume;
     }
     Ok(mount)
+}
+
+/// At colons; one behind a single letter belongs to a drive of Windows.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for (at, _) in text.match_indices(':') {
+        let part = &text[from..at];
+        if part.len() == 1 && part.starts_with(|c: char| c.is_alphabetic()) {
+            continue;
+        }
+        parts.push(part);
+        from = at + 1;
+    }
+    parts.push(&text[from..]);
+    parts
 }
 
 /// As Go's `path.Clean`, for what people write.
@@ -65,6 +84,10 @@ mod tests {
             parse("data:/x:nocopy").unwrap(),
             json!({"type": "volume", "source": "data", "target": "/x", "volume": {"nocopy": true}})
         );
-        assert!(parse("a:b:c:d").is_err() && parse("a::b").is_err() && parse("a:/b:what").is_err());
+        assert!(
+            parse("aa:bb:cc:dd").is_err()
+                && parse("aa::b").is_err()
+                && parse("aa:/b:what").is_err()
+        );
     }
 }

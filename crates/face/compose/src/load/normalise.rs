@@ -7,22 +7,25 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{LoadError, files::read_env, paths};
+use super::{LoadError, Request, files::read_env, paths};
 use crate::model::{Project, Service};
 
 /// What the files do not say.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     pub(super) name: String,
     pub(super) directory: PathBuf,
     pub(super) files: Vec<PathBuf>,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) profiles: BTreeSet<String>,
-    pub(super) raw: bool,
+    pub(super) request: &'a Request,
 }
 
 /// The project.
-pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, LoadError> {
-    paths::resolve(&mut tree, &context.directory);
+pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, LoadError> {
+    let request = context.request;
+    if !request.keep_paths {
+        paths::resolve(&mut tree, &context.directory);
+    }
     for key in ["services", "networks", "volumes", "secrets", "configs"] {
         if !tree[key].is_object() {
             tree[key] = json!({});
@@ -33,8 +36,11 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
         map.shift_remove("include");
     }
     for service in paths::entries(&mut tree, "services") {
-        implied(service);
-        if !context.raw {
+        if !request.not_normalised {
+            implied(service);
+        }
+        built(service, &context);
+        if !request.raw {
             environment(service, &context)?;
         }
     }
@@ -48,13 +54,21 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
     }
     let all = tree["services"].as_object().cloned().unwrap_or_default();
     let (enabled, disabled) = by_profile(all, &context.profiles);
-    check(&enabled, &disabled, &tree)?;
+    if !request.unchecked {
+        check(&enabled, &disabled, &tree)?;
+    }
     let mut services = BTreeMap::new();
     for (name, value) in &enabled {
-        services.insert(name.clone(), typed(name, value)?);
+        // Values that are still names of variables have no types.
+        let service = if request.raw {
+            Service { name: name.clone(), ..Service::default() }
+        } else {
+            typed(name, value)?
+        };
+        services.insert(name.clone(), service);
     }
     let mut sleeping = BTreeMap::new();
-    for (name, value) in &disabled {
+    for (name, value) in disabled.iter().filter(|_| !request.raw) {
         sleeping.insert(name.clone(), typed(name, value)?);
     }
     let mut profiles = BTreeSet::new();
@@ -82,6 +96,8 @@ pub(super) fn project(mut tree: Value, context: Context) -> Result<Project, Load
         disabled: sleeping,
         all_services: full,
         tree,
+        all_resources: request.all_resources,
+        compatibility: request.compatibility,
     })
 }
 
@@ -100,7 +116,10 @@ fn typed(name: &str, value: &Value) -> Result<Service, LoadError> {
 
 /// What one key implies for another.
 fn implied(service: &mut Value) {
-    if service["network_mode"].is_null() {
+    if service["pull_policy"] == "if_not_present" {
+        service["pull_policy"] = json!("missing");
+    }
+    if service["network_mode"].is_null() && service["provider"].is_null() {
         let networks = &mut service["networks"];
         if networks.as_object().is_none_or(Map::is_empty) {
             *networks = json!({"default": null});
@@ -133,11 +152,39 @@ fn implied(service: &mut Value) {
     }
 }
 
+/// What is left out of `build`; arguments without a value are variables, or nothing.
+fn built(service: &mut Value, context: &Context<'_>) {
+    let Some(build) = service.get_mut("build").filter(|build| build.is_object()) else { return };
+    if build["context"].is_null() {
+        let here = context.directory.display().to_string();
+        build["context"] = json!(if context.request.keep_paths { "." } else { here.as_str() });
+    }
+    if build["dockerfile_inline"].is_null() && build["dockerfile"].is_null() {
+        build["dockerfile"] = json!("Dockerfile");
+    }
+    if let Some(args) = build.get_mut("args").and_then(Value::as_object_mut)
+        && !context.request.raw
+    {
+        for (name, value) in args.iter_mut().filter(|(_, value)| value.is_null()) {
+            *value = context.environment.get(name).map_or(Value::Null, |text| json!(text));
+        }
+        args.retain(|_, value| !value.is_null());
+    }
+    if let Some(map) = build.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+}
+
 /// Variables from files, below those that are written; a variable without a value is ours.
-fn environment(service: &mut Value, context: &Context) -> Result<(), LoadError> {
+fn environment(service: &mut Value, context: &Context<'_>) -> Result<(), LoadError> {
     let lookup = |name: &str| context.environment.get(name).cloned();
     let mut all: BTreeMap<String, Value> = BTreeMap::new();
-    for file in service["env_file"].as_array().cloned().unwrap_or_default() {
+    let keep = context.request.keep_env_files;
+    let files = service["env_file"].as_array().cloned().unwrap_or_default();
+    if context.request.sealed && (!files.is_empty() || !service["label_file"].is_null()) {
+        return Err(LoadError::NotSupported("files with variables".to_owned()));
+    }
+    for file in files.iter().filter(|_| !keep) {
         let path = Path::new(file["path"].as_str().unwrap_or_default()).to_owned();
         if file["required"] == json!(false) && !path.exists() {
             continue;
@@ -148,10 +195,16 @@ fn environment(service: &mut Value, context: &Context) -> Result<(), LoadError> 
                 path.display()
             )));
         }
-        let earlier = all.clone();
-        let outer =
-            |name: &str| lookup(name).or_else(|| earlier.get(name)?.as_str().map(str::to_owned));
-        let values = read_env(&path, &outer)?;
+        let raw = match file["format"].as_str() {
+            None | Some("") => false,
+            Some("raw") => true,
+            Some(other) => {
+                return Err(LoadError::Invalid(format!("unsupported env_file format {other:?}")));
+            }
+        };
+        let before = all.clone();
+        let earlier = |name: &str| before.get(name)?.as_str().map(str::to_owned);
+        let values = read_env(&path, raw, &lookup, &earlier)?;
         all.extend(values.into_iter().map(|(name, value)| (name, json!(value))));
     }
     for (name, value) in service["environment"].as_object().into_iter().flatten() {
@@ -163,11 +216,14 @@ fn environment(service: &mut Value, context: &Context) -> Result<(), LoadError> 
     }
     let mut labels: BTreeMap<String, Value> = BTreeMap::new();
     for file in service["label_file"].as_array().cloned().unwrap_or_default() {
-        let values = read_env(Path::new(file.as_str().unwrap_or_default()), &lookup)?;
+        let values =
+            read_env(Path::new(file.as_str().unwrap_or_default()), false, &lookup, &|_| None)?;
         labels.extend(values.into_iter().map(|(name, value)| (name, json!(value))));
     }
     if let Some(map) = service.as_object_mut() {
-        map.shift_remove("env_file");
+        if !keep {
+            map.shift_remove("env_file");
+        }
         map.shift_remove("label_file");
         if !all.is_empty() {
             map.insert("environment".to_owned(), json!(all));
@@ -222,7 +278,8 @@ fn check(
 ) -> Result<(), LoadError> {
     let wrong = |words: String| Err(LoadError::Inconsistent(words));
     for (name, service) in services {
-        if service.get("image").is_none() && service.get("build").is_none() {
+        let made = ["image", "build", "provider"].iter().any(|key| service.get(key).is_some());
+        if !made {
             return wrong(format!(
                 "service {name:?} has neither an image nor a build context specified"
             ));
@@ -255,11 +312,9 @@ fn check(
             }
         }
         for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
-            if how["required"] == json!(false) || services.contains_key(other) {
+            let optional = how["required"] == json!(false) && disabled.contains_key(other);
+            if optional || services.contains_key(other) {
                 continue;
-            }
-            if disabled.contains_key(other) {
-                return wrong(format!("service {name:?} depends on undefined service {other:?}"));
             }
             return wrong(format!("service {name:?} depends on undefined service {other:?}"));
         }
@@ -270,23 +325,64 @@ fn check(
 
 /// Two keys for one thing must agree.
 fn distinct(name: &str, service: &Value) -> Result<(), LoadError> {
-    for (key, other) in [
-        ("scale", "deploy.replicas"),
-        ("cpus", "deploy.resources.limits.cpus"),
-        ("mem_limit", "deploy.resources.limits.memory"),
-        ("mem_reservation", "deploy.resources.reservations.memory"),
-        ("pids_limit", "deploy.resources.limits.pids"),
+    for (key, part, other) in [
+        ("scale", "deploy", "replicas"),
+        ("cpus", "deploy.resources.limits", "cpus"),
+        ("mem_limit", "deploy.resources.limits", "memory"),
+        ("mem_reservation", "deploy.resources.reservations", "memory"),
+        ("pids_limit", "deploy.resources.limits", "pids"),
     ] {
-        let there = service.pointer(&format!("/{}", other.replace('.', "/")));
-        if let (Some(a), Some(b)) = (service.get(key), there)
-            && a != b
-        {
+        let Some(own) = service.get(key) else { continue };
+        let Some(part_of) = service.pointer(&format!("/{}", part.replace('.', "/"))) else {
+            continue;
+        };
+        let there = part_of.get(other);
+        // The number of containers may be said once; of limits, that nothing is said is something else, too.
+        if (there.is_some() || key != "scale") && there != Some(own) {
             return Err(LoadError::Inconsistent(format!(
-                "services.{name}: can't set distinct values on '{key}' and '{other}'"
+                "services.{name}: can't set distinct values on '{key}' and '{part}.{other}'"
             )));
         }
     }
+    let replicas = service.pointer("/deploy/replicas");
+    let key = if service.get("scale").is_some() { "scale" } else { "deploy.replicas" };
+    let count = service.get("scale").or(replicas).and_then(Value::as_i64).unwrap_or(1);
+    if service.get("container_name").is_some() && count > 1 {
+        return Err(LoadError::Inconsistent(format!(
+            "services.{key}: can't set container_name and {name} as container name must be unique"
+        )));
+    }
     Ok(())
+}
+
+/// Leaves out what no service of the tree uses.
+pub(crate) fn prune(tree: &mut Value) {
+    let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for service in tree["services"].as_object().into_iter().flatten().map(|(_, service)| service) {
+        let mut note = |kind: &'static str, name: Option<&str>| {
+            used.entry(kind).or_default().extend(name.map(str::to_owned));
+        };
+        for name in service["networks"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            note("networks", Some(name));
+        }
+        for mount in service["volumes"].as_array().into_iter().flatten() {
+            note("volumes", mount["source"].as_str().filter(|_| mount["type"] == "volume"));
+        }
+        let built = service.get("build").map_or(&Value::Null, |build| &build["secrets"]);
+        for (kind, list) in
+            [("configs", &service["configs"]), ("secrets", &service["secrets"]), ("secrets", built)]
+        {
+            for item in list.as_array().into_iter().flatten() {
+                note(kind, item["source"].as_str());
+            }
+        }
+    }
+    for kind in ["networks", "volumes", "secrets", "configs"] {
+        let used = used.remove(kind).unwrap_or_default();
+        if let Some(map) = tree.get_mut(kind).and_then(Value::as_object_mut) {
+            map.retain(|name, _| used.contains(name));
+        }
+    }
 }
 
 fn circle(services: &Map<String, Value>) -> Result<(), LoadError> {

@@ -36,6 +36,23 @@ pub(super) fn resolve_service(service: &mut Value, base: &Path) {
     {
         make(context, base);
     }
+    let contexts = service.pointer_mut("/build/additional_contexts");
+    for (_, context) in contexts.and_then(Value::as_object_mut).into_iter().flatten() {
+        let elsewhere = |text: &str| text.contains("://") || text.starts_with("service:");
+        if context.as_str().is_some_and(|text| !elsewhere(text)) {
+            make(context, base);
+        }
+    }
+    for key in service.pointer_mut("/build/ssh").and_then(Value::as_array_mut).into_iter().flatten()
+    {
+        if let Some((id, path)) = key.as_str().and_then(|text| text.split_once(": ")) {
+            *key = json!(format!("{id}: {}", absolute(base, path).display()));
+        }
+    }
+    let triggers = service.pointer_mut("/develop/watch").and_then(Value::as_array_mut);
+    for trigger in triggers.into_iter().flatten() {
+        make(&mut trigger["path"], base);
+    }
     for (list, field) in [("env_file", Some("path")), ("label_file", None)] {
         for item in service.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             match field {

@@ -1,8 +1,11 @@
 //! The canonical form of a project: keys in the specification's order, what is empty left out.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value, json};
 
 use super::schema::{self, FILE, Key, Kind};
+use crate::yaml::to_yaml;
 
 /// For whom it is shown. Compose's two encoders leave out different things, and hashes are over the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +14,91 @@ pub(crate) enum Form {
     Json,
 }
 
-/// What `config` shows.
-pub(crate) fn config(tree: &Value, form: Form) -> Value {
+/// What `config` shows, as text that reads back as the same project; `raw` is a project whose variables are still names.
+pub(crate) fn config(tree: &Value, form: Form, raw: bool) -> Result<String, serde_json::Error> {
     let mut whole = object(tree, FILE, form);
-    if form == Form::Json {
-        sort(&mut whole);
+    if form == Form::Json
+        && let Some(map) = whole.as_object_mut()
+    {
+        map.shift_remove("models");
+        extend(map, tree, form);
+        map.sort_keys();
     }
-    whole
+    if raw {
+        sort_all(&mut whole, form);
+    }
+    let text = match form {
+        Form::Yaml => to_yaml(&whole),
+        Form::Json => html_safe(&serde_json::to_string_pretty(&whole)?) + "\n",
+    };
+    Ok(if raw { text } else { text.replace('$', "$$") })
+}
+
+/// As Go's encoder writes what could end a script.
+pub(crate) fn html_safe(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+/// Keys that the specification leaves to everybody.
+fn extend(out: &mut Map<String, Value>, value: &Value, form: Form) {
+    let own = value.as_object().into_iter().flatten();
+    let mut own: Vec<_> = own.filter(|(name, _)| name.starts_with("x-")).collect();
+    own.sort_by(|a, b| natural(a.0, b.0));
+    for (name, value) in own {
+        let mut value = value.clone();
+        sort_all(&mut value, form);
+        out.insert(name.clone(), value);
+    }
+}
+
+fn sort_all(value: &mut Value, form: Form) {
+    match value {
+        Value::Object(map) => {
+            let old = std::mem::take(map);
+            let mut entries: Vec<(String, Value)> = old.into_iter().collect();
+            match form {
+                Form::Yaml => entries.sort_by(|a, b| natural(&a.0, &b.0)),
+                Form::Json => entries.sort_by(|a, b| a.0.cmp(&b.0)),
+            }
+            entries.iter_mut().for_each(|(_, value)| sort_all(value, form));
+            map.extend(entries);
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| sort_all(item, form)),
+        _ => {}
+    }
+}
+
+/// The order of Go's YAML encoder: letters after what is none, numbers by their value.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut digits = false;
+    for at in 0..a.len().min(b.len()) {
+        let (x, y) = (a[at], b[at]);
+        if x == y {
+            digits = x.is_ascii_digit();
+            continue;
+        }
+        return match (x.is_alphabetic(), y.is_alphabetic()) {
+            (true, true) => x.cmp(&y),
+            (false, false) => {
+                let number = |text: &[char]| {
+                    let run: String =
+                        text[at..].iter().take_while(|c| c.is_ascii_digit()).collect();
+                    (run.parse::<u128>().unwrap_or(0), run.len())
+                };
+                number(&a).cmp(&number(&b)).then(x.cmp(&y))
+            }
+            (first, _) => {
+                // Where digits end, the shorter number comes first.
+                if first == digits { Ordering::Less } else { Ordering::Greater }
+            }
+        };
+    }
+    a.len().cmp(&b.len())
 }
 
 /// A service, as its hash sees it.
@@ -35,18 +116,6 @@ pub(crate) fn ordered_volume(volume: &Value) -> Value {
     object(volume, schema::VOLUME, Form::Json)
 }
 
-/// The top level and the services are sorted by name in JSON; below, the order of the specification stays.
-fn sort(whole: &mut Value) {
-    let Some(map) = whole.as_object_mut() else { return };
-    map.sort_keys();
-    for service in map.get_mut("services").and_then(Value::as_object_mut).into_iter().flatten() {
-        // A service's keys are in order of their Go fields, whose names sort as the keys do, nearly.
-        if let Some(map) = service.1.as_object_mut() {
-            map.sort_keys();
-        }
-    }
-}
-
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -59,11 +128,32 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn object(value: &Value, keys: &[Key], form: Form) -> Value {
+    if !value.is_object() && !value.is_null() {
+        // A short syntax with a variable in it.
+        return value.clone();
+    }
     let mut out = Map::new();
     for key in keys {
         let inner = value.get(key.name).unwrap_or(&Value::Null);
+        // Compose reads them, and forgets them.
+        if std::ptr::eq(keys, schema::IPAM) && key.name == "options" {
+            continue;
+        }
+        let name = match form {
+            // Two structures of Compose have no names for JSON.
+            Form::Json
+                if std::ptr::eq(keys, schema::RATE) || std::ptr::eq(keys, schema::WEIGHT) =>
+            {
+                &format!("{}{}", key.name[..1].to_uppercase(), &key.name[1..])
+            }
+            _ => key.name,
+        };
         let is_service = std::ptr::eq(keys, schema::SERVICE);
         if inner.is_null() {
+            if form == Form::Json && std::ptr::eq(keys, schema::TRIGGER) && key.name == "exec" {
+                out.insert(key.name.to_owned(), json!({"command": null}));
+                continue;
+            }
             let shown = form == Form::Json
                 && (is_service && matches!(key.kind, Kind::Command)
                     || matches!(key.name, "ipam" | "resources" | "placement"));
@@ -76,8 +166,11 @@ fn object(value: &Value, keys: &[Key], form: Form) -> Value {
         let shown = ordered(inner, &key.kind, form);
         let kept = key.keep && !(matches!(key.name, "ipam" | "resources" | "placement"));
         if !is_empty(&shown) || kept || (form == Form::Json && key.keep) {
-            out.insert(key.name.to_owned(), shown);
+            out.insert(name.to_owned(), shown);
         }
+    }
+    if form == Form::Yaml {
+        extend(&mut out, value, form);
     }
     Value::Object(out)
 }
@@ -91,30 +184,47 @@ fn ordered(value: &Value, kind: &Kind, form: Form) -> Value {
     };
     match kind {
         Kind::Object(keys) => object(value, keys, form),
-        Kind::MapOf(inner) => by_name(value, |value| ordered(value, inner, form)),
-        Kind::DependsOn => by_name(value, |value| object(value, schema::DEPENDENCY, form)),
-        Kind::Networks => by_name(value, |value| match value {
+        Kind::MapOf(inner) => by_name(value, form, |value| ordered(value, inner, form)),
+        Kind::DependsOn => by_name(value, form, |value| object(value, schema::DEPENDENCY, form)),
+        Kind::ServiceModels => by_name(value, form, Value::clone),
+        Kind::Networks => by_name(value, form, |value| match value {
             Value::Null => Value::Null,
             value => object(value, schema::SERVICE_NETWORK, form),
         }),
         Kind::Mapping | Kind::Labels | Kind::Options | Kind::Ulimits => {
-            by_name(value, Value::clone)
+            by_name(value, form, Value::clone)
         }
         Kind::Ports => each(schema::PORT),
         Kind::Mounts => each(schema::MOUNT),
         Kind::Configs | Kind::Secrets => each(schema::FILE_REFERENCE),
         Kind::Devices => each(schema::DEVICE),
         Kind::Gpus => each(schema::DEVICE_REQUEST),
-        Kind::EnvFiles => each(schema::ENV_FILE),
+        Kind::EnvFiles => match value {
+            Value::Array(list) => list.iter().map(env_file).collect(),
+            other => other.clone(),
+        },
         Kind::ListOf(Kind::Object(keys)) => each(keys),
         Kind::Build => object(value, schema::BUILD, form),
+        Kind::Any => {
+            let mut value = value.clone();
+            sort_all(&mut value, form);
+            value
+        }
         _ => value.clone(),
     }
 }
 
-fn by_name(value: &Value, change: impl Fn(&Value) -> Value) -> Value {
+/// One that must be there is only its path.
+fn env_file(file: &Value) -> Value {
+    if file["required"] == json!(false) { file.clone() } else { file["path"].clone() }
+}
+
+fn by_name(value: &Value, form: Form, change: impl Fn(&Value) -> Value) -> Value {
     let Value::Object(map) = value else { return value.clone() };
     let mut sorted: Vec<(&String, &Value)> = map.iter().collect();
-    sorted.sort_by_key(|(name, _)| *name);
+    match form {
+        Form::Json => sorted.sort_by_key(|(name, _)| *name),
+        Form::Yaml => sorted.sort_by(|a, b| natural(a.0, b.0)),
+    }
     Value::Object(sorted.into_iter().map(|(name, value)| (name.clone(), change(value))).collect())
 }

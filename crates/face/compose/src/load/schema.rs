@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Texts,
     /// A list of strings, or one.
     TextOrTexts,
+    /// A list of strings or numbers, or one.
+    Scalars,
     /// `key: value` or `- key=value`; a missing value is null.
     Mapping,
     /// As `Mapping`, a missing value is empty.
@@ -71,6 +73,12 @@ pub(crate) enum Kind {
     Include,
     /// Mode bits.
     Mode,
+    /// How many devices: a number, or all.
+    Count,
+    /// A service's models: names, or settings by name.
+    ServiceModels,
+    /// Keys of SSH agents.
+    Ssh,
     /// Anything.
     Any,
 }
@@ -93,9 +101,10 @@ const fn keep(name: &'static str, kind: Kind) -> Key {
 }
 
 use Kind::{
-    Any, Bool, Build, Bytes, Command, Configs, DependsOn, Devices, Duration, EnvFiles, Extends,
-    External, Gpus, Hosts, Include, Int, Labels, ListOf, MapOf, Mapping, Mode, Mounts, Networks,
-    Number, Object, Options, Ports, Scalar, Secrets, Test, Text, TextOrTexts, Texts, Ulimits,
+    Any, Bool, Build, Bytes, Command, Configs, Count, DependsOn, Devices, Duration, EnvFiles,
+    Extends, External, Gpus, Hosts, Include, Int, Labels, ListOf, MapOf, Mapping, Mode, Mounts,
+    Networks, Number, Object, Options, Ports, Scalar, Scalars, Secrets, ServiceModels, Ssh, Test,
+    Text, TextOrTexts, Texts, Ulimits,
 };
 
 /// A whole file.
@@ -103,13 +112,18 @@ pub(crate) static FILE: &[Key] = &[
     k("version", Scalar),
     k("name", Text),
     k("include", Include),
-    k("services", MapOf(&SERVICE_KIND)),
+    keep("services", MapOf(&SERVICE_KIND)),
     k("networks", MapOf(&Object(NETWORK))),
     k("volumes", MapOf(&Object(VOLUME))),
     k("secrets", MapOf(&Object(FILE_OBJECT))),
     k("configs", MapOf(&Object(FILE_OBJECT))),
-    k("models", Any),
+    k("models", MapOf(&Object(MODEL))),
 ];
+
+static MODEL: &[Key] =
+    &[k("name", Text), k("model", Text), k("context_size", Int), k("runtime_flags", Texts)];
+
+static PROVIDER: &[Key] = &[k("type", Text), k("options", MapOf(&Scalars))];
 
 /// A service, as a kind.
 pub(crate) static SERVICE_KIND: Kind = Object(SERVICE);
@@ -119,9 +133,9 @@ pub(crate) static SERVICE: &[Key] = &[
     k("profiles", Texts),
     k("annotations", Mapping),
     keep("attach", Bool),
-    k("build", Build),
-    k("develop", Any),
-    k("blkio_config", Object(BLKIO)),
+    keep("build", Build),
+    keep("develop", Object(DEVELOP)),
+    keep("blkio_config", Object(BLKIO)),
     k("cap_add", Texts),
     k("cap_drop", Texts),
     k("cgroup_parent", Text),
@@ -140,7 +154,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("container_name", Text),
     k("credential_spec", Any),
     k("depends_on", DependsOn),
-    k("deploy", Object(DEPLOY)),
+    keep("deploy", Object(DEPLOY)),
     k("device_cgroup_rules", Texts),
     k("devices", Devices),
     k("dns", TextOrTexts),
@@ -148,7 +162,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("dns_search", TextOrTexts),
     k("domainname", Text),
     keep("entrypoint", Command),
-    k("provider", Any),
+    keep("provider", Object(PROVIDER)),
     k("environment", Mapping),
     k("env_file", EnvFiles),
     k("expose", Texts),
@@ -158,7 +172,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("group_add", Texts),
     k("gpus", Gpus),
     k("hostname", Text),
-    k("healthcheck", Object(HEALTHCHECK)),
+    keep("healthcheck", Object(HEALTHCHECK)),
     k("image", Text),
     keep("init", Bool),
     k("ipc", Text),
@@ -166,13 +180,13 @@ pub(crate) static SERVICE: &[Key] = &[
     k("labels", Labels),
     k("label_file", TextOrTexts),
     k("links", Texts),
-    k("logging", Object(LOGGING)),
+    keep("logging", Object(LOGGING)),
     k("mem_limit", Bytes),
     k("mem_reservation", Bytes),
     k("memswap_limit", Bytes),
     k("mem_swappiness", Int),
     k("mac_address", Text),
-    k("models", Any),
+    k("models", ServiceModels),
     k("network_mode", Text),
     k("networks", Networks),
     k("oom_kill_disable", Bool),
@@ -211,25 +225,54 @@ pub(crate) static SERVICE: &[Key] = &[
 
 static BLKIO: &[Key] = &[
     k("weight", Int),
-    k("weight_device", ListOf(&Object(&[k("path", Text), k("weight", Int)]))),
+    k("weight_device", ListOf(&Object(WEIGHT))),
     k("device_read_bps", ListOf(&Object(RATE))),
     k("device_read_iops", ListOf(&Object(RATE))),
     k("device_write_bps", ListOf(&Object(RATE))),
     k("device_write_iops", ListOf(&Object(RATE))),
 ];
 
-static RATE: &[Key] = &[k("path", Text), k("rate", Bytes)];
+pub(crate) static WEIGHT: &[Key] = &[k("path", Text), k("weight", Int)];
+
+pub(crate) static RATE: &[Key] = &[k("path", Text), k("rate", Bytes)];
 
 static DEPLOY: &[Key] = &[
     k("mode", Text),
     keep("replicas", Int),
     k("labels", Labels),
-    k("update_config", Any),
-    k("rollback_config", Any),
+    k("update_config", Object(UPDATE)),
+    k("rollback_config", Object(UPDATE)),
     keep("resources", Object(&[k("limits", Object(LIMITS)), k("reservations", Object(LIMITS))])),
     k("restart_policy", Object(RESTART)),
-    keep("placement", Any),
+    keep("placement", Object(PLACEMENT)),
     k("endpoint_mode", Text),
+];
+
+static UPDATE: &[Key] = &[
+    keep("parallelism", Int),
+    k("delay", Duration),
+    k("failure_action", Text),
+    k("monitor", Duration),
+    k("max_failure_ratio", Number),
+    k("order", Text),
+];
+
+static PLACEMENT: &[Key] = &[
+    k("constraints", Texts),
+    k("preferences", ListOf(&Object(&[k("spread", Text)]))),
+    k("max_replicas_per_node", Int),
+];
+
+static DEVELOP: &[Key] = &[k("watch", ListOf(&Object(TRIGGER)))];
+
+pub(crate) static TRIGGER: &[Key] = &[
+    k("path", Text),
+    k("action", Text),
+    k("target", Text),
+    k("exec", Object(HOOK)),
+    k("include", TextOrTexts),
+    k("ignore", TextOrTexts),
+    k("initial_sync", Bool),
 ];
 
 static LIMITS: &[Key] = &[
@@ -244,7 +287,7 @@ static LIMITS: &[Key] = &[
 pub(crate) static DEVICE_REQUEST: &[Key] = &[
     k("capabilities", Texts),
     k("driver", Text),
-    k("count", Scalar),
+    k("count", Count),
     k("device_ids", Texts),
     k("options", Mapping),
 ];
@@ -326,7 +369,7 @@ static BIND: &[Key] = &[
 
 /// The long form of a config or secret of a service.
 pub(crate) static FILE_REFERENCE: &[Key] =
-    &[k("source", Text), k("target", Text), k("uid", Scalar), k("gid", Scalar), k("mode", Mode)];
+    &[k("source", Text), k("target", Text), k("uid", Text), k("gid", Text), k("mode", Mode)];
 
 /// The long form of `env_file`.
 pub(crate) static ENV_FILE: &[Key] = &[k("path", Text), keep("required", Bool), k("format", Text)];
@@ -344,9 +387,9 @@ pub(crate) static BUILD: &[Key] = &[
     k("dockerfile_inline", Text),
     k("entitlements", Texts),
     k("args", Mapping),
-    k("provenance", Any),
-    k("sbom", Any),
-    k("ssh", Any),
+    k("provenance", Scalar),
+    k("sbom", Scalar),
+    k("ssh", Ssh),
     k("labels", Labels),
     k("cache_from", Texts),
     k("cache_to", Texts),
@@ -358,7 +401,7 @@ pub(crate) static BUILD: &[Key] = &[
     k("isolation", Text),
     k("network", Text),
     k("target", Text),
-    k("secrets", Secrets),
+    k("secrets", Configs),
     k("shm_size", Bytes),
     k("tags", Texts),
     k("ulimits", Ulimits),
@@ -380,10 +423,10 @@ pub(crate) static NETWORK: &[Key] = &[
     keep("enable_ipv6", Bool),
 ];
 
-static IPAM: &[Key] =
+pub(crate) static IPAM: &[Key] =
     &[k("driver", Text), k("config", ListOf(&Object(POOL))), k("options", Options)];
 
-static POOL: &[Key] =
+pub(crate) static POOL: &[Key] =
     &[k("subnet", Text), k("gateway", Text), k("ip_range", Text), k("aux_addresses", Options)];
 
 /// A volume.

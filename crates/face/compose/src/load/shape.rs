@@ -21,6 +21,8 @@ pub(crate) struct Problem {
 /// Collects the mistakes of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Shaper {
+    /// Variables are still names: a short syntax with one in it stays as it is.
+    pub(crate) raw: bool,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -51,6 +53,10 @@ impl Shaper {
             Kind::TextOrTexts => match &node.value {
                 Yaml::Text(text) => Some(json!([text])),
                 _ => self.texts(node, path),
+            },
+            Kind::Scalars => match &node.value {
+                Yaml::List(_) => self.texts(node, path),
+                _ => self.scalar(node, path).map(|one| json!([one])),
             },
             Kind::Mapping | Kind::Labels | Kind::Options => self.mapping(node, kind, path),
             Kind::Command => self.command(node, path),
@@ -100,7 +106,7 @@ impl Shaper {
             }),
             Kind::Gpus => {
                 self.each(node, path, &Kind::Object(schema::DEVICE_REQUEST), &|text| match text {
-                    "all" => Ok(vec![json!({"capabilities": ["gpu"], "count": "-1"})]),
+                    "all" => Ok(vec![json!({"count": -1})]),
                     other => Err(format!("{other:?} is not all")),
                 })
             }
@@ -132,16 +138,37 @@ impl Shaper {
                 Yaml::Text(context) => Some(json!({"context": context})),
                 _ => self.object(node, schema::BUILD, path),
             },
+            Kind::Count => match &node.value {
+                Yaml::Text(text) if text == "all" => Some(json!(-1)),
+                _ => self.number(node, path, true),
+            },
+            Kind::ServiceModels => self.named(node, path, &Kind::Any, &|value| value),
+            Kind::Ssh => self.ssh(node, path),
             _ => Some(node.to_value()),
         }
+    }
+
+    /// `default`, or `id=path`; Compose writes the latter with a colon.
+    fn ssh(&mut self, node: &Node, path: &str) -> Option<Value> {
+        let Some(Value::Object(map)) = self.mapping(node, &Kind::Labels, path) else {
+            return Some(json!(["default"]));
+        };
+        let shown = map.iter().map(|(id, key)| match key.as_str() {
+            None | Some("") => id.clone(),
+            Some(key) => format!("{id}: {key}"),
+        });
+        Some(shown.collect())
     }
 
     fn scalar(&mut self, node: &Node, path: &str) -> Option<Value> {
         match &node.value {
             Yaml::Text(text) => Some(json!(text)),
-            Yaml::Plain(value @ (Value::Number(_) | Value::Bool(_))) => {
-                Some(json!(value.to_string()))
-            }
+            Yaml::Plain(Value::Bool(on)) => Some(json!(on.to_string())),
+            Yaml::Plain(Value::Number(number)) => Some(json!(match number.as_f64() {
+                // Whole numbers without a point, as Go prints them.
+                Some(float) if number.is_f64() => float.to_string(),
+                _ => number.to_string(),
+            })),
             _ => self.wrong(node, format!("{path} must be a string")),
         }
     }
@@ -202,7 +229,7 @@ impl Shaper {
             };
         };
         match nanoseconds(text) {
-            Some(nanos) => Some(json!(show_duration(nanos))),
+            Some(nanos) => Some(json!(duration::format_go(nanos))),
             None => self.wrong(node, format!("{path}: invalid duration {text:?}")),
         }
     }
@@ -287,7 +314,9 @@ impl Shaper {
         for (name, at, value) in entries {
             let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let Some(key) = keys.iter().find(|key| key.name == name) else {
-                if !name.starts_with("x-") {
+                if name.starts_with("x-") {
+                    map.insert(name.clone(), value.to_value());
+                } else {
                     self.unknown(name, *at, keys, path);
                 }
                 continue;
@@ -300,11 +329,10 @@ impl Shaper {
     }
 
     fn unknown(&mut self, name: &str, at: Place, keys: &[Key], path: &str) {
-        let place = if path.is_empty() { "(root)" } else { path };
         let near = keys.iter().map(|key| key.name).min_by_key(|key| distance(key, name));
         let near = near.filter(|key| distance(key, name) <= 2.min(name.len() / 2));
         self.problems.push(Problem {
-            words: format!("{place} additional properties '{name}' not allowed"),
+            words: format!("{path} additional properties '{name}' not allowed"),
             at,
             hint: near.map(|near| format!("did you mean {near:?}?")),
         });
@@ -381,6 +409,7 @@ impl Shaper {
                 _ => {
                     let Some(Value::String(text)) = self.scalar(item, &below) else { continue };
                     match short(&text) {
+                        _ if self.raw && text.contains('$') => list.push(json!(text)),
                         Ok(values) => list.extend(values),
                         Err(why) => drop(self.wrong(item, why)),
                     }
@@ -487,11 +516,8 @@ fn with_defaults(mut value: Value, path: &str) -> Value {
             }
         }
     }
-    let bind = path.ends_with(".volumes") && value["type"] == "bind";
+    let bind = path.ends_with(".volumes") && value["bind"].is_object();
     if bind && value.pointer("/bind/create_host_path").is_none() {
-        if !value["bind"].is_object() {
-            value["bind"] = json!({});
-        }
         value["bind"]["create_host_path"] = json!(true);
     }
     value
@@ -524,30 +550,6 @@ pub(crate) fn nanoseconds(text: &str) -> Option<i64> {
         rest => nanoseconds(rest)?,
     };
     number.parse::<i64>().ok()?.checked_mul(days * 86_400_000_000_000)?.checked_add(rest)
-}
-
-/// As Compose shows durations: `1m30s`, units without anything left out.
-pub(crate) fn show_duration(nanos: i64) -> String {
-    if nanos == 0 {
-        return "0s".to_owned();
-    }
-    let mut left = nanos.unsigned_abs();
-    let mut text = if nanos < 0 { "-".to_owned() } else { String::new() };
-    let units = [
-        (3_600_000_000_000, "h"),
-        (60_000_000_000, "m"),
-        (1_000_000_000, "s"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-        (1, "ns"),
-    ];
-    for (unit, name) in units {
-        if left >= unit {
-            text.push_str(&format!("{}{name}", left / unit));
-            left %= unit;
-        }
-    }
-    text
 }
 
 /// How many letters must change.

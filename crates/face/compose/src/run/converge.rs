@@ -1,8 +1,12 @@
 //! `up`: from what runs to what the project says, and nothing more than that.
 //!
-//! Containers are created in order of dependencies, then started in that order, each after its conditions hold.
+//! Containers are created in order of dependencies, then started in that order, each after its conditions hold. What is done to a
+//! service's containers is decided in `decide.rs`; a service with `deploy.update_config` is replaced while it runs, in `rolling.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use ferry_cli::face::CliError;
 use ferry_client::path_segment;
@@ -11,25 +15,45 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::{
-    Container, Session,
-    create::{self, Want},
-    dependencies, labels,
+    Change, Container, Session, create,
+    create::Want,
+    decide::{Decision, Policy, Wanted, decide},
+    dependencies, hooks, inject,
     order::in_order,
     resources,
+    rolling::{self, Roll},
     wait::{Until, until},
 };
-use crate::model::{FileReference, Project, Service};
+use crate::model::{Project, Service};
 
 /// How `up` and `create` treat containers that are there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
-    pub(crate) force: bool,
-    pub(crate) no_recreate: bool,
+    /// For the services that were named, or all without names.
+    pub(crate) policy: Policy,
+    /// For what those depend on.
+    pub(crate) dependencies: Policy,
+    /// The services that were named; empty for all.
+    pub(crate) named: BTreeSet<String>,
     pub(crate) renew_anonymous: bool,
     pub(crate) timeout: Option<i64>,
-    pub(crate) pull: String,
     pub(crate) scale: BTreeMap<String, u32>,
     pub(crate) remove_orphans: bool,
+    /// Questions are answered with yes.
+    pub(crate) yes: bool,
+    /// The ids of the services' images.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Containers are not started afterwards, so that nothing can be replaced while it runs.
+    pub(crate) only_create: bool,
+}
+
+/// What `create` leaves to `start`, by service.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Containers that are replaced while they run.
+    pub(crate) rolls: BTreeMap<String, Vec<Roll>>,
+    /// Names of those that were made or stopped, and so do not run: what a rehearsal starts.
+    made: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Creates what is missing, replaces what is different, removes what is too much.
@@ -38,30 +62,45 @@ pub(crate) async fn create(
     project: &Project,
     names: &BTreeSet<String>,
     plan: &Plan,
-) -> Result<(), CliError> {
+) -> Result<Pending, CliError> {
     for name in names {
-        project.services.get(name).map_or(Ok(()), create::check)?;
+        let Some(service) = project.services.get(name) else { continue };
+        create::check(service)?;
+        for warning in create::warnings(service) {
+            session.cli.warn(&format!("WARN[0000] {warning}"));
+        }
     }
-    let ids = resources::images(session, project, names, &plan.pull).await?;
-    resources::networks(session, project, names).await?;
-    resources::volumes(session, project, names).await?;
+    let networks = resources::networks(session, project, names).await?;
+    resources::volumes(session, project, names, plan.yes).await?;
     let present = session.containers(&project.name, false).await?;
-    orphans(session, project, &present, plan).await?;
-    let (present, ids) = (&present, &ids);
+    orphans(session, project, &present, plan.remove_orphans, plan.timeout).await?;
+    let work = Work {
+        session,
+        project,
+        plan,
+        present: &present,
+        networks: &networks,
+        replaced: Mutex::default(),
+        pending: Mutex::default(),
+    };
+    let run = &work;
     in_order(&dependencies(project, names), |name| async move {
-        let Some(service) = project.services.get(&name) else { return Ok(()) };
-        let image = ids.get(&name).map_or("", String::as_str);
-        converge(session, project, service, image, present, plan).await
+        match project.services.get(&name) {
+            Some(service) => run.converge(service).await,
+            None => Ok(()),
+        }
     })
-    .await
+    .await?;
+    Ok(work.pending.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Containers whose service is no more.
-async fn orphans(
+pub(crate) async fn orphans(
     session: &Session<'_>,
     project: &Project,
     present: &[Container],
-    plan: &Plan,
+    remove: bool,
+    timeout: Option<i64>,
 ) -> Result<(), CliError> {
     let known =
         |name: &str| project.services.contains_key(name) || project.disabled.contains_key(name);
@@ -70,276 +109,385 @@ async fn orphans(
     if orphans.is_empty() {
         return Ok(());
     }
-    if plan.remove_orphans {
+    if remove {
+        let why = "no service of the project has this container";
         try_join_all(orphans.into_iter().map(|container| async move {
-            session.stop(container, plan.timeout).await?;
-            session.remove(container, false).await
+            session.stop(container, timeout, why).await?;
+            session.remove(container, false, why).await
         }))
         .await?;
         return Ok(());
     }
+    if session.cli.env("COMPOSE_IGNORE_ORPHANS").is_some_and(|text| text == "1" || text == "true") {
+        return Ok(());
+    }
     let names: Vec<&str> = orphans.iter().map(|container| container.name.as_str()).collect();
     session.cli.warn(&format!(
-        "Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
+        "WARN[0000] Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
         names.join(" ")
     ));
     Ok(())
 }
 
-async fn converge(
-    session: &Session<'_>,
-    project: &Project,
-    service: &Service,
-    image_id: &str,
-    present: &[Container],
-    plan: &Plan,
-) -> Result<(), CliError> {
-    let wanted = plan.scale.get(&service.name).copied().unwrap_or_else(|| service.replicas());
-    if !service.container_name.is_empty() && wanted > 1 {
-        return Err(CliError::new(format!(
-            "WARNING: The {:?} service is using the custom container name {:?}. Docker requires each container to have a unique name. Remove the custom name to scale the service",
-            service.name, service.container_name
-        )));
-    }
-    let mut own: Vec<&Container> =
-        present.iter().filter(|container| container.service == service.name).collect();
-    let hash = labels::service_hash(service);
-    // What is outdated goes first when there are too many, then the latest.
-    own.sort_by_key(|container| (is_outdated(container, &hash, image_id), container.number));
-    let extra = own.split_off(own.len().min(wanted as usize));
-    let removals = extra.into_iter().map(|container| async move {
-        session.stop(container, plan.timeout).await?;
-        session.remove(container, false).await
-    });
-    let mut taken: BTreeSet<u32> = own.iter().map(|container| container.number).collect();
-    let missing: Vec<u32> = (own.len() as u32..wanted)
-        .filter_map(|_| {
-            let number = (1..=u32::MAX).find(|number| !taken.contains(number))?;
-            taken.insert(number);
-            Some(number)
-        })
-        .collect();
-    let kept = own.into_iter().map(|container| {
-        let outdated = is_outdated(container, &hash, image_id);
-        async move {
-            if plan.force || (outdated && !plan.no_recreate) {
-                recreate(session, project, service, image_id, container, plan).await
-            } else {
-                if container.running() {
-                    session.progress("Container", &container.name, "Running");
-                }
-                Ok(())
-            }
-        }
-    });
-    let created = missing.into_iter().map(|number| async move {
-        let name = name_of(project, service, number);
-        session.progress("Container", &name, "Creating");
-        make(session, project, service, Some(number), &name, &name, image_id, &[]).await?;
-        session.progress("Container", &name, "Created");
-        Ok(())
-    });
-    try_join_all(removals).await?;
-    try_join_all(kept).await?;
-    try_join_all(created).await.map(drop)
+/// One `create`.
+struct Work<'a> {
+    session: &'a Session<'a>,
+    project: &'a Project,
+    plan: &'a Plan,
+    present: &'a [Container],
+    /// Ids by key.
+    networks: &'a BTreeMap<String, String>,
+    /// Services of which a container was replaced: those that share its namespaces must be, too.
+    replaced: Mutex<BTreeSet<String>>,
+    pending: Mutex<Pending>,
 }
 
-fn is_outdated(container: &Container, hash: &str, image_id: &str) -> bool {
-    let image = container.label(labels::IMAGE);
-    container.label(labels::HASH) != hash
-        || (!image.is_empty() && !image_id.is_empty() && image != image_id)
+impl Work<'_> {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A container of the service is there, and does not run.
+    fn was_made(&self, service: &str, name: &str) {
+        self.pending().made.entry(service.to_owned()).or_default().insert(name.to_owned());
+    }
+
+    async fn converge(&self, service: &Service) -> Result<(), CliError> {
+        let Work { project, plan, present, .. } = *self;
+        let image = plan.images.get(&service.name).map_or("", String::as_str);
+        let wanted = plan.scale.get(&service.name).copied().unwrap_or_else(|| service.replicas());
+        if !service.container_name.is_empty() && wanted > 1 {
+            return Err(CliError::new(format!(
+                "WARNING: The {:?} service is using the custom container name {:?}. Docker requires each container to have a unique name. Remove the custom name to scale the service",
+                service.name, service.container_name
+            )));
+        }
+        let named = plan.named.is_empty() || plan.named.contains(&service.name);
+        let shared = service.shares_with();
+        let shared = {
+            let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.into_iter().find(|other| replaced.contains(*other)).map(str::to_owned)
+        };
+        let decision = decide(
+            &Wanted {
+                project,
+                service,
+                image,
+                count: wanted,
+                networks: self.networks,
+                policy: if named { plan.policy } else { plan.dependencies },
+                shared_was_replaced: shared,
+            },
+            present,
+        )?;
+        self.apply(service, image, decision).await
+    }
+
+    async fn apply(
+        &self,
+        service: &Service,
+        image: &str,
+        decision: Decision<'_>,
+    ) -> Result<(), CliError> {
+        let Work { session, project, plan, .. } = *self;
+        try_join_all(decision.remove.iter().map(|(container, why)| async move {
+            hooks::pre_stop(session, Some(service), container).await?;
+            session.stop(container, plan.timeout, why).await?;
+            session.remove(container, false, why).await
+        }))
+        .await?;
+        for container in &decision.keep {
+            let name = name_of(project, service, container.number);
+            if container.name != name && !decision.keep.iter().any(|one| one.name == name) {
+                // Somebody was interrupted before the last step of a replacement.
+                let why = "an earlier replacement was interrupted";
+                rename(session, &container.id, &container.name, &name, why).await?;
+            }
+            if container.running() {
+                session.progress("Container", &container.name, "Running");
+            }
+        }
+        let (rolled, replaced): (Vec<_>, Vec<_>) =
+            decision.replace.into_iter().partition(|(one, _)| {
+                one.running() && !plan.only_create && rolling::config(service).is_some()
+            });
+        if !rolled.is_empty() {
+            let rolls = rolled.into_iter().map(|(one, why)| Roll { old: one.clone(), why });
+            self.pending().rolls.insert(service.name.clone(), rolls.collect());
+        }
+        if !replaced.is_empty() {
+            self.stop_dependents(service).await?;
+            let mut names = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            names.insert(service.name.clone());
+        }
+        try_join_all(
+            replaced
+                .iter()
+                .map(|(old, why)| async move { self.recreate(service, image, old, why).await }),
+        )
+        .await?;
+        try_join_all(decision.create.iter().map(|number| async move {
+            let name = name_of(project, service, *number);
+            session.progress("Container", &name, "Creating");
+            let made =
+                Made { number: Some(*number), created_as: &name, name: &name, inherited: &[] };
+            let why = format!("service {} has no container {number}", service.name);
+            make(session, project, service, image, &made, &why).await?;
+            self.was_made(&service.name, &name);
+            session.progress("Container", &name, "Created");
+            Ok::<(), CliError>(())
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// Stops those that are to be restarted with this service; they start again when all is created.
+    async fn stop_dependents(&self, service: &Service) -> Result<(), CliError> {
+        let (session, project) = (self.session, self.project);
+        let waits = |name: &str| {
+            let other = project.services.get(name)?;
+            other.depends_on.get(&service.name).filter(|how| how.restart).map(|_| other)
+        };
+        let why = format!("it is to be restarted with service {}", service.name);
+        let why = why.as_str();
+        let dependents = self.present.iter().filter_map(|one| Some((one, waits(&one.service)?)));
+        try_join_all(dependents.filter(|(one, _)| one.running()).map(|(one, other)| async move {
+            hooks::pre_stop(session, Some(other), one).await?;
+            self.was_made(&one.service, &one.name);
+            session.stop(one, self.plan.timeout, why).await
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// A new container takes the place, the name and the unnamed volumes of the old one.
+    async fn recreate(
+        &self,
+        service: &Service,
+        image: &str,
+        old: &Container,
+        why: &str,
+    ) -> Result<(), CliError> {
+        let Work { session, project, plan, .. } = *self;
+        session.progress("Container", &old.name, "Recreate");
+        let name = name_of(project, service, old.number);
+        let kept = if plan.renew_anonymous {
+            Vec::new()
+        } else {
+            inherited(session, project, old).await?
+        };
+        let temporary = temporary_name(old, &name);
+        let made = Made {
+            number: Some(old.number),
+            created_as: &temporary,
+            name: &name,
+            inherited: &kept,
+        };
+        let id = make(session, project, service, image, &made, why).await?;
+        hooks::pre_stop(session, Some(service), old).await?;
+        let stop = Change::container(&old.id, &old.name, "stop");
+        let stop = stop.query_if(plan.timeout.is_some(), "t", plan.timeout.unwrap_or(0));
+        session.make_if_there(stop, why).await?;
+        remove_old(session, old, why).await?;
+        rename(session, &id, &temporary, &name, why).await?;
+        self.was_made(&service.name, &name);
+        session.progress("Container", &old.name, "Recreated");
+        Ok(())
+    }
+}
+
+/// Removes a container that another one stands for.
+pub(crate) async fn remove_old(
+    session: &Session<'_>,
+    old: &Container,
+    why: &str,
+) -> Result<(), CliError> {
+    let change = Change::delete(format!("/containers/{}", path_segment(&old.id)));
+    let change = change.shown_as(format!("/containers/{}", old.name)).query("force", 1);
+    session.make_if_there(change, why).await
+}
+
+/// Gives a container its own name.
+pub(crate) async fn rename(
+    session: &Session<'_>,
+    id: &str,
+    from: &str,
+    to: &str,
+    why: &str,
+) -> Result<(), CliError> {
+    session.make(Change::container(id, from, "rename").query("name", to), why).await
+}
+
+/// The name of a container until the one that it replaces is gone.
+pub(crate) fn temporary_name(old: &Container, name: &str) -> String {
+    format!("{}_{name}", old.id.get(..12).unwrap_or(&old.id))
+}
+
+/// The volumes that only the container itself knows.
+pub(crate) async fn inherited(
+    session: &Session<'_>,
+    project: &Project,
+    old: &Container,
+) -> Result<Vec<MountPoint>, CliError> {
+    let named: BTreeSet<&str> =
+        project.volumes.values().map(|volume| volume.name.as_str()).collect();
+    let found = session.inspect(&old.id).await?;
+    let mounts = found.mounts.unwrap_or_default().into_iter();
+    Ok(mounts.filter(|one| one.kind == "volume" && !named.contains(one.name.as_str())).collect())
 }
 
 /// `project-service-1`, or the name that the service has chosen.
 pub(crate) fn name_of(project: &Project, service: &Service, number: u32) -> String {
     if service.container_name.is_empty() {
-        format!("{}-{}-{number}", project.name, service.name)
+        let separator = project.separator();
+        format!("{}{separator}{}{separator}{number}", project.name, service.name)
     } else {
         service.container_name.clone()
     }
 }
 
-/// A new container takes the place, the name and the unnamed volumes of the old one.
-async fn recreate(
-    session: &Session<'_>,
-    project: &Project,
-    service: &Service,
-    image_id: &str,
-    old: &Container,
-    plan: &Plan,
-) -> Result<(), CliError> {
-    session.progress("Container", &old.name, "Recreate");
-    let name = name_of(project, service, old.number);
-    let inherited: Vec<MountPoint> = if plan.renew_anonymous {
-        Vec::new()
-    } else {
-        let named: BTreeSet<&str> =
-            project.volumes.values().map(|volume| volume.name.as_str()).collect();
-        let found = session.inspect(&old.id).await?;
-        let mounts = found.mounts.unwrap_or_default().into_iter();
-        mounts
-            .filter(|mount| mount.kind == "volume" && !named.contains(mount.name.as_str()))
-            .collect()
-    };
-    let short = old.id.get(..12).unwrap_or(&old.id);
-    let temporary = format!("{short}_{name}");
-    let id =
-        make(session, project, service, Some(old.number), &temporary, &name, image_id, &inherited)
-            .await?;
-    let stop = session.post(&old.id, "stop");
-    let stop = stop.query_if(plan.timeout.is_some(), "t", plan.timeout.unwrap_or(0));
-    super::ignore_missing(stop.done().await)?;
-    let path = format!("/containers/{}", path_segment(&old.id));
-    super::ignore_missing(session.client.delete(path).query("force", 1).done().await)?;
-    session.post(&id, "rename").query("name", &name).done().await?;
-    session.progress("Container", &old.name, "Recreated");
-    Ok(())
+/// What a container is, beside its service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made<'a> {
+    /// None for one of `run`.
+    pub(crate) number: Option<u32>,
+    /// The name until it takes another's place.
+    pub(crate) created_as: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) inherited: &'a [MountPoint],
 }
 
 /// Creates one container, with the secrets and configs that have no file; its id.
-#[expect(clippy::too_many_arguments, reason = "each is one thing that a container is made from")]
 pub(crate) async fn make(
     session: &Session<'_>,
     project: &Project,
     service: &Service,
-    number: Option<u32>,
-    created_as: &str,
-    name: &str,
     image_id: &str,
-    inherited: &[MountPoint],
+    made: &Made<'_>,
+    why: &str,
 ) -> Result<String, CliError> {
-    let shares = [&service.network_mode, &service.ipc, &service.pid]
-        .iter()
-        .any(|mode| mode.starts_with("service:"))
-        || !service.volumes_from.is_empty();
+    let shares = !service.shares_with().is_empty();
     let present = if shares { session.containers(&project.name, false).await? } else { Vec::new() };
     let container_of = |name: &str| {
-        present.iter().find(|container| container.service == name).map(|found| found.id.clone())
+        let found = present.iter().find(|container| container.service == name);
+        found.map(|found| found.id.clone()).or_else(|| session.dry.then(|| format!("{name}-1")))
     };
     let image = project.image_of(service);
     let request = create::request(&Want {
         project,
         service,
-        number,
-        name,
+        number: made.number,
+        name: made.name,
         image: &image,
         image_id,
-        inherited,
+        inherited: made.inherited,
         container_of: &container_of,
     })?;
-    let created: ContainerCreated = session
-        .client
-        .post("/containers/create")
-        .query("name", created_as)
-        .query_if(!service.platform.is_empty(), "platform", &service.platform)
-        .json_body(&request)
-        .json()
-        .await?;
-    for warning in &created.warnings {
-        session.cli.warn(warning);
-    }
-    inject(session, project, service, &created.id).await?;
-    Ok(created.id)
+    let change = Change::post("/containers/create").query("name", made.created_as).query_if(
+        !service.platform.is_empty(),
+        "platform",
+        &service.platform,
+    );
+    let id = match session.change(&change, why).await? {
+        None => made.created_as.to_owned(),
+        Some((call, _permit)) => {
+            let created: ContainerCreated = call.json_body(&request).json().await?;
+            for warning in &created.warnings {
+                session.cli.warn(warning);
+            }
+            created.id
+        }
+    };
+    inject::inject(session, project, service, &id, made.name).await?;
+    Ok(id)
 }
 
-/// Configs and secrets from variables or written in the file go into the container as files.
-async fn inject(
+/// Starts what does not run, each after its conditions hold; `started` is told the ids. Then what is to be replaced as it runs.
+pub(crate) async fn start_and_roll(
     session: &Session<'_>,
     project: &Project,
-    service: &Service,
-    id: &str,
+    names: &BTreeSet<String>,
+    started: Option<&watch::Sender<BTreeSet<String>>>,
+    pending: &Pending,
+    plan: &Plan,
 ) -> Result<(), CliError> {
-    let configs = service.configs.iter().map(|reference| (&project.configs, reference));
-    let secrets = service.secrets.iter().map(|reference| (&project.secrets, reference));
-    for (all, reference) in configs.chain(secrets) {
-        let Some(object) = all.get(&reference.source) else { continue };
-        let text = match (&object.content, &object.environment) {
-            (Some(content), _) => content.clone(),
-            (None, Some(name)) => project.environment.get(name).cloned().ok_or_else(|| {
-                CliError::new(format!(
-                    "environment variable {name:?} required by file {:?} is not set",
-                    object.name
-                ))
-            })?,
-            (None, None) => continue,
+    let present = session.containers(&project.name, false).await?;
+    let present = &present;
+    in_order(&dependencies(project, names), |name| async move {
+        let Some(service) = project.services.get(&name) else {
+            // A project without files: its containers are all that is known of it.
+            let own = present.iter().filter(|one| one.service == name && !one.running());
+            return try_join_all(own.map(|one| start_one(session, None, one, started)))
+                .await
+                .map(drop);
         };
-        let tar = one_file(reference, text.as_bytes())?;
-        session
-            .client
-            .put(format!("/containers/{}/archive", path_segment(id)))
-            .query("path", "/")
-            .upload("application/x-tar", std::io::Cursor::new(tar.clone()), Some(tar.len() as u64))
-            .done()
-            .await?;
-    }
-    Ok(())
+        let own = present.iter().filter(|container| container.service == name);
+        let own: Vec<&Container> = own.filter(|container| !container.running()).collect();
+        let roll = pending.rolls.get(&name);
+        if own.is_empty() && roll.is_none() && !session.dry {
+            return Ok(());
+        }
+        conditions(session, project, service).await?;
+        if session.dry {
+            let mut starts = pending.made.get(&name).cloned().unwrap_or_default();
+            starts.extend(own.iter().map(|one| one.name.clone()));
+            for name in starts {
+                session.make(Change::container(&name, &name, "start"), "it is to run").await?;
+            }
+        } else {
+            let starts = own.into_iter().map(|one| start_one(session, Some(service), one, started));
+            try_join_all(starts).await?;
+        }
+        match roll {
+            Some(roll) => {
+                let image = plan.images.get(&name).map_or("", String::as_str);
+                rolling::run(session, project, service, image, roll, plan).await
+            }
+            None => Ok(()),
+        }
+    })
+    .await
 }
 
-/// A tar with one file: a header of 512 bytes, the content, zeroes to the end of the block and two blocks more.
-fn one_file(reference: &FileReference, content: &[u8]) -> Result<Vec<u8>, CliError> {
-    let path = create::target_of(reference);
-    let name = path.trim_start_matches('/').as_bytes();
-    if name.len() > 100 {
-        return Err(CliError::new(format!("the path {path:?} is longer than 100 bytes")));
-    }
-    let mode = reference.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    let mode = mode.unwrap_or(0o444) & 0o7777;
-    let number = |text: &str| text.parse::<u64>().unwrap_or(0) & 0o7_777_777;
-    let mut header = [0_u8; 512];
-    header[..name.len()].copy_from_slice(name);
-    header[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
-    header[108..115].copy_from_slice(format!("{:07o}", number(&reference.uid)).as_bytes());
-    header[116..123].copy_from_slice(format!("{:07o}", number(&reference.gid)).as_bytes());
-    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-    header[136..147].copy_from_slice(b"00000000000");
-    header[148..156].copy_from_slice(b"        ");
-    header[156] = b'0';
-    header[257..265].copy_from_slice(b"ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    let mut tar = header.to_vec();
-    tar.extend_from_slice(content);
-    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
-    Ok(tar)
-}
-
-/// Starts what does not run, each after its conditions hold; `started` is told the ids.
+/// `start_and_roll` where nothing was created before.
 pub(crate) async fn start(
     session: &Session<'_>,
     project: &Project,
     names: &BTreeSet<String>,
     started: Option<&watch::Sender<BTreeSet<String>>>,
 ) -> Result<(), CliError> {
-    let present = session.containers(&project.name, false).await?;
-    let present = &present;
-    in_order(&dependencies(project, names), |name| async move {
-        let Some(service) = project.services.get(&name) else { return Ok(()) };
-        let own = present.iter().filter(|container| container.service == name);
-        let own: Vec<&Container> = own.filter(|container| !container.running()).collect();
-        if own.is_empty() {
-            return Ok(());
-        }
-        conditions(session, service, present).await?;
-        try_join_all(own.into_iter().map(|container| async move {
-            session.progress("Container", &container.name, "Starting");
-            session.post(&container.id, "start").done().await?;
-            if let Some(started) = started {
-                started.send_modify(|ids| ids.extend([container.id.clone()]));
-            }
-            session.progress("Container", &container.name, "Started");
-            Ok::<(), CliError>(())
-        }))
-        .await
-        .map(drop)
-    })
-    .await
+    let plan = Plan { only_create: true, ..Plan::default() };
+    start_and_roll(session, project, names, started, &Pending::default(), &plan).await
 }
 
-async fn conditions(
+async fn start_one(
     session: &Session<'_>,
-    service: &Service,
-    present: &[Container],
+    service: Option<&Service>,
+    container: &Container,
+    started: Option<&watch::Sender<BTreeSet<String>>>,
 ) -> Result<(), CliError> {
+    session.progress("Container", &container.name, "Starting");
+    let change = Change::container(&container.id, &container.name, "start");
+    session.make(change, "it does not run").await?;
+    if let Some(started) = started {
+        started.send_modify(|ids| ids.extend([container.id.clone()]));
+    }
+    hooks::post_start(session, service, &container.id, &container.name).await?;
+    session.progress("Container", &container.name, "Started");
+    Ok(())
+}
+
+/// Waits for what a service depends on.
+pub(crate) async fn conditions(
+    session: &Session<'_>,
+    project: &Project,
+    service: &Service,
+) -> Result<(), CliError> {
+    let waits = |how: &str| matches!(how, "service_healthy" | "service_completed_successfully");
+    if session.dry || !service.depends_on.values().any(|how| waits(&how.condition)) {
+        return Ok(());
+    }
+    let present = session.containers(&project.name, false).await?;
     for (name, how) in &service.depends_on {
         let what = match how.condition.as_str() {
             "service_healthy" => Until::Healthy,

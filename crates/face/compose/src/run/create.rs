@@ -38,13 +38,8 @@ pub(crate) fn check(service: &Service) -> Result<(), CliError> {
         ("provider", service.provider.is_some()),
         ("credential_spec", service.credential_spec.is_some()),
         ("use_api_socket", service.use_api_socket),
-        ("post_start", !service.post_start.is_empty()),
-        ("pre_stop", !service.pre_stop.is_empty()),
         ("cpu_count", service.cpu_count != 0),
         ("cpu_percent", service.cpu_percent != 0.0),
-        ("external_links", !service.external_links.is_empty()),
-        ("deploy.mode", service.deploy.as_ref().is_some_and(|d| d.mode == "global")),
-        ("pull_policy: build", service.pull_policy == "build"),
     ];
     match refused.iter().find(|(_, used)| *used) {
         Some((key, _)) => {
@@ -52,6 +47,47 @@ pub(crate) fn check(service: &Service) -> Result<(), CliError> {
         }
         None => Ok(()),
     }
+}
+
+/// What is written for a cluster, and has no meaning on one machine.
+pub(crate) fn warnings(service: &Service) -> Vec<String> {
+    let Some(deploy) = &service.deploy else { return Vec::new() };
+    let set = |value: &Option<serde_json::Value>| {
+        value.as_ref().is_some_and(|v| *v != serde_json::json!({}))
+    };
+    let restart = deploy.restart_policy.as_ref();
+    let update = deploy.update_config.as_ref().filter(|update| update.order == "start-first");
+    let kept = service.reservations();
+    let ignored = [
+        ("placement", set(&deploy.placement)),
+        ("endpoint_mode", deploy.endpoint_mode == "vip"),
+        ("labels", !deploy.labels.is_empty()),
+        ("mode", !matches!(deploy.mode.as_str(), "" | "replicated" | "global")),
+        ("restart_policy.delay", restart.is_some_and(|policy| policy.delay.is_some())),
+        ("restart_policy.window", restart.is_some_and(|policy| policy.window.is_some())),
+        ("resources.reservations.cpus", kept.is_some_and(|kept| kept.cpus != 0.0)),
+        (
+            "resources.reservations.generic_resources",
+            kept.is_some_and(|kept| set(&kept.generic_resources)),
+        ),
+    ];
+    let mut warnings: Vec<String> = ignored
+        .iter()
+        .filter(|(_, used)| *used)
+        .map(|(key, _)| {
+            format!(
+                "services.{}.deploy.{key} is ignored: there is one machine, and no cluster",
+                service.name
+            )
+        })
+        .collect();
+    if let Some(why) = update.and_then(|_| super::rolling::not_side_by_side(service)) {
+        warnings.push(format!(
+            "services.{}.deploy.update_config.order is stop-first, not start-first: {why}",
+            service.name
+        ));
+    }
+    warnings
 }
 
 /// The request.
@@ -80,7 +116,7 @@ pub(crate) fn request(want: &Want<'_>) -> Result<ContainerCreateRequest, CliErro
         working_dir: service.working_dir.clone(),
         entrypoint: StrSlice(service.entrypoint.clone()),
         mac_address: String::new(),
-        labels: Some(labels::of_container(want.project, service, want.number, want.image_id)),
+        labels: Some(labels::of_container(want.project, service, want.number, want.image_id)?),
         stop_signal: service.stop_signal.clone(),
         stop_timeout: service
             .stop_grace_period
@@ -106,7 +142,7 @@ pub(crate) fn request(want: &Want<'_>) -> Result<ContainerCreateRequest, CliErro
 }
 
 /// `NAME=value`, or the name alone where the value is the image's.
-fn pairs(map: &BTreeMap<String, Option<String>>) -> Vec<String> {
+pub(crate) fn pairs(map: &BTreeMap<String, Option<String>>) -> Vec<String> {
     map.iter()
         .map(|(name, value)| match value {
             Some(value) => format!("{name}={value}"),
@@ -254,11 +290,10 @@ fn devices(service: &Service) -> Option<Vec<DeviceMapping>> {
 }
 
 fn device_request(request: &model::DeviceRequest) -> ferry_docker_api::DeviceRequest {
-    let count = match request.count.as_deref() {
+    let count = match request.count {
         None if request.device_ids.is_empty() => -1,
         None => 0,
-        Some("all") => -1,
-        Some(text) => text.parse().unwrap_or(0),
+        Some(count) => count,
     };
     let capabilities = if request.capabilities.is_empty() {
         vec!["gpu".to_owned()]
@@ -406,7 +441,14 @@ fn links(want: &Want<'_>) -> Option<Vec<String>> {
     let mut all = Vec::new();
     for link in &want.service.links {
         let (name, alias) = link.split_once(':').unwrap_or((link, link));
-        let container = format!("{}-{name}-1", want.project.name);
+        let separator = want.project.separator();
+        let first = format!("{}{separator}{name}{separator}1", want.project.name);
+        let chosen = want.project.services.get(name).map_or("", |one| one.container_name.as_str());
+        let container = if chosen.is_empty() { &first } else { chosen };
+        all.push(format!("{container}:{alias}"));
+    }
+    for link in &want.service.external_links {
+        let (container, alias) = link.split_once(':').unwrap_or((link, link));
         all.push(format!("{container}:{alias}"));
     }
     (!all.is_empty()).then_some(all)
@@ -449,7 +491,7 @@ fn mounts(want: &Want<'_>) -> Result<(Vec<String>, Vec<Mount>), CliError> {
             mounts.push(Mount {
                 kind: "bind".to_owned(),
                 source: object.file,
-                target: target_of(reference),
+                target: target_of(what, reference),
                 read_only: true,
                 ..Mount::default()
             });
@@ -459,12 +501,13 @@ fn mounts(want: &Want<'_>) -> Result<(Vec<String>, Vec<Mount>), CliError> {
     Ok((binds, mounts))
 }
 
-/// Where a config or secret appears.
-pub(crate) fn target_of(reference: &model::FileReference) -> String {
+/// Where a config or secret appears. What is relative is below the root for a config, and below `/run/secrets` for a secret.
+pub(crate) fn target_of(kind: &str, reference: &model::FileReference) -> String {
+    let below = if kind == "secret" { "/run/secrets/" } else { "/" };
     match reference.target.as_str() {
-        "" => format!("/{}", reference.source),
+        "" => format!("{below}{}", reference.source),
         target if target.starts_with('/') => target.to_owned(),
-        target => format!("/run/secrets/{target}"),
+        target => format!("{below}{target}"),
     }
 }
 
@@ -488,6 +531,8 @@ fn as_bind(project: &Project, mount: &model::Mount) -> Option<String> {
             if volume.nocopy {
                 options.push("nocopy".to_owned());
             }
+            let selinux = mount.bind.as_ref().map_or("", |bind| bind.selinux.as_str());
+            options.extend(Some(selinux.to_owned()).filter(|option| !option.is_empty()));
             project.volumes.get(&mount.source)?.name.clone()
         }
         _ => return None,

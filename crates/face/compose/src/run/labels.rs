@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use ferry_cli::face::CliError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    load::{ordered_network, ordered_service, ordered_volume},
+    load::{html_safe, ordered_network, ordered_service, ordered_volume},
     model::{Project, Service},
 };
 
@@ -21,8 +22,10 @@ pub(crate) const NETWORK: &str = "com.docker.compose.network";
 pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 const DIRECTORY: &str = "com.docker.compose.project.working_dir";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
-const VERSION: &str = "com.docker.compose.version";
+pub(crate) const VERSION: &str = "com.docker.compose.version";
 const SLUG: &str = "com.docker.compose.slug";
+/// What the files of a service say; Docker Compose does not know it, and leaves it alone.
+pub(crate) const CONTENTS: &str = "io.ferry.compose.contents";
 
 /// The Compose whose labels, words and hashes these are.
 pub(crate) const COMPOSE_VERSION: &str = "2.40.3";
@@ -58,12 +61,7 @@ pub(crate) fn volume_hash(volume: &Value) -> String {
 /// SHA-256 of the JSON that Go's encoder would write.
 fn digest(value: &Value) -> String {
     let text = value.to_string();
-    let text = text
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029");
+    let text = html_safe(&text);
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -89,8 +87,12 @@ pub(crate) fn of_container(
     service: &Service,
     number: Option<u32>,
     image_id: &str,
-) -> BTreeMap<String, String> {
+) -> Result<BTreeMap<String, String>, CliError> {
     let mut labels = service.labels.clone();
+    let contents = super::contents::label_of(project, service)?;
+    if !contents.is_empty() {
+        labels.insert(CONTENTS.to_owned(), contents);
+    }
     let files: Vec<String> = project.files.iter().map(|file| file.display().to_string()).collect();
     let mut depends: Vec<String> = service
         .depends_on
@@ -114,5 +116,5 @@ pub(crate) fn of_container(
         Some(number) => labels.insert(NUMBER.to_owned(), number.to_string()),
         None => labels.insert(SLUG.to_owned(), String::new()),
     };
-    labels
+    Ok(labels)
 }

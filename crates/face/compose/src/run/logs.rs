@@ -6,6 +6,8 @@ use ferry_cli::face::{CliError, write_fd};
 use ferry_client::path_segment;
 use ferry_docker_api::stream::{Demultiplexer, StreamKind};
 
+use ferry_stdx::time::Timestamp;
+
 use super::{Container, Session};
 
 /// Colours of names, in Compose's order.
@@ -50,6 +52,17 @@ impl Printer {
 pub(crate) fn now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
+}
+
+/// A point in time as the API takes it, from one that people write: a date, seconds, or how long ago. Empty stays empty.
+pub(crate) fn moment(text: &str) -> Result<String, CliError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let now = Timestamp::from_system(SystemTime::now());
+    let time =
+        Timestamp::parse_user(text, now).map_err(|error| CliError::new(error.to_string()))?;
+    Ok(format!("{}.{:09}", time.seconds(), time.subsec_nanos()))
 }
 
 /// Prints one container's output, to its end if followed.

@@ -1,11 +1,19 @@
 //! What commands do with a project: calls of the Engine API, each with a line of progress.
 
+pub(crate) mod changes;
+pub(crate) mod contents;
 pub(crate) mod converge;
 pub(crate) mod create;
+pub(crate) mod decide;
+pub(crate) mod hooks;
+pub(crate) mod images;
+pub(crate) mod inject;
 pub(crate) mod labels;
 pub(crate) mod logs;
 pub(crate) mod order;
+pub(crate) mod progress;
 pub(crate) mod resources;
+pub(crate) mod rolling;
 pub(crate) mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +21,105 @@ use std::collections::{BTreeMap, BTreeSet};
 use ferry_cli::face::{Cli, CliError};
 use ferry_client::{Call, Client, path_segment};
 use ferry_docker_api::{ContainerInspect, ContainerSummary, Filters};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::model::Project;
+use progress::Progress;
 
 /// A command at work: the daemon, and where progress goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Session<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) client: &'a Client,
-    pub(crate) quiet: bool,
+    pub(crate) progress: &'a Progress,
+    /// Calls that change something are told, with the reason, and not made.
+    pub(crate) dry: bool,
+    /// So many calls at once; none is no limit.
+    pub(crate) permits: Option<&'a Semaphore>,
+    /// Output is shown: that of hooks, too.
+    pub(crate) attached: bool,
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    method: Method,
+    path: String,
+    /// The path as people read it: names, where `path` has ids.
+    shown: String,
+    query: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Post,
+    Put,
+    Delete,
+}
+
+impl Change {
+    fn new(method: Method, path: impl Into<String>) -> Change {
+        let path = path.into();
+        Change { method, shown: path.clone(), path, query: Vec::new() }
+    }
+
+    pub(crate) fn post(path: impl Into<String>) -> Change {
+        Change::new(Method::Post, path)
+    }
+
+    pub(crate) fn put(path: impl Into<String>) -> Change {
+        Change::new(Method::Put, path)
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Change {
+        Change::new(Method::Delete, path)
+    }
+
+    /// `POST /containers/<id>/<verb>`, told with the name.
+    pub(crate) fn container(id: &str, name: &str, verb: &str) -> Change {
+        let change = Change::post(format!("/containers/{}/{verb}", path_segment(id)));
+        change.shown_as(format!("/containers/{name}/{verb}"))
+    }
+
+    pub(crate) fn shown_as(mut self, path: String) -> Change {
+        self.shown = path;
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &'static str, value: impl std::fmt::Display) -> Change {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    pub(crate) fn query_if(
+        self,
+        on: bool,
+        name: &'static str,
+        value: impl std::fmt::Display,
+    ) -> Change {
+        if on { self.query(name, value) } else { self }
+    }
+
+    fn told(&self) -> String {
+        let method = match self.method {
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        };
+        let query: Vec<String> =
+            self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{method} {}{mark}{}", self.shown, query.join("&"))
+    }
+
+    fn call(&self, client: &Client) -> Call {
+        let call = match self.method {
+            Method::Post => client.post(&self.path),
+            Method::Put => client.put(&self.path),
+            Method::Delete => client.delete(&self.path),
+        };
+        self.query.iter().fold(call, |call, (name, value)| call.query(name, value))
+    }
 }
 
 /// A container of a project, as the list tells it.
@@ -70,10 +168,44 @@ impl From<ContainerSummary> for Container {
 }
 
 impl Session<'_> {
-    /// A line of progress, in Compose's plain layout.
+    /// A step of progress. A rehearsal has none.
     pub(crate) fn progress(&self, kind: &str, name: &str, status: &str) {
-        if !self.quiet {
-            self.cli.warn(&format!(" {kind} {name}  {status}"));
+        if !self.dry {
+            let id = if kind.is_empty() { name.to_owned() } else { format!("{kind} {name}") };
+            self.progress.say(&id, status);
+        }
+    }
+
+    /// The call to make for a change, once there is room for it; none in a rehearsal, which tells it and `why`.
+    pub(crate) async fn change(
+        &self,
+        change: &Change,
+        why: &str,
+    ) -> Result<Option<(Call, Option<SemaphorePermit<'_>>)>, CliError> {
+        if self.dry {
+            self.cli.println(&format!("{}  # {why}", change.told()))?;
+            return Ok(None);
+        }
+        let permit = match self.permits {
+            // It is never closed.
+            Some(permits) => permits.acquire().await.ok(),
+            None => None,
+        };
+        Ok(Some((change.call(self.client), permit)))
+    }
+
+    /// Makes a change that has no answer.
+    pub(crate) async fn make(&self, change: Change, why: &str) -> Result<(), CliError> {
+        let Some((call, _permit)) = self.change(&change, why).await? else { return Ok(()) };
+        Ok(call.done().await?)
+    }
+
+    /// Makes a change to something that may be gone already, which is as well.
+    pub(crate) async fn make_if_there(&self, change: Change, why: &str) -> Result<(), CliError> {
+        let Some((call, _permit)) = self.change(&change, why).await? else { return Ok(()) };
+        match call.done().await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -96,11 +228,6 @@ impl Session<'_> {
         Ok(list)
     }
 
-    /// `POST /containers/<id>/<verb>`.
-    pub(crate) fn post(&self, id: &str, verb: &str) -> Call {
-        self.client.post(format!("/containers/{}/{verb}", path_segment(id)))
-    }
-
     /// All about one.
     pub(crate) async fn inspect(&self, id: &str) -> Result<ContainerInspect, CliError> {
         Ok(self.client.get(format!("/containers/{}/json", path_segment(id))).json().await?)
@@ -111,11 +238,12 @@ impl Session<'_> {
         &self,
         container: &Container,
         timeout: Option<i64>,
+        why: &str,
     ) -> Result<(), CliError> {
         self.progress("Container", &container.name, "Stopping");
-        let call = self.post(&container.id, "stop");
-        let call = call.query_if(timeout.is_some(), "t", timeout.unwrap_or(0));
-        ignore_missing(call.done().await)?;
+        let stop = Change::container(&container.id, &container.name, "stop");
+        let stop = stop.query_if(timeout.is_some(), "t", timeout.unwrap_or(0));
+        self.make_if_there(stop, why).await?;
         self.progress("Container", &container.name, "Stopped");
         Ok(())
     }
@@ -125,23 +253,16 @@ impl Session<'_> {
         &self,
         container: &Container,
         volumes: bool,
+        why: &str,
     ) -> Result<(), CliError> {
         self.progress("Container", &container.name, "Removing");
-        let path = format!("/containers/{}", path_segment(&container.id));
-        let call = self.client.delete(path).query("force", 1).query_if(volumes, "v", 1);
-        ignore_missing(call.done().await)?;
+        let change = Change::delete(format!("/containers/{}", path_segment(&container.id)))
+            .shown_as(format!("/containers/{}", container.name))
+            .query("force", 1)
+            .query_if(volumes, "v", 1);
+        self.make_if_there(change, why).await?;
         self.progress("Container", &container.name, "Removed");
         Ok(())
-    }
-}
-
-/// That it is gone already is as well.
-pub(crate) fn ignore_missing(
-    result: Result<(), ferry_client::ClientError>,
-) -> Result<(), CliError> {
-    match result {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

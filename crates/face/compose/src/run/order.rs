@@ -9,6 +9,8 @@ use ferry_cli::face::CliError;
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
+use crate::model::Project;
+
 /// Runs `act` for each name, after those that it comes after. The first failure ends all.
 pub(crate) async fn in_order<F, Fut>(
     after: &BTreeMap<String, BTreeSet<String>>,
@@ -53,4 +55,26 @@ pub(crate) fn reversed(
         }
     }
     back
+}
+
+/// Services with those first that others depend on.
+pub(crate) fn sorted(project: &Project, names: &BTreeSet<String>) -> Vec<String> {
+    let mut after = super::dependencies(project, names);
+    let mut order = Vec::new();
+    while !after.is_empty() {
+        let ready: Vec<String> = after
+            .iter()
+            .filter(|(_, before)| before.iter().all(|other| !after.contains_key(other)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if ready.is_empty() {
+            // A circle, which the loader refuses.
+            break;
+        }
+        for name in ready {
+            after.remove(&name);
+            order.push(name);
+        }
+    }
+    order
 }

@@ -1,39 +1,43 @@
-//! Networks, volumes and images of a project: made before its containers, removed after them.
+//! Networks and volumes of a project: made before its containers, removed after them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_cli::face::{CliError, registry_auth};
+use ferry_cli::face::CliError;
 use ferry_client::path_segment;
 use ferry_docker_api::{
-    Filters, Ipam, IpamConfig, JsonMessage, Network, NetworkCreateRequest, NetworkCreated, Volume,
+    Filters, Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkCreated, Volume,
     VolumeCreateRequest,
 };
-use ferry_oci::Reference;
-use serde::Deserialize;
-use serde_json::Value;
+use futures_util::future::try_join_all;
 
-use super::{Session, ignore_missing, labels};
-use crate::model::{Project, Service};
+use super::{Change, Container, Session, labels};
+use crate::model::Project;
 
-/// Makes what is missing of the networks that `services` are on.
+/// The keys of networks that are to be there.
+fn wanted_networks<'a>(project: &'a Project, services: &BTreeSet<String>) -> BTreeSet<&'a String> {
+    if project.all_resources {
+        return project.networks.keys().collect();
+    }
+    let chosen = services.iter().filter_map(|name| project.services.get(name));
+    chosen.flat_map(|service| service.networks.keys()).collect()
+}
+
+/// Makes what is missing of the networks that `services` are on, and makes those anew that are not as the project says; their ids by
+/// key.
 pub(crate) async fn networks(
     session: &Session<'_>,
     project: &Project,
     services: &BTreeSet<String>,
-) -> Result<(), CliError> {
-    let used: BTreeSet<&String> = services
-        .iter()
-        .filter_map(|name| project.services.get(name))
-        .flat_map(|service| service.networks.keys())
-        .collect();
-    for key in used {
+) -> Result<BTreeMap<String, String>, CliError> {
+    let mut ids = BTreeMap::new();
+    for key in wanted_networks(project, services) {
         let Some(network) = project.networks.get(key) else { continue };
         let mut filters = Filters::default();
         filters.add("name", &network.name);
         let found: Vec<Network> = session.client.get("/networks").filters(&filters).json().await?;
         let found = found.into_iter().find(|known| known.name == network.name);
-        match (found, network.external) {
-            (Some(_), true) => continue,
+        let id = match (found, network.external) {
+            (Some(found), true) => found.id,
             (None, true) if matches!(network.name.as_str(), "host" | "none" | "bridge") => continue,
             (None, true) => {
                 return Err(CliError::new(format!(
@@ -41,20 +45,77 @@ pub(crate) async fn networks(
                     network.name
                 )));
             }
-            (Some(found), false) => {
-                let own = found.labels.unwrap_or_default();
-                let label = own.get(labels::NETWORK).cloned().unwrap_or_default();
-                if label != *key {
-                    return Err(CliError::new(format!(
-                        "network {} was found but has incorrect label {} set to {label:?} (expected: {key:?})",
-                        network.name,
-                        labels::NETWORK
-                    )));
+            (Some(found), false) => match diverged(project, key, &found)? {
+                None => found.id,
+                Some(why) => {
+                    detach_all(session, project, key, &found, &why).await?;
+                    create_network(session, project, key, &why).await?
                 }
+            },
+            (None, false) => {
+                create_network(
+                    session,
+                    project,
+                    key,
+                    &format!("there is no network {}", network.name),
+                )
+                .await?
             }
-            (None, false) => create_network(session, project, key).await?,
+        };
+        ids.insert(key.clone(), id);
+    }
+    Ok(ids)
+}
+
+/// Why a network is not what the project says; an error where it is somebody else's.
+fn diverged(project: &Project, key: &str, found: &Network) -> Result<Option<String>, CliError> {
+    let own = found.labels.clone().unwrap_or_default();
+    let label = own.get(labels::NETWORK).cloned().unwrap_or_default();
+    if label != key {
+        return Err(CliError::new(format!(
+            "network {} was found but has incorrect label {} set to {label:?} (expected: {key:?})",
+            found.name,
+            labels::NETWORK
+        )));
+    }
+    let hash = labels::network_hash(&project.tree["networks"][key]);
+    let same = own.get(labels::HASH).is_none_or(|old| *old == hash);
+    Ok((!same).then(|| format!("the definition of network {key} has changed")))
+}
+
+/// Takes a network away from the project's containers, and removes it.
+async fn detach_all(
+    session: &Session<'_>,
+    project: &Project,
+    key: &str,
+    found: &Network,
+    why: &str,
+) -> Result<(), CliError> {
+    let all = session.containers(&project.name, false).await?;
+    let on = |one: &&Container| {
+        project.services.get(&one.service).is_some_and(|service| service.networks.contains_key(key))
+    };
+    let own: Vec<&Container> = all.iter().filter(on).collect();
+    try_join_all(own.iter().filter(|one| one.running()).map(|one| session.stop(one, None, why)))
+        .await?;
+    let path = format!("/networks/{}", path_segment(&found.id));
+    for one in own {
+        let change = Change::post(format!("{path}/disconnect"))
+            .shown_as(format!("/networks/{}/disconnect", found.name));
+        let why = format!("{why}; container {}", one.name);
+        let Some((call, _permit)) = session.change(&change, &why).await? else { continue };
+        let body = serde_json::json!({"Container": one.id, "Force": true});
+        match call.json_body(&body).done().await {
+            // It may never have been on it.
+            Err(error) if !matches!(error.status(), Some(403 | 404 | 500)) => {
+                return Err(error.into());
+            }
+            _ => {}
         }
     }
+    let change = Change::delete(path).shown_as(format!("/networks/{}", found.name));
+    session.make_if_there(change, why).await?;
+    session.progress("Network", &found.name, "Removed");
     Ok(())
 }
 
@@ -62,8 +123,14 @@ async fn create_network(
     session: &Session<'_>,
     project: &Project,
     key: &str,
-) -> Result<(), CliError> {
-    let Some(network) = project.networks.get(key) else { return Ok(()) };
+    why: &str,
+) -> Result<String, CliError> {
+    let Some(network) = project.networks.get(key) else { return Ok(String::new()) };
+    let change = Change::post("/networks/create");
+    let change = change.shown_as(format!("/networks/create {}", network.name));
+    let Some((call, _permit)) = session.change(&change, why).await? else {
+        return Ok(String::new());
+    };
     let hash = labels::network_hash(&project.tree["networks"][key]);
     let ipam = &network.ipam;
     let pools: Vec<IpamConfig> = ipam
@@ -93,202 +160,222 @@ async fn create_network(
         ..NetworkCreateRequest::default()
     };
     session.progress("Network", &network.name, "Creating");
-    session
-        .client
-        .post("/networks/create")
-        .json_body(&body)
-        .json::<NetworkCreated>()
-        .await
-        .map_err(|error| {
-            CliError::from(error)
-                .map_message(|words| format!("failed to create network {}: {words}", network.name))
-        })?;
+    let created: NetworkCreated = call.json_body(&body).json().await.map_err(|error| {
+        CliError::from(error)
+            .map_message(|words| format!("failed to create network {}: {words}", network.name))
+    })?;
     session.progress("Network", &network.name, "Created");
-    Ok(())
+    Ok(created.id)
 }
 
-/// Makes what is missing of the volumes that `services` use.
+/// The keys of volumes that are to be there.
+fn wanted_volumes<'a>(project: &'a Project, services: &BTreeSet<String>) -> BTreeSet<&'a String> {
+    if project.all_resources {
+        return project.volumes.keys().collect();
+    }
+    let chosen = services.iter().filter_map(|name| project.services.get(name));
+    let mounts = chosen.flat_map(|service| &service.volumes);
+    let named = mounts.filter(|mount| mount.r#type == "volume" && !mount.source.is_empty());
+    named
+        .filter_map(|mount| project.volumes.get_key_value(&mount.source))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// Makes what is missing of the volumes that `services` use. One that is not as the project says is only made anew when somebody says
+/// yes, since its data would be lost.
 pub(crate) async fn volumes(
     session: &Session<'_>,
     project: &Project,
     services: &BTreeSet<String>,
+    yes: bool,
 ) -> Result<(), CliError> {
-    let used: BTreeSet<&String> = services
-        .iter()
-        .filter_map(|name| project.services.get(name))
-        .flat_map(|service| &service.volumes)
-        .filter(|mount| mount.r#type == "volume" && !mount.source.is_empty())
-        .map(|mount| &mount.source)
-        .collect();
-    for key in used {
+    for key in wanted_volumes(project, services) {
         let Some(volume) = project.volumes.get(key) else { continue };
         let path = format!("/volumes/{}", path_segment(&volume.name));
-        match session.client.get(path).json::<Volume>().await {
+        let hash = labels::volume_hash(&project.tree["volumes"][key]);
+        match session.client.get(&path).json::<Volume>().await {
             Ok(_) if volume.external => continue,
             Ok(found) => {
-                let owner = found.labels.unwrap_or_default();
-                let owner = owner.get(labels::PROJECT).cloned().unwrap_or_default();
-                if owner.is_empty() {
-                    session.cli.warn(&format!(
-                        "volume {:?} already exists but was not created by Docker Compose. Use `external: true` to use an existing volume",
-                        volume.name
-                    ));
-                } else if owner != project.name {
-                    session.cli.warn(&format!(
-                        "volume {:?} already exists but was created for project {owner:?} (expected {:?}). Use `external: true` to use an existing volume",
-                        volume.name, project.name
-                    ));
+                let own = found.labels.unwrap_or_default();
+                if !is_ours(session, project, volume, &own)
+                    || own.get(labels::HASH).is_none_or(|old| *old == hash)
+                {
+                    continue;
                 }
-                continue;
+                let question = format!(
+                    "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
+                    volume.name
+                );
+                if session.dry {
+                    session.cli.println(&format!("# volume {} would stay as it is, unless --yes is given: its definition has changed", volume.name))?;
+                }
+                let agreed = yes
+                    || (session.cli.stdin_is_terminal()
+                        && !session.dry
+                        && session.cli.confirm(&question)?);
+                if !agreed {
+                    if !session.dry && !session.cli.stdin_is_terminal() {
+                        session.cli.warn(&format!("WARN[0000] {question} Not without --yes"));
+                    }
+                    continue;
+                }
+                let why = format!("the definition of volume {key} has changed");
+                let all = session.containers(&project.name, false).await?;
+                let uses = |one: &&Container| {
+                    let mounts = one.summary.mounts.as_deref().unwrap_or_default();
+                    mounts.iter().any(|mount| mount.name == volume.name)
+                };
+                let users: Vec<&Container> = all.iter().filter(uses).collect();
+                try_join_all(users.iter().map(|one| async {
+                    session.stop(one, None, &why).await?;
+                    session.remove(one, false, &why).await
+                }))
+                .await?;
+                session.make_if_there(Change::delete(path), &why).await?;
+                create_volume(session, project, key, hash, &why).await?;
             }
             Err(error) if !error.is_not_found() => return Err(error.into()),
             Err(_) if volume.external => {
                 return Err(CliError::new(format!("external volume {:?} not found", volume.name)));
             }
-            Err(_) => {}
+            Err(_) => {
+                let why = format!("there is no volume {}", volume.name);
+                create_volume(session, project, key, hash, &why).await?;
+            }
         }
-        let hash = labels::volume_hash(&project.tree["volumes"][key]);
-        session.progress("Volume", &volume.name, "Creating");
-        let body = VolumeCreateRequest {
-            name: volume.name.clone(),
-            driver: volume.driver.clone(),
-            driver_opts: volume.driver_opts.clone(),
-            labels: labels::of_resource(project, &volume.labels, labels::VOLUME, key, hash),
-            cluster_volume_spec: None,
-        };
-        session.client.post("/volumes/create").json_body(&body).json::<Volume>().await?;
-        session.progress("Volume", &volume.name, "Created");
     }
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct ImageId {
-    #[serde(rename = "Id")]
-    id: String,
-}
-
-/// The id of an image that is here.
-pub(crate) async fn image_id(
-    session: &Session<'_>,
-    image: &str,
-) -> Result<Option<String>, CliError> {
-    let path = format!("/images/{}/json", path_segment(image));
-    match session.client.get(path).json::<ImageId>().await {
-        Ok(found) => Ok(Some(found.id)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The ids of the services' images, after the pulls that their policies ask for.
-pub(crate) async fn images(
+/// Whether a volume that is there is the project's; if not, that is told.
+fn is_ours(
     session: &Session<'_>,
     project: &Project,
-    services: &BTreeSet<String>,
-    pull: &str,
-) -> Result<BTreeMap<String, String>, CliError> {
-    let mut ids = BTreeMap::new();
-    for service in services.iter().filter_map(|name| project.services.get(name)) {
-        let image = project.image_of(service);
-        let policy =
-            if pull.is_empty() || pull == "policy" { service.pull_policy.as_str() } else { pull };
-        let here = image_id(session, &image).await?;
-        let builds = service.build.is_some();
-        let id = match (here, policy) {
-            (Some(id), _) if policy != "always" || builds => id,
-            (None, _) if builds => {
-                return Err(CliError::new(format!(
-                    "not supported yet: services.{}.build (there is no image {image})",
-                    service.name
-                )));
-            }
-            (None, "never") => {
-                return Err(CliError::new(format!("No such image: {image}")));
-            }
-            _ => {
-                self::pull(session, service, &image).await?;
-                image_id(session, &image)
-                    .await?
-                    .ok_or_else(|| CliError::new(format!("No such image: {image}")))?
-            }
-        };
-        ids.insert(service.name.clone(), id);
+    volume: &crate::model::Volume,
+    own: &BTreeMap<String, String>,
+) -> bool {
+    let owner = own.get(labels::PROJECT).map_or("", String::as_str);
+    if owner == project.name {
+        return true;
     }
-    Ok(ids)
+    session.cli.warn(&if owner.is_empty() {
+        format!(
+            "WARN[0000] volume {:?} already exists but was not created by Docker Compose. Use `external: true` to use an existing volume",
+            volume.name
+        )
+    } else {
+        format!(
+            "WARN[0000] volume {:?} already exists but was created for project {owner:?} (expected {:?}). Use `external: true` to use an existing volume",
+            volume.name, project.name
+        )
+    });
+    false
 }
 
-/// Pulls a service's image.
-pub(crate) async fn pull(
+async fn create_volume(
     session: &Session<'_>,
-    service: &Service,
-    image: &str,
+    project: &Project,
+    key: &str,
+    hash: String,
+    why: &str,
 ) -> Result<(), CliError> {
-    let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, Some(tag)) => tag.to_owned(),
-        (None, None) => "latest".to_owned(),
+    let Some(volume) = project.volumes.get(key) else { return Ok(()) };
+    let change = Change::post("/volumes/create");
+    let change = change.shown_as(format!("/volumes/create {}", volume.name));
+    let Some((call, _permit)) = session.change(&change, why).await? else { return Ok(()) };
+    session.progress("Volume", &volume.name, "Creating");
+    let body = VolumeCreateRequest {
+        name: volume.name.clone(),
+        driver: volume.driver.clone(),
+        driver_opts: volume.driver_opts.clone(),
+        labels: labels::of_resource(project, &volume.labels, labels::VOLUME, key, hash),
+        cluster_volume_spec: None,
     };
-    session.progress(&service.name, "Pulling", "");
-    let auth = registry_auth(session.cli, image)?;
-    let mut call = session
-        .client
-        .post("/images/create")
-        .query("fromImage", reference.familiar_name())
-        .query("tag", tag)
-        .query_if(!service.platform.is_empty(), "platform", &service.platform);
-    if !auth.is_empty() {
-        call = call.header("X-Registry-Auth", auth);
-    }
-    let mut lines = call.lines::<JsonMessage>().await?;
-    while let Some(message) = lines.next().await? {
-        let value = serde_json::to_value(&message).unwrap_or(Value::Null);
-        if let Some(words) = value.pointer("/errorDetail/message").and_then(Value::as_str) {
-            return Err(CliError::new(words));
-        }
-    }
-    session.progress(&service.name, "Pulled", "");
+    call.json_body(&body).json::<Volume>().await?;
+    session.progress("Volume", &volume.name, "Created");
     Ok(())
+}
+
+/// A resource that is removed by its path, unless somebody still uses it.
+async fn remove(
+    session: &Session<'_>,
+    kind: &str,
+    name: &str,
+    id: &str,
+    in_use: impl Fn(&ferry_client::ClientError) -> bool,
+) -> Result<(), CliError> {
+    let part = kind.to_lowercase();
+    let change = Change::delete(format!("/{part}s/{}", path_segment(id)));
+    let change = change.shown_as(format!("/{part}s/{name}"));
+    let why = format!("the project goes down, and this {part} with it");
+    let Some((call, _permit)) = session.change(&change, &why).await? else { return Ok(()) };
+    session.progress(kind, name, "Removing");
+    let status = match call.done().await {
+        Err(error) if in_use(&error) => "Resource is still in use",
+        Err(error) if !error.is_not_found() => return Err(error.into()),
+        _ => "Removed",
+    };
+    session.progress(kind, name, status);
+    Ok(())
+}
+
+/// Those that have the project's label.
+fn of_project(project: &str) -> Filters {
+    let mut filters = Filters::default();
+    filters.add("label", &format!("{}={project}", labels::PROJECT));
+    filters
 }
 
 /// Removes the project's networks, whichever there are.
 pub(crate) async fn remove_networks(session: &Session<'_>, project: &str) -> Result<(), CliError> {
-    let mut filters = Filters::default();
-    filters.add("label", &format!("{}={project}", labels::PROJECT));
-    let list: Vec<Network> = session.client.get("/networks").filters(&filters).json().await?;
-    for network in list {
-        session.progress("Network", &network.name, "Removing");
-        let call = session.client.delete(format!("/networks/{}", path_segment(&network.id)));
-        match call.done().await {
-            Err(error) if error.message().contains("has active endpoints") => {
-                session.progress("Network", &network.name, "Resource is still in use");
-                continue;
-            }
-            other => ignore_missing(other)?,
-        }
-        session.progress("Network", &network.name, "Removed");
-    }
-    Ok(())
+    let call = session.client.get("/networks").filters(&of_project(project));
+    let list: Vec<Network> = call.json().await?;
+    try_join_all(list.iter().map(|network| {
+        remove(session, "Network", &network.name, &network.id, |error| {
+            error.message().contains("has active endpoints")
+        })
+    }))
+    .await
+    .map(drop)
+}
+
+/// The project's volumes.
+pub(crate) async fn volumes_of(
+    session: &Session<'_>,
+    project: &str,
+) -> Result<Vec<Volume>, CliError> {
+    let call = session.client.get("/volumes").filters(&of_project(project));
+    let list: ferry_docker_api::VolumeList = call.json().await?;
+    Ok(list.volumes.unwrap_or_default())
 }
 
 /// Removes the project's volumes.
 pub(crate) async fn remove_volumes(session: &Session<'_>, project: &str) -> Result<(), CliError> {
-    let mut filters = Filters::default();
-    filters.add("label", &format!("{}={project}", labels::PROJECT));
-    let list: ferry_docker_api::VolumeList =
-        session.client.get("/volumes").filters(&filters).json().await?;
-    for volume in list.volumes.unwrap_or_default() {
-        session.progress("Volume", &volume.name, "Removing");
-        let call = session.client.delete(format!("/volumes/{}", path_segment(&volume.name)));
-        match call.done().await {
-            Err(error) if error.status() == Some(409) => {
-                session.progress("Volume", &volume.name, "Resource is still in use");
-                continue;
-            }
-            other => ignore_missing(other)?,
+    let list = volumes_of(session, project).await?;
+    try_join_all(list.iter().map(|volume| {
+        remove(session, "Volume", &volume.name, &volume.name, |error| error.status() == Some(409))
+    }))
+    .await
+    .map(drop)
+}
+
+/// Removes images of services: all of them, or those that have no name but the project's.
+pub(crate) async fn remove_images(
+    session: &Session<'_>,
+    project: &Project,
+    all: bool,
+) -> Result<(), CliError> {
+    let services = project.services.values().chain(project.disabled.values());
+    let chosen = services.filter(|service| all || service.image.is_empty());
+    let images: BTreeSet<String> = chosen.map(|service| project.image_of(service)).collect();
+    try_join_all(images.iter().map(|image| async move {
+        let path = format!("/images/{}", path_segment(image));
+        if session.dry && session.client.get(format!("{path}/json")).done().await.is_err() {
+            return Ok(());
         }
-        session.progress("Volume", &volume.name, "Removed");
-    }
-    Ok(())
+        remove(session, "Image", image, image, |error| error.status() == Some(409)).await
+    }))
+    .await
+    .map(drop)
 }

@@ -89,3 +89,32 @@ fn judge(
         _ => Ok(None),
     }
 }
+
+/// Waits until a new container is well: healthy where it has a check, else running for as long as `monitor`.
+pub(crate) async fn well(
+    session: &Session<'_>,
+    id: &str,
+    name: &str,
+    monitor: Duration,
+) -> Result<(), CliError> {
+    let began = tokio::time::Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let state = session.inspect(id).await?.state.unwrap_or_default();
+        let health = state.health.as_ref().map_or("", |health| health.status.as_str());
+        match (state.status.as_str(), health) {
+            ("running", "healthy") => return Ok(()),
+            ("running", "" | "none") if began.elapsed() >= monitor => return Ok(()),
+            (_, "unhealthy") => {
+                return Err(CliError::new(format!("container {name} is unhealthy")));
+            }
+            ("exited" | "dead" | "restarting", _) => {
+                let words = format!("container {name} exited ({})", state.exit_code);
+                return Err(CliError::new(words));
+            }
+            _ => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

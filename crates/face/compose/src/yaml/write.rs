@@ -90,13 +90,15 @@ fn inline(value: &Value, indent: usize) -> String {
 fn quoted(text: &str, indent: usize) -> String {
     let legacy = matches!(
         text.to_ascii_lowercase().as_str(),
-        "y" | "n" | "yes" | "no" | "on" | "off" | "<<" | "="
+        "y" | "n" | "yes" | "no" | "on" | "off" | "<<" | ".inf" | "-.inf" | "+.inf" | ".nan"
     );
-    let controls = text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{feff}');
-    if controls {
+    // In a block, tabs stand as they are.
+    let lines = text.contains('\n');
+    let kept = |c: char| c == '\n' || (c == '\t' && lines);
+    if text.chars().any(|c| (c.is_control() && !kept(c)) || c == '\u{feff}') {
         return serde_json::to_string(text).unwrap_or_default();
     }
-    if text.contains('\n') {
+    if lines {
         return literal(text, indent);
     }
     if text.is_empty() || legacy || super::scalar::plain_value(text).is_some() || sexagesimal(text)
@@ -106,12 +108,21 @@ fn quoted(text: &str, indent: usize) -> String {
     if is_plain(text) { text.to_owned() } else { format!("'{}'", text.replace('\'', "''")) }
 }
 
-/// `22:22` is a number of YAML 1.1, which other readers may still speak.
+/// `22:22` is a number of YAML 1.1, which other readers may still speak: sixty of each to one of the next.
 fn sexagesimal(text: &str) -> bool {
-    text.contains(':')
-        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
-        && !text.ends_with(':')
-        && !text.starts_with(':')
+    let text = text.trim_start_matches(['-', '+']);
+    let mut parts = text.split(':');
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let first = parts
+        .next()
+        .is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()) && digits(part));
+    let sixty = |part: &str| match part.as_bytes() {
+        [one] => one.is_ascii_digit(),
+        [ten, one] => (b'0'..=b'5').contains(ten) && one.is_ascii_digit(),
+        _ => false,
+    };
+    let rest: Vec<&str> = parts.collect();
+    first && !rest.is_empty() && rest.iter().all(|part| sixty(part))
 }
 
 fn is_plain(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ferry_engine::ops::pod::Sharing;
 use ferry_model::container::{
     BindRecursion, ContainerSpec, DeviceMapping, HealthCheck, HostSettings, MountKind,
-    MountRequest, PidMode, PodPart, Resources,
+    MountRequest, PidMode, PodPart, Resources, UsernsMode,
 };
 use tonic::Status;
 
@@ -132,6 +132,7 @@ fn host(
     let settings = HostSettings {
         mounts: config.mounts.iter().map(mount).collect::<Result<_, _>>()?,
         pid_mode,
+        userns_mode: UsernsMode::Host,
         cgroup_parent: sandbox.it.spec.host.cgroup_parent.clone(),
         privileged: security.privileged,
         cap_add: capabilities.add_capabilities,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ferry_model::{
     container::{
         CniBandwidth, CniPort, CniRequest, ContainerSpec, HostSettings, IpcMode, NetworkMode,
-        PodNetwork, PodPart,
+        PodNetwork, PodPart, UsernsMode,
     },
     network::{PortBinding, PortKey, Protocol},
 };
@@ -58,6 +58,8 @@ pub(crate) fn spec(
             _ => IpcMode::Shareable,
         }),
         uts_host: on_host,
+        // A pod says so itself, and is refused (`security.rs`): the daemon's default is for Docker's clients.
+        userns_mode: UsernsMode::Host,
         sysctls: linux.sysctls,
         cgroup_parent: linux.cgroup_parent,
         dns: dns.servers,

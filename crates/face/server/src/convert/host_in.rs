@@ -4,7 +4,7 @@ use ferry_docker_api::{HostConfig, LogConfig, RestartPolicy as WirePolicy};
 use ferry_errkind::Failure;
 use ferry_model::container::{
     BindMount, CgroupnsMode, HostSettings, IpcMode, LogSettings, NetworkMode, PidMode,
-    RestartPolicy,
+    RestartPolicy, UsernsMode,
 };
 
 use super::{mount, port, resources};
@@ -86,8 +86,12 @@ pub(super) fn settings(
         pid_mode: parse_pid(&pid_mode)?,
         uts_host: is_host(&uts_mode)
             .ok_or_else(|| invalid(format!("invalid UTS mode: {uts_mode}")))?,
-        userns_host: is_host(&userns_mode)
-            .ok_or_else(|| invalid(format!("invalid user namespace mode: {userns_mode}")))?,
+        userns_mode: match userns_mode.as_str() {
+            "" => UsernsMode::Default,
+            "host" => UsernsMode::Host,
+            "auto" => UsernsMode::Auto,
+            other => return Err(invalid(format!("invalid user namespace mode: {other}"))),
+        },
         cgroupns_mode: parse_cgroupns(&cgroupns_mode)?,
         cgroup_parent: limits.cgroup_parent.clone(),
         privileged,

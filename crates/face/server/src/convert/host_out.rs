@@ -3,7 +3,7 @@
 use ferry_docker_api::{HostConfig, LogConfig, RestartPolicy as WirePolicy, StrSlice};
 use ferry_model::container::{
     BindMount, CgroupnsMode, HostSettings, IpcMode, LogSettings, NetworkMode, PidMode,
-    RestartPolicy,
+    RestartPolicy, UsernsMode,
 };
 
 use super::{container::Defaults, mount, nil_if_empty, port, resources};
@@ -25,7 +25,7 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         ipc_mode,
         pid_mode,
         uts_host,
-        userns_host,
+        userns_mode,
         cgroupns_mode,
         cgroup_parent,
         privileged,
@@ -99,7 +99,11 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         storage_opt,
         tmpfs,
         uts_mode: host_word(uts_host),
-        userns_mode: host_word(userns_host),
+        userns_mode: match userns_mode {
+            UsernsMode::Default => String::new(),
+            UsernsMode::Host => "host".to_owned(),
+            UsernsMode::Auto => "auto".to_owned(),
+        },
         shm_size: if shm_size == 0 { SHM_SIZE } else { shm_size },
         sysctls,
         runtime: or_default(runtime, &defaults.runtime),

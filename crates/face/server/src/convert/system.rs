@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use ferry_docker_api::{
-    ApiVersion, ComponentVersion, FirewallInfo, IndexInfo, PluginsInfo, RegistryServiceConfig,
-    RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
+    ApiVersion, BuildCacheRecord, ComponentVersion, FirewallInfo, IndexInfo, PluginsInfo,
+    RegistryServiceConfig, RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
 };
+use ferry_engine::ops::build::CacheRecord;
 use ferry_model::system::{LimitSupport, SystemInfo};
 use ferry_stdx::time::Timestamp;
 
@@ -187,5 +188,22 @@ pub(crate) fn version(product: &Product, kernel_version: String) -> Version {
         kernel_version,
         experimental: false,
         build_time,
+    }
+}
+
+/// A record of the build cache.
+pub(crate) fn cache_record(record: CacheRecord) -> BuildCacheRecord {
+    let CacheRecord { id, description, kind, size, created, used, uses, shared, in_use } = record;
+    BuildCacheRecord {
+        id,
+        kind: kind.to_owned(),
+        description,
+        in_use,
+        shared,
+        size: i64::try_from(size).unwrap_or(i64::MAX),
+        created_at: created.format_rfc3339_nano(),
+        last_used_at: Some(used.format_rfc3339_nano()),
+        usage_count: i64::try_from(uses).unwrap_or(i64::MAX),
+        ..BuildCacheRecord::default()
     }
 }

@@ -76,6 +76,7 @@ fn container(captured: &ContainerInspect) -> Container {
         restart_count: 0,
         stopped_by_user: false,
         cni: None,
+        first_id: None,
     }
 }
 

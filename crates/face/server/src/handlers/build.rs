@@ -1,16 +1,23 @@
 //! `/build` as Docker's classic builder has it: a context as tar in, messages out.
 
-use std::collections::BTreeMap;
+mod classic;
+mod direct;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::Engine as _;
 use ferry_docker_api::{
     AuthConfig, BuildPruneReport, HostConfig, JsonError, JsonMessage, Resources, Ulimit,
+    solve::{self, BUILD_ASK, BuildAsk},
 };
-use ferry_engine::ops::build::{self as ops, BuildError, BuildProgress, BuildRequest};
+use ferry_engine::ops::build::{
+    self as ops, BuildError, BuildRequest, ContextSource, PruneRequest,
+};
 use ferry_errkind::{ErrorKind, Failure};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use self::classic::Classic;
 use crate::{
     body::Body,
     convert::{self, auth, progress},
@@ -24,52 +31,157 @@ use crate::{
 /// Messages on their way to a slow client.
 const BACKLOG: usize = 64;
 
+/// Builds, for our own command line or for any other.
 pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
+    let kind = request.headers.get(http::header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes() == BUILD_ASK.as_bytes()) {
+        return asked(request).await;
+    }
     let wanted = wanted(&request)?;
+    let mut classic = Classic::new(request.query.flag("q"), wanted.tags.clone());
     let engine = request.engine;
-    let body = BodyReader::new(request.body);
-    let (sender, mut messages) = mpsc::channel(BACKLOG);
-    let work = tokio::spawn(async move { ops::build(&engine, wanted, body, sender).await });
-    let abort = work.abort_handle();
-    // A failure before the first message is an answer of its own.
-    let Some(first) = messages.recv().await else {
-        return match outcome(work.await) {
-            Ok(()) => Ok(reply::json_stream(Body::empty())),
-            // A quiet build said nothing before; its exit code goes into a message only.
-            Err(error) if error.code != 0 => {
-                Ok(reply::json_stream(Body::Full(Some(progress::line(&failed(&error))))))
-            }
-            Err(error) => Err(error.failure),
-        };
+    let context = match request.query.text("remote").filter(|remote| remote != "client-session") {
+        Some(url) => ContextSource::Remote(url),
+        None => ContextSource::Tar(Box::new(BodyReader::new(request.body))),
     };
+    let (sender, mut events) = mpsc::channel(BACKLOG);
+    let work = tokio::spawn(async move { ops::build(&engine, wanted, context, sender).await });
+    let abort = work.abort_handle();
+    let mut next = Vec::new();
+    // A failure before the first message is an answer of its own.
+    while next.is_empty() {
+        let Some(event) = events.recv().await else {
+            return match outcome(work.await) {
+                Ok(_) => Ok(reply::json_stream(Body::empty())),
+                // A quiet build said nothing before; its exit code goes into a message only.
+                Err(error) if error.code != 0 => {
+                    Ok(reply::json_stream(Body::Full(Some(progress::line(&failed(&error))))))
+                }
+                Err(error) => Err(error.failure),
+            };
+        };
+        next = classic.messages(event);
+    }
     let (out, pieces) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if out.send(progress::line(&render(message))).await.is_err() {
-                abort.abort();
-                return;
+        loop {
+            for message in std::mem::take(&mut next) {
+                if out.send(progress::line(&message)).await.is_err() {
+                    abort.abort();
+                    return;
+                }
             }
-            next = tokio::select! {
-                message = messages.recv() => message,
+            let event = tokio::select! {
+                event = events.recv() => event,
                 () = out.closed() => {
                     abort.abort();
                     return;
                 }
             };
+            let Some(event) = event else { break };
+            next = classic.messages(event);
         }
         if let Err(error) = outcome(work.await) {
-            // The client may be gone by now.
-            drop(out.send(progress::line(&failed(&error))).await);
+            for message in classic.rest().into_iter().chain([failed(&error)]) {
+                // The client may be gone by now.
+                drop(out.send(progress::line(&message)).await);
+            }
         }
     });
     Ok(reply::json_stream(Body::Pieces(pieces)))
 }
 
+/// Builds as our own command line asks: every event is a message, and the files of the result may follow.
+async fn asked(request: Request) -> Result<Reply, Failure> {
+    let mut wanted = wanted(&request)?;
+    let Request { engine, body, peer, .. } = request;
+    let mut body = BodyReader::new(body);
+    let ask = direct::read(&mut body).await?;
+    let context = direct::apply(&ask, &mut wanted, peer)?;
+    let context = context.unwrap_or_else(|| ContextSource::Tar(Box::new(body)));
+    let (sender, mut events) = mpsc::channel(BACKLOG);
+    let (out, pieces) = mpsc::channel(BACKLOG);
+    let forward = out.clone();
+    let told = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if forward.send(progress::line(&direct::message(event))).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        let ended = tokio::select! {
+            ended = finish(&engine, &ask, wanted, context, sender) => ended,
+            // Nobody who listens any more wants the build, either.
+            () = out.closed() => return,
+        };
+        drop(told.await);
+        let (last, files) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                let message = error.failure.message().to_owned();
+                let detail = JsonError { code: error.code.into(), message: message.clone() };
+                let failed = JsonMessage {
+                    error_detail: Some(detail),
+                    error: message,
+                    ..JsonMessage::default()
+                };
+                (direct::place(&error).into_iter().chain([failed]).collect(), None)
+            }
+        };
+        for message in last {
+            drop(out.send(progress::line(&message)).await);
+        }
+        let Some(mut files) = files else { return };
+        while let Some(piece) = files.recv().await {
+            // A tar that breaks off has no end: whoever unpacks it sees that.
+            let Ok(piece) = piece else { return };
+            if out.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(reply::json_stream(Body::Pieces(pieces)))
+}
+
+/// The last messages, and the files that follow them.
+type Ended = (Vec<JsonMessage>, Option<mpsc::Receiver<Result<bytes::Bytes, Failure>>>);
+
+async fn finish(
+    engine: &ferry_engine::Engine,
+    ask: &BuildAsk,
+    wanted: BuildRequest,
+    context: ContextSource,
+    sender: mpsc::Sender<ops::BuildProgress>,
+) -> Result<Ended, BuildError> {
+    if !ask.call.is_empty() {
+        let described = ops::describe(engine, wanted, context, sender).await?;
+        return Ok((vec![direct::described(&described)], None));
+    }
+    let built = ops::solve(engine, wanted, context, sender).await?;
+    match ask.result.as_str() {
+        "" => {
+            built.record().await?;
+            Ok((Vec::new(), None))
+        }
+        "files" => {
+            let files = built.files().await?;
+            let id = built.id()?.to_string();
+            Ok((vec![direct::tagged(solve::FILES_ID, &id)], Some(files)))
+        }
+        "nothing" => {
+            // Its steps are to be remembered all the same.
+            drop(built.files().await?);
+            Ok((Vec::new(), None))
+        }
+        other => Err(invalid(format!("there is no result {other:?}")).into()),
+    }
+}
+
 pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
-    // `all`, `keep-storage` and filters choose among records; nothing here is in use, so all of them go.
     let filters = request.query.filters(&[
         "until",
+        "unused-for",
         "id",
         "parent",
         "type",
@@ -81,8 +193,19 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
         "label!",
     ])?;
     let mut none = false;
-    for name in filters.0.keys() {
+    let mut wanted = PruneRequest { keep: kept(&request.query)?, ..PruneRequest::default() };
+    for (name, values) in &filters.0 {
         match name.as_str() {
+            "until" | "unused-for" => {
+                for value in values {
+                    let age = ferry_stdx::duration::parse_go(value)
+                        .map_err(|error| invalid(error.to_string()))?;
+                    let age = Duration::from_nanos(u64::try_from(age).unwrap_or_default());
+                    wanted.unused_for = wanted.unused_for.max(Some(age));
+                }
+            }
+            "id" => wanted.ids = Some(values.iter().cloned().collect()),
+            "type" => wanted.kinds = Some(values.iter().cloned().collect()),
             // `system prune` sends these on. Records have no labels: every one lacks it, and none has it.
             "label!" => {}
             "label" => none = true,
@@ -90,14 +213,30 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
         }
     }
     let (gone, space_reclaimed) =
-        if none { (Vec::new(), 0) } else { ops::prune(&request.engine).await? };
+        if none { (Vec::new(), 0) } else { ops::prune(&request.engine, wanted).await? };
     let caches_deleted = convert::nil_if_empty(gone);
     reply::json(&BuildPruneReport { caches_deleted, space_reclaimed })
 }
 
+/// How many bytes may stay, under the names that this has had.
+fn kept(query: &Query) -> Result<u64, Failure> {
+    let mut keep = 0;
+    for name in ["keep-storage", "reserved-space", "max-used-space"] {
+        let bytes = query.integer(name)?.unwrap_or_default();
+        keep = keep.max(u64::try_from(bytes).unwrap_or_default());
+    }
+    Ok(keep)
+}
+
 /// The last message of a build that failed.
 fn failed(error: &BuildError) -> JsonMessage {
-    let message = error.failure.message().to_owned();
+    let message = match error.code {
+        0 => error.failure.message().to_owned(),
+        code => {
+            let command = error.command.join(" ");
+            format!("The command '{}' returned a non-zero code: {code}", command.trim_end())
+        }
+    };
     JsonMessage {
         error_detail: Some(JsonError { code: error.code.into(), message: message.clone() }),
         error: message,
@@ -107,23 +246,12 @@ fn failed(error: &BuildError) -> JsonMessage {
 
 fn outcome<T>(
     joined: Result<Result<T, BuildError>, tokio::task::JoinError>,
-) -> Result<(), BuildError> {
+) -> Result<T, BuildError> {
     match joined {
-        Ok(done) => done.map(drop),
+        Ok(done) => done,
         Err(error) => {
             let words = format!("the build broke off: {error}");
             Err(Failure::new(ErrorKind::Internal, words).into())
-        }
-    }
-}
-
-fn render(message: BuildProgress) -> JsonMessage {
-    match message {
-        BuildProgress::Text(stream) => JsonMessage { stream, ..JsonMessage::default() },
-        BuildProgress::Pull(message) => progress::pull_message(message),
-        BuildProgress::Image(id) => {
-            let aux = Some(serde_json::json!({ "ID": id }));
-            JsonMessage { aux, ..JsonMessage::default() }
         }
     }
 }
@@ -166,10 +294,13 @@ fn wanted(request: &Request) -> Result<BuildRequest, Failure> {
         target: query.get("target").to_owned(),
         no_cache: query.flag("nocache"),
         pull: query.flag("pull"),
-        quiet: query.flag("q"),
         platform: query.text("platform"),
         auths: auths.map(|(server, one)| (server, auth::registry(one))).collect(),
         host,
+        cache_from: json::<Option<Vec<String>>>(query, "cachefrom")?.unwrap_or_default(),
+        // The classic builder asks nobody for leave.
+        entitlements: vec!["network.host".to_owned()],
+        ..BuildRequest::default()
     })
 }
 
@@ -180,14 +311,10 @@ fn refuse(query: &Query) -> Result<(), Failure> {
         "2" => return Err(unsupported("BuildKit's builder (version=2): set DOCKER_BUILDKIT=0")),
         other => return Err(invalid(format!("invalid version {other}"))),
     }
-    if let Some(remote) = query.text("remote").filter(|remote| remote != "client-session") {
-        return Err(unsupported(&format!("a build context at {remote}")));
-    }
     if query.flag("squash") {
         return Err(unsupported("--squash"));
     }
-    let lists =
-        [("cachefrom", "--cache-from"), ("outputs", "--output"), ("securityopt", "--security-opt")];
+    let lists = [("outputs", "--output"), ("securityopt", "--security-opt")];
     for (name, flag) in lists {
         if !matches!(query.get(name), "" | "null" | "[]") {
             return Err(unsupported(flag));

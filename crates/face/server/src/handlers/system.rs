@@ -18,7 +18,7 @@ use crate::{
     request::Request,
 };
 
-/// Answers whatever the engine does. The builder is of version 1: clients must not speak BuildKit's protocol.
+/// Answers whatever the engine does. The builder is of version 2: clients may speak BuildKit's protocol.
 pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let body = Body::Full(Some(Bytes::from_static(b"OK")));
     let mut reply = reply::content("text/plain; charset=utf-8", body);
@@ -26,7 +26,7 @@ pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
     let no_cache = HeaderValue::from_static("no-cache, no-store, must-revalidate");
     headers.insert(header::CACHE_CONTROL, no_cache);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("1"));
+    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("2"));
     headers.insert(HeaderName::from_static("swarm"), HeaderValue::from_static("inactive"));
     Ok(reply)
 }
@@ -55,21 +55,23 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Reply, Failure> {
         return Err(invalid(format!("unknown object type: {other}")));
     }
     let wants = |kind: &str| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind);
-    let wanted =
-        Wanted { images: wants("image"), containers: wants("container"), volumes: wants("volume") };
-    let Usage { layers, images, containers, volumes } =
+    let wanted = Wanted {
+        images: wants("image"),
+        containers: wants("container"),
+        volumes: wants("volume"),
+        builds: wants("build-cache"),
+    };
+    let Usage { layers, images, containers, volumes, builds } =
         ops::disk::usage(&request.engine, wanted).await?;
     let now = now();
-    let mut usage = DiskUsage {
+    let usage = DiskUsage {
         layers_size: i64::try_from(layers).unwrap_or(i64::MAX),
         images: images.map(|all| all.into_iter().map(convert::image::summary).collect()),
         containers: containers
             .map(|all| all.iter().map(|view| convert::container::summary(view, now)).collect()),
         volumes: volumes.map(|all| all.into_iter().map(convert::volume::with_usage).collect()),
+        build_cache: builds.map(|all| all.into_iter().map(convert::system::cache_record).collect()),
         ..DiskUsage::default()
     };
-    if wants("build-cache") {
-        usage.build_cache = Some(Vec::new());
-    }
     reply::json(&usage)
 }

@@ -5,7 +5,8 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    archive, attach, build, container, events, exec, image, logs, network, stats, system, volume,
+    archive, attach, build, buildkit, container, events, exec, image, logs, network, stats, system,
+    volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -189,8 +190,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::PUT, "/volumes/{name}", 42, Serve::NotASwarm, "Change a cluster volume"),
     row(Method::DELETE, "/volumes/{name}", 24, here!(volume::remove), "Remove a volume"),
     // builder sessions
-    row(Method::POST, "/session", 31, Serve::NotYet, "Connection back to the client for builds"),
-    row(Method::POST, "/grpc", 38, Serve::NotYet, "BuildKit"),
+    row(
+        Method::POST,
+        "/session",
+        31,
+        here!(buildkit::session),
+        "Connection back to the client for builds",
+    ),
+    row(Method::POST, "/grpc", 38, here!(buildkit::grpc), "BuildKit"),
     // plugins
     row(Method::GET, "/plugins", 25, Serve::NotYet, "List plugins"),
     row(Method::GET, "/plugins/privileges", 25, Serve::NotYet, "What a plugin asks for"),

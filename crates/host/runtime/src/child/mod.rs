@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ferry_cgroup::Cgroup;
 use ferry_oci::runtime::{Linux, Process};
 use ferry_sys::namespace::{self, flag};
+use ferry_sys::overlay::MountNamespace;
 use ferry_sys::process::{self, CloneFlags};
 use ferry_sys::root::InRoot;
 use ferry_sys::signals;
@@ -36,17 +37,17 @@ use crate::plan::Shape;
 
 pub use init::HOLDER_ANNOTATION;
 pub use init::stand_alone;
-pub(crate) use mounts::{Source, open_sources};
+pub(crate) use mounts::{Source, is_opened_outside, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.
 pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
-    rootfs::open(bundle.rootfs, None, bundle.spec)
+    rootfs::open(bundle.rootfs, bundle.spec, MountNamespace::Shared)
 }
 
 /// The same, for another runtime.
 pub(crate) fn detached_rootfs(rootfs: &Rootfs, spec: &Spec) -> Outcome<OwnedFd> {
-    rootfs::open(rootfs, None, spec)
+    rootfs::open(rootfs, spec, MountNamespace::Shared)
 }
 
 /// What the maker prepared for the first process of a container.
@@ -71,6 +72,8 @@ pub(crate) struct Birth<'a> {
     /// Opened by the maker where the child could not (user namespaces).
     pub(crate) rootfs: Option<OwnedFd>,
     pub(crate) sources: Option<Vec<Source>>,
+    /// Whether [`go_ahead`] has been here.
+    pub(crate) led: bool,
 }
 
 /// What the maker prepared for a further process of a running container.
@@ -116,26 +119,13 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
 
     // Everything that needs the host's ids and files goes first.
     let host = host::Proc::open()?;
-    host.set_oom_score(program.oom_score_adj, socket)?;
     let exec_label = host.open_exec_label(program)?;
-    if !birth.in_cgroup
-        && let Some(cgroup) = bundle.cgroup
-    {
-        join_cgroup(cgroup)?;
-    }
-    let joins_user = birth.join.iter().any(|(kind, _)| *kind == flag::USER);
-    if birth.new_user || joins_user {
-        // Raising limits takes privilege in the host's user namespace.
-        set_rlimits(&mut birth.shape, socket)?;
-    }
-    for (kind, fd) in &birth.join {
-        namespace::join(fd.as_fd(), *kind)
-            .map_err(|errno| Failure::errno("unable to join a namespace", errno))?;
+    if !birth.led {
+        prepare_on_host(&mut birth, &host, socket)?;
+        join_all(&mut birth)?;
     }
     if birth.new_user {
         become_mapped_root(socket)?;
-    } else if joins_user {
-        drop_to_root()?;
     }
     if birth.new_cgroup {
         namespace::unshare(flag::CGROUP)
@@ -148,10 +138,14 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     join_keyring(bundle.id, socket);
 
     // The root file system, in a mount namespace that nothing of leaves any more.
-    let rootfs = rootfs::open(bundle.rootfs, birth.rootfs.take(), spec)?;
     let sources = match birth.sources.take() {
         Some(sources) => sources,
         None => open_sources(spec, bundle.bundle_dir)?,
+    };
+    rootfs::make_private()?;
+    let rootfs = match birth.rootfs.take() {
+        Some(rootfs) => rootfs,
+        None => rootfs::open(bundle.rootfs, spec, MountNamespace::Own)?,
     };
     let root = rootfs::attach(rootfs, bundle.rootfs)?;
     let mounted = mounts::mount_all(&root, spec, sources, bundle.cgroup, birth.new_cgroup, socket)?;
@@ -204,6 +198,45 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     ready_and_wait(&mut ending, !has_start_hooks(&bundle), socket, bundle.gate)?;
     run_start_hooks(&bundle)?;
     ending.exec(|_| 255)
+}
+
+/// What takes privilege on the host, or goes by its ids.
+fn prepare_on_host(
+    birth: &mut Birth<'_>,
+    host: &host::Proc,
+    socket: BorrowedFd<'_>,
+) -> Outcome<()> {
+    let spec = birth.bundle.spec;
+    host.set_oom_score(spec.process.as_ref().and_then(|program| program.oom_score_adj), socket)?;
+    if !birth.in_cgroup
+        && let Some(cgroup) = birth.bundle.cgroup
+    {
+        join_cgroup(cgroup)?;
+    }
+    if birth.new_user || birth.join.iter().any(|(kind, _)| *kind == flag::USER) {
+        // Raising limits is no right of a user namespace.
+        set_rlimits(&mut birth.shape, socket)?;
+    }
+    Ok(())
+}
+
+fn join_all(birth: &mut Birth<'_>) -> Outcome<()> {
+    for (kind, fd) in std::mem::take(&mut birth.join) {
+        namespace::join(fd.as_fd(), kind)
+            .map_err(|errno| Failure::errno("unable to join a namespace", errno))?;
+    }
+    Ok(())
+}
+
+/// For the process that goes into a user namespace before the container's first one is made there: everything up to having
+/// joined, so that its child is root there and has it all.
+pub(crate) fn go_ahead(birth: &mut Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<()> {
+    leave_the_maker()?;
+    let host = host::Proc::open()?;
+    prepare_on_host(birth, &host, socket)?;
+    join_all(birth)?;
+    birth.led = true;
+    drop_to_root()
 }
 
 fn further(mut joining: Joining<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::Infallible> {

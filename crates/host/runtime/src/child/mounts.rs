@@ -7,12 +7,14 @@ use ferry_cgroup::Cgroup;
 use ferry_oci::runtime::{Mount, Spec};
 use ferry_sys::mount::{self, Change, PROC_MAGIC, Propagation, attr};
 use ferry_sys::root::{InRoot, file_type};
-use ferry_sys::{Errno, Result as SysResult, namespace};
-use rustix::fs::{FileType, Mode, OFlags};
+use ferry_sys::{Errno, Result as SysResult};
+use rustix::fs::FileType;
 
 use super::options::{Depth, Options};
 use super::{copy_up, filesystems};
 use crate::error::{Failure, Outcome, words};
+use crate::foreign;
+use crate::mapped::{self, Maps};
 
 /// What a bind mount will show, opened while the host's tree is still as the user sees it.
 #[derive(Debug)]
@@ -46,10 +48,10 @@ impl Mounted {
 /// Opens the sources of all bind mounts. A source keeps its place among mounts with `rshared` only if it is copied
 /// before the tree around it is made private; and a container's own mounts must not hide sources from later ones.
 pub(crate) fn open_sources(spec: &Spec, bundle_dir: &Path) -> Outcome<Vec<Source>> {
-    spec.mounts.iter().map(|entry| open_source(entry, bundle_dir)).collect()
+    spec.mounts.iter().map(|entry| open_source(entry, spec, bundle_dir)).collect()
 }
 
-fn open_source(entry: &Mount, bundle_dir: &Path) -> Outcome<Source> {
+fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outcome<Source> {
     let options = Options::read(&entry.options);
     let is_bind = options.bind.is_some() || entry.kind.as_deref() == Some("bind");
     if !is_bind {
@@ -59,38 +61,52 @@ fn open_source(entry: &Mount, bundle_dir: &Path) -> Outcome<Source> {
     let recursive = options.bind != Some(Depth::This);
     // Joining with an absolute path answers that path.
     let path = bundle_dir.join(source);
-    let tree = match in_other_root(&path) {
-        Some((pid, inside)) => clone_in_namespace_of(pid, &inside, recursive),
+    let tree = match of_process(&path) {
+        Some((pid, below)) => foreign::clone_of_process(pid, &below, recursive),
         None => mount::clone_path(&path, recursive),
     };
-    tree.map(Source::Tree).map_err(|errno| match errno {
+    let tree = tree.map_err(|errno| match errno {
         Errno::NOENT => failed(entry, &format!("no such file or directory: {source}")),
         errno => failed(entry, &words(errno)),
-    })
+    })?;
+    if wants_maps(entry) {
+        let own = (!entry.uid_mappings.is_empty())
+            .then(|| Maps::new(&entry.uid_mappings, &entry.gid_mappings));
+        let Some(maps) = own.or_else(|| Maps::of(spec)) else {
+            return Err(failed(entry, "id mapped mounts need id maps"));
+        };
+        let namespace = maps.namespace()?;
+        let deep = options.idmap == Some(Depth::All);
+        mapped::shift(tree.as_fd(), &namespace, deep).map_err(|errno| {
+            let why = "cannot map its ids (Linux 5.12 and ext4, xfs, btrfs or tmpfs can)";
+            failed(entry, &format!("{why}: {}", words(errno)))
+        })?;
+    }
+    Ok(Source::Tree(tree))
 }
 
-/// What a path below `/proc/<pid>/root` names there.
-fn in_other_root(path: &Path) -> Option<(i32, PathBuf)> {
-    let mut parts = path.strip_prefix("/proc").ok()?.components();
+/// `/proc/<pid>/root/<path>`: the process, and the path as that process sees it.
+fn of_process(path: &Path) -> Option<(i32, PathBuf)> {
+    let mut parts = path.components();
+    let mut is = |name: &str| parts.next().is_some_and(|part| part.as_os_str() == name);
+    if !is("/") || !is("proc") {
+        return None;
+    }
     let pid = parts.next()?.as_os_str().to_str()?.parse().ok()?;
-    (parts.next()?.as_os_str() == "root").then(|| (pid, Path::new("/").join(parts.as_path())))
+    let is_root = parts.next()?.as_os_str() == "root";
+    is_root.then(|| (pid, Path::new("/").join(parts.as_path())))
 }
 
-/// The kernel copies mounts of one's own namespace only: this process goes into the other one for that, and comes back. Links
-/// on the way lead nowhere else than in the other's root.
-fn clone_in_namespace_of(pid: i32, inside: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
-    let open = |path: &str, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-    let own = open("/proc/self/ns/mnt", OFlags::RDONLY)?;
-    let theirs = open(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY)?;
-    let (root, directory) = (open("/", OFlags::PATH)?, open(".", OFlags::PATH)?);
-    namespace::join(theirs.as_fd(), namespace::flag::MOUNT)?;
-    let tree = mount::clone_path(inside, recursive);
-    namespace::join(own.as_fd(), namespace::flag::MOUNT)?;
-    // Joining leads to the top of a namespace, which need not have been our root.
-    rustix::process::fchdir(&root)?;
-    rustix::process::chroot(".")?;
-    rustix::process::fchdir(&directory)?;
-    tree
+/// Whether a mount can only be opened by the maker: it takes another process to do it.
+pub(crate) fn is_opened_outside(entry: &Mount) -> bool {
+    wants_maps(entry) || entry.source.as_deref().is_some_and(|s| of_process(Path::new(s)).is_some())
+}
+
+/// Whether a mount shows its files under other ids. The specification has options and maps for it, and either may say so.
+fn wants_maps(entry: &Mount) -> bool {
+    Options::read(&entry.options).idmap.is_some()
+        || !entry.uid_mappings.is_empty()
+        || !entry.gid_mappings.is_empty()
 }
 
 /// `error mounting "a" to rootfs at "/b": …`, runc's words.
@@ -123,11 +139,8 @@ pub(crate) fn mount_all(
     let label = spec.linux.as_ref().and_then(|linux| linux.mount_label.as_deref());
     for (entry, source) in spec.mounts.iter().zip(sources) {
         let options = Options::read(&entry.options);
-        if let Some(word) = &options.refused {
-            return Err(failed(entry, &format!("mount option {word:?} is not supported")));
-        }
-        if !entry.uid_mappings.is_empty() || !entry.gid_mappings.is_empty() {
-            return Err(failed(entry, "id mapped mounts are not supported"));
+        if wants_maps(entry) && matches!(source, Source::New) {
+            return Err(failed(entry, "id mapped mounts are only supported for bind mounts"));
         }
         let done = match (source, entry.kind.as_deref().unwrap_or_default()) {
             (Source::Tree(tree), _) => bind(root, entry, &options, tree),

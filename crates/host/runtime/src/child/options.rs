@@ -20,8 +20,8 @@ pub(crate) struct Options {
     pub(crate) data: Vec<(String, Option<String>)>,
     /// A tmpfs begins with what it covers.
     pub(crate) copy_up: bool,
-    /// One nobody does here.
-    pub(crate) refused: Option<String>,
+    /// A bind mount whose ids are mapped, and whether with what is mounted below.
+    pub(crate) idmap: Option<Depth>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl Options {
             "rbind" => self.bind = Some(Depth::All),
             "tmpcopyup" => self.copy_up = true,
             "notmpcopyup" => self.copy_up = false,
-            "idmap" | "ridmap" => self.refused = Some(word.to_owned()),
+            "idmap" => self.idmap = Some(Depth::This),
+            "ridmap" => self.idmap = Some(Depth::All),
             _ if NOTHING.contains(&word) => {}
             _ if SUPERBLOCK.contains(&word) => self.flags.push(word.to_owned()),
             _ => {
@@ -161,7 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_is_not_dropped() {
-        assert_eq!(Options::read(&["idmap"]).refused.as_deref(), Some("idmap"));
+    fn id_maps_have_a_depth() {
+        assert_eq!(Options::read(&["idmap"]).idmap, Some(Depth::This));
+        assert_eq!(Options::read(&["ridmap"]).idmap, Some(Depth::All));
+        assert_eq!(Options::read(&["bind"]).idmap, None);
     }
 }

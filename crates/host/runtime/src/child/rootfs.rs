@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ferry_oci::runtime::Spec;
 use ferry_sys::mount::{self, Change, Propagation, attr};
-use ferry_sys::overlay::{self, Durability, Overlay};
+use ferry_sys::overlay::{self, Durability, MountNamespace, Overlay};
 use ferry_sys::root::InRoot;
 use rustix::fs::CWD;
 
@@ -13,23 +13,34 @@ use super::mounts::clean;
 use super::options::{self, Depth};
 use crate::bundle::Rootfs;
 use crate::error::{Failure, Outcome, words};
+use crate::mapped;
 
 /// Set to `true` for a container that is removed when it ends (`--rm`): its changes are not worth writing to disk. The
 /// kernel otherwise syncs the whole file system of the upper layer at the end of every container.
 pub const VOLATILE_ANNOTATION: &str = "org.ferry.volatile";
 
-/// Makes (or takes) the root file system as a detached mount.
-pub(crate) fn open(rootfs: &Rootfs, made: Option<OwnedFd>, spec: &Spec) -> Outcome<OwnedFd> {
-    if let Some(made) = made {
-        return Ok(made);
-    }
+/// Makes the root file system as a detached mount.
+pub(crate) fn open(rootfs: &Rootfs, spec: &Spec, namespace: MountNamespace) -> Outcome<OwnedFd> {
+    // A directory that somebody else made has the owners that he meant it to have.
+    let maps = mapped::Maps::of(spec);
     match rootfs {
-        Rootfs::Overlay { lower, upper, work: _ } if lower.is_empty() => clone_dir(upper),
+        Rootfs::Overlay { lower, upper, work: _ } if lower.is_empty() => {
+            let tree = clone_dir(upper)?;
+            if let Some(maps) = maps {
+                mapped::shift(tree.as_fd(), &maps.namespace()?, false)
+                    .map_err(|errno| Failure::errno("map the ids of the rootfs", errno))?;
+            }
+            Ok(tree)
+        }
         Rootfs::Overlay { lower, upper, work } => {
             let (upper, work) = (Some(upper.clone()), Some(work.clone()));
             let volatile = spec.annotations.get(VOLATILE_ANNOTATION).is_some_and(|v| v == "true");
             let durability = if volatile { Durability::Volatile } else { Durability::Synced };
-            overlay::detached_as(&Overlay { lower: lower.clone(), upper, work }, durability)
+            let layers = Overlay { lower: lower.clone(), upper, work };
+            if let Some(maps) = maps {
+                return mapped::overlay(&layers, durability, &maps);
+            }
+            overlay::detached_as(&layers, durability, namespace)
                 .map_err(|error| Failure::new(format!("cannot mount the root overlay: {error}")))
         }
         Rootfs::Dir(dir) => clone_dir(dir),
@@ -41,10 +52,14 @@ fn clone_dir(dir: &Path) -> Outcome<OwnedFd> {
         .map_err(|errno| Failure::new(format!("open rootfs {}: {}", dir.display(), words(errno))))
 }
 
-/// Attaches it somewhere in this mount namespace. From here on nothing that is mounted here travels anywhere.
-pub(crate) fn attach(tree: OwnedFd, rootfs: &Rootfs) -> Outcome<InRoot> {
+/// From here on nothing that is mounted in this mount namespace travels anywhere.
+pub(crate) fn make_private() -> Outcome<()> {
     mount::set_tree_propagation(Propagation::Private)
-        .map_err(|errno| Failure::errno("make the mount namespace private", errno))?;
+        .map_err(|errno| Failure::errno("make the mount namespace private", errno))
+}
+
+/// Attaches it somewhere in this mount namespace, which is private.
+pub(crate) fn attach(tree: OwnedFd, rootfs: &Rootfs) -> Outcome<InRoot> {
     let change = Change { propagation: Some(Propagation::Private), ..Change::default() };
     mount::set_attributes(tree.as_fd(), &change, true)
         .map_err(|errno| Failure::errno("make the rootfs private", errno))?;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BindRecursion, CgroupnsMode, IpcMode, MountKind, NetworkMode, PidMode, RestartPolicy};
+use super::{
+    BindRecursion, CgroupnsMode, IpcMode, MountKind, NetworkMode, PidMode, RestartPolicy,
+    UsernsMode,
+};
 use crate::network::{PortBinding, PortKey};
 
 /// Docker's HostConfig, as choices instead of strings.
@@ -33,8 +36,8 @@ pub struct HostSettings {
     pub pid_mode: PidMode,
     /// `--uts=host`.
     pub uts_host: bool,
-    /// `--userns=host`.
-    pub userns_host: bool,
+    /// `--userns`.
+    pub userns_mode: UsernsMode,
     /// `--cgroupns`.
     pub cgroupns_mode: CgroupnsMode,
     /// `--cgroup-parent`.

@@ -51,6 +51,19 @@ pub enum PidMode {
     Container(String),
 }
 
+/// `--userns`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsernsMode {
+    /// As the daemon was told by `--userns-remap`; without it, the host's.
+    #[default]
+    Default,
+    /// The host's.
+    Host,
+    /// One of its own, with ids that no other container has (podman's word for it).
+    Auto,
+}
+
 /// `--cgroupns`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -21,6 +21,7 @@ use std::os::fd::BorrowedFd;
 
 use self::input::Input;
 use self::place::Placer;
+use crate::ids::IdShift;
 use crate::parse::{Limits, Parser, Step};
 use crate::recipe::RecipeWriter;
 
@@ -29,7 +30,7 @@ pub use self::remove::remove_tree;
 
 /// How to unpack.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Bounds for the parser.
     pub limits: Limits,
     /// What `.wh.` names mean.
@@ -38,6 +39,8 @@ pub struct Options {
     pub owner: Owner,
     /// Refuse to put a directory in the place of a file, or a file in the place of a directory.
     pub keep_types: bool,
+    /// The archive's owners (and [`Owner::Fixed`]) are a container's, and the tree is reached from the host.
+    pub ids: Option<&'a IdShift>,
     /// Leave the directory that is unpacked into as it is, whatever the archive says of it.
     pub keep_root: bool,
 }
@@ -88,7 +91,7 @@ pub struct Unpacked {
 pub fn unpack(
     tar: &mut impl BufRead,
     root: BorrowedFd<'_>,
-    options: &Options,
+    options: &Options<'_>,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<Unpacked, UnpackError> {
     let mut placer = Placer::new(root, None, options)?;
@@ -101,7 +104,7 @@ pub fn unpack_renamed(
     tar: &mut impl BufRead,
     root: BorrowedFd<'_>,
     rename: Option<Rename<'_>>,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let mut placer = Placer::new(root, rename, options)?;
     match place_all(tar, &mut placer, options, None) {
@@ -123,7 +126,7 @@ fn finished(placer: Placer<'_>, entries: u64) -> Result<Unpacked, UnpackError> {
 fn place_all(
     tar: &mut impl BufRead,
     placer: &mut Placer<'_>,
-    options: &Options,
+    options: &Options<'_>,
     recipe: Option<&mut RecipeWriter>,
 ) -> Result<u64, UnpackError> {
     let mut input = Input::new(tar, recipe);

@@ -13,6 +13,7 @@ use super::input::Input;
 use super::tree::{Occupant, Parent, Spot, Tree, lstat};
 use super::{Attempt, Options, Owner, Rename, UnpackError, Whiteouts};
 use crate::entry::{Entry, Kind, Segment};
+use crate::ids::IdShift;
 use crate::path::{clean, show, split};
 use crate::recipe::Payload;
 use crate::whiteout::{self, Marker, OPAQUE_VALUE, OPAQUE_XATTR, is_whiteout};
@@ -22,6 +23,7 @@ pub(super) struct Placer<'a> {
     rename: Option<Rename<'a>>,
     whiteouts: Whiteouts,
     owner: Owner,
+    ids: Option<&'a IdShift>,
     keep_root: bool,
     files_size: u64,
     refused_xattrs: u64,
@@ -31,13 +33,14 @@ impl<'a> Placer<'a> {
     pub(super) fn new(
         root: BorrowedFd<'_>,
         rename: Option<Rename<'a>>,
-        options: &Options,
+        options: &Options<'a>,
     ) -> Result<Self, UnpackError> {
         Ok(Self {
             tree: Tree::new(root, options)?,
             rename,
             whiteouts: options.whiteouts,
             owner: options.owner,
+            ids: options.ids,
             keep_root: options.keep_root,
             files_size: 0,
             refused_xattrs: 0,
@@ -59,11 +62,13 @@ impl<'a> Placer<'a> {
     }
 
     fn owner_of(&self, entry: &Entry) -> Option<(u32, u32)> {
-        match self.owner {
-            Owner::Archived => Some((entry.uid, entry.gid)),
-            Owner::Fixed { uid, gid } => Some((uid, gid)),
-            Owner::Unpacker => None,
-        }
+        let owner = match self.owner {
+            Owner::Archived => (entry.uid, entry.gid),
+            Owner::Fixed { uid, gid } => (uid, gid),
+            Owner::Unpacker => return None,
+        };
+        // An owner that the container cannot have is one that the kernel refuses.
+        Some(self.ids.map_or(owner, |ids| ids.to_host(owner).unwrap_or(owner)))
     }
 
     /// Takes the entry's payload and padding from the input, whatever becomes of them.

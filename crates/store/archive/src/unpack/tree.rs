@@ -68,9 +68,10 @@ pub(super) enum Occupant {
 }
 
 impl Tree {
-    pub(super) fn new(root: BorrowedFd<'_>, options: &Options) -> Result<Self, UnpackError> {
+    pub(super) fn new(root: BorrowedFd<'_>, options: &Options<'_>) -> Result<Self, UnpackError> {
         let root = open_parent(root, b"").map_err(Attempt::OpenDirectory.on(b"/"))?;
-        let implied_owner = (options.owner != Owner::Unpacker).then_some((0, 0));
+        let implied_owner = (options.owner != Owner::Unpacker)
+            .then(|| options.ids.map_or((0, 0), |ids| ids.to_host((0, 0)).unwrap_or_default()));
         let keep_types = options.keep_types;
         Ok(Self { root, keep_types, implied_owner, parents: Vec::new(), placed: BTreeMap::new() })
     }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::TarWriter;
 use crate::entry::{Entry, Kind, Mtime, Xattr};
+use crate::ids::IdShift;
 use crate::path::{join, show};
 use crate::tree::{get_xattr, is_opaque, list_xattrs, names_reversed, open_below, open_directory};
 use crate::whiteout::{OPAQUE_NAME, PREFIX, is_whiteout};
@@ -33,6 +34,8 @@ pub struct TreeOptions<'a> {
     pub keep: Keep,
     /// The tree may change meanwhile: what vanishes is left out, and a file that shrinks ends in zeros.
     pub live: bool,
+    /// The tree is reached from the host, and its owners are to be a container's.
+    pub ids: Option<&'a IdShift>,
     /// Paths that are left out, with all that is in them.
     pub skip: &'a dyn Fn(&[u8]) -> bool,
 }
@@ -50,12 +53,17 @@ impl std::fmt::Debug for TreeOptions<'_> {
 impl TreeOptions<'_> {
     /// A layer out of a tree that nobody changes.
     pub const fn layer(source: Source) -> Self {
-        TreeOptions { source, keep: Keep::Layer, live: false, skip: &|_| false }
+        TreeOptions { source, keep: Keep::Layer, live: false, ids: None, skip: &|_| false }
     }
 
     /// What `docker cp` copies.
-    pub const COPY: Self =
-        TreeOptions { source: Source::Plain, keep: Keep::Copy, live: true, skip: &|_| false };
+    pub const COPY: Self = TreeOptions {
+        source: Source::Plain,
+        keep: Keep::Copy,
+        live: true,
+        ids: None,
+        skip: &|_| false,
+    };
 }
 
 /// What is kept of files besides content, owner and mode.
@@ -277,11 +285,13 @@ impl<W: Write> Walk<'_, W> {
             Keep::Layer => u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
             Keep::Copy => 0,
         };
+        let owner = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.options.ids.map_or(owner, |ids| ids.to_container(owner));
         Entry {
             path: self.named(path),
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid,
+            gid,
             mtime: Mtime { seconds: stat.st_mtime, nanos },
             device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
             size,

@@ -1,7 +1,6 @@
 //! `docker image`: one file for each command.
 
 mod build;
-mod context;
 mod history;
 mod import;
 mod inspect;
@@ -19,6 +18,7 @@ use ferry_oci::{InvalidPlatform, Platform};
 
 use crate::framework::{CliError, Group, quote};
 
+pub(crate) use build::COMMAND as BUILD;
 pub(crate) use prune::told;
 
 /// The group.

@@ -87,6 +87,21 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     Ok(0)
 }
 
+/// Pushes one image and shows how far it is.
+pub(super) fn one(cli: &Cli, name: &str) -> Result<(), CliError> {
+    let reference = Reference::parse(name).map_err(|error| CliError::new(error.to_string()))?;
+    let reference = reference.with_default_tag();
+    let auth = registry_auth(cli, name)?;
+    let auth = if auth.is_empty() { "e30=".to_owned() } else { auth };
+    let call = cli
+        .client()?
+        .post(path(&reference.familiar_name(), "/push"))
+        .query("tag", reference.tag().unwrap_or_default())
+        .header("X-Registry-Auth", auth);
+    cli.wait(async { progress::hide(call.lines::<JsonMessage>().await?).await })?;
+    Ok(())
+}
+
 /// A note, as docker draws it.
 fn note(cli: &Cli) -> Result<(), CliError> {
     let lines: Vec<&str> = NOTE.split('\n').collect();

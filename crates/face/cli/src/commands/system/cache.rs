@@ -6,7 +6,7 @@ use ferry_stdx::time::Timestamp;
 use crate::format::{Kind, Row, units};
 
 /// A list of records.
-pub(super) const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "*formatter.buildCacheContext",
     titles: &[
         ("ID", "CACHE ID"),
@@ -18,23 +18,24 @@ pub(super) const KIND: Kind = Kind {
         ("UsageCount", "USAGE"),
         ("InUse", "IN USE"),
         ("Shared", "SHARED"),
+        ("Reclaimable", "RECLAIMABLE"),
         ("Description", "DESCRIPTION"),
     ],
 };
 
 /// What `system df -v` shows of them.
-pub(super) const TABLE: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
+pub(crate) const TABLE: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
 
 /// What `raw` means.
-pub(super) const RAW: &str = "build_cache_id: {{.ID}}\nparent_id: {{.Parent}}\nbuild_cache_type: {{.CacheType}}\ndescription: {{.Description}}\ncreated_at: {{.CreatedAt}}\ncreated_since: {{.CreatedSince}}\nlast_used_at: {{.LastUsedAt}}\nlast_used_since: {{.LastUsedSince}}\nusage_count: {{.UsageCount}}\nin_use: {{.InUse}}\nshared: {{.Shared}}\n";
+pub(crate) const RAW: &str = "build_cache_id: {{.ID}}\nparent_id: {{.Parent}}\nbuild_cache_type: {{.CacheType}}\ndescription: {{.Description}}\ncreated_at: {{.CreatedAt}}\ncreated_since: {{.CreatedSince}}\nlast_used_at: {{.LastUsedAt}}\nlast_used_since: {{.LastUsedSince}}\nusage_count: {{.UsageCount}}\nin_use: {{.InUse}}\nshared: {{.Shared}}\n";
 
 /// What they take, without what belongs to images, too.
-pub(super) fn size(records: &[BuildCacheRecord]) -> i64 {
+pub(crate) fn size(records: &[BuildCacheRecord]) -> i64 {
     records.iter().filter(|record| !record.shared).map(|record| record.size).sum()
 }
 
 /// Records as rows, those first that were not used for the longest time.
-pub(super) fn rows(records: &[BuildCacheRecord], trunc: bool) -> Vec<Row> {
+pub(crate) fn rows(records: &[BuildCacheRecord], trunc: bool) -> Vec<Row> {
     let used = |record: &BuildCacheRecord| {
         record.last_used_at.as_deref().and_then(Timestamp::parse_rfc3339)
     };
@@ -68,4 +69,5 @@ fn row(record: &BuildCacheRecord, used: Option<Timestamp>, trunc: bool) -> Row {
         .with("UsageCount", record.usage_count.to_string())
         .with("InUse", record.in_use.to_string())
         .with("Shared", record.shared.to_string())
+        .with("Reclaimable", (!record.in_use).to_string())
 }

@@ -1,6 +1,6 @@
 //! `docker system`, and what belongs to no noun: one file for each command.
 
-mod cache;
+pub(super) mod cache;
 mod df;
 mod events;
 mod info;

@@ -3,9 +3,7 @@
 use crate::framework::{Args, Cli, CliError, Command, Matches, Outcome};
 
 /// Not here yet.
-pub(super) const LATER: [Command; 6] = [
-    refused("builder", later),
-    refused("buildx", later),
+pub(super) const LATER: [Command; 4] = [
     refused("checkpoint", later),
     refused("manifest", later),
     refused("plugin", later),

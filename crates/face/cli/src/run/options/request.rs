@@ -148,7 +148,7 @@ fn host_config(matches: &Matches) -> Result<HostConfig, CliError> {
         storage_opt: storage_options(matches)?,
         tmpfs: volumes::tmpfs(matches.texts("tmpfs")),
         uts_mode: mode(matches, "uts", "UTS", &["", "host"])?,
-        userns_mode: mode(matches, "userns", "USER", &["", "host"])?,
+        userns_mode: mode(matches, "userns", "USER", &["", "host", "auto"])?,
         shm_size: matches.bytes("shm-size"),
         sysctls: to_map(matches.texts("sysctl")),
         runtime: text("runtime"),

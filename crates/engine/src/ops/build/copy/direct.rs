@@ -1,0 +1,321 @@
+//! Copies straight into a layer: one tar, made while it is read, unpacked where it stays.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, Write},
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
+
+use ferry_archive::{Entry, Kind, Limits, Mtime, Owner, TarReader, TarWriter};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_layers::Layer;
+use ferry_oci::Digest;
+use ferry_sys::{Errno, root::InRoot};
+use rustix::fs::FileType;
+
+use super::{
+    super::{
+        steps::view,
+        tree::{Files, Found, invalid, piped},
+    },
+    Copies, Item,
+};
+use crate::Shared;
+
+/// Makes the layer; `None` where two sources meet in one path.
+pub(super) fn layer(
+    copies: &Copies,
+    shared: &Shared,
+    below: &[Digest],
+    from: &Files,
+) -> Result<Option<Layer>, Failure> {
+    let root = view(shared, below)?;
+    let owner = copies.owner(&root, from)?;
+    let met = std::sync::atomic::AtomicBool::new(false);
+    let write = |out: io::BufWriter<io::PipeWriter>| {
+        let mut work = Work {
+            copies,
+            root: &root,
+            owner,
+            tar: TarWriter::new(out),
+            seen: BTreeSet::new(),
+            new: BTreeSet::new(),
+        };
+        for item in &copies.items {
+            if !work.item(item, from)? {
+                met.store(true, std::sync::atomic::Ordering::Relaxed);
+                return Err(invalid("two sources have the same file"));
+            }
+        }
+        work.tar.finish().map(drop).map_err(|error| broken(&error))
+    };
+    let made = piped(write, |input| Ok(shared.layers.ingest(input, None)?));
+    match made {
+        _ if met.load(std::sync::atomic::Ordering::Relaxed) => Ok(None),
+        made => made.map(Some),
+    }
+}
+
+struct Work<'a, W: Write> {
+    copies: &'a Copies,
+    /// What is there already.
+    root: &'a InRoot,
+    owner: Owner,
+    tar: TarWriter<W>,
+    /// Paths that are in the tar.
+    seen: BTreeSet<Vec<u8>>,
+    /// Directories that are not below: nothing can be in the way in them.
+    new: BTreeSet<Vec<u8>>,
+}
+
+impl<W: Write> Work<'_, W> {
+    /// Writes an item; false where something in it was written before.
+    fn item(&mut self, item: &Item, from: &Files) -> Result<bool, Failure> {
+        let (target, name) = self.copies.place_of(self.root, item);
+        let (files, found) = match item {
+            Item::Found(found) => (from, found),
+            Item::Remote { files, found, .. } => (files, found),
+            Item::Document { content, .. } => {
+                let target = self.directory(&target, None)?;
+                return self.document(&target, &name.unwrap_or_default(), content);
+            }
+        };
+        if self.copies.step.flags.parents {
+            self.parents(&target, found, files)?;
+        }
+        let ends = self.copies.step.destination.ends_with('/');
+        let changed = found.directory && !ends && !self.seen.contains(&relative(&target));
+        let target = match self.copies.mode.as_ref().filter(|_| changed) {
+            Some(mode) => {
+                let mode = mode.apply(0o755, true);
+                self.directory(&target, Some(&Found { mode, ..found.clone() }))?
+            }
+            None => self.directory(&target, None)?,
+        };
+        let mut fresh = true;
+        let inner = name.clone().unwrap_or_default();
+        let remote = match item {
+            Item::Remote { remote, .. } if !remote.tree => Some(remote),
+            _ => None,
+        };
+        piped(
+            |out| found.write(files, &inner, &self.copies.exclude, out),
+            |input| {
+                let input = BufReader::with_capacity(256 << 10, input);
+                let mut members = TarReader::new(input, Limits::default());
+                while let Some(mut member) =
+                    members.next_member().map_err(|error| broken(&error))?
+                {
+                    let mut entry = member.entry.clone();
+                    if let Some(remote) = remote {
+                        entry.mode = 0o600;
+                        let seconds = remote.modified.unwrap_or_default();
+                        entry.mtime = Mtime { seconds, nanos: 0 };
+                    }
+                    let Some(entry) = self.entry(entry, &target)? else { continue };
+                    if entry.kind != Kind::Directory && !self.seen.insert(entry.path.clone()) {
+                        fresh = false;
+                        return Ok(());
+                    }
+                    self.tar.append_file(&entry, &mut member).map_err(|error| broken(&error))?;
+                }
+                Ok(())
+            },
+        )
+        .or_else(|failure| if fresh { Err(failure) } else { Ok(()) })?;
+        Ok(fresh)
+    }
+
+    fn document(&mut self, target: &Path, name: &[u8], content: &str) -> Result<bool, Failure> {
+        let entry = Entry {
+            path: name.to_vec(),
+            mode: 0o644,
+            size: content.len() as u64,
+            stored: content.len() as u64,
+            ..Entry::default()
+        };
+        let Some(entry) = self.entry(entry, target)? else { return Ok(true) };
+        if !self.seen.insert(entry.path.clone()) {
+            return Ok(false);
+        }
+        self.tar.append_file(&entry, content.as_bytes()).map_err(|error| broken(&error))?;
+        Ok(true)
+    }
+
+    /// An entry as it is to be in the layer; `None` where it is there already: a directory.
+    fn entry(&mut self, mut entry: Entry, target: &Path) -> Result<Option<Entry>, Failure> {
+        let clean = |path: &[u8]| ferry_archive::clean(path).map_err(|error| broken(&error));
+        let own = clean(&entry.path)?;
+        if own.is_empty() || own == b"." {
+            return Ok(None);
+        }
+        let path = joined(target, &own);
+        if entry.kind == Kind::HardLink {
+            entry.link = relative(&joined(target, &clean(&entry.link)?));
+        }
+        let directory = entry.kind == Kind::Directory;
+        let below = self.below(&path)?;
+        match (directory, below) {
+            (true, Some(FileType::Directory)) => {
+                self.existing(&path)?;
+                return Ok(None);
+            }
+            (true, Some(_)) => {
+                return Err(invalid(format!("cannot copy to non-directory: {}", path.display())));
+            }
+            (false, Some(FileType::Directory)) => {
+                let words = format!("cannot replace to directory {} with file", path.display());
+                return Err(invalid(words));
+            }
+            (true, None) => {
+                self.new.insert(path.as_os_str().as_bytes().to_vec());
+                if !self.seen.insert(relative(&path)) {
+                    return Ok(None);
+                }
+            }
+            (false, _) => {}
+        }
+        entry.path = relative(&path);
+        if let Owner::Fixed { uid, gid } = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(mode) = self.copies.mode.as_ref().filter(|_| entry.kind != Kind::Symlink) {
+            entry.mode = mode.apply(entry.mode, directory);
+        }
+        Ok(Some(entry))
+    }
+
+    /// What is at a path below.
+    fn below(&self, path: &Path) -> Result<Option<FileType>, Failure> {
+        let parent = path.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
+        if self.new.contains(parent) {
+            return Ok(None);
+        }
+        match self.root.resolve_nofollow(path) {
+            Ok(found) => {
+                let kind = ferry_sys::root::file_type(found.as_fd());
+                kind.map(Some).map_err(|errno| broken(&errno))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(broken(&errno)),
+        }
+    }
+
+    /// A directory that is there already goes into the layer as it is, because something in it changes.
+    fn existing(&mut self, path: &Path) -> Result<(), Failure> {
+        if path == Path::new("/") || !self.seen.insert(relative(path)) {
+            return Ok(());
+        }
+        let found = self.root.open_with(path, rustix::fs::OFlags::DIRECTORY, 0);
+        let found = found.map_err(|errno| broken(&errno))?;
+        let stat = rustix::fs::fstat(&found).map_err(|errno| broken(&errno))?;
+        let entry = Entry {
+            path: relative(path),
+            kind: Kind::Directory,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: Mtime {
+                seconds: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+            },
+            ..Entry::default()
+        };
+        self.tar.append(&entry).map_err(|error| broken(&error))
+    }
+
+    /// A directory with all that it is in; a link below is followed. One that is missing is as `model`, or of mode 755. Answers
+    /// where it really is.
+    fn directory(&mut self, path: &Path, model: Option<&Found>) -> Result<PathBuf, Failure> {
+        let mut real = PathBuf::from("/");
+        let mut components = path.components().skip(1).peekable();
+        while let Some(component) = components.next() {
+            let next = real.join(component);
+            let known = self.new.contains(next.as_os_str().as_bytes());
+            let found = if known { Err(Errno::NOENT) } else { self.root.resolve(&next) };
+            match found {
+                Ok(found) => {
+                    let kind = ferry_sys::root::file_type(found.as_fd());
+                    if kind.map_err(|errno| broken(&errno))? != FileType::Directory {
+                        let words = format!("cannot copy to non-directory: {}", next.display());
+                        return Err(invalid(words));
+                    }
+                    real = self.root.real_path(found.as_fd()).map_err(|errno| broken(&errno))?;
+                    self.existing(&real.clone())?;
+                }
+                Err(Errno::NOENT) => {
+                    real = next;
+                    let last = components.peek().is_none();
+                    self.missing(&real.clone(), model.filter(|_| last))?;
+                }
+                Err(errno) => return Err(broken(&errno)),
+            }
+        }
+        Ok(real)
+    }
+
+    fn missing(&mut self, path: &Path, model: Option<&Found>) -> Result<(), Failure> {
+        self.new.insert(path.as_os_str().as_bytes().to_vec());
+        if !self.seen.insert(relative(path)) {
+            return Ok(());
+        }
+        let (uid, gid) = match self.owner {
+            Owner::Fixed { uid, gid } => (uid, gid),
+            _ => (0, 0),
+        };
+        let mode = model.map_or(0o755, |found| found.mode);
+        let items = self.copies.items.iter();
+        let times = items.filter_map(|item| match item {
+            Item::Found(found) | Item::Remote { found, .. } => Some(found.modified),
+            Item::Document { .. } => None,
+        });
+        // Any time would do; one that is the same every time makes it the same layer.
+        let seconds = model.map(|found| found.modified).or(times.max()).unwrap_or_default();
+        let entry = Entry {
+            path: relative(path),
+            kind: Kind::Directory,
+            mode,
+            uid,
+            gid,
+            mtime: Mtime { seconds, nanos: 0 },
+            ..Entry::default()
+        };
+        self.tar.append(&entry).map_err(|error| broken(&error))
+    }
+
+    /// The directories that `--parents` keeps, as they are in the source.
+    fn parents(&mut self, target: &Path, found: &Found, files: &Files) -> Result<(), Failure> {
+        let base = Path::new(&self.copies.step.destination).to_owned();
+        self.directory(&base, None)?;
+        let Ok(kept) = target.strip_prefix(&base) else { return Ok(()) };
+        let source = Path::new(&found.written);
+        let own = if found.directory { source } else { source.parent().unwrap_or(source) };
+        let above = own.components().count().saturating_sub(kept.components().count());
+        let (mut from, mut to) = (PathBuf::from("/"), base);
+        for (at, component) in own.components().enumerate() {
+            from.push(component);
+            if at < above {
+                continue;
+            }
+            to.push(component);
+            let inside = super::super::tree::Lookup { stage: false, parents: false };
+            let model = Found::all(files, &from.to_string_lossy(), inside)?;
+            self.directory(&to.clone(), model.first())?;
+        }
+        Ok(())
+    }
+}
+
+fn joined(target: &Path, own: &[u8]) -> PathBuf {
+    target.join(std::ffi::OsStr::from_bytes(own))
+}
+
+fn relative(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_prefix(b"/").unwrap_or(bytes).to_vec()
+}
+
+fn broken(error: &dyn std::error::Error) -> Failure {
+    Failure::new(ErrorKind::Internal, ferry_errkind::chain(error))
+}

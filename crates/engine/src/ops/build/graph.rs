@@ -1,0 +1,569 @@
+//! A build's graph: stages at the same time, each waiting for another one only where it uses it; within a stage, step by step. What
+//! the cache knows is taken, the rest is done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ferry_build::{Base, Effect, Plan, PlanRequest, State};
+use ferry_dockerfile::{Instruction, Kind, parse_instruction};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_oci::{Digest, History, ImageConfig, Platform};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    BuildError, BuildProgress, BuildRequest, Excerpt, Log, Teller, Vertex, VertexKind, Warning,
+    cache::Made, context::Place, progress::Step,
+};
+use crate::{Engine, shared::HeldLease};
+
+/// An image on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    pub(super) config: ImageConfig,
+    /// What `FROM` was told, with the digest it stands for.
+    pub(super) name: String,
+    /// The configuration as it came, of an image that was looked up.
+    pub(super) json: Option<String>,
+}
+
+impl Current {
+    /// Nothing yet.
+    fn scratch(platform: &Platform) -> Current {
+        let config = ImageConfig {
+            architecture: platform.architecture.clone(),
+            os: platform.os.clone(),
+            variant: platform.variant.clone(),
+            ..ImageConfig::default()
+        };
+        Current { config, name: "scratch".to_owned(), json: None }
+    }
+
+    pub(super) fn layers(&self) -> &[Digest] {
+        &self.config.rootfs.diff_ids
+    }
+
+    pub(super) fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string(&self.config)
+            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+    }
+
+    pub(super) fn id(&self) -> Result<Digest, Failure> {
+        Ok(Digest::sha256_of(self.json()?.as_bytes()))
+    }
+
+    /// What a step finds: files, and the machine that they are for.
+    pub(super) fn files(&self) -> String {
+        let ImageConfig { os, architecture, variant, .. } = &self.config;
+        format!("{os}/{architecture}/{variant:?} {:?}", self.layers())
+    }
+}
+
+/// A stage, ready to be built.
+#[derive(Debug, Clone)]
+struct Ready {
+    base: Option<Current>,
+    instructions: Vec<Instruction>,
+    /// One for `FROM`, then one for each instruction.
+    vertices: Vec<Vertex>,
+}
+
+/// A build.
+#[derive(Debug)]
+pub(super) struct Build {
+    pub(super) engine: Engine,
+    pub(super) request: BuildRequest,
+    pub(super) plan: Plan,
+    pub(super) wanted: PlanRequest,
+    pub(super) place: Place,
+    pub(super) teller: Teller,
+    /// What distinguishes it from other builds.
+    pub(super) id: String,
+    /// The Dockerfile, for messages.
+    pub(super) text: String,
+    /// Stages that are done.
+    done: Vec<watch::Sender<Option<Arc<Current>>>>,
+    /// Layers that nothing but this build has yet.
+    held: Mutex<Vec<HeldLease>>,
+    declared: Mutex<BTreeSet<String>>,
+    /// Named contexts that were fetched.
+    pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
+    /// Keys of the steps, in order, with what came of them: for `--cache-to`.
+    pub(super) keys: Mutex<Vec<(Digest, Made)>>,
+}
+
+impl Build {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one value, put together in one place"
+    )]
+    pub(super) fn new(
+        engine: Engine,
+        request: BuildRequest,
+        plan: Plan,
+        wanted: PlanRequest,
+        place: Place,
+        teller: Teller,
+        id: String,
+        text: String,
+    ) -> Build {
+        let done = plan.stages.iter().map(|_| watch::Sender::new(None)).collect();
+        let declared = Mutex::new(plan.globals.keys().cloned().collect());
+        Build {
+            engine,
+            request,
+            plan,
+            wanted,
+            place,
+            teller,
+            id,
+            text,
+            done,
+            held: Mutex::default(),
+            declared,
+            fetched: tokio::sync::Mutex::default(),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Builds what is needed; answers what the target came to.
+    pub(super) async fn run(self: &Arc<Self>) -> Result<Arc<Current>, BuildError> {
+        self.import().await?;
+        let ready = self.prepare().await?;
+        let Some(target) = self.plan.needed.last().copied() else {
+            return Err(Failure::new(ErrorKind::Internal, "the build has no stage").into());
+        };
+        let mut tasks = JoinSet::new();
+        for (number, stage) in ready {
+            let build = Arc::clone(self);
+            tasks.spawn(async move {
+                let built = build.stage(number, stage).await?;
+                build.done[number].send_replace(Some(Arc::new(built)));
+                Ok::<(), BuildError>(())
+            });
+        }
+        let mut failed: Option<BuildError> = None;
+        while let Some(ended) = tasks.join_next().await {
+            let ended = match ended {
+                Ok(ended) => ended,
+                Err(error) if error.is_cancelled() => Ok(()),
+                Err(error) => Err(Failure::new(ErrorKind::Internal, error.to_string()).into()),
+            };
+            if let (Err(error), None) = (ended, &failed) {
+                failed = Some(error);
+                // The others would only work for nobody.
+                tasks.abort_all();
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => self.stage_done(target).await,
+        }
+    }
+
+    /// Build arguments that no `ARG` asked for.
+    pub(super) fn unused_arguments(&self) -> Vec<String> {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |name: &String| {
+            declared.contains(name)
+                || name.to_ascii_lowercase().ends_with("_proxy")
+                || name.starts_with("BUILDKIT_")
+                || name == "SOURCE_DATE_EPOCH"
+        };
+        self.wanted.build_args.keys().filter(|name| !known(name)).cloned().collect()
+    }
+
+    /// Finds the images that stages start from, and with them the instructions that are to be done.
+    async fn prepare(self: &Arc<Self>) -> Result<BTreeMap<usize, Ready>, BuildError> {
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let mut todo = self.plan.needed.clone();
+        while !todo.is_empty() {
+            let mut bases = self.bases(&todo).await?;
+            let mut more = Vec::new();
+            for number in std::mem::take(&mut todo) {
+                let mut base = bases.remove(&number);
+                let triggers = triggers(base.as_mut())?;
+                // A trigger can name any earlier stage.
+                more.extend(self.plan.uses(number, &triggers));
+                let mut instructions = triggers;
+                instructions.extend(self.plan.stages[number].instructions.iter().cloned());
+                if Some(&number) == self.plan.needed.last() {
+                    instructions.extend(labels(&self.request.labels));
+                }
+                ready.insert(number, Ready { base, instructions, vertices: Vec::new() });
+            }
+            todo = self.plan.with_all_uses(more);
+            todo.retain(|number| !ready.contains_key(number));
+        }
+        self.number(&mut ready);
+        for stage in ready.values() {
+            for vertex in &stage.vertices {
+                self.teller.vertex(vertex).await?;
+            }
+        }
+        Ok(ready)
+    }
+
+    /// The images that these stages start from, each looked up once, all at the same time.
+    async fn bases(
+        self: &Arc<Self>,
+        stages: &[usize],
+    ) -> Result<BTreeMap<usize, Current>, BuildError> {
+        let mut wanted: BTreeMap<(String, Option<String>), Vec<usize>> = BTreeMap::new();
+        for number in stages {
+            let stage = &self.plan.stages[*number];
+            if let Base::Image(name) = &stage.base {
+                let platform = stage.platform.clone().or_else(|| self.request.platform.clone());
+                wanted.entry((name.clone(), platform)).or_default().push(*number);
+            }
+        }
+        let mut tasks = JoinSet::new();
+        for ((name, platform), users) in wanted {
+            let build = Arc::clone(self);
+            tasks.spawn(async move {
+                let image = build.image(&name, platform, build.request.pull).await;
+                let line = users.first().map(|number| &build.plan.stages[*number].from);
+                let image = image.map_err(|error| build.at(error, line))?;
+                Ok::<_, BuildError>((users, image))
+            });
+        }
+        let mut bases = BTreeMap::new();
+        while let Some(found) = tasks.join_next().await {
+            let broken = |error: tokio::task::JoinError| {
+                Failure::new(ErrorKind::Internal, error.to_string())
+            };
+            let (users, image) = found.map_err(broken)??;
+            bases.extend(users.into_iter().map(|number| (number, image.clone())));
+        }
+        Ok(bases)
+    }
+
+    /// Gives each instruction its vertex, its number and its name.
+    fn number(&self, ready: &mut BTreeMap<usize, Ready>) {
+        let of = ready.values().map(|stage| stage.instructions.len() + 1).sum();
+        let mut number = 0;
+        for (at, stage) in ready {
+            let plan = &self.plan.stages[*at];
+            let layers = |kind: &Kind| {
+                matches!(kind, Kind::Run { .. } | Kind::Copy { .. } | Kind::Workdir(_))
+            };
+            let total = 1 + stage
+                .instructions
+                .iter()
+                .filter(|instruction| layers(&instruction.kind))
+                .count();
+            let name = match &plan.name {
+                Some(name) => format!("{name} "),
+                None if self.plan.stages.len() > 1 => format!("stage-{at} "),
+                None => String::new(),
+            };
+            let width = total.to_string().len();
+            let mut index = 0;
+            let mut last: Option<Digest> = None;
+            let triggers = stage.instructions.len().saturating_sub(plan.instructions.len());
+            let from = std::iter::once(&plan.from);
+            for instruction in from.chain(&stage.instructions) {
+                number += 1;
+                let base = matches!(instruction.kind, Kind::From { .. });
+                let kind = match &instruction.kind {
+                    Kind::From { .. } => VertexKind::Base,
+                    kind if layers(kind) => VertexKind::Layer,
+                    _ => VertexKind::Config,
+                };
+                let shown = match (&stage.base, base) {
+                    (Some(current), true) => format!("FROM {}", current.name),
+                    _ => instruction.text.replace('\n', " "),
+                };
+                let label = match kind {
+                    VertexKind::Config => shown,
+                    _ => {
+                        index += 1;
+                        format!("[{name}{index:>width$}/{total}] {shown}")
+                    }
+                };
+                let mut vertex = Vertex::new(&format!("{} {number}", self.id), kind, label);
+                vertex.inputs = last.take().into_iter().collect();
+                let triggers = if base { triggers } else { 0 };
+                vertex.step = Some(Step { number, of, text: instruction.text.clone(), triggers });
+                last = Some(vertex.digest.clone());
+                stage.vertices.push(vertex);
+            }
+        }
+    }
+
+    async fn stage(self: &Arc<Self>, number: usize, ready: Ready) -> Result<Current, BuildError> {
+        let stage = &self.plan.stages[number];
+        let mut vertices = ready.vertices.into_iter();
+        let mut from =
+            vertices.next().unwrap_or_else(|| Vertex::new(&self.id, VertexKind::Base, "FROM"));
+        self.start(&mut from).await?;
+        let mut current = match (&stage.base, ready.base) {
+            (Base::Stage(base), _) => self.stage_done(*base).await?.as_ref().clone(),
+            (_, Some(image)) => image,
+            _ => Current::scratch(&self.platform(stage.platform.as_deref())?),
+        };
+        self.hold(current.layers());
+        from.cached = stage.base != Base::Scratch;
+        if from.cached {
+            from.result = Some(current.id()?);
+        }
+        self.complete(&mut from).await?;
+        let mut state =
+            State::on(current.config.config.clone().unwrap_or_default(), self.plan.escape);
+        if !matches!(stage.base, Base::Stage(_)) {
+            state.config.on_build = None;
+        }
+        if stage.base == Base::Scratch {
+            state.config.working_dir = Some("/".to_owned());
+        }
+        state.build_args = self.wanted.build_args.clone();
+        state.globals = self.plan.globals.clone();
+        state.platform_args = self.wanted.platform_args.clone();
+        let fresh = self.request.no_cache || self.is_filtered(number);
+        for (instruction, mut vertex) in ready.instructions.iter().zip(vertices) {
+            self.start(&mut vertex).await?;
+            if let Kind::Arg(args) = &instruction.kind {
+                let names = args.iter().map(|arg| arg.name.clone());
+                self.declared.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+            }
+            let done = match state.apply(&instruction.kind) {
+                Ok(effect) => {
+                    let turn = Turn { stage: number, fresh };
+                    self.step(turn, current, &state, &effect, &mut vertex).await
+                }
+                Err(error) => Err(BuildError::of(error)),
+            };
+            match done {
+                Ok(made) => current = made,
+                Err(error) => {
+                    vertex.error = Some(error.failure.message().to_owned());
+                    self.complete(&mut vertex).await?;
+                    return Err(self.at(error, Some(instruction)));
+                }
+            }
+            vertex.result = Some(current.id()?);
+            self.complete(&mut vertex).await?;
+        }
+        Ok(current)
+    }
+
+    fn is_filtered(&self, number: usize) -> bool {
+        let name = self.plan.stages[number].name.clone().unwrap_or_default();
+        let is_this = |filter: &String| {
+            filter.eq_ignore_ascii_case(&name) && !name.is_empty() || filter.parse() == Ok(number)
+        };
+        self.request.no_cache_filter.iter().any(is_this)
+    }
+
+    async fn step(
+        self: &Arc<Self>,
+        turn: Turn,
+        current: Current,
+        state: &State,
+        effect: &Effect,
+        vertex: &mut Vertex,
+    ) -> Result<Current, BuildError> {
+        match effect {
+            Effect::Config { shown } => self.configured(current, state, shown),
+            Effect::Run(step) => self.run_step(turn, current, state, step, vertex).await,
+            Effect::Copy(step) => self.copy_step(turn, current, state, step, vertex).await,
+            Effect::Directory { path, shown } => {
+                self.directory_step(turn, current, state, (path, shown), vertex).await
+            }
+        }
+    }
+
+    /// An instruction that only changes the configuration: as old as what it stands on, so that it is the same image every time.
+    fn configured(
+        &self,
+        current: Current,
+        state: &State,
+        shown: &str,
+    ) -> Result<Current, BuildError> {
+        let before = current.config.history.last().and_then(|entry| entry.created.clone());
+        let created = match before.or_else(|| current.config.created.clone()) {
+            Some(created) => created,
+            None => {
+                let key =
+                    Digest::sha256_of(format!("first {} {shown}", current.files()).as_bytes());
+                self.first_made(key)?
+            }
+        };
+        Ok(next(current, state, None, created, shown, true))
+    }
+
+    /// When something was done for the first time that needs nothing to be done.
+    fn first_made(&self, key: Digest) -> Result<String, Failure> {
+        let shared = &self.engine.shared;
+        if let Some(made) = shared.builds.find(&key, &shared.layers, shared.now()) {
+            return Ok(made.created);
+        }
+        let made = Made { layer: None, created: self.now(), what: "first".to_owned(), size: 0 };
+        shared.builds.learn(key, made.clone(), shared.now());
+        Ok(made.created)
+    }
+
+    /// What a step made, or the cache knew, as an image.
+    pub(super) fn finish(
+        &self,
+        current: Current,
+        state: &State,
+        made: &Made,
+        shown: &str,
+    ) -> Current {
+        if let Some(layer) = &made.layer {
+            self.hold(std::slice::from_ref(layer));
+        }
+        next(current, state, made.layer.clone(), made.created.clone(), shown, false)
+    }
+
+    /// The time that is written into images.
+    pub(super) fn now(&self) -> String {
+        match self.request.epoch {
+            Some(seconds) => {
+                ferry_stdx::time::Timestamp::from_seconds(seconds).format_rfc3339_nano()
+            }
+            None => self.engine.shared.now().format_rfc3339_nano(),
+        }
+    }
+
+    /// Keeps layers from being swept as long as the build is at work.
+    pub(super) fn hold(&self, layers: &[Digest]) {
+        let lease = self.engine.shared.hold(layers);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
+    }
+
+    /// Waits for another stage.
+    pub(super) async fn stage_done(&self, number: usize) -> Result<Arc<Current>, BuildError> {
+        let gone = || Failure::new(ErrorKind::Internal, format!("stage {number} was not built"));
+        let mut done = self.done.get(number).ok_or_else(gone)?.subscribe();
+        let built = done.wait_for(Option::is_some).await.map_err(|_| gone())?;
+        built.clone().ok_or_else(|| gone().into())
+    }
+
+    pub(super) fn platform(&self, own: Option<&str>) -> Result<Platform, Failure> {
+        let text = own.or(self.request.platform.as_deref());
+        let Some(text) = text else { return Ok(Platform::host()) };
+        text.parse().map_err(|error: ferry_oci::InvalidPlatform| {
+            Failure::new(ErrorKind::InvalidArgument, error.to_string())
+        })
+    }
+
+    pub(super) async fn start(&self, vertex: &mut Vertex) -> Result<(), Failure> {
+        vertex.started = Some(self.engine.shared.now());
+        self.teller.vertex(vertex).await
+    }
+
+    pub(super) async fn complete(&self, vertex: &mut Vertex) -> Result<(), Failure> {
+        vertex.completed = Some(self.engine.shared.now());
+        self.teller.vertex(vertex).await
+    }
+
+    pub(super) async fn log(
+        &self,
+        vertex: &Vertex,
+        stderr: bool,
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let (at, vertex) = (self.engine.shared.now(), vertex.digest.clone());
+        self.teller.send(BuildProgress::Log(Log { vertex, at, stderr, bytes: bytes.into() })).await
+    }
+
+    /// An error with the lines that it is about.
+    pub(super) fn at(&self, error: BuildError, instruction: Option<&Instruction>) -> BuildError {
+        let Some(instruction) = instruction.filter(|one| one.line > 0 && error.excerpt.is_none())
+        else {
+            return error;
+        };
+        let (first, last) = (instruction.line, instruction.last_line);
+        let excerpt = Excerpt::of(&self.request.dockerfile, &self.text, first, last);
+        BuildError { excerpt: Some(Box::new(excerpt)), ..error }
+    }
+
+    /// Remembers which steps this build is made of.
+    pub(super) fn note(&self, key: Digest, made: Made) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push((key, made));
+    }
+
+    /// Whether this build itself has done the step.
+    pub(super) fn was_done_here(&self, key: &Digest) -> bool {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().any(|(known, _)| known == key)
+    }
+
+    /// Tells of arguments that nothing asked for.
+    pub(super) async fn warn_of_unused(&self, vertex: &Vertex) -> Result<(), Failure> {
+        let unused = self.unused_arguments();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let warning = Warning {
+            vertex: vertex.digest.clone(),
+            short: format!("One or more build-args {unused:?} were not consumed"),
+            detail: Vec::new(),
+            url: String::new(),
+            file: self.request.dockerfile.clone(),
+            lines: None,
+        };
+        self.teller.send(BuildProgress::Warning(warning)).await
+    }
+}
+
+/// Where in the build a step is, and whether it is to be done anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) stage: usize,
+    pub(super) fresh: bool,
+}
+
+/// The image after an instruction.
+fn next(
+    current: Current,
+    state: &State,
+    layer: Option<Digest>,
+    created: String,
+    shown: &str,
+    config_only: bool,
+) -> Current {
+    let mut config = current.config;
+    config.history.push(History {
+        created: Some(created.clone()),
+        created_by: Some(shown.to_owned()),
+        author: None,
+        comment: Some("buildkit.dockerfile.v0".to_owned()),
+        empty_layer: (config_only || layer.is_none()).then_some(true),
+    });
+    config.rootfs.diff_ids.extend(layer);
+    config.created = Some(created);
+    config.author = state.author.clone().or(config.author);
+    config.comment = None;
+    config.docker_version = None;
+    config.config = Some(state.config.clone());
+    Current { config, ..current }
+}
+
+/// What a base image has those do who build on it.
+fn triggers(base: Option<&mut Current>) -> Result<Vec<Instruction>, BuildError> {
+    let config = base.and_then(|base| base.config.config.as_mut());
+    let texts = config.and_then(|config| config.on_build.take()).unwrap_or_default();
+    let read = |text: &String| {
+        let read = parse_instruction(text).map_err(BuildError::of)?;
+        Ok(Instruction { line: 0, ..read })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// `--label` as the instruction that it stands for.
+fn labels(labels: &BTreeMap<String, String>) -> Option<Instruction> {
+    let quoted = |text: &String| format!("'{}'", text.replace('\'', "'\"'\"'"));
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| (quoted(name), quoted(value))).collect();
+    let words: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let text = format!("LABEL {}", words.join(" "));
+    (!pairs.is_empty()).then_some(Instruction {
+        line: 0,
+        last_line: 0,
+        text,
+        kind: Kind::Label(pairs),
+    })
+}

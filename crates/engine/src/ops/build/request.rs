@@ -1,0 +1,151 @@
+//! What a build is asked for, and whom it can ask for more: its client.
+
+use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, pin::Pin, sync::Arc};
+
+use ferry_errkind::{Failure, Kinded};
+use ferry_model::container::HostSettings;
+use ferry_transfer::RegistryAuth;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What `build` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct BuildRequest {
+    /// The Dockerfile's path in the context.
+    pub dockerfile: String,
+    /// The Dockerfile's text, where it is not in the context.
+    pub dockerfile_text: Option<Vec<u8>>,
+    /// What the image is to be called.
+    pub tags: Vec<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, Option<String>>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// The stage to build; empty is the last.
+    pub target: String,
+    /// Do every step anew.
+    pub no_cache: bool,
+    /// Do the steps of these stages anew.
+    pub no_cache_filter: Vec<String>,
+    /// Ask the registry for newer base images.
+    pub pull: bool,
+    /// `os/architecture`, when it is not this machine's.
+    pub platform: Option<String>,
+    /// Credentials by registry.
+    pub auths: BTreeMap<String, RegistryAuth>,
+    /// Limits, network and the like for `RUN`.
+    pub host: HostSettings,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// What may be done that is not allowed without being asked for: `network.host`, `security.insecure`.
+    pub entitlements: Vec<String>,
+    /// `--cache-from`: images whose layers may stand for steps.
+    pub cache_from: Vec<String>,
+    /// Put the keys of the steps into the image, for `--cache-from`.
+    pub inline_cache: bool,
+    /// Record an image of all layers and keys under this name, for `--cache-from` elsewhere.
+    pub cache_image: Option<String>,
+    /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds.
+    pub epoch: Option<i64>,
+    /// Who can be asked for secrets and agents.
+    pub client: Option<Arc<dyn BuildClient>>,
+}
+
+/// Where the build context comes from.
+pub enum ContextSource {
+    /// A tar, compressed or not. No bytes are an empty context.
+    Tar(Box<dyn AsyncRead + Send + Unpin>),
+    /// A directory that is handed over open, read where it is: `.dockerignore` is respected, nothing is copied beforehand.
+    Directory(OwnedFd),
+    /// A git repository, or a tar or Dockerfile at a URL.
+    Remote(String),
+}
+
+impl fmt::Debug for ContextSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContextSource::Tar(_) => out.write_str("Tar"),
+            ContextSource::Directory(fd) => write!(out, "Directory({fd:?})"),
+            ContextSource::Remote(url) => write!(out, "Remote({url:?})"),
+        }
+    }
+}
+
+/// What a name in `FROM`, `COPY --from` and `RUN --mount=from` means in this build.
+#[derive(Debug, Clone)]
+pub enum NamedContext {
+    /// An image, `docker-image://`.
+    Image(String),
+    /// A directory that is handed over open.
+    Directory(Arc<OwnedFd>),
+    /// A git repository or a tar at a URL.
+    Remote(String),
+}
+
+/// A future that a [`BuildClient`] answers.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A connection to an agent.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Who wants the build: has secrets and agents that steps may ask for.
+pub trait BuildClient: fmt::Debug + Send + Sync {
+    /// A secret's bytes; `None` where there is none of that id.
+    fn secret(&self, id: &str) -> Asked<'_, Option<Vec<u8>>>;
+
+    /// Whether there is an agent of that id; empty is `default`.
+    fn has_agent(&self, id: &str) -> Asked<'_, bool>;
+
+    /// A new connection to an agent.
+    fn agent(&self, id: &str) -> Asked<'_, Box<dyn Connection>>;
+}
+
+/// Why a build failed, and with which exit code if a process did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildError {
+    /// Why.
+    pub failure: Failure,
+    /// What `RUN` exited with; 0 for anything else.
+    pub code: i32,
+    /// What it ran.
+    pub command: Vec<String>,
+    /// The lines of the Dockerfile that it is about.
+    pub excerpt: Option<Box<Excerpt>>,
+}
+
+/// Lines of a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The file's name.
+    pub file: String,
+    /// Number of the first line at fault, from 1.
+    pub first: usize,
+    /// Number of the last.
+    pub last: usize,
+    /// Lines around them, with their numbers.
+    pub lines: Vec<(usize, String)>,
+}
+
+impl Excerpt {
+    /// Lines `first` to `last` of a file and four around them.
+    pub(super) fn of(file: &str, text: &str, first: usize, last: usize) -> Excerpt {
+        let numbered = text.lines().enumerate().map(|(at, line)| (at + 1, line.to_owned()));
+        let near =
+            |(number, _): &(usize, String)| (first.saturating_sub(4)..=last + 4).contains(number);
+        Excerpt { file: file.to_owned(), first, last, lines: numbered.filter(near).collect() }
+    }
+}
+
+impl From<Failure> for BuildError {
+    fn from(failure: Failure) -> Self {
+        BuildError { failure, code: 0, command: Vec::new(), excerpt: None }
+    }
+}
+
+impl BuildError {
+    /// As it is told outside of a build.
+    pub(super) fn of<E: Kinded + std::error::Error>(error: E) -> BuildError {
+        Failure::new(error.kind(), ferry_errkind::chain(&error)).into()
+    }
+}

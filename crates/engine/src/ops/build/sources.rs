@@ -1,0 +1,107 @@
+//! Images that a build stands on or copies from.
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_oci::{Platform, Reference};
+use tokio::sync::mpsc;
+
+use super::{
+    BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind,
+    graph::{Build, Current},
+};
+use crate::ops::image::{PullProgress, PullRequest, pull};
+
+impl Build {
+    /// An image that is here, or is fetched.
+    pub(super) async fn image(
+        &self,
+        name: &str,
+        platform: Option<String>,
+        newer: bool,
+    ) -> Result<Current, BuildError> {
+        let name = match self.request.contexts.get(name) {
+            Some(NamedContext::Image(other)) => other.as_str(),
+            _ => name,
+        };
+        let reference = Reference::parse(name).map_err(crate::ops::image::bad_reference);
+        let shown = match &reference {
+            Ok(reference) => reference.clone().with_default_tag().canonical(),
+            Err(_) => name.to_owned(),
+        };
+        let words = format!("[internal] load metadata for {shown}");
+        let mut vertex = Vertex::new(&self.id, VertexKind::Internal, words);
+        self.start(&mut vertex).await?;
+        let found = self.look_up(name, &reference, platform, newer, &vertex).await;
+        if let Err(error) = &found {
+            vertex.error = Some(error.failure.message().to_owned());
+        }
+        self.complete(&mut vertex).await?;
+        let mut found = found?;
+        found.name = shown;
+        self.hold(found.layers());
+        Ok(found)
+    }
+
+    async fn look_up(
+        &self,
+        name: &str,
+        reference: &Result<Reference, Failure>,
+        platform: Option<String>,
+        newer: bool,
+        vertex: &Vertex,
+    ) -> Result<Current, BuildError> {
+        let shared = &self.engine.shared;
+        let wanted = platform.as_deref().map(str::parse::<Platform>).transpose();
+        let wanted =
+            wanted.map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
+        let here = shared.images.get(name).ok().filter(|named| {
+            let config = &named.entry.config;
+            wanted.as_ref().is_none_or(|wanted| {
+                config.os == wanted.os && config.architecture == wanted.architecture
+            })
+        });
+        if here.is_none() || newer && reference.is_ok() {
+            let reference = reference.clone()?.with_default_tag();
+            let fetched = self.fetch(&reference, platform, vertex).await;
+            if let Err(failure) = fetched {
+                // What is only here, no registry has a newer one of.
+                if here.is_none() || failure.kind() != ErrorKind::NotFound {
+                    return Err(failure.into());
+                }
+            }
+        }
+        let found = shared.images.get(name).map_err(Failure::from)?;
+        let json = Some(found.entry.image.config_json.clone());
+        Ok(Current { config: found.entry.config.clone(), name: String::new(), json })
+    }
+
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        platform: Option<String>,
+        vertex: &Vertex,
+    ) -> Result<(), Failure> {
+        let (sender, mut messages) = mpsc::channel::<PullProgress>(64);
+        let auth = self.credentials(reference);
+        let wanted = PullRequest { image: reference.canonical(), tag: None, platform, auth };
+        let forward = async {
+            while let Some(progress) = messages.recv().await {
+                let (at, vertex) = (self.engine.shared.now(), vertex.digest.clone());
+                let status = Status { vertex, at, progress };
+                self.teller.send(BuildProgress::Status(status)).await.ok();
+            }
+        };
+        let (pulled, ()) = tokio::join!(pull(&self.engine, wanted, sender), forward);
+        pulled
+    }
+
+    /// What the client has for a registry.
+    pub(super) fn credentials(
+        &self,
+        reference: &Reference,
+    ) -> Option<ferry_transfer::RegistryAuth> {
+        let auths = &self.request.auths;
+        let domain = reference.domain();
+        let hub = || (domain == "docker.io").then(|| auths.get("https://index.docker.io/v1/"));
+        auths.get(domain).or_else(|| hub().flatten()).cloned()
+    }
+}

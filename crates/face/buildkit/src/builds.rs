@@ -1,0 +1,289 @@
+//! The builds that are at work, and those that were: what `Status` follows and `history` lists.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use ferry_engine::ops::build::Built;
+use ferry_stdx::time::Timestamp;
+use tokio::sync::{Notify, broadcast, watch};
+use tonic::Status;
+
+use crate::{
+    proto::moby::buildkit::v1::{
+        BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRecord, Exporter, SolveRequest,
+    },
+    status::{StatusLog, stamp},
+};
+
+/// BuildKit's: builds that are remembered when they are done.
+const REMEMBERED: usize = 50;
+/// Builds that may be at work at once.
+const AT_WORK: usize = 256;
+/// How long a call waits for the build that it names: a client makes all its calls at once.
+const ARRIVAL: Duration = Duration::from_secs(6);
+/// Events that a slow listener may be behind.
+const BACKLOG: usize = 256;
+
+/// What a frontend came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// Files and a configuration that nothing but this holds yet.
+    Built(Arc<Built>),
+    /// Documents: what `--call` shows.
+    Documents(BTreeMap<String, Vec<u8>>),
+}
+
+/// What the client that runs the frontend returned.
+pub(crate) type Returned = Result<Option<Outcome>, Status>;
+
+/// A build.
+#[derive(Debug)]
+pub(crate) struct Build {
+    /// What was asked for.
+    pub(crate) asked: SolveRequest,
+    pub(crate) created: Timestamp,
+    pub(crate) status: StatusLog,
+    state: Mutex<State>,
+    returned: watch::Sender<Option<Returned>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the gateway was asked for: buildx names the frontend there only.
+    frontend: Option<(String, BTreeMap<String, String>)>,
+    outcomes: Vec<Outcome>,
+    ended: Option<End>,
+    pinned: bool,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone)]
+struct End {
+    at: Timestamp,
+    response: Result<BTreeMap<String, String>, Status>,
+}
+
+/// All builds.
+#[derive(Debug)]
+pub(crate) struct Builds {
+    all: Mutex<Vec<Arc<Build>>>,
+    begun: Notify,
+    events: broadcast::Sender<BuildHistoryEvent>,
+}
+
+impl Default for Builds {
+    fn default() -> Self {
+        let events = broadcast::Sender::new(BACKLOG);
+        Builds { all: Mutex::default(), begun: Notify::new(), events }
+    }
+}
+
+impl Builds {
+    /// A new build.
+    pub(crate) fn begin(&self, asked: SolveRequest) -> Result<Arc<Build>, Status> {
+        let build = Arc::new(Build {
+            asked,
+            created: now(),
+            status: StatusLog::new(),
+            state: Mutex::default(),
+            returned: watch::Sender::new(None),
+        });
+        let mut all = self.lock();
+        if build.id().is_empty() || build.id().len() > 256 {
+            return Err(Status::invalid_argument("the build has no reference"));
+        }
+        if all.iter().any(|other| other.id() == build.id()) {
+            return Err(Status::already_exists(format!("job ID {} exists", build.id())));
+        }
+        if all.iter().filter(|other| !other.has_ended()).count() >= AT_WORK {
+            return Err(Status::resource_exhausted(format!(
+                "{AT_WORK} builds are at work already"
+            )));
+        }
+        all.push(Arc::clone(&build));
+        drop(all);
+        self.begun.notify_waiters();
+        self.tell(BuildHistoryEventType::Started, &build);
+        Ok(build)
+    }
+
+    /// Takes the outcome of a build down.
+    pub(crate) fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
+        let at = now();
+        let error = response.as_ref().err().map(|status| status.message().to_owned());
+        build.let_go();
+        build.status.close(error.as_deref(), at);
+        build.lock().ended = Some(End { at, response });
+        self.tell(BuildHistoryEventType::Complete, build);
+        let mut all = self.lock();
+        // Internal builds are no history; beyond that, the oldest go.
+        all.retain(|other| !(other.asked.internal && other.id() == build.id()));
+        let done = all.iter().filter(|other| other.has_ended() && !other.lock().pinned).count();
+        let mut over = done.saturating_sub(REMEMBERED);
+        all.retain(|other| {
+            let goes = over > 0 && other.has_ended() && !other.lock().pinned;
+            over -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// The build of a reference; waits for it a moment.
+    pub(crate) async fn get(&self, id: &str) -> Result<Arc<Build>, Status> {
+        let wait = async {
+            loop {
+                let mut begun = std::pin::pin!(self.begun.notified());
+                begun.as_mut().enable();
+                if let Some(build) = self.find(id) {
+                    return build;
+                }
+                begun.await;
+            }
+        };
+        tokio::time::timeout(ARRIVAL, wait)
+            .await
+            .map_err(|_| Status::not_found(format!("no such job {id}")))
+    }
+
+    /// The build of a reference.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Build>> {
+        self.lock().iter().find(|build| build.id() == id).cloned()
+    }
+
+    /// What `history` lists, oldest first, and what happens from now on.
+    pub(crate) fn history(&self) -> (Vec<Arc<Build>>, broadcast::Receiver<BuildHistoryEvent>) {
+        let events = self.events.subscribe();
+        let listed = self.lock().iter().filter(|build| !build.asked.internal).cloned().collect();
+        (listed, events)
+    }
+
+    /// Forgets a build that has ended.
+    pub(crate) fn forget(&self, id: &str) -> Result<(), Status> {
+        let mut all = self.lock();
+        let at = all.iter().position(|build| build.id() == id && build.has_ended());
+        let at = at.ok_or_else(|| Status::not_found(format!("no build record for {id}")))?;
+        let gone = all.remove(at);
+        drop(all);
+        self.tell(BuildHistoryEventType::Deleted, &gone);
+        Ok(())
+    }
+
+    fn tell(&self, kind: BuildHistoryEventType, build: &Build) {
+        if !build.asked.internal {
+            let event = BuildHistoryEvent { r#type: kind.into(), record: Some(build.record()) };
+            // Nobody may be listening.
+            self.events.send(event).ok();
+        }
+    }
+
+    /// A panic while the lock was held leaves a whole list.
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Build>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Build {
+    /// The reference that the client gave it.
+    pub(crate) fn id(&self) -> &str {
+        &self.asked.r#ref
+    }
+
+    /// Where the result is to go.
+    pub(crate) fn exporters(&self) -> Vec<Exporter> {
+        let SolveRequest { exporters, exporter_deprecated, exporter_attrs_deprecated, .. } =
+            &self.asked;
+        if !exporters.is_empty() || exporter_deprecated.is_empty() {
+            return exporters.clone();
+        }
+        let (r#type, attrs) = (exporter_deprecated.clone(), exporter_attrs_deprecated.clone());
+        vec![Exporter { r#type, attrs }]
+    }
+
+    /// Notes what is built, for the history.
+    pub(crate) fn note_frontend(&self, frontend: &str, attrs: &BTreeMap<String, String>) {
+        self.lock().frontend = Some((frontend.to_owned(), attrs.clone()));
+    }
+
+    /// Keeps what a frontend came to; answers the name it is returned by.
+    pub(crate) fn keep(&self, outcome: Outcome) -> String {
+        let mut state = self.lock();
+        state.outcomes.push(outcome);
+        format!("{}/{}", self.id(), state.outcomes.len())
+    }
+
+    /// What a frontend came to, by name.
+    pub(crate) fn outcome(&self, name: &str) -> Option<Outcome> {
+        let number: usize = name.rsplit_once('/')?.1.parse().ok()?;
+        self.lock().outcomes.get(number.checked_sub(1)?).cloned()
+    }
+
+    /// Lets go of what the frontends came to.
+    fn let_go(&self) {
+        self.lock().outcomes.clear();
+        self.returned.send_replace(None);
+    }
+
+    /// The client has decided.
+    pub(crate) fn give(&self, returned: Returned) {
+        self.returned.send_replace(Some(returned));
+    }
+
+    /// Waits for the client's decision.
+    pub(crate) async fn returned(&self) -> Returned {
+        let mut returned = self.returned.subscribe();
+        let decided = returned.wait_for(Option::is_some).await;
+        let decided = decided.ok().and_then(|decided| decided.clone());
+        decided.unwrap_or_else(|| Err(Status::cancelled("context canceled")))
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
+    /// Keeps it in the history, or not any more.
+    pub(crate) fn pin(&self, pinned: bool) {
+        self.lock().pinned = pinned;
+    }
+
+    /// As `history` has it.
+    pub(crate) fn record(&self) -> BuildHistoryRecord {
+        let counts = self.status.counts();
+        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let state = self.lock();
+        let (frontend, frontend_attrs) = state
+            .frontend
+            .clone()
+            .unwrap_or_else(|| (self.asked.frontend.clone(), self.asked.frontend_attrs.clone()));
+        let end = state.ended.as_ref();
+        let error = end.and_then(|end| end.response.as_ref().err()).map(crate::solve::to_proto);
+        let response = end.and_then(|end| end.response.as_ref().ok());
+        BuildHistoryRecord {
+            r#ref: self.id().to_owned(),
+            frontend,
+            frontend_attrs,
+            exporters: self.exporters(),
+            error,
+            created_at: Some(stamp(self.created)),
+            completed_at: end.map(|end| stamp(end.at)),
+            exporter_response: response.cloned().unwrap_or_default(),
+            pinned: state.pinned,
+            num_cached_steps: count(counts.cached),
+            num_total_steps: count(counts.total),
+            num_completed_steps: count(counts.completed),
+            num_warnings: count(counts.warnings),
+            ..BuildHistoryRecord::default()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}

@@ -1,0 +1,364 @@
+//! Results on their way out: names of images, the registry, tars and trees for the client.
+
+mod send;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use ferry_engine::ops::{
+    build::Built,
+    image::{self as images, PushProgress, PushRequest},
+};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::image::ListImages;
+use ferry_oci::{Digest, Reference};
+use futures_util::stream;
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::{
+    Request, Status, Streaming,
+    client::Grpc,
+    metadata::{Ascii, MetadataKey, MetadataValue},
+};
+use tonic_prost::ProstCodec;
+
+use crate::{
+    BuildKit,
+    builds::Build,
+    proto::{
+        fsutil::types::Packet,
+        moby::{buildkit::v1::Exporter, filesync::v1::BytesMessage},
+    },
+    session::Session,
+    solve::{Own, credentials_of, failed, of_status},
+};
+
+/// Both kinds of results go here: a tree's packets, or a file's bytes.
+const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
+/// Messages on their way to the client.
+const BACKLOG: usize = 64;
+/// Bytes of a file in one message: gRPC in Go takes four MiB at most by default.
+const PIECE: usize = 1 << 20;
+
+/// What exporters are told and what is done about it: `name` and `push` are obeyed, the others ask for what is done anyway, or were given
+/// up by BuildKit.
+const IMAGE: &[&str] = &[
+    "name",
+    "push",
+    "unpack",
+    "store",
+    "registry.insecure",
+    "prefer-image-digest",
+    "buildinfo-attrs",
+    "dangling-name-prefix",
+];
+const ARCHIVE: &[&str] =
+    &["name", "dest", "tar", "prefer-image-digest", "buildinfo-attrs", "context"];
+const FILES: &[&str] = &["dest", "buildinfo-attrs"];
+
+/// Refuses what cannot be done before anything is.
+pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
+    for Exporter { r#type, attrs } in exporters {
+        let known = match r#type.as_str() {
+            "image" | "moby" => IMAGE,
+            "oci" | "docker" => ARCHIVE,
+            "local" | "tar" => FILES,
+            other => return Err(unsupported(format!("the exporter {other:?}"))),
+        };
+        for (name, value) in attrs {
+            // Said of nothing that is here, these change nothing.
+            let idle = match name.as_str() {
+                "compression" => value == "gzip" && !is_files(r#type),
+                "force-compression" | "rewrite-timestamp" | "platform-split" | "push-by-digest" => {
+                    value == "false"
+                }
+                "oci-mediatypes" => matches!(r#type.as_str(), "oci") && value == "true",
+                "mode" => value == "copy",
+                "tar" if value == "false" => {
+                    return Err(unsupported(format!(
+                        "the exporter {type:?} to a directory (tar=false)"
+                    )));
+                }
+                _ => false,
+            };
+            if !idle && !known.contains(&name.as_str()) {
+                return Err(unsupported(format!(
+                    "the attribute {name:?} of the exporter {type:?}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(what: String) -> Status {
+    Status::unknown(format!("{what} is not supported"))
+}
+
+fn is_files(kind: &str) -> bool {
+    matches!(kind, "local" | "tar")
+}
+
+fn is_image(exporter: &Exporter) -> bool {
+    matches!(exporter.r#type.as_str(), "image" | "moby")
+}
+
+/// Whether an image is to stay here.
+pub(crate) fn keeps_image(exporters: &[Exporter]) -> bool {
+    exporters.iter().any(is_image)
+}
+
+/// The names that the image gets here.
+pub(crate) fn names(exporters: &[Exporter]) -> Vec<String> {
+    exporters.iter().filter(|one| is_image(one)).flat_map(names_of).collect()
+}
+
+fn names_of(exporter: &Exporter) -> Vec<String> {
+    let names = exporter.attrs.get("name").map(String::as_str).unwrap_or_default();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Hands the result to where it was asked for; answers what the client is told of it.
+pub(crate) async fn export(
+    kit: &BuildKit,
+    build: &Arc<Build>,
+    built: &Built,
+) -> Result<BTreeMap<String, String>, Status> {
+    let exporters = build.exporters();
+    let mut response = BTreeMap::new();
+    if exporters.iter().all(|exporter| is_files(&exporter.r#type)) {
+        for (number, exporter) in exporters.iter().enumerate() {
+            let to = Target { kit, build, built, number };
+            to.files(exporter, &response).await.map_err(|why| failed(&why))?;
+        }
+        return Ok(response);
+    }
+    let known = image_ids(kit).await.map_err(|why| failed(&why))?;
+    let id = built.record().await.map_err(|error| failed(&error.failure))?;
+    for key in ["containerimage.digest", "containerimage.config.digest"] {
+        response.insert(key.to_owned(), id.to_string());
+    }
+    let mut done = Ok(());
+    for (number, exporter) in exporters.iter().enumerate() {
+        let to = Target { kit, build, built, number };
+        done = to.export(exporter, &id, &mut response).await;
+        if done.is_err() {
+            break;
+        }
+    }
+    if !keeps_image(&exporters) && !known.contains(&id) {
+        dismiss(kit, &id).await;
+    }
+    done.map_err(|why| failed(&why)).map(|()| response)
+}
+
+/// The images that are here.
+async fn image_ids(kit: &BuildKit) -> Result<BTreeSet<Digest>, Failure> {
+    let all = ListImages { all: true, ..ListImages::default() };
+    let listed = images::list(&kit.shared.engine, all).await?;
+    Ok(listed.into_iter().map(|view| view.image.id).collect())
+}
+
+/// Removes an image that was here only to be exported. One that got a name or a container meanwhile stays.
+async fn dismiss(kit: &BuildKit, id: &Digest) {
+    let (engine, id) = (&kit.shared.engine, id.to_string());
+    let named = images::inspect(engine, &id).await;
+    if named.is_ok_and(|view| view.repo_tags.is_empty())
+        && let Err(failure) = images::remove(engine, &id, false, false).await
+    {
+        tracing::debug!("an exported image stays: {}", failure.message());
+    }
+}
+
+/// One place where a result goes.
+struct Target<'a> {
+    kit: &'a BuildKit,
+    build: &'a Arc<Build>,
+    built: &'a Built,
+    /// Its number among the exporters, by which the client knows it.
+    number: usize,
+}
+
+impl Target<'_> {
+    async fn export(
+        &self,
+        exporter: &Exporter,
+        id: &Digest,
+        response: &mut BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        let names = names_of(exporter);
+        match exporter.r#type.as_str() {
+            "local" | "tar" => self.files(exporter, response).await,
+            "oci" | "docker" => {
+                let pieces = images::save_as(&self.kit.shared.engine, id, &names).await?;
+                let name = format!("exporting to {} image format", exporter.r#type);
+                self.vertex(&name, self.send_file(pieces, response)).await
+            }
+            _ => {
+                if !names.is_empty() {
+                    response.insert("image.name".to_owned(), names.join(","));
+                }
+                let asked = exporter.attrs.get("push").map(String::as_str);
+                if !matches!(asked, Some("true" | "1" | "t" | "T" | "True" | "TRUE")) {
+                    return Ok(());
+                }
+                for name in names {
+                    let vertex = format!("pushing {name}");
+                    if let Some(digest) = self.vertex(&vertex, self.push(&name)).await? {
+                        response.insert("containerimage.digest".to_owned(), digest.to_string());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The files alone, into a directory or as a tar.
+    async fn files(
+        &self,
+        exporter: &Exporter,
+        response: &BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        if exporter.r#type == "local" {
+            return self.vertex("exporting to client directory", self.send_tree()).await;
+        }
+        let pieces = self.built.files().await?;
+        self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
+    }
+
+    /// Does something in a vertex of its own.
+    async fn vertex<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let own = Own::begin(self.build, name.to_owned());
+        let done = work.await;
+        own.end(self.build, done.as_ref().err());
+        done
+    }
+
+    async fn session(&self) -> Result<Session, Failure> {
+        self.kit.shared.sessions.get(&self.build.asked.session).await
+    }
+
+    async fn push(&self, name: &str) -> Result<Option<Digest>, Failure> {
+        let invalid = |error: ferry_oci::ReferenceError| {
+            Failure::new(ErrorKind::InvalidArgument, error.to_string())
+        };
+        let reference = Reference::parse(name).map_err(invalid)?.with_default_tag();
+        let auth = match self.session().await {
+            Ok(session) => credentials_of(&session, reference.domain()).await,
+            Err(_) => None,
+        };
+        let (sender, mut messages) = mpsc::channel(BACKLOG);
+        let request = PushRequest { image: reference.familiar(), auth, ..PushRequest::default() };
+        let mut digest = None;
+        let listen = async {
+            while let Some(message) = messages.recv().await {
+                if let PushProgress::Done { digest: pushed, .. } = message {
+                    digest = Some(pushed);
+                }
+            }
+        };
+        let (pushed, ()) =
+            tokio::join!(images::push(&self.kit.shared.engine, request, sender), listen);
+        pushed.map(|()| digest)
+    }
+
+    /// The image's files, into a directory of the client.
+    async fn send_tree(&self) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let tree = Arc::new(self.built.tree().await?);
+        let listed = Arc::clone(&tree);
+        let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
+        let entries =
+            entries.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))??;
+        let own = Own::begin(self.build, "copying files".to_owned());
+        let (out, queue) = mpsc::channel::<Packet>(BACKLOG);
+        let request = self.request(queue, &BTreeMap::new())?;
+        let told = send::tell(&entries, &out);
+        let served = async {
+            let asked = call::<Packet, Packet>(&session, request).await?;
+            let progress = |bytes| own.transferring(self.build, "copying files", bytes);
+            send::serve(&tree, &entries, &out, asked, progress).await
+        };
+        let done = tokio::try_join!(told, served).map(drop);
+        own.end(self.build, done.as_ref().err());
+        done
+    }
+
+    /// A file, into a file of the client.
+    async fn send_file(
+        &self,
+        mut pieces: mpsc::Receiver<Result<Bytes, Failure>>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let (out, queue) = mpsc::channel::<BytesMessage>(BACKLOG);
+        let request = self.request(queue, about)?;
+        let left = |_| Failure::new(ErrorKind::Unavailable, "the client has left");
+        let sent = async move {
+            while let Some(piece) = pieces.recv().await {
+                let mut piece = piece?;
+                while !piece.is_empty() {
+                    let data = piece.split_to(piece.len().min(PIECE));
+                    out.send(BytesMessage { data }).await.map_err(left)?;
+                }
+            }
+            Ok(())
+        };
+        let taken = async {
+            let mut answer = call::<BytesMessage, BytesMessage>(&session, request).await?;
+            // The client says nothing but that it is done.
+            while answer.message().await.map_err(|status| of_status(&status))?.is_some() {}
+            Ok(())
+        };
+        tokio::try_join!(sent, taken).map(drop)
+    }
+
+    /// A call that names the target and says what comes.
+    fn request<T: Send + 'static>(
+        &self,
+        queue: mpsc::Receiver<T>,
+        about: &BTreeMap<String, String>,
+    ) -> Result<Request<impl futures_util::Stream<Item = T> + Send + 'static>, Failure> {
+        let messages = stream::unfold(queue, |mut queue| async move {
+            queue.recv().await.map(|message| (message, queue))
+        });
+        let mut request = Request::new(messages);
+        let invalid = || Failure::new(ErrorKind::Internal, "a header cannot be sent");
+        let mut insert = |key: String, value: &str| {
+            let key: MetadataKey<Ascii> = key.parse().map_err(|_| invalid())?;
+            let value = MetadataValue::try_from(value).map_err(|_| invalid())?;
+            request.metadata_mut().insert(key, value);
+            Ok::<(), Failure>(())
+        };
+        insert("buildkit-attachable-exporter-id".to_owned(), &self.number.to_string())?;
+        for (key, value) in about {
+            insert(format!("exporter-md-{key}"), value)?;
+        }
+        Ok(request)
+    }
+}
+
+/// Calls the client's `FileSend`, whatever of the two kinds of messages goes.
+async fn call<T, U>(
+    session: &Session,
+    request: Request<impl futures_util::Stream<Item = T> + Send + 'static>,
+) -> Result<Streaming<U>, Failure>
+where
+    T: Message + Send + Sync + 'static,
+    U: Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = Grpc::new(session.channel());
+    grpc.ready().await.map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()))?;
+    let path = PathAndQuery::from_static(SEND);
+    let codec = ProstCodec::<T, U>::default();
+    let answer = grpc.streaming(request, path, codec).await.map_err(|status| of_status(&status))?;
+    Ok(answer.into_inner())
+}

@@ -1,0 +1,277 @@
+//! `compose snapshot` and `restore`: the volumes of a project, frozen together and brought back together.
+//!
+//! Over the Engine API only: a volume is read and written through a container that has it. Containers are paused while their volumes
+//! are read, all of them at once, so that what belongs together is of one moment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use ferry_cli::{
+    face::{Args, CliError, Command, Outcome},
+    flags::{Flag, Matches},
+};
+use ferry_client::path_segment;
+use futures_util::future::try_join_all;
+
+use super::{Compose, DRY, Verb, up::stop_in_order};
+use crate::{
+    model::Project,
+    run::{
+        Change, Container, Session,
+        converge::{self, Plan},
+        images, resources,
+    },
+};
+
+const DIRECTORY: Flag = Flag::string(
+    "directory",
+    "Where snapshots are kept (default: .compose-snapshots in the project's directory)",
+)
+.short('d');
+
+pub(super) static SNAPSHOT: Verb = Verb {
+    command: Command {
+        name: "snapshot",
+        short: "Save the volumes of a project, all of one moment (beyond Docker)",
+        usage: "[OPTIONS] NAME",
+        args: Args::Exactly(1),
+        flags: &[
+            DIRECTORY,
+            DRY,
+            Flag::bool("no-pause", "Do not pause containers while their volumes are read"),
+        ],
+        ..Command::NEW
+    },
+    run: snapshot,
+};
+
+pub(super) static RESTORE: Verb = Verb {
+    command: Command {
+        name: "restore",
+        short: "Bring back the volumes of a project as a snapshot has them (beyond Docker)",
+        usage: "[OPTIONS] NAME",
+        args: Args::Exactly(1),
+        flags: &[
+            DIRECTORY,
+            DRY,
+            Flag::bool("force", "Don't ask to confirm that today's data is lost").short('f'),
+        ],
+        ..Command::NEW
+    },
+    run: restore,
+};
+
+/// Where a snapshot of that name is.
+fn place(project: &Project, matches: &Matches) -> Result<PathBuf, CliError> {
+    let name = matches.arg(0);
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.starts_with('.') || !name.chars().all(good) {
+        return Err(CliError::new(format!(
+            "invalid snapshot name {name:?}: only letters, digits, hyphens, underscores and dots"
+        )));
+    }
+    let base = match matches.text("directory") {
+        "" => project.directory.join(".compose-snapshots"),
+        given => PathBuf::from(given),
+    };
+    Ok(base.join(name))
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> CliError {
+    let path = path.display().to_string();
+    move |error| CliError::new(format!("{path}: {error}"))
+}
+
+/// For each volume of the project a container that has it, and where.
+fn seats<'a>(
+    project: &Project,
+    containers: &'a [Container],
+) -> BTreeMap<String, (&'a Container, String)> {
+    let mut seats = BTreeMap::new();
+    for (key, volume) in project.volumes.iter().filter(|(_, volume)| !volume.external) {
+        for container in containers {
+            let mounts = container.summary.mounts.as_deref().unwrap_or_default();
+            if let Some(mount) = mounts.iter().find(|mount| mount.name == volume.name) {
+                seats.insert(key.clone(), (container, mount.destination.clone()));
+                break;
+            }
+        }
+    }
+    seats
+}
+
+fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
+    let project = compose.project()?;
+    let directory = place(&project, matches)?;
+    let session = compose.session()?;
+    let all = compose.cli.wait(session.containers(&project.name, false))?;
+    let seats = seats(&project, &all);
+    if seats.is_empty() {
+        return Err(CliError::new("no container of the project has one of its volumes"));
+    }
+    if directory.exists() {
+        return Err(CliError::new(format!("snapshot {} already exists", directory.display())));
+    }
+    // What is not complete has another name.
+    let partial = directory.with_extension("partial");
+    drop(fs::remove_dir_all(&partial));
+    if !session.dry {
+        fs::create_dir_all(&partial).map_err(failed(&partial))?;
+    }
+    let users: BTreeSet<&str> = seats
+        .keys()
+        .filter_map(|key| project.volumes.get(key))
+        .map(|volume| volume.name.as_str())
+        .collect();
+    let uses = |one: &&Container| {
+        let mounts = one.summary.mounts.as_deref().unwrap_or_default();
+        one.summary.state == "running"
+            && mounts.iter().any(|mount| users.contains(mount.name.as_str()))
+    };
+    let paused: Vec<&Container> =
+        if matches.flag("no-pause") { Vec::new() } else { all.iter().filter(uses).collect() };
+    let outcome = compose.cli.wait(async {
+        let pauses = paused
+            .iter()
+            .map(|one| each(&session, one, "pause", "volumes are to be of one moment"));
+        try_join_all(pauses).await?;
+        let saved =
+            try_join_all(seats.iter().map(|(key, (container, target))| {
+                save(&session, key, container, target, &partial)
+            }))
+            .await;
+        // Whatever has become of the volumes, nobody stays paused.
+        let resumes =
+            paused.iter().map(|one| each(&session, one, "unpause", "volumes have been read"));
+        try_join_all(resumes).await?;
+        saved.map(drop)
+    });
+    if let Err(error) = outcome {
+        drop(fs::remove_dir_all(&partial));
+        return Err(error);
+    }
+    if !session.dry {
+        fs::rename(&partial, &directory).map_err(failed(&directory))?;
+        compose.cli.println(&directory.display().to_string())?;
+    }
+    Ok(0)
+}
+
+async fn each(
+    session: &Session<'_>,
+    one: &Container,
+    verb: &str,
+    why: &str,
+) -> Result<(), CliError> {
+    session.make(Change::container(&one.id, &one.name, verb), why).await
+}
+
+async fn save(
+    session: &Session<'_>,
+    key: &str,
+    container: &Container,
+    target: &str,
+    directory: &Path,
+) -> Result<(), CliError> {
+    if session.dry {
+        let line =
+            format!("GET /containers/{}/archive?path={target}  # volume {key}", container.name);
+        return session.cli.println(&line);
+    }
+    session.progress("Volume", key, "Saving");
+    let path = directory.join(format!("{key}.tar"));
+    let mut file = File::create(&path).map_err(failed(&path))?;
+    let call = session.client.get(format!("/containers/{}/archive", path_segment(&container.id)));
+    let mut answer = call.query("path", target).send().await?;
+    while let Some(chunk) = answer.chunk().await? {
+        file.write_all(&chunk).map_err(failed(&path))?;
+    }
+    file.sync_all().map_err(failed(&path))?;
+    session.progress("Volume", key, "Saved");
+    Ok(())
+}
+
+fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
+    let project = compose.project()?;
+    let directory = place(&project, matches)?;
+    let mut saved = BTreeMap::new();
+    for entry in fs::read_dir(&directory).map_err(failed(&directory))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(key) =
+            name.strip_suffix(".tar").filter(|key| project.volumes.contains_key(*key))
+        {
+            saved.insert(key.to_owned(), entry.path());
+        }
+    }
+    if saved.is_empty() {
+        return Err(CliError::new(format!(
+            "{} has no volume of this project",
+            directory.display()
+        )));
+    }
+    let names: Vec<&str> = saved.keys().map(String::as_str).collect();
+    let question = format!("Replace the data of volumes {}?", names.join(", "));
+    let session = compose.session()?;
+    if !matches.flag("force") && !session.dry && !compose.cli.confirm(&question)? {
+        return Ok(0);
+    }
+    let services: BTreeSet<String> = project.services.keys().cloned().collect();
+    let ids = images::prepare(&session, &project, &services, &images::How::default())?;
+    let plan = Plan { images: ids, only_create: true, ..Plan::default() };
+    compose.cli.wait(async {
+        let before = session.containers(&project.name, false).await?;
+        stop_in_order(&session, &project, &before, None).await?;
+        let why = "its volumes are made anew";
+        try_join_all(before.iter().map(|one| session.remove(one, false, why))).await?;
+        for key in saved.keys() {
+            let name = &project.volumes[key].name;
+            let change = Change::delete(format!("/volumes/{}", path_segment(name)));
+            session.make_if_there(change, "it is restored").await?;
+        }
+        converge::create(&session, &project, &services, &plan).await?;
+        let made = session.containers(&project.name, false).await?;
+        let seats = seats(&project, &made);
+        for (key, path) in &saved {
+            match seats.get(key) {
+                Some((container, target)) => fill(&session, key, container, target, path).await?,
+                None if session.dry => {
+                    session.cli.println(&format!("PUT /containers/…/archive  # volume {key}"))?;
+                }
+                None => return Err(CliError::new(format!("no service uses volume {key}"))),
+            }
+        }
+        // As many run as before.
+        let ran =
+            before.iter().filter(|one| one.running()).map(|one| one.service.clone()).collect();
+        converge::start(&session, &project, &ran, None).await?;
+        resources::volumes_of(&session, &project.name).await?;
+        Ok(0)
+    })
+}
+
+async fn fill(
+    session: &Session<'_>,
+    key: &str,
+    container: &Container,
+    target: &str,
+    path: &Path,
+) -> Result<(), CliError> {
+    let parent = Path::new(target)
+        .parent()
+        .map_or_else(|| "/".into(), |parent| parent.display().to_string());
+    let change = Change::put(format!("/containers/{}/archive", path_segment(&container.id)))
+        .shown_as(format!("/containers/{}/archive", container.name))
+        .query("path", parent);
+    let why = format!("volume {key} is restored");
+    let Some((call, _permit)) = session.change(&change, &why).await? else { return Ok(()) };
+    session.progress("Volume", key, "Restoring");
+    let file = tokio::fs::File::open(path).await.map_err(failed(path))?;
+    let length = file.metadata().await.map_err(failed(path))?.len();
+    call.upload("application/x-tar", file, Some(length)).done().await?;
+    session.progress("Volume", key, "Restored");
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `include`: projects inside the project, each with variables and relative paths of its own.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{LoadError, Loader, files, paths};
+
+/// Files that include each other are no deeper than this.
+const MAX_DEPTH: usize = 32;
+
+/// Loads what one entry of `include` in the file `from` names, and puts it into `tree`.
+pub(super) fn include(
+    loader: &mut Loader<'_>,
+    entry: &Value,
+    from: &Path,
+    tree: &mut Value,
+) -> Result<(), LoadError> {
+    let files = named(&loader.directory, if entry.is_string() { entry } else { &entry["path"] });
+    if loader.request.sealed {
+        return Err(LoadError::NotSupported("include".to_owned()));
+    }
+    let Some(first) = files.first() else {
+        return Err(LoadError::Invalid("include without path".to_owned()));
+    };
+    for file in &files {
+        let text = file.display().to_string();
+        if ["oci:/", "git:/", "http:/", "https:/", "ssh:/"].iter().any(|kind| text.contains(kind)) {
+            return Err(LoadError::NotSupported(format!("include of {text}")));
+        }
+    }
+    let directory = match entry["project_directory"].as_str() {
+        Some(text) => paths::absolute(&loader.directory, text),
+        None => first.parent().unwrap_or(Path::new("/")).to_owned(),
+    };
+    let mut chain = loader.chain.clone();
+    if chain.is_empty() {
+        chain.push(from.to_owned());
+    }
+    let environment = environment(loader, &entry["env_file"], &directory)?;
+    let mut below = Loader {
+        environment,
+        warnings: Vec::new(),
+        missing: std::mem::take(&mut loader.missing),
+        request: loader.request,
+        directory,
+        chain: Vec::new(),
+    };
+    let mut part = json!({});
+    for file in &files {
+        let cycle = chain.contains(file) || chain.len() > MAX_DEPTH;
+        below.chain = chain.iter().cloned().chain([file.clone()]).collect();
+        if cycle {
+            let shown: Vec<String> =
+                below.chain.iter().map(|path| path.display().to_string()).collect();
+            return Err(LoadError::Invalid(format!(
+                "include cycle detected:\n{}",
+                shown.join("\n include ")
+            )));
+        }
+        below.file(file, &mut part)?;
+    }
+    if !loader.request.keep_paths {
+        paths::resolve(&mut part, &below.directory);
+    }
+    loader.missing = below.missing;
+    loader.warnings.append(&mut below.warnings);
+    import(part, tree)
+}
+
+/// One path or several, below a directory.
+fn named(directory: &Path, value: &Value) -> Vec<PathBuf> {
+    match value {
+        Value::String(path) => vec![paths::absolute(directory, path)],
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|path| paths::absolute(directory, path))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The variables of an included file: ours, and below them those of its own `.env`, or of the files that are named.
+fn environment(
+    loader: &Loader<'_>,
+    named_files: &Value,
+    directory: &Path,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    let mut files = named(&loader.directory, named_files);
+    if files.is_empty() {
+        files.extend(Some(directory.join(".env")).filter(|path| path.is_file()));
+    }
+    let mut all = BTreeMap::new();
+    for file in files.iter().filter(|file| *file != Path::new("/dev/null")) {
+        let outer = |name: &str| loader.environment.get(name).cloned();
+        all.extend(files::read_env(file, false, &outer, &|_| None)?);
+    }
+    all.extend(loader.environment.clone());
+    Ok(all)
+}
+
+/// Puts what was included beside what is there; the same name twice must be the same thing.
+fn import(part: Value, tree: &mut Value) -> Result<(), LoadError> {
+    for kind in ["services", "volumes", "networks", "secrets", "configs", "models"] {
+        for (name, value) in part[kind].as_object().into_iter().flatten() {
+            match tree[kind].get(name) {
+                Some(known) if known != value => {
+                    return Err(LoadError::Invalid(format!(
+                        "{kind}.{name} conflicts with imported resource"
+                    )));
+                }
+                _ => tree[kind][name] = value.clone(),
+            }
+        }
+    }
+    Ok(())
+}

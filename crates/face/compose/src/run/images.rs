@@ -1,0 +1,384 @@
+//! The images of services, before their containers: pulled, built, or here already.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
+
+use ferry_cli::face::{CliError, registry_auth, run_words};
+use ferry_client::path_segment;
+use ferry_docker_api::JsonMessage;
+use ferry_oci::Reference;
+use ferry_stdx::time::Timestamp;
+use futures_util::future::try_join_all;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Change, Session, labels};
+use crate::{
+    load::nanoseconds,
+    model::{Build, Project, Service},
+};
+
+/// How the command line wants images.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct How {
+    /// `--pull`; empty or `policy` leaves it to the services.
+    pub(crate) pull: String,
+    pub(crate) build: bool,
+    pub(crate) no_build: bool,
+    pub(crate) quiet_pull: bool,
+    pub(crate) builds: Building,
+}
+
+/// How images are built.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Building {
+    pub(crate) quiet: bool,
+    pub(crate) no_cache: bool,
+    pub(crate) pull: bool,
+    pub(crate) memory: String,
+    /// `--build-arg`.
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "Metadata", default)]
+    metadata: Option<Tagged>,
+}
+
+#[derive(Deserialize)]
+struct Tagged {
+    #[serde(rename = "LastTagTime", default)]
+    at: String,
+}
+
+/// What is done for one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Keep,
+    Pull(&'static str),
+    Build(&'static str),
+}
+
+/// Brings the services' images here; their ids. It runs commands of the command line, and so cannot be waited for inside them.
+pub(crate) fn prepare(
+    session: &Session<'_>,
+    project: &Project,
+    names: &BTreeSet<String>,
+    how: &How,
+) -> Result<BTreeMap<String, String>, CliError> {
+    let services: Vec<&Service> =
+        names.iter().filter_map(|name| project.services.get(name)).collect();
+    let (mut ids, mut pulls, mut builds) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let looked = services.iter().map(|service| find(session, project.image_of(service)));
+    let found = session.cli.wait(try_join_all(looked))?;
+    for (service, found) in services.iter().zip(found) {
+        let step = decide(service, found.as_ref(), how, now())
+            .map_err(|why| CliError::new(format!("services.{}.{why}", service.name)))?;
+        match step {
+            Step::Keep => drop(found.map(|found| ids.insert(service.name.clone(), found.id))),
+            Step::Pull(why) => drop(pulls.insert(project.image_of(service), (*service, why))),
+            Step::Build(why) => builds.push((*service, why)),
+        }
+    }
+    let quiet = how.quiet_pull;
+    session.cli.wait(try_join_all(
+        pulls.iter().map(|(image, (service, why))| pull(session, service, image, quiet, why)),
+    ))?;
+    for (service, why) in builds {
+        build(session, project, service, &how.builds, why)?;
+    }
+    let missing: Vec<_> =
+        services.into_iter().filter(|service| !ids.contains_key(&service.name)).collect();
+    let looked = missing.iter().map(|service| find(session, project.image_of(service)));
+    let found = session.cli.wait(try_join_all(looked))?;
+    for (service, found) in missing.into_iter().zip(found) {
+        match found {
+            Some(found) => drop(ids.insert(service.name.clone(), found.id)),
+            None if session.dry => {}
+            None => {
+                return Err(CliError::new(format!("No such image: {}", project.image_of(service))));
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system(std::time::SystemTime::now())
+}
+
+/// What a service's image needs; `Err` is the key with a value that is none.
+fn decide(
+    service: &Service,
+    found: Option<&Found>,
+    how: &How,
+    now: Timestamp,
+) -> Result<Step, String> {
+    let given = !how.pull.is_empty() && how.pull != "policy";
+    let policy = if given { how.pull.as_str() } else { service.pull_policy.as_str() };
+    let builds = service.build.is_some() && !how.no_build;
+    if builds && (how.build || policy == "build") {
+        return Ok(Step::Build(if how.build { "--build" } else { "pull_policy is build" }));
+    }
+    let pulls = service.build.is_none() || !service.image.is_empty();
+    let fetch = |why| Ok(if pulls { Step::Pull(why) } else { Step::Build(why) });
+    match (policy, found) {
+        ("always", _) if pulls && (service.build.is_none() || !builds) => {
+            fetch("pull_policy is always")
+        }
+        ("" | "missing" | "if_not_present" | "never" | "build" | "always", Some(_)) => {
+            Ok(Step::Keep)
+        }
+        ("never", None) if !builds => Ok(Step::Keep),
+        (_, None) if builds => Ok(Step::Build("its image is not here")),
+        (_, None) if service.build.is_some() && how.no_build && service.image.is_empty() => {
+            Ok(Step::Keep)
+        }
+        (_, None) => fetch("its image is not here"),
+        (text, Some(found)) => {
+            let age = match text {
+                "daily" => Some(86_400_000_000_000),
+                "weekly" => Some(7 * 86_400_000_000_000),
+                other => other.strip_prefix("every_").and_then(nanoseconds),
+            };
+            let age = age.ok_or_else(|| format!("pull_policy: invalid value {text:?}"))?;
+            let tagged = found.metadata.as_ref().map_or("", |tagged| tagged.at.as_str());
+            let tagged = Timestamp::parse_rfc3339(tagged).map_or(i64::MIN, Timestamp::nanos);
+            let old = now.nanos().saturating_sub(tagged) > age;
+            if old { fetch("its image is older than pull_policy allows") } else { Ok(Step::Keep) }
+        }
+    }
+}
+
+async fn find(session: &Session<'_>, image: String) -> Result<Option<Found>, CliError> {
+    let path = format!("/images/{}/json", path_segment(&image));
+    match session.client.get(path).json::<Found>().await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Pulls a service's image.
+pub(crate) async fn pull(
+    session: &Session<'_>,
+    service: &Service,
+    image: &str,
+    quiet: bool,
+    why: &str,
+) -> Result<(), CliError> {
+    let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
+    let tag = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(tag)) => tag.to_owned(),
+        (None, None) => "latest".to_owned(),
+    };
+    let change = Change::post("/images/create")
+        .query("fromImage", reference.familiar_name())
+        .query("tag", tag)
+        .query_if(!service.platform.is_empty(), "platform", &service.platform);
+    let why = format!("service {}: {why}", service.name);
+    let Some((mut call, _permit)) = session.change(&change, &why).await? else { return Ok(()) };
+    let say = |status| {
+        if !quiet {
+            session.progress("", &service.name, status)
+        }
+    };
+    say("Pulling");
+    let auth = registry_auth(session.cli, image)?;
+    if !auth.is_empty() {
+        call = call.header("X-Registry-Auth", auth);
+    }
+    let mut lines = call.lines::<JsonMessage>().await?;
+    while let Some(message) = lines.next().await? {
+        let value = serde_json::to_value(&message).unwrap_or(Value::Null);
+        if let Some(words) = value.pointer("/errorDetail/message").and_then(Value::as_str) {
+            say("Error");
+            return Err(CliError::new(words));
+        }
+    }
+    say("Pulled");
+    Ok(())
+}
+
+/// Builds a service's image with the daemon's own builder.
+pub(crate) fn build(
+    session: &Session<'_>,
+    project: &Project,
+    service: &Service,
+    how: &Building,
+    why: &str,
+) -> Result<(), CliError> {
+    let Some(build) = &service.build else { return Ok(()) };
+    refuse(service, build)?;
+    let image = project.image_of(service);
+    if session.dry {
+        return session.cli.println(&format!(
+            "POST /build?t={image}  # service {}: {why}; context {}",
+            service.name, build.context
+        ));
+    }
+    let (words, inline) = words(project, service, build, how, &image)?;
+    session.progress("", &service.name, "Building");
+    session.progress.finish();
+    let built = run_words(session.cli, &words);
+    if let Some(path) = inline {
+        // Nothing depends on it any more; a leftover in the temporary directory harms nobody.
+        drop(std::fs::remove_file(path));
+    }
+    match built {
+        Ok(0) => {
+            session.progress("", &image, "Built");
+            Ok(())
+        }
+        Ok(code) => Err(CliError::silent(code)),
+        Err(error) => {
+            let code = error.code();
+            Err(error
+                .map_message(|words| format!("failed to build service {}: {words}", service.name))
+                .with_code(code))
+        }
+    }
+}
+
+/// Refuses what the builder of the Engine API cannot do, by name.
+fn refuse(service: &Service, build: &Build) -> Result<(), CliError> {
+    let refused = [
+        ("additional_contexts", !build.additional_contexts.is_empty()),
+        ("cache_to", !build.cache_to.is_empty()),
+        ("cache_from", !build.cache_from.is_empty()),
+        ("entitlements", !build.entitlements.is_empty()),
+        ("isolation", !build.isolation.is_empty()),
+        ("no_cache_filter", !build.no_cache_filter.is_empty()),
+        ("platforms", build.platforms.len() > 1),
+        ("privileged", build.privileged),
+        ("provenance", build.provenance.as_ref().is_some_and(|value| *value != Value::Bool(false))),
+        ("sbom", build.sbom.as_ref().is_some_and(|value| *value != Value::Bool(false))),
+        ("secrets", !build.secrets.is_empty()),
+        ("ssh", build.ssh.is_some()),
+    ];
+    match refused.iter().find(|(_, used)| *used) {
+        None => Ok(()),
+        Some((key, _)) => Err(CliError::new(format!(
+            "the classic builder doesn't support services.{}.build.{key}",
+            service.name
+        ))),
+    }
+}
+
+/// The command line that builds it, and the file that an inline Dockerfile went to.
+fn words(
+    project: &Project,
+    service: &Service,
+    build: &Build,
+    how: &Building,
+    image: &str,
+) -> Result<(Vec<String>, Option<std::path::PathBuf>), CliError> {
+    let mut words: Vec<String> = vec!["build".to_owned()];
+    let mut add = |flag: &str, value: &str| words.push(format!("--{flag}={value}"));
+    add("tag", image);
+    build.tags.iter().for_each(|tag| add("tag", tag));
+    let mut inline = None;
+    if !build.dockerfile_inline.is_empty() {
+        let name = format!(".ferry-compose-{}-{}", std::process::id(), service.name);
+        let path = std::env::temp_dir().join(name);
+        let fail =
+            |error: std::io::Error| CliError::new(format!("open {}: {error}", path.display()));
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(fail)?;
+        file.write_all(build.dockerfile_inline.as_bytes()).map_err(fail)?;
+        add("file", &path.display().to_string());
+        inline = Some(path.clone());
+    } else if !build.dockerfile.is_empty() && build.dockerfile != "Dockerfile" {
+        add(
+            "file",
+            &std::path::Path::new(&build.context).join(&build.dockerfile).display().to_string(),
+        );
+    }
+    for (name, value) in &build.args {
+        let value = value.clone().or_else(|| project.environment.get(name).cloned());
+        if let Some(value) = value {
+            add("build-arg", &format!("{name}={value}"));
+        }
+    }
+    how.args.iter().for_each(|arg| add("build-arg", arg));
+    for (name, value) in &build.labels {
+        add("label", &format!("{name}={value}"));
+    }
+    add("label", &format!("{}={}", labels::PROJECT, project.name));
+    add("label", &format!("{}={}", labels::SERVICE, service.name));
+    add("label", &format!("{}={}", labels::VERSION, labels::COMPOSE_VERSION));
+    build.extra_hosts.iter().for_each(|host| add("add-host", &host.replacen('=', ":", 1)));
+    for (flag, value) in [
+        ("network", &build.network),
+        ("target", &build.target),
+        ("memory", &how.memory),
+        ("platform", build.platforms.first().unwrap_or(&service.platform)),
+    ] {
+        if !value.is_empty() {
+            add(flag, value);
+        }
+    }
+    if build.shm_size.0 > 0 {
+        add("shm-size", &build.shm_size.0.to_string());
+    }
+    for (name, limit) in &build.ulimits {
+        add("ulimit", &format!("{name}={}", limit.written()));
+    }
+    for (flag, on) in [
+        ("no-cache", how.no_cache || build.no_cache),
+        ("pull", how.pull || build.pull),
+        ("quiet", how.quiet),
+    ] {
+        if on {
+            add(flag, "true");
+        }
+    }
+    words.push(build.context.clone());
+    Ok((words, inline))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_say_what_is_done() {
+        let found = Found {
+            id: "x".to_owned(),
+            metadata: Some(Tagged { at: "1970-01-02T00:00:00Z".to_owned() }),
+        };
+        let day = 86_400_000_000_000_i64;
+        let step = |image: &str, built: bool, policy: &str, here: bool| {
+            let service = Service {
+                image: image.to_owned(),
+                build: built.then(Build::default),
+                pull_policy: policy.to_owned(),
+                ..Service::default()
+            };
+            let found = here.then_some(&found);
+            decide(&service, found, &How::default(), Timestamp::from_nanos(3 * day))
+        };
+        for (image, built, policy, here, want) in [
+            ("a", false, "", true, "Keep"),
+            ("a", false, "", false, "Pull"),
+            ("a", false, "always", true, "Pull"),
+            ("a", false, "never", false, "Keep"),
+            ("a", false, "daily", true, "Pull"),
+            ("a", false, "every_49h", true, "Keep"),
+            ("a", false, "weekly", true, "Keep"),
+            ("", true, "", true, "Keep"),
+            ("", true, "", false, "Build"),
+            ("", true, "build", true, "Build"),
+        ] {
+            let got = step(image, built, policy, here).map(|step| format!("{step:?}"));
+            assert!(got.as_ref().is_ok_and(|got| got.starts_with(want)), "{policy}: {got:?}");
+        }
+        assert!(step("a", false, "sometimes", true).is_err());
+    }
+}

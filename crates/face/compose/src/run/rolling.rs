@@ -1,0 +1,235 @@
+//! `deploy.update_config`: containers of a service are replaced while it runs, some at a time; the old ones are only removed when all
+//! of the new ones are well, and come back when one is not.
+
+use std::time::Duration;
+
+use ferry_cli::face::CliError;
+use futures_util::future::{join_all, try_join_all};
+
+use super::{
+    Change, Container, Session,
+    converge::{self, Made, Plan, inherited, make, name_of, temporary_name},
+    hooks,
+    wait::well,
+};
+use crate::{
+    load::nanoseconds,
+    model::{Project, Service, UpdateConfig},
+};
+
+/// A new container is watched for so long, where it says nothing of its health and the file nothing of a time.
+const MONITOR: Duration = Duration::from_secs(5);
+
+/// One container that is to be replaced, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Roll {
+    pub(crate) old: Container,
+    pub(crate) why: String,
+}
+
+/// What a service says about it.
+pub(crate) fn config(service: &Service) -> Option<&UpdateConfig> {
+    service.deploy.as_ref()?.update_config.as_ref()
+}
+
+/// Why the new container cannot be started beside the old one, where that is so.
+pub(crate) fn not_side_by_side(service: &Service) -> Option<String> {
+    let fixed = service.ports.iter().find(|port| port.published.is_some());
+    if let Some(port) = fixed {
+        return Some(format!(
+            "port {} can only be published once",
+            port.published.as_deref().unwrap_or("")
+        ));
+    }
+    let named = |on: &Option<crate::model::ServiceNetwork>| {
+        on.as_ref().is_some_and(|on| !on.ipv4_address.is_empty() || !on.ipv6_address.is_empty())
+    };
+    service.networks.values().any(named).then(|| "it has a fixed address".to_owned())
+}
+
+fn time(text: Option<&String>) -> Duration {
+    let nanos = text.and_then(|text| nanoseconds(text)).unwrap_or(0);
+    Duration::from_nanos(nanos.unsigned_abs())
+}
+
+/// A replaced container: the old one has stopped, the new one has its name.
+struct Replaced<'a> {
+    old: &'a Container,
+    new: String,
+    name: String,
+}
+
+/// Replaces containers, batch by batch.
+pub(crate) async fn run(
+    session: &Session<'_>,
+    project: &Project,
+    service: &Service,
+    image: &str,
+    rolls: &[Roll],
+    plan: &Plan,
+) -> Result<(), CliError> {
+    let Some(config) = config(service) else { return Ok(()) };
+    let update = Update { session, project, service, image, plan, config };
+    let batch = match config.parallelism {
+        None => 1,
+        Some(0) => rolls.len(),
+        Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+    };
+    let mut replaced: Vec<Replaced<'_>> = Vec::new();
+    let mut failures = 0;
+    for (at, batch) in rolls.chunks(batch.max(1)).enumerate() {
+        if at > 0 && !session.dry {
+            tokio::time::sleep(time(config.delay.as_ref())).await;
+        }
+        for outcome in join_all(batch.iter().map(|roll| update.one(roll))).await {
+            match outcome {
+                Ok(done) => replaced.push(done),
+                Err(error) => {
+                    failures += 1;
+                    session.cli.warn(error.message());
+                    let ratio = f64::from(failures) / rolls.len() as f64;
+                    if ratio > config.max_failure_ratio {
+                        return update.failed(replaced, &error).await;
+                    }
+                }
+            }
+        }
+    }
+    let gone = replaced
+        .iter()
+        .map(|done| converge::remove_old(session, done.old, "all of the new containers are well"));
+    try_join_all(gone).await.map(drop)
+}
+
+struct Update<'a> {
+    session: &'a Session<'a>,
+    project: &'a Project,
+    service: &'a Service,
+    image: &'a str,
+    plan: &'a Plan,
+    config: &'a UpdateConfig,
+}
+
+impl Update<'_> {
+    /// Replaces one. After an error the old one runs as before, and of the new one nothing is left.
+    async fn one<'b>(&self, roll: &'b Roll) -> Result<Replaced<'b>, CliError> {
+        let Update { session, project, service, image, .. } = *self;
+        let (old, why) = (&roll.old, roll.why.as_str());
+        let name = name_of(project, service, old.number);
+        let temporary = temporary_name(old, &name);
+        let side_by_side =
+            self.config.order == "start-first" && not_side_by_side(service).is_none();
+        session.progress("Container", &old.name, "Updating");
+        let kept = inherited(session, project, old).await?;
+        let made = Made {
+            number: Some(old.number),
+            created_as: &temporary,
+            name: &name,
+            inherited: if self.plan.renew_anonymous { &[] } else { &kept },
+        };
+        let new = make(session, project, service, image, &made, why).await?;
+        if !side_by_side {
+            self.stop(old, why).await?;
+        }
+        let started = async {
+            session.make(Change::container(&new, &temporary, "start"), why).await?;
+            hooks::post_start(session, Some(service), &new, &temporary).await?;
+            if session.dry {
+                return Ok(());
+            }
+            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
+            well(session, &new, &temporary, monitor).await
+        };
+        if let Err(error) = started.await {
+            session.progress("Container", &old.name, "Error");
+            let words = format!(
+                "service {}: the new container is not well: {}",
+                service.name,
+                error.message()
+            );
+            self.discard(&new, &temporary).await?;
+            if !side_by_side {
+                self.session
+                    .make(Change::container(&old.id, &old.name, "start"), "the new one is not well")
+                    .await?;
+            }
+            return Err(CliError::new(words));
+        }
+        if side_by_side {
+            self.stop(old, why).await?;
+        }
+        // The old one stays for a rollback, under a name that nothing else has.
+        let aside = format!("{}_old_{name}", old.id.get(..12).unwrap_or(&old.id));
+        converge::rename(session, &old.id, &old.name, &aside, why).await?;
+        converge::rename(session, &new, &temporary, &name, why).await?;
+        session.progress("Container", &old.name, "Updated");
+        Ok(Replaced { old, new, name })
+    }
+
+    async fn stop(&self, old: &Container, why: &str) -> Result<(), CliError> {
+        hooks::pre_stop(self.session, Some(self.service), old).await?;
+        let stop = Change::container(&old.id, &old.name, "stop");
+        let timeout = self.plan.timeout;
+        let stop = stop.query_if(timeout.is_some(), "t", timeout.unwrap_or(0));
+        self.session.make_if_there(stop, why).await
+    }
+
+    async fn discard(&self, id: &str, name: &str) -> Result<(), CliError> {
+        let change =
+            Change::delete(format!("/containers/{id}")).shown_as(format!("/containers/{name}"));
+        self.session.make_if_there(change.query("force", 1), "it is not well").await
+    }
+
+    /// Does what the file says of a failed update; the error tells what that was.
+    async fn failed(&self, replaced: Vec<Replaced<'_>>, error: &CliError) -> Result<(), CliError> {
+        let session = self.session;
+        let service = &self.service.name;
+        match self.config.failure_action.as_str() {
+            "rollback" => {}
+            "continue" => return Ok(()),
+            _ => {
+                let gone = replaced
+                    .iter()
+                    .map(|done| converge::remove_old(session, done.old, "its replacement is well"));
+                try_join_all(gone).await?;
+                return Err(CliError::new(format!(
+                    "update of service {service} paused: {}",
+                    error.message()
+                )));
+            }
+        }
+        let back = self.service.deploy.as_ref().and_then(|deploy| deploy.rollback_config.as_ref());
+        let back = back.cloned().unwrap_or_default();
+        let batch = match back.parallelism {
+            None => 1,
+            Some(0) => replaced.len(),
+            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        for (at, batch) in replaced.chunks(batch.max(1)).enumerate() {
+            if at > 0 {
+                tokio::time::sleep(time(back.delay.as_ref())).await;
+            }
+            try_join_all(batch.iter().map(|done| self.back(done, back.order == "start-first")))
+                .await?;
+        }
+        Err(CliError::new(format!("update of service {service} rolled back: {}", error.message())))
+    }
+
+    async fn back(&self, done: &Replaced<'_>, start_first: bool) -> Result<(), CliError> {
+        let session = self.session;
+        session.progress("Container", &done.name, "Rolling back");
+        let why = "the update is rolled back";
+        let start = Change::container(&done.old.id, &done.name, "start");
+        let first = start_first && not_side_by_side(self.service).is_none();
+        if first {
+            session.make(start.clone(), why).await?;
+        }
+        self.discard(&done.new, &done.name).await?;
+        if !first {
+            session.make(start, why).await?;
+        }
+        converge::rename(session, &done.old.id, &done.name, &done.old.name, why).await?;
+        session.progress("Container", &done.name, "Rolled back");
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Bodies of answers: some text, or a part of a file that is read as the client takes it.
+
+use std::{
+    fs::File,
+    future::Future,
+    io::{self, IoSliceMut},
+    os::unix::fs::FileExt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use rustix::io::ReadWriteFlags;
+use tokio::task::JoinHandle;
+
+/// Read at once. With what hyper holds back, a client costs two or three of these.
+const PIECE: usize = 64 << 10;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Text(Option<Bytes>),
+    Part(Part),
+}
+
+/// Some bytes of a file.
+#[derive(Debug)]
+pub(crate) struct Part {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Body {
+    pub(crate) fn empty() -> Body {
+        Body::Text(None)
+    }
+
+    /// `length` bytes of a file from `at` on.
+    pub(crate) fn part(file: File, at: u64, length: u64) -> Body {
+        Body::Part(Part { file: Arc::new(file), at, left: length, reading: None })
+    }
+
+    /// How much it is.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Body::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
+            Body::Part(part) => part.left,
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(text: T) -> Body {
+        Body::Text(Some(text.into()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Body::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Body::Part(part) => part.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length())
+    }
+}
+
+impl Part {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let length = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
+        let piece = match &mut self.reading {
+            Some(reading) => ready!(Pin::new(reading).poll(context)).map_err(io::Error::other)?,
+            None => match read_cached(&self.file, self.at, length) {
+                Some(piece) => Ok(piece),
+                None => {
+                    let (file, at) = (Arc::clone(&self.file), self.at);
+                    let read = move || read_from_disk(&file, at, length);
+                    let reading = self.reading.insert(tokio::task::spawn_blocking(read));
+                    ready!(Pin::new(reading).poll(context)).map_err(io::Error::other)?
+                }
+            },
+        };
+        self.reading = None;
+        let piece = piece?;
+        self.at += piece.len() as u64;
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+/// What the page cache has at once, without waiting for the disk. `None` when it has nothing, or the file system cannot say.
+fn read_cached(file: &File, at: u64, length: usize) -> Option<Bytes> {
+    let mut buffer = vec![0; length];
+    let mut slices = [IoSliceMut::new(&mut buffer)];
+    let read = rustix::io::preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT).ok()?;
+    buffer.truncate(read);
+    (read > 0).then(|| Bytes::from(buffer))
+}
+
+fn read_from_disk(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; length];
+    file.read_exact_at(&mut buffer, at)?;
+    Ok(Bytes::from(buffer))
+}

@@ -1,0 +1,279 @@
+//! `ferry registry serve`.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ferry_access::Grant;
+use ferry_cli::{
+    face::{Args, Cli, CliError, Command, Outcome},
+    flags::{Flag, Matches},
+};
+use ferry_errkind::chain;
+use ferry_registry_store::{GcOptions, Limits, Pattern, Rule, Store};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use super::{ROOT, failed, seconds};
+use crate::{
+    access::{Access, AccessFile, Guard},
+    control,
+    dispatch::State,
+    journal::{Audit, Requests},
+    serve::Server,
+    tls::TlsFiles,
+};
+
+pub(super) const COMMAND: Command = Command {
+    name: "serve",
+    short: "Serve a registry from a directory",
+    long: "Serve a registry from a directory.\n\nWithout accounts (see 'registry user add', --htpasswd) anybody who reaches it may do everything, which has to be\nallowed by --open where that is not only this machine.",
+    usage: "[OPTIONS]",
+    flags: &[
+        Flag::string("addr", "Address to listen on").default("127.0.0.1:5000"),
+        Flag::list("anonymous-pull", "Repositories that anybody may pull: a prefix, or * for all"),
+        Flag::duration("gc-every", "Collect garbage so often; 0s for never").default("24h0m0s"),
+        Flag::duration(
+            "gc-grace",
+            "What a push sent or asked for stays for so long without a manifest",
+        )
+        .default("2h0m0s"),
+        Flag::duration("gc-untagged", "Remove manifests without a tag after so long; 0s for never"),
+        Flag::string("htpasswd", "File with users and bcrypt hashes, who may do everything"),
+        Flag::list(
+            "immutable",
+            "Tags that stay as they are once set: REPOSITORY[:TAG], with * for any characters",
+        ),
+        Flag::bool("insecure-http", "Serve without TLS on an address that is not loopback"),
+        Flag::string("log-level", "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\")")
+            .default("info"),
+        Flag::bytes("max-blob-size", "Largest blob").default("64g"),
+        Flag::uint("max-connections", "Most connections at once; further ones wait")
+            .default("4096"),
+        Flag::uint("max-rate", "Most requests of an address in a second; 0 for any number"),
+        Flag::bool("open", "Let anybody do everything although others than this machine reach it"),
+        Flag::string("request-log", "File to which every request is written"),
+        Flag::list("retain", "Which tags stay: REPOSITORY[:TAG],keep=N,older=30d"),
+        ROOT,
+        Flag::string("tls-cert", "File with the server's certificate"),
+        Flag::string(
+            "tls-client-ca",
+            "File with authorities of certificates that clients must have",
+        ),
+        Flag::string("tls-key", "File with the server's private key"),
+        Flag::list(
+            "tls-self-signed",
+            "Make a certificate for these host names and addresses, if there is none yet",
+        ),
+        Flag::string(
+            "url",
+            "Where clients reach this registry, if it is behind a proxy: https://registry.example.com",
+        ),
+    ],
+    args: Args::None,
+    run,
+    ..Command::NEW
+};
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    log_to_stderr(matches.text("log-level"))?;
+    let limits = Limits {
+        blob: u64::try_from(matches.bytes("max-blob-size")).unwrap_or(0),
+        ..Limits::default()
+    };
+    let rules = rules(matches)?;
+    let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
+    let root = Path::new(matches.text("root"));
+    let store = Store::open(root, limits, immutable).map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
+    let served = runtime.block_on(serve(cli, matches, store, rules));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    served
+}
+
+fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
+    let rules = matches.texts("retain").iter().map(|text| text.parse::<Rule>());
+    rules.collect::<Result<_, _>>().map_err(|error| CliError::new(error.to_string()))
+}
+
+async fn serve(cli: &Cli, matches: &Matches, store: Store, rules: Vec<Rule>) -> Outcome {
+    let address = matches.text("addr");
+    let refused = |error| CliError::new(format!("cannot listen on {address}: {error}"));
+    let tls = tls(matches, store.root())?;
+    let access = accounts(matches, store.root())?;
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let open = access.is_open(&access.loaded());
+    check_exposure(matches, address.ip().is_loopback(), tls.is_some(), open)?;
+    let root = store.root().to_owned();
+    let audit = Arc::new(Audit::open(&root.join("audit.log")).map_err(|error| {
+        CliError::new(format!("cannot open {}: {error}", root.join("audit.log").display()))
+    })?);
+    let acceptor = match &tls {
+        Some(files) => Some(files.acceptor().map_err(|error| failed(&error))?),
+        None => None,
+    };
+    let rate = u32::try_from(matches.int("max-rate")).unwrap_or(0);
+    let url = Some(matches.text("url").trim_end_matches('/').to_owned());
+    let url = url.filter(|url| !url.is_empty());
+    let state = Arc::new(State {
+        store: Arc::new(store),
+        access: Access::new(access, Guard::new(rate), url, tls.is_some()),
+        audit: Arc::clone(&audit),
+        requests: request_log(matches)?,
+    });
+    let connections = usize::try_from(matches.int("max-connections")).unwrap_or(1).max(1);
+    let server = Server { listener, tls: acceptor, connections };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    cli.println(&format!("registry of {} on {scheme}://{address}", root.display()))?;
+    if let Some(files) = &tls {
+        let print = files.fingerprint().map_err(|error| failed(&error))?;
+        cli.println(&format!("SHA-256 fingerprint of its certificate: {print}"))?;
+    }
+    let store = Arc::clone(&state.store);
+    tokio::spawn(keep_tidy(Arc::clone(&store), Arc::clone(&audit), options(matches), rules));
+    tokio::spawn(async move {
+        if let Err(error) = control::serve(store, audit).await {
+            tracing::error!("the control socket cannot be served: {error}");
+        }
+    });
+    server.run(state, told_to_end()).await;
+    Ok(0)
+}
+
+fn tls(matches: &Matches, root: &Path) -> Result<Option<TlsFiles>, CliError> {
+    let file = |name: &str| Some(matches.text(name)).filter(|text| !text.is_empty());
+    let client_authorities = file("tls-client-ca").map(PathBuf::from);
+    let names = matches.texts("tls-self-signed");
+    match (file("tls-cert"), file("tls-key"), names.is_empty()) {
+        (Some(certificate), Some(key), true) => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+            client_authorities,
+        })),
+        (None, None, false) => {
+            let files = TlsFiles::self_signed(root, names.to_vec());
+            let files = files.map_err(|error| failed(&error))?;
+            Ok(Some(TlsFiles { client_authorities, ..files }))
+        }
+        (None, None, true) if client_authorities.is_none() => Ok(None),
+        (None, None, true) => Err(CliError::new("--tls-client-ca needs TLS")),
+        _ => Err(CliError::new("give --tls-cert and --tls-key, or --tls-self-signed")),
+    }
+}
+
+fn accounts(matches: &Matches, root: &Path) -> Result<AccessFile, CliError> {
+    let htpasswd = Some(matches.text("htpasswd")).filter(|text| !text.is_empty());
+    let anonymous: Result<Vec<Grant>, _> = matches
+        .texts("anonymous-pull")
+        .iter()
+        .map(|prefix| format!("{prefix}=pull").parse::<Grant>())
+        .collect();
+    let anonymous = anonymous.map_err(|error| CliError::new(error.to_string()))?;
+    AccessFile::open(root, htpasswd.map(PathBuf::from), anonymous).map_err(|error| failed(&error))
+}
+
+/// What others than this machine reach needs TLS and accounts, unless the user insists.
+fn check_exposure(
+    matches: &Matches,
+    loopback: bool,
+    tls: bool,
+    open: bool,
+) -> Result<(), CliError> {
+    if loopback {
+        return Ok(());
+    }
+    if !tls && !matches.flag("insecure-http") {
+        let words = "without TLS everybody on the way to an address that is not loopback can read and change images";
+        return Err(CliError::new(words)
+            .with_hint("give --tls-cert and --tls-key, or --tls-self-signed HOST, or --insecure-http to do it all the same"));
+    }
+    if open && !matches.flag("open") {
+        let words = "without accounts everybody who reaches this address may push and delete";
+        return Err(CliError::new(words).with_hint(
+            "add one with 'ferry registry user add', or give --open to do it all the same",
+        ));
+    }
+    Ok(())
+}
+
+fn request_log(matches: &Matches) -> Result<Option<Requests>, CliError> {
+    let path = matches.text("request-log");
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let opened = Requests::open(Path::new(path));
+    opened.map(Some).map_err(|error| CliError::new(format!("cannot open {path}: {error}")))
+}
+
+/// How to collect, and how often.
+fn options(matches: &Matches) -> (Duration, GcOptions) {
+    let untagged = seconds(matches, "gc-untagged");
+    let options = GcOptions {
+        grace: seconds(matches, "gc-grace"),
+        untagged: (untagged > 0).then_some(untagged),
+        ..GcOptions::default()
+    };
+    (Duration::from_secs(seconds(matches, "gc-every")), options)
+}
+
+async fn keep_tidy(
+    store: Arc<Store>,
+    audit: Arc<Audit>,
+    (every, options): (Duration, GcOptions),
+    rules: Vec<Rule>,
+) {
+    if every.is_zero() {
+        return;
+    }
+    let rules = Arc::new(rules);
+    loop {
+        tokio::time::sleep(every).await;
+        let (store, audit, rules) = (Arc::clone(&store), Arc::clone(&audit), Arc::clone(&rules));
+        let options = options.clone();
+        let work = move || control::collect(&store, Some(&audit), &options, &rules);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(answer)) => tracing::info!(?answer.collected, "garbage collection"),
+            Ok(Err(words)) => tracing::error!("garbage collection: {words}"),
+            Err(error) => tracing::error!("garbage collection: {}", chain(&error)),
+        }
+    }
+}
+
+async fn told_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers, signals end the process at once.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn log_to_stderr(level: &str) -> Result<(), CliError> {
+    if !matches!(level, "debug" | "info" | "warn" | "error") {
+        return Err(CliError::new(format!("invalid logging level: {level}")));
+    }
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}

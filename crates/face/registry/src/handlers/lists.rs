@@ -1,0 +1,85 @@
+//! Lists: repositories, tags, what is about a manifest.
+
+use ferry_oci::{Digest, media};
+use http::{HeaderValue, Response, header};
+use serde_json::json;
+
+use crate::{
+    body::Body,
+    dispatch::{Answer, Call, answer_json},
+    fault::{Code, Fault},
+    handlers::set,
+    query::encode,
+};
+
+/// Without `n`, and at most.
+const REPOSITORIES: usize = 1000;
+const TAGS: usize = 100_000;
+
+pub(crate) async fn catalog(call: &Call) -> Answer {
+    let (count, last) = page(call, REPOSITORIES)?;
+    let mut names: Vec<String> = Vec::new();
+    let mut after = last;
+    // Those that the client may not see are passed over, so a page may take several looks.
+    while names.len() <= count {
+        let from = after.clone();
+        let found = call.store(move |store| store.repositories(&from, count + 1)).await?;
+        let Some(end) = found.last() else { break };
+        after.clone_from(end);
+        names.extend(found.into_iter().filter(|name| call.sees(name)));
+    }
+    let more = names.len() > count;
+    names.truncate(count);
+    let mut response = answer_json(json!({ "repositories": names }).to_string());
+    if more {
+        link(&mut response, "/v2/_catalog", names.last(), count);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn tags(call: &Call, name: String) -> Answer {
+    let (count, last) = page(call, TAGS)?;
+    let repository = name.clone();
+    let mut tags = call.store(move |store| store.tags(&repository, &last, count + 1)).await?;
+    let more = tags.len() > count;
+    tags.truncate(count);
+    let mut response = answer_json(json!({ "name": name, "tags": tags }).to_string());
+    if more {
+        link(&mut response, &format!("/v2/{name}/tags/list"), tags.last(), count);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Answer {
+    let mut found = call.store(move |store| store.referrers(&name, &subject)).await?;
+    let wanted = call.query.get("artifactType");
+    if let Some(wanted) = wanted {
+        found.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": found });
+    let mut response = answer_json(index.to_string());
+    let kind = HeaderValue::from_static(media::OCI_INDEX);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    if wanted.is_some() {
+        set(&mut response, "oci-filters-applied", "artifactType");
+    }
+    Ok(response)
+}
+
+/// `n` and `last` of a query.
+fn page(call: &Call, most: usize) -> Result<(usize, String), Fault> {
+    let last = call.query.get("last").unwrap_or_default().to_owned();
+    let Some(text) = call.query.get("n").filter(|text| !text.is_empty()) else {
+        return Ok((most, last));
+    };
+    let count: usize = text.parse().map_err(|_| {
+        Fault::new(Code::PageInvalid, "invalid number of results requested").about("n", text)
+    })?;
+    Ok((count.min(most), last))
+}
+
+/// Where the list goes on.
+fn link(response: &mut Response<Body>, path: &str, last: Option<&String>, count: usize) {
+    let Some(last) = last else { return };
+    set(response, "link", format!("<{path}?last={}&n={count}>; rel=\"next\"", encode(last)));
+}

@@ -1,0 +1,142 @@
+//! What comes of a build, and what is said about it.
+
+use ferry_testkit::{Client, eventually, run};
+
+use super::{context, steps::modern};
+use crate::with_busybox;
+
+#[test]
+fn results_go_where_they_are_asked_to() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(
+        &sandbox,
+        "c",
+        &[(
+            "Dockerfile",
+            "FROM busybox AS make\nRUN mkdir /o && echo hi > /o/f && chmod 640 /o/f\nFROM scratch\nCOPY --from=make /o /\n",
+        )],
+    );
+    let place = |name: &str| sandbox.dir().join(name).to_str().unwrap().to_owned();
+    modern(&sandbox, &directory, &["-o", &place("out")]).ok();
+    assert_eq!(std::fs::read_to_string(place("out") + "/f").unwrap(), "hi\n");
+    modern(&sandbox, &directory, &["-o", &format!("type=tar,dest={}", place("o.tar"))]).ok();
+    let listed = run(std::process::Command::new("tar").args(["-tf", &place("o.tar")])).ok();
+    assert_eq!(listed.trim(), "f");
+    let archive = format!("type=oci,dest={}", place("o.oci"));
+    modern(&sandbox, &directory, &["-t", "named:1", "-o", &archive]).ok();
+    let listed = run(std::process::Command::new("tar").args(["-tf", &place("o.oci")])).ok();
+    assert!(listed.contains("index.json") && listed.contains("oci-layout"), "{listed}");
+    let (ids, metadata) = (place("id"), place("meta.json"));
+    let said = modern(
+        &sandbox,
+        &directory,
+        &["-q", "-t", "x", "--iidfile", &ids, "--metadata-file", &metadata],
+    )
+    .ok();
+    let id = sandbox.ok(&["image", "inspect", "-f", "{{.Id}}", "x"]);
+    assert_eq!(
+        (said.trim(), std::fs::read_to_string(ids).unwrap().trim()),
+        (id.as_str(), id.as_str())
+    );
+    assert!(std::fs::read_to_string(metadata).unwrap().contains("docker.io/library/x:latest"));
+    modern(&sandbox, &directory, &["-o", "type=nonsense,dest=x"]).fails(1).says("nonsense");
+    // Only what was to be an image is one.
+    assert_eq!(sandbox.ok(&["images", "-q", "-f", "dangling=true"]), "");
+}
+
+#[test]
+fn errors_show_the_lines() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(
+        &sandbox,
+        "c",
+        &[("Dockerfile", "FROM busybox\n\nRUN echo one; \\\n  echo two >&2; exit 3\nRUN true\n")],
+    );
+    let mut said = modern(&sandbox, &directory, &[]).fails(1);
+    for words in [
+        " > [2/3] RUN echo one;",
+        "Dockerfile:3\n",
+        "   3 | >>> RUN echo one; \\\n   4 | >>>   echo two >&2; exit 3\n   5 |     RUN true\n",
+        "did not complete successfully: exit code: 3",
+    ] {
+        said = said.says(words);
+    }
+    let directory = context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nFOO bar\n")]);
+    modern(&sandbox, &directory, &[]).fails(1).says("   2 | >>> FOO bar");
+}
+
+#[test]
+fn checks_and_descriptions() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "# v what to build\nARG v=1\nFROM busybox as Base\nMAINTAINER me\nWORKDIR rel\nENV API_KEY=x\nENV a b\nCMD echo $nope\n\
+        # final the end\nFROM base AS final\nRUN --mount=type=secret,id=s true\nEXPOSE 80/TCP\nUSER $undefined\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", text)]);
+    let said = modern(&sandbox, &directory, &["--check"]).fails(1);
+    for rule in [
+        "FromAsCasing",
+        "StageNameCasing",
+        "MaintainerDeprecated",
+        "WorkdirRelativePath",
+        "SecretsUsedInArgOrEnv",
+        "LegacyKeyValueFormat",
+        "JSONArgsRecommended",
+        "ExposeProtoCasing",
+        "UndefinedVar",
+    ] {
+        assert!(said.stdout.contains(rule), "{rule}: {}", said.stdout);
+    }
+    let said = modern(&sandbox, &directory, &["--call", "outline"]).ok();
+    assert!(said.contains("TARGET:      final") && said.contains("what to build"), "{said}");
+    let said = modern(&sandbox, &directory, &["--call", "targets"]).ok();
+    assert!(
+        said.contains("base") && said.contains("final (default)") && said.contains("the end"),
+        "{said}"
+    );
+    let strict = format!("# check=error=true\n{text}");
+    let directory = context(&sandbox, "c", &[("Dockerfile", &strict)]);
+    modern(&sandbox, &directory, &[]).fails(1).says("lint violation found");
+}
+
+#[test]
+fn stages_run_at_the_same_time_and_once() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "FROM busybox AS a\nRUN sleep 2; cat /proc/sys/kernel/random/uuid > /a\nFROM busybox AS b\nRUN sleep 2; cat /proc/sys/kernel/random/uuid > /a\n\
+        FROM busybox AS c\nRUN sleep 2; echo c > /c\nFROM busybox AS never\nRUN exit 1\n\
+        FROM busybox\nCOPY --from=a /a /1\nCOPY --from=b /a /2\nCOPY --from=c /c /3\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", text)]);
+    let began = std::time::Instant::now();
+    modern(&sandbox, &directory, &["-t", "x"]).ok();
+    let took = began.elapsed().as_secs_f64();
+    assert!(took < 5.5, "three steps of two seconds took {took}");
+    sandbox.ok(&["run", "--rm", "x", "cmp", "/1", "/2"]);
+    let again = modern(&sandbox, &directory, &["-t", "x", "--no-cache-filter", "c"]).ok();
+    drop(again);
+    let said = modern(&sandbox, &directory, &["-t", "x"]);
+    assert_eq!(said.stderr.matches("CACHED").count(), 6 + 4, "{}", said.stderr);
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_of_a_build() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(
+        &sandbox,
+        "c",
+        &[(
+            "Dockerfile",
+            "FROM busybox\nRUN echo x > /x\nRUN --mount=type=cache,target=/c sleep 60\n",
+        )],
+    );
+    let words = ["build", directory.to_str().unwrap()];
+    let mut build = sandbox.command(&words).stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("the step runs", || (sandbox.ok(&["ps", "-q"]).lines().count() == 1).then_some(()));
+    sandbox.kill_daemon();
+    build.wait().unwrap();
+    sandbox.start_daemon(None);
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    let left = std::fs::read_dir(sandbox.data().join("build")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "files of the build");
+    let directory =
+        context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nRUN echo x > /x\nRUN cat /x\n")]);
+    modern(&sandbox, &directory, &["-t", "after"]).ok();
+    assert_eq!(sandbox.ok(&["run", "--rm", "after", "cat", "/x"]), "x");
+}

@@ -1,0 +1,90 @@
+#!/bin/sh
+# The first process of a virtual machine whose kernel has cgroup v2 alone: runs the engine, looks at what the kernel then says,
+# and prints "ok NAME" or "FAIL NAME: WHY" for each thing that must be true.
+export PATH=/bin:/sbin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+
+# same NAME WANTED SEEN
+same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
+# true_that NAME COMMAND…
+true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+group() { echo "/sys/fs/cgroup/ferry/$(ferry inspect -f '{{.Id}}' "$1")"; }
+pid() { ferry inspect -f '{{.State.Pid}}' "$1"; }
+settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
+
+ferry daemon --log-level debug >/run/daemon.log 2>&1 &
+n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+true_that import ferry import -c 'CMD ["sh"]' /busybox.tar busybox
+same info "2 cgroupfs" "$(ferry info -f '{{.CgroupVersion}} {{.CgroupDriver}}')"
+same hello "hello" "$(ferry run --rm busybox echo hello 2>&1)"
+
+ferry run -d --name limited -m 64m --memory-reservation 32m --memory-swap 96m --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 \
+  --pids-limit 20 busybox sleep 1000 >/dev/null
+g=$(group limited)
+same memory.max 67108864 "$(cat "$g/memory.max")"
+same memory.low 33554432 "$(cat "$g/memory.low")"
+same memory.swap.max 33554432 "$(cat "$g/memory.swap.max" 2>/dev/null || echo 33554432)"
+same cpu.max "50000 100000" "$(cat "$g/cpu.max")"
+same cpu.weight 59 "$(cat "$g/cpu.weight")"
+same cpuset.cpus 0 "$(cat "$g/cpuset.cpus")"
+same pids.max 20 "$(cat "$g/pids.max")"
+same in_its_group "0::/ferry/$(ferry inspect -f '{{.Id}}' limited)" "$(cat "/proc/$(pid limited)/cgroup")"
+same own_cgroup_namespace "0::/" "$(ferry exec limited cat /proc/self/cgroup)"
+same exec_is_in_the_group 2 "$(ferry exec limited sh -c 'wc -l < /sys/fs/cgroup/cgroup.procs')"
+ferry update -m 128m --memory-swap 128m --pids-limit 30 limited >/dev/null
+same update "134217728 30" "$(cat "$g/memory.max") $(cat "$g/pids.max")"
+ferry pause limited >/dev/null
+same pause "1" "$(settled "sed -n 's/^frozen //p' $g/cgroup.events" 1)"
+ferry unpause limited >/dev/null
+same unpause "0" "$(settled "sed -n 's/^frozen //p' $g/cgroup.events" 0)"
+same stats "limited 128MiB 1" "$(ferry stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' limited | sed 's,[^ ]* / ,,')"
+same forks "1" "$(ferry exec limited sh -c 'for i in $(seq 40); do sleep 5 & done' 2>&1 | grep -c -i 'fork\|resource' | sed 's/[1-9][0-9]*/1/')"
+ferry rm -f limited >/dev/null
+same group_is_gone "gone" "$([ -e "$g" ] && echo there || echo gone)"
+
+ferry run --name greedy -m 16m --memory-swap 16m busybox sh -c 'tail /dev/zero' >/dev/null 2>&1
+same oom "137 true" "$? $(ferry inspect -f '{{.State.OOMKilled}}' greedy)"
+
+# Device rules are a program in the kernel here.
+same null_device "ok" "$(ferry run --rm busybox sh -c 'echo > /dev/null && echo ok')"
+same other_device "denied" "$(ferry run --rm --cap-add MKNOD busybox sh -c 'mknod /d b 254 0; cat /d >/dev/null 2>&1 || echo denied')"
+same given_device "ok" "$(ferry run --rm --device /dev/vda busybox sh -c 'head -c 1 /dev/vda >/dev/null && echo ok')"
+same device_rule "ok" "$(ferry run --rm --cap-add MKNOD --device-cgroup-rule 'b 254:* r' busybox sh -c 'mknod /d b 254 0; head -c 1 /d >/dev/null && echo ok')"
+same read_only_rule "denied" "$(ferry run --rm --device /dev/vda:/dev/vda:r busybox sh -c 'echo > /dev/vda 2>/dev/null || echo denied')"
+same privileged "ok" "$(ferry run --rm --privileged busybox sh -c 'head -c 1 /dev/vda >/dev/null && mkdir /sys/fs/cgroup/inner && echo ok')"
+same cgroup_is_read_only "denied" "$(ferry run --rm busybox sh -c 'mkdir /sys/fs/cgroup/inner 2>/dev/null || echo denied')"
+
+# The network: a bridge, addresses, a published port, names.
+ferry run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page > /www/index.html; httpd -f -p 80 -h /www' >/dev/null
+same published "page" "$(settled 'wget -qO- http://127.0.0.1:8080/ 2>/dev/null' page)"
+ferry network create side >/dev/null
+ferry run -d --name named --network side busybox sh -c 'mkdir /www; echo name > /www/index.html; httpd -f -p 80 -h /www' >/dev/null
+same names "name" "$(ferry run --rm --network side busybox sh -c 'sleep 1; wget -qO- http://named/')"
+same joined_ipc "there" "$(ferry run -d --name shm --ipc shareable busybox sh -c 'echo there > /dev/shm/x; sleep 1000' >/dev/null; sleep 1; ferry run --rm --ipc container:shm busybox cat /dev/shm/x)"
+
+# A user namespace: layers of an overlay whose ids are mapped.
+ferry run -d --name mapped --userns=auto -v kept:/kept busybox sh -c 'touch /kept/file /own; sleep 1000' >/dev/null
+same mapped_ids "0 0 0" "$(echo $(ferry exec mapped sh -c 'id -u; stat -c %u /bin/busybox /kept'))"
+same mapped_outside "outside" "$([ "$(stat -c %u "/proc/$(pid mapped)")" -ge 1879048192 ] && echo outside)"
+same volume_is_not_shifted 0 "$(stat -c %u /var/lib/ferry/volumes/kept/_data/file)"
+
+# Killed with everything running, and there again.
+kill -9 "$(cat /run/ferry/ferry.pid)"
+ferry daemon --log-level debug >>/run/daemon.log 2>&1 &
+n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+same adopted "mapped named shm web" "$(echo $(ferry ps --format '{{.Names}}' | sort))"
+same still_published "page" "$(wget -qO- http://127.0.0.1:8080/)"
+same exec_after_a_crash "0" "$(ferry exec mapped id -u)"
+ferry rm -f mapped named shm web >/dev/null
+same nothing_is_left "" "$(find /sys/fs/cgroup/ferry -mindepth 1 -type d 2>/dev/null)"
+echo "what the daemon said:"; grep -i 'warn\|error' /run/daemon.log | tail -n 20
+echo "end of the tests"
+poweroff -f

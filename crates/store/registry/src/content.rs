@@ -1,0 +1,110 @@
+//! Blobs that are there: asked for, read, mounted, let go.
+
+use std::fs::File;
+
+use ferry_db::Batch;
+use ferry_oci::Digest;
+
+use crate::{
+    Refusal, Store, StoreError,
+    records::{HOLDERS, LINKS, LinkRecord, MANIFESTS, below, digest_of, key},
+    store::now,
+};
+
+/// A blob, open for reading. It stays readable when it is deleted meanwhile.
+#[derive(Debug)]
+pub struct Blob {
+    /// Its file.
+    pub file: File,
+    /// Its length.
+    pub size: u64,
+}
+
+impl Store {
+    /// Opens a blob of a repository.
+    ///
+    /// # Errors
+    /// When the repository does not have it, or the disk fails.
+    pub fn blob(&self, repository: &str, digest: &Digest) -> Result<Blob, StoreError> {
+        let link = key(repository, &digest.hex());
+        if self.reader.get(&LINKS, &link)?.is_none() {
+            return Err(Refusal::BlobUnknown(digest.clone()).into());
+        }
+        self.open_blob(digest)
+    }
+
+    pub(crate) fn open_blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
+        let path = self.files.blob(digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Refusal::BlobUnknown(digest.clone()).into());
+            }
+            Err(error) => return Err(StoreError::file("open", &path)(error)),
+        };
+        let size = file.metadata().map_err(StoreError::file("look at", &path))?.len();
+        Ok(Blob { file, size })
+    }
+
+    /// The length of a blob that a push will build on: it is not collected for a while.
+    ///
+    /// # Errors
+    /// When the repository does not have it, or the disk fails.
+    pub fn want_blob(&self, repository: &str, digest: &Digest) -> Result<u64, StoreError> {
+        {
+            let mut records = self.records();
+            if records.db.get(&LINKS, &key(repository, &digest.hex()))?.is_none() {
+                return Err(Refusal::BlobUnknown(digest.clone()).into());
+            }
+            records.want(repository, digest, now());
+        }
+        self.open_blob(digest).map(|blob| blob.size)
+    }
+
+    /// Gives a repository a blob that another one has.
+    ///
+    /// # Errors
+    /// When the other one does not have it, or the disk fails.
+    pub fn mount(&self, digest: &Digest, from: &str, to: &str) -> Result<(), StoreError> {
+        let hex = digest.hex();
+        let mut records = self.records();
+        if records.db.get(&LINKS, &key(from, &hex))?.is_none() {
+            return Err(Refusal::BlobUnknown(digest.clone()).into());
+        }
+        if !self.files.blob(digest).is_file() {
+            return Err(Refusal::BlobUnknown(digest.clone()).into());
+        }
+        let mut batch = Batch::new();
+        batch.put(&LINKS, &key(to, &hex), &LinkRecord { at: now() })?;
+        batch.put(&HOLDERS, &key(&hex, to), &())?;
+        records.db.write(batch)?;
+        records.want(to, digest, now());
+        Ok(())
+    }
+
+    /// Takes a blob from a repository. Its bytes go when no repository has it, by [`Store::collect`].
+    ///
+    /// # Errors
+    /// When the repository does not have it, a manifest needs it, or the disk fails.
+    pub fn delete_blob(&self, repository: &str, digest: &Digest) -> Result<(), StoreError> {
+        let hex = digest.hex();
+        let mut records = self.records();
+        if records.db.get(&LINKS, &key(repository, &hex))?.is_none() {
+            return Err(Refusal::BlobUnknown(digest.clone()).into());
+        }
+        let (after, before) = below(repository);
+        let manifests = records.db.range(&MANIFESTS, (&after, &before), usize::MAX)?;
+        for (name, manifest) in manifests {
+            let Some(of) = digest_of(&name) else { continue };
+            if of == *digest || manifest.blobs.contains(digest) {
+                return Err(Refusal::BlobInUse(digest.clone(), of).into());
+            }
+        }
+        let mut batch = Batch::new();
+        batch.delete(&LINKS, &key(repository, &hex));
+        batch.delete(&HOLDERS, &key(&hex, repository));
+        records.db.write(batch)?;
+        records.wanted.remove(&key(repository, &hex));
+        Ok(())
+    }
+}

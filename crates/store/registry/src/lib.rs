@@ -1,0 +1,46 @@
+//! The content of a registry in one directory: blobs by digest, uploads under way, manifests and tags of repositories.
+//!
+//! Knows: which blobs a repository has, what a manifest refers to, what nobody needs any more; how all of that survives a crash.
+//! Does not know: HTTP, who asks, the registry protocol's words.
+//! Start with [`Store`], [`Upload`], [`StoreError`].
+//!
+//! ```text
+//! <root>/lock              flock: one process for a directory
+//! <root>/registry.db       which repository has which blobs, manifests, tags, referrers
+//! <root>/blobs/ab/<hex>    content, manifests too, each once whoever pushed it
+//! <root>/uploads/<id>      what came of a blob so far; <id>.repository says for whom
+//! ```
+//!
+//! # Invariants
+//!
+//! - what is at `blobs/ab/<hex>` had exactly that digest when it was put there, by one rename of a synced file;
+//! - a record names a file only after that file is durable; a file without a record is swept by [`Store::collect`];
+//! - a manifest is recorded in one transaction with its tag, and only if all that it refers to is in its repository;
+//! - what is decided on records (a manifest's blobs are there; a blob is needed by nobody) is decided and written under one
+//!   lock, so that neither can happen between the other's question and its answer;
+//! - locks are taken in this order: the digest's, the records'.
+
+mod collect;
+mod content;
+mod error;
+mod files;
+mod manifests;
+mod records;
+mod retention;
+mod scrub;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use self::{
+    collect::{Collected, GcOptions},
+    content::Blob,
+    error::{Refusal, StoreError},
+    manifests::{ManifestContent, Put, PutManifest, Target},
+    records::{ManifestRecord, Referrer, TagRecord},
+    retention::{Expired, Pattern, Rule},
+    scrub::{Damage, Scrubbed},
+    store::{Limits, Store, now},
+    upload::{Claim, Upload},
+};

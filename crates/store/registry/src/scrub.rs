@@ -1,0 +1,130 @@
+//! Verifying everything: every file has its digest, everything that is referred to is there.
+
+use std::fs;
+
+use ferry_oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Store, StoreError, manifests,
+    records::{HOLDERS, LINKS, below, last},
+    upload::digest_of_file,
+};
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Damage {
+    /// The file's content has another digest, or cannot be read.
+    Corrupt {
+        /// Which blob.
+        digest: Digest,
+        /// Which repositories have it.
+        repositories: Vec<String>,
+    },
+    /// There is no file.
+    Missing {
+        /// Which blob.
+        digest: Digest,
+        /// Which repositories have it.
+        repositories: Vec<String>,
+    },
+    /// A manifest refers to a blob that its repository does not have.
+    Unlinked {
+        /// The blob.
+        digest: Digest,
+        /// Where.
+        repository: String,
+        /// Whose.
+        manifest: Digest,
+    },
+}
+
+/// What was looked at, and what is damaged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// Files read.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is wrong.
+    pub damage: Vec<Damage>,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Damage::Corrupt { digest, repositories } => {
+                write!(f, "corrupt  {digest}  in {}", repositories.join(", "))
+            }
+            Damage::Missing { digest, repositories } => {
+                write!(f, "missing  {digest}  in {}", repositories.join(", "))
+            }
+            Damage::Unlinked { digest, repository, manifest } => {
+                write!(f, "unlinked {digest}  in {repository}, needed by {manifest}")
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Reads every blob and checks every reference. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the records or directories cannot be read.
+    pub fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        let mut scrubbed = Scrubbed::default();
+        for directory in self.files.blob_directories() {
+            let entries =
+                fs::read_dir(&directory).map_err(StoreError::file("read directory", &directory))?;
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let Ok(digest) = format!("sha256:{name}").parse::<Digest>() else { continue };
+                scrubbed.blobs += 1;
+                scrubbed.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+                let right = digest_of_file(&entry.path()).is_ok_and(|found| found == digest);
+                // A collection may have taken it meanwhile.
+                if !right && entry.path().exists() {
+                    let repositories = self.holders(&name)?;
+                    scrubbed.damage.push(Damage::Corrupt { digest, repositories });
+                }
+            }
+        }
+        self.scrub_references(&mut scrubbed)?;
+        Ok(scrubbed)
+    }
+
+    fn holders(&self, hex: &str) -> Result<Vec<String>, StoreError> {
+        let (after, before) = below(hex);
+        let keys = self.reader.keys(&HOLDERS, (&after, &before), usize::MAX)?;
+        Ok(keys.iter().map(|key| last(key).to_owned()).collect())
+    }
+
+    fn scrub_references(&self, scrubbed: &mut Scrubbed) -> Result<(), StoreError> {
+        let mut after = String::new();
+        while let Some(first) = self.reader.keys(&HOLDERS, (&after, "~"), 1)?.into_iter().next() {
+            let hex = first.split(' ').next().unwrap_or_default().to_owned();
+            after = below(&hex).1;
+            let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
+            let repositories = self.holders(&hex)?;
+            if !self.files.blob(&digest).is_file() && !repositories.is_empty() {
+                scrubbed.damage.push(Damage::Missing { digest, repositories });
+            }
+        }
+        for repository in self.repositories("", usize::MAX)? {
+            for (manifest, record) in manifests::all(&self.reader, &repository)? {
+                for digest in record.blobs.iter().chain(&record.manifests) {
+                    let link = crate::records::key(&repository, &digest.hex());
+                    if self.reader.get(&LINKS, &link)?.is_none() {
+                        scrubbed.damage.push(Damage::Unlinked {
+                            digest: digest.clone(),
+                            repository: repository.clone(),
+                            manifest: manifest.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

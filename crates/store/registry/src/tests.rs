@@ -1,0 +1,332 @@
+//! The store as a whole: pushes beside collections, crashes, damage.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use ferry_oci::{Digest, media};
+
+use crate::{
+    Collected, Damage, GcOptions, Limits, Pattern, PutManifest, Refusal, Store, StoreError, Target,
+};
+
+/// A store in a directory of the test's own, which goes with it.
+struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let root = std::env::temp_dir().join(format!("ferry-store-{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&root));
+        std::fs::create_dir_all(&root).unwrap();
+        Place { root }
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.root, Limits::default(), vec![Pattern::new("fixed:v*")]).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.root));
+    }
+}
+
+fn blob(store: &Store, repository: &str, content: &str) -> Digest {
+    let digest = Digest::sha256_of(content.as_bytes());
+    let upload = store.begin_upload(repository).unwrap();
+    let claim = upload.claim().unwrap();
+    claim.append(&[Bytes::from(content.to_owned())], u64::MAX).unwrap();
+    store.commit(&claim, &digest).unwrap();
+    digest
+}
+
+fn manifest_of(config: &Digest, layers: &[Digest]) -> String {
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|digest| format!("{{\"mediaType\":\"l\",\"digest\":\"{digest}\",\"size\":1}}"))
+        .collect();
+    format!(
+        "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"c\",\"digest\":\"{config}\",\"size\":1}},\"layers\":[{}]}}",
+        layers.join(",")
+    )
+}
+
+fn put(store: &Store, repository: &str, tag: &str, text: &str) -> Result<Digest, StoreError> {
+    let target = Target::Tag(tag.to_owned());
+    let put = PutManifest {
+        repository,
+        target: &target,
+        media_type: media::OCI_MANIFEST,
+        bytes: text.as_bytes(),
+    };
+    store.put_manifest(&put).map(|put| put.digest)
+}
+
+fn push(store: &Store, repository: &str, tag: &str, seed: &str) -> Digest {
+    let config = blob(store, repository, &format!("config {seed}"));
+    let layer = blob(store, repository, &format!("layer {seed}"));
+    put(store, repository, tag, &manifest_of(&config, &[layer])).unwrap()
+}
+
+fn at_once() -> GcOptions {
+    GcOptions { grace: 0, uploads: 0, ..GcOptions::default() }
+}
+
+#[test]
+fn what_nobody_needs_goes_and_nothing_else() {
+    let place = Place::new("collect");
+    let store = place.open();
+    push(&store, "a", "1", "one");
+    let two = push(&store, "a", "2", "two");
+    push(&store, "b", "1", "one");
+    blob(&store, "a", "garbage");
+    store.delete_manifest("a", &two).unwrap();
+    let kept = store.collect(&GcOptions::default()).unwrap();
+    assert_eq!(kept, Collected::default(), "somebody may be pushing");
+    let dry = GcOptions { dry: true, ..at_once() };
+    assert_eq!(store.collect(&dry).unwrap().links, 4);
+    let gone = store.collect(&at_once()).unwrap();
+    // Garbage, and the configuration, layer and manifest of two.
+    assert_eq!((gone.links, gone.blobs), (4, 4));
+    // What a and b share goes with the last of them.
+    store.delete_tag("a", "1").unwrap();
+    let untagged = GcOptions { untagged: Some(0), ..at_once() };
+    let gone = store.collect(&untagged).unwrap();
+    assert_eq!((gone.manifests, gone.links, gone.blobs), (1, 3, 0));
+    assert_eq!(store.repositories("", 9).unwrap(), ["b"]);
+    store.blob("b", &Digest::sha256_of(b"layer one")).unwrap();
+    store.delete_tag("b", "1").unwrap();
+    assert_eq!(store.collect(&untagged).unwrap().blobs, 3);
+    assert_eq!(store.scrub().unwrap().blobs, 0);
+}
+
+#[test]
+fn an_index_keeps_its_manifests_and_a_signature_lives_as_long_as_its_image() {
+    let place = Place::new("index");
+    let store = place.open();
+    let child = push(&store, "a", "child", "child");
+    let index = format!(
+        "{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"m\",\"digest\":\"{child}\",\"size\":1}}]}}"
+    );
+    let target = Target::Tag("index".to_owned());
+    let of_index = PutManifest {
+        repository: "a",
+        target: &target,
+        media_type: media::OCI_INDEX,
+        bytes: index.as_bytes(),
+    };
+    let index = store.put_manifest(&of_index).unwrap().digest;
+    let config = blob(&store, "a", "{}");
+    let about = manifest_of(&config, &[]).replacen(
+        '{',
+        &format!("{{\"subject\":{{\"mediaType\":\"m\",\"digest\":\"{index}\",\"size\":1}},"),
+        1,
+    );
+    let signature = put(&store, "a", "signature", &about).unwrap();
+    for tag in ["child", "signature"] {
+        store.delete_tag("a", tag).unwrap();
+    }
+    let untagged = GcOptions { untagged: Some(0), ..at_once() };
+    assert_eq!(store.collect(&untagged).unwrap().manifests, 0);
+    assert_eq!(store.referrers("a", &index).unwrap()[0].digest, signature);
+    store.delete_tag("a", "index").unwrap();
+    assert_eq!(store.collect(&untagged).unwrap().manifests, 3);
+    assert!(store.referrers("a", &index).unwrap().is_empty());
+}
+
+#[test]
+fn a_thousand_pushes_beside_collections_lose_nothing() {
+    const PUSHES: usize = 1000;
+    let place = Place::new("beside");
+    let store = Arc::new(place.open());
+    let (next, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let collector = {
+        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        thread::spawn(move || {
+            let mut links = 0;
+            // A push takes a fifth of a second here, and garbage is older soon.
+            let options = GcOptions { grace: 3, untagged: Some(3), ..GcOptions::default() };
+            while !done.load(Ordering::Relaxed) {
+                links += store.collect(&options).unwrap().links;
+            }
+            links
+        })
+    };
+    let pushers: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, next) = (Arc::clone(&store), Arc::clone(&next));
+            thread::spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= PUSHES {
+                        return;
+                    }
+                    one_push(&store, number);
+                }
+            })
+        })
+        .collect();
+    for pusher in pushers {
+        pusher.join().unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(collector.join().unwrap() > 0, "it did collect meanwhile");
+    // Also what is left when nothing is spared any more is whole.
+    store.collect(&at_once()).unwrap();
+    let scrubbed = store.scrub().unwrap();
+    assert_eq!(scrubbed.damage, []);
+    for number in (0..PUSHES).filter(|number| number % 3 != 0) {
+        let found = store.manifest(&format!("r{}", number % 7), &Target::Tag(number.to_string()));
+        for digest in found.unwrap().record.blobs {
+            store.open_blob(&digest).unwrap();
+        }
+    }
+}
+
+/// Shares content with its neighbours, as images do: some blobs are sent, some are there, some are mounted. Every third image is
+/// deleted again at once.
+fn one_push(store: &Store, number: usize) {
+    let repository = format!("r{}", number % 7);
+    let shared = format!("layer {}", number % 10);
+    let digest = Digest::sha256_of(shared.as_bytes());
+    let other = format!("r{}", (number + 1) % 7);
+    let there = store.want_blob(&repository, &digest).is_ok()
+        || store.mount(&digest, &other, &repository).is_ok();
+    if !there {
+        blob(store, &repository, &shared);
+    }
+    let config = blob(store, &repository, &format!("config {number}"));
+    let text = manifest_of(&config, &[digest]);
+    let manifest = put(store, &repository, &number.to_string(), &text).unwrap();
+    if number % 3 == 0 {
+        store.delete_manifest(&repository, &manifest).unwrap();
+    }
+}
+
+#[test]
+fn a_collection_that_spares_nothing_never_breaks_a_manifest() {
+    // Without a grace period a push may find its blobs gone; then its manifest is refused, never kept broken.
+    let place = Place::new("race");
+    let store = Arc::new(place.open());
+    let done = Arc::new(AtomicBool::new(false));
+    let collector = {
+        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                store.collect(&GcOptions { grace: 0, ..GcOptions::default() }).unwrap();
+            }
+        })
+    };
+    let (mut kept, mut refused) = (0, 0);
+    for number in 0..150 {
+        let config = blob(&store, "a", &format!("config {number}"));
+        let layer = blob(&store, "a", "shared");
+        match put(&store, "a", &number.to_string(), &manifest_of(&config, &[layer])) {
+            Ok(_) => kept += 1,
+            Err(StoreError::Refused(Refusal::ManifestBlobUnknown(_))) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    collector.join().unwrap();
+    assert_eq!(kept + refused, 150);
+    assert_eq!(store.scrub().unwrap().damage, []);
+}
+
+#[test]
+fn an_upload_survives_the_process() {
+    let place = Place::new("resume");
+    let store = place.open();
+    let upload = store.begin_upload("a").unwrap();
+    let id = upload.id().to_owned();
+    upload.claim().unwrap().append(&[Bytes::from_static(b"abc")], 10).unwrap();
+    drop((upload, store));
+    let store = place.open();
+    let upload = store.upload("a", &id).unwrap();
+    assert_eq!(upload.size(), 3);
+    assert!(store.upload("b", &id).is_err(), "it is a's");
+    let claim = upload.claim().unwrap();
+    assert!(upload.claim().is_none(), "one request at a time");
+    assert!(claim.append(&[Bytes::from_static(b"12345678")], 10).is_err(), "too large");
+    claim.append(&[Bytes::from_static(b"def")], 10).unwrap();
+    store.commit(&claim, &Digest::sha256_of(b"abcdef")).unwrap();
+    assert_eq!(store.blob("a", &Digest::sha256_of(b"abcdef")).unwrap().size, 6);
+    assert!(store.upload("a", &id).is_err());
+}
+
+#[test]
+fn what_a_crash_left_is_swept() {
+    let place = Place::new("crash");
+    let store = place.open();
+    push(&store, "a", "1", "kept");
+    drop(store);
+    // A blob that was placed and not recorded, an upload without its note, a note without its upload.
+    let digest = Digest::sha256_of(b"orphan");
+    let orphan = place.root.join("blobs").join(&digest.hex()[..2]).join(digest.hex());
+    std::fs::write(&orphan, "orphan").unwrap();
+    for name in ["uploads/x", "uploads/y.repository"] {
+        std::fs::write(place.root.join(name), "").unwrap();
+    }
+    let store = place.open();
+    assert!(matches!(
+        Store::open(&place.root, Limits::default(), Vec::new()),
+        Err(StoreError::InUse(_))
+    ));
+    assert_eq!(store.collect(&GcOptions::default()).unwrap().blobs, 1);
+    assert!(!orphan.exists());
+    assert_eq!(std::fs::read_dir(place.root.join("uploads")).unwrap().count(), 0);
+    assert_eq!(store.scrub().unwrap().damage, []);
+}
+
+#[test]
+fn damage_is_found() {
+    let place = Place::new("scrub");
+    let store = place.open();
+    push(&store, "a", "1", "x");
+    let path = |content: &[u8]| {
+        let digest = Digest::sha256_of(content);
+        (place.root.join("blobs").join(&digest.hex()[..2]).join(digest.hex()), digest)
+    };
+    let (layer, layer_digest) = path(b"layer x");
+    std::fs::write(layer, "layer y").unwrap();
+    let (config, config_digest) = path(b"config x");
+    std::fs::remove_file(config).unwrap();
+    let repositories = vec!["a".to_owned()];
+    let damage = store.scrub().unwrap().damage;
+    assert!(
+        damage.contains(&Damage::Corrupt {
+            digest: layer_digest,
+            repositories: repositories.clone()
+        })
+    );
+    assert!(damage.contains(&Damage::Missing { digest: config_digest, repositories }));
+    assert_eq!(damage.len(), 2);
+}
+
+#[test]
+fn immutable_tags_stay() {
+    let place = Place::new("immutable");
+    let store = place.open();
+    let first = push(&store, "fixed", "v1", "1");
+    push(&store, "fixed", "latest", "1");
+    // The same content again changes nothing.
+    push(&store, "fixed", "v1", "1");
+    let config = blob(&store, "fixed", "other");
+    let other = put(&store, "fixed", "v1", &manifest_of(&config, &[]));
+    let immutable = |refused: StoreError| matches!(refused, StoreError::Refused(Refusal::TagImmutable(tag)) if tag == "v1");
+    assert!(immutable(other.unwrap_err()));
+    assert!(immutable(store.delete_tag("fixed", "v1").unwrap_err()));
+    assert!(immutable(store.delete_manifest("fixed", &first).unwrap_err()));
+    let rules = ["fixed,keep=0".parse().unwrap()];
+    let gone = store.expire(&rules, false).unwrap();
+    assert_eq!(gone.iter().map(|expired| expired.tag.as_str()).collect::<Vec<_>>(), ["latest"]);
+}

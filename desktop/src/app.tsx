@@ -1,0 +1,127 @@
+// The frame around the views: sections at the side, what is wrong at the top.
+
+import type { ComponentChild } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { useCell } from './cell';
+import { theme } from './look';
+import { Dialogs } from './parts/dialog';
+import { Icon, type IconName } from './parts/icon';
+import { openPalette, Palette } from './parts/palette';
+import { Toasts } from './parts/toast';
+import { route, to } from './route';
+import { containers, online } from './state';
+import { Compose, ProjectPage } from './views/compose';
+import { Container } from './views/container';
+import { Containers } from './views/containers';
+import { Events } from './views/events';
+import { Image } from './views/image';
+import { Images } from './views/images';
+import { NetworkPage, Networks } from './views/networks';
+import { Overview } from './views/overview';
+import { Settings } from './views/settings';
+import { VolumePage, Volumes } from './views/volumes';
+import { language, t, type Key } from './words';
+
+interface Section {
+  name: Key & IconName;
+  draw: (rest: string[]) => ComponentChild;
+}
+
+const SECTIONS: Section[] = [
+  { name: 'overview', draw: () => <Overview /> },
+  { name: 'containers', draw: ([id, tab, folder]) => (id ? <Container key={id} id={id} tab={tab} folder={folder} /> : <Containers />) },
+  { name: 'images', draw: ([id]) => (id ? <Image key={id} id={id} /> : <Images />) },
+  { name: 'volumes', draw: ([name]) => (name ? <VolumePage key={name} name={name} /> : <Volumes />) },
+  { name: 'networks', draw: ([id]) => (id ? <NetworkPage key={id} id={id} /> : <Networks />) },
+  { name: 'compose', draw: ([name]) => (name ? <ProjectPage key={name} name={name} /> : <Compose />) },
+  { name: 'events', draw: () => <Events /> },
+  { name: 'settings', draw: () => <Settings /> },
+];
+
+function Sidebar({ current, close }: { current: string; close: () => void }) {
+  const count = useCell(containers)?.filter((container) => container.State === 'running').length;
+  const look = useCell(theme);
+  const next = { system: 'light', light: 'dark', dark: 'system' } as const;
+  const spoken = useCell(language);
+  return (
+    <nav aria-label={t('navigation')}>
+      <a class="brand" href={to('overview')} onClick={close}>
+        <img src="/icon.svg" alt="" width="28" height="28" />
+        <span>Ferry</span>
+      </a>
+      <button class="nav-search" onClick={openPalette}>
+        <Icon name="search" size={16} />
+        <span>{t('paletteOpen')}</span>
+        <kbd>Ctrl K</kbd>
+      </button>
+      <ul>
+        {SECTIONS.map(({ name }) => (
+          <li key={name}>
+            <a href={to(name)} aria-current={current === name ? 'page' : undefined} onClick={close}>
+              <Icon name={name} />
+              <span>{t(name)}</span>
+              {name === 'containers' && count !== undefined && count > 0 && <span class="count">{count}</span>}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <div class="nav-foot">
+        <button class="ghost" onClick={() => (theme.value = next[look])} aria-label={`${t('theme')}: ${t(look)}`}>
+          <Icon name={look === 'dark' ? 'moon' : 'sun'} />
+          <span>{t(look)}</span>
+        </button>
+        <button class="ghost" onClick={() => (language.value = spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
+          <Icon name="language" />
+          <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : '한국어'}</span>
+        </button>
+      </div>
+    </nav>
+  );
+}
+
+export function App() {
+  const [place = 'overview', ...rest] = useCell(route);
+  const look = useCell(theme);
+  const spoken = useCell(language);
+  const connected = useCell(online);
+  const [open, setOpen] = useState(false);
+  const section = SECTIONS.find(({ name }) => name === place) ?? SECTIONS[0];
+  useEffect(() => {
+    document.documentElement.lang = spoken;
+    document.documentElement.dataset.theme = look;
+  }, [spoken, look]);
+  useEffect(() => {
+    document.title = `${t(section.name)} · Ferry`;
+    document.querySelector('main')?.scrollTo(0, 0);
+  }, [section, rest[0]]);
+  return (
+    <div class={`frame ${open ? 'nav-open' : ''}`}>
+      <a class="skip" href="#main" onClick={(event) => {
+        event.preventDefault();
+        document.querySelector<HTMLElement>('main')?.focus();
+      }}>
+        {t('skip')}
+      </a>
+      <header class="topbar">
+        <button class="ghost icon-only" aria-label={t('menu')} aria-expanded={open} onClick={() => setOpen(!open)}>
+          <Icon name="menu" />
+        </button>
+        <strong>Ferry</strong>
+      </header>
+      <Sidebar current={section.name} close={() => setOpen(false)} />
+      <div class="veil" onClick={() => setOpen(false)} />
+      <main id="main" tabIndex={-1} key={spoken}>
+        {!connected && (
+          <div class="notice failed" role="alert">
+            <Icon name="warning" />
+            <div>{t('offline')}</div>
+          </div>
+        )}
+        {section.draw(rest)}
+      </main>
+      <Palette />
+      <Dialogs />
+      <Toasts />
+    </div>
+  );
+}

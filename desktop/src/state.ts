@@ -1,0 +1,135 @@
+// What the page knows of the engine: lists, kept up to date by events.
+
+import { ApiError, get, lines, query, tunnel } from './api';
+import { Cell } from './cell';
+import type { ContainerSummary, DiskUsage, EngineEvent, ImageSummary, Info, Network, Version, Volume } from './types';
+
+/** A list or a document of the engine. */
+export class Remote<T> extends Cell<T | undefined> {
+  readonly error = new Cell<ApiError | undefined>(undefined);
+  private waiting: ReturnType<typeof setTimeout> | undefined;
+  private under: Promise<void> | undefined;
+  private stale = false;
+  /** Views that show it. */
+  private shown = 0;
+
+  constructor(private readonly fetch: () => Promise<T>) {
+    super(undefined);
+  }
+
+  /** Asks now; a question under way is followed by another. */
+  async load(): Promise<void> {
+    if (this.under) {
+      this.stale = true;
+      return this.under;
+    }
+    this.under = this.ask();
+    await this.under;
+    this.under = undefined;
+    if (this.stale) {
+      this.stale = false;
+      this.later();
+    }
+  }
+
+  /** Asks soon, once for many reasons. */
+  later(): void {
+    if (this.shown === 0) {
+      this.stale = true;
+      return;
+    }
+    this.waiting ??= setTimeout(() => {
+      this.waiting = undefined;
+      void this.load();
+    }, 200);
+  }
+
+  /** A view shows it until the answer is called. */
+  show(): () => void {
+    this.shown += 1;
+    if (this.value === undefined || this.stale) {
+      this.stale = false;
+      void this.load();
+    }
+    return () => {
+      this.shown -= 1;
+    };
+  }
+
+  private async ask(): Promise<void> {
+    try {
+      this.value = await this.fetch();
+      this.error.value = undefined;
+    } catch (error) {
+      this.error.value = error as ApiError;
+    }
+  }
+}
+
+export const containers = new Remote(() => get<ContainerSummary[]>('/containers/json?all=1'));
+export const images = new Remote(() => get<ImageSummary[]>('/images/json?shared-size=1'));
+export const volumes = new Remote(async () => (await get<{ Volumes: Volume[] | null }>('/volumes')).Volumes ?? []);
+export const networks = new Remote(() => get<Network[]>('/networks'));
+export const info = new Remote(() => get<Info>('/info'));
+export const version = new Remote(() => get<Version>('/version'));
+export const disk = new Remote(() => get<DiskUsage>('/system/df'));
+
+/** Whether events come in. */
+export const online = new Cell(true);
+/** The latest events, newest first. */
+export const events = new Cell<EngineEvent[]>([]);
+const EVENTS = 1000;
+
+const followers = new Set<(event: EngineEvent) => void>();
+
+/** Tells of each event until the answer is called. */
+export function onEvent(follower: (event: EngineEvent) => void): () => void {
+  followers.add(follower);
+  return () => followers.delete(follower);
+}
+
+function heard(event: EngineEvent): void {
+  // What health checks and terminals do is no change that a list shows.
+  if (event.Action.startsWith('exec_') || event.Action === 'top') return;
+  events.value = [event, ...events.value.slice(0, EVENTS - 1)];
+  if (event.Type === 'container') {
+    containers.later();
+    info.later();
+    if (event.Action === 'create' || event.Action === 'destroy') disk.later();
+  } else if (event.Type === 'image') {
+    images.later();
+    info.later();
+    disk.later();
+  } else if (event.Type === 'volume') {
+    volumes.later();
+    disk.later();
+  } else if (event.Type === 'network') {
+    networks.later();
+  }
+  for (const follower of [...followers]) follower(event);
+}
+
+/** Follows the engine's events for as long as the page is open, and tries again when they end. */
+export function follow(): void {
+  let pause = 500;
+  const open = (missed: boolean) => {
+    const since = Math.floor(Date.now() / 1000) - (missed ? 0 : 3600);
+    tunnel(
+      { path: query('/events', { since }) },
+      {
+        open: () => {
+          pause = 500;
+          online.value = true;
+          if (missed) for (const remote of [containers, images, volumes, networks, info, disk]) remote.later();
+        },
+        data: lines<EngineEvent>(heard),
+        end: () => {
+          online.value = false;
+          setTimeout(() => open(true), pause);
+          pause = Math.min(pause * 2, 10_000);
+        },
+      },
+    );
+  };
+  open(false);
+}

@@ -1,0 +1,94 @@
+// A picture: published ports at the left, containers in the middle, networks at the right, lines between what is connected.
+
+import { healthOf, nameOf, published } from '../container';
+import { Empty } from '../parts/empty';
+import { to } from '../route';
+import type { ContainerSummary, Network } from '../types';
+import { t } from '../words';
+
+const ROW = 64;
+const HEIGHT = 46;
+const PORT = { x: 12, width: 120 };
+const BOX = { x: 250, width: 250 };
+const NET = { x: 660, width: 250 };
+const WIDTH = 924;
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+export function Picture({ networks, containers }: { networks: Network[]; containers: ContainerSummary[] }) {
+  const used = networks.filter((network) => containers.some((container) => container.NetworkSettings.Networks?.[network.Name]) || !['host', 'none'].includes(network.Name));
+  if (containers.length === 0) return <Empty icon="networks" title={t('nothingRuns')} text={t('whoReaches')} />;
+  // Containers of the same network stand together: fewer lines cross.
+  const first = (container: ContainerSummary) => used.findIndex((network) => container.NetworkSettings.Networks?.[network.Name]);
+  const boxes = [...containers].sort((a, b) => first(a) - first(b) || nameOf(a).localeCompare(nameOf(b)));
+  const rows = Math.max(boxes.length, used.length);
+  const height = rows * ROW + 54;
+  const boxY = (place: number) => 44 + place * ROW + ((rows - boxes.length) * ROW) / 2;
+  const netY = (place: number) => 44 + place * ROW + ((rows - used.length) * ROW) / 2;
+  const curve = (x1: number, y1: number, x2: number, y2: number) => `M${x1} ${y1}C${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;
+  return (
+    <figure class="picture card">
+      <div class="picture-scroll" tabIndex={0} role="group" aria-label={t('picture')}>
+        <svg viewBox={`0 0 ${WIDTH} ${height}`} style={{ minWidth: '760px' }} role="group" aria-label={t('whoReaches')}>
+          <text class="picture-title" x={PORT.x} y="22">{t('outside')}</text>
+          <text class="picture-title" x={BOX.x} y="22">{t('containers')}</text>
+          <text class="picture-title" x={NET.x} y="22">{t('networks')}</text>
+          {boxes.map((container, place) =>
+            used.map((network, other) =>
+              container.NetworkSettings.Networks?.[network.Name] ? (
+                <path key={`${container.Id}${network.Id}`} class={`picture-line hue-${other % 6}`} d={curve(BOX.x + BOX.width, boxY(place) + HEIGHT / 2, NET.x, netY(other) + HEIGHT / 2)} />
+              ) : null,
+            ),
+          )}
+          {boxes.map((container, place) => {
+            const ports = published(container.Ports);
+            const y = boxY(place);
+            return (
+              <g key={container.Id}>
+                {ports.length > 0 && (
+                  <>
+                    <path class="picture-line port" d={curve(PORT.x + PORT.width, y + HEIGHT / 2, BOX.x, y + HEIGHT / 2)} marker-end="url(#arrow)" />
+                    <rect class="picture-port" x={PORT.x} y={y + 8} width={PORT.width} height={HEIGHT - 16} rx="15" />
+                    <text class="picture-port-text" x={PORT.x + PORT.width / 2} y={y + HEIGHT / 2 + 4}>
+                      {cut(ports.map((port) => port.PublicPort).join(', '), 16)}
+                    </text>
+                  </>
+                )}
+                <a href={to('containers', container.Id)}>
+                  <rect class="picture-box" x={BOX.x} y={y} width={BOX.width} height={HEIGHT} rx="9" />
+                  <circle class={`picture-dot ${container.State} ${healthOf(container) ?? ''}`} cx={BOX.x + 18} cy={y + HEIGHT / 2} r="4.500" />
+                  <text class="picture-name" x={BOX.x + 34} y={y + 20}>
+                    {cut(nameOf(container), 26)}
+                  </text>
+                  <text class="picture-note" x={BOX.x + 34} y={y + 36}>
+                    {cut(container.Image.replace(/^sha256:/, '').slice(0, 40), 32)}
+                  </text>
+                </a>
+              </g>
+            );
+          })}
+          {used.map((network, place) => (
+            <a key={network.Id} href={to('networks', network.Id)}>
+              <rect class="picture-box" x={NET.x} y={netY(place)} width={NET.width} height={HEIGHT} rx="9" />
+              <rect class={`picture-stripe hue-${place % 6}`} x={NET.x} y={netY(place) + 9} width="4" height={HEIGHT - 18} rx="2" />
+              <text class="picture-name" x={NET.x + 18} y={netY(place) + 20}>
+                {cut(network.Name, 28)}
+              </text>
+              <text class="picture-note" x={NET.x + 18} y={netY(place) + 36}>
+                {cut([network.Driver, ...(network.IPAM.Config ?? []).map((config) => config.Subnet ?? '')].join(' · '), 34)}
+              </text>
+            </a>
+          ))}
+          <defs>
+            <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+              <path class="picture-arrow" d="M0 0L8 4L0 8z" />
+            </marker>
+          </defs>
+        </svg>
+      </div>
+      <figcaption class="muted small">{t('whoReaches')}</figcaption>
+    </figure>
+  );
+}

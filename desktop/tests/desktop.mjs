@@ -1,0 +1,73 @@
+// What the browser tests stand on: the desktop, a browser, and the ferry command to look facts up with.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chromium } from 'playwright-core';
+
+const FERRY = process.env.FERRY ?? 'ferry';
+
+/** Runs a command of ferry; its output. */
+export function ferry(...words) {
+  return execFileSync(FERRY, words, { encoding: 'utf8' }).trim();
+}
+
+/** Waits until something holds. */
+export async function eventually(what, probe) {
+  const limit = Date.now() + 20_000;
+  for (;;) {
+    let value;
+    let reason = '';
+    try {
+      value = await probe();
+    } catch (error) {
+      // What is looked at may not be there yet.
+      reason = `: ${error.message}`;
+    }
+    if (value) return value;
+    if (Date.now() > limit) throw new Error(`never: ${what}${reason}`);
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}
+
+export function browserPath() {
+  return [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path && existsSync(path));
+}
+
+/** A desktop and a browser that is logged in to it. Everything that the page complains of is in `wrong`. */
+export async function open(options = {}) {
+  const server = spawn(FERRY, ['desktop', '--no-open', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const url = await new Promise((found, gone) => {
+    let text = '';
+    server.stdout.on('data', (piece) => {
+      text += piece;
+      const address = /http:\S+/.exec(text);
+      if (address) found(address[0]);
+    });
+    server.on('exit', () => gone(new Error('the desktop ended')));
+  });
+  const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', acceptDownloads: true, ...options });
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const wrong = [];
+  const origin = new URL(url).origin;
+  page.on('console', (message) => {
+    // The browser tells of every answer that is an error; tests cause some on purpose.
+    if (['error', 'warning'].includes(message.type()) && !message.text().startsWith('Failed to load resource')) wrong.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => wrong.push(String(error.stack)));
+  page.on('request', (request) => {
+    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(origin)) wrong.push(`a request to ${request.url()}`);
+  });
+  const visit = async (...words) => {
+    await page.goto(`${origin}/#/${words.map(encodeURIComponent).join('/')}`);
+    await page.waitForSelector('main h1');
+  };
+  const close = async () => {
+    await browser.close();
+    server.kill();
+  };
+  await page.goto(url);
+  await page.waitForSelector('main h1');
+  return { page, context, browser, server, origin, url, wrong, visit, close };
+}

@@ -1,0 +1,333 @@
+// Drives the desktop in a browser against a daemon with real containers. Run by the scenario `desktop::in_a_browser`, or by hand:
+// FERRY=target/debug/ferry DOCKER_HOST=unix:///… node desktop/tests/flows.mjs   (the daemon has the image `busybox`)
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { eventually, ferry, open } from './desktop.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const { page, context, origin, url, wrong, visit, close } = await open();
+let steps = 0;
+
+async function step(name, work) {
+  const started = Date.now();
+  try {
+    await work();
+  } catch (error) {
+    await page.screenshot({ path: process.env.FAILED_SHOT ?? '/tmp/ferry-desktop-failed.png' });
+    console.error(`FAILED: ${name}\n${error.stack}\n${wrong.join('\n')}`);
+    await close();
+    process.exit(1);
+  }
+  steps += 1;
+  console.log(`ok ${steps} ${name} (${Date.now() - started} ms)`);
+}
+
+const row = (name) => page.locator('[role="row"][data-row]', { hasText: name });
+const button = (name, inside = page) => inside.getByRole('button', { name, exact: true });
+const toast = (text) => page.locator('.toast', { hasText: text }).first().waitFor();
+const dialog = page.locator('dialog[open]');
+const state = (name) => ferry('inspect', '-f', '{{.State.Status}}', name);
+const id = (name) => ferry('inspect', '-f', '{{.Id}}', name);
+
+ferry('run', '-d', '--name', 'web', '--stop-timeout', '1', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=web', '--label', 'com.docker.compose.depends_on=db:service_started:false', '-p', '127.0.0.1::80', '-e', 'API_TOKEN=hidden', '-v', 'site:/site', 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "line $i <b>bold</b>"; done; echo "ERROR needle" >&2; echo "<img src=x onerror=alert(1)>"; exec sleep 100000');
+ferry('run', '-d', '--name', 'db', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=db', '--health-cmd', 'true', '--health-interval', '500ms', 'busybox', 'sleep', '100000');
+ferry('network', 'create', 'backend');
+await eventually('the container that fails has ended', () => {
+  try {
+    ferry('run', '--name', 'failed', 'busybox', 'sh', '-c', 'exit 3');
+  } catch {
+    return true;
+  }
+});
+
+await step('a used address lets nobody in', async () => {
+  const other = await context.browser().newContext();
+  const second = await other.newPage();
+  const answer = await second.goto(url);
+  assert.equal(answer.status(), 401);
+  await other.close();
+});
+
+await step('scripts cannot read the cookie, and HTML cannot be made from text', async () => {
+  assert.equal(await page.evaluate(() => document.cookie), '');
+  const made = await page.evaluate(() => {
+    try {
+      document.body.innerHTML = '<b>x</b>';
+      return 'made';
+    } catch {
+      return 'refused';
+    }
+  });
+  assert.equal(made, 'refused');
+  wrong.length = 0;
+});
+
+await step('the overview shows what runs and what it uses', async () => {
+  await visit('overview');
+  await page.getByText('2 of 3 running').waitFor();
+  await page.locator('.busiest', { hasText: 'web' }).waitFor();
+  await page.locator('.chart polyline').first().waitFor({ state: 'attached' });
+});
+
+await step('the list follows what is done elsewhere', async () => {
+  await visit('containers');
+  await row('web').waitFor();
+  ferry('run', '-d', '--name', 'late', '--stop-timeout', '1', 'busybox', 'sleep', '1000');
+  await row('late').getByText('Running').waitFor();
+  ferry('kill', 'late');
+  await row('late').getByText('Exited').waitFor();
+});
+
+await step('search, filters, groups', async () => {
+  await page.keyboard.press('/');
+  await page.keyboard.type('we');
+  await eventually('only one is left', async () => (await page.locator('[data-row]').count()) === 1);
+  await page.getByRole('searchbox').fill('');
+  await button('Stopped').click();
+  await eventually('two have ended', async () => (await page.locator('[data-row]').count()) === 2);
+  await button('All').click();
+  await page.getByLabel('Group by project').check();
+  await page.getByRole('heading', { name: 'shop' }).waitFor();
+  await page.getByLabel('Group by project').uncheck();
+});
+
+await step('start, pause, resume, restart, stop', async () => {
+  await button('Start late').click();
+  await toast('Started late');
+  await page.locator('.toast code', { hasText: 'ferry start late' }).waitFor();
+  for (const [verb, after, done] of [['Pause', 'paused', 'Paused'], ['Resume', 'running', 'Resumed'], ['Restart', 'running', 'Restarted'], ['Stop', 'exited', 'Stopped']]) {
+    const direct = button(`${verb} late`);
+    if ((await direct.count()) > 0) await direct.click();
+    else {
+      await button('Actions for late').click();
+      await page.getByRole('menuitem', { name: verb }).click();
+    }
+    await toast(`${done} late`);
+    await eventually(`late is ${after}`, () => state('late') === after);
+    await row('late').getByText(after === 'exited' ? 'Exited' : after === 'paused' ? 'Paused' : 'Running').waitFor();
+  }
+});
+
+await step('several at once: choose and remove', async () => {
+  await page.getByLabel('Select late').check();
+  await page.getByLabel('Select failed').check();
+  await page.locator('.chosen').getByRole('button', { name: 'Remove' }).click();
+  await dialog.getByText('ferry rm').waitFor();
+  await button('Cancel', dialog).click();
+  await page.getByLabel('Select failed').uncheck();
+  await page.locator('.chosen').getByRole('button', { name: 'Remove' }).click();
+  await button('Remove', dialog).click();
+  await row('late').waitFor({ state: 'detached' });
+});
+
+await step('a log is text, searched, and its streams are apart', async () => {
+  await visit('containers', id('web'), 'logs');
+  await page.locator('.log-line', { hasText: '<img src=x onerror=alert(1)>' }).waitFor();
+  assert.equal(await page.locator('.log img, .log b').count(), 0);
+  await page.getByText('3,002 lines').waitFor();
+  await page.getByRole('searchbox').fill('line 1234');
+  await page.getByText('1 found').waitFor();
+  await button('Next').click();
+  await page.locator('.log-line.current', { hasText: 'line 1234' }).waitFor();
+  await page.getByRole('searchbox').fill('');
+  await button('stderr').click();
+  await page.locator('.log-line.stderr.error', { hasText: 'needle' }).waitFor();
+  await page.getByText(/^1 lines?$/).waitFor();
+  const download = page.waitForEvent('download');
+  await button('Download').click();
+  assert.match(readFileSync(await (await download).path(), 'utf8'), /ERROR needle/);
+  await button('Both').click();
+});
+
+await step('a log is followed', async () => {
+  await visit('containers', id('web'), 'logs');
+  ferry('exec', 'web', 'sh', '-c', 'echo fresh news > /proc/1/fd/1');
+  await page.locator('.log-line', { hasText: 'fresh news' }).waitFor();
+});
+
+await step('a terminal: keys, size, two tabs', async () => {
+  await visit('containers', id('web'), 'terminal');
+  const screen = page.locator('.screen:not([hidden]) .xterm');
+  await screen.waitFor();
+  await eventually('the prompt', async () => (await screen.locator('.xterm-rows').innerText()).includes('#'));
+  await page.keyboard.type('echo $((6*7))-is; stty size > /tmp/size\n');
+  await eventually('the answer', async () => (await screen.locator('.xterm-rows').innerText()).includes('42-is'));
+  const before = await eventually('a size', () => ferry('exec', 'web', 'cat', '/tmp/size'));
+  await page.setViewportSize({ width: 1000, height: 700 });
+  await eventually('another size', async () => {
+    await page.keyboard.type('stty size > /tmp/size\n');
+    await page.waitForTimeout(150);
+    return ferry('exec', 'web', 'cat', '/tmp/size') !== before;
+  });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.keyboard.type('vi /tmp/note\n');
+  await page.waitForTimeout(300);
+  await page.keyboard.type('ivi works');
+  await page.keyboard.press('Escape');
+  // vi waits whether Escape is the beginning of another key.
+  await page.waitForTimeout(600);
+  await page.keyboard.type(':wq\n');
+  await eventually('vi has written', () => ferry('exec', 'web', 'cat', '/tmp/note').includes('vi works'));
+  await button('New terminal').click();
+  await eventually('two terminals', async () => (await page.locator('.terminal-tab').count()) === 2);
+});
+
+await step('files: browse, preview, upload, changes', async () => {
+  await visit('containers', id('web'), 'files');
+  await button('tmp').click();
+  await button('note').click();
+  await dialog.getByText('vi works').waitFor();
+  await button('Close', dialog).click();
+  await page.locator('input[type=file]').setInputFiles({ name: 'brought.txt', mimeType: 'text/plain', buffer: Buffer.from('from the browser') });
+  await toast('brought in');
+  assert.equal(ferry('exec', 'web', 'cat', '/tmp/brought.txt'), 'from the browser');
+  await button('brought.txt').waitFor();
+  await button('Changes').click();
+  await row('/tmp/note').getByText('added').waitFor();
+});
+
+await step('details hide secrets; health; why it ended', async () => {
+  await visit('containers', id('web'), 'details');
+  await page.getByText('API_TOKEN').waitFor();
+  assert.equal(await page.getByText('hidden', { exact: true }).count(), 0);
+  await page.getByLabel('Show what looks secret').check();
+  await page.getByText('hidden', { exact: true }).waitFor();
+  await visit('containers', id('db'), 'details');
+  await page.getByText('healthy', { exact: true }).first().waitFor();
+  await visit('containers', id('failed'));
+  await page.getByText('Ended with code 3').waitFor();
+});
+
+await step('usage of one container', async () => {
+  await visit('containers', id('web'), 'stats');
+  await page.locator('.chart svg[aria-label^="Memory"]').waitFor();
+});
+
+await step('images: run with options, history, layers, tag, remove', async () => {
+  await visit('images');
+  await button('Run busybox:latest').click();
+  await dialog.getByLabel('Name', { exact: true }).fill('from-image');
+  await dialog.getByLabel('Command', { exact: true }).fill("sh -c 'echo \"$GREETING\"; sleep 1000'");
+  await dialog.getByLabel('Environment').fill('GREETING=hello there');
+  await dialog.getByLabel('Memory limit').fill('64m');
+  await dialog.getByText("ferry run -d --name from-image -e 'GREETING=hello there' -m 64m busybox:latest").waitFor();
+  await button('Run', dialog).click();
+  await page.getByRole('heading', { name: 'from-image' }).waitFor();
+  await page.locator('.log-line', { hasText: 'hello there' }).waitFor();
+  assert.equal(ferry('inspect', '-f', '{{.HostConfig.Memory}}', 'from-image'), String(64 << 20));
+  await visit('images');
+  await button('Actions for busybox:latest').click();
+  await page.getByRole('menuitem', { name: 'Tag' }).click();
+  await dialog.getByLabel('New name').fill('copy:v1');
+  await button('Tag', dialog).click();
+  await row('copy:v1').waitFor();
+  await row('copy:v1').click();
+  await button('Look into the layers').click();
+  await page.getByText('Nothing is wasted').waitFor();
+  await visit('images');
+  await button('Actions for copy:v1').click();
+  await page.getByRole('menuitem', { name: 'Remove' }).click();
+  await button('Remove', dialog).click();
+  await row('copy:v1').waitFor({ state: 'detached' });
+});
+
+await step('a pull that fails says why', async () => {
+  await button('Pull').click();
+  await dialog.getByLabel('Image', { exact: true }).fill('127.0.0.1:1/nothing:here');
+  await button('Pull', dialog).click();
+  await dialog.locator('.notice.failed').waitFor();
+  await button('Cancel', dialog).click();
+});
+
+await step('volumes: make, see users, browse, remove, prune with a preview', async () => {
+  await visit('volumes');
+  await button('New volume').click();
+  await dialog.getByLabel('Name').fill('made-here');
+  await button('Create', dialog).click();
+  await row('made-here').getByText('unused').waitFor();
+  await row('site').getByRole('link', { name: 'web' }).waitFor();
+  await row('site').getByRole('link', { name: 'site' }).click();
+  await page.getByRole('link', { name: 'Browse' }).click();
+  await page.locator('.crumbs', { hasText: 'site' }).waitFor();
+  await visit('volumes');
+  await button('Clean up').click();
+  await dialog.getByLabel('Also those with names').check();
+  await dialog.locator('.victims', { hasText: 'made-here' }).waitFor();
+  assert.equal(await dialog.locator('.victims', { hasText: 'site' }).count(), 0);
+  await button('Remove 1', dialog).click();
+  await row('made-here').waitFor({ state: 'detached' });
+});
+
+await step('networks: picture, connect, disconnect', async () => {
+  await visit('networks');
+  await page.locator('.picture-name', { hasText: 'backend' }).waitFor();
+  await visit('networks', ferry('network', 'inspect', '-f', '{{.Id}}', 'backend'));
+  await page.getByRole('combobox', { name: 'Containers' }).selectOption({ label: 'db' });
+  await button('Connect').click();
+  await button('Disconnect').click();
+  await toast('Disconnected db');
+});
+
+await step('compose: services, all logs', async () => {
+  await visit('compose');
+  await page.locator('.picture-name', { hasText: 'web' }).waitFor();
+  await page.getByRole('link', { name: 'Logs of all' }).click();
+  await page.locator('.log-name', { hasText: 'web' }).first().waitFor();
+});
+
+await step('events and the palette, with keys alone', async () => {
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('events');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Events' }).waitFor();
+  await row('disconnect').first().waitFor();
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('pause from');
+  await page.keyboard.press('Enter');
+  await eventually('paused by the palette', () => state('from-image') === 'paused');
+});
+
+await step('Korean and dark are remembered', async () => {
+  await visit('settings');
+  const inside = page.locator('main');
+  await button('한국어', inside).click();
+  await button('어둡게', inside).click();
+  await page.reload();
+  await page.getByRole('heading', { name: '설정' }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'dark');
+  await button('English', inside).click();
+});
+
+await step('axe finds nothing, light and dark, wide and narrow', async () => {
+  const views = [['overview'], ['containers'], ['containers', id('web'), 'logs'], ['containers', id('web'), 'stats'], ['containers', id('web'), 'files'], ['containers', id('db'), 'details'], ['containers', id('web'), 'inspect'], ['images'], ['images', ferry('inspect', '--type', 'image', '-f', '{{.Id}}', 'busybox')], ['volumes'], ['volumes', 'site'], ['networks'], ['compose'], ['events'], ['settings']];
+  const found = [];
+  for (const [look, width] of [['light', 1280], ['dark', 1280], ['light', 420]]) {
+    await page.setViewportSize({ width, height: 800 });
+    await page.evaluate((name) => localStorage.setItem('theme', name), look);
+    await page.reload();
+    for (const view of views) {
+      await visit(...view);
+      await page.waitForTimeout(250);
+      const result = await page.evaluate(`${axe}; axe.run({ resultTypes: ['violations'] })`);
+      for (const { id: rule, nodes } of result.violations) found.push(`${look} ${width} ${view.join('/')}: ${rule}: ${nodes.slice(0, 2).map((node) => node.html.slice(0, 160)).join(' | ')}`);
+    }
+  }
+  assert.deepEqual(found, []);
+});
+
+await step('an engine that goes away is said, and found again', async () => {
+  // The scenario ends the daemon and starts it again when it reads this line.
+  if (process.env.FERRY_TEST_RESTART !== '1') return;
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await visit('containers');
+  console.log('RESTART THE DAEMON');
+  await page.getByText('The engine does not answer').waitFor({ timeout: 60_000 });
+  await page.getByText('The engine does not answer').waitFor({ state: 'detached', timeout: 60_000 });
+});
+
+// axe is put into the page, past its policy; what it complains of is not the page's.
+const left = wrong.filter((line) => !line.includes('axe'));
+assert.deepEqual(left, [], 'the page complained, or asked another host');
+console.log(`${steps} flows`);
+await close();
