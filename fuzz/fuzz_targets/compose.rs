@@ -13,6 +13,10 @@ fuzz_target!(|data: &[u8]| {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
     let Ok(first) = ferry_compose::canonical(text, environment) else { return };
+    // Compose doubles dollars in names, too, where they are not read as variables.
+    if first.lines().any(|line| line.split(':').next().is_some_and(|name| name.contains('$'))) {
+        return;
+    }
     let again = |text: &str| match ferry_compose::canonical(text, BTreeMap::new()) {
         Ok(again) => again,
         Err(why) => panic!("{why}\n{text}"),

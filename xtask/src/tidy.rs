@@ -16,7 +16,7 @@ const LAYERS: [&str; 7] = ["pure", "host", "store", "domain", "engine", "face", 
 const SOCIABLE: [&str; 4] = ["pure", "host", "store", "face"];
 
 /// Edges that would be allowed by the layers and must not exist.
-const FORBIDDEN: [(&str, &str, &str); 15] = [
+const FORBIDDEN: [(&str, &str, &str); 16] = [
     (
         "ferry-cli",
         "ferry-engine",
@@ -34,6 +34,7 @@ const FORBIDDEN: [(&str, &str, &str); 15] = [
     ("ferry-desktop", "ferry-server", "the desktop does not know who serves"),
     ("ferry-desktop", "ferry-model", "the desktop knows the wire types only"),
     ("ferry-top", "ferry-engine", "the desktop's sister speaks only the Engine API"),
+    ("ferry-registry", "ferry-engine", "a registry runs where no engine does"),
     ("ferry-server", "ferry-client", "the server does not call itself"),
     ("ferry-engine", "ferry-docker-api", "the engine knows no dialect; faces convert"),
 ];

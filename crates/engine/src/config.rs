@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
-use ferry_model::container::LogSettings;
+use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings};
 
 /// Settings of an engine. Faces fill it from flags and files; the engine does not read either.
 #[derive(Debug, Clone)]
@@ -41,6 +41,20 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Layers downloaded at once.
     pub max_concurrent_downloads: usize,
+    /// Layers sent at once; 0 is the client's own choice.
+    pub max_concurrent_uploads: usize,
+    /// cgroup namespace of containers that say nothing.
+    pub cgroupns: CgroupnsMode,
+    /// IPC mode of containers that say nothing; `None` is private.
+    pub ipc: Option<IpcMode>,
+    /// `no-new-privileges` for containers that say nothing.
+    pub no_new_privileges: bool,
+    /// Seccomp profile of containers that name none: JSON, `unconfined`, or empty for the built-in one.
+    pub seccomp_profile: String,
+    /// What `host-gateway` means; empty is the gateway of the container's network.
+    pub host_gateway: Vec<std::net::IpAddr>,
+    /// Directories of CDI files, the last of which wins; none turns CDI off.
+    pub cdi_spec_dirs: Vec<PathBuf>,
 }
 
 /// A program with runc's command line.
@@ -124,6 +138,13 @@ impl EngineConfig {
             labels: Vec::new(),
             debug: false,
             max_concurrent_downloads: 3,
+            max_concurrent_uploads: 0,
+            cgroupns: CgroupnsMode::Default,
+            ipc: None,
+            no_new_privileges: false,
+            seccomp_profile: String::new(),
+            host_gateway: Vec::new(),
+            cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
         }
     }
 }

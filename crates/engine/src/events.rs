@@ -18,9 +18,19 @@ const MEMORY: usize = 256;
 /// A listener that is this many events behind loses the oldest, and is told so by its channel.
 const BACKLOG: usize = 4096;
 
+/// How many events there were since the engine came up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// All of them.
+    pub all: u64,
+    /// Those of containers by action.
+    pub container_actions: BTreeMap<String, u64>,
+}
+
 /// The engine's events.
 #[derive(Debug)]
 pub struct EventBus {
+    counts: Mutex<EventCounts>,
     recent: Mutex<VecDeque<Event>>,
     sender: broadcast::Sender<Event>,
     pods: broadcast::Sender<PodEvent>,
@@ -40,6 +50,7 @@ pub struct PodEvent {
 impl EventBus {
     pub(crate) fn new() -> Self {
         EventBus {
+            counts: Mutex::default(),
             recent: Mutex::default(),
             sender: broadcast::channel(BACKLOG).0,
             pods: broadcast::channel(BACKLOG).0,
@@ -66,7 +77,23 @@ impl EventBus {
         self.sender.receiver_count()
     }
 
+    /// How many there were.
+    pub fn counts(&self) -> EventCounts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, event: &Event) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all += 1;
+        if event.subject == Subject::Container {
+            // `exec_start: sh` is an `exec_start`: there are as many as Docker has words.
+            let action = event.action.split(':').next().unwrap_or_default();
+            *counts.container_actions.entry(action.to_owned()).or_default() += 1;
+        }
+    }
+
     pub(crate) fn publish(&self, event: Event) {
+        self.count(&event);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == MEMORY {
             recent.pop_front();

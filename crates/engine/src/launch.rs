@@ -54,6 +54,7 @@ pub(crate) fn plan(
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
+        apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
@@ -61,6 +62,7 @@ pub(crate) fn plan(
     let hostname = ferry_container::hostname(&inputs);
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
+    crate::cdi::inject(shared, &host.resources.device_requests, &mut spec)?;
     let is_sandbox = container.spec.pod.as_ref().is_some_and(|part| part.sandbox.is_none());
     if is_sandbox {
         hold_only(&mut spec);
@@ -120,8 +122,24 @@ fn log(shared: &Shared, container: &Container) -> Result<LogSpec, Failure> {
     }
     let log = shared.log_settings(&container.spec.host.log);
     let path = shared.dirs.log(&container.id);
+    let context = log_context(shared, container);
+    Ok(ferry_logs::plan(&log.driver, &log.options, &path, &context)?)
+}
+
+/// What a log's records may say.
+fn log_context(shared: &Shared, container: &Container) -> ferry_logs::LogContext {
     let spec = &container.spec;
-    Ok(ferry_logs::plan(&log.driver, &log.options, &path, &spec.labels, &spec.env)?)
+    let command = spec.entrypoint.iter().flatten().chain(spec.cmd.iter().flatten());
+    ferry_logs::LogContext {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        image_id: container.image_id.to_string(),
+        image: spec.image.clone(),
+        command: command.cloned().collect::<Vec<_>>().join(" "),
+        labels: spec.labels.clone(),
+        env: spec.env.clone(),
+        host: shared.host_name(),
+    }
 }
 
 /// The compiled filter of a profile. Nearly all containers have the same one, so it is compiled once.
@@ -146,8 +164,9 @@ fn take_filter(shared: &Shared, spec: &mut Spec) -> Result<Option<String>, Failu
 }
 
 fn runtime(shared: &Shared, name: &str) -> OciRuntime {
-    let name = if name.is_empty() { shared.config.default_runtime.as_str() } else { name };
-    match shared.config.runtimes.get(name) {
+    let live = shared.live();
+    let name = if name.is_empty() { live.default_runtime.as_str() } else { name };
+    match live.runtimes.get(name) {
         Some(RuntimeConfig { path, args }) => {
             OciRuntime::External { path: path.clone(), args: args.clone() }
         }
@@ -234,7 +253,7 @@ impl Namespaces {
         let (ipc, shm) = match &host.ipc_mode {
             Some(IpcMode::Host) => (Namespace::Host, None),
             Some(IpcMode::Container(name)) => {
-                let pid = running_pid(shared, name)?;
+                let pid = shareable_pid(shared, name)?;
                 (join(shared, name, "ipc")?, Some(format!("/proc/{pid}/root/dev/shm")))
             }
             _ => (Namespace::New, None),
@@ -248,6 +267,24 @@ impl Namespaces {
         let user = crate::userns::of(shared, container)?;
         Ok(Namespaces { network, pid, ipc, uts, shm, user })
     }
+}
+
+/// The process of a container that lets others into its IPC namespace.
+fn shareable_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
+    let pid = running_pid(shared, name)?;
+    let donor = shared.containers.find(name)?.container();
+    let shareable = match &donor.spec.host.ipc_mode {
+        Some(mode) => *mode == IpcMode::Shareable,
+        None => false,
+    };
+    if shareable {
+        return Ok(pid);
+    }
+    let words = format!(
+        "failed to join IPC namespace: container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+        donor.id
+    );
+    Err(Failure::new(ErrorKind::InvalidArgument, words))
 }
 
 fn join(shared: &Shared, name: &str, kind: &str) -> Result<Namespace, Failure> {
@@ -379,7 +416,14 @@ fn write_etc(
         .filter_map(|pair| pair.split_once(':').or_else(|| pair.split_once('=')))
         .map(|(name, address)| {
             let address = match address {
-                "host-gateway" => network.gateway().map(|ip| ip.to_string()).unwrap_or_default(),
+                "host-gateway" => shared
+                    .config
+                    .host_gateway
+                    .first()
+                    .copied()
+                    .or_else(|| network.gateway().map(IpAddr::from))
+                    .map(|ip| ip.to_string())
+                    .unwrap_or_default(),
                 address => address.to_owned(),
             };
             (name.to_owned(), address)

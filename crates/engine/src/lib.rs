@@ -11,6 +11,7 @@
 mod actor;
 mod boot;
 mod bridge;
+mod cdi;
 mod config;
 mod devices;
 mod events;
@@ -41,9 +42,10 @@ use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
 pub use config::{BridgeConfig, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig};
-pub use events::{EventBus, PodEvent};
+pub use events::{EventBus, EventCounts, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
+pub use ferry_container::why::Finding;
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
@@ -71,6 +73,11 @@ impl Engine {
     /// What it was told.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
+    }
+
+    /// Takes over what of a configuration may change while the engine runs: labels, registries, runtimes.
+    pub fn reload(&self, config: &EngineConfig) {
+        self.shared.reload(config);
     }
 
     /// Lets go of everything. Containers go on.

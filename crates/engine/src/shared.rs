@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +11,10 @@ use ferry_cgroup::{Cgroup, Hierarchy};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::ImageStore;
 use ferry_layers::LayerStore;
-use ferry_model::container::{Container, ContainerSpec, LogSettings};
+use ferry_model::{
+    container::{CgroupnsMode, Container, ContainerSpec, LogSettings},
+    event::Subject,
+};
 use ferry_oci::{Digest, runtime::LinuxSeccomp};
 use ferry_shim::Template;
 use ferry_stdx::time::Timestamp;
@@ -19,7 +22,7 @@ use ferry_transfer::Client;
 use ferry_volume::VolumeStore;
 
 use crate::{
-    config::EngineConfig,
+    config::{EngineConfig, RegistryConfig, RuntimeConfig},
     events::EventBus,
     execs::Execs,
     networks::Networks,
@@ -48,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) cache_mounts: CacheMounts,
     pub(crate) networks: Networks,
     pub(crate) resolvers: Resolvers,
-    pub(crate) registries: Client,
+    live: RwLock<Arc<Live>>,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
     pub(crate) events: EventBus,
@@ -60,6 +63,36 @@ pub(crate) struct Shared {
     pub(crate) empty_layer: PathBuf,
     /// Held for as long as the engine lives: nobody else may have the data.
     _lock: std::fs::File,
+}
+
+/// What of the configuration changes while the engine runs: SIGHUP.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) labels: Vec<String>,
+    pub(crate) debug: bool,
+    pub(crate) runtimes: BTreeMap<String, RuntimeConfig>,
+    pub(crate) default_runtime: String,
+    pub(crate) sources: RegistryConfig,
+    pub(crate) registries: Client,
+}
+
+impl Live {
+    fn of(config: &EngineConfig) -> Live {
+        Live {
+            labels: config.labels.clone(),
+            debug: config.debug,
+            runtimes: config.runtimes.clone(),
+            default_runtime: config.default_runtime.clone(),
+            sources: config.registries.clone(),
+            registries: Client::new(ferry_transfer::ClientConfig {
+                mirrors: config.registries.mirrors.clone(),
+                insecure: config.registries.insecure.clone(),
+                user_agent: format!("ferry/{}", env!("CARGO_PKG_VERSION")),
+                max_concurrent: config.max_concurrent_downloads,
+                max_uploads: config.max_concurrent_uploads,
+            }),
+        }
+    }
 }
 
 /// The parts of an engine as boot made them.
@@ -81,13 +114,8 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let release = rustix::system::uname();
-        let registries = Client::new(ferry_transfer::ClientConfig {
-            mirrors: parts.config.registries.mirrors.clone(),
-            insecure: parts.config.registries.insecure.clone(),
-            user_agent: format!("ferry/{}", env!("CARGO_PKG_VERSION")),
-            max_concurrent: parts.config.max_concurrent_downloads,
-        });
         Shared {
+            live: RwLock::new(Arc::new(Live::of(&parts.config))),
             config: parts.config,
             id: parts.id,
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -101,7 +129,6 @@ impl Shared {
             cache_mounts: CacheMounts::default(),
             networks: parts.networks,
             resolvers: Resolvers::default(),
-            registries,
             containers: Registry::default(),
             execs: Execs::default(),
             events: EventBus::new(),
@@ -113,6 +140,24 @@ impl Shared {
             empty_layer: parts.empty_layer,
             _lock: parts.lock,
         }
+    }
+
+    /// What may have changed since the engine came up.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what may change while the engine runs. Work under way goes on with what it began with.
+    pub(crate) fn reload(&self, config: &EngineConfig) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Live::of(config));
+        let attributes = [
+            ("debug", config.debug.to_string()),
+            ("default-runtime", config.default_runtime.clone()),
+            ("labels", config.labels.join(",")),
+            ("max-concurrent-downloads", config.max_concurrent_downloads.to_string()),
+            ("name", self.host_name()),
+        ];
+        self.events.plain(Subject::Daemon, "reload", &self.id, &attributes, self.now());
     }
 
     /// The clock: the only place that reads it.
@@ -162,8 +207,24 @@ impl Shared {
                 spec.host.ulimits.push(limit.clone());
             }
         }
+        let config = &self.config;
+        if spec.host.cgroupns_mode == CgroupnsMode::Default && !spec.host.privileged {
+            spec.host.cgroupns_mode = config.cgroupns;
+        }
+        if spec.host.ipc_mode.is_none() {
+            spec.host.ipc_mode.clone_from(&config.ipc);
+        }
+        let options = &mut spec.host.security_opt;
+        let says = |options: &[String], name: &str| options.iter().any(|own| own.starts_with(name));
+        if config.no_new_privileges && !says(options, "no-new-privileges") {
+            options.push("no-new-privileges".to_owned());
+        }
+        if !config.seccomp_profile.is_empty() && !spec.host.privileged && !says(options, "seccomp")
+        {
+            options.push(format!("seccomp={}", config.seccomp_profile));
+        }
         if spec.host.runtime.is_empty() {
-            spec.host.runtime = match self.config.default_runtime.as_str() {
+            spec.host.runtime = match self.live().default_runtime.as_str() {
                 "" => "ferry".to_owned(),
                 other => other.to_owned(),
             };
@@ -289,6 +350,16 @@ impl Shared {
         let resources = &container.spec.host.resources;
         let controllers = self.hierarchy.controllers();
         let mut warnings = Vec::new();
+        let blkio = |name: &str| {
+            self.hierarchy.is_v2()
+                || std::path::Path::new("/sys/fs/cgroup/blkio").join(name).exists()
+        };
+        if resources.blkio_weight > 0 && !blkio("blkio.weight") {
+            warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".to_owned());
+        }
+        if !resources.blkio_weight_device.is_empty() && !blkio("blkio.weight_device") {
+            warnings.push("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.".to_owned());
+        }
         if resources.memory > 0 && !controllers.contains(&"memory") {
             warnings.push("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.".to_owned());
         }

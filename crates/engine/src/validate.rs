@@ -130,9 +130,6 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     let refuse = |what: &str| {
         Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
     };
-    if !host.resources.device_requests.is_empty() {
-        return refuse("--gpus (device requests)");
-    }
     if !host.storage_opt.is_empty() {
         return refuse("--storage-opt");
     }
@@ -141,7 +138,7 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     }
     let known = host.runtime.is_empty()
         || matches!(host.runtime.as_str(), "ferry")
-        || shared.config.runtimes.contains_key(&host.runtime);
+        || shared.live().runtimes.contains_key(&host.runtime);
     if !known {
         let words = format!("unknown or invalid runtime name: {}", host.runtime);
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
@@ -192,6 +189,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         host_name: "",
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
+        apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,

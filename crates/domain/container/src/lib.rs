@@ -6,6 +6,7 @@
 //! Start with [`plan_spec`], [`plan_mounts`], [`merge_image`].
 
 mod capability;
+pub mod cdi;
 mod etc;
 mod health;
 mod merge;
@@ -17,6 +18,7 @@ mod security;
 mod spec;
 mod update;
 mod userns;
+pub mod why;
 
 pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};

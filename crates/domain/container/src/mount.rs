@@ -58,6 +58,12 @@ pub enum MountError {
         /// The field.
         field: &'static str,
     },
+    /// An option that tmpfs does not have.
+    #[error("invalid tmpfs option \"{0}\"")]
+    TmpfsOption(String),
+    /// `--tmpfs` with a relative path.
+    #[error("invalid mount path: '{0}' mount path must be absolute")]
+    RelativeTmpfs(String),
     /// A bind mount's source is relative.
     #[error(
         "invalid mount config for type \"bind\": invalid mount path: '{0}' mount path must be absolute"
@@ -111,6 +117,7 @@ pub fn parse_bind(text: &str) -> Result<MountPoint, MountError> {
         tmpfs_size: 0,
         tmpfs_mode: 0,
         tmpfs_options: String::new(),
+        filesystem: None,
     };
     match kind {
         MountKind::Bind => {
@@ -121,7 +128,7 @@ pub fn parse_bind(text: &str) -> Result<MountPoint, MountError> {
             check_volume_name(source)?;
             point.name = Some(source.to_owned());
         }
-        MountKind::Volume | MountKind::Tmpfs => {}
+        MountKind::Volume | MountKind::Tmpfs | MountKind::Image => {}
     }
     apply_options(&mut point, options)?;
     Ok(point)
@@ -153,6 +160,7 @@ pub fn parse_request(request: &MountRequest) -> Result<MountPoint, MountError> {
         tmpfs_size: request.tmpfs_size,
         tmpfs_mode: request.tmpfs_mode,
         tmpfs_options: flat_options(&request.tmpfs_options),
+        filesystem: None,
     };
     match request.kind {
         MountKind::Bind => {
@@ -177,6 +185,14 @@ pub fn parse_request(request: &MountRequest) -> Result<MountPoint, MountError> {
             if !request.source.is_empty() {
                 return Err(MountError::ExtraField { kind, field: "Source" });
             }
+            check_tmpfs(&point.tmpfs_options)?;
+        }
+        MountKind::Image => {
+            if request.source.is_empty() {
+                return Err(MountError::EmptyField { kind, field: "Source" });
+            }
+            point.source.clone_from(&request.source);
+            point.rw = false;
         }
     }
     Ok(point)
@@ -220,6 +236,9 @@ pub fn plan_mounts(
 }
 
 fn parse_tmpfs(target: &str, options: &str) -> Result<MountPoint, MountError> {
+    if !is_absolute(target) {
+        return Err(MountError::RelativeTmpfs(target.to_owned()));
+    }
     let mut point = parse_request(&MountRequest {
         kind: MountKind::Tmpfs,
         source: String::new(),
@@ -238,10 +257,60 @@ fn parse_tmpfs(target: &str, options: &str) -> Result<MountPoint, MountError> {
         tmpfs_mode: 0,
         tmpfs_options: Vec::new(),
     })?;
+    check_tmpfs(options)?;
     point.rw = !options.split(',').any(|option| option == "ro");
     point.mode = options.to_owned();
     point.tmpfs_options = options.to_owned();
     Ok(point)
+}
+
+/// Options that tmpfs and every mount know (moby `volume/mounts/linux_parser.go`, sys/mountinfo's table).
+const TMPFS_FLAGS: [&str; 29] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "bind",
+    "rbind",
+    "unbindable",
+    "runbindable",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+];
+const TMPFS_MORE: [&str; 4] = ["relatime", "norelatime", "strictatime", "nostrictatime"];
+const TMPFS_VALUES: [&str; 6] = ["mode", "uid", "gid", "size", "nr_inodes", "mpol"];
+
+fn check_tmpfs(options: &str) -> Result<(), MountError> {
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let known = match option.split_once('=') {
+            Some((name, _)) => TMPFS_VALUES.contains(&name),
+            None => TMPFS_FLAGS.contains(&option) || TMPFS_MORE.contains(&option),
+        };
+        if !known {
+            let name = option.split_once('=').map_or(option, |(name, _)| name);
+            return Err(MountError::TmpfsOption(name.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn apply_options(point: &mut MountPoint, options: &str) -> Result<(), MountError> {
@@ -336,6 +405,7 @@ fn kind_word(kind: MountKind) -> &'static str {
         MountKind::Bind => "bind",
         MountKind::Volume => "volume",
         MountKind::Tmpfs => "tmpfs",
+        MountKind::Image => "image",
     }
 }
 

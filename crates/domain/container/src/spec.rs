@@ -14,6 +14,8 @@ use ferry_oci::runtime::{
     Spec, VERSION,
 };
 
+pub(crate) use process::merge_environment;
+
 use crate::{
     capability::UnknownCapability,
     resources,
@@ -85,6 +87,8 @@ pub struct SpecInputs<'a> {
     pub bounding: &'a dyn Fn(&str) -> bool,
     /// The machine, as Rust names it.
     pub arch: &'a str,
+    /// Whether the kernel has AppArmor.
+    pub apparmor: bool,
     /// The kernel's version, first two numbers.
     pub kernel: (u32, u32),
     /// Device look-up.

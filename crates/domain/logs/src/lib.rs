@@ -12,4 +12,4 @@ mod tests;
 
 pub use decode::{Record, decode};
 pub use reader::{Follow, Framing, ReadError, ReadOptions, read};
-pub use settings::{SettingsError, check_settings, plan};
+pub use settings::{LogContext, SettingsError, check_settings, is_readable, plan};

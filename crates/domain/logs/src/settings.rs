@@ -1,26 +1,42 @@
 //! `--log-driver` and `--log-opt`.
 
-use std::{collections::BTreeMap, path::Path};
+mod chosen;
+mod remote;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ferry_errkind::{ErrorKind, Kinded};
-use ferry_shim::{LogFile, LogSpec};
+use ferry_shim::{LogFile, LogSpec, RemoteLog};
 
-/// Without a word from the user a log takes at most 5 × 20 MB (Docker's grows without end).
+/// Without a word from the user a log takes at most 5 × 20 MB (Docker's json-file grows without end; its `local` does not).
 const MAX_SIZE: u64 = 20 * 1000 * 1000;
 const MAX_FILES: u32 = 5;
 
-/// Drivers that Docker has and this version does not.
-const OTHERS: [&str; 9] =
-    ["local", "journald", "syslog", "fluentd", "gelf", "awslogs", "gcplogs", "splunk", "etwlogs"];
+/// Drivers that Docker has and Ferry does not.
+const OTHERS: [&str; 6] = ["fluentd", "gelf", "awslogs", "gcplogs", "splunk", "etwlogs"];
+
+/// What every driver takes.
+const COMMON: [&str; 2] = ["mode", "max-buffer-size"];
+
+/// What drivers take that choose from labels and environment.
+const CHOICES: [&str; 5] = ["labels", "labels-regex", "env", "env-regex", "tag"];
+
+/// What drivers take whose logs are kept here, too.
+const CACHE: [&str; 4] = ["cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
 
 /// A driver or option that there is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// Docker has it, Ferry does not yet.
-    #[error("log driver \"{0}\" is not supported yet: use json-file or none")]
+    /// Docker has it, Ferry does not.
+    #[error("log driver \"{0}\" is not supported: use json-file, local, journald, syslog or none")]
     Unsupported(String),
     /// Nobody has it. Docker's words.
-    #[error("logger: no log driver named '{0}' is registered")]
+    #[error("error looking up logging plugin {0}: plugin \"{0}\" not found")]
     UnknownDriver(String),
     /// The driver has no such option. Docker's words.
     #[error("unknown log opt '{option}' for {driver} log driver")]
@@ -30,14 +46,15 @@ pub enum SettingsError {
         /// The option.
         option: String,
     },
-    /// Its value does not read.
-    #[error("invalid value for log opt \"{option}\": \"{value}\"")]
-    Value {
-        /// The option.
-        option: &'static str,
-        /// The value.
-        value: String,
-    },
+    /// The same, as the driver `local` says it.
+    #[error("unknown log opt '{0}' for log driver local")]
+    UnknownLocalOption(String),
+    /// A value that the driver refuses when it starts. Docker's words.
+    #[error("failed to create task for container: failed to initialize logging driver: {0}")]
+    Value(String),
+    /// A value that is refused at once. Docker's words.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Kinded for SettingsError {
@@ -49,69 +66,189 @@ impl Kinded for SettingsError {
     }
 }
 
+/// What a log's records say of their container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogContext {
+    /// The container's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its image's id.
+    pub image_id: String,
+    /// Its image as the user named it.
+    pub image: String,
+    /// Program and arguments.
+    pub command: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its environment.
+    pub env: Vec<String>,
+    /// The machine's name.
+    pub host: String,
+}
+
+type Options = BTreeMap<String, String>;
+
 /// Checks a driver and its options.
 ///
 /// # Errors
 /// The first thing that there is not.
-pub fn check_settings(
-    driver: &str,
-    options: &BTreeMap<String, String>,
-) -> Result<(), SettingsError> {
-    plan(driver, options, Path::new(""), &BTreeMap::new(), &[]).map(|_| ())
+pub fn check_settings(driver: &str, options: &Options) -> Result<(), SettingsError> {
+    plan(driver, options, Path::new(""), &LogContext::default()).map(|_| ())
 }
 
-/// What the shim is told. `labels` and `env` are the container's, from which the options `labels` and `env` choose.
+/// What the shim is told. `path` is where a file is, if the driver keeps one.
 ///
 /// # Errors
 /// As for [`check_settings`].
 pub fn plan(
     driver: &str,
-    options: &BTreeMap<String, String>,
+    options: &Options,
     path: &Path,
-    labels: &BTreeMap<String, String>,
-    env: &[String],
+    context: &LogContext,
 ) -> Result<LogSpec, SettingsError> {
+    let buffer = delivery(options)?;
     match driver {
-        "none" => return Ok(LogSpec::None),
-        "json-file" => {}
-        other if OTHERS.contains(&other) => {
-            return Err(SettingsError::Unsupported(other.to_owned()));
+        // Docker does not look at its options either.
+        "none" => Ok(LogSpec::None),
+        "json-file" => {
+            known("json-file", options, &["max-size", "max-file", "compress"], &CHOICES)?;
+            compression(options)?;
+            let mut file = file(options, path, ["max-size", "max-file"])?;
+            file.attributes = chosen::attributes(options, context)?;
+            if let Some(tag) = chosen::tag(options, context, "")? {
+                file.attributes.insert("tag".to_owned(), tag);
+            }
+            Ok(LogSpec::JsonFile(file))
         }
-        other => return Err(SettingsError::UnknownDriver(other.to_owned())),
+        "local" => {
+            known_to_local(options)?;
+            compression(options)?;
+            Ok(LogSpec::JsonFile(file(options, path, ["max-size", "max-file"])?))
+        }
+        "syslog" => {
+            known("syslog", options, &remote::SYSLOG, &[&CHOICES[..], &CACHE].concat())?;
+            let to = RemoteLog::Syslog(remote::syslog(options, context, buffer)?);
+            Ok(LogSpec::Remote { to, cache: cache(options, path)? })
+        }
+        "journald" => {
+            known("journald", options, &[], &[&CHOICES[..], &CACHE].concat())?;
+            let to = RemoteLog::Journald(remote::journald(options, context, buffer.is_some())?);
+            Ok(LogSpec::Remote { to, cache: cache(options, path)? })
+        }
+        other if OTHERS.contains(&other) => Err(SettingsError::Unsupported(other.to_owned())),
+        other => Err(SettingsError::UnknownDriver(other.to_owned())),
     }
-    let mut file = LogFile {
-        path: path.to_owned(),
-        max_size: MAX_SIZE,
-        max_files: MAX_FILES,
+}
+
+/// Whether a container's log can be read: there is a file of it.
+pub fn is_readable(driver: &str, options: &Options) -> bool {
+    match driver {
+        "none" => false,
+        "json-file" | "local" => true,
+        _ => !matches!(options.get("cache-disabled").map(String::as_str), Some("true" | "1")),
+    }
+}
+
+fn known(
+    driver: &'static str,
+    options: &Options,
+    own: &[&str],
+    more: &[&str],
+) -> Result<(), SettingsError> {
+    let all =
+        |option: &str| own.contains(&option) || more.contains(&option) || COMMON.contains(&option);
+    match options.keys().find(|option| !all(option)) {
+        Some(option) => Err(SettingsError::UnknownOption { driver, option: option.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn known_to_local(options: &Options) -> Result<(), SettingsError> {
+    let all = ["max-size", "max-file", "compress"];
+    let unknown =
+        |option: &&String| !all.contains(&option.as_str()) && !COMMON.contains(&option.as_str());
+    match options.keys().find(unknown) {
+        Some(option) => Err(SettingsError::UnknownLocalOption(option.clone())),
+        None => Ok(()),
+    }
+}
+
+/// `mode` and `max-buffer-size`: the bytes that may wait when nobody waits for the log.
+fn delivery(options: &Options) -> Result<Option<u64>, SettingsError> {
+    let refused = |words: String| Err(SettingsError::Refused(words));
+    let mode = options.get("mode").map_or("", String::as_str);
+    if !matches!(mode, "" | "blocking" | "non-blocking") {
+        return refused(format!("logger: logging mode not supported: {mode}"));
+    }
+    match options.get("max-buffer-size") {
+        Some(_) if mode != "non-blocking" => refused(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'".to_owned(),
+        ),
+        Some(text) => {
+            match ferry_stdx::size::parse_bytes(text).ok().and_then(|n| n.try_into().ok()) {
+                Some(bytes) => Ok(Some(bytes)),
+                None => {
+                    refused(format!("error parsing option max-buffer-size: invalid size: '{text}'"))
+                }
+            }
+        }
+        None if mode == "non-blocking" => Ok(Some(1 << 20)),
+        None => Ok(None),
+    }
+}
+
+/// Rotated files are kept as they are.
+fn compression(options: &Options) -> Result<(), SettingsError> {
+    match options.get("compress").map(String::as_str) {
+        None | Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(()),
+        Some("true" | "1" | "t" | "T" | "TRUE" | "True") => {
+            let files: u32 = options.get("max-file").and_then(|n| n.parse().ok()).unwrap_or(1);
+            if files < 2 || !options.contains_key("max-size") {
+                let words =
+                    "compress cannot be true when max-file is less than 2 or max-size is not set";
+                return Err(SettingsError::Value(words.to_owned()));
+            }
+            Err(SettingsError::Refused(
+                "log opt compress=true is not supported: rotated files are kept as they are"
+                    .to_owned(),
+            ))
+        }
+        Some(other) => Err(SettingsError::Value(format!(
+            "strconv.ParseBool: parsing \"{other}\": invalid syntax"
+        ))),
+    }
+}
+
+fn file(
+    options: &Options,
+    path: &Path,
+    [size, count]: [&str; 2],
+) -> Result<LogFile, SettingsError> {
+    Ok(LogFile {
+        path: PathBuf::from(path),
+        max_size: options.get(size).map_or(Ok(MAX_SIZE), |value| max_size(value))?,
+        max_files: options.get(count).map_or(Ok(MAX_FILES), |value| max_files(value))?,
         attributes: BTreeMap::new(),
-    };
-    for (option, value) in options {
-        match option.as_str() {
-            "max-size" => file.max_size = max_size(value)?,
-            "max-file" => file.max_files = max_files(value)?,
-            "labels" => {
-                choose(value, labels.iter().map(|(k, v)| (k.as_str(), v.as_str())), &mut file)
-            }
-            "env" => choose(value, env.iter().filter_map(|line| line.split_once('=')), &mut file),
-            "tag" => {
-                file.attributes.insert("tag".to_owned(), value.clone());
-            }
-            // Delivery that does not block is what the shim does anyway: it never waits for a reader of the file.
-            "mode" if matches!(value.as_str(), "blocking" | "non-blocking") => {}
-            "mode" => return Err(SettingsError::Value { option: "mode", value: value.clone() }),
-            _ => {
-                return Err(SettingsError::UnknownOption {
-                    driver: "json-file",
-                    option: option.clone(),
-                });
-            }
-        }
+    })
+}
+
+/// The file that a log with somebody else can be read from here.
+fn cache(options: &Options, path: &Path) -> Result<Option<LogFile>, SettingsError> {
+    if matches!(options.get("cache-compress").map(String::as_str), Some("true" | "1")) {
+        return Err(SettingsError::Refused(
+            "log opt cache-compress=true is not supported: rotated files are kept as they are"
+                .to_owned(),
+        ));
     }
-    Ok(LogSpec::JsonFile(file))
+    if !is_readable("", options) {
+        return Ok(None);
+    }
+    file(options, path, ["cache-max-size", "cache-max-file"]).map(Some)
 }
 
 fn max_size(value: &str) -> Result<u64, SettingsError> {
-    let invalid = || SettingsError::Value { option: "max-size", value: value.to_owned() };
+    let invalid = || SettingsError::Value(format!("invalid size: '{value}'"));
     match ferry_stdx::size::parse_bytes(value) {
         Ok(-1) => Ok(0),
         Ok(bytes) if bytes > 0 => u64::try_from(bytes).map_err(|_| invalid()),
@@ -120,16 +257,14 @@ fn max_size(value: &str) -> Result<u64, SettingsError> {
 }
 
 fn max_files(value: &str) -> Result<u32, SettingsError> {
-    value
-        .parse()
-        .ok()
-        .filter(|count| (1..=1000).contains(count))
-        .ok_or_else(|| SettingsError::Value { option: "max-file", value: value.to_owned() })
-}
-
-fn choose<'a>(names: &str, from: impl Iterator<Item = (&'a str, &'a str)>, file: &mut LogFile) {
-    let names: Vec<&str> = names.split(',').collect();
-    for (key, value) in from.filter(|(key, _)| names.contains(key)) {
-        file.attributes.insert(key.to_owned(), value.to_owned());
+    match value.parse::<i64>() {
+        Ok(count @ 1..=1000) => Ok(count as u32),
+        Ok(count) if count > 1000 => {
+            Err(SettingsError::Value("max-file cannot be more than 1000".to_owned()))
+        }
+        Ok(_) => Err(SettingsError::Value("max-file cannot be less than 1".to_owned())),
+        Err(_) => {
+            Err(SettingsError::Value(format!("strconv.Atoi: parsing \"{value}\": invalid syntax")))
+        }
     }
 }

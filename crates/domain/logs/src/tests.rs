@@ -189,10 +189,10 @@ fn options_are_read_or_refused() {
     );
     for (driver, pairs, words) in [
         ("json-file", &[("nope", "1")][..], "unknown log opt 'nope' for json-file log driver"),
-        ("json-file", &[("max-size", "big")], "invalid value for log opt \"max-size\""),
-        ("json-file", &[("max-file", "0")], "invalid value for log opt \"max-file\""),
-        ("syslog", &[], "not supported yet"),
-        ("nothing", &[], "logger: no log driver named 'nothing' is registered"),
+        ("json-file", &[("max-size", "big")], "invalid size: 'big'"),
+        ("json-file", &[("max-file", "0")], "max-file cannot be less than 1"),
+        ("gelf", &[], "is not supported"),
+        ("nothing", &[], "plugin \"nothing\" not found"),
     ] {
         let error = check_settings(driver, &options(pairs)).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -14,11 +14,14 @@ pub enum VolumeError {
         "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     )]
     Name(String),
-    /// A driver option that is not supported.
-    #[error(
-        "volume driver option \"{0}\" is not supported yet: the local driver makes plain directories"
-    )]
-    Option(String),
+    /// A driver option that there is not, or one that is missing. Docker's words.
+    #[error("create {name}: {why}")]
+    Option {
+        /// The volume.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Its directory cannot be made.
     #[error("cannot make volume directory {}", path.display())]
     MakeDirectory {
@@ -47,8 +50,7 @@ impl Kinded for VolumeError {
     fn kind(&self) -> ErrorKind {
         match self {
             VolumeError::NotFound(_) => ErrorKind::NotFound,
-            VolumeError::Name(_) => ErrorKind::InvalidArgument,
-            VolumeError::Option(_) => ErrorKind::NotImplemented,
+            VolumeError::Name(_) | VolumeError::Option { .. } => ErrorKind::InvalidArgument,
             VolumeError::MakeDirectory { .. }
             | VolumeError::RemoveDirectory { .. }
             | VolumeError::Record { .. } => ErrorKind::Internal,

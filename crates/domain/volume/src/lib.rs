@@ -45,7 +45,7 @@ pub struct NewVolume {
     pub anonymous: bool,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Driver options; the `local` driver of this version knows none.
+    /// Driver options: `type`, `device`, `o`.
     pub options: BTreeMap<String, String>,
 }
 
@@ -71,9 +71,7 @@ impl VolumeStore {
     /// A name or an option that is not allowed, or a failing disk.
     pub fn create(&self, new: NewVolume, now: Timestamp) -> Result<(Volume, bool), VolumeError> {
         check_name(&new.name)?;
-        if let Some(option) = new.options.keys().next() {
-            return Err(VolumeError::Option(option.clone()));
-        }
+        check_options(&new.name, &new.options)?;
         let mut volumes = self.lock();
         if let Some(volume) = volumes.get(&new.name) {
             return Ok((volume.clone(), false));
@@ -138,6 +136,27 @@ impl VolumeStore {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Volume>> {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Docker's rules for options of the `local` driver.
+fn check_options(name: &str, options: &BTreeMap<String, String>) -> Result<(), VolumeError> {
+    let wrong = |why: String| VolumeError::Option { name: name.to_owned(), why };
+    for option in options.keys() {
+        match option.as_str() {
+            "type" | "device" | "o" => {}
+            "size" => {
+                return Err(wrong("quota size requested but no quota support".to_owned()));
+            }
+            other => return Err(wrong(format!("invalid option: \"{other}\""))),
+        }
+    }
+    for (given, needed) in [("device", "type"), ("type", "device"), ("o", "device"), ("o", "type")]
+    {
+        if options.contains_key(given) && !options.contains_key(needed) {
+            return Err(wrong(format!("missing required option: \"{needed}\"")));
+        }
+    }
+    Ok(())
 }
 
 /// Docker's rule for volume names, `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`.

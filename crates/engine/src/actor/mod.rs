@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use live::{AttachWish, Live, ShimEvent, stream};
+pub(crate) use start::about_users;
 pub(crate) use stop::StopWish;
 
 /// Commands that wait for a container's task; more than this many at once make the next caller wait.

@@ -7,9 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::Phase;
+use ferry_model::{
+    container::{MountKind, Phase},
+    event::Subject,
+};
 use ferry_shim::{
-    ExitRecord, OciRuntime,
+    ExitRecord, LaunchError, OciRuntime,
     wire::{Command, Event, Request},
 };
 use ferry_stdx::time::Timestamp;
@@ -95,7 +98,17 @@ impl Actor {
         let begin = if own { "create" } else { "start" };
         let run_dir = shared.dirs.run(&self.container.id);
         let launcher = Arc::clone(&shared);
-        crate::blocking(move || Ok(launcher.template.launch(&launch)?)).await.map_err(internal)?;
+        crate::blocking(move || {
+            launcher.template.launch(&launch).map_err(|error| match error {
+                // Docker's words already: a log that cannot be opened.
+                LaunchError::Shim { reason, .. } if reason.starts_with("failed to ") => {
+                    Failure::new(ErrorKind::Internal, reason)
+                }
+                error => error.into(),
+            })
+        })
+        .await
+        .map_err(internal)?;
         failpoint::hit("start.shim");
         let lost = |error: std::io::Error| {
             let words = format!("lost the shim of the container while it was starting: {error}");
@@ -115,6 +128,7 @@ impl Actor {
             }
         };
         failpoint::hit("start.created");
+        self.volume_events("mount");
         if let Err(failure) = self.attach_network(plan, pid).await {
             // A process that could not be set up takes its network along: then that is the reason, which the shim tells
             // when it is to start it.
@@ -165,6 +179,23 @@ impl Actor {
         self.save_or_warn();
         self.publish();
         self.event("start", &[]);
+    }
+
+    /// Docker tells of a volume when a container begins and ends to have it.
+    fn volume_events(&self, action: &str) {
+        for mount in self.container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+            let Some(name) = &mount.name else { continue };
+            let mut attributes = vec![
+                ("container", self.container.id.clone()),
+                ("driver", mount.driver.clone().unwrap_or_default()),
+            ];
+            if action == "mount" {
+                attributes.push(("destination", mount.destination.clone()));
+                attributes.push(("propagation", mount.propagation.clone()));
+                attributes.push(("read/write", mount.rw.to_string()));
+            }
+            self.shared.events.plain(Subject::Volume, action, name, &attributes, self.shared.now());
+        }
     }
 
     pub(super) fn warn(&self, warnings: &[String]) {
@@ -220,12 +251,16 @@ impl Actor {
         failpoint::hit("stop.exited");
         self.detach_network().await;
         failpoint::hit("stop.network");
+        self.volume_events("unmount");
+        let record = ExitRecord::read(&self.shared.dirs.run(&self.container.id));
+        let peak = record.ok().flatten().map_or(0, |record| record.memory_peak);
         let started = self.container.state.started_at.unwrap_or(at);
         let state = &mut self.container.state;
         state.phase = Phase::Exited;
         state.pid = None;
         state.exit_code = exit_code;
         state.oom_killed = oom_killed;
+        state.memory_peak = peak;
         state.finished_at = Some(at);
         self.exits += 1;
         self.last_exit = exit_code;
@@ -325,10 +360,7 @@ impl Actor {
     pub(super) async fn resize(&mut self, height: u32, width: u32) -> Result<(), Failure> {
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         let Some(live) = &mut self.live else {
-            let words = format!(
-                "cannot resize a stopped container: unknown: container {} is not running",
-                self.container.id
-            );
+            let words = format!("container {} is not running", self.container.id);
             return Err(Failure::new(ErrorKind::Conflict, words));
         };
         let command = Command::Resize { exec: None, rows: size(height), cols: size(width) };
@@ -373,6 +405,9 @@ async fn connect(run_dir: &std::path::Path, wish: AttachWish) {
 
 /// Docker's words, which scripts look for, around the runtime's. Another runtime says itself which of its commands failed.
 fn refused(own: bool, command: &str, (code, message): (i32, String)) -> (i32, Failure) {
+    if let Some(words) = about_users(&message) {
+        return (code, Failure::new(ErrorKind::InvalidArgument, words));
+    }
     let by = if own { "runc create failed: " } else { "" };
     let task = match command {
         "start" => "failed to start task for container",
@@ -383,4 +418,14 @@ fn refused(own: bool, command: &str, (code, message): (i32, String)) -> (i32, Fa
     let kind =
         if matches!(code, 126 | 127) { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
     (code, Failure::new(kind, words))
+}
+
+/// dockerd looks users and groups up itself, so no runtime is in its words.
+pub(crate) fn about_users(message: &str) -> Option<&str> {
+    const WORDS: [&str; 3] =
+        ["unable to find user ", "unable to find group ", "uids and gids must be"];
+    let reason = message.rsplit_once("container init: ").map_or(message, |(_, reason)| reason);
+    let reason = reason.rsplit_once("container process: ").map_or(reason, |(_, reason)| reason);
+    let known = WORDS.iter().any(|words| reason.starts_with(words));
+    (known && !reason.contains("open /")).then_some(reason)
 }

@@ -172,10 +172,7 @@ impl Actor {
 
     pub(super) async fn kill(&mut self, number: i32) -> Result<(), Failure> {
         if self.live.is_none() {
-            let words = format!(
-                "cannot kill container: {}: container {} is not running",
-                self.container.name, self.container.id
-            );
+            let words = format!("container {} is not running", self.container.id);
             return Err(Failure::new(ErrorKind::Conflict, words));
         }
         if number == signal::KILL || number == self.stop_plan(&StopWish::default())?.0 {
@@ -195,7 +192,7 @@ impl Actor {
             Phase::Running => {}
             Phase::Paused => {
                 return Err(self
-                    .state_conflict(format!("container {} is already paused", self.container.id)));
+                    .state_conflict(format!("Container {} is already paused", self.container.id)));
             }
             _ => return Err(self.not_running_conflict()),
         }

@@ -38,7 +38,7 @@ pub(crate) fn note(shared: &Shared, name: &str, spec: ExecSpec) -> Result<String
         return Err(Failure::new(ErrorKind::InvalidArgument, "No exec command specified"));
     }
     let id = random::id()?;
-    let action = format!("exec_create: {}", spec.cmd.join(" "));
+    let action = action("exec_create", &spec.cmd);
     shared.events.container(&container, &action, &[("execID", id.clone())], shared.now());
     shared.execs.add(Exec {
         id: id.clone(),
@@ -92,7 +92,7 @@ pub(crate) async fn launch(
         filtered: !spec.privileged,
         tied,
     }));
-    let action = format!("exec_start: {}", spec.cmd.join(" "));
+    let action = action("exec_start", &spec.cmd);
     shared.events.container(&container, &action, &[("execID", exec.id.clone())], shared.now());
     let run_dir = shared.dirs.run(&container.id);
     shared.execs.update(exec_id, |exec| exec.running = true);
@@ -104,6 +104,9 @@ pub(crate) async fn launch(
         }
         Ok((_, Event::ExecFailed { code, message })) => {
             shared.execs.ended(exec_id, code);
+            if let Some(words) = actor::about_users(&message) {
+                return Err(Failure::new(ErrorKind::InvalidArgument, words));
+            }
             let words = format!("OCI runtime exec failed: exec failed: {message}");
             let kind = if matches!(code, 126 | 127) {
                 ErrorKind::InvalidArgument
@@ -198,7 +201,7 @@ fn running(shared: &Shared, name: &str) -> Result<std::sync::Arc<Container>, Fai
         Phase::Running => Ok(container),
         Phase::Paused => {
             let words = format!(
-                "container {} is paused, unpause the container before exec",
+                "Container {} is paused, unpause the container before exec",
                 container.name
             );
             Err(Failure::new(ErrorKind::Conflict, words))
@@ -227,9 +230,16 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
+        apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
     };
     Ok(ferry_container::plan_exec(&inputs, spec)?)
+}
+
+/// Docker's word for it: the program, a space, its arguments.
+fn action(what: &str, command: &[String]) -> String {
+    let (program, args) = command.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    format!("{what}: {program} {}", args.join(" "))
 }

@@ -75,9 +75,20 @@ pub async fn create(
         let words = format!("operation is not permitted on predefined {} network", network.name);
         return Err(Failure::new(ErrorKind::Forbidden, words));
     }
-    if !matches!(network.driver.as_str(), "" | "bridge") {
-        let words = format!("network driver \"{}\" is not supported yet", network.driver);
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
+    match network.driver.as_str() {
+        "" | "bridge" => {}
+        driver @ ("host" | "null") => {
+            let words = format!("only one instance of \"{driver}\" network is allowed");
+            return Err(Failure::new(ErrorKind::Forbidden, words));
+        }
+        driver @ ("macvlan" | "ipvlan" | "overlay") => {
+            let words = format!("network driver \"{driver}\" is not supported yet");
+            return Err(Failure::new(ErrorKind::NotImplemented, words));
+        }
+        other => {
+            let words = format!("plugin \"{other}\" not found");
+            return Err(Failure::new(ErrorKind::NotFound, words));
+        }
     }
     let shared = engine.shared.clone();
     crate::blocking(move || {
@@ -154,6 +165,8 @@ pub async fn connect(
     container: &str,
     endpoint: EndpointRequest,
 ) -> Result<(), Failure> {
+    // In Docker's order: whoever names two things that there are not hears of the container.
+    engine.shared.containers.find(container)?;
     let network = engine.shared.networks.find(network)?.name;
     let request = Box::new(endpoint);
     ask(engine, container, |reply| Command::Connect { network, request, reply }).await

@@ -30,23 +30,28 @@ pub fn events(
     engine.shared.events.subscribe(since)
 }
 
+/// How many events there were.
+pub fn event_counts(engine: &Engine) -> crate::EventCounts {
+    engine.shared.events.counts()
+}
+
 /// Asks a registry whether it knows somebody.
 ///
 /// # Errors
 /// It does not, or it cannot be reached: in Docker's words.
 pub async fn auth(engine: &Engine, auth: RegistryAuth) -> Result<AuthOutcome, Failure> {
-    Ok(engine.shared.registries.check_auth(&auth).await?)
+    Ok(engine.shared.live().registries.check_auth(&auth).await?)
 }
 
 fn gather(shared: &Shared) -> SystemInfo {
     let config = &shared.config;
+    let live = shared.live();
     let uname = rustix::system::uname();
     let release = os_release();
     let unified = shared.hierarchy.is_v2();
     let mut runtimes = vec![("ferry".to_owned(), config.executable.to_string_lossy().into_owned())];
     runtimes.extend(
-        config
-            .runtimes
+        live.runtimes
             .iter()
             .map(|(name, runtime)| (name.clone(), runtime.path.to_string_lossy().into_owned())),
     );
@@ -73,21 +78,27 @@ fn gather(shared: &Shared) -> SystemInfo {
         name: shared.host_name(),
         cgroup_version: if unified { "2" } else { "1" }.to_owned(),
         cgroup_driver: "cgroupfs".to_owned(),
-        insecure_registries: config.registries.insecure.clone(),
-        mirrors: config.registries.mirrors.get("docker.io").cloned().unwrap_or_default(),
+        insecure_registries: live.sources.insecure.clone(),
+        mirrors: live.sources.mirrors.get("docker.io").cloned().unwrap_or_default(),
         security_options,
         runtimes,
-        default_runtime: match config.default_runtime.as_str() {
+        default_runtime: match live.default_runtime.as_str() {
             "" => "ferry".to_owned(),
             other => other.to_owned(),
         },
         log_driver: config.log.driver.clone(),
         warnings: shared.warnings(),
-        debug: config.debug,
+        debug: live.debug,
         open_files: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
         event_listeners: shared.events.listeners() as u64,
         limits: limits(shared),
-        labels: config.labels.clone(),
+        labels: live.labels.clone(),
+        cdi_spec_dirs: config
+            .cdi_spec_dirs
+            .iter()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect(),
+        cdi_devices: crate::cdi::registry(shared).names(),
         ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
             .is_ok_and(|text| text.trim() == "1"),
     }

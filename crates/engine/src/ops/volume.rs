@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::{container::Pruned, event::Subject, volume::Volume};
+use ferry_model::{
+    container::{MountKind, Pruned},
+    event::Subject,
+    volume::Volume,
+};
 use ferry_volume::NewVolume;
 
 use crate::{Engine, Shared, filter, random};
@@ -53,8 +57,10 @@ pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume, Failure> {
 /// A name, driver or option that is not allowed.
 pub async fn create(engine: &Engine, wanted: Volume) -> Result<Volume, Failure> {
     if !matches!(wanted.driver.as_str(), "" | "local") {
-        let words =
-            format!("error looking up volume plugin {0}: plugin \"{0}\" not found", wanted.driver);
+        let words = format!(
+            "create {}: error looking up volume plugin {1}: plugin \"{1}\" not found",
+            wanted.name, wanted.driver
+        );
         return Err(Failure::new(ErrorKind::NotFound, words));
     }
     let anonymous = wanted.name.is_empty();
@@ -142,7 +148,8 @@ pub(crate) fn used_volumes(shared: &Shared) -> BTreeMap<String, BTreeSet<String>
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for handle in shared.containers.all() {
         let container = handle.container();
-        for name in container.mounts.iter().filter_map(|mount| mount.name.as_ref()) {
+        let volumes = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        for name in volumes.filter_map(|mount| mount.name.as_ref()) {
             used.entry(name.clone()).or_default().insert(container.id.clone());
         }
     }

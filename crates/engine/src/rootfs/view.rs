@@ -11,7 +11,7 @@ use std::{
 
 use ferry_archive::{IdRange, IdShift};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, MountKind, MountPoint};
+use ferry_model::container::{Container, FilesystemMount, MountKind, MountPoint};
 use ferry_sys::{
     Errno, caps,
     mount::{self, Change, Filesystem, PROC_MAGIC, Propagation, SYSFS_MAGIC, attr},
@@ -297,10 +297,27 @@ impl Plan {
     }
 }
 
+/// What a volume's driver options name, or an image.
+fn filesystem(wanted: &FilesystemMount) -> Result<OwnedFd, mount::MountError> {
+    let made = Filesystem::open(&wanted.kind)?;
+    made.set("source", Some(wanted.device.as_bytes()))?;
+    for option in &wanted.options {
+        match option.split_once('=') {
+            Some((key, value)) => made.set(key, Some(value.as_bytes()))?,
+            // What is about the mount, not the file system, matters to the container alone.
+            None if matches!(option.as_str(), "ro" | "rw" | "nosuid" | "nodev" | "noexec") => {}
+            None => made.set(option, None)?,
+        }
+    }
+    made.mount(0)
+}
+
 fn mount_point(root: &InRoot, point: &MountPoint, access: Access) -> Result<(), Fault> {
     let failed = |errno| Fault::Mount(point.destination.clone(), errno);
     let target = Path::new(&point.destination);
-    let tree = if point.kind == MountKind::Tmpfs {
+    let tree = if let Some(wanted) = &point.filesystem {
+        filesystem(wanted).map_err(Fault::Overlay)?
+    } else if point.kind == MountKind::Tmpfs {
         // What such a container has there begins anew with each start; what is put there now goes with this view.
         let made = Filesystem::open("tmpfs").and_then(|tmpfs| tmpfs.mount(0));
         made.map_err(Fault::Overlay)?

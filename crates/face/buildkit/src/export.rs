@@ -34,7 +34,7 @@ use crate::{
         moby::{buildkit::v1::Exporter, filesync::v1::BytesMessage},
     },
     session::Session,
-    solve::{Own, credentials_of, failed, of_status},
+    solve::{Own, cache_reference, credentials_of, failed, of_status},
 };
 
 /// Both kinds of results go here: a tree's packets, or a file's bytes.
@@ -130,6 +130,14 @@ pub(crate) async fn export(
 ) -> Result<BTreeMap<String, String>, Status> {
     let exporters = build.exporters();
     let mut response = BTreeMap::new();
+    if let Some(name) = cache_reference(build).map_err(|why| failed(&why))? {
+        let to = Target { kit, build, built, number: 0 };
+        let pushed =
+            to.vertex(&format!("exporting cache to registry {name}"), to.push(&name)).await;
+        // The name was only there to be pushed.
+        images::remove(&kit.shared.engine, &name, false, false).await.ok();
+        pushed.map_err(|why| failed(&why))?;
+    }
     if exporters.iter().all(|exporter| is_files(&exporter.r#type)) {
         for (number, exporter) in exporters.iter().enumerate() {
             let to = Target { kit, build, built, number };
@@ -224,7 +232,7 @@ impl Target<'_> {
         response: &BTreeMap<String, String>,
     ) -> Result<(), Failure> {
         if exporter.r#type == "local" {
-            return self.vertex("exporting to client directory", self.send_tree()).await;
+            return self.send_tree().await;
         }
         let pieces = self.built.files().await?;
         self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
@@ -272,13 +280,23 @@ impl Target<'_> {
 
     /// The image's files, into a directory of the client.
     async fn send_tree(&self) -> Result<(), Failure> {
+        let own = Own::begin(self.build, "exporting to client directory".to_owned());
+        let sent = self.copy_files(&own).await;
+        if let Ok(bytes) = sent {
+            own.transferred(self.build, "copying files", bytes);
+        }
+        own.end(self.build, sent.as_ref().err());
+        sent.map(drop)
+    }
+
+    /// Answers how many bytes of files were sent.
+    async fn copy_files(&self, own: &Own) -> Result<u64, Failure> {
         let session = self.session().await?;
         let tree = Arc::new(self.built.tree().await?);
         let listed = Arc::clone(&tree);
         let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
         let entries =
             entries.map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))??;
-        let own = Own::begin(self.build, "copying files".to_owned());
         let (out, queue) = mpsc::channel::<Packet>(BACKLOG);
         let request = self.request(queue, &BTreeMap::new())?;
         let told = send::tell(&entries, &out);
@@ -287,9 +305,7 @@ impl Target<'_> {
             let progress = |bytes| own.transferring(self.build, "copying files", bytes);
             send::serve(&tree, &entries, &out, asked, progress).await
         };
-        let done = tokio::try_join!(told, served).map(drop);
-        own.end(self.build, done.as_ref().err());
-        done
+        tokio::try_join!(told, served).map(|((), sent)| sent)
     }
 
     /// A file, into a file of the client.

@@ -32,7 +32,7 @@ mod tar;
 #[expect(
     unreachable_pub,
     clippy::allow_attributes_without_reason,
-    clippy::large_enum_variant,
+    clippy::enum_variant_names,
     reason = "generated: what a field means is said by BuildKit"
 )]
 mod proto;

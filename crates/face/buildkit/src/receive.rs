@@ -247,13 +247,11 @@ pub(crate) async fn receive(
     }
     packets.send(packet(PacketType::PacketFin, 0)).await?;
     // Both sides say that they are done, and then there is nothing more.
-    loop {
-        let last = packets.next().await?;
-        match last.r#type() {
-            PacketType::PacketFin => break,
-            PacketType::PacketErr => return Err(told(&last)),
-            _ => return Err(ReceiveError::Unasked("a packet after the last file")),
-        }
+    let last = packets.next().await?;
+    match last.r#type() {
+        PacketType::PacketFin => {}
+        PacketType::PacketErr => return Err(told(&last)),
+        _ => return Err(ReceiveError::Unasked("a packet after the last file")),
     }
     out.write_all(&END).await.map_err(|_| ReceiveError::Unwanted)?;
     out.shutdown().await.map_err(|_| ReceiveError::Unwanted)

@@ -23,7 +23,10 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 pub(crate) use self::error::{failed, of_proto, of_status, to_proto};
-pub(crate) use self::{progress::Own, request::credentials_of};
+pub(crate) use self::{
+    progress::Own,
+    request::{cache_reference, credentials_of},
+};
 use self::{progress::Renderer, request::Asked};
 use crate::{
     BuildKit,
@@ -106,7 +109,7 @@ async fn image(
     let (mut contexts, filled) = directories(kit, build, session, &asked).await?;
     contexts.extend(asked.request.contexts.clone());
     let request = BuildRequest {
-        auths: request::credentials(session, &text, &asked.request.build_args).await,
+        auths: request::credentials(session, &text, &asked.request).await,
         client: Some(Arc::new(SessionClient::new(session.clone()))),
         dockerfile_text: definition.as_ref().map(|found| found.dockerfile.clone()),
         tags: names.clone(),
@@ -227,7 +230,7 @@ async fn follow(
     mut messages: mpsc::Receiver<BuildProgress>,
 ) {
     while let Some(message) = messages.recv().await {
-        if let Some(message) = renderer.render(message) {
+        for message in renderer.render(message) {
             build.status.say(message);
         }
     }

@@ -224,7 +224,7 @@ impl Client {
     /// dockerd's client sends a name that cannot exist for sockets without one.
     pub(crate) fn host_header(&self) -> &str {
         match self.endpoint() {
-            crate::Endpoint::Unix(_) => "api.moby.localhost",
+            crate::Endpoint::Unix(_) | crate::Endpoint::Ssh(_) => "api.moby.localhost",
             crate::Endpoint::Tcp { written, .. } => written.trim_start_matches("tcp://"),
         }
     }

@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{Client, ClientError, Endpoint, Stream, body::Payload};
+use crate::{Client, ClientError, Endpoint, Stream, body::Payload, endpoint::SshPlace};
 
 /// As large as a piece that is worth a system call; progress and logs come in small ones, images in large ones.
 const READ_BUFFER: usize = 256 << 10;
@@ -39,6 +39,7 @@ impl Client {
             Endpoint::Tcp { host, port, .. } => {
                 TcpStream::connect((host.as_str(), *port)).await.map(Stream::Tcp)
             }
+            Endpoint::Ssh(place) => ssh(config.product, place).map(Stream::Unix),
         };
         match (stream.map_err(|error| self.cannot_connect(error))?, &config.tls, &config.endpoint) {
             (Stream::Tcp(tcp), Some(tls), Endpoint::Tcp { host, .. }) => {
@@ -122,4 +123,29 @@ impl Connection {
             None => SendFailure::Broken(failure.into_error()),
         })
     }
+}
+
+/// Starts ssh, which starts `system dial-stdio` on the other machine. The connection is its standard input and output.
+fn ssh(product: &str, place: &SshPlace) -> io::Result<UnixStream> {
+    let SshPlace { user, host, port, socket, written: _ } = place;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut command = std::process::Command::new("ssh");
+    command.args(["-o", "ConnectTimeout=30", "-T"]);
+    if let Some(user) = user {
+        command.args(["-l", user]);
+    }
+    if let Some(port) = port {
+        command.args(["-p", &port.to_string()]);
+    }
+    command.args(["--", host, if product == "Docker" { "docker" } else { "ferry" }]);
+    if !socket.is_empty() {
+        command.args(["--host", &format!("unix://{socket}")]);
+    }
+    command.args(["system", "dial-stdio"]);
+    let stdin = std::os::fd::OwnedFd::from(theirs.try_clone()?);
+    command.stdin(stdin).stdout(std::os::fd::OwnedFd::from(theirs));
+    // It ends when the connection is closed, and with this program at the latest.
+    drop(command.spawn()?);
+    ours.set_nonblocking(true)?;
+    UnixStream::from_std(ours)
 }

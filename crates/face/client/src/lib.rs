@@ -24,7 +24,7 @@ use http::Method;
 
 pub use answer::{Answer, JsonLines, Rest};
 pub use call::{Call, path_segment};
-pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use endpoint::{Endpoint, InvalidEndpoint, SshPlace};
 pub use error::ClientError;
 pub use hijack::Hijacked;
 pub use stream::Stream;

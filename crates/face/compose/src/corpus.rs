@@ -235,6 +235,11 @@ fn damaged_files_do_no_harm() {
             let text = if seed == 0 { text.clone() } else { damaged(text, seed) };
             drop(crate::variables(&text));
             match crate::canonical(&text, environment.clone()) {
+                // Compose doubles dollars in names, too, where they are not read as variables.
+                Ok(first)
+                    if first.lines().any(|line| {
+                        line.split(':').next().is_some_and(|name| name.contains('$'))
+                    }) => {}
                 Ok(first) => {
                     good += 1;
                     // Once more, because Compose's form leaves out `create_host_path: false`, which is not the default.

@@ -36,11 +36,11 @@ pub(crate) struct Project {
 }
 
 macro_rules! part {
-    ($( $(#[$meta:meta])* $name:ident { $( $field:ident : $ty:ty ),* $(,)? } )*) => { $(
+    ($( $(#[$meta:meta])* $name:ident { $( $(#[$inner:meta])* $field:ident : $ty:ty ),* $(,)? } )*) => { $(
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(default)]
-        pub(crate) struct $name { $( pub(crate) $field: $ty, )* }
+        pub(crate) struct $name { $( $(#[$inner])* pub(crate) $field: $ty, )* }
     )* };
 }
 
@@ -140,6 +140,8 @@ part! {
         post_start: Vec<Hook>,
         pre_stop: Vec<Hook>,
         develop: Option<Develop>,
+        /// A container of `run` is known by the service's names on its networks.
+        use_aliases: bool,
     }
     Blkio {
         weight: u16,

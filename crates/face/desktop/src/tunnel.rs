@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ferry_client::{Answer, Client, ClientError, Hijacked};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
@@ -38,6 +38,8 @@ use crate::{
 const MESSAGE_LIMIT: usize = 4 << 20;
 /// Bytes of a terminal in one message.
 const PIECE: usize = 32 << 10;
+/// Bytes of a stream in one message.
+const BATCH: usize = 256 << 10;
 /// RFC 6455, 1.3.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -165,10 +167,20 @@ async fn one_way(mut socket: Socket, mut answer: Answer) -> Result<(), Broken> {
     let raw = answer.header("content-type") == Some("application/vnd.docker.raw-stream");
     let head = json!({ "status": answer.status(), "raw": raw }).to_string();
     socket.send(Message::text(head)).await?;
+    let mut next: Option<Said> = None;
     loop {
         tokio::select! {
-            piece = answer.chunk() => match piece {
-                Ok(Some(piece)) => socket.send(Message::binary(piece)).await?,
+            piece = async {
+                match next.take() {
+                    Some(said) => said,
+                    None => answer.chunk().await,
+                }
+            } => match piece {
+                Ok(Some(piece)) => {
+                    let (pieces, said) = batch(&mut answer, piece);
+                    socket.send(Message::binary(pieces)).await?;
+                    next = said;
+                }
                 Ok(None) => return socket.close(None).await,
                 Err(error) => {
                     let (status, message, _) = words(&error);
@@ -183,6 +195,22 @@ async fn one_way(mut socket: Socket, mut answer: Answer) -> Result<(), Broken> {
             },
         }
     }
+}
+
+/// What the daemon says next: a piece, the end, or a failure.
+type Said = Result<Option<Bytes>, ClientError>;
+
+/// A piece with those behind it that are there already, and what came instead of a further one. A long log comes line by line, and
+/// a message for each line would take a minute.
+fn batch(answer: &mut Answer, first: Bytes) -> (Bytes, Option<Said>) {
+    let mut all = BytesMut::from(first);
+    while all.len() < BATCH {
+        match answer.chunk().now_or_never() {
+            Some(Ok(Some(more))) => all.extend_from_slice(&more),
+            other => return (all.freeze(), other),
+        }
+    }
+    (all.freeze(), None)
 }
 
 /// What all containers use, for as long as the page looks.

@@ -85,13 +85,12 @@ impl Usage {
                 }
                 None => 0,
             };
-            let pause = Duration::from_secs(if count <= 20 {
-                2
-            } else if count <= 60 {
-                3
-            } else {
-                6
-            });
+            let seconds = match count {
+                0..=20 => 2,
+                21..=100 => 5,
+                _ => 10,
+            };
+            let pause = Duration::from_secs(seconds);
             tokio::time::sleep(pause.saturating_sub(started.elapsed())).await;
             let mut state = self.state();
             if sender.receiver_count() == 0 {

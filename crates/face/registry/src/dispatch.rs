@@ -14,6 +14,7 @@ use crate::{
     fault::{Code, Fault},
     handlers::{blobs, lists, manifests, token, uploads},
     journal::{Audit, Requests},
+    pages,
     query::Query,
     route::Route,
 };
@@ -135,6 +136,9 @@ async fn handle(call: &mut Call, body: Incoming) -> Answer {
     access.guard.may_ask(call.peer)?;
     if call.path == "/token" {
         return token::token(call, body).await;
+    }
+    if pages::is_page(&call.path) {
+        return pages::page(call).await;
     }
     let Some(route) = Route::parse(&call.path) else {
         return Err(Fault::new(Code::NotFound, "there is no such page"));

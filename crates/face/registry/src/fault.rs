@@ -87,6 +87,11 @@ impl Fault {
         self
     }
 
+    /// Whether it means that something is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code.parts().1 == StatusCode::NOT_FOUND
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code

@@ -28,7 +28,7 @@ impl DetachKeys {
             return Ok(DetachKeys { keys: DEFAULT.to_vec(), matched: 0 });
         }
         let keys = text.split(',').map(key_code).collect::<Option<Vec<u8>>>().ok_or_else(|| {
-            let words = format!("Invalid detach keys ({text}) provided");
+            let words = format!("Invalid escape keys ({text}) provided");
             Failure::new(ErrorKind::InvalidArgument, words)
         })?;
         Ok(DetachKeys { keys, matched: 0 })
@@ -109,7 +109,7 @@ mod tests {
             Ok(vec![0, 1, 26, 27, 31, 127, b'q'])
         );
         let failure = codes("ctrl-,x").expect_err("no key");
-        assert_eq!(failure.message(), "Invalid detach keys (ctrl-,x) provided");
+        assert_eq!(failure.message(), "Invalid escape keys (ctrl-,x) provided");
         assert!(codes("ctrl-aa").is_err() && codes(",").is_err());
     }
 }

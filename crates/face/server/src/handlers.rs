@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+pub(crate) mod attach_ws;
 pub(crate) mod build;
 pub(crate) mod buildkit;
 pub(crate) mod container;

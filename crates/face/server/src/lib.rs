@@ -14,6 +14,7 @@ mod dispatch;
 mod handlers;
 mod hijack;
 mod listen;
+mod metrics;
 mod query;
 mod read_body;
 mod refuse;
@@ -26,5 +27,6 @@ mod versions;
 
 pub use dispatch::Product;
 pub use listen::{Address, BindError, InvalidAddress, Listener, serve};
+pub use metrics::serve_metrics;
 pub use table::{Endpoint, endpoints};
 pub use tls::{TlsError, TlsFiles};

@@ -34,6 +34,8 @@ pub enum Address {
     Unix(PathBuf),
     /// `tcp://host:port`.
     Tcp(String),
+    /// `fd://`: what whoever started the daemon has opened (systemd's socket activation).
+    Inherited,
 }
 
 /// A text is no address. The words are dockerd's.
@@ -73,6 +75,7 @@ impl FromStr for Address {
                 Ok(Address::Tcp(format!("{host}:{port}")))
             }
             "unix" => Err(format()),
+            "fd" => Ok(Address::Inherited),
             other => Err(InvalidAddress::Protocol(text.to_owned(), other.to_owned())),
         }
     }
@@ -116,6 +119,9 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody has opened a socket. Docker's words.
+    #[error("no sockets found via socket activation: make sure the service was started by systemd")]
+    NotInherited,
     /// TLS could not be set up.
     #[error("cannot serve TLS")]
     Tls(#[from] TlsError),
@@ -126,6 +132,7 @@ impl Kinded for BindError {
         match self {
             BindError::InUse(_) => ErrorKind::Conflict,
             BindError::Tls(error) => error.kind(),
+            BindError::NotInherited => ErrorKind::InvalidArgument,
             BindError::MakeDirectory { .. }
             | BindError::RemoveOld { .. }
             | BindError::Listen { .. }
@@ -177,7 +184,33 @@ impl Listener {
                 let listener = TcpListener::bind(text).await.map_err(listen)?;
                 Ok(Listener(Kind::Tcp(listener, acceptor)))
             }
+            Address::Inherited => Err(BindError::NotInherited),
         }
+    }
+
+    /// Takes a socket that somebody else has opened; it stays his.
+    ///
+    /// # Errors
+    /// It does not listen, or is neither a unix nor a TCP socket.
+    pub fn inherited(
+        socket: std::os::fd::OwnedFd,
+        tls: Option<&TlsFiles>,
+    ) -> Result<Self, BindError> {
+        use rustix::net::{AddressFamily, sockopt};
+        let listen = |source| BindError::Listen { address: "fd://".to_owned(), source };
+        let family = sockopt::socket_domain(&socket).map_err(|errno| listen(errno.into()))?;
+        if family == AddressFamily::UNIX {
+            let listener = std::os::unix::net::UnixListener::from(socket);
+            listener.set_nonblocking(true).map_err(listen)?;
+            let listener = UnixListener::from_std(listener).map_err(listen)?;
+            // Without a path: the file is not ours to remove.
+            return Ok(Listener(Kind::Unix(listener, PathBuf::new())));
+        }
+        let acceptor = tls.map(TlsFiles::acceptor).transpose()?;
+        let listener = std::net::TcpListener::from(socket);
+        listener.set_nonblocking(true).map_err(listen)?;
+        let listener = TcpListener::from_std(listener).map_err(listen)?;
+        Ok(Listener(Kind::Tcp(listener, acceptor)))
     }
 
     /// Where it really listens: the port is known only now when 0 was asked for.
@@ -257,7 +290,9 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
         }
     }
-    if let Kind::Unix(_, path) = &listener.0 {
+    if let Kind::Unix(_, path) = &listener.0
+        && !path.as_os_str().is_empty()
+    {
         // Nobody can be helped by an error here.
         drop(std::fs::remove_file(path));
     }

@@ -10,7 +10,11 @@ use ferry_docker_api::{
     stream::{Demultiplexer, StreamKind},
 };
 use serde_json::Value;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+};
 
 use crate::{
     app::{App, Container, Line, Use, Verb, Wish},
@@ -54,6 +58,9 @@ pub(crate) async fn session(
         tokio::spawn(lists(client.clone(), sender.clone())),
         tokio::spawn(samples(client.clone(), sender.clone())),
     ];
+    let wrong = |error: std::io::Error| CliError::new(format!("cannot wait: {error}"));
+    let mut hangup = signal(SignalKind::hangup()).map_err(wrong)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
     let mut log: Option<JoinHandle<()>> = None;
     let wish = loop {
         let mut page = 1;
@@ -65,6 +72,9 @@ pub(crate) async fn session(
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => app.key(key, page),
                 Some(_) => Wish::Nothing,
             },
+            // The terminal is left as it was found, whoever ends us.
+            _ = hangup.recv() => Wish::Quit,
+            _ = terminate.recv() => Wish::Quit,
             Some(one) = news.recv() => {
                 take(app, one);
                 while let Ok(more) = news.try_recv() {

@@ -16,6 +16,7 @@ use crossterm::{
 };
 use ferry_cli::face::CliError;
 use ratatui::{Terminal, backend::CrosstermBackend};
+use rustix::event::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 
 /// How soon the reader of keys sees that it is to end.
@@ -65,7 +66,7 @@ impl Screen {
 }
 
 fn read(ended: &AtomicBool, sender: &mpsc::Sender<event::Event>) {
-    while !ended.load(Ordering::Relaxed) {
+    while !ended.load(Ordering::Relaxed) && !gone() {
         let event = match event::poll(LOOK) {
             Ok(false) => continue,
             Ok(true) => event::read(),
@@ -76,6 +77,15 @@ fn read(ended: &AtomicBool, sender: &mpsc::Sender<event::Event>) {
             return;
         }
     }
+}
+
+/// The terminal was closed: crossterm would ask it again and again.
+fn gone() -> bool {
+    let stdin = rustix::stdio::stdin();
+    let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+    let now = rustix::event::Timespec::default();
+    let told = rustix::event::poll(&mut asked, Some(&now)).is_ok();
+    told && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
 fn leave() {

@@ -54,7 +54,11 @@ pub(super) const ROWS: &[Row] = &[
     row(Flag::string("bip", "IPv4 address for the default bridge"), "", Honoured),
     row(Flag::string("bip6", "IPv6 address for the default bridge"), "", LATER),
     row(Flag::string("bridge", "Attach containers to a network bridge").short('b'), "", Honoured),
-    row(Flag::list("cdi-spec-dir", "CDI specification directories to use"), "cdi-spec-dirs", LATER),
+    row(
+        Flag::list("cdi-spec-dir", "CDI specification directories to use"),
+        "cdi-spec-dirs",
+        Honoured,
+    ),
     row(Flag::string("cgroup-parent", "Set parent cgroup for all containers"), "", Honoured),
     row(
         Flag::string("config-file", "Daemon configuration file").default("/etc/ferry/daemon.json"),
@@ -125,7 +129,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default mode for containers cgroup namespace (\"host\" | \"private\")",
         ),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string(
@@ -149,7 +153,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default mode for containers ipc (\"shareable\" | \"private\")",
         ),
         "",
-        Always(&["private"], ""),
+        Honoured,
     ),
     row(
         Flag::value("default-network-opt", "mapmap", "Default network options"),
@@ -181,7 +185,7 @@ pub(super) const ROWS: &[Row] = &[
         Honoured,
     ),
     row(Flag::bool("experimental", "Enable experimental features"), "", Always(&["false"], "")),
-    row(Flag::map("feature", "Enable feature in the daemon"), "features", LATER),
+    row(Flag::map("feature", "Enable feature in the daemon"), "features", Honoured),
     row(Flag::string("fixed-cidr", "IPv4 subnet for the default bridge network"), "", LATER),
     row(Flag::string("fixed-cidr-v6", "IPv6 subnet for the default bridge network"), "", LATER),
     row(
@@ -198,7 +202,7 @@ pub(super) const ROWS: &[Row] = &[
             "IP addresses that the special 'host-gateway' string in --add-host resolves to. Defaults to the IP addresses of the default bridge",
         ),
         "host-gateway-ips",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string("http-proxy", "HTTP proxy URL to use for outgoing traffic"),
@@ -310,7 +314,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::int("max-concurrent-uploads", "Set the max concurrent uploads").default("5"),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::int("max-download-attempts", "Set the max download attempts for each pull")
@@ -321,7 +325,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::string("metrics-addr", "Set default address and port to serve the metrics api on"),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::int("mtu", "Set the MTU for the default \"bridge\" network").shown("1500"),
@@ -336,7 +340,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::bool("no-new-privileges", "Set no-new-privileges by default for new containers"),
         "",
-        Always(&["false"], "give --security-opt no-new-privileges to containers"),
+        Honoured,
     ),
     row(
         Flag::string(
@@ -358,11 +362,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Honoured,
     ),
-    row(
-        Flag::bool("raw-logs", "Full timestamps without ANSI coloring"),
-        "",
-        Always(&["false"], ""),
-    ),
+    row(Flag::bool("raw-logs", "Full timestamps without ANSI coloring"), "", Honoured),
     row(
         Flag::list("registry-mirror", "Preferred Docker registry mirror"),
         "registry-mirrors",
@@ -380,7 +380,7 @@ pub(super) const ROWS: &[Row] = &[
         )
         .default("builtin"),
         "",
-        Always(&["builtin"], "give --security-opt seccomp=FILE to containers"),
+        Honoured,
     ),
     row(Flag::bool("selinux-enabled", "Enable selinux support"), "", Always(&["false"], "")),
     row(

@@ -34,10 +34,18 @@ pub(super) fn addresses(settings: &Settings) -> Result<Vec<Address>, String> {
 pub(super) async fn open(
     addresses: &[Address],
     settings: &Settings,
+    mut inherited: Vec<std::os::fd::OwnedFd>,
 ) -> Result<Vec<Listener>, String> {
     let tls = tls_wanted(settings).then(|| tls_files(settings));
     let mut listeners = Vec::new();
     for address in addresses {
+        if *address == Address::Inherited && !inherited.is_empty() {
+            for socket in inherited.drain(..) {
+                let listener = Listener::inherited(socket, tls.as_ref());
+                listeners.push(listener.map_err(|error| ferry_errkind::chain(&error))?);
+            }
+            continue;
+        }
         let listener = Listener::bind(address, settings.one("group"), tls.as_ref()).await;
         listeners.push(listener.map_err(|error| ferry_errkind::chain(&error))?);
     }

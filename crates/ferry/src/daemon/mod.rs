@@ -3,6 +3,7 @@
 mod file;
 mod flags;
 mod listen;
+mod notify;
 mod registries;
 mod remap;
 mod runtimes;
@@ -55,7 +56,9 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("the daemon needs root: it makes namespaces, mounts and cgroups".to_owned());
     }
-    log_to_stderr(&settings);
+    let inherited = ferry_sys::inherited::sockets();
+    let relevel = log_to_stderr(&settings);
+    let reload = Reload { name: name.to_owned(), args: args.to_vec(), relevel };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -65,12 +68,20 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
     runtime.block_on(async {
         let exec_root = engine.exec_root.clone();
         let engine = Engine::boot(engine).await.map_err(|error| ferry_errkind::chain(&error))?;
-        let listeners = listen::open(&addresses, &settings).await?;
+        let listeners = listen::open(&addresses, &settings, inherited).await?;
+        let metrics = match settings.one("metrics-addr") {
+            Some(address) => Some(
+                tokio::net::TcpListener::bind(address)
+                    .await
+                    .map_err(|error| format!("cannot serve metrics on {address}: {error}"))?,
+            ),
+            None => None,
+        };
         let cri = settings.one("cri").map(CriListener::bind).transpose();
         let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
         let _pid_file = PidFile::write(pid_file)?;
         tracing::info!(exec_root = %exec_root.display(), "the engine is up");
-        serve(engine, listeners, cri).await
+        serve(engine, listeners, cri, metrics, reload).await
     })?;
     // A thread that waits for a container's disk must not keep a daemon that has said goodbye.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -82,6 +93,8 @@ async fn serve(
     engine: Engine,
     listeners: Vec<Listener>,
     cri: Option<CriListener>,
+    metrics: Option<tokio::net::TcpListener>,
+    reload: Reload,
 ) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
@@ -110,7 +123,19 @@ async fn serve(
             stop,
         ));
     }
-    wait_for_signal().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
+    if let Some(metrics) = metrics {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            // As above.
+            stopped.wait_for(|stop| *stop).await.ok();
+        };
+        servers.spawn(ferry_server::serve_metrics(engine.clone(), product(), metrics, stop));
+    }
+    notify::tell("READY=1");
+    wait_for_signal(|| reload.run(&engine))
+        .await
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    notify::tell("STOPPING=1");
     tracing::info!("ending; containers go on");
     stop.send_replace(true);
     let patience = std::time::Duration::from_secs(5);
@@ -122,7 +147,37 @@ async fn serve(
     Ok(())
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+/// What SIGHUP does.
+struct Reload {
+    name: String,
+    args: Vec<String>,
+    /// Changes what is logged.
+    relevel: Box<dyn Fn(EnvFilter) -> bool>,
+}
+
+impl Reload {
+    /// Reads everything again, and takes over what may change while the engine runs, as dockerd. A configuration with a mistake
+    /// changes nothing.
+    fn run(&self, engine: &Engine) {
+        let read = || -> Result<(), String> {
+            let Invocation::Settings(settings) = flags::read(&self.name, &self.args)? else {
+                return Ok(());
+            };
+            let settings = file::merged(*settings)?;
+            engine.reload(&settings.engine_config()?);
+            if !(self.relevel)(filter(&settings)) {
+                tracing::warn!("the level of logging could not be changed");
+            }
+            Ok(())
+        };
+        match read() {
+            Ok(()) => tracing::info!("the configuration was read again"),
+            Err(why) => tracing::error!("the configuration stays as it is: {why}"),
+        }
+    }
+}
+
+async fn wait_for_signal(reload: impl Fn()) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -130,9 +185,7 @@ async fn wait_for_signal() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                tracing::warn!("SIGHUP: reading the configuration again is not supported: restart the daemon, containers go on");
-            }
+            _ = hang_up.recv() => reload(),
         }
     }
 }
@@ -149,23 +202,31 @@ fn commit() -> &'static str {
     option_env!("FERRY_COMMIT").unwrap_or("unknown")
 }
 
-fn log_to_stderr(settings: &Settings) {
+/// Which lines are logged.
+fn filter(settings: &Settings) -> EnvFilter {
     let level = if settings.switch("debug") {
         "debug"
     } else {
         settings.one("log-level").unwrap_or("info")
     };
     let level = if level == "fatal" { "error" } else { level };
-    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
+    EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
         // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
         EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
-    });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    })
+}
+
+/// Logs to standard error. The answer changes which lines.
+fn log_to_stderr(settings: &Settings) -> Box<dyn Fn(EnvFilter) -> bool> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(settings))
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !settings.switch("raw-logs"))
         .with_target(false)
-        .init();
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.init();
+    Box::new(move |filter| handle.reload(filter).is_ok())
 }
 
 /// The file with the daemon's process id; goes with the daemon.

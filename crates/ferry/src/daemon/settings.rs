@@ -7,13 +7,16 @@ use std::{
 };
 
 use ferry_engine::{BridgeConfig, EngineConfig};
-use ferry_model::container::{LogSettings, Ulimit};
+use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings, Ulimit};
 
 use super::{registries, remap, runtimes};
 
 /// Values by flag name. What is not in it has its default.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings(BTreeMap<&'static str, Vec<String>>);
+
+/// Features of dockerd that can be told on or off. BuildKit and the image store are always Ferry's own.
+const FEATURES: [&str; 3] = ["cdi", "buildkit", "containerd-snapshotter"];
 
 /// Where things are unless somebody says otherwise.
 const DATA_ROOT: &str = "/var/lib/ferry";
@@ -91,7 +94,91 @@ impl Settings {
                 .filter(|count| *count > 0)
                 .ok_or_else(|| format!("invalid max concurrent downloads: {count}"))?;
         }
+        self.defaults_of_containers(&mut config)?;
+        let dirs: Vec<PathBuf> = self
+            .all("cdi-spec-dir")
+            .iter()
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        if self.names().contains("cdi-spec-dir") {
+            config.cdi_spec_dirs = dirs;
+        }
+        if self.feature("cdi")? == Some(false) {
+            config.cdi_spec_dirs.clear();
+        }
+        for pair in self.all("feature") {
+            let name = pair.split_once('=').map_or(pair.as_str(), |(name, _)| name);
+            if !FEATURES.contains(&name) {
+                return Err(format!(
+                    "feature {name:?} is not supported: there is {}",
+                    FEATURES.join(", ")
+                ));
+            }
+        }
         Ok(config)
+    }
+
+    /// What containers are like that say nothing.
+    fn defaults_of_containers(&self, config: &mut EngineConfig) -> Result<(), String> {
+        if let Some(count) = self.one("max-concurrent-uploads") {
+            config.max_concurrent_uploads = count
+                .parse()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| format!("invalid max concurrent uploads: {count}"))?;
+        }
+        config.cgroupns = match self.one("default-cgroupns-mode") {
+            None => CgroupnsMode::Default,
+            Some("host") => CgroupnsMode::Host,
+            Some("private") => CgroupnsMode::Private,
+            Some(other) => {
+                return Err(format!(
+                    "invalid default cgroup namespace ({other}): use \"host\" or \"private\""
+                ));
+            }
+        };
+        config.ipc = match self.one("default-ipc-mode") {
+            None => None,
+            Some("private") => Some(IpcMode::Private),
+            Some("shareable") => Some(IpcMode::Shareable),
+            Some(other) => {
+                return Err(format!(
+                    "IPC mode \"{other}\" is not supported as default value: use \"shareable\" or \"private\""
+                ));
+            }
+        };
+        config.no_new_privileges = self.switch("no-new-privileges");
+        config.seccomp_profile = match self.one("seccomp-profile") {
+            None | Some("builtin") => String::new(),
+            Some("unconfined") => "unconfined".to_owned(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?,
+        };
+        config.host_gateway = self
+            .all("host-gateway-ip")
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(|text| {
+                text.trim().parse().map_err(|_| format!("--host-gateway-ip {text}: not an address"))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// What `--feature NAME=…` says.
+    fn feature(&self, name: &str) -> Result<Option<bool>, String> {
+        let said = self.all("feature").iter().rev().find_map(|pair| match pair.split_once('=') {
+            Some((known, value)) if known == name => Some(value),
+            None if pair == name => Some("true"),
+            _ => None,
+        });
+        match said {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(format!("--feature {name}={other}: neither true nor false")),
+        }
     }
 
     fn bridge(&self) -> Result<BridgeConfig, String> {

@@ -379,3 +379,25 @@ fn a_client_that_leaves_takes_its_build_along() {
     std::fs::write(directory.join("Dockerfile"), "FROM busybox\nRUN true\n").unwrap();
     docker(&sandbox, &directory, &["build", "."]).ok();
 }
+
+#[test]
+fn the_cache_goes_through_a_registry() {
+    let Some(sandbox) = sandbox() else { return };
+    let Some(registry) = Registry::start(sandbox.dir(), &RegistryOptions::default()) else {
+        return;
+    };
+    let dockerfile =
+        "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /f\nCMD [\"cat\", \"/f\"]\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let cache = format!("type=registry,ref={}/cache:1,mode=max", registry.host());
+    docker(&sandbox, &directory, &["build", "-t", "first", "--cache-to", &cache, "."]).ok();
+    assert!(!sandbox.ok(&["images"]).contains("/cache"), "the cache is no image here");
+    let first = sandbox.ok(&["run", "--rm", "first"]);
+    sandbox.ok(&["rmi", "first"]);
+    docker(&sandbox, &directory, &["buildx", "prune", "-af"]).ok();
+    let from = format!("type=registry,ref={}/cache:1", registry.host());
+    let words = ["build", "-t", "second", "--cache-from", &from, "."];
+    let said = docker(&sandbox, &directory, &words).stderr;
+    assert!(said.contains("importing cache from"), "{said}");
+    assert_eq!(sandbox.ok(&["run", "--rm", "second"]), first);
+}

@@ -28,6 +28,8 @@ pages!(
     files_of_containers = "09-files-of-containers.md",
     building_images = "10-building-images.md",
     compose = "11-compose.md",
+    when_something_fails = "14-when-something-fails.md",
+    registry = "12-registry.md",
     desktop = "13-desktop.md",
     kubernetes = "15-kubernetes.md",
 );

@@ -165,7 +165,7 @@ fn other_peoples_clients() {
         skopeo(&["inspect", "--raw", "--tls-verify=false", "--creds", "ann:secret", &copy])
             .unwrap()
             .ok();
-    assert!(inspected.contains("tar+zstd"), "{inspected}");
+    assert!(inspected.contains("vnd.oci.image.manifest.v1+json"), "{inspected}");
     let tags = skopeo(&[
         "list-tags",
         "--tls-verify=false",

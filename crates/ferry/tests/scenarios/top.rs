@@ -117,6 +117,8 @@ fn everything_is_steered_by_keys() {
     });
     // The log, without its control sequences.
     terminal.keys(&["Escape"]);
+    // Escape and the next key at once would be another key.
+    terminal.shows("late");
     terminal.keys(&["/", "w", "e", "b", "Enter", "l"]);
     let screen = terminal.shows("Log of web");
     let screen = if screen.contains("red") { screen } else { terminal.shows("red") };
@@ -132,6 +134,28 @@ fn everything_is_steered_by_keys() {
     terminal.shows("Containers with \"web\"");
     terminal.keys(&["q"]);
     terminal.shows("ended 0");
+}
+
+/// A terminal that is closed ends it, also where SIGHUP is ignored.
+#[test]
+fn a_closed_terminal_ends_it() {
+    let sandbox = Sandbox::start();
+    let Some(terminal) = Terminal::open(&sandbox) else { return };
+    terminal.shows("No containers yet");
+    let pids = || {
+        let wanted = format!("DOCKER_HOST={}", sandbox.host());
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        processes
+            .filter(|process| {
+                let read = |name| std::fs::read(process.path().join(name)).unwrap_or_default();
+                let (line, around) = (read("cmdline"), read("environ"));
+                line.ends_with(b"top\0") && String::from_utf8_lossy(&around).contains(&wanted)
+            })
+            .count()
+    };
+    assert_eq!(pids(), 1);
+    drop(terminal);
+    eventually("it has ended", || (pids() == 0).then_some(()));
 }
 
 #[test]

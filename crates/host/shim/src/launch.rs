@@ -66,6 +66,63 @@ pub enum LogSpec {
     JsonFile(LogFile),
     /// In the format of Kubernetes' runtime interface, in this file.
     Cri(PathBuf),
+    /// With somebody else, and in a file, too, so that it can be read here.
+    Remote {
+        /// With whom.
+        to: RemoteLog,
+        /// The file.
+        cache: Option<LogFile>,
+    },
+}
+
+/// Somebody who keeps logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoteLog {
+    /// A syslog server.
+    Syslog(SyslogLog),
+    /// systemd's journal.
+    Journald(JournaldLog),
+}
+
+/// A syslog server and how it is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyslogLog {
+    /// `udp://host:port`, `tcp://…`, `unix:///path`; empty is the machine's own.
+    pub address: String,
+    /// 0 (kern) to 23 (local7).
+    pub facility: u8,
+    /// Form of messages.
+    pub format: SyslogFormat,
+    /// What messages are marked with.
+    pub tag: String,
+    /// Do not wait for the server: a buffer of so many bytes, and what does not fit is lost.
+    pub non_blocking: Option<u64>,
+}
+
+/// Form of syslog messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyslogFormat {
+    /// As programs write to the machine's own.
+    Unix,
+    /// RFC 3164, in local time.
+    Rfc3164,
+    /// RFC 5424.
+    Rfc5424,
+    /// RFC 5424 with microseconds.
+    Rfc5424Micro,
+}
+
+/// systemd's journal and what each record says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournaldLog {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Fields of every record.
+    pub fields: Vec<(String, String)>,
+    /// Do not wait for the journal: what it does not take is lost.
+    pub non_blocking: bool,
 }
 
 /// A json-file log.
@@ -107,6 +164,9 @@ pub struct ExitRecord {
     pub finished_at: i64,
     /// Whether the process ever ran.
     pub started: bool,
+    /// Most bytes of memory that it had at once; 0 when nobody counted.
+    #[serde(default)]
+    pub memory_peak: u64,
 }
 
 impl ExitRecord {

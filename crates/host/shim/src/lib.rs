@@ -22,5 +22,8 @@ mod serve;
 mod template;
 pub mod wire;
 
-pub use launch::{ExitRecord, Launch, LogFile, LogSpec, OciRuntime, RootfsSpec};
+pub use launch::{
+    ExitRecord, JournaldLog, Launch, LogFile, LogSpec, OciRuntime, RemoteLog, RootfsSpec,
+    SyslogFormat, SyslogLog,
+};
 pub use template::{LaunchError, Template, template_main};

@@ -15,6 +15,7 @@ pub mod caps;
 pub mod exe;
 pub mod fdpass;
 pub mod idmap;
+pub mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod overlay;

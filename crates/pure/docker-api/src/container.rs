@@ -377,4 +377,14 @@ wire! {
         /// The new image's id.
         id: String = "Id",
     }
+
+    /// One of the reasons that `why` gives. Docker has no such thing.
+    pub struct WhyFinding {
+        /// A word for programs.
+        cause: String = "Cause",
+        /// What happened.
+        what: String = "What",
+        /// What can be done about it.
+        hint: String = "Hint",
+    }
 }

@@ -201,6 +201,8 @@ pub struct ContainerState {
     pub error: String,
     /// The kernel's memory limit killed something in it.
     pub oom_killed: bool,
+    /// Most bytes of memory that the last run had at once; 0 when nobody counted.
+    pub memory_peak: u64,
     /// Last start.
     pub started_at: Option<Timestamp>,
     /// Last end.
@@ -244,6 +246,20 @@ pub struct MountPoint {
     pub tmpfs_mode: u32,
     /// tmpfs: further options as given.
     pub tmpfs_options: String,
+    /// What is mounted, when it is no directory of the host: a volume with driver options, an image of several layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<FilesystemMount>,
+}
+
+/// A file system that the kernel mounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemMount {
+    /// `tmpfs`, `nfs`, `overlay`, …
+    pub kind: String,
+    /// What is mounted.
+    pub device: String,
+    /// Options of mount(8).
+    pub options: Vec<String>,
 }
 
 /// What `docker ps` needs of a container besides its record.

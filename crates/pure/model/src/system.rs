@@ -57,6 +57,10 @@ pub struct SystemInfo {
     pub limits: LimitSupport,
     /// Labels of the daemon.
     pub labels: Vec<String>,
+    /// Directories of CDI files.
+    pub cdi_spec_dirs: Vec<String>,
+    /// Devices that they name.
+    pub cdi_devices: Vec<String>,
     /// IPv4 forwarding is on.
     pub ipv4_forwarding: bool,
 }

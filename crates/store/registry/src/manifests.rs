@@ -184,10 +184,13 @@ impl Store {
             return Err(Refusal::DigestMismatch { wanted, found: digest }.into());
         }
         let read = read(put.bytes, put.media_type, &digest)?;
-        let temporary = format!("{}.manifest", random_id()?);
-        let temporary = self.files.write_temporary(&temporary, put.bytes)?;
         let locked = self.digest_lock(&digest);
-        self.files.place(&temporary, &digest)?;
+        // The same manifest as another tag is there already, and durable.
+        if !self.files.blob(&digest).is_file() {
+            let name = format!("{}.manifest", random_id()?);
+            let temporary = self.files.write_temporary(&name, put.bytes)?;
+            self.files.place(&temporary, &digest)?;
+        }
         let replaced = self.record_manifest(put, &digest, &read)?;
         drop(locked);
         Ok(Put { digest, subject: read.record.subject, replaced })

@@ -184,7 +184,7 @@ fn a_thousand_pushes_beside_collections_lose_nothing() {
     store.collect(&at_once()).unwrap();
     let scrubbed = store.scrub().unwrap();
     assert_eq!(scrubbed.damage, []);
-    for number in (0..PUSHES).filter(|number| number % 3 != 0) {
+    for number in (0..PUSHES).filter(|number| !number.is_multiple_of(3)) {
         let found = store.manifest(&format!("r{}", number % 7), &Target::Tag(number.to_string()));
         for digest in found.unwrap().record.blobs {
             store.open_blob(&digest).unwrap();
@@ -207,7 +207,7 @@ fn one_push(store: &Store, number: usize) {
     let config = blob(store, &repository, &format!("config {number}"));
     let text = manifest_of(&config, &[digest]);
     let manifest = put(store, &repository, &number.to_string(), &text).unwrap();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         store.delete_manifest(&repository, &manifest).unwrap();
     }
 }

@@ -29,6 +29,8 @@ pub struct ClientConfig {
     pub user_agent: String,
     /// Most layers that come at once; 0 leaves it to the client.
     pub max_concurrent: usize,
+    /// Most layers that are sent at once; 0 leaves it to the client.
+    pub max_uploads: usize,
 }
 
 /// Times and places that only tests have a reason to change.
@@ -59,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) permits: Semaphore,
     pub(crate) flights: Flights,
     pub(crate) tuning: Tuning,
+    pub(crate) max_uploads: usize,
     mirrors: BTreeMap<String, Vec<String>>,
 }
 
@@ -82,11 +85,12 @@ impl Client {
 
     /// A client with times and places of its own.
     pub fn tuned(config: ClientConfig, tuning: Tuning) -> Client {
-        let ClientConfig { mirrors, insecure, user_agent, max_concurrent } = config;
+        let ClientConfig { mirrors, insecure, user_agent, max_concurrent, max_uploads } = config;
         let permits = if max_concurrent == 0 { DEFAULT_CONCURRENT } else { max_concurrent };
         let insecure = Insecure::new(&insecure);
         let http = Http::new(&user_agent, insecure, Proxies::from_env(), &tuning);
         let shared = Shared {
+            max_uploads,
             http,
             tokens: Tokens::default(),
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),

@@ -101,7 +101,10 @@ impl Client {
     ) -> Result<Pushed, PushError> {
         let shared = &*self.shared;
         let source = target(shared, push).await?;
-        let permits = Semaphore::new(CONCURRENT);
+        let permits = Semaphore::new(match self.shared.max_uploads {
+            0 => CONCURRENT,
+            most => most,
+        });
         let mut jobs = Vec::new();
         for layer in push.layers {
             let voice = LayerVoice::new(progress, &layer.diff_id);

@@ -107,6 +107,12 @@ fn user_mount(point: &MountPoint) -> Mount {
     if point.kind == MountKind::Tmpfs {
         return tmpfs(point);
     }
+    if let Some(filesystem) = &point.filesystem {
+        let mut mount = mount(&point.destination, &filesystem.kind, &filesystem.device, &[]);
+        mount.options.clone_from(&filesystem.options);
+        mount.options.extend((!point.rw).then(|| "ro".to_owned()));
+        return mount;
+    }
     let mut options = vec![match point.recursion {
         BindRecursion::Disabled => "bind",
         BindRecursion::Enabled | BindRecursion::Writable | BindRecursion::Readonly => "rbind",

@@ -56,7 +56,11 @@ pub(super) fn plan(
         capabilities: Some(capability_sets(capabilities, ambient(inputs)?)),
         rlimits: rlimits(&spec.host.ulimits)?,
         no_new_privileges: security.no_new_privileges,
-        apparmor_profile: security.apparmor.clone().filter(|profile| profile != "unconfined"),
+        // As Docker: a host without AppArmor has no profiles to keep to.
+        apparmor_profile: security
+            .apparmor
+            .clone()
+            .filter(|profile| inputs.apparmor && profile != "unconfined"),
         oom_score_adj: (spec.host.oom_score_adj != 0).then_some(spec.host.oom_score_adj),
         selinux_label: None,
         io_priority: None,

@@ -64,6 +64,7 @@ fn plan_in(
         host_name: "machine",
         bounding: &|_| true,
         arch: "x86_64",
+        apparmor: true,
         kernel: (6, 18),
         device: &null,
         all_devices: &Vec::new,

@@ -34,7 +34,8 @@ impl Build {
             let words = format!("[internal] importing cache from {name}");
             let mut vertex = Vertex::new(&self.id, VertexKind::Internal, words);
             self.start(&mut vertex).await?;
-            match self.image(name, self.request.platform.clone(), true).await {
+            // One that is here is taken as it is, unless newer ones are asked for.
+            match self.image(name, self.request.platform.clone(), self.request.pull).await {
                 Ok(image) => {
                     let known = learn(&self.engine.shared, &image);
                     self.log(&vertex, false, format!("{known} steps\n").into_bytes()).await?;

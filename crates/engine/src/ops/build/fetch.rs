@@ -59,7 +59,7 @@ async fn file(
     let expected = checksum
         .map(|text| text.parse::<Digest>().map_err(|error| invalid(error.to_string())))
         .transpose()?;
-    let mut fetched = engine.shared.registries.fetch(url).await.map_err(Failure::from)?;
+    let mut fetched = engine.shared.live().registries.fetch(url).await.map_err(Failure::from)?;
     let name = match &fetched.name {
         Some(name) => name.clone(),
         None => name_of(url)?,

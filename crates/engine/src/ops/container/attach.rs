@@ -74,6 +74,7 @@ pub async fn attach(
         return Err(Failure::new(ErrorKind::Conflict, words));
     }
     let stdin = request.stdin && container.spec.open_stdin;
+    engine.shared.events.container(&container, "attach", &[], engine.shared.now());
     let pending = if request.stream {
         let (reply, stream) = oneshot::channel();
         let streams = Attach { stdin, stdout: request.stdout, stderr: request.stderr };

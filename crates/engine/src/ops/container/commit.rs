@@ -123,6 +123,7 @@ fn make_image(
     let names: Vec<Reference> = reference.into_iter().collect();
     let id = keep(shared, &json, None, &names)?;
     let name = names.first().map(Reference::familiar).unwrap_or_default();
+    image::event(shared, "create", &id, &id.to_string());
     if !name.is_empty() {
         image::event(shared, "tag", &id, &name);
     }

@@ -119,6 +119,9 @@ impl Made<'_> {
         for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Volume) {
             self.volume(&container, mount)?;
         }
+        for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Image) {
+            super::sources::image(shared, mount)?;
+        }
         container.mounts = mounts;
         failpoint::hit("create.volumes");
         // A container that removes itself is not worth a wait for the disk.
@@ -165,11 +168,13 @@ impl Made<'_> {
         }
         mount.anonymous = anonymous || volume.anonymous;
         mount.name = Some(name);
-        mount.source = match mount.subpath.as_str() {
-            "" => volume.mountpoint.clone(),
-            subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
-        };
-        if !mount.no_copy && mount.subpath.is_empty() {
+        if super::sources::volume_options(&volume, mount).is_none() {
+            mount.source = match mount.subpath.as_str() {
+                "" => volume.mountpoint.clone(),
+                subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
+            };
+        }
+        if !mount.no_copy && mount.subpath.is_empty() && mount.filesystem.is_none() {
             crate::rootfs::populate_volume(shared, container, mount)?;
         }
         Ok(())
@@ -222,7 +227,14 @@ fn inherited_mounts(shared: &Shared, sources: &[String]) -> Result<Vec<MountPoin
         if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
             return Err(Failure::new(ErrorKind::InvalidArgument, format!("invalid mode: {mode}")));
         }
-        let container = shared.containers.find(name)?.container();
+        // Not as missing: clients would take that for the image, and pull it.
+        let container = shared
+            .containers
+            .find(name)
+            .map_err(|failure| {
+                Failure::new(ErrorKind::InvalidArgument, failure.message().to_owned())
+            })?
+            .container();
         for mount in container.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
             let mut mount = mount.clone();
             mount.rw &= mode != "ro";

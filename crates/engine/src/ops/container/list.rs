@@ -60,8 +60,18 @@ impl<'a> Filter<'a> {
         {
             return Err(Failure::new(
                 ErrorKind::InvalidArgument,
-                format!("invalid filter 'exited={code}'"),
+                format!(
+                    "invalid filter 'exited={code}': strconv.Atoi: parsing \"{code}\": invalid syntax"
+                ),
             ));
+        }
+        if let Some(task) = filters.get("is-task").and_then(|values| values.first()) {
+            crate::filter::flag("is-task", task)?;
+        }
+        for name in ["publish", "expose"] {
+            for text in filters.get(name).into_iter().flatten() {
+                check_ports(name, text)?;
+            }
         }
         let ancestors = filters.get("ancestor").map(|names| {
             names
@@ -213,5 +223,19 @@ mod tests {
         assert!(is("8000-8010/tcp", 8005, "tcp"));
         assert!(!is("80/udp", 80, "tcp"));
         assert!(!is("x", 80, "tcp"));
+    }
+}
+
+/// `80`, `80/tcp`, `80-90/udp`: in Docker's words if not.
+fn check_ports(filter: &str, text: &str) -> Result<(), Failure> {
+    let range = text.split_once('/').map_or(text, |(range, _)| range);
+    match range.split('-').find(|port| port.parse::<u16>().is_err()) {
+        None => Ok(()),
+        Some(port) => Err(Failure::new(
+            ErrorKind::InvalidArgument,
+            format!(
+                "error while looking up for {filter} {text}: strconv.ParseUint: parsing \"{port}\": invalid syntax"
+            ),
+        )),
     }
 }

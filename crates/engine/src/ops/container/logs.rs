@@ -49,8 +49,8 @@ pub async fn logs(engine: &Engine, name: &str, request: LogsRequest) -> Result<L
     let shared = &engine.shared;
     let handle = shared.containers.find(name)?;
     let container = handle.container();
-    let driver = shared.log_settings(&container.spec.host.log).driver;
-    if driver != "json-file" {
+    let settings = shared.log_settings(&container.spec.host.log);
+    if !ferry_logs::is_readable(&settings.driver, &settings.options) {
         let words = "configured logging driver does not support reading";
         return Err(Failure::new(ErrorKind::NotImplemented, words));
     }

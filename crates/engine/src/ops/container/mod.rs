@@ -10,11 +10,13 @@ mod inspect;
 mod list;
 mod logs;
 mod prune;
+mod sources;
 mod stats;
 mod top;
 mod update;
 mod verbs;
 mod wait;
+mod why;
 
 pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
@@ -35,3 +37,4 @@ pub use verbs::{
     RemoveRequest, StopRequest, kill, pause, remove, rename, resize, restart, start, stop, unpause,
 };
 pub use wait::{Wait, wait};
+pub use why::why;

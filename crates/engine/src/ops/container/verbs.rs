@@ -93,7 +93,10 @@ pub async fn rename(engine: &Engine, name: &str, new: &str) -> Result<(), Failur
         let words = "Neither old nor new names may be empty";
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
-    let new = ferry_container::check_name(new)?.to_owned();
+    // Docker has put its slash before the name by then.
+    let new = ferry_container::check_name(&format!("/{}", new.trim_start_matches('/')))
+        .map_err(|error| Failure::from(error).context("Error when allocating new name"))?
+        .to_owned();
     let (reply, answer) = oneshot::channel();
     handle.send(Command::Rename { name: new, reply }).await?;
     received(answer.await)

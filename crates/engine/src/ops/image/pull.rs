@@ -102,6 +102,7 @@ async fn fetch(
         // A client that reads slowly misses steps, never ends: the next message says more than the one that was lost.
         let tell = move |message: Progress| drop(sender.try_send(message_of(message)));
         let pulled = shared
+            .live()
             .registries
             .pull(reference, platform, auth, &shared.layers, &ingest, &tell)
             .await?;

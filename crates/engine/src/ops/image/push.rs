@@ -138,7 +138,7 @@ async fn push_one(
         }),
         auth,
     };
-    let pushed = shared.registries.push(&push, &shared.layers, &tell).await?;
+    let pushed = shared.live().registries.push(&push, &shared.layers, &tell).await?;
     note(shared, reference, entry, &pushed).await?;
     let tag = reference.tag().unwrap_or_default().to_owned();
     let Pushed { digest, size, .. } = pushed;
@@ -219,5 +219,5 @@ pub async fn distribution(
     auth: Option<RegistryAuth>,
 ) -> Result<DistributionView, Failure> {
     let reference = Reference::parse(name).map_err(bad_reference)?.with_default_tag();
-    Ok(engine.shared.registries.describe(&reference, auth.as_ref()).await?)
+    Ok(engine.shared.live().registries.describe(&reference, auth.as_ref()).await?)
 }

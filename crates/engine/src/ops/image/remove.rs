@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ferry_errkind::Failure;
 use ferry_image::{User, Users};
-use ferry_model::{event::Subject, image::ImageRemoval};
+use ferry_model::{container::MountKind, event::Subject, image::ImageRemoval};
 use ferry_stdx::time::Timestamp;
 
 use super::{event, sweep_layers};
@@ -75,7 +75,8 @@ fn remove_one(shared: &Shared, name: &str, force: bool) -> Result<Vec<ImageRemov
     shared.images.remove(&plan)?;
     let mut removals = Vec::new();
     for name in plan.untag {
-        event(shared, "untag", &plan.image, &name);
+        // Docker's name of what it was taken from.
+        event(shared, "untag", &plan.image, &plan.image.to_string());
         removals.push(ImageRemoval::Untagged(name));
     }
     if plan.delete {
@@ -95,6 +96,10 @@ fn users(shared: &Shared) -> Users {
         let container = handle.container();
         let user =
             User { container: container.id.clone(), running: container.state.phase.is_running() };
+        let mounted = container.mounts.iter().filter(|mount| mount.kind == MountKind::Image);
+        for image in mounted.filter_map(|mount| mount.name.as_deref()?.parse().ok()) {
+            users.entry(image).or_default().push(user.clone());
+        }
         users.entry(container.image_id.clone()).or_default().push(user);
     }
     users

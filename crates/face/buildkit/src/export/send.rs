@@ -26,15 +26,15 @@ pub(super) async fn tell(entries: &[TreeEntry], out: &mpsc::Sender<Packet>) -> R
     out.send(packet(PacketType::PacketStat, 0)).await.map_err(|_| left())
 }
 
-/// Sends what the client asks for until it has all; tells `progress` how many bytes went.
+/// Sends what the client asks for until it has all; answers how many bytes that were, and tells `progress` on the way.
 pub(super) async fn serve(
     tree: &Arc<ImageTree>,
     entries: &[TreeEntry],
     out: &mpsc::Sender<Packet>,
     mut asked: Streaming<Packet>,
     progress: impl Fn(u64),
-) -> Result<(), Failure> {
-    let mut sent = 0;
+) -> Result<u64, Failure> {
+    let (mut sent, mut shown) = (0, 0);
     loop {
         let message = asked.message().await.map_err(|status| of_status(&status))?;
         let message = message.ok_or_else(left)?;
@@ -48,10 +48,15 @@ pub(super) async fn serve(
                 };
                 let path = entry.ok_or_else(invalid)?.path.clone();
                 sent += send_file(tree, &path, message.id, out).await?;
-                progress(sent);
+                // One message for each MiB is enough.
+                if sent >> 20 > shown {
+                    shown = sent >> 20;
+                    progress(sent);
+                }
             }
             PacketType::PacketFin => {
-                return out.send(packet(PacketType::PacketFin, 0)).await.map_err(|_| left());
+                let done = out.send(packet(PacketType::PacketFin, 0)).await;
+                return done.map_err(|_| left()).map(|()| sent);
             }
             PacketType::PacketErr => {
                 let words = String::from_utf8_lossy(&message.data).into_owned();

@@ -24,8 +24,21 @@ pub(super) struct Renderer {
 }
 
 impl Renderer {
-    /// A message of the engine; `None` for what BuildKit does not show.
-    pub(super) fn render(&self, message: BuildProgress) -> Option<StatusResponse> {
+    /// What comes of a message of the engine: nothing, where BuildKit does not show it.
+    pub(super) fn render(&self, message: BuildProgress) -> Vec<StatusResponse> {
+        let mut messages = Vec::new();
+        if let BuildProgress::Vertex(one) = &message {
+            // Before its end: clients take nothing of a vertex that has ended.
+            let statuses = self.exported(one);
+            if self.names.is_some() && !statuses.is_empty() {
+                messages.push(StatusResponse { statuses, ..StatusResponse::default() });
+            }
+        }
+        messages.extend(self.shown(message));
+        messages
+    }
+
+    fn shown(&self, message: BuildProgress) -> Option<StatusResponse> {
         let none = StatusResponse::default();
         Some(match message {
             BuildProgress::Vertex(one) => {
@@ -41,8 +54,7 @@ impl Renderer {
                 if !shown {
                     return None;
                 }
-                let statuses = self.exported(&one);
-                StatusResponse { statuses, vertexes: vec![vertex(one)], ..none }
+                StatusResponse { vertexes: vec![vertex(one)], ..none }
             }
             BuildProgress::Log(one) => StatusResponse { logs: vec![log(one)], ..none },
             BuildProgress::Status(one) => StatusResponse { statuses: vec![status(one)?], ..none },

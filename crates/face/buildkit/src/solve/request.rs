@@ -9,6 +9,7 @@ use ferry_engine::{
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{NetworkMode, Ulimit};
 use ferry_oci::Reference;
+use serde::Deserialize;
 
 use super::{Wanted, call::Call, unsupported};
 use crate::{
@@ -142,24 +143,68 @@ impl Asked {
 
     fn read_cache(&mut self, build: &Build, wanted: Wanted<'_>) -> Result<(), Failure> {
         let cache = build.asked.cache.clone().unwrap_or_default();
-        if let Some(export) = cache.exports.first() {
-            return Err(unsupported(format!("the cache exporter {:?}", export.r#type)));
+        self.request.inline_cache = cache.exports.iter().any(|export| export.r#type == "inline");
+        self.request.cache_image = cache_reference(build)?;
+        let mut imports: Vec<(String, BTreeMap<String, String>)> = Vec::new();
+        imports.extend(cache.imports.into_iter().map(|one| (one.r#type, one.attrs)));
+        imports
+            .extend(wanted.cache_imports.iter().map(|one| (one.r#type.clone(), one.attrs.clone())));
+        // A client that runs the frontend itself says it among the attributes of the build.
+        for attrs in [wanted.attrs, &build.asked.frontend_attrs] {
+            let text = attrs.get("cache-imports").map_or("[]", String::as_str);
+            let read: Option<Vec<Import>> = serde_json::from_str(text)
+                .map_err(|error| invalid(format!("cache-imports does not read: {error}")))?;
+            imports.extend(read.unwrap_or_default().into_iter().map(|one| (one.kind, one.attrs)));
         }
-        let imports = cache.imports.iter().map(|one| (&one.r#type, &one.attrs));
-        let imports =
-            imports.chain(wanted.cache_imports.iter().map(|one| (&one.r#type, &one.attrs)));
-        for (kind, _) in imports {
-            return Err(unsupported(format!("the cache importer {kind:?}")));
-        }
-        if wanted
-            .attrs
-            .get("cache-imports")
-            .is_some_and(|text| !matches!(text.as_str(), "" | "[]" | "null"))
-        {
-            return Err(unsupported("importing a cache"));
+        for (kind, attrs) in imports {
+            let reference = attrs.get("ref").filter(|_| kind == "registry");
+            let Some(reference) = reference else {
+                return Err(unsupported(format!("the cache importer {kind:?}")));
+            };
+            if !self.request.cache_from.contains(reference) {
+                self.request.cache_from.push(reference.clone());
+            }
         }
         Ok(())
     }
+}
+
+/// An entry of `cache-imports`.
+#[derive(Debug, Deserialize)]
+struct Import {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "Attrs", default)]
+    attrs: BTreeMap<String, String>,
+}
+
+/// Where the cache is to be pushed to.
+pub(crate) fn cache_reference(build: &Build) -> Result<Option<String>, Failure> {
+    let cache = build.asked.cache.clone().unwrap_or_default();
+    let mut found = None;
+    for export in cache.exports.iter().filter(|export| export.r#type != "inline") {
+        if export.r#type != "registry" || found.is_some() {
+            return Err(unsupported(format!("the cache exporter {:?}", export.r#type)));
+        }
+        for (name, value) in &export.attrs {
+            // All steps are exported, also where only those of the result are asked for.
+            let idle = matches!(
+                (name.as_str(), value.as_str()),
+                ("ref", _)
+                    | ("mode", "min" | "max")
+                    | ("ignore-error", "false")
+                    | ("oci-mediatypes" | "image-manifest", "true")
+            );
+            if !idle {
+                return Err(unsupported(format!(
+                    "the attribute {name}={value} of the cache exporter"
+                )));
+            }
+        }
+        let missing = || invalid("registry cache requires ref".to_owned());
+        found = Some(export.attrs.get("ref").cloned().ok_or_else(missing)?);
+    }
+    Ok(found)
 }
 
 /// What a name means in a build.
@@ -218,17 +263,20 @@ fn invalid(words: String) -> Failure {
     Failure::new(ErrorKind::InvalidArgument, words)
 }
 
-/// Asks the client for what it has for the registries that a Dockerfile names.
+/// Asks the client for what it has for the registries that a Dockerfile and `--cache-from` name.
 pub(super) async fn credentials(
     session: &Session,
     text: &str,
-    arguments: &BTreeMap<String, Option<String>>,
+    request: &BuildRequest,
 ) -> BTreeMap<String, RegistryAuth> {
     let mut auths = BTreeMap::new();
     if !session.supports("/moby.filesync.v1.Auth/Credentials") {
         return auths;
     }
-    for domain in domains(text, arguments) {
+    let mut domains = domains(text, &request.build_args);
+    let caches = request.cache_from.iter().filter_map(|name| Reference::parse(name).ok());
+    domains.extend(caches.map(|reference| reference.domain().to_owned()));
+    for domain in domains {
         if let Some(auth) = credentials_of(session, &domain).await {
             auths.insert(domain, auth);
         }
@@ -272,9 +320,7 @@ fn domains(text: &str, arguments: &BTreeMap<String, Option<String>>) -> BTreeSet
         }
         let image = match first.as_str() {
             "FROM" => words.find(|word| !word.starts_with("--")),
-            "COPY" | "RUN" => {
-                words.find_map(|word| Some(word.split_once("from=")?.1.split(',').next()?))
-            }
+            "COPY" | "RUN" => words.find_map(|word| word.split_once("from=")?.1.split(',').next()),
             _ => None,
         };
         let Some(image) = image else { continue };

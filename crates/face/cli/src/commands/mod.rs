@@ -2,6 +2,7 @@
 
 mod builder;
 mod container;
+pub(crate) mod context;
 mod image;
 mod network;
 mod system;
@@ -14,6 +15,7 @@ pub(crate) static GROUPS: &[Group] = &[
     builder::BUILDER,
     builder::BUILDX,
     container::GROUP,
+    context::GROUP,
     image::GROUP,
     network::GROUP,
     system::GROUP,

@@ -56,6 +56,20 @@ impl ConfigFile {
         self.fields.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
+    /// Sets a text field; an empty text takes it away.
+    pub(crate) fn set_text(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            self.fields.remove(name);
+        } else {
+            self.fields.insert(name.to_owned(), Value::from(value));
+        }
+    }
+
+    /// `aliases`: another command's name for a command.
+    pub(crate) fn alias(&self, name: &str) -> Option<String> {
+        self.fields.get("aliases")?.get(name)?.as_str().map(str::to_owned)
+    }
+
     /// `psFormat`.
     pub(crate) fn ps_format(&self) -> Option<String> {
         self.text("psFormat")
@@ -84,11 +98,6 @@ impl ConfigFile {
     /// `detachKeys`.
     pub(crate) fn detach_keys(&self) -> Option<String> {
         self.text("detachKeys")
-    }
-
-    /// `currentContext`.
-    pub(crate) fn current_context(&self) -> Option<String> {
-        self.text("currentContext")
     }
 
     /// `HttpHeaders`; docker does not let anybody replace its own `User-Agent`.

@@ -78,8 +78,10 @@ fn target(cli: &Cli) -> Result<Option<Target>, CliError> {
     if let Some(host) = host {
         return Ok(Some(Target { endpoint: endpoint(&host)?, tls: tls(cli)? }));
     }
-    if cli.program() == "docker" && globals.context().is_none() {
-        let name = cli.env("DOCKER_CONTEXT").or_else(|| cli.config().current_context());
+    if globals.context().is_none() {
+        let field = crate::commands::context::current_field(cli.program());
+        let variable = cli.env("DOCKER_CONTEXT").filter(|_| cli.program() == "docker");
+        let name = variable.or_else(|| cli.config().text(field));
         if let Some(name) = name.filter(|name| name != "default") {
             return context(cli, &name).map(Some);
         }

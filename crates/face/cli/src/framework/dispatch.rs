@@ -2,7 +2,7 @@
 
 use super::{
     Cli, CliError, Command, Globals, Matches, Outcome, ParseError, Tree, autostart, globals, help,
-    output::write_fd, tree::Found, window_size,
+    output::write_fd, plugins, tree::Found, window_size,
 };
 
 /// Exit code of docker for flags that it does not understand.
@@ -118,8 +118,33 @@ fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Re
         None => remind(&help::root_help(program, &tree, terminal_width())),
         Some("help") => help_topic(program, &tree, &words[1..]),
         Some(autostart::COMMAND) => Err(autostart::become_daemon()),
-        Some(_) => dispatch(program, &tree, &words, globals),
+        Some(super::complete::WORD) => super::complete::run(
+            &tree,
+            &Cli::new(program, globals)?,
+            words.get(1..).unwrap_or_default(),
+        ),
+        Some(first) => {
+            // docker's aliases lead to plugins: `builder` to `buildx`.
+            let alias = crate::config::ConfigFile::load(&globals.config_dir()).0.alias(first);
+            let unknown = matches!(tree.find(&words), Found::Unknown);
+            let name = alias.as_deref().unwrap_or(first);
+            if (unknown || alias.is_some() || is_refused(&tree, &words))
+                && let Some(path) = plugins::find(&globals, name)
+            {
+                let mut args = args.to_vec();
+                if let Some(word) = args.iter_mut().find(|word| *word == first) {
+                    name.clone_into(word);
+                }
+                return Err(plugins::become_plugin(program, &path, &args, &globals));
+            }
+            dispatch(program, &tree, &words, globals)
+        }
     }
+}
+
+/// A command that is only there to say that it is not: a plugin of that name is better.
+fn is_refused(tree: &Tree, words: &[String]) -> bool {
+    matches!(tree.find(words), Found::Command(command, 1) if command.hidden && command.top == Some(command.name))
 }
 
 fn dispatch(

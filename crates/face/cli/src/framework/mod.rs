@@ -4,6 +4,7 @@
 mod autostart;
 mod check;
 mod command;
+mod complete;
 mod connect;
 mod dispatch;
 mod error;
@@ -12,6 +13,7 @@ mod globals;
 mod help;
 mod output;
 mod parse;
+mod plugins;
 mod terminal;
 mod tree;
 
@@ -25,6 +27,7 @@ use crate::config::ConfigFile;
 pub(crate) use check::{bytes_or_unlimited, nano, parse_bool};
 pub(crate) use command::Group;
 pub use command::{Args, Command, Outcome};
+pub(crate) use connect::DEFAULT_SOCKET;
 pub use dispatch::terminal_width;
 pub use dispatch::{Extension, run_words};
 pub(crate) use dispatch::{main, main_of};

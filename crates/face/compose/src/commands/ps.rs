@@ -6,6 +6,7 @@ use ferry_cli::{
     face::{Args, CliError, Command, Kind, Outcome, Row, quote, render},
     flags::{Flag, Matches},
 };
+use ferry_stdx::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -53,6 +54,11 @@ static PS_KIND: Kind = Kind {
         ("ExitCode", "EXIT CODE"),
         ("Labels", "LABELS"),
         ("Networks", "NETWORKS"),
+        ("CreatedAt", "CREATED AT"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Names", "NAMES"),
+        ("Size", "SIZE"),
     ],
 };
 
@@ -129,6 +135,16 @@ fn row(one: &Container, project: &str, whole: bool) -> Row {
         summary.command.chars().take(19).chain(std::iter::once('…')).collect()
     };
     let id = if whole { one.id.clone() } else { one.id.chars().take(12).collect() };
+    let mounts = summary.mounts.as_deref().unwrap_or_default();
+    let local = mounts.iter().filter(|mount| mount.driver == "local").count();
+    let mounts: Vec<String> = mounts
+        .iter()
+        .map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name })
+        .map(|name| match name.char_indices().nth(15) {
+            Some(_) if !whole => name.chars().take(14).chain(['…']).collect(),
+            _ => name.clone(),
+        })
+        .collect();
     let ports = summary.ports.clone().unwrap_or_default();
     let publishers: Vec<Value> = ports
         .iter()
@@ -158,6 +174,10 @@ fn row(one: &Container, project: &str, whole: bool) -> Row {
         .with("Ports", display(&ports))
         .with("Publishers", publishers)
         .with("Networks", networks.join(","))
+        .with("CreatedAt", Timestamp::from_seconds(summary.created).format_go_string())
+        .with("LocalVolumes", local.to_string())
+        .with("Mounts", mounts.join(","))
+        .with("Size", "0B")
         .with("Labels", shown.join(","))
         .labelled(Some(labels))
 }

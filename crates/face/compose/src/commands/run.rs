@@ -13,7 +13,9 @@ use crate::{
         Change, Session,
         converge::{self, Made, Plan},
         decide::Policy,
-        hooks, images, resources,
+        hooks, images,
+        progress::Progress,
+        resources,
     },
 };
 
@@ -84,7 +86,11 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         return Err(CliError::new(LoadError::NoFile.to_string()));
     };
     override_service(compose, matches, &mut service)?;
-    let session = compose.session()?;
+    let quiet = Progress::Quiet;
+    let mut session = compose.session()?;
+    if matches.flag("quiet") {
+        session.progress = &quiet;
+    }
     let how = images_how(matches)?;
     let others =
         images::prepare(&session, &project, &names, &images::How { build: false, ..how.clone() })?;
@@ -182,6 +188,7 @@ fn override_service(
     service.stdin_open = attached && matches.flag("interactive");
     service.container_name = String::new();
     service.restart = "no".to_owned();
+    service.use_aliases = matches.flag("use-aliases");
     if !matches.flag("service-ports") {
         service.ports.clear();
     }

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::run::{
     converge::{self, Plan},
-    decide::Policy,
     images,
 };
 
@@ -85,14 +84,11 @@ pub(super) static SCALE: Verb = Verb {
         let mut project = compose.project()?;
         let asked: Vec<String> = counts.keys().cloned().collect();
         let names = select(&mut project, &asked, !matches.flag("no-deps"))?;
-        // Others keep as many as there are.
-        let plan = Plan {
-            named: asked.into_iter().collect(),
-            policy: Policy::Never,
-            dependencies: Policy::Never,
-            scale: counts,
-            ..Plan::default()
-        };
+        if let Some(unknown) = asked.iter().find(|name| !names.contains(*name)) {
+            return Err(CliError::new(format!("no such service: {unknown}")));
+        }
+        let named = asked.into_iter().collect();
+        let plan = Plan { named, scale: counts, ..Plan::default() };
         up(compose, &mut project, &names, plan)
     },
 };
@@ -153,7 +149,8 @@ pub(super) fn up(
     let session = compose.session()?;
     plan.images = images::prepare(&session, project, names, &images::How::default())?;
     compose.cli.wait(async {
-        if plan.policy == Policy::Never {
+        if !plan.scale.is_empty() {
+            // Those that no number was given for keep the number they have.
             keep_counts(&session, project, names, &mut plan.scale).await?;
         }
         let pending = converge::create(&session, project, names, &plan).await?;
@@ -162,7 +159,7 @@ pub(super) fn up(
     })
 }
 
-/// Services that no number was given for keep the number they have.
+/// Counts the containers of services without a number.
 async fn keep_counts(
     session: &crate::run::Session<'_>,
     project: &crate::model::Project,

@@ -23,7 +23,7 @@ use crate::{
     run::{
         Change, Container, Session,
         converge::{self, Plan},
-        images, resources,
+        images,
     },
 };
 
@@ -248,7 +248,6 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         let ran =
             before.iter().filter(|one| one.running()).map(|one| one.service.clone()).collect();
         converge::start(&session, &project, &ran, None).await?;
-        resources::volumes_of(&session, &project.name).await?;
         Ok(0)
     })
 }

@@ -214,6 +214,8 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
     let mut plan = plan_of(&project, matches)?;
+    plan.remove_orphans |=
+        compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| text == "1" || text == "true");
     plan.only_create = matches.flag("no-start");
     let shown = shown(&project, &names, matches)?;
     let mut session = compose.session()?;

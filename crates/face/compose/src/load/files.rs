@@ -106,7 +106,9 @@ fn variables(
     {
         named = list.split(',').map(|file| paths::absolute(here, file)).collect();
     }
-    if named.is_empty() {
+    let disabled =
+        process.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|text| text == "1" || text == "true");
+    if named.is_empty() && !disabled {
         named = Some(directory.join(".env")).filter(|path| path.is_file()).into_iter().collect();
     }
     let mut all = BTreeMap::new();

@@ -278,7 +278,8 @@ fn check(
 ) -> Result<(), LoadError> {
     let wrong = |words: String| Err(LoadError::Inconsistent(words));
     for (name, service) in services {
-        let made = ["image", "build", "provider"].iter().any(|key| service.get(key).is_some());
+        let said = |key: &&str| service.get(key).is_some_and(|value| value.as_str() != Some(""));
+        let made = ["image", "build", "provider"].iter().any(said);
         if !made {
             return wrong(format!(
                 "service {name:?} has neither an image nor a build context specified"

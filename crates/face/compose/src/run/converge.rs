@@ -318,6 +318,14 @@ pub(crate) async fn rename(
     session.make(Change::container(id, from, "rename").query("name", to), why).await
 }
 
+/// Whether a container was to replace another one, and has never come to that.
+fn is_leftover(project: &Project, service: &Service, one: &Container) -> bool {
+    let own = name_of(project, service, one.number);
+    let prefix = one.name.strip_suffix(&own).and_then(|rest| rest.strip_suffix('_'));
+    let made = prefix.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    made && one.summary.state == "created"
+}
+
 /// The name of a container until the one that it replaces is gone.
 pub(crate) fn temporary_name(old: &Container, name: &str) -> String {
     format!("{}_{name}", old.id.get(..12).unwrap_or(&old.id))
@@ -423,6 +431,12 @@ pub(crate) async fn start_and_roll(
         };
         let own = present.iter().filter(|container| container.service == name);
         let own: Vec<&Container> = own.filter(|container| !container.running()).collect();
+        let (late, own): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|one| is_leftover(project, service, one));
+        for container in late {
+            // Somebody was killed while the daemon made it.
+            session.remove(container, false, "an earlier replacement was interrupted").await?;
+        }
         let roll = pending.rolls.get(&name);
         if own.is_empty() && roll.is_none() && !session.dry {
             return Ok(());

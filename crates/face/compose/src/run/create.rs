@@ -404,7 +404,7 @@ fn endpoints(want: &Want<'_>) -> BTreeMap<String, Option<EndpointSettings>> {
         let network = want.project.networks.get(key)?;
         let on = on.clone().unwrap_or_default();
         let mut aliases = vec![want.name.to_owned()];
-        if want.number.is_some() {
+        if want.number.is_some() || service.use_aliases {
             aliases.push(service.name.clone());
             aliases.extend(on.aliases.iter().cloned());
         }

@@ -74,14 +74,15 @@ pub(crate) fn prepare(
     let services: Vec<&Service> =
         names.iter().filter_map(|name| project.services.get(name)).collect();
     let (mut ids, mut pulls, mut builds) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    let looked = services.iter().map(|service| find(session, project.image_of(service)));
-    let found = session.cli.wait(try_join_all(looked))?;
-    for (service, found) in services.iter().zip(found) {
-        let step = decide(service, found.as_ref(), how, now())
+    let found = look(session, services.iter().map(|service| project.image_of(service)))?;
+    for service in &services {
+        let image = project.image_of(service);
+        let here = found.get(&image);
+        let step = decide(service, here, how, now())
             .map_err(|why| CliError::new(format!("services.{}.{why}", service.name)))?;
         match step {
-            Step::Keep => drop(found.map(|found| ids.insert(service.name.clone(), found.id))),
-            Step::Pull(why) => drop(pulls.insert(project.image_of(service), (*service, why))),
+            Step::Keep => drop(here.map(|here| ids.insert(service.name.clone(), here.id.clone()))),
+            Step::Pull(why) => drop(pulls.insert(image, (*service, why))),
             Step::Build(why) => builds.push((*service, why)),
         }
     }
@@ -94,18 +95,26 @@ pub(crate) fn prepare(
     }
     let missing: Vec<_> =
         services.into_iter().filter(|service| !ids.contains_key(&service.name)).collect();
-    let looked = missing.iter().map(|service| find(session, project.image_of(service)));
-    let found = session.cli.wait(try_join_all(looked))?;
-    for (service, found) in missing.into_iter().zip(found) {
-        match found {
-            Some(found) => drop(ids.insert(service.name.clone(), found.id)),
+    let found = look(session, missing.iter().map(|service| project.image_of(service)))?;
+    for service in missing {
+        let image = project.image_of(service);
+        match found.get(&image) {
+            Some(here) => drop(ids.insert(service.name.clone(), here.id.clone())),
             None if session.dry => {}
-            None => {
-                return Err(CliError::new(format!("No such image: {}", project.image_of(service))));
-            }
+            None => return Err(CliError::new(format!("No such image: {image}"))),
         }
     }
     Ok(ids)
+}
+
+/// Those of the images that are here; each is asked for once.
+fn look(
+    session: &Session<'_>,
+    images: impl Iterator<Item = String>,
+) -> Result<BTreeMap<String, Found>, CliError> {
+    let images: BTreeSet<String> = images.collect();
+    let all = session.cli.wait(try_join_all(images.iter().map(|image| find(session, image))))?;
+    Ok(images.iter().cloned().zip(all).filter_map(|(image, found)| Some((image, found?))).collect())
 }
 
 fn now() -> Timestamp {
@@ -155,8 +164,8 @@ fn decide(
     }
 }
 
-async fn find(session: &Session<'_>, image: String) -> Result<Option<Found>, CliError> {
-    let path = format!("/images/{}/json", path_segment(&image));
+async fn find(session: &Session<'_>, image: &str) -> Result<Option<Found>, CliError> {
+    let path = format!("/images/{}/json", path_segment(image));
     match session.client.get(path).json::<Found>().await {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_not_found() => Ok(None),

@@ -68,11 +68,7 @@ impl Progress {
         let text = match self {
             Progress::Quiet => return,
             Progress::Plain => format!(" {id}  {status}\n"),
-            Progress::Json => {
-                let state = if is_end(status) { "Done" } else { "Working" };
-                let state = if status == "Error" { "Error" } else { state };
-                format!("{}\n", json!({"id": id, "status": state, "text": status}))
-            }
+            Progress::Json => format!("{}\n", json!({"id": id, "status": status})),
             Progress::Table(table, painter) => {
                 lock(table).set(id, status);
                 let mut painter = lock(painter);

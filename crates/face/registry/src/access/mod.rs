@@ -42,6 +42,16 @@ impl Identity {
         self.open || self.loaded.policy.allows(self.name.as_deref(), action, repository, now())
     }
 
+    /// Whether it did not say who it is, where that matters.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.name.is_none() && !self.open
+    }
+
+    /// Whether anything may be done without saying who.
+    pub(crate) fn has_anonymous(&self) -> bool {
+        self.loaded.policy.has_anonymous()
+    }
+
     fn covered(&self, action: Action, repository: &str) -> bool {
         self.claims.as_ref().is_none_or(|claims| claims.covers(action, repository))
     }

@@ -52,13 +52,13 @@ pub(super) const SCRUB: Command = Command {
 fn perform<T: DeserializeOwned>(
     cli: &Cli,
     matches: &Matches,
+    immutable: Vec<Pattern>,
     request: &Request,
 ) -> Result<T, CliError> {
     let root = Path::new(matches.text("root"));
     if !root.join("registry.db").is_file() {
         return Err(CliError::new(format!("there is no registry in {}", root.display())));
     }
-    let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
     let done = match Store::open(root, Limits::default(), immutable) {
         Ok(store) => control::here(&store, request),
         Err(StoreError::InUse(_)) => cli.wait(control::ask(root, request)),
@@ -80,8 +80,9 @@ fn gc(cli: &Cli, matches: &Matches) -> Outcome {
         dry: matches.flag("dry-run"),
     };
     let dry = options.dry;
+    let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
     let request = Request::Collect(options, rules.to_vec());
-    let CollectAnswer { expired, collected } = perform(cli, matches, &request)?;
+    let CollectAnswer { expired, collected } = perform(cli, matches, immutable, &request)?;
     for tag in &expired {
         cli.println(&format!("{}:{} {}", tag.repository, tag.tag, tag.digest))?;
     }
@@ -99,7 +100,7 @@ fn gc(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 fn scrub(cli: &Cli, matches: &Matches) -> Outcome {
-    let scrubbed: Scrubbed = perform(cli, matches, &Request::Scrub)?;
+    let scrubbed: Scrubbed = perform(cli, matches, Vec::new(), &Request::Scrub)?;
     for damage in &scrubbed.damage {
         cli.println(&damage.to_string())?;
     }

@@ -1,12 +1,13 @@
 //! `--mount`s and the mounts that a container has.
 
 use ferry_docker_api::{
-    BindOptions, Mount, MountDriver, MountPoint as WirePoint, TmpfsOptions, VolumeOptions,
+    BindOptions, ImageOptions, Mount, MountDriver, MountPoint as WirePoint, TmpfsOptions,
+    VolumeOptions,
 };
 use ferry_errkind::Failure;
 use ferry_model::container::{BindRecursion, MountKind, MountPoint, MountRequest};
 
-use crate::refuse::{invalid, unsupported};
+use crate::refuse::invalid;
 
 /// Reads a `--mount`.
 pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
@@ -27,7 +28,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
         (bind_options.is_some() && mount_kind != MountKind::Bind, "BindOptions"),
         (volume_options.is_some() && mount_kind != MountKind::Volume, "VolumeOptions"),
         (tmpfs_options.is_some() && mount_kind != MountKind::Tmpfs, "TmpfsOptions"),
-        (image_options.is_some(), "ImageOptions"),
+        (image_options.is_some() && mount_kind != MountKind::Image, "ImageOptions"),
         (cluster_options.is_some(), "ClusterOptions"),
     ];
     if let Some((_, name)) = misplaced.into_iter().find(|(misplaced, _)| *misplaced) {
@@ -38,6 +39,8 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
     let BindOptions { propagation, create_mountpoint, .. } = bind;
     let VolumeOptions { no_copy, labels, subpath, driver_config } =
         volume_options.unwrap_or_default();
+    let ImageOptions { subpath: image_subpath } = image_options.unwrap_or_default();
+    let subpath = if mount_kind == MountKind::Image { image_subpath } else { subpath };
     let MountDriver { name, options } = driver_config.unwrap_or_default();
     let TmpfsOptions { size_bytes, mode, options: tmpfs } = tmpfs_options.unwrap_or_default();
     Ok(MountRequest {
@@ -65,7 +68,7 @@ fn parse_kind(kind: &str) -> Result<MountKind, Failure> {
         "bind" => Ok(MountKind::Bind),
         "volume" => Ok(MountKind::Volume),
         "tmpfs" => Ok(MountKind::Tmpfs),
-        "image" | "cluster" => Err(unsupported(&format!("mounts of type \"{kind}\""))),
+        "image" => Ok(MountKind::Image),
         other => {
             Err(invalid(format!("invalid mount config for type \"{other}\": mount type unknown")))
         }
@@ -122,6 +125,9 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         read_only_force_recursive: recursion == BindRecursion::Readonly,
     };
     let driver = MountDriver { name: volume_driver, options: volume_options };
+    let is_image = kind == MountKind::Image;
+    let image = ImageOptions { subpath: if is_image { subpath.clone() } else { String::new() } };
+    let subpath = if is_image { String::new() } else { subpath };
     let volume = VolumeOptions {
         no_copy,
         labels: volume_labels,
@@ -137,7 +143,7 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         consistency,
         bind_options: (bind != BindOptions::default()).then_some(bind),
         volume_options: (volume != VolumeOptions::default()).then_some(volume),
-        image_options: None,
+        image_options: (image != ImageOptions::default()).then_some(image),
         tmpfs_options: (tmpfs != TmpfsOptions::default()).then_some(tmpfs),
         cluster_options: None,
     }
@@ -163,6 +169,7 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         tmpfs_size: _,
         tmpfs_mode: _,
         tmpfs_options: _,
+        filesystem: _,
     } = point.clone();
     WirePoint {
         kind: word(kind).to_owned(),
@@ -181,5 +188,6 @@ fn word(kind: MountKind) -> &'static str {
         MountKind::Bind => "bind",
         MountKind::Volume => "volume",
         MountKind::Tmpfs => "tmpfs",
+        MountKind::Image => "image",
     }
 }

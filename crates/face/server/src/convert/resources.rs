@@ -309,11 +309,13 @@ fn device_request_in(wire: WireDeviceRequest) -> DeviceRequest {
 
 fn device_request_out(request: DeviceRequest) -> WireDeviceRequest {
     let DeviceRequest { driver, count, device_ids, capabilities, options } = request;
+    let by_name = driver == "cdi";
     WireDeviceRequest {
         driver,
         count,
         device_ids: nil_if_empty(device_ids),
-        capabilities: Some(capabilities),
-        options: Some(options),
+        // As the two ways of asking send them: `--device NAME` without, `--gpus` with.
+        capabilities: nil_if_empty(capabilities),
+        options: (!by_name || !options.is_empty()).then_some(options),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ferry_docker_api::{
-    ApiVersion, BuildCacheRecord, ComponentVersion, FirewallInfo, IndexInfo, PluginsInfo,
-    RegistryServiceConfig, RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
+    ApiVersion, BuildCacheRecord, ComponentVersion, DeviceInfo, FirewallInfo, IndexInfo,
+    PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
 };
 use ferry_engine::ops::build::CacheRecord;
 use ferry_model::system::{LimitSupport, SystemInfo};
@@ -55,6 +55,8 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
                 oom_kill_disable,
             },
         labels,
+        cdi_spec_dirs,
+        cdi_devices,
         ipv4_forwarding,
     } = info;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -73,7 +75,7 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
             volume: words(&["local"]),
             network: words(&["bridge", "host", "null"]),
             authorization: None,
-            log: words(&["json-file", "none"]),
+            log: words(&["journald", "json-file", "local", "none", "syslog"]),
         },
         memory_limit,
         swap_limit: swap,
@@ -127,8 +129,11 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         product_license: String::new(),
         default_address_pools: Vec::new(),
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-        cdi_spec_dirs: None,
-        discovered_devices: Vec::new(),
+        cdi_spec_dirs: super::nil_if_empty(cdi_spec_dirs),
+        discovered_devices: cdi_devices
+            .into_iter()
+            .map(|id| DeviceInfo { source: "cdi".to_owned(), id })
+            .collect(),
         containerd: None,
         warnings: super::nil_if_empty(warnings),
     }

@@ -103,6 +103,7 @@ fn mount_point(wire: &ferry_docker_api::MountPoint) -> MountPoint {
         tmpfs_size: 0,
         tmpfs_mode: 0,
         tmpfs_options: String::new(),
+        filesystem: None,
     }
 }
 

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use ferry_docker_api::{
     ContainerCreateRequest, ContainerCreated, ContainerPruneReport, TopResponse, UpdateConfig,
-    UpdateResponse, WaitError, WaitResponse,
+    UpdateResponse, WaitError, WaitResponse, WhyFinding,
 };
-use ferry_engine::ops::container::{self as ops, RemoveRequest, StopRequest};
+use ferry_engine::{
+    Finding,
+    ops::container::{self as ops, RemoveRequest, StopRequest},
+};
 use ferry_errkind::Failure;
 use ferry_model::container::{ListContainers, WaitCondition, WaitOutcome};
 use http::StatusCode;
@@ -220,4 +223,14 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
 /// `null` when nothing was removed, as dockerd.
 pub(super) fn convert_deleted(deleted: Vec<String>) -> Option<Vec<String>> {
     (!deleted.is_empty()).then_some(deleted)
+}
+
+/// Beyond Docker: why a container ended, cause first.
+pub(crate) async fn why(request: Request) -> Result<Reply, Failure> {
+    let findings = ops::why(&request.engine, request.name()).await?;
+    let findings: Vec<WhyFinding> = findings
+        .into_iter()
+        .map(|Finding { cause, what, hint }| WhyFinding { cause: cause.to_owned(), what, hint })
+        .collect();
+    reply::json(&findings)
 }

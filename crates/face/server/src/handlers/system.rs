@@ -6,7 +6,7 @@ use ferry_engine::ops::{
     self,
     disk::{Usage, Wanted},
 };
-use ferry_errkind::Failure;
+use ferry_errkind::{ErrorKind, Failure};
 use http::{HeaderName, HeaderValue, header};
 
 use super::now;
@@ -20,7 +20,16 @@ use crate::{
 
 /// Answers whatever the engine does. The builder is of version 2: clients may speak BuildKit's protocol.
 pub(crate) async fn ping(_: Request) -> Result<Reply, Failure> {
-    let body = Body::Full(Some(Bytes::from_static(b"OK")));
+    ping_with(b"OK")
+}
+
+/// `HEAD /_ping`, which says that it would answer nothing.
+pub(crate) async fn ping_head(_: Request) -> Result<Reply, Failure> {
+    ping_with(b"")
+}
+
+fn ping_with(body: &'static [u8]) -> Result<Reply, Failure> {
+    let body = Body::Full(Some(Bytes::from_static(body)));
     let mut reply = reply::content("text/plain; charset=utf-8", body);
     let headers = reply.headers_mut();
     let no_cache = HeaderValue::from_static("no-cache, no-store, must-revalidate");
@@ -74,4 +83,14 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Reply, Failure> {
         ..DiskUsage::default()
     };
     reply::json(&usage)
+}
+
+/// There are no plugins, which is what clients ask before they look for one by a name that is something else.
+pub(crate) async fn plugins(_: Request) -> Result<Reply, Failure> {
+    reply::json(&[(); 0])
+}
+
+pub(crate) async fn plugin(request: Request) -> Result<Reply, Failure> {
+    let name = request.name();
+    Err(Failure::new(ErrorKind::NotFound, format!("plugin \"{name}\" not found")))
 }

@@ -5,14 +5,14 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    archive, attach, build, buildkit, container, events, exec, image, logs, network, stats, system,
-    volume,
+    archive, attach, attach_ws, build, buildkit, container, events, exec, image, logs, network,
+    stats, system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     // system
-    row(Method::HEAD, "/_ping", 24, here!(system::ping), "Whether the daemon is there"),
+    row(Method::HEAD, "/_ping", 24, here!(system::ping_head), "Whether the daemon is there"),
     row(Method::GET, "/_ping", 24, here!(system::ping), "Whether the daemon is there"),
     row(
         Method::GET,
@@ -65,7 +65,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         here!(stats::stats),
         "Resource use of a container",
     ),
-    row(Method::GET, "/containers/{id}/attach/ws", 24, Serve::NotYet, "Attach over a WebSocket"),
+    row(
+        Method::GET,
+        "/containers/{id}/attach/ws",
+        24,
+        here!(attach_ws::attach),
+        "Attach over a WebSocket",
+    ),
     row(
         Method::HEAD,
         "/containers/{id}/archive",
@@ -128,6 +134,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         here!(container::update),
         "Change limits and restart policy",
     ),
+    // Beyond Docker.
+    row(Method::GET, "/containers/{id}/why", 24, here!(container::why), "Why it ended"),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
     row(Method::GET, "/containers/{id}/checkpoints", 25, Serve::NotYet, "List checkpoints"),
     row(Method::POST, "/containers/{id}/checkpoints", 25, Serve::NotYet, "Make a checkpoint"),
@@ -199,9 +207,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     row(Method::POST, "/grpc", 38, here!(buildkit::grpc), "BuildKit"),
     // plugins
-    row(Method::GET, "/plugins", 25, Serve::NotYet, "List plugins"),
+    row(Method::GET, "/plugins", 25, here!(system::plugins), "List plugins"),
     row(Method::GET, "/plugins/privileges", 25, Serve::NotYet, "What a plugin asks for"),
-    row(Method::GET, "/plugins/{name}/json", 25, Serve::NotYet, "One plugin in full"),
+    row(Method::GET, "/plugins/{name}/json", 25, here!(system::plugin), "One plugin in full"),
     row(Method::POST, "/plugins/pull", 25, Serve::NotYet, "Install a plugin"),
     row(Method::POST, "/plugins/create", 25, Serve::NotYet, "Make a plugin"),
     row(Method::POST, "/plugins/{name}/enable", 25, Serve::NotYet, "Turn a plugin on"),

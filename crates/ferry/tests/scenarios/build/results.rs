@@ -140,3 +140,28 @@ fn a_killed_daemon_leaves_nothing_of_a_build() {
     modern(&sandbox, &directory, &["-t", "after"]).ok();
     assert_eq!(sandbox.ok(&["run", "--rm", "after", "cat", "/x"]), "x");
 }
+
+#[test]
+fn the_cache_goes_elsewhere_and_comes_back() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /u\nCMD [\"cat\", \"/u\"]\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", text)]);
+    let place = sandbox.dir().join("cache").to_str().unwrap().to_owned();
+    for (to, from) in [
+        (format!("type=local,dest={place}"), format!("type=local,src={place}")),
+        ("type=inline".to_owned(), "made".to_owned()),
+    ] {
+        modern(&sandbox, &directory, &["--no-cache", "-t", "made", "--cache-to", &to]).ok();
+        let made = sandbox.ok(&["run", "--rm", "made"]);
+        if from != "made" {
+            sandbox.ok(&["rmi", "made"]);
+        }
+        sandbox.ok(&["builder", "prune", "-f", "--all"]);
+        modern(&sandbox, &directory, &["-t", "again", "--cache-from", &from]).ok();
+        assert_eq!(sandbox.ok(&["run", "--rm", "again"]), made, "{from}");
+        sandbox.ok(&["rmi", "again"]);
+    }
+    let images = sandbox.ok(&["images", "--format", "{{.Repository}}"]);
+    assert!(!images.contains("ferry-build-cache"), "{images}");
+    modern(&sandbox, &directory, &["--cache-to", "type=gha"]).fails(1).says("--cache-to type=gha");
+}

@@ -69,7 +69,7 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Pushes a blob in two steps; its digest.
 #[track_caller]
-fn push_blob(http: &Http, name: &str, bytes: &[u8]) -> String {
+pub(crate) fn push_blob(http: &Http, name: &str, bytes: &[u8]) -> String {
     let digest = digest(bytes);
     let begun = http.ask("POST", &format!("/v2/{name}/blobs/uploads/")).is(202);
     let at = with_digest(begun.header("location"), &digest);
@@ -84,7 +84,11 @@ fn with_digest(location: &str, digest: &str) -> String {
 }
 
 /// A manifest of these blobs.
-fn manifest(config: &(String, usize), layers: &[(String, usize)], more: Value) -> Vec<u8> {
+pub(crate) fn manifest(
+    config: &(String, usize),
+    layers: &[(String, usize)],
+    more: Value,
+) -> Vec<u8> {
     let layers: Vec<Value> = layers
         .iter()
         .map(|(digest, size)| {
@@ -110,7 +114,13 @@ fn push_image(http: &Http, name: &str, tag: &str, seed: &str) -> (Vec<u8>, Strin
 }
 
 #[track_caller]
-fn push_about(http: &Http, name: &str, tag: &str, seed: &str, more: Value) -> (Vec<u8>, String) {
+pub(crate) fn push_about(
+    http: &Http,
+    name: &str,
+    tag: &str,
+    seed: &str,
+    more: Value,
+) -> (Vec<u8>, String) {
     let config = format!("{{\"seed\":\"{seed}\"}}").into_bytes();
     let layer = format!("layer of {seed}").into_bytes();
     let config = (push_blob(http, name, &config), config.len());
@@ -123,7 +133,7 @@ fn push_about(http: &Http, name: &str, tag: &str, seed: &str, more: Value) -> (V
 }
 
 #[track_caller]
-fn put(http: &Http, name: &str, reference: &str, bytes: &[u8]) -> Answer {
+pub(crate) fn put(http: &Http, name: &str, reference: &str, bytes: &[u8]) -> Answer {
     http.send(
         "PUT",
         &format!("/v2/{name}/manifests/{reference}"),

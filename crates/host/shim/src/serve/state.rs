@@ -21,9 +21,8 @@ use super::{
     output::Streams,
 };
 use crate::{
-    cri_log::CriLog,
-    launch::{ExitRecord, Launch, LogSpec, OciRuntime, RootfsSpec},
-    log::{JsonLog, Log},
+    launch::{ExitRecord, Launch, OciRuntime, RootfsSpec},
+    log::Log,
     wire::{self, Command, Event, Request},
 };
 
@@ -108,19 +107,12 @@ impl Shim {
             ),
             None => None,
         };
-        let log = match &launch.log {
-            LogSpec::None => None,
-            LogSpec::JsonFile(file) => Some(
-                JsonLog::open(file.clone())
-                    .map(Log::Json)
-                    .map_err(|error| format!("cannot open log {}: {error}", file.path.display()))?,
-            ),
-            LogSpec::Cri(path) => Some(
-                CriLog::open(path.clone())
-                    .map(Log::Cri)
-                    .map_err(|error| format!("cannot open log {}: {error}", path.display()))?,
-            ),
-        };
+        let log = Log::open(&launch.log).map_err(|why| {
+            // Docker's words.
+            format!(
+                "failed to create task for container: failed to initialize logging driver: {why}"
+            )
+        })?;
         let rootfs = match launch.rootfs.clone() {
             RootfsSpec::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
             RootfsSpec::Directory(path) => Rootfs::Dir(path),
@@ -479,6 +471,7 @@ impl Shim {
             .cgroup
             .as_ref()
             .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
+        let memory_peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.stats().memory_peak);
         if let Some(external) = &self.external {
             external.delete();
         }
@@ -486,7 +479,7 @@ impl Shim {
         if started && self.external.is_none() {
             ferry_runtime::run_poststop(&self.bundle());
         }
-        let record = ExitRecord { exit_code, oom_killed, finished_at, started };
+        let record = ExitRecord { exit_code, oom_killed, finished_at, started, memory_peak };
         if let Err(error) = record.write(&self.launch.run_dir) {
             complain(&format!("{}: exit not recorded: {error}", self.launch.id));
         }

@@ -105,6 +105,8 @@ pub enum MountKind {
     Volume,
     /// Memory.
     Tmpfs,
+    /// The files of an image, read-only.
+    Image,
 }
 
 /// `bind-recursive`.

@@ -88,8 +88,9 @@ impl<W: Write> Work<'_, W> {
         let changed = found.directory && !ends && !self.seen.contains(&relative(&target));
         let target = match self.copies.mode.as_ref().filter(|_| changed) {
             Some(mode) => {
-                let mode = mode.apply(0o755, true);
-                self.directory(&target, Some(&Found { mode, ..found.clone() }))?
+                let mut model = found.clone();
+                model.mode = mode.apply(0o755, true);
+                self.directory(&target, Some(&model))?
             }
             None => self.directory(&target, None)?,
         };

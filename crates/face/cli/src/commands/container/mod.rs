@@ -25,6 +25,7 @@ mod top;
 mod unpause;
 mod update;
 mod wait;
+mod why;
 
 use std::{future::Future, sync::Arc};
 
@@ -66,6 +67,7 @@ const COMMANDS: &[Command] = &[
     unpause::COMMAND,
     update::COMMAND,
     wait::COMMAND,
+    why::COMMAND,
 ];
 
 /// How many containers are worked on at once.

@@ -1,7 +1,9 @@
 //! `docker system`, and what belongs to no noun: one file for each command.
 
 pub(super) mod cache;
+mod completion;
 mod df;
+mod dial;
 mod events;
 mod info;
 mod inspect;
@@ -20,14 +22,21 @@ use crate::framework::Group;
 pub(crate) const GROUP: Group = Group {
     name: "system",
     short: "Manage Docker",
-    commands: &[df::COMMAND, events::COMMAND, info::COMMAND, prune::COMMAND],
+    commands: &[df::COMMAND, dial::COMMAND, events::COMMAND, info::COMMAND, prune::COMMAND],
 };
 
 /// Commands at top level only.
 pub(crate) const TOP: Group = Group {
     name: "",
     short: "",
-    commands: &[inspect::COMMAND, login::LOGIN, login::LOGOUT, search::COMMAND, version::COMMAND],
+    commands: &[
+        completion::COMMAND,
+        inspect::COMMAND,
+        login::LOGIN,
+        login::LOGOUT,
+        search::COMMAND,
+        version::COMMAND,
+    ],
 };
 
 /// Groups of docker that are not here.

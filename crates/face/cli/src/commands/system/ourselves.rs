@@ -27,7 +27,9 @@ pub(super) fn context(cli: &Cli) -> String {
     if !globals.hosts().is_empty() || cli.env("DOCKER_HOST").is_some() {
         return "default".to_owned();
     }
-    let named = cli.env("DOCKER_CONTEXT").or_else(|| cli.config().current_context());
+    let named = cli
+        .env("DOCKER_CONTEXT")
+        .or_else(|| cli.config().text(crate::commands::context::current_field(cli.program())));
     named.unwrap_or_else(|| "default".to_owned())
 }
 

@@ -12,53 +12,11 @@ use std::{
 
 use ferry_stdx::time::Timestamp;
 
-use crate::{cri_log::CriLog, launch::LogFile};
-
-/// Docker's longest record (moby `daemon/logger/copier.go`).
-const MAX_RECORD: usize = 16 * 1024;
+use super::{MAX_RECORD, Stream};
+use crate::launch::LogFile;
 
 /// Encoded bytes are written out when there are so many of them.
 const BATCH: usize = 256 * 1024;
-
-/// Which stream a record is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// A log in one of the formats.
-#[derive(Debug)]
-pub(crate) enum Log {
-    Json(JsonLog),
-    Cri(CriLog),
-}
-
-impl Log {
-    /// Adds what was read from a stream at one moment.
-    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], now: i64) -> io::Result<()> {
-        match self {
-            Log::Json(log) => log.write(stream, bytes, now),
-            Log::Cri(log) => log.write(stream, bytes, now),
-        }
-    }
-
-    /// The streams are over.
-    pub(crate) fn finish(&mut self, now: i64) -> io::Result<()> {
-        match self {
-            Log::Json(log) => log.finish(now),
-            Log::Cri(log) => log.finish(now),
-        }
-    }
-
-    /// Goes on in a new file of the same name, for those who renamed the old one.
-    pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        match self {
-            Log::Json(_) => Err(io::Error::other("this log's files are rotated by itself")),
-            Log::Cri(log) => log.reopen(),
-        }
-    }
-}
 
 /// Writes one container's log.
 #[derive(Debug)]

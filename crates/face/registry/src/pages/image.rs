@@ -1,0 +1,151 @@
+//! The page of an image: how to pull it, its platforms, or its layers with what made them, and what is about it.
+
+use ferry_oci::Digest;
+use ferry_registry_store::{ManifestContent, Referrer, Store, StoreError, Target};
+use ferry_stdx::size::format_decimal;
+use http::header;
+use serde_json::Value;
+
+use super::{
+    html::{Text, document},
+    time,
+};
+use crate::{dispatch::Call, fault::Fault, query::encode};
+
+/// Larger configurations are not shown.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// What the page shows.
+struct Image {
+    manifest: ManifestContent,
+    text: Value,
+    config: Value,
+    referrers: Vec<Referrer>,
+}
+
+/// `None` when `reference` is none.
+pub(super) async fn page(
+    call: &Call,
+    name: &str,
+    reference: &str,
+) -> Result<Option<String>, Fault> {
+    let target = match reference.parse::<Digest>() {
+        Ok(digest) => Target::Digest(digest),
+        Err(_) if ferry_oci::Reference::is_tag(reference) => Target::Tag(reference.to_owned()),
+        Err(_) => return Ok(None),
+    };
+    let repository = name.to_owned();
+    let image = call.store(move |store| read(store, &repository, &target)).await?;
+    let mut text = Text::new();
+    let host = call.header(header::HOST).unwrap_or("localhost");
+    let sign = if reference.contains(':') { '@' } else { ':' };
+    text.raw("<pre tabindex=0>docker pull ").text(&format!("{host}/{name}{sign}{reference}"));
+    text.raw("</pre><dl><dt>Digest<dd><code>").text(&image.manifest.digest.to_string());
+    text.raw("</code><dt>Type<dd>").text(&image.manifest.record.media_type);
+    text.raw("<dt>Pushed<dd>").text(&time(image.manifest.record.at));
+    match image.text["manifests"].as_array() {
+        Some(manifests) => {
+            text.raw("</dl><h2>Platforms</h2>");
+            platforms(&mut text, manifests);
+        }
+        None => layers(&mut text, &image),
+    }
+    if !image.referrers.is_empty() {
+        text.raw("<h2>About this image</h2>");
+        referrers(&mut text, &image.referrers);
+    }
+    let up = format!("/r/{name}");
+    let title = format!("{name}{sign}{reference}");
+    Ok(Some(document(&title, &[("Repositories", "/"), (name, &up)], &text)))
+}
+
+fn read(store: &Store, name: &str, target: &Target) -> Result<Image, StoreError> {
+    let manifest = store.manifest(name, target)?;
+    let text: Value =
+        serde_json::from_slice(&store.manifest_bytes(&manifest.digest)?).unwrap_or_default();
+    let config = text["config"]["digest"].as_str().and_then(|digest| digest.parse().ok());
+    let config = match config {
+        Some(digest) => configuration(store, name, &digest)?,
+        None => Value::Null,
+    };
+    let referrers = store.referrers(name, &manifest.digest)?;
+    Ok(Image { manifest, text, config, referrers })
+}
+
+/// What is no JSON, or too large, is nothing.
+fn configuration(store: &Store, name: &str, digest: &Digest) -> Result<Value, StoreError> {
+    let blob = store.blob(name, digest)?;
+    if blob.size > MAX_CONFIG {
+        return Ok(Value::Null);
+    }
+    let reader = std::io::BufReader::new(blob.file);
+    Ok(serde_json::from_reader(reader).unwrap_or_default())
+}
+
+fn string<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn link(text: &mut Text, digest: &str) {
+    text.raw("<a href=\"?ref=").text(&encode(digest)).raw("\"><code>");
+    text.text(digest.get(..19).unwrap_or(digest)).raw("</code></a>");
+}
+
+fn platforms(text: &mut Text, manifests: &[Value]) {
+    text.raw("<table><thead><tr><th>Platform<th>Digest<th>Type</tr></thead><tbody>");
+    for manifest in manifests {
+        let platform = &manifest["platform"];
+        let parts = ["os", "architecture", "variant"].map(|name| string(platform, name));
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        text.raw("<tr><td>").text(&parts.join("/")).raw("<td>");
+        link(text, string(manifest, "digest"));
+        text.raw("<td>").text(string(manifest, "mediaType")).raw("</tr>");
+    }
+    text.raw("</tbody></table>");
+}
+
+fn layers(text: &mut Text, image: &Image) {
+    let layers = image.text["layers"].as_array().map_or(&[][..], Vec::as_slice);
+    text.raw("<dt>Platform<dd>").text(string(&image.config, "os")).raw("/");
+    text.text(string(&image.config, "architecture"));
+    text.raw("<dt>Size<dd>").text(&format_decimal(image.manifest.record.content_size));
+    text.raw("</dl><h2>Layers</h2>");
+    text.raw("<table><thead><tr><th>Made by<th class=size>Size<th>Layer</tr></thead><tbody>");
+    let empty = Vec::new();
+    let history = image.config["history"].as_array().unwrap_or(&empty);
+    let mut rest = layers.iter();
+    for step in history {
+        let layer = if step["empty_layer"] == true { None } else { rest.next() };
+        row(text, string(step, "created_by"), layer);
+    }
+    // Images may have no history, or less of it.
+    for layer in rest {
+        row(text, string(layer, "mediaType"), Some(layer));
+    }
+    text.raw("</tbody></table>");
+}
+
+fn row(text: &mut Text, made_by: &str, layer: Option<&Value>) {
+    text.raw("<tr><td><code>").text(made_by).raw("</code><td class=size>");
+    if let Some(layer) = layer {
+        text.text(&format_decimal(layer["size"].as_u64().unwrap_or(0)));
+        text.raw("<td><code>").text(string(layer, "digest").get(..19).unwrap_or_default());
+        text.raw("</code>");
+    } else {
+        text.raw("<td>");
+    }
+    text.raw("</tr>");
+}
+
+fn referrers(text: &mut Text, referrers: &[Referrer]) {
+    text.raw("<table><thead><tr><th>Kind<th>Digest<th>Notes</tr></thead><tbody>");
+    for referrer in referrers {
+        let kind = referrer.artifact_type.as_deref().unwrap_or(&referrer.media_type);
+        text.raw("<tr><td>").text(kind).raw("<td>");
+        link(text, &referrer.digest.to_string());
+        let notes: Vec<String> =
+            referrer.annotations.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        text.raw("<td>").text(&notes.join(" ")).raw("</tr>");
+    }
+    text.raw("</tbody></table>");
+}

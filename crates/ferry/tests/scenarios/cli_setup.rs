@@ -1,0 +1,154 @@
+//! What surrounds commands: contexts, plugins, completion, ssh.
+
+use std::os::unix::fs::PermissionsExt;
+
+use ferry_testkit::{Client, Sandbox, programs, run};
+
+use crate::with_busybox;
+
+through_both!(contexts);
+
+/// The client without a word on where the daemon is.
+fn plain(sandbox: &Sandbox, args: &[&str]) -> ferry_testkit::Run {
+    let mut command = sandbox.command(args);
+    command.env_remove("DOCKER_HOST");
+    run(&mut command)
+}
+
+fn contexts(client: Client) {
+    let sandbox = with_busybox(client);
+    let host = format!("host={}", sandbox.host());
+    let made = plain(
+        &sandbox,
+        &["context", "create", "here", "--docker", &host, "--description", "a test"],
+    );
+    assert_eq!(made.clone().ok(), "here");
+    made.says("Successfully created context \"here\"");
+    plain(&sandbox, &["context", "create", "here"])
+        .fails(1)
+        .says("context \"here\" already exists");
+    plain(&sandbox, &["context", "create", "x y"])
+        .fails(1)
+        .says("is invalid, names are validated against regexp");
+    let there = ["--context", "here", "images", "--format", "{{.Repository}}"];
+    assert_eq!(plain(&sandbox, &there).ok(), "busybox");
+    plain(&sandbox, &["context", "use", "here"]).says("Current context is now \"here\"");
+    assert_eq!(plain(&sandbox, &["context", "show"]).ok(), "here");
+    assert_eq!(plain(&sandbox, &["images", "--format", "{{.Repository}}"]).ok(), "busybox");
+    let list =
+        plain(&sandbox, &["context", "ls", "--format", "{{.Name}} {{.Current}} {{.Description}}"])
+            .ok();
+    assert_eq!(list, "default false Current DOCKER_HOST based configuration\nhere true a test");
+    let inspect = ["context", "inspect", "here", "-f", "{{.Endpoints.docker.Host}}"];
+    assert_eq!(plain(&sandbox, &inspect).ok(), sandbox.host());
+    plain(&sandbox, &["context", "rm", "here"])
+        .fails(1)
+        .says("context \"here\" is in use, set -f flag to force remove");
+    plain(&sandbox, &["context", "rm", "default"])
+        .fails(1)
+        .says("context \"default\" cannot be removed");
+    plain(&sandbox, &["context", "rm", "-f", "here"]).ok();
+    assert_eq!(plain(&sandbox, &["context", "show"]).ok(), "default");
+    plain(&sandbox, &["--context", "here", "ps"])
+        .fails(1)
+        .says("context \"here\": context not found");
+}
+
+/// A program in a directory of the test.
+fn program(sandbox: &Sandbox, directory: &str, name: &str, text: &str) -> std::path::PathBuf {
+    let directory = sandbox.dir().join(directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn plugins() {
+    let sandbox = Sandbox::start();
+    program(
+        &sandbox,
+        "config/cli-plugins",
+        "docker-hello",
+        "#!/bin/sh\necho \"$@ | $DOCKER_HOST | $DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND\" | sed 's/[^ ]*ferry$/us/'\nexit 3\n",
+    );
+    let ran = sandbox.run(&["hello", "--name", "x", "y"]).fails(3);
+    assert_eq!(ran.stdout, format!("hello --name x y | {} | us\n", sandbox.host()));
+    std::fs::write(
+        sandbox.dir().join("config/config.json"),
+        r#"{"aliases": {"builder": "hello"}}"#,
+    )
+    .unwrap();
+    let ran = sandbox.run(&["builder", "prune"]).fails(3);
+    assert!(ran.stdout.starts_with("hello prune |"), "{ran}");
+    sandbox.run(&["nosuch"]).fails(1).says("unknown command: ferry nosuch");
+}
+
+#[test]
+fn over_ssh() {
+    let sandbox = with_busybox(Client::Ferry);
+    // In the place of ssh: what it would do at the other end, and what it was called with.
+    let calls = sandbox.dir().join("calls");
+    let ssh = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\nwhile [ \"$1\" != -- ]; do shift; done; shift 3\nexec {} \"$@\"\n",
+        calls.display(),
+        ferry_testkit::binary().display()
+    );
+    let path = program(&sandbox, "bin", "ssh", &ssh);
+    let with_path =
+        format!("{}:{}", path.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let at = format!("ssh://me@there:2222{}", sandbox.socket().display());
+    let over = |args: &[&str]| {
+        let mut command = sandbox.command(&[&["-H", &at], args].concat());
+        command.env_remove("DOCKER_HOST").env("PATH", &with_path);
+        run(&mut command)
+    };
+    assert_eq!(over(&["images", "--format", "{{.Repository}}"]).ok(), "busybox");
+    assert_eq!(over(&["run", "--rm", "busybox", "echo", "far"]).ok(), "far");
+    over(&["run", "--rm", "busybox", "sh", "-c", "exit 9"]).fails(9);
+    let called = std::fs::read_to_string(calls).unwrap();
+    let first = called.lines().next().unwrap();
+    assert!(
+        first.starts_with("-o ConnectTimeout=30 -T -l me -p 2222 -- there ferry --host unix://"),
+        "{first}"
+    );
+    assert!(first.ends_with("system dial-stdio"), "{first}");
+    let mut command = sandbox.command(&["-H", "ssh://-oProxyCommand=x", "ps"]);
+    run(command.env_remove("DOCKER_HOST")).fails(1).says("invalid SSH URL");
+}
+
+#[test]
+fn completion() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["run", "-d", "--name", "webserver", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["create", "--name", "website", "busybox"]);
+    sandbox.ok(&["network", "create", "webnet"]);
+    sandbox.ok(&["volume", "create", "webdata"]);
+    let complete = |words: &[&str]| -> Vec<String> {
+        let text = sandbox.ok(&[&["__complete"], words].concat());
+        let lines = text.lines().filter(|line| !line.starts_with(':'));
+        lines.map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(complete(&["stop", "web"]), ["webserver"]);
+    assert_eq!(complete(&["rm", "web"]), ["webserver", "website"]);
+    assert_eq!(complete(&["container", "sta"]), ["start", "stats"]);
+    assert_eq!(complete(&["run", "--netw"]), ["--network", "--network-alias"]);
+    assert_eq!(complete(&["run", "--network", "web"]), ["webnet"]);
+    assert_eq!(complete(&["run", "-it", "busy"]), ["busybox", "busybox:latest"]);
+    assert_eq!(complete(&["volume", "rm", "web"]), ["webdata"]);
+    assert_eq!(complete(&["network", "connect", "webnet", "webser"]), ["webserver"]);
+    assert!(complete(&["why"]).contains(&"why".to_owned()) || complete(&["wh"]) == ["why"]);
+    assert!(complete(&["--context", "x", "contain"]) == ["container"]);
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(sandbox.ok(&["completion", shell]).contains("ferry __complete"));
+    }
+    let Some(bash) = programs::find("bash") else { return };
+    let script = format!(
+        "PATH={}:$PATH; source <(ferry completion bash); COMP_LINE='ferry stop webs' COMP_POINT=15; _ferry_complete; echo \"${{COMPREPLY[@]}}\"",
+        ferry_testkit::binary().parent().unwrap().display()
+    );
+    let mut command = std::process::Command::new(bash);
+    command.args(["-c", &script]).env("DOCKER_HOST", sandbox.host());
+    assert_eq!(run(&mut command).ok(), "webserver");
+}

@@ -1,0 +1,169 @@
+//! Every endpoint that is served and every flag of every command has a test: the first by the table here, which names it, the second
+//! by being typed in a scenario or in the guide. `untested-flags.txt` lists what is left, and may only become shorter.
+
+use std::{collections::BTreeSet, path::Path, process::Command};
+
+use ferry_testkit::run;
+
+/// Endpoints and a scenario that uses them, mostly through a command line.
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("HEAD /_ping", "containers::a_life"),
+    ("GET /_ping", "docker_py::system"),
+    ("GET /version", "docker_py::system"),
+    ("GET /info", "devices::devices_by_name"),
+    ("GET /events", "settings::a_hangup_reads_the_file_again"),
+    ("POST /auth", "push::credentials_and_refusals"),
+    ("GET /system/df", "disk::figures_are_those_of_du"),
+    ("GET /containers/json", "containers::a_life"),
+    ("POST /containers/create", "containers::a_life"),
+    ("POST /containers/prune", "disk::prune_takes_what_is_unused"),
+    ("GET /containers/{id}/json", "containers::create_options_show_in_inspect"),
+    ("GET /containers/{id}/top", "docker_py::containers"),
+    ("GET /containers/{id}/logs", "logs::streams_and_tails"),
+    ("GET /containers/{id}/changes", "copying::changes_are_told_as_docker_tells_them"),
+    ("GET /containers/{id}/export", "copying::an_exported_file_system"),
+    ("GET /containers/{id}/stats", "stats::a_stream_follows"),
+    ("GET /containers/{id}/attach/ws", "settings::attach_over_a_websocket"),
+    ("HEAD /containers/{id}/archive", "copying::links_and_endings"),
+    ("GET /containers/{id}/archive", "copying::links_and_endings"),
+    ("PUT /containers/{id}/archive", "copying::links_and_endings"),
+    ("POST /containers/{id}/start", "containers::a_life"),
+    ("POST /containers/{id}/stop", "containers::a_life"),
+    ("POST /containers/{id}/restart", "docker_py::containers"),
+    ("POST /containers/{id}/kill", "containers::signals"),
+    ("POST /containers/{id}/pause", "docker_py::containers"),
+    ("POST /containers/{id}/unpause", "docker_py::containers"),
+    ("POST /containers/{id}/wait", "containers::exit_codes"),
+    ("POST /containers/{id}/resize", "docker_py::containers"),
+    ("POST /containers/{id}/attach", "containers::input_and_terminal"),
+    ("POST /containers/{id}/rename", "containers::names_and_ids"),
+    ("POST /containers/{id}/update", "update::limits_change_in_the_kernel"),
+    ("GET /containers/{id}/why", "why::twenty_five_faults"),
+    ("POST /containers/{id}/exec", "containers::exec_runs_inside"),
+    ("DELETE /containers/{id}", "containers::a_life"),
+    ("POST /exec/{id}/start", "containers::exec_runs_inside"),
+    ("POST /exec/{id}/resize", "containers::input_and_terminal"),
+    ("GET /exec/{id}/json", "containers::exec_runs_inside"),
+    ("GET /images/json", "docker_py::images"),
+    ("GET /images/get", "archives::save_and_load_give_the_same_image"),
+    ("GET /images/{name}/get", "archives::save_and_load_give_the_same_image"),
+    ("GET /images/{name}/history", "archives::history_and_tags"),
+    ("GET /images/{name}/json", "docker_py::images"),
+    ("POST /images/load", "archives::save_and_load_give_the_same_image"),
+    ("POST /images/create", "registry::pull_by_tag_and_digest"),
+    ("POST /images/prune", "disk::prune_takes_what_is_unused"),
+    ("POST /images/{name}/push", "push::pushed_and_read_by_skopeo"),
+    ("POST /images/{name}/tag", "archives::history_and_tags"),
+    ("DELETE /images/{name}", "containers::the_image_stays_as_it_is"),
+    ("POST /commit", "commit::a_container_becomes_an_image"),
+    ("POST /build", "build::stages_and_a_config"),
+    ("POST /build/prune", "disk::prune_takes_what_is_unused"),
+    ("GET /distribution/{name}/json", "push::platforms"),
+    ("GET /networks", "networks::networks_come_and_go"),
+    ("GET /networks/", "networks::networks_come_and_go"),
+    ("POST /networks/create", "networks::networks_come_and_go"),
+    ("POST /networks/prune", "docker_py::networks_and_volumes"),
+    ("POST /networks/{id}/connect", "networks::a_stopped_container_keeps_its_wishes"),
+    ("POST /networks/{id}/disconnect", "networks::a_stopped_container_keeps_its_wishes"),
+    ("GET /networks/{id}", "networks::networks_come_and_go"),
+    ("DELETE /networks/{id}", "networks::networks_come_and_go"),
+    ("GET /volumes", "docker_py::networks_and_volumes"),
+    ("POST /volumes/create", "volumes::named_volumes_keep_data"),
+    ("POST /volumes/prune", "docker_py::networks_and_volumes"),
+    ("GET /volumes/{name}", "docker_py::networks_and_volumes"),
+    ("DELETE /volumes/{name}", "volumes::named_volumes_keep_data"),
+    ("POST /session", "buildkit::a_context_becomes_an_image_and_progress_is_shown"),
+    ("POST /grpc", "buildkit::a_context_becomes_an_image_and_progress_is_shown"),
+    ("GET /plugins", "docker_py::networks_and_volumes"),
+    ("GET /plugins/{name}/json", "containers::names_and_ids"),
+];
+
+fn tests() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+}
+
+#[test]
+fn every_endpoint_has_a_test() {
+    let missing: Vec<String> = ferry_server::endpoints()
+        .iter()
+        .filter(|endpoint| endpoint.is_served())
+        .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
+        .filter(|endpoint| !ENDPOINTS.iter().any(|(known, _)| known == endpoint))
+        .collect();
+    assert!(missing.is_empty(), "endpoints without a test in this table: {missing:#?}");
+    for (endpoint, test) in ENDPOINTS {
+        let (module, function) = test.split_once("::").unwrap();
+        let text = std::fs::read_to_string(tests().join(format!("scenarios/{module}.rs"))).unwrap();
+        assert!(text.contains(&format!("fn {function}(")), "{endpoint}: there is no {test}");
+    }
+}
+
+/// The flags of a command, as its help shows them.
+fn flags(words: &[String]) -> Vec<String> {
+    let mut command = Command::new(ferry_testkit::binary());
+    let help = run(command.args(words).arg("--help")).stdout;
+    let names = help.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let line = line
+            .strip_prefix('-')
+            .filter(|rest| !rest.starts_with('-'))
+            .map_or(line, |short| short.get(1..).unwrap_or_default().trim_start_matches(", "));
+        let name = line.strip_prefix("--")?;
+        Some(name.split([' ', '=']).next().unwrap_or(name).to_owned())
+    });
+    names.collect()
+}
+
+/// The commands below some words.
+fn commands(words: &[String]) -> Vec<Vec<String>> {
+    let mut command = Command::new(ferry_testkit::binary());
+    let help = run(command.args(words).arg("--help")).stdout;
+    let mut found = Vec::new();
+    let mut listed = false;
+    for line in help.lines() {
+        match line {
+            line if line.ends_with("ommands:") => listed = true,
+            "" => listed = false,
+            line if listed && line.starts_with("  ") => {
+                let name = line.split_whitespace().next().unwrap().trim_end_matches('*');
+                found.push([words, &[name.to_owned()]].concat());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_flag_has_a_test() {
+    let mut corpus = String::new();
+    for directory in [tests().join("scenarios"), tests().join("../../../docs/guide")] {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            corpus.push_str(&std::fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    let typed: BTreeSet<&str> = corpus
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    let groups: Vec<Vec<String>> = commands(&[])
+        .into_iter()
+        .filter(|words| !matches!(words[0].as_str(), "compose" | "daemon"))
+        .filter(|words| !commands(words).is_empty())
+        .collect();
+    let mut untested = String::new();
+    for group in groups {
+        for command in commands(&group) {
+            for flag in flags(&command) {
+                if flag != "help" && !typed.contains(format!("--{flag}").as_str()) {
+                    untested.push_str(&format!("{} --{flag}\n", command.join(" ")));
+                }
+            }
+        }
+    }
+    let list = std::fs::read_to_string(tests().join("untested-flags.txt")).unwrap_or_default();
+    assert!(
+        untested == list,
+        "the flags that no test types have changed. Now they are:\n{untested}"
+    );
+}

@@ -1,0 +1,104 @@
+//! The registry's pages: readable without a script, nothing of an image is ever HTML, nobody sees what they may not pull.
+
+use std::process::Command;
+
+use ferry_testkit::{FerryRegistry, programs, run, run_with_input};
+use serde_json::json;
+
+use crate::{
+    distribution::{manifest, push_about, push_blob, put},
+    scratch,
+};
+
+#[test]
+fn pages_show_what_is_there() {
+    let dir = scratch("registry-pages");
+    let registry = FerryRegistry::start(&dir.join("root"), &[]);
+    let http = registry.http();
+    let config = json!({
+        "os": "linux", "architecture": "amd64",
+        "history": [
+            { "created_by": "ADD rootfs <script>alert(1)</script>" },
+            { "created_by": "CMD [\"sh\"]", "empty_layer": true },
+        ],
+    });
+    let config = serde_json::to_vec(&config).unwrap();
+    let config = (push_blob(&http, "team/web", &config), config.len());
+    let layer = (push_blob(&http, "team/web", &[0; 2048]), 2048);
+    let bytes = manifest(&config, &[layer], json!({}));
+    let answer = put(&http, "team/web", "1.0", &bytes).is(201);
+    let digest = answer.header("docker-content-digest").to_owned();
+    let about = json!({ "digest": digest, "size": bytes.len(), "mediaType": "x" });
+    push_about(
+        &http,
+        "team/web",
+        "",
+        "sbom",
+        json!({ "subject": about, "artifactType": "application/spdx" }),
+    );
+    let page = |path: &str| {
+        let answer = http.ask("GET", path).is(200);
+        assert!(answer.header("content-type").starts_with("text/html"));
+        assert!(answer.header("content-security-policy").contains("default-src 'none'"));
+        let text = answer.text();
+        assert!(!text.contains("<script"), "{text}");
+        text
+    };
+    assert!(page("/").contains("<a href=\"/r/team/web\">team/web</a>"));
+    assert!(page("/?q=web").contains("team/web") && !page("/?q=other").contains("team/web"));
+    assert!(page("/?q=%22%3E%3Cscript%3E").contains("value=\"&quot;&gt;&lt;script&gt;\""));
+    let tags = page("/r/team/web");
+    assert!(tags.contains("<a href=\"?ref=1.0\">1.0</a>") && tags.contains("kB"), "{tags}");
+    let image = page("/r/team/web?ref=1.0");
+    for part in [
+        &format!("docker pull {}/team/web:1.0", registry.host()),
+        "ADD rootfs &lt;script&gt;",
+        "CMD [&quot;sh&quot;]",
+        "linux/amd64",
+        "application/spdx",
+        &digest,
+    ] {
+        assert!(image.contains(part), "{part}: {image}");
+    }
+    assert!(page(&format!("/r/team/web?ref={digest}")).contains(&format!("team/web@{digest}")));
+    for path in ["/r/team/none", "/r/UPPER", "/r/team/web?ref=no", "/r/team/web?ref=-"] {
+        http.ask("GET", path).is(404);
+    }
+    http.ask("POST", "/").is(405);
+    shown_by_a_browser(&format!("http://{}/r/team/web?ref=1.0", registry.host()), &dir);
+    drop(registry);
+    drop(std::fs::remove_dir_all(dir));
+}
+
+/// What a browser makes of it.
+fn shown_by_a_browser(url: &str, dir: &std::path::Path) {
+    let Some(chromium) = programs::find("chromium") else { return };
+    let seen = run(Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", dir.join("browser").display()))
+        .arg(url));
+    assert!(seen.stdout.contains("<h1>team/web:1.0</h1>"), "{seen}");
+}
+
+#[test]
+fn pages_ask_who_you_are() {
+    let dir = scratch("registry-pages-login");
+    let root = dir.join("root");
+    let mut add = Command::new(ferry_testkit::binary());
+    add.args(["registry", "user", "add", "ann", "--password-stdin", "--grant", "team=pull,push"]);
+    run_with_input(add.arg("--root").arg(&root), b"secret").ok();
+    let registry = FerryRegistry::start(&root, &["--anonymous-pull", "public"]);
+    // ann:secret
+    let ann = registry.http().with("Authorization", "Basic YW5uOnNlY3JldA==");
+    push_about(&ann, "team/web", "1", "mine", json!({}));
+    assert!(ann.ask("GET", "/").is(200).text().contains("team/web"));
+    ann.ask("GET", "/r/team/web").is(200);
+    ann.ask("GET", "/login").is(303);
+    let nobody = registry.http();
+    assert!(!nobody.ask("GET", "/").is(200).text().contains("team/web"));
+    nobody.ask("GET", "/r/team/web").is(404);
+    let asked = nobody.ask("GET", "/login").is(401);
+    assert!(asked.header("www-authenticate").starts_with("Basic "));
+    drop(registry);
+    drop(std::fs::remove_dir_all(dir));
+}
