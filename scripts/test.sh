@@ -54,6 +54,11 @@ peer runc runc
 peer crun crun
 peer conmon conmon
 peer podman podman
+# Network plugins of Kubernetes' pods: a directory of programs, found where the package would put them.
+if [ ! -x /usr/lib/cni/bridge ] && [ ! -x target/peers/usr/lib/cni/bridge ]; then
+  say "Unpacking CNI plugins from Debian's containernetworking-plugins"
+  (cd "$(mktemp -d)" && apt-get download -qq containernetworking-plugins && dpkg -x ./*.deb "$OLDPWD/target/peers")
+fi
 apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
 peer docker-buildx docker-buildx
 # Compose 1.x is another program.

@@ -16,7 +16,7 @@ const LAYERS: [&str; 7] = ["pure", "host", "store", "domain", "engine", "face", 
 const SOCIABLE: [&str; 4] = ["pure", "host", "store", "face"];
 
 /// Edges that would be allowed by the layers and must not exist.
-const FORBIDDEN: [(&str, &str, &str); 14] = [
+const FORBIDDEN: [(&str, &str, &str); 16] = [
     (
         "ferry-cli",
         "ferry-engine",
@@ -28,6 +28,8 @@ const FORBIDDEN: [(&str, &str, &str); 14] = [
     ("ferry-compose", "ferry-engine", "Compose speaks only the Engine API"),
     ("ferry-compose", "ferry-server", "Compose does not know who serves"),
     ("ferry-compose", "ferry-model", "Compose knows the wire types only"),
+    ("ferry-kube", "ferry-engine", "manifests are played through the Engine API"),
+    ("ferry-cri", "ferry-docker-api", "CRI and Docker's API are two dialects of one engine"),
     ("ferry-desktop", "ferry-engine", "the desktop speaks only the Engine API"),
     ("ferry-desktop", "ferry-server", "the desktop does not know who serves"),
     ("ferry-desktop", "ferry-model", "the desktop knows the wire types only"),

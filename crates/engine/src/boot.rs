@@ -34,6 +34,9 @@ const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A shim that has been told nothing answers within this, unless it is stuck.
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long boot waits for a sandbox to go that was never started: its network's plugins may be slow.
+const STILLBORN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The engine cannot come up.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -155,7 +158,15 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
     }
     sweep(shared).await;
     for handle in handles {
+        let container = handle.container();
         handle.send(Command::Boot).await.ok();
+        let part = container.spec.pod.as_ref();
+        if part.is_some_and(|part| part.sandbox.is_none())
+            && container.state.phase == Phase::Created
+        {
+            // It goes away: whoever asks for the same pod again should find its name free.
+            tokio::time::timeout(STILLBORN_PATIENCE, handle.commands.closed()).await.ok();
+        }
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub executable: PathBuf,
     /// The default bridge.
     pub bridge: BridgeConfig,
+    /// Networks of Kubernetes' pods.
+    pub cni: CniConfig,
     /// Registries.
     pub registries: RegistryConfig,
     /// Default log driver and its options.
@@ -87,6 +89,25 @@ pub struct BridgeConfig {
     pub table: String,
 }
 
+/// Where the configuration of pods' networks is, and the plugins that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniConfig {
+    /// The first file in here, by name, counts.
+    pub conf_dir: PathBuf,
+    /// Searched in order.
+    pub plugin_dirs: Vec<PathBuf>,
+}
+
+impl Default for CniConfig {
+    /// Where everyone puts them; Debian's package has a directory of its own.
+    fn default() -> Self {
+        CniConfig {
+            conf_dir: PathBuf::from("/etc/cni/net.d"),
+            plugin_dirs: vec![PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")],
+        }
+    }
+}
+
 /// Where images come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryConfig {
@@ -104,6 +125,7 @@ impl EngineConfig {
             exec_root,
             executable,
             bridge: BridgeConfig::default(),
+            cni: CniConfig::default(),
             registries: RegistryConfig::default(),
             log: LogSettings { driver: "json-file".to_owned(), options: BTreeMap::new() },
             runtimes: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ferry_model::{
@@ -33,6 +33,18 @@ pub struct EventBus {
     counts: Mutex<EventCounts>,
     recent: Mutex<VecDeque<Event>>,
     sender: broadcast::Sender<Event>,
+    pods: broadcast::Sender<PodEvent>,
+}
+
+/// Something happened to a sandbox or a container of a pod. Docker's clients are not told.
+#[derive(Debug, Clone)]
+pub struct PodEvent {
+    /// The record as it was then.
+    pub container: Arc<Container>,
+    /// Docker's word for it: `create`, `start`, `die`, `destroy`, …
+    pub action: String,
+    /// When.
+    pub time: Timestamp,
 }
 
 impl EventBus {
@@ -41,6 +53,7 @@ impl EventBus {
             counts: Mutex::default(),
             recent: Mutex::default(),
             sender: broadcast::channel(BACKLOG).0,
+            pods: broadcast::channel(BACKLOG).0,
         }
     }
 
@@ -53,6 +66,10 @@ impl EventBus {
             None => Vec::new(),
         };
         (past, self.sender.subscribe())
+    }
+
+    pub(crate) fn subscribe_pods(&self) -> broadcast::Receiver<PodEvent> {
+        self.pods.subscribe()
     }
 
     /// How many listen.
@@ -94,6 +111,12 @@ impl EventBus {
         more: &[(&str, String)],
         time: Timestamp,
     ) {
+        if container.spec.pod.is_some() {
+            let container = Arc::new(container.clone());
+            // An error means that nobody listens.
+            self.pods.send(PodEvent { container, action: action.to_owned(), time }).ok();
+            return;
+        }
         let mut attributes = container.spec.labels.clone();
         attributes.insert("image".to_owned(), container.spec.image.clone());
         attributes.insert("name".to_owned(), container.name.clone());

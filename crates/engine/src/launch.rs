@@ -11,9 +11,11 @@ use std::{
 use base64::Engine as _;
 use ferry_container::{DnsOverrides, Namespace, SpecInputs, UserNamespace};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode};
+use ferry_model::container::{
+    Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode, PodPart,
+};
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
-use ferry_shim::{Launch, OciRuntime, RootfsSpec, wire};
+use ferry_shim::{Launch, LogSpec, OciRuntime, RootfsSpec, wire};
 
 use crate::{Shared, config::RuntimeConfig, net, records::failed};
 
@@ -46,6 +48,7 @@ pub(crate) fn plan(
         network: &namespaces.network,
         pid: &namespaces.pid,
         ipc: &namespaces.ipc,
+        uts: &namespaces.uts,
         user: namespaces.user.as_ref(),
         joined_shm: namespaces.shm.as_deref(),
         host_name: &shared.host_name(),
@@ -60,11 +63,17 @@ pub(crate) fn plan(
     write_etc(shared, container, &dir, &hostname, network, &links)?;
     let mut spec = ferry_container::plan_spec(&inputs)?;
     crate::cdi::inject(shared, &host.resources.device_requests, &mut spec)?;
-    if host.auto_remove || shared.builds.is_step(&container.name) {
+    let is_sandbox = container.spec.pod.as_ref().is_some_and(|part| part.sandbox.is_none());
+    if is_sandbox {
+        hold_only(&mut spec);
+    }
+    if host.auto_remove || is_sandbox || shared.builds.is_step(&container.name) {
         spec.annotations.insert(ferry_runtime::VOLATILE_ANNOTATION.to_owned(), "true".to_owned());
     }
-    let runtime = runtime(shared, &host.runtime);
-    let init = host.init.unwrap_or(shared.config.init);
+    // A handler is for programs, and a sandbox has none.
+    let runtime = if is_sandbox { OciRuntime::Own } else { runtime(shared, &host.runtime) };
+    // Kubernetes has no word for an init: what is in the image is the first process, or the sandbox's holder is.
+    let init = host.init.unwrap_or(shared.config.init && container.spec.pod.is_none());
     let filter = match runtime {
         OciRuntime::Own => take_filter(shared, &mut spec)?,
         OciRuntime::External { .. } => {
@@ -74,7 +83,6 @@ pub(crate) fn plan(
             None
         }
     };
-    let log = shared.log_settings(&host.log);
     Ok(Launch {
         version: wire::VERSION,
         id: container.id.clone(),
@@ -89,14 +97,33 @@ pub(crate) fn plan(
         init,
         open_stdin: container.spec.open_stdin,
         stdin_once: container.spec.stdin_once,
-        log: ferry_logs::plan(
-            &log.driver,
-            &log.options,
-            &shared.dirs.log(&container.id),
-            &log_context(shared, container),
-        )?,
+        log: log(shared, container)?,
         runtime,
     })
+}
+
+/// A sandbox: no program, and nothing mounted but what its containers share.
+fn hold_only(spec: &mut Spec) {
+    spec.annotations.insert(ferry_runtime::HOLDER_ANNOTATION.to_owned(), "true".to_owned());
+    spec.mounts.retain(|mount| mount.destination == "/dev/shm");
+    if let Some(linux) = &mut spec.linux {
+        linux.masked_paths.clear();
+        linux.readonly_paths.clear();
+        linux.devices.clear();
+    }
+}
+
+fn log(shared: &Shared, container: &Container) -> Result<LogSpec, Failure> {
+    if let Some(PodPart { log_path, .. }) = &container.spec.pod {
+        return Ok(match log_path.as_str() {
+            "" => LogSpec::None,
+            path => LogSpec::Cri(PathBuf::from(path)),
+        });
+    }
+    let log = shared.log_settings(&container.spec.host.log);
+    let path = shared.dirs.log(&container.id);
+    let context = log_context(shared, container);
+    Ok(ferry_logs::plan(&log.driver, &log.options, &path, &context)?)
 }
 
 /// What a log's records may say.
@@ -205,6 +232,7 @@ struct Namespaces {
     network: Namespace,
     pid: Namespace,
     ipc: Namespace,
+    uts: Namespace,
     shm: Option<String>,
     user: Option<UserNamespace>,
 }
@@ -230,8 +258,14 @@ impl Namespaces {
             }
             _ => (Namespace::New, None),
         };
+        let sandbox = container.spec.pod.as_ref().and_then(|part| part.sandbox.as_deref());
+        let uts = match sandbox {
+            Some(sandbox) => join(shared, sandbox, "uts")?,
+            None if host.uts_host => Namespace::Host,
+            None => Namespace::New,
+        };
         let user = crate::userns::of(shared, container)?;
-        Ok(Namespaces { network, pid, ipc, shm, user })
+        Ok(Namespaces { network, pid, ipc, uts, shm, user })
     }
 }
 
@@ -337,6 +371,23 @@ pub(crate) fn host_name(container: &Container) -> String {
         "" => ferry_stdx::id::short(&container.id).to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// The host name that a pod's containers see.
+pub(crate) fn pod_hostname(sandbox: &Container) -> String {
+    if sandbox.spec.host.uts_host {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    host_name(sandbox)
+}
+
+/// Writes the names of a pod whose addresses came later than its files.
+pub(crate) fn write_pod_hosts(shared: &Shared, sandbox: &Container) -> Result<(), Failure> {
+    let addresses = sandbox.cni.as_ref().map(|cni| cni.addresses.clone()).unwrap_or_default();
+    let names = own_names(&sandbox.spec, &host_name(sandbox));
+    let path = shared.dirs.data(&sandbox.id).join("hosts");
+    fs::write(&path, ferry_container::hosts(&addresses, &names, &[]))
+        .map_err(|error| failed("write", &path, error))
 }
 
 fn write_etc(

@@ -41,8 +41,8 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, EngineConfig, RegistryConfig, RuntimeConfig};
-pub use events::{EventBus, EventCounts};
+pub use config::{BridgeConfig, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig};
+pub use events::{EventBus, EventCounts, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_container::why::Finding;

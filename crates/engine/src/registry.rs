@@ -36,6 +36,11 @@ impl Handle {
         Arc::clone(&self.snapshot.borrow().container)
     }
 
+    /// Whether it belongs to a Kubernetes pod.
+    pub(crate) fn is_of_pod(&self) -> bool {
+        self.snapshot.borrow().container.spec.pod.is_some()
+    }
+
     /// Sends a command; the task is gone only when the container is.
     pub(crate) async fn send(&self, command: Command) -> Result<(), Failure> {
         self.commands.send(command).await.map_err(|_| no_such(&self.id))
@@ -106,16 +111,25 @@ impl Registry {
         if bare.is_empty() {
             return Err(no_such(name));
         }
-        let mut found =
-            inner.by_id.range(bare.to_owned()..).take_while(|(id, _)| id.starts_with(bare));
-        match (found.next(), found.next()) {
-            (Some((_, handle)), None) => Ok(handle.clone()),
-            (Some(_), Some(_)) => Err(Failure::new(
-                ErrorKind::InvalidArgument,
-                format!("multiple IDs found with provided prefix: {name}"),
-            )),
-            (None, _) => Err(no_such(name)),
+        // The beginning of an id is too little to mean a pod's container: its owner is somebody else.
+        inner.by_beginning(bare, false, name)
+    }
+
+    /// Finds a sandbox or container of a pod by its id or the unique beginning of it.
+    pub(crate) fn find_pod(&self, id: &str) -> Result<Handle, Failure> {
+        let inner = self.read();
+        match inner.by_id.get(id) {
+            Some(handle) if handle.is_of_pod() => Ok(handle.clone()),
+            Some(_) => Err(no_such(id)),
+            None if id.is_empty() => Err(no_such(id)),
+            None => inner.by_beginning(id, true, id),
         }
+    }
+
+    /// Finds by the whole name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Handle> {
+        let inner = self.read();
+        inner.by_name.get(name).and_then(|id| inner.by_id.get(id)).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Handle> {
@@ -128,6 +142,25 @@ impl Registry {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The only one whose id begins so, among those of pods or among the others.
+    fn by_beginning(&self, bare: &str, of_pods: bool, name: &str) -> Result<Handle, Failure> {
+        let mut found = self
+            .by_id
+            .range(bare.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(bare))
+            .filter(|(_, handle)| handle.is_of_pod() == of_pods);
+        match (found.next(), found.next()) {
+            (Some((_, handle)), None) => Ok(handle.clone()),
+            (Some(_), Some(_)) => Err(Failure::new(
+                ErrorKind::InvalidArgument,
+                format!("multiple IDs found with provided prefix: {name}"),
+            )),
+            (None, _) => Err(no_such(name)),
+        }
     }
 }
 

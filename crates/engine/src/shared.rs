@@ -231,6 +231,13 @@ impl Shared {
         }
     }
 
+    /// The network of pods as CNI plugins make it; `None` when nothing is configured. Blocks.
+    pub(crate) fn cni(&self) -> Result<Option<ferry_cni::Network>, Failure> {
+        let list = ferry_cni::load(&self.config.cni.conf_dir)?;
+        let plugins = &self.config.cni.plugin_dirs;
+        Ok(list.map(|list| ferry_cni::Network { list, plugins: plugins.clone() }))
+    }
+
     pub(crate) fn cgroup_path(&self, id: &str, parent: &str) -> String {
         let parent = if parent.is_empty() { &self.config.cgroup_parent } else { parent };
         format!("/{}/{id}", parent.trim_matches('/'))

@@ -42,3 +42,18 @@ pub(crate) fn disk_use(path: &Path) -> u64 {
     }
     total
 }
+
+/// Bytes and files below `path`, for those who count both.
+pub(crate) fn room(path: &Path) -> (u64, u64) {
+    let mut files = 0;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            files += 1;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+    (disk_use(path), files)
+}

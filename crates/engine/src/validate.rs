@@ -173,6 +173,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
     let network = namespace(host.network_mode == ferry_model::container::NetworkMode::Host);
     let pid = namespace(host.pid_mode == ferry_model::container::PidMode::Host);
     let ipc = namespace(host.ipc_mode == Some(ferry_model::container::IpcMode::Host));
+    let uts = namespace(host.uts_host);
     ferry_container::plan_spec(&SpecInputs {
         container,
         rootfs: "",
@@ -182,6 +183,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         network: &network,
         pid: &pid,
         ipc: &ipc,
+        uts: &uts,
         user: None,
         joined_shm: None,
         host_name: "",

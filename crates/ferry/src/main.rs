@@ -12,6 +12,7 @@ use std::process::ExitCode;
 /// The faces that are commands of the command line.
 const EXTENSIONS: &[ferry_cli::face::Extension] = &[
     ferry_compose::EXTENSION,
+    ferry_kube::EXTENSION,
     ferry_registry::EXTENSION,
     ferry_desktop::EXTENSION,
     ferry_top::EXTENSION,

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_model::container::{CgroupnsMode, Container, DeviceMapping};
 use ferry_oci::runtime::{
-    Linux, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace, LinuxSeccomp, Root, Spec, VERSION,
+    Linux, LinuxDevice, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxNamespace, LinuxSeccomp, Root,
+    Spec, VERSION,
 };
 
 pub(crate) use process::merge_environment;
@@ -74,6 +75,8 @@ pub struct SpecInputs<'a> {
     pub pid: &'a Namespace,
     /// IPC namespace.
     pub ipc: &'a Namespace,
+    /// Host and domain names.
+    pub uts: &'a Namespace,
     /// User namespace; `None` is the host's.
     pub user: Option<&'a UserNamespace>,
     /// Where a joined IPC namespace's `/dev/shm` is.
@@ -185,7 +188,7 @@ pub fn plan_spec(inputs: &SpecInputs<'_>) -> Result<Spec, SpecError> {
         oci_version: VERSION.to_owned(),
         process: Some(process::plan(inputs, &security, &capabilities, &hostname)?),
         root: Some(Root { path: PathBuf::from(inputs.rootfs), readonly: host.readonly_rootfs }),
-        hostname: (!host.uts_host).then(|| hostname.clone()),
+        hostname: (*inputs.uts == Namespace::New).then(|| hostname.clone()),
         domainname: Some(inputs.container.spec.domainname.clone()).filter(|name| !name.is_empty()),
         mounts: mounts::plan(inputs, &security),
         hooks: None,
@@ -215,6 +218,10 @@ fn linux(
     let mut resources = resources::plan_limits(&host.resources, inputs.device)?;
     let (devices, rules) = plan_devices(inputs)?;
     resources.devices = rules;
+    let pages = inputs.container.spec.pod.iter().flat_map(|part| &part.hugepages);
+    resources.hugepage_limits = pages
+        .map(|(size, limit)| LinuxHugepageLimit { page_size: size.clone(), limit: *limit })
+        .collect();
     let default_paths = |own: &Option<Vec<String>>, default: &[&str]| match own {
         Some(own) => own.clone(),
         None if security.system_paths_unconfined => Vec::new(),
@@ -248,7 +255,7 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Vec<LinuxNamespace> {
     [
         ("mount", &Namespace::New),
         ("network", inputs.network),
-        ("uts", own(!host.uts_host)),
+        ("uts", inputs.uts),
         ("pid", inputs.pid),
         ("ipc", inputs.ipc),
         ("cgroup", own(cgroup)),

@@ -6,6 +6,7 @@
 mod health;
 mod live;
 mod network;
+mod pod;
 mod remove;
 mod restart;
 mod start;
@@ -91,6 +92,10 @@ pub(crate) enum Command {
     Resize {
         height: u32,
         width: u32,
+        reply: Reply<()>,
+    },
+    /// A pod's network goes, before its sandbox does.
+    ReleaseNetwork {
         reply: Reply<()>,
     },
     /// Answers at once; the stream comes when the container runs.
@@ -221,7 +226,19 @@ impl Actor {
             Command::Remove { force, volumes, reply } => {
                 return self.remove(force, volumes, reply).await;
             }
-            Command::Boot => self.boot().await,
+            Command::ReleaseNetwork { reply } => {
+                let released = self.detach_cni().await;
+                answer(reply, released);
+            }
+            Command::Boot => {
+                self.boot().await;
+                if self.live.is_none() {
+                    self.detach_cni_or_warn().await;
+                }
+                if self.is_stillborn_sandbox() {
+                    return self.remove_quietly().await;
+                }
+            }
             Command::Release { reply } => {
                 reply.send(()).ok();
                 return Next::End;

@@ -311,11 +311,12 @@ impl Actor {
         for name in self.container.endpoints.keys() {
             self.network_event("connect", name);
         }
-        Ok(())
+        self.attach_cni(pid).await
     }
 
     /// Everything of the network that the container had; what cannot be undone is logged and left to the next boot.
     pub(super) async fn detach_network(&mut self) {
+        self.detach_cni_or_warn().await;
         let shared = Arc::clone(&self.shared);
         let container = self.container.clone();
         let detached = crate::blocking(move || {

@@ -61,6 +61,41 @@ pub struct VolumeUsage {
     pub users: usize,
 }
 
+/// What a directory takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Files and directories.
+    pub files: u64,
+}
+
+/// What a container wrote.
+///
+/// # Errors
+/// No such container.
+pub async fn writable(engine: &Engine, id: &str) -> Result<Room, Failure> {
+    let upper = engine.shared.dirs.data(&engine.shared.containers.find(id)?.id).join("upper");
+    crate::blocking(move || {
+        let (bytes, files) = crate::usage::room(&upper);
+        Ok(Room { bytes, files })
+    })
+    .await
+}
+
+/// Bytes that all layers take. Each is looked at once in its life.
+///
+/// # Errors
+/// None of its own.
+pub async fn layers(engine: &Engine) -> Result<u64, Failure> {
+    let shared = engine.shared.clone();
+    crate::blocking(move || {
+        let layers = shared.layers.list();
+        Ok(layers.iter().map(|layer| shared.layer_room(&layer.diff_id)).sum())
+    })
+    .await
+}
+
 /// Looks at the disk: every file of containers and volumes, and of layers that were not looked at before.
 ///
 /// # Errors

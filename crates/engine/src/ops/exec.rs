@@ -159,6 +159,16 @@ pub async fn resize(
     })
 }
 
+/// Waits for the end of an exec that was started, and answers its exit code.
+///
+/// # Errors
+/// There is no such exec.
+pub async fn wait(engine: &Engine, exec_id: &str) -> Result<i32, Failure> {
+    let shared = &engine.shared;
+    shared.execs.get(exec_id)?;
+    Ok(shared.execs.end_of(exec_id).await.unwrap_or(137))
+}
+
 /// How an exec stands.
 ///
 /// # Errors
@@ -214,6 +224,7 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         network: &Namespace::New,
         pid: &Namespace::New,
         ipc: &Namespace::New,
+        uts: &Namespace::New,
         user: None,
         joined_shm: None,
         host_name: &shared.host_name(),

@@ -204,7 +204,7 @@ fn view(shared: &Shared, network: Network) -> NetworkView {
     let mut containers = BTreeMap::new();
     for handle in shared.containers.all() {
         let container = handle.container();
-        if !container.state.phase.is_running() {
+        if !container.state.phase.is_running() || handle.is_of_pod() {
             continue;
         }
         if let Some(endpoint) = container.endpoints.get(&network.name) {

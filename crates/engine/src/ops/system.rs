@@ -106,7 +106,7 @@ fn gather(shared: &Shared) -> SystemInfo {
 
 fn count(shared: &Shared) -> [u64; 4] {
     let mut counts = [0; 4];
-    for handle in shared.containers.all() {
+    for handle in shared.containers.all().iter().filter(|handle| !handle.is_of_pod()) {
         counts[0] += 1;
         counts[match handle.container().state.phase {
             Phase::Running | Phase::Restarting => 1,

@@ -25,6 +25,20 @@ pub const EXTENSION: Extension = Extension {
     run: commands::run,
 };
 
+/// The documents of a YAML text, within limits, as values.
+///
+/// # Errors
+/// It is no YAML that is understood here, in words.
+pub fn yaml_documents(text: &str) -> Result<Vec<serde_json::Value>, String> {
+    let nodes = yaml::parse(text).map_err(|error| error.to_string())?;
+    Ok(nodes.iter().map(yaml::Node::to_value).collect())
+}
+
+/// A value as YAML.
+pub fn yaml_text(value: &serde_json::Value) -> String {
+    yaml::to_yaml(value)
+}
+
 /// Runs a command line as `docker-compose`; the exit code. Docker's command line runs it as its plugin, too: asked who it is, it tells,
 /// and `compose` stands in front of what is for it.
 pub fn main(program: &str, args: &[String]) -> u8 {

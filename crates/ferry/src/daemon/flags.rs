@@ -65,6 +65,17 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Honoured,
     ),
+    row(
+        Flag::list("cni-bin-dir", "Directories with CNI plugins for Kubernetes' pods"),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::string("cni-conf-dir", "Directory with the CNI configuration for Kubernetes' pods")
+            .default("/etc/cni/net.d"),
+        "",
+        Honoured,
+    ),
     row(Flag::string("containerd", "containerd grpc address"), "", NO_CONTAINERD),
     row(Flag::string("containerd-namespace", "Containerd namespace to use"), "", NO_CONTAINERD),
     row(
@@ -87,6 +98,14 @@ pub(super) const ROWS: &[Row] = &[
         ),
         "",
         LATER,
+    ),
+    row(
+        Flag::string(
+            "cri",
+            "Serve Kubernetes' runtime interface at this address (unix:///run/ferry/cri.sock)",
+        ),
+        "",
+        Honoured,
     ),
     row(Flag::bool("cri-containerd", "start containerd with cri"), "", NO_CONTAINERD),
     row(

@@ -12,6 +12,7 @@ mod settings;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use ferry_buildkit::BuildKit;
+use ferry_cri::CriListener;
 use ferry_engine::Engine;
 use ferry_server::{Listener, Product};
 use tokio::{
@@ -76,9 +77,11 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
             ),
             None => None,
         };
+        let cri = settings.one("cri").map(CriListener::bind).transpose();
+        let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
         let _pid_file = PidFile::write(pid_file)?;
         tracing::info!(exec_root = %exec_root.display(), "the engine is up");
-        serve(engine, listeners, metrics, reload).await
+        serve(engine, listeners, cri, metrics, reload).await
     })?;
     // A thread that waits for a container's disk must not keep a daemon that has said goodbye.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -89,11 +92,21 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 async fn serve(
     engine: Engine,
     listeners: Vec<Listener>,
+    cri: Option<CriListener>,
     metrics: Option<tokio::net::TcpListener>,
     reload: Reload,
 ) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    if let Some(listener) = cri {
+        let mut stopped = stopped.clone();
+        let stop = async move {
+            stopped.wait_for(|stop| *stop).await.ok();
+        };
+        let product = ferry_cri::Product { version: env!("CARGO_PKG_VERSION").to_owned() };
+        tracing::info!("CRI listen on {listener:?}");
+        servers.spawn(ferry_cri::serve(engine.clone(), product, listener, stop));
+    }
     let buildkit = BuildKit::new(engine.clone(), product().version);
     for listener in listeners {
         let mut stopped = stopped.clone();

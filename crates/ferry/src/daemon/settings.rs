@@ -78,6 +78,12 @@ impl Settings {
         if let Some(parent) = self.one("cgroup-parent") {
             config.cgroup_parent = parent.trim_matches('/').to_owned();
         }
+        if let Some(directory) = self.one("cni-conf-dir") {
+            config.cni.conf_dir = PathBuf::from(directory);
+        }
+        if !self.all("cni-bin-dir").is_empty() {
+            config.cni.plugin_dirs = self.all("cni-bin-dir").iter().map(PathBuf::from).collect();
+        }
         config.userns_remap = self.one("userns-remap").map(remap::read).transpose()?;
         config.labels = self.all("label").to_vec();
         config.debug = self.switch("debug");

@@ -31,6 +31,7 @@ pages!(
     when_something_fails = "14-when-something-fails.md",
     registry = "12-registry.md",
     desktop = "13-desktop.md",
+    kubernetes = "15-kubernetes.md",
 );
 
 fn guide() -> PathBuf {

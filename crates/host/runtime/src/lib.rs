@@ -45,7 +45,7 @@ mod user;
 mod usher;
 
 pub use bundle::{Bundle, ExecRequest, Rootfs, Running, Stdio, StdioRequest};
-pub use child::{VOLATILE_ANNOTATION, stand_alone as init_main};
+pub use child::{HOLDER_ANNOTATION, VOLATILE_ANNOTATION, stand_alone as init_main};
 pub use create::{Created, Left, create};
 pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;

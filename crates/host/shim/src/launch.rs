@@ -64,6 +64,8 @@ pub enum LogSpec {
     None,
     /// In Docker's json-file format.
     JsonFile(LogFile),
+    /// In the format of Kubernetes' runtime interface, in this file.
+    Cri(PathBuf),
     /// With somebody else, and in a file, too, so that it can be read here.
     Remote {
         /// With whom.

@@ -15,6 +15,7 @@
 //! - `exit.json` is written before anyone is told of the end.
 //! - A client that does not read holds up the container (as Docker does it), one that is gone does not.
 
+mod cri_log;
 mod launch;
 mod log;
 mod serve;

@@ -84,6 +84,8 @@ pub enum Command {
         /// Width.
         cols: u16,
     },
+    /// Open the log's file anew: somebody renamed it. Answered by `LogReopened`.
+    ReopenLog,
 }
 
 /// From the shim.
@@ -128,6 +130,11 @@ pub enum Event {
         oom_killed: bool,
         /// Nanoseconds since 1970.
         finished_at: i64,
+    },
+    /// The log goes into a new file.
+    LogReopened {
+        /// Why it does not; then it goes on in the old one.
+        error: Option<String>,
     },
     /// First frame on an attach connection: the stream follows.
     Attached,

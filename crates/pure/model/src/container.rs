@@ -11,9 +11,11 @@ use crate::network::{EndpointRequest, EndpointStatus, PortBinding, PortKey};
 mod health;
 mod host;
 mod mode;
+mod pod;
 pub use health::*;
 pub use host::*;
 pub use mode::*;
+pub use pod::*;
 
 /// Everything that `create` was told, after the image's own configuration was merged in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ pub struct ContainerSpec {
     pub host: HostSettings,
     /// Networks to join at start, by the name that the user wrote.
     pub endpoints: BTreeMap<String, EndpointRequest>,
+    /// Its part in a pod; `None` for containers of Docker's clients.
+    pub pod: Option<PodPart>,
 }
 
 /// Which streams `run` attached to.
@@ -128,6 +132,9 @@ pub struct Container {
     pub restart_count: u32,
     /// The user stopped it: `unless-stopped` and `on-failure` do not bring it back.
     pub stopped_by_user: bool,
+    /// What CNI plugins made for a pod's sandbox, while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cni: Option<CniAttachment>,
     /// The first of its ids on the host, with `--userns=auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_id: Option<u32>,
@@ -294,6 +301,8 @@ pub struct ListContainers {
     pub limit: Option<usize>,
     /// Compute disk use.
     pub size: bool,
+    /// Those of Kubernetes' pods, too.
+    pub pods: bool,
     /// Docker's filters by name; the keys and their forms are checked before they come here.
     pub filters: BTreeMap<String, Vec<String>>,
 }

@@ -6,6 +6,7 @@ use ferry_oci::runtime::{
 
 use super::{SpecError, SpecInputs};
 use crate::{
+    capability,
     seccomp::{self, Circumstances},
     security::{SeccompChoice, SecurityOptions},
 };
@@ -52,7 +53,7 @@ pub(super) fn plan(
         args,
         env: environment(&spec.env, hostname, spec.tty),
         cwd: if spec.working_dir.is_empty() { "/".to_owned() } else { spec.working_dir.clone() },
-        capabilities: Some(capability_sets(capabilities)),
+        capabilities: Some(capability_sets(capabilities, ambient(inputs)?)),
         rlimits: rlimits(&spec.host.ulimits)?,
         no_new_privileges: security.no_new_privileges,
         // As Docker: a host without AppArmor has no profiles to keep to.
@@ -106,15 +107,27 @@ pub(crate) fn merge_environment(env: &mut Vec<String>, own: &[String]) {
 }
 
 /// Docker gives the three sets that matter for root; inheritable and ambient stay empty (CVE-2022-24769).
-pub(crate) fn capability_sets(names: &[&'static str]) -> LinuxCapabilities {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+/// Only a pod asks for more: what its program has without being root is inherited, too.
+pub(crate) fn capability_sets(names: &[&'static str], ambient: Vec<String>) -> LinuxCapabilities {
+    let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    names.extend(ambient.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
     LinuxCapabilities {
         bounding: names.clone(),
         effective: names.clone(),
         permitted: names,
-        inheritable: Vec::new(),
-        ambient: Vec::new(),
+        inheritable: ambient.clone(),
+        ambient,
     }
+}
+
+fn ambient(inputs: &SpecInputs<'_>) -> Result<Vec<String>, SpecError> {
+    let Some(pod) = &inputs.container.spec.pod else { return Ok(Vec::new()) };
+    if pod.ambient.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = ["ALL".to_owned()];
+    let names = capability::capabilities(&pod.ambient, &all, false, inputs.bounding)?;
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 fn rlimits(ulimits: &[ferry_model::container::Ulimit]) -> Result<Vec<PosixRlimit>, SpecError> {

@@ -23,6 +23,7 @@ fn container(spec: ContainerSpec) -> Container {
         ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
+        cni: None,
         first_id: None,
     }
 }
@@ -57,6 +58,7 @@ fn plan_in(
         network,
         pid: &Namespace::New,
         ipc: &Namespace::New,
+        uts: &Namespace::New,
         user: None,
         joined_shm: None,
         host_name: "machine",

@@ -60,6 +60,8 @@ pub(crate) fn create_of(
 
     let id = random::id()?;
     let name = match name.as_deref().filter(|name| !name.is_empty()) {
+        // Pods have names that no container of Docker's can have.
+        Some(name) if spec.pod.is_some() => name.to_owned(),
         Some(name) => ferry_container::check_name(name)?.to_owned(),
         None => made_up_name(shared)?,
     };
@@ -80,6 +82,7 @@ pub(crate) fn create_of(
         ports: BTreeMap::new(),
         restart_count: 0,
         stopped_by_user: false,
+        cni: None,
         first_id: None,
     };
     let container = crate::userns::assigned(shared, container)?;

@@ -21,6 +21,7 @@ pub async fn list(engine: &Engine, request: ListContainers) -> Result<Vec<Contai
             shared.containers.all().iter().map(|handle| handle.container()).collect();
         containers.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         let filter = Filter::read(&shared, &request)?;
+        containers.retain(|container| request.pods || container.spec.pod.is_none());
         containers.retain(|container| filter.accepts(container));
         containers.truncate(request.limit.unwrap_or(usize::MAX));
         Ok(containers.iter().map(|container| view(&shared, container, request.size)).collect())

@@ -24,7 +24,10 @@ pub async fn prune(
     for handle in engine.shared.containers.all() {
         let container = handle.container();
         let ended = matches!(container.state.phase, Phase::Created | Phase::Exited | Phase::Dead);
-        if !ended || !filter.accepts(container.created, &container.spec.labels) {
+        if handle.is_of_pod()
+            || !ended
+            || !filter.accepts(container.created, &container.spec.labels)
+        {
             continue;
         }
         let upper = engine.shared.dirs.data(&container.id).join("upper");

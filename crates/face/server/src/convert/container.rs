@@ -177,6 +177,7 @@ fn config(container: &Container) -> ContainerConfig {
         // `HostConfig` and `NetworkSettings` show these.
         host,
         endpoints: _,
+        pod: _,
     } = container.spec.clone();
     let shares_hostname = host.uts_host || matches!(host.network_mode, NetworkMode::Container(_));
     let hostname = if hostname.is_empty() && !shares_hostname {

@@ -111,6 +111,7 @@ fn spec(
         network_disabled,
         host,
         endpoints: BTreeMap::new(),
+        pod: None,
     })
 }
 

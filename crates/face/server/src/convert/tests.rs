@@ -75,6 +75,7 @@ fn container(captured: &ContainerInspect) -> Container {
         ports: ports(captured),
         restart_count: 0,
         stopped_by_user: false,
+        cni: None,
         first_id: None,
     }
 }

@@ -57,6 +57,8 @@ pub(crate) async fn list(request: Request) -> Result<Reply, Failure> {
     filters.0.remove("isolation");
     let wanted = ListContainers {
         all: query.flag("all"),
+        // Ours: Docker has one space of names only.
+        pods: query.flag("all-namespaces"),
         limit: query
             .integer("limit")?
             .and_then(|limit| usize::try_from(limit).ok())

@@ -25,6 +25,33 @@ pub(super) fn run(
     }
 }
 
+/// Marks a container that has no program: its first process only holds the namespaces, for others to join.
+pub const HOLDER_ANNOTATION: &str = "org.ferry.holder";
+
+/// Tells "ready", waits for "go", and holds the namespaces until it is told to end. Does not return.
+pub(super) fn hold(
+    mut ending: Ending,
+    socket: BorrowedFd<'_>,
+) -> Outcome<std::convert::Infallible> {
+    ending.lock_down()?;
+    super::tell_ready_and_wait(socket)?;
+    signals::block_all().map_err(|errno| Failure::errno("sigprocmask", errno))?;
+    // The name is cosmetic.
+    let _ = process::set_name(c"ferry-pod");
+    crate::fork::close_all_but_standard();
+    loop {
+        match signals::wait().map(|received| received.signal) {
+            // Orphans of the pod, where its containers share process ids.
+            Ok(libc::SIGCHLD) => {
+                reap(0);
+            }
+            Ok(libc::SIGTERM | libc::SIGINT) => process::exit_now(0),
+            Ok(_) => {}
+            Err(_) => process::exit_now(255),
+        }
+    }
+}
+
 /// `docker-init [--] PROGRAM…`: the same for a container of another runtime, which executes this as its first process.
 /// Answers the exit code when it cannot be one.
 pub fn stand_alone(words: &[String]) -> i32 {

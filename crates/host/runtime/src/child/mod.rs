@@ -35,6 +35,7 @@ use crate::hooks;
 use crate::message::{self, ToChild};
 use crate::plan::Shape;
 
+pub use init::HOLDER_ANNOTATION;
 pub use init::stand_alone;
 pub(crate) use mounts::{Source, is_opened_outside, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
@@ -187,6 +188,9 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
     drop(root);
     ending.become_user(program)?;
 
+    if spec.annotations.get(HOLDER_ANNOTATION).is_some_and(|value| value == "true") {
+        return init::hold(ending, socket);
+    }
     if bundle.init {
         // Looked up before "ready", so that a missing program is known at once; executed by init's child.
         return init::run(ending, socket, bundle.gate);
@@ -375,6 +379,12 @@ fn run_start_hooks(bundle: &Bundle<'_>) -> Outcome<()> {
 
 fn has_start_hooks(bundle: &Bundle<'_>) -> bool {
     bundle.spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty())
+}
+
+/// Says that all is ready, and waits for the word.
+fn tell_ready_and_wait(socket: BorrowedFd<'_>) -> Outcome<()> {
+    message::send_ready(socket).map_err(|errno| Failure::errno("sync ready", errno))?;
+    message::expect(socket, ToChild::Go).map_err(|errno| Failure::errno("waiting for start", errno))
 }
 
 /// Finds the program, says so, and waits for the word. `early`: nothing but exec comes after it. With a gate the word comes

@@ -6,7 +6,7 @@ mod syslog;
 
 use std::io;
 
-use crate::launch::LogSpec;
+use crate::{cri_log::CriLog, launch::LogSpec};
 use json::JsonLog;
 use remote::Remote;
 
@@ -25,6 +25,8 @@ pub(crate) enum Stream {
 pub(crate) struct Log {
     file: Option<JsonLog>,
     remote: Option<Remote>,
+    /// Of a Kubernetes pod's container.
+    cri: Option<CriLog>,
 }
 
 impl Log {
@@ -36,10 +38,18 @@ impl Log {
         };
         Ok(match spec {
             LogSpec::None => None,
-            LogSpec::JsonFile(settings) => Some(Log { file: Some(file(settings)?), remote: None }),
+            LogSpec::JsonFile(settings) => {
+                Some(Log { file: Some(file(settings)?), remote: None, cri: None })
+            }
+            LogSpec::Cri(path) => {
+                let opened = CriLog::open(path.clone());
+                let cri = opened
+                    .map_err(|error| format!("cannot open log {}: {error}", path.display()))?;
+                Some(Log { file: None, remote: None, cri: Some(cri) })
+            }
             LogSpec::Remote { to, cache } => {
                 let remote = Some(Remote::open(to)?);
-                Some(Log { file: cache.as_ref().map(file).transpose()?, remote })
+                Some(Log { file: cache.as_ref().map(file).transpose()?, remote, cri: None })
             }
         })
     }
@@ -52,6 +62,9 @@ impl Log {
         if let Some(remote) = &mut self.remote {
             remote.write(stream, bytes, now);
         }
+        if let Some(cri) = &mut self.cri {
+            cri.write(stream, bytes, now)?;
+        }
         match &mut self.file {
             Some(file) => file.write(stream, bytes, now),
             None => Ok(()),
@@ -63,9 +76,23 @@ impl Log {
         if let Some(remote) = &mut self.remote {
             remote.finish(now);
         }
+        if let Some(cri) = &mut self.cri {
+            cri.finish(now)?;
+        }
         match &mut self.file {
             Some(file) => file.finish(now),
             None => Ok(()),
+        }
+    }
+
+    /// Goes on in a new file of the same name, for those who renamed the old one.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or it is a log that rotates by itself.
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        match &mut self.cri {
+            Some(cri) => cri.reopen(),
+            None => Err(io::Error::other("this log's files are rotated by itself")),
         }
     }
 }

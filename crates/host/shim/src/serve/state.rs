@@ -347,6 +347,13 @@ impl Shim {
                     pidfd::send_signal(target, signal).ok();
                 }
             }
+            Command::ReopenLog => {
+                let error = match &mut self.log {
+                    Some(log) => log.reopen().err().map(|error| error.to_string()),
+                    None => None,
+                };
+                client.tell(&Event::LogReopened { error });
+            }
             Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
             Command::Resize { exec: Some(id), rows, cols } => {
                 if let Some(exec) = self.execs.iter().flatten().find(|exec| exec.id == id) {

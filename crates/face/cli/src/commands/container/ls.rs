@@ -24,6 +24,7 @@ pub(crate) const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::bool("all", "Show all containers (default shows just running)").short('a'),
+    Flag::bool("all-namespaces", "Show the containers of Kubernetes' pods, too").beyond_docker(),
     Flag::filter("filter", "Filter output based on conditions provided").short('f'),
     Flag::string(
         "format",
@@ -55,6 +56,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let call = client
         .get("/containers/json")
         .query_if(matches.flag("all"), "all", 1)
+        .query_if(matches.flag("all-namespaces"), "all-namespaces", 1)
         .query_if(last > 0, "limit", last)
         .query_if(size, "size", 1)
         .filters(&matches.filters("filter"));

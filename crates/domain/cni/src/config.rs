@@ -1,0 +1,160 @@
+//! Configuration lists: files in a directory, the first one by name counts.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::CniError;
+
+/// Largest configuration file that is read.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Most plugins in a list.
+const MAX_PLUGINS: usize = 64;
+
+/// A configuration list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfList {
+    /// The network's name.
+    pub name: String,
+    /// Version of the specification that the plugins are to speak.
+    pub version: String,
+    /// CHECK is not to be called.
+    pub disable_check: bool,
+    plugins: Vec<Map<String, Value>>,
+    text: String,
+}
+
+/// The list that is in force in a directory; `None` when there is none. A missing directory has none.
+///
+/// # Errors
+/// The first file is no configuration, or cannot be read.
+pub fn load(directory: &Path) -> Result<Option<ConfList>, CniError> {
+    let read = |source| CniError::Read { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read(error)),
+    };
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(read)?.path();
+        let extension = path.extension().and_then(|text| text.to_str());
+        if matches!(extension, Some("conf" | "conflist" | "json")) && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    match paths.first() {
+        Some(path) => read_file(path).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn read_file(path: &Path) -> Result<ConfList, CniError> {
+    let read = |source| CniError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(read)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(read)?;
+    let config = |why: String| CniError::Config { path: path.to_owned(), why };
+    if text.len() as u64 > MAX_FILE {
+        return Err(config(format!("it has more than {MAX_FILE} bytes")));
+    }
+    ConfList::parse(&text).map_err(config)
+}
+
+impl ConfList {
+    /// Reads a list, or the configuration of a single plugin as a list of one.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Value::Object(mut map) = value else { return Err("it is no JSON object".to_owned()) };
+        let word = |map: &Map<String, Value>, key: &str| {
+            map.get(key).and_then(Value::as_str).map(str::to_owned)
+        };
+        let name = word(&map, "name").filter(|name| is_name(name));
+        let name = name.ok_or("it has no valid \"name\"")?;
+        let version = word(&map, "cniVersion").unwrap_or_else(|| "0.2.0".to_owned());
+        if numbers(&version).is_none_or(|(major, _)| major > 1) {
+            return Err(format!("unknown \"cniVersion\" {version}"));
+        }
+        let disable_check = match map.get("disableCheck") {
+            None => false,
+            Some(Value::Bool(value)) => *value,
+            Some(Value::String(text)) if text == "true" => true,
+            Some(Value::String(text)) if text == "false" => false,
+            Some(_) => return Err("\"disableCheck\" is not a truth value".to_owned()),
+        };
+        let plugins = match map.remove("plugins") {
+            None => vec![Value::Object(map)],
+            Some(Value::Array(plugins)) => plugins,
+            Some(_) => return Err("\"plugins\" is not a list".to_owned()),
+        };
+        if plugins.is_empty() || plugins.len() > MAX_PLUGINS {
+            return Err(format!("it names {} plugins: 1 to {MAX_PLUGINS} can be", plugins.len()));
+        }
+        let plugins = plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
+        Ok(ConfList { name, version, disable_check, plugins, text: text.to_owned() })
+    }
+
+    /// The list as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn plugins(&self) -> &[Map<String, Value>] {
+        &self.plugins
+    }
+
+    pub(crate) fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        numbers(&self.version).is_some_and(|own| own >= (major, minor))
+    }
+
+    /// What one plugin reads on its standard input.
+    pub(crate) fn for_plugin(
+        &self,
+        plugin: &Map<String, Value>,
+        runtime: Map<String, Value>,
+        previous: Option<&Value>,
+    ) -> Value {
+        let mut config = plugin.clone();
+        config.insert("name".to_owned(), Value::String(self.name.clone()));
+        config.insert("cniVersion".to_owned(), Value::String(self.version.clone()));
+        config.remove("capabilities");
+        if !runtime.is_empty() {
+            config.insert("runtimeConfig".to_owned(), Value::Object(runtime));
+        }
+        if let Some(previous) = previous {
+            config.insert("prevResult".to_owned(), previous.clone());
+        }
+        Value::Object(config)
+    }
+}
+
+fn plugin(value: Value) -> Result<Map<String, Value>, String> {
+    let Value::Object(map) = value else { return Err("a plugin is no JSON object".to_owned()) };
+    match map.get("type").and_then(Value::as_str) {
+        // A path would lead out of the plugins' directories.
+        Some(kind) if !kind.is_empty() && !kind.contains('/') && kind != ".." => Ok(map),
+        Some(kind) => Err(format!("invalid plugin type \"{kind}\"")),
+        None => Err("a plugin has no \"type\"".to_owned()),
+    }
+}
+
+/// A network's name as the specification allows it.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((major, minor))
+}

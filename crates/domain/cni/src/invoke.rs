@@ -1,0 +1,154 @@
+//! One call of one plugin: environment, standard input, time limit, and what it prints.
+
+use std::{
+    io::{Read, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{CniError, INTERFACE, Pod};
+
+/// How long a plugin may take: kubelet gives up on a pod after four minutes.
+const LIMIT: Duration = Duration::from_secs(110);
+
+/// Most that a plugin may print.
+const MAX_OUTPUT: usize = 4 << 20;
+
+/// Most of its complaints that are repeated.
+const MAX_COMPLAINT: usize = 4096;
+
+/// A call.
+pub(crate) struct Call<'a> {
+    pub(crate) command: &'static str,
+    pub(crate) kind: &'a str,
+    pub(crate) directories: &'a [PathBuf],
+    pub(crate) config: &'a Value,
+    pub(crate) pod: Pod<'a>,
+}
+
+/// The program of a plugin.
+pub(crate) fn find(kind: &str, directories: &[PathBuf]) -> Result<PathBuf, CniError> {
+    let found =
+        directories.iter().map(|directory| directory.join(kind)).find(|path| path.is_file());
+    found.ok_or_else(|| CniError::NoSuchPlugin {
+        kind: kind.to_owned(),
+        directories: directories.to_vec(),
+    })
+}
+
+/// Runs the plugin and answers what it printed.
+pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
+    let program = find(call.kind, call.directories)?;
+    let failed = |source| CniError::Run { kind: call.kind.to_owned(), source };
+    let mut child = spawn(call, &program).map_err(failed)?;
+    let input = call.config.to_string();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // Each pipe has its thread: a plugin may write before it has read everything.
+    let (output, complaint, status) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Some(mut stdin) = stdin {
+                // A plugin that does not read says so by its exit code, if it matters.
+                stdin.write_all(input.as_bytes()).ok();
+            }
+        });
+        let output = scope.spawn(move || stdout.map(|pipe| drain(pipe, MAX_OUTPUT)));
+        let complaint = scope.spawn(move || stderr.map(|pipe| drain(pipe, MAX_COMPLAINT)));
+        let status = wait(&mut child);
+        (output.join(), complaint.join(), status)
+    });
+    let output = output.ok().flatten().unwrap_or_default();
+    let complaint = complaint.ok().flatten().unwrap_or_default();
+    let Some(status) = status.map_err(failed)? else {
+        return Err(CniError::TimedOut {
+            kind: call.kind.to_owned(),
+            command: call.command,
+            limit: LIMIT,
+        });
+    };
+    if output.len() > MAX_OUTPUT {
+        return Err(CniError::TooMuch { kind: call.kind.to_owned(), limit: MAX_OUTPUT });
+    }
+    if status.success() {
+        return Ok(output);
+    }
+    Err(CniError::Refused {
+        kind: call.kind.to_owned(),
+        command: call.command,
+        message: words(&output, &complaint, status),
+    })
+}
+
+fn spawn(call: &Call<'_>, program: &Path) -> std::io::Result<Child> {
+    let pod = call.pod;
+    let arguments: Vec<String> =
+        pod.request.args.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut command = Command::new(program);
+    command
+        .env("CNI_COMMAND", call.command)
+        .env("CNI_PATH", std::env::join_paths(call.directories).unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Killed as a group: plugins start further plugins.
+        .process_group(0);
+    if call.command != "STATUS" {
+        command
+            .env("CNI_CONTAINERID", pod.id)
+            .env("CNI_NETNS", pod.netns)
+            .env("CNI_IFNAME", INTERFACE)
+            .env("CNI_ARGS", arguments.join(";"));
+    }
+    command.spawn()
+}
+
+/// Waits for the end; `None` when the time was over and it had to be killed.
+fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + LIMIT;
+    let mut pause = Duration::from_millis(1);
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    let group = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+    child.wait()?;
+    Ok(None)
+}
+
+/// Reads all there is, and keeps one byte more than `limit` at most.
+fn drain(mut pipe: impl Read, limit: usize) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(count) = pipe.read(&mut chunk) {
+        if count == 0 {
+            break;
+        }
+        let room = (limit + 1).saturating_sub(kept.len()).min(count);
+        kept.extend_from_slice(&chunk[..room]);
+    }
+    kept
+}
+
+/// The words of a plugin that failed.
+fn words(output: &[u8], complaint: &[u8], status: ExitStatus) -> String {
+    let error: Value = serde_json::from_slice(output).unwrap_or_default();
+    let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
+    match (part("msg"), part("details")) {
+        ("", "") => {
+            let complaint = String::from_utf8_lossy(complaint);
+            match complaint.trim() {
+                "" => status.to_string(),
+                words => format!("{status}: {words}"),
+            }
+        }
+        (message, "") => message.to_owned(),
+        (message, details) => format!("{message}: {details}"),
+    }
+}

@@ -1,0 +1,74 @@
+//! Images and credentials.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ferry_engine::RegistryAuth;
+use ferry_model::image::ImageView;
+use ferry_oci::Reference;
+use tonic::Status;
+
+use crate::{answer::invalid, api};
+
+/// An image as Kubernetes shows it: names in full.
+pub(crate) fn image(view: &ImageView) -> api::Image {
+    let full = |names: &[String]| {
+        let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
+        parsed.map(|reference| reference.canonical()).collect::<Vec<_>>()
+    };
+    let repo_tags = full(&view.repo_tags);
+    let config = view.config.config.clone().unwrap_or_default();
+    let user = config.user.unwrap_or_default();
+    let name = user.split(':').next().unwrap_or_default();
+    let uid = name.parse::<i64>().ok();
+    api::Image {
+        id: view.image.id.to_string(),
+        spec: Some(api::ImageSpec {
+            image: repo_tags.first().cloned().unwrap_or_default(),
+            ..api::ImageSpec::default()
+        }),
+        repo_tags,
+        repo_digests: full(&view.repo_digests),
+        // Kubernetes takes an image without size for none.
+        size: view.image.size.max(1),
+        uid: match (uid, name) {
+            (None, "") => Some(api::Int64Value { value: 0 }),
+            (uid, _) => uid.map(|value| api::Int64Value { value }),
+        },
+        username: if uid.is_none() { name.to_owned() } else { String::new() },
+        pinned: false,
+    }
+}
+
+/// Credentials; `auth` is `user:password` in base64.
+pub(crate) fn auth(auth: &api::AuthConfig) -> Result<RegistryAuth, Status> {
+    let mut own = RegistryAuth {
+        username: auth.username.clone(),
+        password: auth.password.clone(),
+        identity_token: auth.identity_token.clone(),
+        registry_token: auth.registry_token.clone(),
+        server_address: auth.server_address.clone(),
+    };
+    if own.username.is_empty() && !auth.auth.is_empty() {
+        let wrong = || invalid("auth is not \"user:password\" in base64");
+        let bytes = STANDARD.decode(&auth.auth).map_err(|_| wrong())?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong())?;
+        let (user, password) = text.split_once(':').ok_or_else(wrong)?;
+        own.username = user.to_owned();
+        own.password = password.trim_end_matches('\0').to_owned();
+    }
+    Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_one_word() {
+        let word =
+            |text: &str| api::AuthConfig { auth: STANDARD.encode(text), ..Default::default() };
+        let read = auth(&word("me:pass:word")).unwrap();
+        assert_eq!((read.username.as_str(), read.password.as_str()), ("me", "pass:word"));
+        assert!(auth(&word("nothing")).is_err());
+        assert!(auth(&api::AuthConfig { auth: "%".into(), ..Default::default() }).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! Kubernetes' Container Runtime Interface v1 on a unix socket: a kubelet uses Ferry as it uses containerd.
+//!
+//! Knows: the engine, CRI's messages (`api`, generated from `proto/api.proto`), HTTP/2, the remote command protocols of the
+//! streaming server. Does not know: Docker's API, what is below the engine, Kubernetes' own API.
+//! Start with [`serve`], `runtime/mod.rs` (one file for each noun), `image.rs`.
+//!
+//! Invariants:
+//! - A pod and its containers are containers of the engine, of a kind that Docker's face does not show.
+//! - Everything that an answer needs is in the engine's records: this face keeps nothing that a crash could lose.
+
+mod answer;
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_lazy_continuation,
+    reason = "generated: what a field means is said in the proto file"
+)]
+pub mod api;
+mod convert;
+mod image;
+mod record;
+mod runtime;
+mod serve;
+mod stream;
+
+pub use serve::{BindError, CriListener, Product, serve};

@@ -1,0 +1,185 @@
+//! `RuntimeService`: pods, containers, what they do and did.
+
+mod container;
+mod events;
+mod metrics;
+mod sandbox;
+mod stats;
+mod streaming;
+mod version;
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use ferry_engine::{Engine, ops::pod};
+use ferry_model::container::Container;
+use ferry_stdx::time::Timestamp;
+use tonic::{Request, Status, async_trait};
+
+use crate::{
+    Product,
+    answer::{Answer, done},
+    api::{self, runtime_service_server::RuntimeService},
+    record::Member,
+    stream::Streams,
+};
+pub(crate) use events::{Answers, stream_in_parts};
+
+/// Items in one message of a stream.
+const PART: usize = 100;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    engine: Engine,
+    product: Product,
+    streams: Option<Arc<Streams>>,
+}
+
+impl Runtime {
+    pub(crate) async fn new(engine: Engine, product: Product) -> Self {
+        // Without it all else can be done.
+        let streams = Streams::open(engine.clone()).await.inspect_err(|error| {
+            tracing::error!(%error, "no streaming server: no exec, attach and port forward");
+        });
+        Runtime { engine, product, streams: streams.ok() }
+    }
+
+    fn streams(&self) -> Result<&Streams, Status> {
+        self.streams.as_deref().ok_or_else(|| Status::unavailable("the streaming server is down"))
+    }
+
+    fn sandbox(&self, id: &str) -> Result<Arc<Container>, Status> {
+        let it = pod::find(&self.engine, id).map_err(|_| sandbox::no_sandbox(id))?;
+        if Member::of(&it).is_some() { Err(sandbox::no_sandbox(id)) } else { Ok(it) }
+    }
+
+    fn container(&self, id: &str) -> Result<Arc<Container>, Status> {
+        let it = pod::find(&self.engine, id).map_err(|_| container::no_container(id))?;
+        if Member::of(&it).is_some() { Ok(it) } else { Err(container::no_container(id)) }
+    }
+}
+
+/// Whether all labels of a selector are there.
+fn matches(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+/// The methods of the service that only pass on: `name(request) -> answer = how`.
+macro_rules! calls {
+    ($($name:ident($request:ident: $input:ident) -> $output:ty = |$own:ident| $how:expr;)+) => {
+        #[async_trait]
+        impl RuntimeService for Runtime {
+            $(async fn $name(&self, request: Request<api::$input>) -> Answer<$output> {
+                let ($own, $request) = (self, request.into_inner());
+                $how
+            })+
+        }
+    };
+}
+
+calls! {
+    version(_request: VersionRequest) -> api::VersionResponse = |own| version::version(own);
+    status(request: StatusRequest) -> api::StatusResponse = |own| version::status(own, request).await;
+    runtime_config(_request: RuntimeConfigRequest) -> api::RuntimeConfigResponse =
+        |_own| version::configuration();
+    update_runtime_config(request: UpdateRuntimeConfigRequest) -> api::UpdateRuntimeConfigResponse =
+        |_own| version::update(&request);
+
+    run_pod_sandbox(request: RunPodSandboxRequest) -> api::RunPodSandboxResponse =
+        |own| sandbox::run(own, request).await;
+    stop_pod_sandbox(request: StopPodSandboxRequest) -> api::StopPodSandboxResponse =
+        |own| sandbox::stop(own, request).await;
+    remove_pod_sandbox(request: RemovePodSandboxRequest) -> api::RemovePodSandboxResponse =
+        |own| sandbox::remove(own, request).await;
+    pod_sandbox_status(request: PodSandboxStatusRequest) -> api::PodSandboxStatusResponse =
+        |own| sandbox::show(own, &request);
+    list_pod_sandbox(request: ListPodSandboxRequest) -> api::ListPodSandboxResponse =
+        |own| done(api::ListPodSandboxResponse { items: sandbox::list(own, request.filter) });
+    stream_pod_sandboxes(request: StreamPodSandboxesRequest) -> Answers<api::StreamPodSandboxesResponse> =
+        |own| done(stream_in_parts(sandbox::list(own, request.filter), PART, |pod_sandboxes| {
+            api::StreamPodSandboxesResponse { pod_sandboxes }
+        }));
+    update_pod_sandbox_resources(request: UpdatePodSandboxResourcesRequest)
+        -> api::UpdatePodSandboxResourcesResponse = |own| sandbox::update_resources(own, &request);
+
+    create_container(request: CreateContainerRequest) -> api::CreateContainerResponse =
+        |own| container::create(own, request).await;
+    start_container(request: StartContainerRequest) -> api::StartContainerResponse =
+        |own| container::start(own, request).await;
+    stop_container(request: StopContainerRequest) -> api::StopContainerResponse =
+        |own| container::stop(own, request).await;
+    remove_container(request: RemoveContainerRequest) -> api::RemoveContainerResponse =
+        |own| container::remove(own, request).await;
+    list_containers(request: ListContainersRequest) -> api::ListContainersResponse =
+        |own| done(api::ListContainersResponse { containers: container::list(own, request.filter) });
+    stream_containers(request: StreamContainersRequest) -> Answers<api::StreamContainersResponse> =
+        |own| done(stream_in_parts(container::list(own, request.filter), PART, |containers| {
+            api::StreamContainersResponse { containers }
+        }));
+    container_status(request: ContainerStatusRequest) -> api::ContainerStatusResponse =
+        |own| container::show(own, &request);
+    update_container_resources(request: UpdateContainerResourcesRequest)
+        -> api::UpdateContainerResourcesResponse = |own| container::update_resources(own, request).await;
+    reopen_container_log(request: ReopenContainerLogRequest) -> api::ReopenContainerLogResponse =
+        |own| container::reopen_log(own, request).await;
+    exec_sync(request: ExecSyncRequest) -> api::ExecSyncResponse =
+        |own| container::exec_sync(own, request).await;
+
+    exec(request: ExecRequest) -> api::ExecResponse = |own| streaming::exec(own, request);
+    attach(request: AttachRequest) -> api::AttachResponse = |own| streaming::attach(own, request);
+    port_forward(request: PortForwardRequest) -> api::PortForwardResponse =
+        |own| streaming::port_forward(own, request);
+
+    container_stats(request: ContainerStatsRequest) -> api::ContainerStatsResponse = |own| {
+        let it = own.container(&request.container_id)?;
+        let member = Member::of(&it).ok_or_else(|| container::no_container(&it.id))?;
+        let stats = Some(stats::container(own, &member).await?);
+        done(api::ContainerStatsResponse { stats })
+    };
+    list_container_stats(request: ListContainerStatsRequest) -> api::ListContainerStatsResponse =
+        |own| done(api::ListContainerStatsResponse { stats: stats::containers(own, request.filter).await? });
+    stream_container_stats(request: StreamContainerStatsRequest)
+        -> Answers<api::StreamContainerStatsResponse> = |own| {
+        let all = stats::containers(own, request.filter).await?;
+        done(stream_in_parts(all, PART, |container_stats| {
+            api::StreamContainerStatsResponse { container_stats }
+        }))
+    };
+    pod_sandbox_stats(request: PodSandboxStatsRequest) -> api::PodSandboxStatsResponse = |own| {
+        let it = own.sandbox(&request.pod_sandbox_id)?;
+        done(api::PodSandboxStatsResponse { stats: Some(stats::pod(own, &it).await?) })
+    };
+    list_pod_sandbox_stats(request: ListPodSandboxStatsRequest) -> api::ListPodSandboxStatsResponse =
+        |own| done(api::ListPodSandboxStatsResponse { stats: stats::pods(own, request.filter).await? });
+    stream_pod_sandbox_stats(request: StreamPodSandboxStatsRequest)
+        -> Answers<api::StreamPodSandboxStatsResponse> = |own| {
+        let all = stats::pods(own, request.filter).await?;
+        done(stream_in_parts(all, PART, |pod_sandbox_stats| {
+            api::StreamPodSandboxStatsResponse { pod_sandbox_stats }
+        }))
+    };
+    list_metric_descriptors(_request: ListMetricDescriptorsRequest)
+        -> api::ListMetricDescriptorsResponse =
+        |_own| done(api::ListMetricDescriptorsResponse { descriptors: metrics::descriptors() });
+    list_pod_sandbox_metrics(_request: ListPodSandboxMetricsRequest)
+        -> api::ListPodSandboxMetricsResponse =
+        |own| done(api::ListPodSandboxMetricsResponse { pod_metrics: metrics::pods(own).await? });
+    stream_pod_sandbox_metrics(_request: StreamPodSandboxMetricsRequest)
+        -> Answers<api::StreamPodSandboxMetricsResponse> = |own| {
+        let all = metrics::pods(own).await?;
+        done(stream_in_parts(all, PART, |pod_sandbox_metrics| {
+            api::StreamPodSandboxMetricsResponse { pod_sandbox_metrics }
+        }))
+    };
+    get_container_events(_request: GetEventsRequest) -> Answers<api::ContainerEventResponse> =
+        |own| done(events::stream(own));
+
+    checkpoint_container(request: CheckpointContainerRequest) -> api::CheckpointContainerResponse = |_own| {
+        let words = format!("CheckpointContainer of \"{}\" is not supported", request.container_id);
+        Err(Status::unimplemented(words))
+    };
+}

@@ -1,0 +1,111 @@
+//! Pods.
+
+use std::collections::BTreeMap;
+
+use ferry_engine::ops::pod;
+use ferry_errkind::ErrorKind;
+use tonic::Status;
+
+use super::{Runtime, matches};
+use crate::{
+    answer::{Answer, done, refused},
+    api,
+    convert::{self, sandbox, status},
+    record::{Member, Sandbox},
+};
+
+pub(super) async fn run(
+    runtime: &Runtime,
+    request: api::RunPodSandboxRequest,
+) -> Answer<api::RunPodSandboxResponse> {
+    let engine = &runtime.engine;
+    let handler = &request.runtime_handler;
+    if !handler.is_empty() && !engine.config().runtimes.contains_key(handler) {
+        let words = format!("no runtime for \"{handler}\" is configured");
+        return Err(Status::invalid_argument(words));
+    }
+    let cni = pod::has_cni(engine).await.map_err(refused)?;
+    let (name, spec) = sandbox::spec(&request, cni)?;
+    let pod_sandbox_id = pod::run(engine, &name, spec).await.map_err(refused)?;
+    done(api::RunPodSandboxResponse { pod_sandbox_id })
+}
+
+/// That there is none any more is what was wanted.
+pub(super) async fn stop(
+    runtime: &Runtime,
+    request: api::StopPodSandboxRequest,
+) -> Answer<api::StopPodSandboxResponse> {
+    match pod::stop(&runtime.engine, &request.pod_sandbox_id).await {
+        Err(failure) if failure.kind() != ErrorKind::NotFound => Err(refused(failure)),
+        _ => done(api::StopPodSandboxResponse {}),
+    }
+}
+
+pub(super) async fn remove(
+    runtime: &Runtime,
+    request: api::RemovePodSandboxRequest,
+) -> Answer<api::RemovePodSandboxResponse> {
+    match pod::remove(&runtime.engine, &request.pod_sandbox_id).await {
+        Err(failure) if failure.kind() != ErrorKind::NotFound => Err(refused(failure)),
+        _ => done(api::RemovePodSandboxResponse {}),
+    }
+}
+
+pub(super) fn show(
+    runtime: &Runtime,
+    request: &api::PodSandboxStatusRequest,
+) -> Answer<api::PodSandboxStatusResponse> {
+    let it = runtime.sandbox(&request.pod_sandbox_id)?;
+    let sandbox = Sandbox::of(&it).ok_or_else(|| no_sandbox(&request.pod_sandbox_id))?;
+    let members = pod::members(&runtime.engine, &it.id);
+    let mut info = BTreeMap::new();
+    if request.verbose {
+        let text = serde_json::json!({
+            "pid": it.state.pid,
+            "cniResult": it.cni.as_ref().map(|cni| cni.result.as_str()),
+            "cgroupParent": it.spec.host.cgroup_parent,
+        });
+        info.insert("info".to_owned(), text.to_string());
+    }
+    done(api::PodSandboxStatusResponse {
+        status: Some(status::sandbox_status(&sandbox)),
+        info,
+        containers_statuses: members
+            .iter()
+            .filter_map(|it| Member::of(it))
+            .map(|member| status::container_status(&member))
+            .collect(),
+        timestamp: super::now().nanos(),
+    })
+}
+
+pub(super) fn list(
+    runtime: &Runtime,
+    filter: Option<api::PodSandboxFilter>,
+) -> Vec<api::PodSandbox> {
+    let filter = filter.unwrap_or_default();
+    let all = pod::list(&runtime.engine);
+    let wanted = |sandbox: &api::PodSandbox| {
+        sandbox.id.starts_with(&filter.id)
+            && filter.state.as_ref().is_none_or(|wanted| wanted.state == sandbox.state)
+            && matches(&filter.label_selector, &sandbox.labels)
+    };
+    let sandboxes = all.iter().filter_map(|it| Sandbox::of(it));
+    sandboxes.map(|sandbox| status::sandbox(&sandbox)).filter(wanted).collect()
+}
+
+/// Limits of whole pods are set by the kubelet on the cgroup that it made; there is nothing of ours to change but checks.
+pub(super) fn update_resources(
+    runtime: &Runtime,
+    request: &api::UpdatePodSandboxResourcesRequest,
+) -> Answer<api::UpdatePodSandboxResourcesResponse> {
+    runtime.sandbox(&request.pod_sandbox_id)?;
+    for limits in [&request.overhead, &request.resources].into_iter().flatten() {
+        convert::resources(limits)?;
+    }
+    done(api::UpdatePodSandboxResourcesResponse {})
+}
+
+pub(super) fn no_sandbox(id: &str) -> Status {
+    Status::not_found(format!("an error occurred when try to find sandbox \"{id}\": not found"))
+}

@@ -1,0 +1,205 @@
+//! Pods' networks: our own bridge, and CNI plugins of Debian.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use ferry_cri::api;
+use ferry_testkit::eventually;
+
+use super::{Bed, IDLE, client::call};
+
+#[test]
+fn pods_reach_each_other_on_our_own_bridge() {
+    let bed = Bed::ours(&[]);
+    let (pod, _) = bed.running("server", "while :; do echo hi | nc -l -p 80; done");
+    let ip = bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip;
+    let (_, client) = bed.running("client", IDLE);
+    eventually("the server answers", || {
+        (bed.cri.output(&client, &format!("nc -w 1 {ip} 80 < /dev/null")) == "hi").then_some(())
+    });
+    let own = bed.cri.output(&client, "grep client /etc/hosts");
+    assert!(own.starts_with("10."), "{own}");
+}
+
+#[test]
+fn a_pod_on_the_machine_s_network() {
+    let bed = Bed::any();
+    let mut config = bed.pod("host");
+    config.hostname.clear();
+    let options = api::NamespaceOption {
+        network: api::NamespaceMode::Node.into(),
+        ..api::NamespaceOption::default()
+    };
+    let linux = config.linux.as_mut().unwrap();
+    linux.security_context = Some(api::LinuxSandboxSecurityContext {
+        namespace_options: Some(options),
+        ..api::LinuxSandboxSecurityContext::default()
+    });
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let id = bed.cri.create(&pod, bed.container("main", IDLE), &config).unwrap();
+    bed.cri.start(&id).unwrap();
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    assert_eq!(bed.cri.output(&id, "readlink /proc/self/ns/net"), own.to_string_lossy());
+    assert_eq!(bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip, "");
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(bed.cri.output(&id, "hostname"), name.trim());
+}
+
+/// Debian's plugins: where the package puts them, or unpacked beside what cargo builds.
+fn plugins() -> Option<PathBuf> {
+    let own = std::env::current_exe().unwrap();
+    let beside = own.ancestors().nth(3).unwrap().join("peers/usr/lib/cni");
+    let places = [PathBuf::from("/usr/lib/cni"), beside];
+    let found = places.into_iter().find(|place| place.join("bridge").exists());
+    if found.is_none() {
+        let complete = std::env::var_os("FERRY_TESTS_COMPLETE").is_some();
+        assert!(!complete, "containernetworking-plugins are missing");
+        eprintln!("SKIPPED: Debian's containernetworking-plugins are not here");
+    }
+    found
+}
+
+/// A CNI configuration of the test's own, in a directory that goes with it.
+struct Conf(PathBuf);
+
+impl Conf {
+    fn new(name: &str, text: &str) -> Conf {
+        let path = PathBuf::from(format!("/var/tmp/ferry-cni-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("bin")).unwrap();
+        fs::write(path.join("10-test.conflist"), text).unwrap();
+        Conf(path)
+    }
+
+    fn plugin(&self, name: &str, script: &str) {
+        let path = self.0.join("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn bed(&self, plugins: Option<&Path>) -> Bed {
+        let conf = format!("--cni-conf-dir={}", self.0.display());
+        let own = format!("--cni-bin-dir={}", self.0.join("bin").display());
+        let mut flags = vec![conf.as_str(), own.as_str()];
+        let debian = plugins.map(|plugins| format!("--cni-bin-dir={}", plugins.display()));
+        flags.extend(debian.as_deref());
+        Bed::ours(&flags)
+    }
+}
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[test]
+fn debian_s_plugins_make_the_network() {
+    let Some(plugins) = plugins() else { return };
+    let pid = std::process::id();
+    let bridge = format!("fcni{pid}");
+    let conf = Conf::new(
+        "debian",
+        &format!(
+            r#"{{"cniVersion":"1.0.0","name":"test{pid}","plugins":[
+            {{"type":"bridge","bridge":"{bridge}","isGateway":true,"ipMasq":false,
+              "ipam":{{"type":"host-local","dataDir":"/var/tmp/ferry-cni-debian-{pid}/ipam",
+                "ranges":[[{{"subnet":"10.213.7.0/24"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}}"#
+        ),
+    );
+    let bed = conf.bed(Some(&plugins));
+    let (pod, id) = bed.running("debian", IDLE);
+    let ip = bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip;
+    assert!(ip.starts_with("10.213.7."), "{ip}");
+    assert!(bed.cri.output(&id, "ip -4 addr show eth0").contains(&ip));
+    assert!(bed.cri.output(&id, "cat /etc/hosts").contains(&format!("{ip}\tdebian")));
+    let leases = || {
+        let all = fs::read_dir(conf.0.join(format!("ipam/test{pid}"))).unwrap();
+        all.flatten().filter(|it| it.file_name().to_string_lossy().starts_with("10.")).count()
+    };
+    assert_eq!(leases(), 1);
+    bed.ferry().kill_daemon();
+    bed.ferry().start_daemon(None);
+    assert_eq!(bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip, ip);
+    bed.cri.stop_pod(&pod).unwrap();
+    assert_eq!(leases(), 0, "the address is given back");
+    bed.cri.remove_pod(&pod).unwrap();
+    drop(bed);
+    let removed = std::process::Command::new("ip").args(["link", "delete", &bridge]).status();
+    drop(removed);
+}
+
+#[test]
+fn plugins_that_fail_or_lie_leave_no_pod() {
+    let conf =
+        Conf::new("bad", r#"{"cniVersion":"1.0.0","name":"bad","plugins":[{"type":"bad"}]}"#);
+    let log = conf.0.join("calls");
+    let note = format!("cat > /dev/null; echo $CNI_COMMAND >> {}", log.display());
+    conf.plugin("bad", &format!("{note}; [ $CNI_COMMAND = DEL ] && exit 0; echo '{{\"code\":11,\"msg\":\"no more addresses\"}}'; exit 1"));
+    let bed = conf.bed(None);
+    let error = bed.cri.run_pod(bed.pod("bad")).unwrap_err();
+    assert!(error.message().contains("no more addresses"), "{error}");
+    assert!(bed.cri.pods().is_empty());
+    assert_eq!(fs::read_to_string(&log).unwrap(), "ADD\nDEL\n");
+
+    conf.plugin("bad", &format!("{note}; echo lies"));
+    let error = bed.cri.run_pod(bed.pod("bad")).unwrap_err();
+    assert!(error.message().contains("no valid result"), "{error}");
+    assert!(bed.cri.pods().is_empty());
+
+    // One that cannot take apart what it made is asked again.
+    let good = r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'"#;
+    let gate = conf.0.join("gate");
+    conf.plugin(
+        "bad",
+        &format!("{note}; [ $CNI_COMMAND = DEL ] && [ ! -e {} ] && exit 1; {good}", gate.display()),
+    );
+    let pod = bed.cri.run_pod(bed.pod("bad")).unwrap();
+    assert!(bed.cri.stop_pod(&pod).is_err());
+    assert!(bed.cri.remove_pod(&pod).is_err(), "it would never be asked again");
+    fs::write(&gate, "").unwrap();
+    bed.cri.stop_pod(&pod).unwrap();
+    bed.cri.remove_pod(&pod).unwrap();
+
+    // Without its plugin the network is not ready.
+    fs::remove_file(conf.0.join("bin/bad")).unwrap();
+    let status = call!(bed.cri, runtime.status(api::StatusRequest { verbose: false })).unwrap();
+    let conditions = status.status.unwrap().conditions;
+    assert!(!conditions[1].status && conditions[1].message.contains("failed to find plugin"));
+}
+
+#[test]
+fn a_daemon_that_dies_while_plugins_work_undoes_it() {
+    let conf =
+        Conf::new("die", r#"{"cniVersion":"1.0.0","name":"die","plugins":[{"type":"good"}]}"#);
+    let log = conf.0.join("calls");
+    let good = r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'"#;
+    conf.plugin(
+        "good",
+        &format!("cat > /dev/null; echo $CNI_COMMAND >> {}; {good}", log.display()),
+    );
+    let bed = conf.bed(None);
+    for failpoint in ["pod.cni-noted", "pod.cni-added", "pod.cni-deleted"] {
+        fs::write(&log, "").unwrap();
+        bed.ferry().stop_daemon();
+        bed.ferry().start_daemon(Some(failpoint));
+        let done = bed.cri.run_pod(bed.pod("die")).and_then(|pod| bed.cri.stop_pod(&pod));
+        done.expect_err(failpoint);
+        bed.ferry().wait_for_death();
+        bed.ferry().start_daemon(None);
+        eventually("plugins are asked to take it apart", || {
+            fs::read_to_string(&log).unwrap().ends_with("DEL\n").then_some(())
+        });
+        let pod = bed.cri.run_pod(bed.pod("die"));
+        let pod = match pod {
+            Ok(pod) => pod,
+            // One that ran and was stopped keeps its name until it is removed, as with containerd.
+            Err(_) => bed.cri.pods()[0].id.clone(),
+        };
+        bed.cri.stop_pod(&pod).unwrap();
+        bed.cri.remove_pod(&pod).unwrap();
+        assert!(bed.cri.pods().is_empty(), "{failpoint}");
+    }
+}

@@ -1,0 +1,200 @@
+//! Kubernetes' manifests on one machine.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    process::Command,
+};
+
+use ferry_testkit::{Client, eventually, programs, run_with_input};
+
+use super::with_busybox;
+
+const WEB: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page}
+data: {TEXT: hello from a pod}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: store}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 0
+  nodeSelector: {disk: ssd}
+  volumes:
+    - {name: data, persistentVolumeClaim: {claimName: store}}
+    - {name: scratch, emptyDir: {}}
+  initContainers:
+    - name: prepare
+      image: busybox
+      command: [sh, -c, \"echo $TEXT > /data/page\"]
+      envFrom: [{configMapRef: {name: page}}]
+      volumeMounts: [{name: data, mountPath: /data}]
+  containers:
+    - name: serve
+      image: busybox
+      command: [sh, -c, \"nc -ll -p 80 -e cat /data/page\"]
+      volumeMounts: [{name: data, mountPath: /data, readOnly: true}]
+      livenessProbe: {exec: {command: [\"true\"]}, periodSeconds: 1}
+    - name: side
+      image: busybox
+      command: [sh, -c, \"sleep 1000\"]
+      volumeMounts: [{name: scratch, mountPath: /scratch}]
+";
+
+#[test]
+fn a_pod_is_played_and_taken_down() {
+    let sandbox = with_busybox(Client::Ferry);
+    let file = sandbox.dir().join("web.yaml");
+    std::fs::write(&file, WEB).unwrap();
+    let file = file.to_str().unwrap();
+    let first = sandbox.run(&["kube", "play", file]);
+    assert_eq!((first.code, first.stdout.as_str()), (0, "Pod/web web created\n"), "{first:?}");
+    assert!(first.stderr.contains("nodeSelector has no meaning on one machine"), "{first:?}");
+
+    // Containers of a pod share their network; services are names.
+    let side = |script: &str| sandbox.run(&["exec", "web-side", "sh", "-c", script]).stdout;
+    eventually("the pod serves", || {
+        (side("nc -w 1 127.0.0.1 80 < /dev/null") == "hello from a pod\n").then_some(())
+    });
+    let ask = "nc -w 1 front 80 < /dev/null";
+    let said = sandbox.ok(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", ask]);
+    assert_eq!(said, "hello from a pod");
+    eventually("the probe is asked", || {
+        let health = sandbox.inspect("web-serve", "{{.State.Health.Status}}");
+        (health.trim() == "healthy").then_some(())
+    });
+
+    // Again: nothing changes. Then one word does.
+    let ids = || sandbox.ok(&["ps", "-aq", "--no-trunc", "--filter", "label=ferry.kube.owner"]);
+    let before = ids();
+    assert_eq!(sandbox.ok(&["kube", "play", file]), "Pod/web web unchanged");
+    assert_eq!(ids(), before);
+    std::fs::write(file, WEB.replace("sleep 1000", "sleep 2000")).unwrap();
+    assert_eq!(sandbox.ok(&["kube", "play", file]), "Pod/web web configured");
+    assert_ne!(ids(), before);
+
+    assert_eq!(sandbox.ok(&["kube", "down", file]), "Pod/web web deleted");
+    assert_eq!(ids(), "");
+    let volumes = sandbox.ok(&["volume", "ls", "-q"]);
+    assert_eq!(volumes, "store", "claims stay, what was the pod's alone goes");
+    sandbox.ok(&["volume", "rm", "store"]);
+}
+
+/// What kubectl wants to know of a cluster before it looks at a manifest.
+fn document(path: &str) -> &'static str {
+    match path {
+        "/api" => r#"{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}"#,
+        "/apis" => {
+            r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"apps","versions":[{"groupVersion":"apps/v1","version":"v1"}],"preferredVersion":{"groupVersion":"apps/v1","version":"v1"}}]}"#
+        }
+        "/api/v1" => {
+            r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["create"]},{"name":"services","namespaced":true,"kind":"Service","verbs":["create"]},{"name":"persistentvolumeclaims","namespaced":true,"kind":"PersistentVolumeClaim","verbs":["create"]}]}"#
+        }
+        "/apis/apps/v1" => {
+            r#"{"kind":"APIResourceList","groupVersion":"apps/v1","resources":[{"name":"deployments","namespaced":true,"kind":"Deployment","verbs":["create"]}]}"#
+        }
+        _ => "",
+    }
+}
+
+/// A server that knows which kinds there are.
+fn cluster() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|n| n == 1) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+            let body = document(path);
+            let status = if body.is_empty() { "404 Not Found" } else { "200 OK" };
+            let text = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            client.write_all(text.as_bytes()).ok();
+        }
+    });
+    address
+}
+
+#[test]
+fn kubectl_takes_what_is_generated() {
+    let Some(kubectl) = programs::find("kubectl") else { return };
+    let sandbox = with_busybox(Client::Ferry);
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let ports = format!("{free}:80");
+    sandbox.ok(&[
+        "create",
+        "--name",
+        "shop",
+        "-p",
+        &ports,
+        "-v",
+        "goods:/goods",
+        "-e",
+        "PRICE=$5",
+        "--memory",
+        "64m",
+        "--cpus",
+        "0.5",
+        "--user",
+        "1000:50",
+        "--restart",
+        "always",
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "5s",
+        "--read-only",
+        "--cap-drop",
+        "NET_RAW",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let server = cluster();
+    for (kind, name) in [("pod", "pod/shop"), ("deployment", "deployment.apps/shop")] {
+        let text = sandbox.ok(&["kube", "generate", "--service", "--type", kind, "shop"]);
+        let mut command = Command::new(&kubectl);
+        command.env("HOME", sandbox.dir()).args([
+            "--server",
+            &server,
+            "create",
+            "--dry-run=client",
+            "--validate=false",
+            "-o",
+            "name",
+            "-f",
+            "-",
+        ]);
+        let names = run_with_input(&mut command, text.as_bytes()).ok();
+        assert_eq!(names, format!("persistentvolumeclaim/goods\nservice/shop\n{name}"));
+    }
+    // And Ferry itself plays it.
+    let text = sandbox.ok(&["kube", "generate", "--name", "copy", "shop"]);
+    sandbox.ok(&["rm", "-f", "shop"]);
+    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
+    assert_eq!(played.code, 0, "{played:?}");
+    let copy = sandbox
+        .inspect("copy-shop", "{{.Config.User}} {{.HostConfig.Memory}} {{json .Config.Env}}");
+    assert!(copy.starts_with("1000:50 67108864") && copy.contains("PRICE=$5"), "{copy}");
+    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
+    sandbox.ok(&["volume", "rm", "goods"]);
+}
