@@ -200,6 +200,20 @@ fn port_in(
     }
 }
 
+/// `80`, `80/tcp`, `80-90/udp`: in Docker's words if not.
+fn check_ports(filter: &str, text: &str) -> Result<(), Failure> {
+    let range = text.split_once('/').map_or(text, |(range, _)| range);
+    match range.split('-').find(|port| port.parse::<u16>().is_err()) {
+        None => Ok(()),
+        Some(port) => Err(Failure::new(
+            ErrorKind::InvalidArgument,
+            format!(
+                "error while looking up for {filter} {text}: strconv.ParseUint: parsing \"{port}\": invalid syntax"
+            ),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,19 +237,5 @@ mod tests {
         assert!(is("8000-8010/tcp", 8005, "tcp"));
         assert!(!is("80/udp", 80, "tcp"));
         assert!(!is("x", 80, "tcp"));
-    }
-}
-
-/// `80`, `80/tcp`, `80-90/udp`: in Docker's words if not.
-fn check_ports(filter: &str, text: &str) -> Result<(), Failure> {
-    let range = text.split_once('/').map_or(text, |(range, _)| range);
-    match range.split('-').find(|port| port.parse::<u16>().is_err()) {
-        None => Ok(()),
-        Some(port) => Err(Failure::new(
-            ErrorKind::InvalidArgument,
-            format!(
-                "error while looking up for {filter} {text}: strconv.ParseUint: parsing \"{port}\": invalid syntax"
-            ),
-        )),
     }
 }
