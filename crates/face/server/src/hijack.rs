@@ -4,7 +4,7 @@
 use std::{future::Future, os::fd::AsFd, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
@@ -48,7 +48,7 @@ pub(crate) enum Input {
 
 /// A client whose connection is about to be handed over.
 pub(crate) enum PendingClient {
-    Upgrade(OnUpgrade),
+    Upgrade { upgrade: OnUpgrade, pause: Duration },
     Plain { body: Incoming, answer: mpsc::Sender<Bytes> },
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn hijack(request: Request, multiplexed: bool) -> (Reply, PendingClie
             headers.insert(header::CONTENT_TYPE, kind);
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
-            (reply, PendingClient::Upgrade(upgrade))
+            (reply, PendingClient::Upgrade { upgrade, pause: pause_for(&request.headers) })
         }
         None => {
             let (answer, pieces) = mpsc::channel(4);
@@ -101,12 +101,26 @@ pub(crate) fn hijack(request: Request, multiplexed: bool) -> (Reply, PendingClie
     }
 }
 
+/// docker-py reads an answer's headers through a buffer and the stream past it: what comes in one piece with the headers is
+/// lost to it. dockerd is too slow for that to happen.
+fn pause_for(headers: &HeaderMap) -> Duration {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let is_python = agent.is_some_and(|agent| agent.starts_with("docker-sdk-python"));
+    Duration::from_millis(if is_python { 25 } else { 0 })
+}
+
 impl PendingClient {
     /// Waits until the answer's headers are sent; `None` when the client left before.
     pub(crate) async fn ready(self) -> Option<Client> {
         let upgraded = match self {
             PendingClient::Plain { body, answer } => return Some(Client::Plain { body, answer }),
-            PendingClient::Upgrade(upgrade) => upgrade.await.ok()?,
+            PendingClient::Upgrade { upgrade, pause } => {
+                let upgraded = upgrade.await.ok()?;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                upgraded
+            }
         };
         let upgraded = match upgraded.downcast::<TokioIo<UnixStream>>() {
             Ok(Parts { io, read_buf, .. }) => {

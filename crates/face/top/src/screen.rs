@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossterm::{
@@ -19,8 +19,11 @@ use ratatui::{Terminal, backend::CrosstermBackend};
 use rustix::event::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 
-/// How soon the reader of keys sees that it is to end.
-const LOOK: Duration = Duration::from_millis(100);
+/// How soon the reader of keys sees that it is to end, or that the terminal has another size.
+const LOOK_NANOSECONDS: i64 = 50_000_000;
+
+/// How long it may take to end. One that does not is stuck on a terminal that has gone; it ends with the program.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The terminal, until this is dropped.
 pub(crate) struct Screen {
@@ -67,7 +70,7 @@ impl Screen {
 
 fn read(ended: &AtomicBool, sender: &mpsc::Sender<event::Event>) {
     while !ended.load(Ordering::Relaxed) && !gone() {
-        let event = match event::poll(LOOK) {
+        let event = match event::poll(Duration::ZERO) {
             Ok(false) => continue,
             Ok(true) => event::read(),
             Err(error) => Err(error),
@@ -79,12 +82,13 @@ fn read(ended: &AtomicBool, sender: &mpsc::Sender<event::Event>) {
     }
 }
 
-/// The terminal was closed: crossterm would ask it again and again.
+/// Waits a while for a key, and tells whether the terminal was closed instead: crossterm, waiting itself, would read the end
+/// of a closed one again and again, and never come back.
 fn gone() -> bool {
     let stdin = rustix::stdio::stdin();
     let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
-    let now = rustix::event::Timespec::default();
-    let told = rustix::event::poll(&mut asked, Some(&now)).is_ok();
+    let look = rustix::event::Timespec { tv_sec: 0, tv_nsec: LOOK_NANOSECONDS };
+    let told = rustix::event::poll(&mut asked, Some(&look)).is_ok();
     told && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
@@ -100,7 +104,10 @@ impl Drop for Screen {
         // A full channel must not hold the reader.
         self.keys.close();
         if let Some(reader) = self.reader.take() {
-            drop(reader.join());
+            let end = Instant::now() + PATIENCE;
+            while !reader.is_finished() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         leave();
     }

@@ -134,13 +134,22 @@ fn commands(words: &[String]) -> Vec<Vec<String>> {
     found
 }
 
+/// The text of all files below a directory.
+fn read_all(directory: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            read_all(&entry.path(), text);
+        } else {
+            text.push_str(&std::fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+}
+
 #[test]
 fn every_flag_has_a_test() {
     let mut corpus = String::new();
     for directory in [tests().join("scenarios"), tests().join("../../../docs/guide")] {
-        for entry in std::fs::read_dir(directory).unwrap().flatten() {
-            corpus.push_str(&std::fs::read_to_string(entry.path()).unwrap());
-        }
+        read_all(&directory, &mut corpus);
     }
     let typed: BTreeSet<&str> = corpus
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')

@@ -143,6 +143,7 @@ fn images() {
 image = client.images.get("busybox")
 assert image.tags == ["busybox:latest"] and image.history()
 assert image.tag("other", "v2") and client.images.get("other:v2").id == image.id
+image.reload()
 data = b"".join(image.save(named="other:v2"))
 client.images.remove("other:v2")
 [loaded] = client.images.load(data)

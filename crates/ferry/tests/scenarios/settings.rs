@@ -146,7 +146,8 @@ const STARTER: &str = r#"
 import os, socket, sys
 listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.listen()
 os.dup2(listener.fileno(), 3)
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); notify.bind(sys.argv[2])
+os.set_inheritable(3, True)
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); notify.bind(sys.argv[2]); notify.settimeout(60)
 pid = os.fork()
 if pid == 0:
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", NOTIFY_SOCKET=sys.argv[2])

@@ -81,6 +81,8 @@ pub(crate) fn resolve(root: &InRoot, wanted: &str, extra: &[u32]) -> Outcome<Ide
     for name in added {
         identity.groups.push(group_id(&group_file, name)?);
     }
+    // As dockerd since CVE-2022-36109: a program that is set-group-id must not lose this group by changing to another.
+    identity.groups.push(identity.gid);
     identity.groups.sort_unstable();
     identity.groups.dedup();
     Ok(identity)

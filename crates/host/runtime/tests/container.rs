@@ -123,7 +123,7 @@ fn users_groups_umask_and_home_are_set() {
     assert!(text.contains("uid=33(web) gid=33(web) groups=4(adm),77"), "{text}");
     assert!(text.contains("/srv\n0077\nCapEff:\t0000000000000000"), "{text}");
     let (_, text) = run_as(&|user| user.username = Some("web".into()));
-    assert!(text.contains("uid=33(web) gid=33(web) groups=4(adm)"), "{text}");
+    assert!(text.contains("uid=33(web) gid=33(web) groups=4(adm),33(web)"), "{text}");
     let (_, text) = run_as(&|user| user.username = Some("999:adm".into()));
     assert!(text.contains("uid=999 gid=4(adm)") && text.contains("\n/\n"), "{text}");
 

@@ -1,6 +1,6 @@
 //! The store and what can be asked of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -79,11 +79,16 @@ impl LayerStore {
     }
 
     /// Lower directories for overlayfs, the topmost first, of layers given as an image configuration lists
-    /// them: the bottom first.
+    /// them: the bottom first. One that is in an image twice (two steps that did the same, or nothing) is there once, at its
+    /// upper place, where it hides its lower one whole; overlayfs takes no directory twice.
     pub fn lower_dirs(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, UnknownLayer> {
         let known = self.known();
         let mut directories = Vec::with_capacity(diff_ids.len());
+        let mut seen = HashSet::with_capacity(diff_ids.len());
         for diff_id in diff_ids.iter().rev() {
+            if !seen.insert(diff_id) {
+                continue;
+            }
             if !known.contains_key(diff_id) {
                 return Err(UnknownLayer { diff_id: diff_id.clone() });
             }

@@ -110,6 +110,9 @@ fn lower_directories_are_top_first() {
         ["a", "b"].map(|name| store.ingest(&tar(name, "")[..], None).unwrap().diff_id).to_vec();
     let lower = store.lower_dirs(&ids).unwrap();
     assert!(lower[0].join("b").exists() && lower[1].join("a").exists());
+    // The same layer twice: its upper place is the one that counts.
+    let twice = [&ids[..], &ids[..1]].concat();
+    assert_eq!(store.lower_dirs(&twice).unwrap(), [lower[1].clone(), lower[0].clone()]);
     let unknown = Digest::sha256_of(b"");
     let error = store.lower_dirs(std::slice::from_ref(&unknown)).unwrap_err();
     assert_eq!(error.to_string(), format!("layer {unknown} is not in the store"));

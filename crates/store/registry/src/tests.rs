@@ -149,25 +149,29 @@ fn a_thousand_pushes_beside_collections_lose_nothing() {
     let place = Place::new("beside");
     let store = Arc::new(place.open());
     let (next, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let collected = Arc::new(AtomicUsize::new(0));
     let collector = {
-        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        let (store, done, collected) =
+            (Arc::clone(&store), Arc::clone(&done), Arc::clone(&collected));
         thread::spawn(move || {
-            let mut links = 0;
             // A push takes a fifth of a second here, and garbage is older soon.
             let options = GcOptions { grace: 3, untagged: Some(3), ..GcOptions::default() };
             while !done.load(Ordering::Relaxed) {
-                links += store.collect(&options).unwrap().links;
+                let links = store.collect(&options).unwrap().links;
+                collected.fetch_add(usize::try_from(links).unwrap(), Ordering::Relaxed);
             }
-            links
         })
     };
     let pushers: Vec<_> = (0..16)
         .map(|_| {
-            let (store, next) = (Arc::clone(&store), Arc::clone(&next));
+            let (store, next, collected) =
+                (Arc::clone(&store), Arc::clone(&next), Arc::clone(&collected));
             thread::spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= PUSHES {
+                    // A quick machine is done before anything is old enough to be collected: it goes on until something is.
+                    let enough = collected.load(Ordering::Relaxed) > 0 || number >= 20 * PUSHES;
+                    if number >= PUSHES && enough {
                         return;
                     }
                     one_push(&store, number);
@@ -179,7 +183,8 @@ fn a_thousand_pushes_beside_collections_lose_nothing() {
         pusher.join().unwrap();
     }
     done.store(true, Ordering::Relaxed);
-    assert!(collector.join().unwrap() > 0, "it did collect meanwhile");
+    collector.join().unwrap();
+    assert!(collected.load(Ordering::Relaxed) > 0, "it did collect meanwhile");
     // Also what is left when nothing is spared any more is whole.
     store.collect(&at_once()).unwrap();
     let scrubbed = store.scrub().unwrap();
