@@ -92,6 +92,7 @@ impl Builds {
             returned: watch::Sender::new(None),
         });
         let mut all = self.lock();
+        all.retain(|other| !other.is_past(build.created));
         if build.id().is_empty() || build.id().len() > 256 {
             return Err(Status::invalid_argument("the build has no reference"));
         }
@@ -119,12 +120,12 @@ impl Builds {
         build.lock().ended = Some(End { at, response });
         self.tell(BuildHistoryEventType::Complete, build);
         let mut all = self.lock();
-        // Internal builds are no history; beyond that, the oldest go.
-        all.retain(|other| !(other.asked.internal && other.id() == build.id()));
-        let done = all.iter().filter(|other| other.has_ended() && !other.lock().pinned).count();
+        let counts =
+            |other: &Build| other.has_ended() && !other.lock().pinned && !other.asked.internal;
+        let done = all.iter().filter(|other| counts(other)).count();
         let mut over = done.saturating_sub(REMEMBERED);
         all.retain(|other| {
-            let goes = over > 0 && other.has_ended() && !other.lock().pinned;
+            let goes = over > 0 && counts(other);
             over -= usize::from(goes);
             !goes
         });
@@ -236,6 +237,12 @@ impl Build {
         let decided = returned.wait_for(Option::is_some).await;
         let decided = decided.ok().and_then(|decided| decided.clone());
         decided.unwrap_or_else(|| Err(Status::cancelled("context canceled")))
+    }
+
+    /// Whether nobody can want it any more: an internal build is no history, but the client's `Status` may come after its end.
+    fn is_past(&self, now: Timestamp) -> bool {
+        let ended = self.lock().ended.as_ref().map(|end| end.at);
+        self.asked.internal && ended.is_some_and(|at| now.since(at) > ARRIVAL)
     }
 
     /// Whether it is over.
