@@ -68,12 +68,21 @@ case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | so
   2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;
   *) say "Debian's docker-compose is no 2.x here: nothing is compared with Docker's Compose" ;;
 esac
+# Clients that are in no package of Debian's. Without their registries everything else is tested all the same.
+without=()
 say "Installing what drives the desktop in a browser"
-(cd desktop && npm ci --no-audit --no-fund --silent)
-export FERRY_TESTS_COMPLETE=1
+(cd desktop && npm ci --no-audit --no-fund --silent) || without+=(desktop)
+if [ ! -x target/peers/python/bin/python ]; then
+  say "Installing docker-py"
+  { python3 -m venv target/peers/python 2>/dev/null || { install python3-venv && python3 -m venv --clear target/peers/python; }; } &&
+    target/peers/python/bin/pip install --quiet --disable-pip-version-check docker || { rm -rf target/peers/python; without+=(docker-py); }
+fi
+export FERRY_TESTS_COMPLETE=1 FERRY_TESTS_WITHOUT="${without[*]}"
+[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because npm's or PyPI's registry does not answer: ${without[*]}"
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"
 export FERRY_BINARY="$PWD/target/$FERRY_TARGET/debug/ferry"
 # The binary is built with its own flags; everything else as usual.
 unset RUSTFLAGS
 cargo xtask check "$@"
+[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because npm's or PyPI's registry does not answer: ${without[*]}"

@@ -1,5 +1,5 @@
 //! docker-py, from PyPI, as a client: one script for each kind of resource. `FERRY_TEST_PYTHON` names a Python that has the package
-//! `docker`; else `python3` is tried.
+//! `docker`; else the one that `scripts/test.sh` makes, or `python3`.
 
 use std::{path::PathBuf, process::Command};
 
@@ -10,11 +10,13 @@ use crate::with_busybox;
 /// A Python with the package. `None` after a line that says what is missing.
 fn python() -> Option<PathBuf> {
     let named = std::env::var_os("FERRY_TEST_PYTHON").map(PathBuf::from);
-    let python = named.or_else(|| programs::find("python3"))?;
+    let made = || programs::made("python/bin/python");
+    let python = named.or_else(made).or_else(|| programs::find("python3"))?;
     let found = Command::new(&python).args(["-c", "import docker"]).output();
     if found.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
+    programs::may_be_missing("docker-py");
     eprintln!("SKIPPED: the package docker is not installed for {}", python.display());
     None
 }

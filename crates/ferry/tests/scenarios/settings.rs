@@ -1,7 +1,7 @@
 //! The daemon's settings: what containers get that say nothing, reloading, numbers for Prometheus, sockets that systemd opened.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
     process::Command,
@@ -182,9 +182,8 @@ fn sockets_of_systemd() {
         .stderr(std::fs::File::create(dir.join("log2")).unwrap())
         .spawn()
         .unwrap();
-    let mut said = [0_u8; 64];
-    let length = starter.stdout.as_mut().unwrap().read(&mut said).unwrap();
-    let said = String::from_utf8_lossy(&said[..length]).into_owned();
+    let mut said = String::new();
+    BufReader::new(starter.stdout.take().unwrap()).read_line(&mut said).unwrap();
     let (pid, state) = said
         .trim()
         .split_once(' ')

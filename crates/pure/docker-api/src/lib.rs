@@ -22,6 +22,7 @@ mod event;
 mod exec;
 pub mod filters;
 pub mod go_mode;
+pub mod handed;
 mod host_config;
 mod image;
 mod mount;

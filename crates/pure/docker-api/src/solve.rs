@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::handed::Handed;
+
 /// The content type of a body that begins with a [`BuildAsk`]: its length as four bytes, little end first, its JSON, then the context.
 pub const BUILD_ASK: &str = "application/vnd.ferry.build";
 
@@ -52,18 +54,6 @@ pub struct BuildAsk {
     pub call: String,
     /// What is to become of the result: an image (empty), `files`, or `nothing`.
     pub result: String,
-}
-
-/// A directory that the client has open: the daemon takes it out of the client's process and looks whether it is this one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Handed {
-    /// Its number there.
-    pub descriptor: i32,
-    /// Its device.
-    pub device: u64,
-    /// Its inode.
-    pub inode: u64,
 }
 
 /// What a name means.

@@ -1,6 +1,6 @@
 //! A tar member by member, for archives that are containers of files (`docker load`) rather than layers.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use ferry_errkind::{ErrorKind, Kinded};
 
@@ -90,6 +90,21 @@ impl<R: BufRead> TarReader<R> {
     }
 }
 
+impl<R: Read + Seek> TarReader<BufReader<R>> {
+    /// Passes over what was not read of the current member by seeking, which in a file costs nothing.
+    ///
+    /// A payload that the archive's end cuts off is not noticed: whoever comes back to it has to look.
+    pub fn seek_over(&mut self) -> Result<(), ReadTarError> {
+        let left = self.payload.saturating_add(self.padding);
+        (self.payload, self.padding) = (0, 0);
+        let distance =
+            i64::try_from(left).map_err(|_| ReadTarError::Truncated { offset: self.offset })?;
+        self.tar.seek_relative(distance).map_err(ReadTarError::Read)?;
+        self.offset = self.offset.saturating_add(left);
+        Ok(())
+    }
+}
+
 impl<R: BufRead> Read for Member<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.reader.payload;
@@ -172,6 +187,23 @@ mod tests {
         }
         let want = [("a", "first"), ("c", "third"), ("d", "")];
         assert_eq!(seen, want.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn members_are_passed_over_without_being_read() {
+        let tar = tar(&[("a", "first"), ("b", &"x".repeat(50_000)), ("c", "third")]);
+        let source = BufReader::with_capacity(512, io::Cursor::new(&tar));
+        let mut reader = TarReader::new(source, Limits::default());
+        let mut seen = Vec::new();
+        while let Some(mut member) = reader.next_member().unwrap() {
+            let (path, offset) = (member.entry.path.clone(), member.offset);
+            let mut first = [0];
+            member.read_exact(&mut first).unwrap();
+            assert_eq!(tar[usize::try_from(offset).unwrap()], first[0]);
+            reader.seek_over().unwrap();
+            seen.push(path);
+        }
+        assert_eq!(seen, [b"a", b"b", b"c"]);
     }
 
     #[test]

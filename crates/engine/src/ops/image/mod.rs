@@ -20,7 +20,7 @@ use crate::{Engine, Shared};
 
 pub use import::{ImportRequest, import};
 pub use list::{history, inspect, list};
-pub use load::load;
+pub use load::{LoadSource, load};
 pub use pull::{PullProgress, PullRequest, pull};
 pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
 pub use remove::{prune, remove};

@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod download;
+pub(crate) mod hand_over;
 pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod progress;

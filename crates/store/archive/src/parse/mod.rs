@@ -38,11 +38,16 @@ pub struct Limits {
     pub entries: u64,
 }
 
+impl Limits {
+    /// 4095: the kernel's PATH_MAX without its NUL. Ten million entries: more than any image, and what
+    /// the unpacker remembers of them still fits in memory.
+    pub const DEFAULT: Limits =
+        Limits { name: 4095, pax: 1 << 20, sparse_segments: 1 << 18, entries: 10_000_000 };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        // 4095: the kernel's PATH_MAX without its NUL. Ten million entries: more than any image, and what
-        // the unpacker remembers of them still fits in memory.
-        Self { name: 4095, pax: 1 << 20, sparse_segments: 1 << 18, entries: 10_000_000 }
+        Self::DEFAULT
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek},
+    os::unix::fs::FileExt,
+    sync::{Mutex, PoisonError},
 };
 
 use ferry_archive::{
@@ -18,6 +21,8 @@ use crate::{Shared, shared::Lease};
 /// Most members of an archive of images.
 const MAX_MEMBERS: u64 = 100_000;
 
+const LIMITS: Limits = Limits { entries: MAX_MEMBERS, ..Limits::DEFAULT };
+
 /// Largest document that is kept, in bytes.
 const MAX_DOCUMENT: u64 = 4 << 20;
 
@@ -27,6 +32,9 @@ const MAX_DOCUMENTS: usize = 64 << 20;
 /// How many bytes of a layer pass between two messages.
 const STRIDE: u64 = 8 << 20;
 
+/// Layers of a file that are unpacked at once: each keeps up to two cores busy, one with digests and one with files.
+const AT_ONCE: usize = 4;
+
 /// What an archive holds, by cleaned path.
 pub(super) struct Contents<'a> {
     pub(super) documents: BTreeMap<String, Vec<u8>>,
@@ -34,45 +42,99 @@ pub(super) struct Contents<'a> {
     pub(super) layers: BTreeMap<String, Result<Digest, Failure>>,
     /// Symbolic links: old archives share layers by them.
     pub(super) links: BTreeMap<String, String>,
+    /// Bytes of documents so far.
+    held: usize,
     /// Nobody may sweep the layers while no image has them yet.
     leases: Vec<Lease<'a>>,
 }
 
+/// A member that may be a layer.
+struct Found {
+    path: String,
+    size: u64,
+    offset: u64,
+    /// What was read of it.
+    first: [u8; 1],
+}
+
 impl<'a> Contents<'a> {
-    /// Reads to the end of the archive.
+    fn new() -> Contents<'a> {
+        Contents {
+            documents: BTreeMap::new(),
+            layers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            held: 0,
+            leases: Vec::new(),
+        }
+    }
+
+    /// Reads a stream to the end of the archive: its layers one after the other, as they come by.
     pub(super) fn read(
         shared: &'a Shared,
         mut stream: impl BufRead,
         tell: impl Fn(PullProgress),
     ) -> Result<Contents<'a>, Failure> {
-        let start = stream.fill_buf().map_err(broken)?;
-        let codec = Codec::detect(start)
-            .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
+        let codec = codec_of(stream.fill_buf().map_err(broken)?)?;
         let plain = BufReader::with_capacity(1 << 18, Decoder::new(codec, stream).map_err(broken)?);
-        let limits = Limits { entries: MAX_MEMBERS, ..Limits::default() };
-        let mut tar = TarReader::new(plain, limits);
-        let mut contents = Contents {
-            documents: BTreeMap::new(),
-            layers: BTreeMap::new(),
-            links: BTreeMap::new(),
-            leases: Vec::new(),
-        };
-        let mut held = 0;
-        while let Some(member) = tar.next_member().map_err(Failure::of)? {
-            contents.take(shared, member, &mut held, &tell)?;
+        let mut tar = TarReader::new(plain, LIMITS);
+        let mut contents = Contents::new();
+        while let Some(mut member) = tar.next_member().map_err(Failure::of)? {
+            if let Some(found) = contents.note(&mut member)? {
+                let whole = io::Cursor::new(found.first).chain(&mut member);
+                let kept = keep_layer(shared, &found, whole, &tell);
+                contents.add(found.path, kept);
+            }
         }
         Ok(contents)
     }
 
-    fn take<R: BufRead>(
-        &mut self,
+    /// Reads a file: first what is in it, then its layers, several at once.
+    pub(super) fn read_file(
         shared: &'a Shared,
-        mut member: Member<'_, R>,
-        held: &mut usize,
-        tell: &impl Fn(PullProgress),
-    ) -> Result<(), Failure> {
+        file: &File,
+        tell: impl Fn(PullProgress) + Sync,
+    ) -> Result<Contents<'a>, Failure> {
+        let length = file.metadata().map_err(broken)?.len();
+        let mut start = BufReader::with_capacity(512, Part::new(file, 0, length));
+        if codec_of(start.fill_buf().map_err(broken)?)? != Codec::Plain {
+            let whole = BufReader::with_capacity(1 << 18, Part::new(file, 0, length));
+            return Contents::read(shared, whole, tell);
+        }
+        let mut tar = TarReader::new(start, LIMITS);
+        let mut contents = Contents::new();
+        let mut found = Vec::new();
+        while let Some(mut member) = tar.next_member().map_err(Failure::of)? {
+            found.extend(contents.note(&mut member)?);
+            tar.seek_over().map_err(Failure::of)?;
+        }
+        let workers = found.len().min(AT_ONCE);
+        let (queue, kept) = (Mutex::new(found.into_iter()), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        // The guard must be gone before the work begins.
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some(layer) = next else { break };
+                        let part = Part::new(file, layer.offset, layer.size);
+                        let done = keep_layer(shared, &layer, part, &tell);
+                        kept.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((layer.path, done));
+                    }
+                });
+            }
+        });
+        for (path, done) in kept.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            contents.add(path, done);
+        }
+        Ok(contents)
+    }
+
+    /// Takes a document or a link down; answers what may be a layer.
+    fn note<R: BufRead>(&mut self, member: &mut Member<'_, R>) -> Result<Option<Found>, Failure> {
         // A name that leads out of the archive is nothing that a manifest could mean.
-        let Some(path) = path_of(&member.entry.path) else { return Ok(()) };
+        let Some(path) = path_of(&member.entry.path) else { return Ok(None) };
         match member.entry.kind {
             Kind::Symlink | Kind::HardLink => {
                 let target = String::from_utf8_lossy(&member.entry.link).into_owned();
@@ -80,54 +142,33 @@ impl<'a> Contents<'a> {
                 if let Some(target) = path_of(format!("{from}/{target}").as_bytes()) {
                     self.links.insert(path, target);
                 }
-                return Ok(());
+                return Ok(None);
             }
             Kind::File => {}
-            _ => return Ok(()),
+            _ => return Ok(None),
         }
         let mut first = [0_u8; 1];
         if member.read(&mut first).map_err(broken)? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let size = member.entry.size;
-        let whole = io::Cursor::new(first).chain(&mut member);
         if matches!(first[0], b'{' | b'[') && size <= MAX_DOCUMENT {
-            *held += usize::try_from(size).unwrap_or(MAX_DOCUMENTS);
-            if *held > MAX_DOCUMENTS {
+            self.held += usize::try_from(size).unwrap_or(MAX_DOCUMENTS);
+            if self.held > MAX_DOCUMENTS {
                 let words = "the archive holds more than 64 MiB of documents";
                 return Err(Failure::new(ErrorKind::TooLarge, words));
             }
-            let mut document = Vec::new();
-            whole.take(MAX_DOCUMENT).read_to_end(&mut document).map_err(broken)?;
+            let mut document = first.to_vec();
+            member.take(MAX_DOCUMENT).read_to_end(&mut document).map_err(broken)?;
             self.documents.insert(path, document);
-        } else if may_be_layer(&path) {
-            self.take_layer(shared, path, size, whole, tell);
+            return Ok(None);
         }
-        Ok(())
+        let offset = member.offset;
+        Ok(may_be_layer(&path).then_some(Found { path, size, offset, first }))
     }
 
-    fn take_layer(
-        &mut self,
-        shared: &'a Shared,
-        path: String,
-        size: u64,
-        stream: impl Read,
-        tell: &impl Fn(PullProgress),
-    ) {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let named: Option<Digest> = format!("sha256:{name}").parse().ok();
-        if let Some(known) = named.filter(|digest| shared.layers.contains(digest)) {
-            self.leases.push(shared.lease(std::slice::from_ref(&known)));
-            self.layers.insert(path, Ok(known));
-            return;
-        }
-        let id: String = name.chars().take(12).collect();
-        let counted = Counted { stream, id, size, done: 0, told: 0, tell };
-        let layer = shared.layers.ingest(counted, None);
-        let layer = layer.map(|layer| layer.diff_id).map_err(Failure::of);
-        if let Ok(diff_id) = &layer {
-            self.leases.push(shared.lease(std::slice::from_ref(diff_id)));
-        }
+    fn add(&mut self, path: String, (layer, lease): (Result<Digest, Failure>, Option<Lease<'a>>)) {
+        self.leases.extend(lease);
         self.layers.insert(path, layer);
     }
 
@@ -165,6 +206,70 @@ impl<'a> Contents<'a> {
                 Err(Failure::new(ErrorKind::InvalidArgument, words))
             }
         }
+    }
+}
+
+/// Puts a layer into the store, unless it is there under its name already.
+fn keep_layer<'a>(
+    shared: &'a Shared,
+    found: &Found,
+    stream: impl Read,
+    tell: &impl Fn(PullProgress),
+) -> (Result<Digest, Failure>, Option<Lease<'a>>) {
+    let name = found.path.rsplit('/').next().unwrap_or_default();
+    let named: Option<Digest> = format!("sha256:{name}").parse().ok();
+    if let Some(known) = named.filter(|digest| shared.layers.contains(digest)) {
+        let lease = shared.lease(std::slice::from_ref(&known));
+        return (Ok(known), Some(lease));
+    }
+    let id: String = name.chars().take(12).collect();
+    let counted = Counted { stream, id, size: found.size, done: 0, told: 0, tell };
+    let layer = shared.layers.ingest(counted, None);
+    let layer = layer.map(|layer| layer.diff_id).map_err(Failure::of);
+    let lease = layer.as_ref().ok().map(|diff_id| shared.lease(std::slice::from_ref(diff_id)));
+    (layer, lease)
+}
+
+fn codec_of(start: &[u8]) -> Result<Codec, Failure> {
+    Codec::detect(start)
+        .map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))
+}
+
+/// A stretch of a file, whatever the file's own position: the client that handed it over shares that one.
+struct Part<'f> {
+    file: &'f File,
+    at: u64,
+    end: u64,
+}
+
+impl<'f> Part<'f> {
+    fn new(file: &'f File, at: u64, length: u64) -> Part<'f> {
+        Part { file, at, end: at.saturating_add(length) }
+    }
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_sub(self.at);
+        let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.file.read_at(&mut buffer[..wanted], self.at)?;
+        if read == 0 && wanted > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "archive is truncated"));
+        }
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Part<'_> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            io::SeekFrom::Start(at) => Some(at),
+            io::SeekFrom::Current(distance) => self.at.checked_add_signed(distance),
+            io::SeekFrom::End(distance) => self.end.checked_add_signed(distance),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

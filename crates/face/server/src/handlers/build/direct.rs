@@ -1,17 +1,13 @@
 //! `/build` as our own command line asks it: a question, then the context, or a directory that it has open.
 
-use std::{
-    collections::BTreeMap,
-    os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::Engine as _;
 use ferry_docker_api::{
     JsonMessage,
     solve::{
-        self, AskedContext, BuildAsk, Handed, Place, SolveStatus, SolveVertex, VertexLog,
-        VertexStatus, VertexWarning,
+        self, AskedContext, BuildAsk, Place, SolveStatus, SolveVertex, VertexLog, VertexStatus,
+        VertexWarning,
     },
 };
 use ferry_engine::ops::build::{
@@ -19,10 +15,10 @@ use ferry_engine::ops::build::{
     Described, NamedContext, Vertex,
 };
 use ferry_errkind::{ErrorKind, Failure};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
+use rustix::fs::FileType;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::refuse::invalid;
+use crate::{handed::take, refuse::invalid};
 
 /// Longest question, in bytes: secrets are in it.
 const MAX_ASK: u32 = 32 << 20;
@@ -67,7 +63,7 @@ pub(super) fn apply(
             AskedContext::Image(image) => NamedContext::Image(image.clone()),
             AskedContext::Remote(url) => NamedContext::Remote(url.clone()),
             AskedContext::Directory(handed) => {
-                NamedContext::Directory(Arc::new(take(*handed, peer)?))
+                NamedContext::Directory(Arc::new(take(*handed, peer, FileType::Directory)?))
             }
         };
         wanted.contexts.insert(name.clone(), context);
@@ -84,31 +80,12 @@ pub(super) fn apply(
     wanted.cache_image.clone_from(cache_image);
     wanted.epoch = *epoch;
     Ok(match (directory, remote) {
-        (Some(handed), _) => Some(ContextSource::Directory(take(*handed, peer)?)),
+        (Some(handed), _) => {
+            Some(ContextSource::Directory(take(*handed, peer, FileType::Directory)?))
+        }
         (None, Some(url)) => Some(ContextSource::Remote(url.clone())),
         (None, None) => None,
     })
-}
-
-/// Takes a directory out of the client's process. What the client could not open, it cannot hand over.
-fn take(handed: Handed, peer: Option<i32>) -> Result<OwnedFd, Failure> {
-    let refused = |why: String| {
-        let words = format!("the directory cannot be handed over: {why}");
-        Failure::new(ErrorKind::Conflict, words)
-    };
-    let pid = peer.and_then(Pid::from_raw).ok_or_else(|| refused("who are you?".to_owned()))?;
-    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-    let process = process.map_err(|errno| refused(errno.to_string()))?;
-    let taken =
-        rustix::process::pidfd_getfd(process.as_fd(), handed.descriptor, PidfdGetfdFlags::empty());
-    let taken = taken.map_err(|errno| refused(errno.to_string()))?;
-    let stat = rustix::fs::fstat(&taken).map_err(|errno| refused(errno.to_string()))?;
-    let is_directory =
-        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
-    if !is_directory || (stat.st_dev, stat.st_ino) != (handed.device, handed.inode) {
-        return Err(refused("it is another one".to_owned()));
-    }
-    Ok(taken)
 }
 
 fn decoded(text: &str) -> Result<Vec<u8>, Failure> {

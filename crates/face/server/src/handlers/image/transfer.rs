@@ -1,18 +1,20 @@
 //! Images on their way: pull, import, load, save. Answers are progress messages or tars.
 
 use bytes::Bytes;
-use ferry_docker_api::{DistributionInspect, JsonMessage};
+use ferry_docker_api::{DistributionInspect, JsonMessage, handed::HANDED};
 use ferry_engine::{
     Engine,
-    ops::image::{self as ops, ImportRequest, PullRequest, PushRequest},
+    ops::image::{self as ops, ImportRequest, LoadSource, PullRequest, PushRequest},
 };
 use ferry_errkind::Failure;
 use ferry_oci::Platform;
+use rustix::fs::FileType;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     body::Body,
     convert::{auth, progress},
+    handed::take,
     query::Query,
     read_body::BodyReader,
     refuse::{invalid, unsupported},
@@ -82,10 +84,17 @@ pub(crate) async fn load(request: Request) -> Result<Reply, Failure> {
         return Err(unsupported("loading one platform of an image"));
     }
     let quiet = request.query.flag_or("quiet", true);
+    let archive = match request.headers.get(HANDED) {
+        Some(handed) => {
+            let handed = serde_json::from_slice(handed.as_bytes())
+                .map_err(|error| invalid(format!("invalid {HANDED}: {error}")))?;
+            LoadSource::File(take(handed, request.peer, FileType::RegularFile)?.into())
+        }
+        None => LoadSource::Stream(Box::new(BodyReader::new(request.body))),
+    };
     let engine = request.engine;
-    let body = BodyReader::new(request.body);
     let (sender, messages) = mpsc::channel(BACKLOG);
-    let load = tokio::spawn(async move { ops::load(&engine, body, quiet, sender).await });
+    let load = tokio::spawn(async move { ops::load(&engine, archive, quiet, sender).await });
     progress_reply(load, messages, progress::load_message).await
 }
 

@@ -2,17 +2,19 @@
 
 use std::{
     fs::File,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use base64::Engine as _;
-use ferry_docker_api::solve::{AskedContext, BuildAsk, Handed};
+use ferry_docker_api::{
+    handed::Handed,
+    solve::{AskedContext, BuildAsk},
+};
 
 use crate::{
     config::read_limited,
     framework::{Cli, CliError, Matches},
-    run::{download::Target, options::go_words},
+    run::{download::Target, hand_over, options::go_words},
 };
 
 /// Longest secret, in bytes, as Docker has it.
@@ -289,11 +291,9 @@ pub(super) fn hand_over(path: &Path) -> Result<(File, Handed), CliError> {
             go_words(&error)
         ))
     };
-    let file = File::open(path).map_err(wrong)?;
-    let found = file.metadata().map_err(wrong)?;
+    let (file, found, handed) = hand_over::open(path).map_err(wrong)?;
     if !found.is_dir() {
         return Err(CliError::new(format!("build context {} is no directory", path.display())));
     }
-    let handed = Handed { descriptor: file.as_raw_fd(), device: found.dev(), inode: found.ino() };
     Ok((file, handed))
 }

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
-    run::download::Target,
+    run::{download::Target, hand_over},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -125,7 +125,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if cli.env("DOCKER_BUILDKIT").is_some_and(|value| matches!(value.as_str(), "0" | "false")) {
         return run_classic(cli, matches, "DOCKER_BUILDKIT=0 chooses the classic builder");
     }
-    if !is_ours(cli)? {
+    if !hand_over::is_ours(cli)? {
         return run_classic(
             cli,
             matches,
@@ -133,13 +133,6 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         );
     }
     run_modern(cli, matches)
-}
-
-/// Whether the daemon understands our questions.
-fn is_ours(cli: &Cli) -> Result<bool, CliError> {
-    let client = cli.client()?;
-    let answer = cli.wait(client.get("/_ping").unversioned().send())?;
-    Ok(answer.header("server").is_some_and(|server| server.starts_with("Ferry")))
 }
 
 fn run_classic(cli: &Cli, matches: &Matches, why: &str) -> Outcome {
