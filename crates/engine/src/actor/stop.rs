@@ -96,14 +96,15 @@ impl Actor {
             }
         };
         match &mut self.stopping {
-            // A second stop may be more impatient than the first.
             Some(stopping) => {
                 stopping.waiters.push(waiter);
-                stopping.killed |= kills;
-                if deadline.is_some()
-                    && (stopping.deadline.is_none() || deadline < stopping.deadline)
-                {
+                let sooner = |known: Option<Instant>| {
+                    deadline.is_some() && (known.is_none() || deadline < known)
+                };
+                // A second stop may be more impatient than the first; once it was killed, what is left is the kernel's time.
+                if !stopping.killed && (kills || sooner(stopping.deadline)) {
                     stopping.deadline = deadline;
+                    stopping.killed = kills;
                 }
             }
             None => {

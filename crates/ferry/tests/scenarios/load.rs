@@ -228,7 +228,7 @@ impl Worker<'_> {
     /// The whole life of a container that nobody else knows: there is no conflict to have.
     fn own_life(&mut self, name: &str) {
         let body = json!({"Image": "busybox", "Cmd": ["sh", "-c", "echo up; sleep 1000"],
-            "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}}});
+            "HostConfig": {"NetworkMode": "wide", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}}});
         let create = format!("/containers/create?name={name}");
         if self.ask("POST", &create, Some(&body), &[201]).0 != 201 {
             return;
@@ -287,7 +287,11 @@ fn two_hundred_clients() {
     let clients = number("FERRY_LOAD_CLIENTS", CLIENTS);
     // As many containers as clients want addresses, and more than a /24 has.
     let sandbox = with_busybox(Client::Ferry);
-    sandbox.ok(&["run", "--rm", "-p", "127.0.0.1::80", "busybox", "true"]);
+    sandbox.ok(&["network", "create", "--subnet", "10.207.0.0/16", "wide"]);
+    for network in ["wide", "bridge"] {
+        let words = ["run", "--rm", "--network", network, "-p", "127.0.0.1::80", "busybox", "true"];
+        sandbox.ok(&words);
+    }
     let before = settled(&sandbox, "the first container's traces go");
     let tally = Tally::default();
     let lives = AtomicUsize::new(0);
