@@ -266,7 +266,15 @@ fn is_too_much(method: &str, path: &str) -> bool {
     matches!(
         (method, path),
         ("DELETE", _)
-            | ("POST", "/images/load" | "/build" | "/images/prune" | "/session" | "/grpc")
+            | (
+                "POST",
+                "/networks/create"
+                    | "/images/load"
+                    | "/build"
+                    | "/images/prune"
+                    | "/session"
+                    | "/grpc"
+            )
     ) || path.ends_with("/push")
         || path.ends_with("/prune")
 }
