@@ -141,7 +141,7 @@ mod tests {
             lines[3],
             "IMAGE                           ID             DISK USAGE   CONTENT SIZE   EXTRA"
         );
-        assert_eq!(lines[4].trim_end(), "registry.example/library/bu…");
+        assert_eq!(lines[4].trim_end(), "registry.example/library/bus…");
         let words: Vec<&str> = lines[5].split_whitespace().collect();
         assert_eq!(words, ["b:1", "46041b19f227", "1.98MB", "1kB", "U"]);
         assert!(lines[6].starts_with("└─ linux/arm64/v8 ") && lines[6].contains("aaaaaaaaaaaa"));
