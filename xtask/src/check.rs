@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what a change must pass, the same at the desk and in CI.
 
 use std::{
+    ffi::OsStr,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
@@ -36,13 +37,28 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     step("docs", root, "cargo", &["doc", "--workspace", "--no-deps", "--quiet"])
 }
 
+/// Variables of a step, beside ours.
+pub type Environment<'a> = Vec<(&'a str, &'a OsStr)>;
+
 fn step(name: &str, root: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+    step_with(name, root, program, arguments, &[])
+}
+
+/// Runs a step that has variables of its own.
+pub fn step_with(
+    name: &str,
+    root: &Path,
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &OsStr)],
+) -> Result<(), String> {
     let started = Instant::now();
     println!("== {name}: {program} {}", arguments.join(" "));
     let status = Command::new(program)
         .args(arguments)
         .current_dir(root)
         .env("RUSTDOCFLAGS", "-D warnings")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("{name}: cannot run {program}: {error}"))?;

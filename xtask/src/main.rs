@@ -1,10 +1,11 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|desktop|buildkit-proto|cri-proto`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|stress|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
 mod buildkit_proto;
 mod check;
 mod cri_proto;
 mod desktop;
+mod stress;
 mod tidy;
 
 use std::{
@@ -18,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   check   everything that a change must pass: format, clippy, tidy, tests, docs
   tidy    the layer rule, crate heads, no stray markers
   bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
+  stress  five hundred containers, then two hundred clients: cargo xtask stress --help
   desktop builds the web desktop's page from desktop/ (needs npm) and puts it where the crate embeds it from
   buildkit-proto  writes crates/face/buildkit/src/proto anew from the proto files beside it
   cri-proto  writes crates/face/cri/src/api.rs anew from Kubernetes' proto file";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Some("buildkit-proto") => buildkit_proto::run(&root()),
         Some("desktop") => desktop::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
+        Some("stress") => stress::run(&root(), &arguments[1..]),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -23,6 +23,7 @@ mod net;
 mod networks;
 pub mod ops;
 mod probe;
+mod quota;
 mod random;
 mod records;
 mod registry;

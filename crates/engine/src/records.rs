@@ -42,6 +42,11 @@ impl ContainerDirs {
         Ok(dirs)
     }
 
+    /// `<data root>/containers`.
+    pub(crate) fn place(&self) -> &Path {
+        &self.data
+    }
+
     /// `<data root>/containers/<id>`.
     pub(crate) fn data(&self, id: &str) -> PathBuf {
         self.data.join(id)

@@ -130,9 +130,7 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     let refuse = |what: &str| {
         Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
     };
-    if !host.storage_opt.is_empty() {
-        return refuse("--storage-opt");
-    }
+    crate::quota::check(shared, &host.storage_opt)?;
     if !matches!(host.volume_driver.as_str(), "" | "local") {
         return refuse(&format!("volume driver \"{}\"", host.volume_driver));
     }

@@ -6,7 +6,7 @@ use ferry_oci::runtime::{
     LinuxThrottleDevice, LinuxWeightDevice,
 };
 
-use crate::spec::{DeviceNumbers, SpecError};
+use crate::spec::{DeviceNumbers, HostDevice, SpecError};
 
 /// The period that `--cpus` is counted in, microseconds.
 const CPU_PERIOD: i64 = 100_000;
@@ -77,7 +77,7 @@ fn block_io(
         rates
             .iter()
             .map(|rate| {
-                let device = numbers(&rate.path)?;
+                let device = limited(numbers, &rate.path)?;
                 Ok(LinuxThrottleDevice {
                     major: device.major,
                     minor: device.minor,
@@ -87,7 +87,7 @@ fn block_io(
             .collect()
     };
     let weights = resources.blkio_weight_device.iter().map(|rate| {
-        let device = numbers(&rate.path)?;
+        let device = limited(numbers, &rate.path)?;
         Ok(LinuxWeightDevice {
             major: device.major,
             minor: device.minor,
@@ -105,6 +105,14 @@ fn block_io(
         throttle_write_iops_device: throttle(&resources.blkio_device_write_iops)?,
     };
     Ok((block != LinuxBlockIo::default()).then_some(block))
+}
+
+/// A device whose use is limited. Docker has other words for one that is missing than where a device is added.
+fn limited(numbers: DeviceNumbers<'_>, path: &str) -> Result<HostDevice, SpecError> {
+    numbers(path).map_err(|error| match error {
+        SpecError::Device { path, reason } => SpecError::LimitedDevice { path, reason },
+        other => other,
+    })
 }
 
 /// Docker's device rules: nothing, then what every container has. `mknod` of anything is allowed, use of it is not (runc's

@@ -129,6 +129,14 @@ pub enum SpecError {
         /// Why.
         reason: String,
     },
+    /// A limit for a block device that is not there, or is none. Docker's words.
+    #[error("stat {path}: {reason}")]
+    LimitedDevice {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// `--device` with a mode that is none.
     #[error("invalid device mode: {0}")]
     DeviceMode(String),

@@ -5,6 +5,7 @@
 //! Start with [`plan`], [`read`], [`ReadOptions`].
 
 mod decode;
+mod file;
 mod reader;
 mod settings;
 #[cfg(test)]

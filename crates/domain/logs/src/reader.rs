@@ -2,11 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    io::{self, BufRead, Read, Seek, SeekFrom},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +14,10 @@ use rustix::{
     fs::inotify,
 };
 
-use crate::decode::{Record, decode};
+use crate::{
+    decode::{Record, decode},
+    file::LogReader,
+};
 
 /// Records are handed on in pieces of about this size.
 const PIECE: usize = 128 * 1024;
@@ -147,41 +147,11 @@ fn follow_on(
     Ok(())
 }
 
-/// A log file that is being read, and the incomplete line at its present end.
-struct LogReader {
-    reader: BufReader<File>,
-    identity: (u64, u64),
-    torn: Vec<u8>,
-}
-
-impl LogReader {
-    fn open(path: &Path) -> io::Result<Option<LogReader>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        let identity = (metadata.dev(), metadata.ino());
-        let reader = BufReader::with_capacity(256 * 1024, file);
-        Ok(Some(LogReader { reader, identity, torn: Vec::new() }))
-    }
-}
-
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number == 0 {
-        return path.to_owned();
-    }
-    let mut name = path.to_owned().into_os_string();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
-}
-
 /// All files of the log, oldest first. A rotation in the middle of this shows as the same file twice, which is opened once.
 fn open_files(path: &Path) -> io::Result<Vec<LogReader>> {
     let mut files: Vec<LogReader> = Vec::new();
     for number in 0..MAX_FILES {
-        match LogReader::open(&numbered(path, number))? {
+        match LogReader::open(path, number)? {
             Some(file) if files.iter().any(|known| known.identity == file.identity) => {}
             Some(file) => files.push(file),
             None if number == 0 => {}
@@ -206,7 +176,7 @@ fn newer_files(path: &Path, current: Option<&LogReader>) -> io::Result<Vec<LogRe
 fn read_to_end(file: &mut LogReader, out: &mut Out<'_>) -> io::Result<()> {
     let mut line = std::mem::take(&mut file.torn);
     loop {
-        if file.reader.read_until(b'\n', &mut line)? == 0 || line.last() != Some(&b'\n') {
+        if file.content()?.read_until(b'\n', &mut line)? == 0 || line.last() != Some(&b'\n') {
             file.torn = line;
             return Ok(());
         }
@@ -230,18 +200,24 @@ fn finish_torn(file: &mut LogReader, out: &mut Out<'_>) {
 /// Moves the files to where the last `tail` lines begin. Returns how many files come before that.
 fn start_of_tail(files: &mut [LogReader], tail: u64) -> io::Result<usize> {
     let mut wanted = tail;
+    let count = files.len();
     for (index, file) in files.iter_mut().enumerate().rev() {
-        let end = file.reader.seek(SeekFrom::End(0))?;
         if wanted == 0 {
+            // Only what is written from now on counts, and that is in the newest.
+            if index + 1 == count {
+                file.content()?.seek(SeekFrom::End(0))?;
+            }
             continue;
         }
-        match back(file.reader.get_mut(), end, wanted)? {
+        let content = file.content()?;
+        let end = content.seek(SeekFrom::End(0))?;
+        match back(content.get_mut(), end, wanted)? {
             Ok(start) => {
-                file.reader.seek(SeekFrom::Start(start))?;
+                content.seek(SeekFrom::Start(start))?;
                 return Ok(index);
             }
             Err(found) => {
-                file.reader.seek(SeekFrom::Start(0))?;
+                content.seek(SeekFrom::Start(0))?;
                 wanted -= found;
             }
         }

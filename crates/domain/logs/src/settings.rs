@@ -113,8 +113,8 @@ pub fn plan(
         "none" => Ok(LogSpec::None),
         "json-file" => {
             known("json-file", options, &["max-size", "max-file", "compress"], &CHOICES)?;
-            compression(options)?;
             let mut file = file(options, path, ["max-size", "max-file"])?;
+            file.compress = compression(options)?;
             file.attributes = chosen::attributes(options, context)?;
             if let Some(tag) = chosen::tag(options, context, "")? {
                 file.attributes.insert("tag".to_owned(), tag);
@@ -123,8 +123,9 @@ pub fn plan(
         }
         "local" => {
             known_to_local(options)?;
-            compression(options)?;
-            Ok(LogSpec::JsonFile(file(options, path, ["max-size", "max-file"])?))
+            let mut file = file(options, path, ["max-size", "max-file"])?;
+            file.compress = always_compressed(options, &file)?;
+            Ok(LogSpec::JsonFile(file))
         }
         "syslog" => {
             known("syslog", options, &remote::SYSLOG, &[&CHOICES[..], &CACHE].concat())?;
@@ -198,25 +199,39 @@ fn delivery(options: &Options) -> Result<Option<u64>, SettingsError> {
     }
 }
 
-/// Rotated files are kept as they are.
-fn compression(options: &Options) -> Result<(), SettingsError> {
-    match options.get("compress").map(String::as_str) {
-        None | Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(()),
-        Some("true" | "1" | "t" | "T" | "TRUE" | "True") => {
-            let files: u32 = options.get("max-file").and_then(|n| n.parse().ok()).unwrap_or(1);
-            if files < 2 || !options.contains_key("max-size") {
-                let words =
-                    "compress cannot be true when max-file is less than 2 or max-size is not set";
-                return Err(SettingsError::Value(words.to_owned()));
-            }
-            Err(SettingsError::Refused(
-                "log opt compress=true is not supported: rotated files are kept as they are"
-                    .to_owned(),
-            ))
-        }
-        Some(other) => Err(SettingsError::Value(format!(
-            "strconv.ParseBool: parsing \"{other}\": invalid syntax"
-        ))),
+/// Whether rotated files are packed. What there is without options is enough for that, but Docker wants it said.
+fn compression(options: &Options) -> Result<bool, SettingsError> {
+    let compress = options.get("compress").map_or(Ok(false), |text| go_bool(text));
+    if !compress.map_err(SettingsError::Value)? {
+        return Ok(false);
+    }
+    let files: u32 = options.get("max-file").and_then(|n| n.parse().ok()).unwrap_or(1);
+    if files < 2 || !options.contains_key("max-size") {
+        let words = "compress cannot be true when max-file is less than 2 or max-size is not set";
+        return Err(SettingsError::Value(words.to_owned()));
+    }
+    Ok(true)
+}
+
+/// The driver `local` packs unless it is told not to.
+fn always_compressed(options: &Options, file: &LogFile) -> Result<bool, SettingsError> {
+    let compress = options.get("compress").map_or(Ok(true), |text| go_bool(text));
+    let compress = compress.map_err(|words| {
+        SettingsError::Value(format!("error reading compress log option: {words}"))
+    })?;
+    if compress && file.max_files < 2 {
+        let words = "compression cannot be enabled when max file count is 1";
+        return Err(SettingsError::Value(words.to_owned()));
+    }
+    Ok(compress)
+}
+
+/// What Go takes for a truth value, and its words for what is none.
+fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        other => Err(format!("strconv.ParseBool: parsing \"{other}\": invalid syntax")),
     }
 }
 
@@ -229,22 +244,19 @@ fn file(
         path: PathBuf::from(path),
         max_size: options.get(size).map_or(Ok(MAX_SIZE), |value| max_size(value))?,
         max_files: options.get(count).map_or(Ok(MAX_FILES), |value| max_files(value))?,
-        attributes: BTreeMap::new(),
+        ..LogFile::default()
     })
 }
 
 /// The file that a log with somebody else can be read from here.
 fn cache(options: &Options, path: &Path) -> Result<Option<LogFile>, SettingsError> {
-    if matches!(options.get("cache-compress").map(String::as_str), Some("true" | "1")) {
-        return Err(SettingsError::Refused(
-            "log opt cache-compress=true is not supported: rotated files are kept as they are"
-                .to_owned(),
-        ));
-    }
     if !is_readable("", options) {
         return Ok(None);
     }
-    file(options, path, ["cache-max-size", "cache-max-file"]).map(Some)
+    let mut file = file(options, path, ["cache-max-size", "cache-max-file"])?;
+    let compress = options.get("cache-compress").map_or(Ok(true), |text| go_bool(text));
+    file.compress = compress.map_err(SettingsError::Value)? && file.max_files > 1;
+    Ok(Some(file))
 }
 
 fn max_size(value: &str) -> Result<u64, SettingsError> {

@@ -198,3 +198,79 @@ fn options_are_read_or_refused() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+/// What the shim does when a file is full, here with a file that was written by hand.
+fn packed(path: &Path, number: u32) {
+    use ferry_shim::log_files::{identity, numbered};
+    use flate2::{Compression, GzBuilder};
+    let plain = numbered(path, number, false);
+    let file = fs::File::open(&plain).unwrap();
+    let extra = format!(r#"{{"file":"{}"}}"#, identity(&file).unwrap());
+    let target = fs::File::create(numbered(path, number, true)).unwrap();
+    let mut encoder = GzBuilder::new().extra(extra).write(target, Compression::fast());
+    encoder.write_all(&fs::read(&plain).unwrap()).unwrap();
+    encoder.finish().unwrap();
+    fs::remove_file(plain).unwrap();
+}
+
+#[test]
+fn packed_files_are_read_as_what_they_were() {
+    let scratch = Scratch::new("packed");
+    let path = scratch.log();
+    for (name, numbers) in [("c-json.log.2", 0..3), ("c-json.log.1", 3..6), ("c-json.log", 6..8)] {
+        let text: String = numbers.map(|number| line(number, "stdout")).collect();
+        append(&scratch.0.join(name), &text);
+    }
+    let plain = shown(&path, &all());
+    packed(&path, 2);
+    packed(&path, 1);
+    assert_eq!(shown(&path, &all()), plain);
+    assert_eq!(plain.lines().count(), 8);
+    for tail in 0..10 {
+        let options = ReadOptions { tail: Some(tail), ..all() };
+        assert_eq!(shown(&path, &options).lines().count() as u64, tail.min(8));
+    }
+    // One that is packed and not removed yet counts once.
+    append(&scratch.0.join("c-json.log.1"), &(3..6).map(|n| line(n, "stdout")).collect::<String>());
+    assert_eq!(shown(&path, &all()), plain);
+}
+
+#[test]
+fn a_follower_sees_nothing_twice_when_files_are_packed() {
+    let scratch = Scratch::new("packed-follow");
+    let path = scratch.log();
+    append(&path, &line(0, "stdout"));
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let reader = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            let follow = Follow { until_closed: theirs.into() };
+            read(&path, &all(), Some(follow), &mut |piece| {
+                sender.send(String::from_utf8(piece).unwrap()).is_ok()
+            })
+            .unwrap();
+        })
+    };
+    let mut seen = String::new();
+    let mut wait_for = |number: u32| {
+        while !seen.ends_with(&format!("line {number}\n")) {
+            seen.push_str(&receiver.recv_timeout(Duration::from_secs(20)).unwrap());
+        }
+        seen.clone()
+    };
+    wait_for(0);
+    for number in 1..6 {
+        use ferry_shim::log_files::numbered;
+        if numbered(&path, 1, true).exists() {
+            fs::rename(numbered(&path, 1, true), numbered(&path, 2, true)).unwrap();
+        }
+        fs::rename(&path, numbered(&path, 1, false)).unwrap();
+        packed(&path, 1);
+        append(&path, &line(number, "stdout"));
+        let all = wait_for(number);
+        assert_eq!(all.lines().count() as u32, number + 1, "{all}");
+    }
+    drop(ours);
+    reader.join().unwrap();
+}

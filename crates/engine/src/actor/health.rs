@@ -139,6 +139,8 @@ impl Actor {
                 self.stop(stop::StopWish::default(), waiter).await;
             }
             HealthAction::Kill => {
+                self.remember("kill", Some(signal::KILL));
+                self.save_or_warn();
                 self.event("kill", &[("signal", signal::KILL.to_string())]);
                 self.kill_hard().await;
             }

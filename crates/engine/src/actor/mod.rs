@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use ferry_errkind::Failure;
 use ferry_model::{
-    container::{Container, Phase, UpdateContainer},
+    container::{Container, Deed, Phase, UpdateContainer},
     network::EndpointRequest,
 };
 use tokio::{
@@ -36,6 +36,9 @@ pub(crate) use stop::StopWish;
 
 /// Commands that wait for a container's task; more than this many at once make the next caller wait.
 const QUEUE: usize = 64;
+
+/// So much of what was done to a container is kept in its record.
+const MOST_DEEDS: usize = 32;
 
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
@@ -309,6 +312,19 @@ impl Actor {
 
     pub(super) fn event(&self, action: &str, more: &[(&str, String)]) {
         self.shared.events.container(&self.container, action, more, self.shared.now());
+    }
+
+    /// Keeps in the record what is done to the container now, so that another daemon knows, too. Whoever calls saves.
+    pub(super) fn remember(&mut self, action: &str, signal: Option<i32>) {
+        let deeds = &mut self.container.state.deeds;
+        if action == "start" {
+            deeds.clear();
+        }
+        if deeds.len() == MOST_DEEDS {
+            // The first is the start.
+            deeds.remove(1);
+        }
+        deeds.push(Deed { action: action.to_owned(), signal });
     }
 
     pub(super) fn set_phase(&mut self, phase: Phase) {

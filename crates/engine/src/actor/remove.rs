@@ -6,7 +6,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{container::Phase, event::Subject};
 
 use super::{Actor, Next, Reply, StopWish, answer, stop::Waiter};
-use crate::{failpoint, ops, signal};
+use crate::{failpoint, ops, quota, signal};
 
 impl Actor {
     pub(super) async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) -> Next {
@@ -61,6 +61,7 @@ impl Actor {
             return Err(failure);
         }
         failpoint::hit("remove.files");
+        quota::lift(&self.shared, &self.container);
         self.shared.containers.remove(&id);
         self.event("destroy", &[]);
         // The bytes go behind the caller's back: the name and the record are gone already.

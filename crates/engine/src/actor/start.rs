@@ -166,6 +166,7 @@ impl Actor {
     }
 
     fn running(&mut self, live: Live, pid: i32) {
+        self.remember("start", None);
         let state = &mut self.container.state;
         state.phase = Phase::Running;
         state.pid = Some(pid);

@@ -72,11 +72,20 @@ impl Actor {
             return self.not_running(waiter).await;
         }
         self.container.stopped_by_user = matches!(waiter, Waiter::Stop(_) | Waiter::Remove { .. });
-        self.save_or_warn();
         let (number, timeout) = match self.stop_plan(&wish) {
             Ok(plan) => plan,
-            Err(failure) => return waiter.fail(failure),
+            Err(failure) => {
+                self.save_or_warn();
+                return waiter.fail(failure);
+            }
         };
+        match waiter {
+            Waiter::Stop(_) => self.remember("stop", None),
+            Waiter::Restart(_) => self.remember("restart", None),
+            Waiter::Remove { .. } => {}
+        }
+        self.remember("kill", Some(number));
+        self.save_or_warn();
         let kills = number == signal::KILL;
         let deadline = match timeout {
             _ if kills => Some(Instant::now() + KILL_PATIENCE),
@@ -87,14 +96,15 @@ impl Actor {
             }
         };
         match &mut self.stopping {
-            // A second stop may be more impatient than the first.
             Some(stopping) => {
                 stopping.waiters.push(waiter);
-                stopping.killed |= kills;
-                if deadline.is_some()
-                    && (stopping.deadline.is_none() || deadline < stopping.deadline)
-                {
+                let sooner = |known: Option<Instant>| {
+                    deadline.is_some() && (known.is_none() || deadline < known)
+                };
+                // A second stop may be more impatient than the first; once it was killed, what is left is the kernel's time.
+                if !stopping.killed && (kills || sooner(stopping.deadline)) {
                     stopping.deadline = deadline;
+                    stopping.killed = kills;
                 }
             }
             None => {
@@ -141,6 +151,8 @@ impl Actor {
         if !stopping.killed {
             stopping.killed = true;
             stopping.deadline = Some(Instant::now() + KILL_PATIENCE);
+            self.remember("kill", Some(signal::KILL));
+            self.save_or_warn();
             self.event("kill", &[("signal", signal::KILL.to_string())]);
             self.kill_hard().await;
             return;
@@ -177,8 +189,9 @@ impl Actor {
         }
         if number == signal::KILL || number == self.stop_plan(&StopWish::default())?.0 {
             self.container.stopped_by_user = true;
-            self.save_or_warn();
         }
+        self.remember("kill", Some(number));
+        self.save_or_warn();
         self.event("kill", &[("signal", number.to_string())]);
         if number == signal::KILL {
             self.kill_hard().await;

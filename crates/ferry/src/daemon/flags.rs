@@ -289,7 +289,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::string("log-format", "Set the logging format (\"text\"|\"json\")").shown("\"text\""),
         "",
-        Always(&["text"], ""),
+        Always(&["text", "json"], ""),
     ),
     row(
         Flag::string(

@@ -3,13 +3,14 @@
 mod file;
 mod flags;
 mod listen;
+mod log;
 mod notify;
 mod registries;
 mod remap;
 mod runtimes;
 mod settings;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use ferry_buildkit::BuildKit;
 use ferry_cri::CriListener;
@@ -19,9 +20,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
 
-use self::{flags::Invocation, settings::Settings};
+use self::flags::Invocation;
 
 /// Runs the daemon; `name` is what it was called as.
 pub(crate) fn run(name: &str, args: &[String]) -> ExitCode {
@@ -57,7 +57,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
         return Err("the daemon needs root: it makes namespaces, mounts and cgroups".to_owned());
     }
     let inherited = ferry_sys::inherited::sockets();
-    let relevel = log_to_stderr(&settings);
+    let relevel = log::to_stderr(&settings);
     let reload = Reload { name: name.to_owned(), args: args.to_vec(), relevel };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -152,7 +152,7 @@ struct Reload {
     name: String,
     args: Vec<String>,
     /// Changes what is logged.
-    relevel: Box<dyn Fn(EnvFilter) -> bool>,
+    relevel: Box<dyn Fn(tracing_subscriber::EnvFilter) -> bool>,
 }
 
 impl Reload {
@@ -165,7 +165,7 @@ impl Reload {
             };
             let settings = file::merged(*settings)?;
             engine.reload(&settings.engine_config()?);
-            if !(self.relevel)(filter(&settings)) {
+            if !(self.relevel)(log::filter(&settings)) {
                 tracing::warn!("the level of logging could not be changed");
             }
             Ok(())
@@ -200,33 +200,6 @@ fn product() -> Product {
 
 fn commit() -> &'static str {
     option_env!("FERRY_COMMIT").unwrap_or("unknown")
-}
-
-/// Which lines are logged.
-fn filter(settings: &Settings) -> EnvFilter {
-    let level = if settings.switch("debug") {
-        "debug"
-    } else {
-        settings.one("log-level").unwrap_or("info")
-    };
-    let level = if level == "fatal" { "error" } else { level };
-    EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| {
-        // HTTP/2's frames are of no interest to whoever looks for what the daemon does.
-        EnvFilter::new(format!("{level},h2=info,hyper=info,hyper_util=info"))
-    })
-}
-
-/// Logs to standard error. The answer changes which lines.
-fn log_to_stderr(settings: &Settings) -> Box<dyn Fn(EnvFilter) -> bool> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(settings))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !settings.switch("raw-logs"))
-        .with_target(false)
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    builder.init();
-    Box::new(move |filter| handle.reload(filter).is_ok())
 }
 
 /// The file with the daemon's process id; goes with the daemon.

@@ -41,6 +41,28 @@ fn contexts(client: Client) {
     assert_eq!(list, "default false Current DOCKER_HOST based configuration\nhere true a test");
     let inspect = ["context", "inspect", "here", "-f", "{{.Endpoints.docker.Host}}"];
     assert_eq!(plain(&sandbox, &inspect).ok(), sandbox.host());
+    let file = sandbox.dir().join("here.tar");
+    let file = file.to_str().unwrap();
+    plain(&sandbox, &["context", "export", "here", file])
+        .fails(0)
+        .says(&format!("Written file \"{file}\""));
+    plain(&sandbox, &["context", "export", "here", file])
+        .fails(1)
+        .says(&format!("open {file}: file exists"));
+    let imported = plain(&sandbox, &["context", "import", "there", file]);
+    assert_eq!(imported.stdout, "there\n", "{imported}");
+    imported.says("Successfully imported context \"there\"");
+    plain(&sandbox, &["context", "import", "there", file])
+        .fails(1)
+        .says("context \"there\" already exists");
+    let through = ["--context", "there", "images", "--format", "{{.Repository}}"];
+    assert_eq!(plain(&sandbox, &through).ok(), "busybox");
+    let piped = plain(&sandbox, &["context", "export", "there", "-"]).fails(0).stdout;
+    let mut again = sandbox.command(&["context", "import", "again", "-"]);
+    ferry_testkit::run_with_input(again.env_remove("DOCKER_HOST"), piped.as_bytes()).fails(0);
+    let described = ["context", "inspect", "again", "-f", "{{.Name}} {{.Metadata.Description}}"];
+    assert_eq!(plain(&sandbox, &described).ok(), "again a test");
+    plain(&sandbox, &["context", "rm", "there", "again"]).ok();
     plain(&sandbox, &["context", "rm", "here"])
         .fails(1)
         .says("context \"here\" is in use, set -f flag to force remove");
@@ -83,6 +105,31 @@ fn plugins() {
     let ran = sandbox.run(&["builder", "prune"]).fails(3);
     assert!(ran.stdout.starts_with("hello prune |"), "{ran}");
     sandbox.run(&["nosuch"]).fails(1).says("unknown command: ferry nosuch");
+    let describe =
+        |words: &str| format!("#!/bin/sh\n[ $1 = docker-cli-plugin-metadata ] && {words}\n");
+    for (name, words) in [
+        (
+            "good",
+            r#"echo '{"SchemaVersion":"0.1.0","Vendor":"Test","ShortDescription":"Does good"}'"#,
+        ),
+        ("old", r#"echo '{"SchemaVersion":"9"}'"#),
+        ("ps", "exit 9"),
+        ("slow", "sleep 100"),
+    ] {
+        program(&sandbox, "config/cli-plugins", &format!("docker-{name}"), &describe(words));
+    }
+    let help = sandbox.ok(&["--help"]);
+    assert!(help.contains("\n  good*       Does good\n"), "{help}");
+    let invalid = help.split_once("\nInvalid Plugins:\n").unwrap().1;
+    let lines: Vec<&str> = invalid.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(
+        lines,
+        [
+            "  hello       failed to fetch metadata: exit status 3",
+            "  old         plugin SchemaVersion \"9\" is not valid, must be 0.1.0",
+            "  slow        failed to fetch metadata: it does not answer",
+        ]
+    );
 }
 
 #[test]

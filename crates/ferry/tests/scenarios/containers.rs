@@ -245,6 +245,29 @@ fn clients_that_leave_hold_up_nothing(client: Client) {
     );
 }
 
+/// Several who have no patience at all: each gets what it asked for, and nobody is told that the kernel hangs.
+#[test]
+fn stops_at_the_same_time() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["create", "--name", "busy", "busybox", "sleep", "1000"]);
+    let api = sandbox.api();
+    for round in 0..10 {
+        sandbox.ok(&["start", "busy"]);
+        std::thread::scope(|scope| {
+            for path in ["stop?t=0", "stop?t=5", "stop?t=0", "kill", "stop?t=0", "stop?signal=KILL"]
+            {
+                let api = &api;
+                scope.spawn(move || {
+                    let path = format!("/containers/busy/{path}");
+                    let (status, answer) = api.call("POST", &path, None);
+                    assert!([204, 304, 409].contains(&status), "{round} {path}: {status} {answer}");
+                });
+            }
+        });
+        assert_eq!(sandbox.inspect("busy", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    }
+}
+
 fn create_options_show_in_inspect(client: Client) {
     let sandbox = with_busybox(client);
     let file = sandbox.dir().join("cid");

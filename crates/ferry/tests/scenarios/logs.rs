@@ -4,7 +4,13 @@ use ferry_testkit::{Client, eventually};
 
 use crate::with_busybox;
 
-through_both!(streams_and_tails, follow_and_times, rotation_bounds_the_log, drivers);
+through_both!(
+    streams_and_tails,
+    follow_and_times,
+    rotation_bounds_the_log,
+    rotated_files_are_packed,
+    drivers
+);
 against_docker!(follow_and_times, drivers);
 
 fn streams_and_tails(client: Client) {
@@ -117,4 +123,39 @@ fn drivers(client: Client) {
     eventually("attributes stand in the log", || {
         sandbox.ok(&["logs", "--details", "labelled"]).starts_with("a=b x").then_some(())
     });
+}
+
+fn rotated_files_are_packed(client: Client) {
+    let sandbox = with_busybox(client);
+    let run = |options: &[&str], name: &str| {
+        let options: Vec<&str> = options.iter().flat_map(|option| ["--log-opt", *option]).collect();
+        let words = [
+            "busybox",
+            "sh",
+            "-c",
+            "i=0; while [ $i -lt 4000 ]; do echo line $i; i=$((i+1)); done",
+        ];
+        sandbox.run(&[&["run", "-d", "--name", name], &options[..], &words].concat())
+    };
+    run(&["compress=true"], "no").fails(125).says(
+        "failed to initialize logging driver: compress cannot be true when max-file is less than 2 or max-size is not set",
+    );
+    run(&["compress=x"], "never")
+        .fails(125)
+        .says("strconv.ParseBool: parsing \"x\": invalid syntax");
+    run(&["compress=true", "max-size=50k", "max-file=9"], "talk").ok();
+    // Somebody who listens from the beginning to the end has every line once.
+    let followed = sandbox.run(&["logs", "--follow", "talk"]).fails(0).stdout;
+    let expected: Vec<String> = (0..4000).map(|number| format!("line {number}")).collect();
+    assert_eq!(followed.lines().collect::<Vec<_>>(), expected);
+    let file = sandbox.inspect("talk", "{{.LogPath}}");
+    let first = std::fs::read(format!("{file}.1.gz")).unwrap();
+    assert_eq!(first[..2], [0x1f, 0x8b], "gzip, which zcat reads, too");
+    assert!(!std::path::Path::new(&format!("{file}.1")).exists());
+    assert_eq!(sandbox.run(&["logs", "talk"]).stdout.lines().count(), 4000);
+    let last = sandbox.ok(&["logs", "--tail", "1500", "talk"]);
+    assert_eq!(last.lines().collect::<Vec<_>>(), expected[2500..]);
+    // The driver `local` packs unless it is told not to.
+    let local = ["run", "--rm", "--log-driver", "local", "--log-opt", "max-file=1", "busybox"];
+    sandbox.run(&local).fails(125).says("compression cannot be enabled when max file count is 1");
 }

@@ -57,11 +57,14 @@ mod devices;
 mod disk;
 mod distribution;
 mod docker_py;
+mod flags;
 mod guide;
 mod health;
+mod hostile;
 mod isolation;
 mod kube;
 mod leaks;
+mod load;
 mod logs;
 mod names;
 mod network;
@@ -85,6 +88,7 @@ mod virtual_machine;
 mod volumes;
 mod welcome;
 mod why;
+mod words;
 
 use ferry_testkit::{Client, Sandbox};
 

@@ -195,3 +195,40 @@ fn surroundings(faults: &mut Faults, dir: &std::path::Path) {
     let found = causes(&faults.sandbox, &name);
     assert!(matches!(found[0].as_str(), "joined-container" | "network" | "start"), "{found:?}");
 }
+
+/// Who sent a signal is in the container's record, not in the daemon's head.
+#[test]
+fn another_daemon_knows_it_too() {
+    let sandbox = with_busybox(Client::Ferry);
+    for name in ["killed", "stopped", "later"] {
+        let words = ["run", "-d", "--name", name, "busybox", "sleep", "1000"];
+        sandbox.ok(&words);
+    }
+    sandbox.ok(&["kill", "killed"]);
+    sandbox.ok(&["stop", "-t", "0", "stopped"]);
+    let before: Vec<Vec<String>> =
+        ["killed", "stopped"].iter().map(|name| causes(&sandbox, name)).collect();
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(causes(&sandbox, "killed"), before[0]);
+    assert_eq!(causes(&sandbox, "stopped"), before[1]);
+    // One that this daemon has not started, either.
+    sandbox.ok(&["kill", "later"]);
+    assert_eq!(causes(&sandbox, "later"), before[0]);
+    let pid = {
+        sandbox.ok(&["start", "killed"]);
+        sandbox.inspect("killed", "{{.State.Pid}}").parse().unwrap()
+    };
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually("it ends", || {
+        (sandbox.inspect("killed", "{{.State.Running}}") == "false").then_some(())
+    });
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(
+        causes(&sandbox, "killed"),
+        ["killed-from-outside"],
+        "that was before its last start"
+    );
+}

@@ -126,7 +126,7 @@ pub struct JournaldLog {
 }
 
 /// A json-file log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
     /// The newest file; older ones have `.1`, `.2`, … behind it.
     pub path: PathBuf,
@@ -134,6 +134,9 @@ pub struct LogFile {
     pub max_size: u64,
     /// Files to keep, the newest included.
     pub max_files: u32,
+    /// Older files are packed with gzip, and have `.gz` at their end.
+    #[serde(default)]
+    pub compress: bool,
     /// Written into every record.
     pub attributes: BTreeMap<String, String>,
 }

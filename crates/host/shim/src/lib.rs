@@ -26,4 +26,5 @@ pub use launch::{
     ExitRecord, JournaldLog, Launch, LogFile, LogSpec, OciRuntime, RemoteLog, RootfsSpec,
     SyslogFormat, SyslogLog,
 };
+pub use log::rotate as log_files;
 pub use template::{LaunchError, Template, template_main};

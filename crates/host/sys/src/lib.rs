@@ -22,6 +22,7 @@ pub mod overlay;
 pub mod pidfd;
 pub mod process;
 pub mod pty;
+pub mod quota;
 mod raw;
 pub mod root;
 pub mod seccomp;

@@ -209,6 +209,17 @@ pub struct ContainerState {
     pub finished_at: Option<Timestamp>,
     /// What its probes said; `None` when nothing probes it.
     pub health: Option<Health>,
+    /// What was done to it since its last start, that one included; only the last of many. For those who ask why it ended.
+    pub deeds: Vec<Deed>,
+}
+
+/// Something that was done to a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// Docker's word for the event.
+    pub action: String,
+    /// The signal of a `kill`.
+    pub signal: Option<i32>,
 }
 
 /// Something mounted into a container.

@@ -114,6 +114,7 @@ impl Made<'_> {
         let shared = self.shared;
         failpoint::hit("create.name");
         shared.dirs.make(&self.id)?;
+        crate::quota::apply(shared, &container)?;
         failpoint::hit("create.directories");
         let mut mounts = std::mem::take(&mut container.mounts);
         for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Volume) {

@@ -50,7 +50,15 @@ fn actions(shared: &Shared, container: &Container) -> (Vec<(String, Option<i32>)
             (event.action, signal)
         })
         .collect();
-    let remembers = actions.iter().any(|(action, _)| action == "start");
+    let is_start = |(action, _): &(String, Option<i32>)| action == "start";
+    if actions.iter().any(is_start) {
+        return (actions, true);
+    }
+    // Another daemon started it. What was done to it is in its record, unless an older Ferry wrote that.
+    let deeds = container.state.deeds.iter();
+    let actions: Vec<_> = deeds.map(|deed| (deed.action.clone(), deed.signal)).collect();
+    // 255 is what is recorded when nobody saw the end: the record of what was done is not whole then.
+    let remembers = actions.iter().any(is_start) && container.state.exit_code != 255;
     (actions, remembers)
 }
 

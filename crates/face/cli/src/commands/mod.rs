@@ -8,6 +8,7 @@ mod network;
 mod system;
 mod volume;
 
+pub(crate) use self::image::trusts_only_signed;
 use crate::{framework::Group, run::options::RUN_FLAGS};
 
 /// All of them. The group without a name has the commands that are at top level only.

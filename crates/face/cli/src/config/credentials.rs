@@ -83,6 +83,28 @@ pub(crate) fn registry_config(cli: &Cli) -> Result<String, CliError> {
     Ok(URL_SAFE.encode(json))
 }
 
+/// What is known of every registry, as the configuration file keeps it: for a configuration in another place, where no helper program is.
+pub(crate) fn every_registry(cli: &Cli) -> Result<Vec<(String, Value)>, CliError> {
+    let mut all = Vec::new();
+    for server in cli.config().servers() {
+        if let Some(found) = cli.config().credentials(&server)? {
+            all.push((server, in_words(&found)));
+        }
+    }
+    Ok(all)
+}
+
+/// Credentials as they are kept in the file.
+fn in_words(credentials: &Credentials) -> Value {
+    let mut entry = Map::new();
+    let pair = format!("{}:{}", credentials.username, credentials.password);
+    entry.insert("auth".to_owned(), STANDARD.encode(pair).into());
+    if !credentials.identity_token.is_empty() {
+        entry.insert("identitytoken".to_owned(), credentials.identity_token.clone().into());
+    }
+    Value::Object(entry)
+}
+
 impl ConfigFile {
     /// The registries that `login` knows, wherever their credentials are kept.
     fn servers(&self) -> Vec<String> {
@@ -115,17 +137,10 @@ impl ConfigFile {
                 .map(drop)
                 .map_err(|why| CliError::new(format!("error storing credentials - {why}")));
         }
-        let mut entry = Map::new();
-        entry.insert(
-            "auth".to_owned(),
-            STANDARD.encode(format!("{}:{}", new.username, new.password)).into(),
-        );
-        if !new.identity_token.is_empty() {
-            entry.insert("identitytoken".to_owned(), new.identity_token.clone().into());
-        }
+        let entry = in_words(new);
         if let Some(auths) = self.fields.entry("auths").or_insert_with(|| json!({})).as_object_mut()
         {
-            auths.insert(server.to_owned(), Value::Object(entry));
+            auths.insert(server.to_owned(), entry);
         }
         self.write()
     }

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Map, Value};
 
 pub use credentials::registry_auth;
-pub(crate) use credentials::{Credentials, registry_config};
+pub(crate) use credentials::{Credentials, every_registry, registry_config};
 
 /// The file may be as large as this.
 const LIMIT: u64 = 8 << 20;

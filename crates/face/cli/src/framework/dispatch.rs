@@ -101,7 +101,7 @@ fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Re
                 // Only here docker says so on standard error.
                 let _ = write_fd(rustix::stdio::stderr(), format!("{SHORTHAND}\n").as_bytes());
             }
-            return show(&help::root_help(program, &tree, terminal_width()));
+            return show(&root_help(program, &tree));
         }
         Err(ParseError::Invalid(words)) => {
             let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
@@ -115,7 +115,7 @@ fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Re
         return show(&crate::version_line(program));
     }
     match words.first().map(String::as_str) {
-        None => remind(&help::root_help(program, &tree, terminal_width())),
+        None => remind(&root_help(program, &tree)),
         Some("help") => help_topic(program, &tree, &words[1..]),
         Some(autostart::COMMAND) => Err(autostart::become_daemon()),
         Some(super::complete::WORD) => super::complete::run(
@@ -228,9 +228,21 @@ fn run(
     (command.run)(&cli, &matches)
 }
 
+/// With the plugins that there are; `--config` is not read yet where help is asked for.
+fn root_help(program: &str, tree: &Tree) -> String {
+    let globals = Matches::parse(globals::FLAGS, &[], false).ok();
+    let globals = globals.and_then(|(matches, _)| Globals::new(matches).ok());
+    let is_own = |name: &str| {
+        let word = [name.to_owned()];
+        name == crate::DAEMON.0 || !matches!(tree.find(&word), Found::Unknown)
+    };
+    let plugins = globals.map(|globals| plugins::list(&globals, &is_own)).unwrap_or_default();
+    help::root_help(program, tree, &plugins, terminal_width())
+}
+
 fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliError> {
     if words.is_empty() {
-        return show(&help::root_help(program, tree, terminal_width()));
+        return show(&root_help(program, tree));
     }
     match tree.find(words) {
         Found::Command(command, named) => {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     command::{Command, Group},
     flag::{Flag, Shape},
+    plugins::Listed,
 };
 
 /// How wide help is where the terminal does not tell.
@@ -59,7 +60,12 @@ pub(crate) fn group_help(path: &str, group: &Group) -> String {
 }
 
 /// Help of the program.
-pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -> String {
+pub(crate) fn root_help(
+    program: &str,
+    tree: &super::tree::Tree,
+    plugins: &[Listed],
+    width: usize,
+) -> String {
     let mut text = format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n"
     );
@@ -83,11 +89,22 @@ pub(crate) fn root_help(program: &str, tree: &super::tree::Tree, width: usize) -
     // One whose word is a command, too, is told of there.
     let extensions = tree.extensions().iter().filter(|known| !tree.is_top_level(known.name));
     groups.extend(extensions.map(|extension| (extension.name, extension.short)));
+    let (mut starred, mut broken) = (Vec::new(), Vec::new());
+    for plugin in plugins {
+        match &plugin.told {
+            Ok(short) => starred.push((format!("{}*", plugin.name), short.as_str())),
+            Err(why) => broken.push((plugin.name.as_str(), why.as_str())),
+        }
+    }
+    groups.extend(starred.iter().map(|(name, short)| (name.as_str(), *short)));
     groups.sort_unstable();
     for (title, rows) in
         [("Common Commands", common), ("Management Commands", groups), ("Commands", others)]
     {
         let _ = write!(text, "\n{title}:\n{}", list(&rows));
+    }
+    if !broken.is_empty() {
+        let _ = write!(text, "\nInvalid Plugins:\n{}", list(&broken));
     }
     let _ = write!(
         text,

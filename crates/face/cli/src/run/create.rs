@@ -12,8 +12,9 @@ use ferry_docker_api::{
 };
 use ferry_oci::Reference;
 
-use super::progress;
+use super::{api_socket, progress};
 use crate::{
+    commands::trusts_only_signed,
     config::registry_auth,
     framework::{Cli, CliError, Matches, quote, window_size},
 };
@@ -28,10 +29,12 @@ pub(crate) fn check_pull(matches: &Matches) -> Result<(), CliError> {
     }
 }
 
-/// Refuses what cannot be honoured.
-pub(crate) fn check_unsupported(matches: &Matches) -> Result<(), CliError> {
-    if matches.flag("use-api-socket") {
-        return Err(CliError::new("not supported yet: --use-api-socket"));
+/// Refuses what cannot be honoured: signatures of the old kind are checked by nobody here, so images that need one are none.
+pub(crate) fn check_unsupported(cli: &Cli, matches: &Matches) -> Result<(), CliError> {
+    let image = Reference::parse(matches.arg(0));
+    let exact = image.is_ok_and(|image| image.digest().is_some());
+    if !exact && trusts_only_signed(cli, matches) {
+        return Err(CliError::new("content trust (Notary v1) is not supported"));
     }
     Ok(())
 }
@@ -62,6 +65,7 @@ pub(crate) async fn create(
         host.console_size = [u32::from(size.rows), u32::from(size.columns)];
     }
     container_wide_mac(client, request).await?;
+    let credentials = api_socket::prepare(cli, client, request, matches)?;
     if matches.is_set("health-on-failure") {
         acts_on_health(client).await?;
     }
@@ -88,6 +92,7 @@ pub(crate) async fn create(
         cli.warn(&format!("WARNING: {warning}"));
     }
     id_file.write(&created.id)?;
+    credentials.put(client, &created.id).await?;
     Ok(created.id)
 }
 

@@ -1,5 +1,6 @@
 //! What happens around a container that runs in the foreground: its streams, the terminal, signals, and the pull before it.
 
+mod api_socket;
 pub(crate) mod create;
 pub(crate) mod download;
 pub(crate) mod hand_over;

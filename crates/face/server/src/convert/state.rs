@@ -17,8 +17,9 @@ pub(super) fn to_wire(state: &ContainerState) -> WireState {
         started_at,
         finished_at,
         health,
-        // For `why`; Docker shows it nowhere.
+        // For `why`; Docker shows them nowhere.
         memory_peak: _,
+        deeds: _,
     } = state.clone();
     let time = |at: Option<Timestamp>| {
         at.map_or_else(|| ZERO_TIME.to_owned(), Timestamp::format_rfc3339_nano)

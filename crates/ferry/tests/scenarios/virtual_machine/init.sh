@@ -70,6 +70,14 @@ ferry run -d --name named --network side busybox sh -c 'mkdir /www; echo name > 
 same names "name" "$(ferry run --rm --network side busybox sh -c 'sleep 1; wget -qO- http://named/')"
 same joined_ipc "there" "$(ferry run -d --name shm --ipc shareable busybox sh -c 'echo there > /dev/shm/x; sleep 1000' >/dev/null; sleep 1; ferry run --rm --ipc container:shm busybox cat /dev/shm/x)"
 
+# What a container writes has a limit of its own where the file system has projects.
+ferry run -d --name small --storage-opt size=8m busybox sleep 1000 >/dev/null
+same quota_is_what_df_says "8192" "$(ferry exec small df -k / | tail -n 1 | awk '{print $2}')"
+same quota_holds "full" "$(ferry exec small sh -c 'dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null || echo full')"
+same quota_is_its_own "ok" "$(ferry run --rm busybox sh -c 'dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null && echo ok')"
+same quota_option "1" "$(ferry run --rm --storage-opt foo=1 busybox true 2>&1 | grep -c 'Unknown option foo')"
+ferry rm -f small >/dev/null
+
 # A user namespace: layers of an overlay whose ids are mapped.
 ferry run -d --name mapped --userns=auto -v kept:/kept busybox sh -c 'touch /kept/file /own; sleep 1000' >/dev/null
 same mapped_ids "0 0 0" "$(echo $(ferry exec mapped sh -c 'id -u; stat -c %u /bin/busybox /kept'))"

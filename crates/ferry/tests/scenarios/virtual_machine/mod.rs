@@ -12,7 +12,8 @@ use std::{
 use ferry_testkit::{Sandbox, binary, images, programs};
 
 /// What the kernel does not have built in; what these need comes along.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 16] = [
+    "quota_v2",
     "overlay",
     "veth",
     "bridge",
@@ -67,7 +68,12 @@ fn a_kernel_with_cgroup_version_2() {
     let pack = format!("find . | {} -o -H newc --quiet > {}", cpio.display(), initrd.display());
     done(Command::new("sh").args(["-c", &pack]).current_dir(&early));
     fs::File::create(&disk).unwrap().set_len(1 << 30).unwrap();
-    done(Command::new(&ext4).args(["-q", "-F", "-d"]).arg(&root).arg(&disk));
+    done(
+        Command::new(&ext4)
+            .args(["-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota", "-d"])
+            .arg(&root)
+            .arg(&disk),
+    );
 
     let said = run(&qemu, &kernel.image, &initrd, &disk);
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();

@@ -1,10 +1,10 @@
 //! A container's log in Docker's json-file format: `{"log":"text\n","stream":"stdout","time":"…"}`, a record a line.
 //!
 //! Lines longer than 16 KiB become several records, of which only the last ends with a newline, as dockerd's copier does it.
-//! Files are rotated by renaming, as Docker does it: `.1` is younger than `.2`.
+//! Files are rotated as `rotate.rs` says.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
@@ -12,7 +12,7 @@ use std::{
 
 use ferry_stdx::time::Timestamp;
 
-use super::{MAX_RECORD, Stream};
+use super::{MAX_RECORD, Stream, rotate::rotate};
 use crate::launch::LogFile;
 
 /// Encoded bytes are written out when there are so many of them.
@@ -154,25 +154,13 @@ impl JsonLog {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let keep = self.settings.max_files.max(1);
-        let numbered = |number: u32| {
-            let mut name = self.settings.path.clone().into_os_string();
-            name.push(format!(".{number}"));
-            PathBuf::from(name)
-        };
-        if keep == 1 {
-            self.file.set_len(0)?;
-            self.written = 0;
-            return Ok(());
+        match self.settings.max_files {
+            0 | 1 => self.file.set_len(0)?,
+            keep => {
+                rotate(&self.settings.path, keep, self.settings.compress)?;
+                self.file = open_file(&self.settings.path)?;
+            }
         }
-        // The oldest goes before the others move up: ext4 takes a rename over a file for an atomic replacement and writes
-        // the data out at once, which for a container that talks much means all of it.
-        ignore_missing(fs::remove_file(numbered(keep - 1)))?;
-        for number in (1..keep - 1).rev() {
-            ignore_missing(fs::rename(numbered(number), numbered(number + 1)))?;
-        }
-        ignore_missing(fs::rename(&self.settings.path, numbered(1)))?;
-        self.file = open_file(&self.settings.path)?;
         self.written = 0;
         Ok(())
     }
@@ -180,13 +168,6 @@ impl JsonLog {
 
 fn open_file(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Word-wise search: the line's end is the hot spot of a container that talks much.
@@ -294,6 +275,8 @@ fn multi_byte<'t>(rest: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {
@@ -306,8 +289,7 @@ mod tests {
 
     fn log(path: &std::path::Path, max_size: u64, max_files: u32) -> JsonLog {
         let path = path.join("x-json.log");
-        JsonLog::open(LogFile { path, max_size, max_files, attributes: Default::default() })
-            .unwrap()
+        JsonLog::open(LogFile { path, max_size, max_files, ..LogFile::default() }).unwrap()
     }
 
     #[test]
@@ -381,6 +363,31 @@ mod tests {
         for name in names {
             assert!(fs::metadata(dir.join(name)).unwrap().len() <= 300);
         }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn old_files_are_packed() {
+        let dir = scratch("packed");
+        let path = dir.join("x-json.log");
+        let settings =
+            LogFile { path, max_size: 200, max_files: 3, compress: true, ..LogFile::default() };
+        let mut log = JsonLog::open(settings).unwrap();
+        for number in 0..40 {
+            log.write(Stream::Stdout, format!("line {number}\n").as_bytes(), 0).unwrap();
+        }
+        let mut names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["x-json.log", "x-json.log.1.gz", "x-json.log.2.gz"]);
+        let packed = File::open(dir.join("x-json.log.1.gz")).unwrap();
+        assert!(crate::log_files::packed_identity(&packed).unwrap().contains('.'));
+        let mut text = String::new();
+        let mut decoder = flate2::read::GzDecoder::new(packed);
+        io::Read::read_to_string(&mut decoder, &mut text).unwrap();
+        assert!(text.lines().count() >= 3 && text.ends_with('\n'), "{text}");
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -2,6 +2,7 @@
 
 mod json;
 mod remote;
+pub mod rotate;
 mod syslog;
 
 use std::io;

@@ -1,7 +1,9 @@
-//! Everything that a shim knows, and what it does about news.
+//! Everything that a shim knows, and what it does about news. What clients ask is in `state/requests.rs`, the end in `state/end.rs`.
+
+mod end;
+mod requests;
 
 use std::{
-    fs,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, SystemTime},
 };
@@ -21,16 +23,12 @@ use super::{
     output::Streams,
 };
 use crate::{
-    launch::{ExitRecord, Launch, OciRuntime, RootfsSpec},
+    launch::{Launch, OciRuntime, RootfsSpec},
     log::Log,
-    wire::{self, Command, Event, Request},
 };
 
 /// Exit codes of execs that are remembered for those who ask.
 const REMEMBERED_EXECS: usize = 256;
-
-/// How long the kernel may take to empty a cgroup of killed processes.
-const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// With the host's process ids, orphans of the container become our children without our being told.
 const ORPHAN_CHECK: Duration = Duration::from_secs(2);
@@ -254,264 +252,6 @@ impl Shim {
         }
     }
 
-    pub(super) fn serve_client(&mut self, index: usize, flags: PollFlags) {
-        let Some(mut client) = self.clients[index].take() else { return };
-        if flags.contains(PollFlags::OUT) {
-            client.flush();
-        }
-        if flags.contains(PollFlags::IN) {
-            client.fill();
-        }
-        if flags.intersects(PollFlags::HUP | PollFlags::ERR) && !flags.contains(PollFlags::IN) {
-            client.dead = true;
-        }
-        self.hear(&mut client);
-        self.clients[index] = Some(client);
-    }
-
-    /// Acts on what a client said.
-    fn hear(&mut self, client: &mut Client) {
-        if client.role == Role::New {
-            match client.frame::<Request>() {
-                Some(request) => self.greet(client, request),
-                None if client.half_closed => client.dead = true,
-                None => return,
-            }
-        }
-        match client.role.clone() {
-            Role::New => {}
-            Role::Control { owner } => {
-                while let Some(command) = client.frame::<Command>() {
-                    self.obey(client, command);
-                }
-                if client.half_closed {
-                    client.dead = true;
-                    if owner {
-                        self.owner_left();
-                    }
-                }
-            }
-            Role::Stream { exec, stdin, .. } => self.take_input(client, exec, stdin),
-        }
-    }
-
-    fn greet(&mut self, client: &mut Client, request: Request) {
-        match request {
-            Request::Control { version: _, owner } => {
-                client.role = Role::Control { owner };
-                self.owned |= owner;
-                client.tell(&Event::State {
-                    pid: (self.pid != 0).then_some(self.pid),
-                    started: matches!(self.phase, Phase::Running(_)),
-                    execs: self.execs.iter().flatten().map(|exec| exec.id.clone()).collect(),
-                });
-                for (id, exit_code) in &self.exec_exits {
-                    client.tell(&Event::ExecExited { id: id.clone(), exit_code: *exit_code });
-                }
-                match &self.phase {
-                    Phase::Created(created) if owner => {
-                        let warnings = match created {
-                            Made::Own(created) => created.warnings().to_vec(),
-                            Made::External(_) => Vec::new(),
-                        };
-                        client.tell(&Event::Created { pid: self.pid, warnings });
-                    }
-                    Phase::Failed { code, message } if owner => {
-                        client.tell(&Event::StartFailed { code: *code, message: message.clone() });
-                        client.closing = true;
-                        self.phase = Phase::Ended;
-                    }
-                    _ => {}
-                }
-            }
-            Request::Attach(wire::Attach { stdin, stdout, stderr }) => {
-                client.role = Role::Stream { exec: None, stdin, stdout, stderr };
-                client.tell(&Event::Attached);
-            }
-            Request::Exec(exec) => self.start_exec(client, *exec),
-        }
-    }
-
-    fn obey(&mut self, client: &mut Client, command: Command) {
-        match command {
-            Command::Start => self.start(client),
-            Command::Kill { signal } => {
-                let target = match &self.phase {
-                    Phase::Running(running) => running.pidfd.as_fd(),
-                    Phase::Created(made) => made.pidfd(),
-                    Phase::Failed { .. } | Phase::Ended => return,
-                };
-                // It may have ended a moment ago. A runtime that does not obey must not keep a container alive.
-                let told = self.external.as_ref().is_some_and(|other| other.kill(signal).is_ok());
-                if !told {
-                    pidfd::send_signal(target, signal).ok();
-                }
-            }
-            Command::ReopenLog => {
-                let error = match &mut self.log {
-                    Some(log) => log.reopen().err().map(|error| error.to_string()),
-                    None => None,
-                };
-                client.tell(&Event::LogReopened { error });
-            }
-            Command::Resize { exec: None, rows, cols } => self.streams.resize(rows, cols),
-            Command::Resize { exec: Some(id), rows, cols } => {
-                if let Some(exec) = self.execs.iter().flatten().find(|exec| exec.id == id) {
-                    exec.streams.resize(rows, cols);
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, asker: &mut Client) {
-        let created = match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Created(created) => created,
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
-        match self.begin(created) {
-            Ok(mut running) => {
-                self.mounts = running.mounts.take();
-                if let Some(master) = running.master.take() {
-                    self.streams.set_terminal(master);
-                }
-                if self.external.is_none() {
-                    ferry_runtime::run_poststart(&self.bundle(), running.pid);
-                }
-                let warnings = running.warnings.clone();
-                self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
-                self.phase = Phase::Running(running);
-            }
-            Err((code, message)) => {
-                self.finish(code, false);
-                self.tell_all(asker, &Event::StartFailed { code, message });
-                asker.closing = true;
-            }
-        }
-    }
-
-    fn begin(&self, made: Made) -> Result<Running, Refusal> {
-        match (made, &self.external) {
-            (Made::Own(created), _) => {
-                created.start().map_err(|error| (i32::from(error.exit_code()), error.to_string()))
-            }
-            (Made::External(waiting), Some(external)) => match external.start() {
-                Ok(()) => Ok(waiting.started()),
-                Err(refusal) => {
-                    self.abandon(Made::External(waiting));
-                    Err(refusal)
-                }
-            },
-            (Made::External(_), None) => Err((128, "the container has no runtime".to_owned())),
-        }
-    }
-
-    /// Ends a container that was never started.
-    fn abandon(&self, made: Made) {
-        match made {
-            Made::Own(created) => created.kill(),
-            Made::External(waiting) => {
-                if let Some(external) = &self.external {
-                    external.delete();
-                }
-                pidfd::send_signal(waiting.pidfd.as_fd(), 9).ok();
-                pidfd::wait(waiting.pidfd.as_fd()).ok();
-            }
-        }
-    }
-
-    fn tell_all(&mut self, asker: &mut Client, event: &Event) {
-        asker.tell(event);
-        self.tell_controls(event);
-    }
-
-    pub(super) fn tell_controls(&mut self, event: &Event) {
-        for client in self.clients.iter_mut().flatten() {
-            if matches!(client.role, Role::Control { .. }) {
-                client.tell(event);
-            }
-        }
-    }
-
-    /// Whoever launched a container that is not started yet is gone: nobody will ever start it.
-    fn owner_left(&mut self) {
-        if let Phase::Created(_) = &self.phase
-            && let Phase::Created(made) = std::mem::replace(&mut self.phase, Phase::Ended)
-        {
-            self.abandon(made);
-            self.finish(137, false);
-        }
-    }
-
-    /// The container's process ended.
-    pub(super) fn init_ended(&mut self) {
-        let Phase::Running(running) = &self.phase else { return };
-        let Ok(Some(ended)) = pidfd::try_wait(running.pidfd.as_fd()) else { return };
-        self.phase = Phase::Ended;
-        // What it wrote is in the pipes; whoever could still write to them is dead or dies now.
-        self.drain(None);
-        for index in 0..self.execs.len() {
-            if let Some(exec) = &self.execs[index] {
-                pidfd::send_signal(exec.running.pidfd.as_fd(), 9).ok();
-                self.exec_over(index);
-            }
-        }
-        self.finish(ended.code(), true);
-    }
-
-    /// Cleans up, records the end and tells it.
-    fn finish(&mut self, exit_code: i32, started: bool) {
-        let finished_at = now();
-        if let Some(log) = &mut self.log {
-            log.finish(finished_at).ok();
-        }
-        let oom_killed = self
-            .cgroup
-            .as_ref()
-            .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
-        let memory_peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.stats().memory_peak);
-        if let Some(external) = &self.external {
-            external.delete();
-        }
-        self.delete_cgroup();
-        if started && self.external.is_none() {
-            ferry_runtime::run_poststop(&self.bundle());
-        }
-        let record = ExitRecord { exit_code, oom_killed, finished_at, started, memory_peak };
-        if let Err(error) = record.write(&self.launch.run_dir) {
-            complain(&format!("{}: exit not recorded: {error}", self.launch.id));
-        }
-        // Nobody new can come: the record says what a connection would.
-        fs::remove_file(self.launch.run_dir.join("shim.sock")).ok();
-        if started {
-            self.tell_controls(&Event::Exited { exit_code, oom_killed, finished_at });
-        }
-        for client in self.clients.iter_mut().flatten() {
-            client.closing = true;
-        }
-        self.streams = Streams::default();
-        self.phase = Phase::Ended;
-    }
-
-    fn delete_cgroup(&mut self) {
-        let Some(cgroup) = self.cgroup.take() else { return };
-        let deadline = SystemTime::now() + CGROUP_PATIENCE;
-        loop {
-            match cgroup.delete() {
-                Ok(()) => return,
-                Err(error) if SystemTime::now() > deadline => {
-                    return complain(&format!("{}: {}", self.launch.id, chain(&error)));
-                }
-                Err(_) => {
-                    cgroup.kill_all().ok();
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
-        }
-    }
-
     pub(super) fn remember_exec(&mut self, id: String, exit_code: i32) {
         if self.exec_exits.len() == REMEMBERED_EXECS {
             self.exec_exits.pop_front();
@@ -588,22 +328,6 @@ impl Shim {
 
     pub(super) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Ended) && self.clients.is_empty()
-    }
-
-    /// Polling is over, by a time-out at the end or by a fault before it.
-    pub(super) fn give_up(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Running(running) => {
-                pidfd::send_signal(running.pidfd.as_fd(), 9).ok();
-                let code = pidfd::wait(running.pidfd.as_fd()).map_or(137, pidfd::Ended::code);
-                self.finish(code, true);
-            }
-            Phase::Created(made) => {
-                self.abandon(made);
-                self.finish(137, false);
-            }
-            Phase::Failed { .. } | Phase::Ended => {}
-        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const SHORT_OF_BUILDX: &str = "Remove build cache";
 
 const FLAGS: &[Flag] = &[
     Flag::bool("all", "Remove all unused build cache, not just dangling ones").short('a'),
-    Flag::value("filter", "filter", "Provide filter values (e.g. \"until=24h\")"),
+    Flag::filter("filter", "Provide filter values (e.g. \"until=24h\")"),
     Flag::bool("force", "Do not prompt for confirmation").short('f'),
     Flag::bytes("keep-storage", "Amount of disk space to keep for cache"),
 ];

@@ -23,7 +23,7 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let misused = |error| with_help(cli, "create", error).with_code(125);
-    check_pull(matches).and_then(|()| check_unsupported(matches)).map_err(misused)?;
+    check_pull(matches).and_then(|()| check_unsupported(cli, matches)).map_err(misused)?;
     let client = cli.client()?;
     let mut request = request(cli, matches).map_err(misused)?;
     let id = cli.wait(create(cli, client, &mut request, matches))?;

@@ -34,7 +34,7 @@ const NOT_RUN: u8 = 125;
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let misused = |error| with_help(cli, "run", error).with_code(NOT_RUN);
-    check_pull(matches).and_then(|()| check_unsupported(matches)).map_err(misused)?;
+    check_pull(matches).and_then(|()| check_unsupported(cli, matches)).map_err(misused)?;
     let client = cli.client().map_err(misused)?;
     let mut request = request(cli, matches).map_err(misused)?;
     let config = &mut request.config;

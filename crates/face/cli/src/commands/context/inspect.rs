@@ -24,7 +24,17 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if names.is_empty() {
         names.push(store::current(cli));
     }
-    let found = names.iter().map(|name| describe(cli, name)).collect::<Result<Vec<_>, _>>()?;
+    // Those before the first that is not there are shown.
+    let (mut found, mut missing) = (Vec::new(), None);
+    for name in &names {
+        match describe(cli, name) {
+            Ok(context) => found.push(context),
+            Err(error) => {
+                missing = Some(error);
+                break;
+            }
+        }
+    }
     match matches.text("format") {
         "" => {
             let text = serde_json::to_string_pretty(&found)
@@ -52,7 +62,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             }
         }
     }
-    Ok(0)
+    missing.map_or(Ok(0), Err)
 }
 
 fn describe(cli: &Cli, name: &str) -> Result<Value, CliError> {

@@ -50,6 +50,12 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         format => format,
     };
     cli.print(&render(&KIND, format, &rows)?)?;
+    let over = ["FERRY_HOST", "DOCKER_HOST"].into_iter().find(|name| cli.env(name).is_some());
+    if let Some(name) = over {
+        cli.warn(&format!(
+            "Warning: {name} environment variable overrides the active context. To use a context, either set the global --context flag, or unset {name} environment variable."
+        ));
+    }
     Ok(0)
 }
 

@@ -1,5 +1,6 @@
 //! `docker context`: named daemons.
 
+mod archive;
 mod create;
 mod inspect;
 mod ls;
@@ -7,7 +8,7 @@ mod rm;
 mod store;
 mod switch;
 
-use crate::framework::{Args, Cli, CliError, Command, Group, Matches, Outcome};
+use crate::framework::Group;
 
 pub(crate) use store::{current_field, names};
 
@@ -17,8 +18,8 @@ pub(crate) const GROUP: Group = Group {
     short: "Manage contexts",
     commands: &[
         create::CREATE,
-        EXPORT,
-        IMPORT,
+        archive::EXPORT,
+        archive::IMPORT,
         inspect::COMMAND,
         ls::COMMAND,
         rm::COMMAND,
@@ -27,27 +28,3 @@ pub(crate) const GROUP: Group = Group {
         switch::USE,
     ],
 };
-
-const EXPORT: Command = Command {
-    name: "export",
-    short: "Export a context to a tar archive FILE or a tar stream on STDOUT.",
-    usage: "[OPTIONS] CONTEXT [FILE|-]",
-    args: Args::Between(1, 2),
-    hidden: true,
-    run: refused,
-    ..Command::NEW
-};
-
-const IMPORT: Command = Command {
-    name: "import",
-    short: "Import a context from a tar or zip file",
-    usage: "CONTEXT FILE|-",
-    args: Args::Exactly(2),
-    hidden: true,
-    run: refused,
-    ..Command::NEW
-};
-
-fn refused(cli: &Cli, _: &Matches) -> Outcome {
-    Err(CliError::new(format!("not supported yet: {}", cli.path())))
-}

@@ -34,6 +34,9 @@ fn remove(cli: &Cli, name: &str, force: bool, current: &str) -> Result<(), CliEr
     let context = match store::load(cli, name) {
         Ok(context) => context,
         Err(_) if force => return Ok(()),
+        Err(_) if !store::exists(cli, name) => {
+            return Err(CliError::new(format!("context {} does not exist", quote(name))));
+        }
         Err(error) => return Err(error),
     };
     if name == current {

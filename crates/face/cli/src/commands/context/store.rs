@@ -1,7 +1,9 @@
 //! Where contexts are kept: docker's directories, so that both programs know the same ones.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -77,24 +79,26 @@ impl Context {
         fs::rename(&scratch, dir.join("meta.json")).map_err(failed)
     }
 
-    /// Copies key material that only the owner may read.
+    /// Copies key material.
     pub(super) fn save_tls(&self, cli: &Cli, files: &[(&str, &str)]) -> Result<(), CliError> {
-        use std::io::Write;
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        let dir = self.tls_dir(cli).join("docker");
         for (name, from) in files {
-            let failed =
-                |error: io::Error| CliError::new(format!("unable to read {from}: {error}"));
-            let bytes = crate::config::read_limited(Path::new(from), LIMIT).map_err(failed)?;
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options
-                .open(dir.join(name))
-                .and_then(|mut file| file.write_all(&bytes))
-                .map_err(failed)?;
+            let bytes = crate::config::read_limited(Path::new(from), LIMIT)
+                .map_err(|error| CliError::new(format!("unable to read {from}: {error}")))?;
+            self.write_key(cli, name, &bytes)?;
         }
         Ok(())
+    }
+
+    /// Keeps key material, which only the owner may read.
+    pub(super) fn write_key(&self, cli: &Cli, name: &str, bytes: &[u8]) -> Result<(), CliError> {
+        let dir = self.tls_dir(cli).join("docker");
+        let path = dir.join(name);
+        let failed =
+            |error: io::Error| CliError::new(format!("cannot write {}: {error}", path.display()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&path).and_then(|mut file| file.write_all(bytes)).map_err(failed)
     }
 
     pub(super) fn remove(&self, cli: &Cli) -> io::Result<()> {

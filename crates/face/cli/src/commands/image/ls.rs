@@ -4,7 +4,7 @@ use ferry_docker_api::ImageSummary;
 
 use crate::{
     format::{image, render},
-    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome, window_size},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -42,7 +42,16 @@ const COMMANDS: [&str; 13] = [
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if matches.flag("tree") {
-        return Err(CliError::new(format!("not supported yet: {} --tree", cli.path())));
+        for (flag, name) in [
+            ("quiet", "quiet"),
+            ("no-trunc", "no-trunc"),
+            ("digests", "show-digest"),
+            ("format", "format"),
+        ] {
+            if matches.is_set(flag) {
+                return Err(CliError::new(format!("--{name} is not yet supported with --tree")));
+            }
+        }
     }
     let mut filters = matches.filters("filter");
     let name = matches.arg(0);
@@ -50,8 +59,20 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         filters.add("reference", name);
     }
     let client = cli.client()?;
-    let call = client.get("/images/json").query_if(matches.flag("all"), "all", 1).filters(&filters);
+    let tree = matches.flag("tree");
+    let call = client
+        .get("/images/json")
+        .query_if(matches.flag("all"), "all", 1)
+        .query_if(tree, "manifests", 1)
+        .filters(&filters);
     let images: Vec<ImageSummary> = cli.wait(call.json())?;
+    if tree {
+        cli.print(&super::tree::show(
+            &images,
+            window_size(rustix::stdio::stdout()).map(|size| size.columns),
+        ))?;
+        return Ok(0);
+    }
     let quiet = matches.flag("quiet");
     let format = match matches.text("format") {
         "" if quiet => "table".to_owned(),

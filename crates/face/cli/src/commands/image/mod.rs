@@ -12,6 +12,7 @@ mod push;
 mod rm;
 mod save;
 mod tag;
+mod tree;
 
 use ferry_client::path_segment;
 use ferry_oci::{InvalidPlatform, Platform};
@@ -20,6 +21,7 @@ use crate::framework::{CliError, Group, quote};
 
 pub(crate) use build::COMMAND as BUILD;
 pub(crate) use prune::told;
+pub(crate) use pull::trusts_only_signed;
 
 /// The group.
 pub(crate) const GROUP: Group = Group {

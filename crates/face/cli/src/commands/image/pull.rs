@@ -72,7 +72,7 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Whether images must be signed: `--disable-content-trust=false`, or `DOCKER_CONTENT_TRUST=1`.
-pub(super) fn trusts_only_signed(cli: &Cli, matches: &Matches) -> bool {
+pub(crate) fn trusts_only_signed(cli: &Cli, matches: &Matches) -> bool {
     if matches.is_set("disable-content-trust") {
         return !matches.flag("disable-content-trust");
     }

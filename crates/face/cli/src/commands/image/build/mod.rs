@@ -117,6 +117,9 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
             return Err(CliError::new(format!("not supported yet: {} --{name}", cli.path())));
         }
     }
+    if super::trusts_only_signed(cli, matches) {
+        return Err(CliError::new("content trust (Notary v1) is not supported"));
+    }
     for name in ["provenance", "sbom"] {
         if !matches!(matches.text(name), "" | "false" | "0" | "disabled") {
             return Err(CliError::new(format!("not supported yet: {} --{name}", cli.path())));

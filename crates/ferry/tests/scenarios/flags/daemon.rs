@@ -1,0 +1,215 @@
+//! The daemon's flags: what they do, and that what cannot be done is refused by its name.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ferry_testkit::{FerryRegistry, Sandbox, binary, programs, run};
+
+use crate::with_busybox;
+
+#[test]
+fn what_containers_and_the_machine_get() {
+    let pid_file = crate::scratch("flags-daemon").join("daemon.pid");
+    let sandbox = Sandbox::start_with(&[
+        "--default-shm-size=32m",
+        "--default-ulimit=nofile=100:200",
+        "--dns-opt=ndots:3",
+        "--mtu=1400",
+        "--max-concurrent-downloads=2",
+        "--max-concurrent-uploads=2",
+        "--insecure-registry=registry.test:5000",
+        "--group=daemon",
+        "--raw-logs",
+        "--pidfile",
+        pid_file.to_str().unwrap(),
+        // As it is anyway.
+        "--live-restore",
+        "--exec-opt=native.cgroupdriver=cgroupfs",
+        "--ip-forward",
+        "--iptables",
+        "--ip6tables",
+        "--ip-masq",
+        "--max-download-attempts=5",
+        "--shutdown-timeout=15",
+        "--userland-proxy=false",
+        "--experimental=false",
+        "--rootless=false",
+        "--selinux-enabled=false",
+    ]);
+    sandbox.busybox();
+    let look = "df -k /dev/shm | tail -n 1 | awk '{print $2}'; ulimit -Sn; ulimit -Hn; grep -c ndots:3 /etc/resolv.conf; \
+        cat /sys/class/net/eth0/mtu";
+    let seen = sandbox.ok(&["run", "--rm", "busybox", "sh", "-c", look]);
+    assert_eq!(seen, "32768\n100\n200\n1\n1400");
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(pid.trim(), sandbox.daemon_pid().to_string());
+    assert_eq!(std::fs::metadata(sandbox.socket()).unwrap().gid(), 1, "Debian's group daemon");
+    let (_, info) = sandbox.api().call("GET", "/info", None);
+    let insecure = &info["RegistryConfig"]["IndexConfigs"]["registry.test:5000"]["Secure"];
+    assert_eq!(insecure, false, "{info}");
+    assert_eq!(info["LiveRestoreEnabled"], true);
+    assert_eq!(info["CgroupDriver"], "cgroupfs");
+    std::fs::remove_dir_all(pid_file.parent().unwrap()).unwrap();
+}
+
+/// Flags that are honoured or refused, but never taken and forgotten.
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let refused = [
+        "--authorization-plugin=x",
+        "--containerd=/run/containerd.sock",
+        "--containerd-namespace=x",
+        "--containerd-plugins-namespace=x",
+        "--cri-containerd",
+        "--exec-opt=native.cgroupdriver=systemd",
+        "--experimental",
+        "--http-proxy=http://proxy.test",
+        "--https-proxy=http://proxy.test",
+        "--no-proxy=localhost",
+        "--init-path=/sbin/tini",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--live-restore=false",
+        "--max-download-attempts=3",
+        "--log-format=xml",
+        "--network-control-plane-mtu=1400",
+        "--node-generic-resource=gpu=1",
+        "--rootless",
+        "--selinux-enabled",
+        "--shutdown-timeout=3",
+        "--swarm-default-advertise-addr=192.0.2.1",
+        "--userland-proxy-path=/usr/bin/docker-proxy",
+    ];
+    for flag in refused {
+        let seen = run(Command::new(binary()).args(["daemon", "--validate", flag]));
+        let name = flag.split('=').next().unwrap();
+        assert_eq!(seen.code, 1, "{seen}");
+        assert!(seen.stderr.contains(&format!("{name}=")), "{seen}");
+        assert!(seen.stderr.contains("is not supported"), "{seen}");
+    }
+    // Each is taken and does something, or refused; `networks.rs` and its kin look at what they do.
+    for flag in [
+        "--allow-direct-routing",
+        "--bip6=fd00:1::1/64",
+        "--default-gateway=10.9.8.7",
+        "--default-gateway-v6=fd00:1::7",
+        "--default-network-opt=bridge=com.docker.network.driver.mtu=1400",
+        "--fixed-cidr=10.9.8.0/25",
+        "--fixed-cidr-v6=fd00:1::/80",
+        "--icc=false",
+        "--ip-forward-no-drop",
+    ] {
+        let seen = run(Command::new(binary()).args(["daemon", "--validate", flag]));
+        let name = flag.split('=').next().unwrap();
+        assert!(seen.code == 0 || seen.stderr.contains(name), "{seen}");
+    }
+}
+
+/// The daemon's own log as objects, in dockerd's fields.
+#[test]
+fn a_log_for_programs() {
+    let sandbox = Sandbox::start_with(&["--log-format=json"]);
+    sandbox.busybox();
+    sandbox.ok(&["run", "--rm", "busybox", "true"]);
+    let log = sandbox.daemon_log();
+    assert!(log.lines().count() > 1, "{log}");
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(["debug", "info"].contains(&line["level"].as_str().unwrap()), "{line}");
+        assert!(line["msg"].is_string() && line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+}
+
+/// A certificate authority, and certificates for a server and a client.
+fn certificates(directory: &Path) -> Option<()> {
+    let openssl = programs::find("openssl")?;
+    let call = |words: &str| {
+        run(Command::new(&openssl).args(words.split(' ')).current_dir(directory)).ok();
+    };
+    call(
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.pem -days 2 -subj /CN=authority",
+    );
+    std::fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    std::fs::write(directory.join("client"), "extendedKeyUsage=clientAuth\n").unwrap();
+    for (name, extra) in [("server", "names"), ("user", "client")] {
+        call(&format!(
+            "req -newkey rsa:2048 -nodes -keyout {name}-key.pem -out {name}.csr -subj /CN={name}"
+        ));
+        call(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -out {name}-cert.pem -days 2 -extfile {extra}"
+        ));
+    }
+    Some(())
+}
+
+#[test]
+fn certificates_open_the_door() {
+    let directory = crate::scratch("flags-tls");
+    if certificates(&directory).is_none() {
+        return;
+    }
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let place: PathBuf = directory.join("run");
+    std::fs::create_dir(&place).unwrap();
+    let host = format!("tcp://{address}");
+    let log = std::fs::File::create(directory.join("log")).unwrap();
+    let name = format!("ferry-tls-{}", std::process::id());
+    let mut daemon = Command::new(binary())
+        .args(["daemon", "--bridge=none", "--tlsverify", "--tls", "--host", &host])
+        .args(["--tlscacert", &file("ca.pem")])
+        .args(["--tlscert", &file("server-cert.pem"), "--tlskey", &file("server-key.pem")])
+        .arg(format!("--data-root={}", directory.join("data").display()))
+        .arg(format!("--exec-root={}", place.display()))
+        .arg(format!("--cgroup-parent={name}"))
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let ask = |flags: &[&str]| {
+        let mut command = Command::new(binary());
+        command.env_remove("DOCKER_HOST").args(["-H", &host]).args(flags);
+        run(command.args(["version", "--format", "{{.Server.Os}}"]))
+    };
+    let identity = [
+        "--tlsverify",
+        "--tlscacert",
+        &file("ca.pem"),
+        "--tlscert",
+        &file("user-cert.pem"),
+        "--tlskey",
+        &file("user-key.pem"),
+    ];
+    ferry_testkit::eventually("it answers those whom it knows", || {
+        (ask(&identity).stdout == "linux\n").then_some(())
+    });
+    assert_ne!(ask(&identity[..3]).code, 0, "nobody without a certificate");
+    assert_ne!(ask(&[]).code, 0, "nothing without TLS");
+    let pid = rustix::process::Pid::from_child(&daemon);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    daemon.wait().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// `login` with everything on its command line.
+#[test]
+fn a_login_in_one_line() {
+    let sandbox = with_busybox(ferry_testkit::Client::Ferry);
+    let root = sandbox.dir().join("registry");
+    let add = ["user", "add", "ann", "--password-stdin"];
+    let mut command = Command::new(binary());
+    command.arg("registry").args(add).arg("--root").arg(&root);
+    ferry_testkit::run_with_input(&mut command, b"secret").ok();
+    let registry = FerryRegistry::start(&root, &[]);
+    let login = |password: &str| {
+        sandbox.run(&["login", "--username", "ann", "--password", password, registry.host()])
+    };
+    login("wrong").fails(1).says("unauthorized");
+    let seen = login("secret").fails(0);
+    assert!(seen.stdout.contains("Login Succeeded"), "{seen}");
+    assert!(seen.stderr.contains("WARNING! Using --password via the CLI is insecure"), "{seen}");
+}

@@ -1,0 +1,112 @@
+//! Project quotas: how much a directory may hold, with everything below it, on ext4 and xfs (quotactl(2), `linux/fs.h`).
+#![expect(
+    unsafe_code,
+    reason = "quotactl_fd and the ioctls for a directory's project have no safe wrapper"
+)]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::{Result, raw::check};
+
+/// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR`.
+const GET_ATTRIBUTES: libc::c_ulong = 0x801c_581f;
+const SET_ATTRIBUTES: libc::c_ulong = 0x401c_5820;
+/// What is made in the directory is of its project, too.
+const INHERIT: u32 = 0x200;
+/// The system call has one number on all machines.
+const QUOTACTL_FD: libc::c_long = 443;
+/// `QCMD(Q_GETQUOTA, PRJQUOTA)` and `QCMD(Q_SETQUOTA, PRJQUOTA)`.
+const GET_QUOTA: libc::c_uint = 0x8000_0702;
+const SET_QUOTA: libc::c_uint = 0x8000_0802;
+/// Only the limits of blocks are set.
+const BLOCK_LIMITS: u32 = 1;
+/// Limits are in blocks of so many bytes.
+const BLOCK: u64 = 1024;
+
+/// `struct fsxattr`.
+#[repr(C)]
+#[derive(Default)]
+struct Attributes {
+    flags: u32,
+    extent_size: u32,
+    extents: u32,
+    project: u32,
+    cow_extent_size: u32,
+    pad: [u8; 8],
+}
+
+/// `struct if_dqblk`.
+#[repr(C)]
+#[derive(Default)]
+struct Quota {
+    block_hard_limit: u64,
+    block_soft_limit: u64,
+    space: u64,
+    inode_hard_limit: u64,
+    inode_soft_limit: u64,
+    inodes: u64,
+    block_time: u64,
+    inode_time: u64,
+    valid: u32,
+}
+
+/// How much a project holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and directories.
+    pub files: u64,
+}
+
+/// What a project has on the file system of `place`.
+///
+/// # Errors
+/// `ESRCH` where quotas of projects are not on, `ENOSYS` or another where there are none.
+pub fn usage(place: impl AsFd, project: u32) -> Result<Usage> {
+    let mut quota = Quota::default();
+    quotactl(place, GET_QUOTA, project, &mut quota)?;
+    Ok(Usage { bytes: quota.space, files: quota.inodes })
+}
+
+/// Lets a project have so many bytes on the file system of `place`; 0 is any number.
+///
+/// # Errors
+/// As the kernel says it.
+pub fn limit(place: impl AsFd, project: u32, bytes: u64) -> Result<()> {
+    let blocks = bytes.div_ceil(BLOCK);
+    let mut quota = Quota {
+        block_hard_limit: blocks,
+        block_soft_limit: blocks,
+        valid: BLOCK_LIMITS,
+        ..Quota::default()
+    };
+    quotactl(place, SET_QUOTA, project, &mut quota)
+}
+
+/// Puts an empty directory, and what will be made in it, into a project.
+///
+/// # Errors
+/// As the kernel says it: `ENOTTY` where there are no projects.
+pub fn assign(directory: impl AsFd, project: u32) -> Result<()> {
+    let directory = directory.as_fd().as_raw_fd();
+    let mut attributes = Attributes::default();
+    // SAFETY: the descriptor is open, and the kernel writes a `struct fsxattr` to an address that is one.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_ioctl, directory, GET_ATTRIBUTES, &raw mut attributes) };
+    check(answer)?;
+    attributes.project = project;
+    attributes.flags |= INHERIT;
+    // SAFETY: the descriptor is open, and the kernel reads a `struct fsxattr` that is one.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_ioctl, directory, SET_ATTRIBUTES, &raw const attributes) };
+    check(answer).map(drop)
+}
+
+fn quotactl(place: impl AsFd, command: u32, project: u32, quota: &mut Quota) -> Result<()> {
+    let place = place.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and `quota` is a `struct if_dqblk` that lives until the call ends.
+    let answer =
+        unsafe { libc::syscall(QUOTACTL_FD, place, command, project, std::ptr::from_mut(quota)) };
+    check(answer).map(drop)
+}
