@@ -179,6 +179,7 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         && state.started
     {
         adopt(shared, container, state.pid);
+        thaw(shared, container);
         mend(shared, container).await;
         return Some(live);
     }
@@ -232,6 +233,20 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
         }
     }
     net::hold_again(shared, container);
+}
+
+/// What the engine before froze only while it read a volume goes on.
+fn thaw(shared: &Shared, container: &mut Container) {
+    if !crate::ops::volume::was_frozen(&shared.dirs.run(&container.id)) {
+        return;
+    }
+    let thawed = shared
+        .cgroup(&container.id, &container.spec.host.cgroup_parent)
+        .and_then(|cgroup| Ok(cgroup.thaw()?));
+    match thawed {
+        Ok(()) => container.state.phase = Phase::Running,
+        Err(failure) => tracing::warn!(id = %container.id, %failure, "container stays frozen"),
+    }
 }
 
 /// What the engine before did not finish inside of a container that goes on.

@@ -78,6 +78,7 @@ impl Actor {
     async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
         let internal = |failure: Failure| (128, failure);
         let shared = Arc::clone(&self.shared);
+        let _volumes = self.hold_volumes().map_err(internal)?;
         net::await_departures(&shared, &self.container).await;
         let plan = net::plan(&shared, &mut self.container).map_err(internal)?;
         let started = self.start_planned(&plan).await;
@@ -179,6 +180,13 @@ impl Actor {
         self.save_or_warn();
         self.publish();
         self.event("start", &[]);
+    }
+
+    /// Until they are mounted, nobody may exchange its volumes.
+    fn hold_volumes(&self) -> Result<Vec<ferry_volume::Hold>, Failure> {
+        let volumes = self.container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        let names = volumes.filter_map(|mount| mount.name.as_deref());
+        names.map(|name| Ok(self.shared.volumes.share(name)?)).collect()
     }
 
     /// Docker tells of a volume when a container begins and ends to have it.

@@ -82,6 +82,7 @@ mod top;
 mod update;
 mod user_namespaces;
 mod virtual_machine;
+mod volume_content;
 mod volumes;
 mod welcome;
 mod why;

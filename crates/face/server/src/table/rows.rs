@@ -197,6 +197,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::GET, "/volumes/{name}", 24, here!(volume::inspect), "One volume in full"),
     row(Method::PUT, "/volumes/{name}", 42, Serve::NotASwarm, "Change a cluster volume"),
     row(Method::DELETE, "/volumes/{name}", 24, here!(volume::remove), "Remove a volume"),
+    // Beyond Docker.
+    row(Method::POST, "/volumes/{name}/clone", 24, here!(volume::clone), "Copy a volume"),
+    row(Method::POST, "/volumes/{name}/rename", 24, here!(volume::rename), "Give another name"),
+    row(Method::GET, "/volumes/{name}/snapshots", 24, here!(volume::snapshots), "List snapshots"),
+    row(Method::POST, "/volumes/{name}/snapshots", 24, here!(volume::snapshot), "Make a snapshot"),
+    row(
+        Method::DELETE,
+        "/volumes/{name}/snapshots",
+        24,
+        here!(volume::remove_snapshot),
+        "Remove a snapshot",
+    ),
+    row(Method::POST, "/volumes/{name}/restore", 24, here!(volume::restore), "Back to a snapshot"),
+    row(Method::GET, "/volumes/{name}/export", 24, here!(volume::export), "A volume as tar"),
+    row(Method::POST, "/volumes/{name}/import", 24, here!(volume::import), "A volume from a tar"),
     // builder sessions
     row(
         Method::POST,
