@@ -179,6 +179,9 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         && state.started
     {
         adopt(shared, container, state.pid);
+        if let Err(failure) = crate::mounted::hold_all(shared, container, &container.id) {
+            tracing::warn!(id = %container.id, %failure, "a volume is not mounted");
+        }
         thaw(shared, container);
         mend(shared, container).await;
         return Some(live);
@@ -300,6 +303,7 @@ async fn sweep(shared: &Arc<Shared>) {
             .networks
             .list()
             .into_iter()
+            .filter(|network| network.driver == "bridge")
             .map(|network| network.bridge)
             .filter(|link| !link.is_empty())
         {
@@ -310,6 +314,7 @@ async fn sweep(shared: &Arc<Shared>) {
                 );
             }
         }
+        crate::mounted::sweep(&shared);
         let used = crate::ops::volume::used_volumes(&shared);
         for volume in shared.dirs.doomed_volumes() {
             if !used.contains_key(&volume)

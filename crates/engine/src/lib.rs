@@ -19,6 +19,7 @@ mod execs;
 mod failpoint;
 mod filter;
 mod launch;
+mod mounted;
 mod net;
 mod networks;
 pub mod ops;

@@ -29,6 +29,7 @@ pub(crate) use inspect::view;
 pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;
+pub(crate) use sources::is_plain_bind;
 pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
 pub use top::top;
 pub use update::update;
