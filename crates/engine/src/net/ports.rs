@@ -20,10 +20,16 @@ const ATTEMPTS: usize = 16;
 
 /// The map elements of a container that runs. What the kernel does not translate is not among them: see `relay.rs`.
 pub(crate) fn published_ports(container: &Container) -> Vec<PublishedPort> {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else { return Vec::new() };
+    let Some((_, endpoint)) = way_in(container) else { return Vec::new() };
     let all = container.ports.iter();
     let bindings = all.flat_map(|(key, bindings)| bindings.iter().map(move |it| (key, it)));
     bindings.filter_map(|(key, binding)| published(*key, binding, endpoint)).collect()
+}
+
+/// The endpoint that published ports lead to: that of the way out, if it is on a bridge of ours. What shares a link of the host
+/// is reached there by its own address, and publishes nothing.
+fn way_in(container: &Container) -> Option<(&String, &EndpointStatus)> {
+    order::gateway(&container.endpoints).filter(|(_, endpoint)| !endpoint.host_link.is_empty())
 }
 
 fn published(
@@ -68,7 +74,7 @@ fn wanted_ports(shared: &Shared, container: &Container) -> Vec<(PortKey, PortBin
         }
     }
     // The network's own setting, then the daemon's.
-    let default = order::gateway(&container.endpoints)
+    let default = way_in(container)
         .and_then(|(name, _)| shared.networks.find(name).ok())
         .and_then(|network| crate::networks::host_binding(&network))
         .or(shared.config.bridge.publish_address);
@@ -83,7 +89,7 @@ type Bound = (BTreeMap<PortKey, Vec<PortBinding>>, Vec<PublishedPort>);
 
 /// Holds the ports that the container wants. Nothing is bound if none of its networks leads out.
 pub(super) fn reserve(shared: &Shared, container: &Container) -> Result<Bound, Failure> {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else {
+    let Some((_, endpoint)) = way_in(container) else {
         return Ok(Bound::default());
     };
     reserve_for(shared, container, endpoint).map_err(|failure| {
@@ -183,7 +189,7 @@ fn reserve_all(
 
 /// Holds the ports that a running container has on record, for where it is reached now.
 pub(crate) fn hold_again(shared: &Shared, container: &Container) {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else { return };
+    let Some((_, endpoint)) = way_in(container) else { return };
     for (key, bindings) in &container.ports {
         for binding in bindings {
             let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -211,7 +217,7 @@ pub(super) fn follow(
     container: &mut Container,
     before: &[PublishedPort],
 ) -> Result<(), Failure> {
-    let leads_out = order::gateway(&container.endpoints).is_some();
+    let leads_out = way_in(container).is_some();
     if leads_out && container.ports.is_empty() {
         let (bound, published) = reserve(shared, container)?;
         container.ports = bound;

@@ -65,6 +65,7 @@ mod leaks;
 mod logs;
 mod names;
 mod network;
+mod network_drivers;
 mod network_options;
 mod networks;
 mod oci;

@@ -197,8 +197,10 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// One of `bridge`, `host`, `none`, which are always there.
     pub builtin: bool,
-    /// Name of the bridge link, for driver `bridge`.
+    /// Name of the bridge link, for driver `bridge`; of the link below, for `macvlan` and `ipvlan`.
     pub bridge: String,
+    /// We made the link below, and it goes with the network.
+    pub made_parent: bool,
 }
 
 /// A network with the containers on it: name, endpoint by container id.
