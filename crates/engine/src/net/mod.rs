@@ -28,7 +28,7 @@ use crate::{Shared, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
 pub(crate) use names::are_wanted as names_are_wanted;
-pub(crate) use ports::{hold_again, published_ports};
+pub(crate) use ports::{change as change_ports, hold_again, published_ports};
 
 /// What Docker says before every failure of a start that the network caused.
 const STARTING: &str = "failed to set up container networking";

@@ -78,9 +78,17 @@ impl Networks {
     }
 
     /// Gives one port back.
-    pub(crate) fn release_port(&self, container: &str, address: IpAddr, port: u16) {
+    pub(crate) fn release_port(
+        &self,
+        container: &str,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) {
         if let Some(held) = self.lock().ports.get_mut(container) {
-            held.retain(|it| it.address != address || it.socket.port() != port);
+            held.retain(|it| {
+                it.protocol != protocol || it.address != address || it.socket.port() != port
+            });
         }
     }
 

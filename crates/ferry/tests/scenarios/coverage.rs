@@ -39,6 +39,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /containers/{id}/rename", "containers::names_and_ids"),
     ("POST /containers/{id}/update", "update::limits_change_in_the_kernel"),
     ("GET /containers/{id}/why", "why::twenty_five_faults"),
+    ("POST /containers/{id}/ports", "update::ports_change_while_it_runs"),
     ("POST /containers/{id}/exec", "containers::exec_runs_inside"),
     ("DELETE /containers/{id}", "containers::a_life"),
     ("POST /exec/{id}/start", "containers::exec_runs_inside"),

@@ -136,6 +136,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     // Beyond Docker.
     row(Method::GET, "/containers/{id}/why", 24, here!(container::why), "Why it ended"),
+    row(Method::POST, "/containers/{id}/ports", 24, here!(container::ports), "Other ports"),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
     row(Method::GET, "/containers/{id}/checkpoints", 25, Serve::NotYet, "List checkpoints"),
     row(Method::POST, "/containers/{id}/checkpoints", 25, Serve::NotYet, "Make a checkpoint"),
