@@ -68,6 +68,7 @@ pub(crate) async fn boot(config: EngineConfig) -> Result<Arc<Shared>, BootError>
         .map_err(|error| Failure::new(ferry_errkind::ErrorKind::Internal, error.to_string()))??;
     let shared = Arc::new(shared);
     recover(&shared).await?;
+    crate::rules::watch(&shared);
     Ok(shared)
 }
 

@@ -30,6 +30,7 @@ mod registry;
 mod relay;
 mod resolver;
 mod rootfs;
+mod rules;
 mod shared;
 mod signal;
 mod usage;

@@ -28,8 +28,8 @@ pub use attach::{
 pub use bridge::{Bridge, BridgeSettings, addresses_of, used_ranges};
 pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;
-pub use ferry_netlink::namespace::NetNamespace;
 pub use ferry_netlink::upper::Sharing;
+pub use ferry_netlink::{Socket as FirewallWatch, namespace::NetNamespace};
 pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};

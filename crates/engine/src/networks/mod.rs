@@ -215,6 +215,24 @@ impl Networks {
         self.live(&mut state, name).map(|live| live.ground.clone())
     }
 
+    /// Puts firewall rules back that somebody else has flushed. True if there were some: published ports are missing then.
+    pub(crate) fn mend_rules(&self) -> bool {
+        // Nobody takes a bridge down meanwhile.
+        let state = self.lock();
+        let mut mended = false;
+        for (name, live) in &state.bridges {
+            let Ground::Bridge(bridge) = &live.ground else { continue };
+            match bridge.mend() {
+                Ok(missing) => mended |= missing,
+                Err(error) => {
+                    let error = ferry_errkind::chain(&error);
+                    tracing::warn!(network = name, error, "firewall rules are missing");
+                }
+            }
+        }
+        mended
+    }
+
     /// An address for a container.
     pub(crate) fn lease(
         &self,

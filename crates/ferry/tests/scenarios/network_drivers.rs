@@ -1,8 +1,9 @@
-//! Networks on a link of the host (macvlan), addresses for one link alone, and what the daemon is told of the default network.
+//! Networks on a link of the host (macvlan), addresses for one link alone, what the daemon is told of the default network, and
+//! rules that others flush.
 
 use std::process::Command;
 
-use ferry_testkit::{Client, Sandbox, run};
+use ferry_testkit::{Client, Sandbox, eventually, run};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -71,11 +72,8 @@ fn macvlan_is_in_the_parents_network(client: Client) {
     assert_eq!(inside[0]["linkinfo"]["info_data"]["mode"], "bridge");
     let mac = sandbox.inspect("box", "{{.NetworkSettings.Networks.lan.MacAddress}}");
     assert_eq!(inside[0]["address"], mac);
-    assert_eq!(
-        sandbox.inspect("box", "{{.NetworkSettings.Ports}}"),
-        "map[]",
-        "nothing is published"
-    );
+    let ports = sandbox.inspect("box", "{{json .NetworkSettings.Ports}}");
+    assert!(!ports.contains("HostPort"), "nothing is published: {ports}");
     // The other host and the container reach each other; so do two containers, by name, too.
     sandbox.ok(&["exec", "box", "ping", "-c1", "-W3", &gateway]);
     let own = sandbox.inspect("box", "{{.NetworkSettings.Networks.lan.IPAddress}}");
@@ -112,10 +110,10 @@ fn macvlan_is_in_the_parents_network(client: Client) {
         "ip -4 addr show eth0 | grep -o 'inet [^ ]*'; ip route | grep default",
     ];
     let first = sandbox.ok(&[&route[..], &shell].concat());
-    assert_eq!(first, format!("inet {base}.130/29\ndefault via {base}.129 dev eth0 "));
+    assert_eq!(first, format!("inet {base}.130/29\ndefault via {base}.129 dev eth0"));
     let wanted = format!("{base}.163");
     let second = sandbox.ok(&[&route[..], &["--ip", &wanted], &shell].concat());
-    assert_eq!(second, format!("inet {base}.163/29\ndefault via {base}.161 dev eth0 "));
+    assert_eq!(second, format!("inet {base}.163/29\ndefault via {base}.161 dev eth0"));
     sandbox.ok(&["network", "rm", "lan"]);
     assert!(json("-j link").to_string().contains(&lan.parent), "the parent is not ours to remove");
 }
@@ -197,4 +195,58 @@ fn the_default_network_as_the_daemon_is_told() {
     assert_eq!(pool["AuxiliaryAddresses"]["DefaultGatewayIPv4"], format!("{base}.254"));
     assert_eq!(shown[0]["EnableIPv6"], true);
     assert_eq!(shown[0]["Options"]["com.docker.network.bridge.enable_icc"], "false");
+}
+
+/// Only our own table is flushed here: the machine's others belong to others.
+#[test]
+fn flushed_rules_come_back() {
+    let sandbox = with_busybox(Client::Ferry);
+    let serve = "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp";
+    let web = ["run", "-d", "--name", "web", "-p", "127.0.0.1::80", "busybox", "sh", "-c", serve];
+    sandbox.ok(&web);
+    let port = sandbox.ok(&["port", "web", "80"]);
+    let answers = || {
+        let url = format!("http://{port}/");
+        (run(Command::new("curl").args(["-sm2", &url])).stdout == "hello\n").then_some(())
+    };
+    eventually("it serves", answers);
+    let table = sandbox.table();
+    let rules = || {
+        let text = run(Command::new("nft").args(["-s", "list", "table", "ip", &table])).stdout;
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = rules();
+    for (words, left) in
+        [("flush table ip", true), ("delete table ip", false), ("flush chain ip", true)]
+    {
+        let mut arguments: Vec<&str> = words.split(' ').collect();
+        arguments.push(&table);
+        arguments.extend((words == "flush chain ip").then_some("forward"));
+        run(Command::new("nft").args(&arguments)).ok();
+        eventually("the rules are back", || (rules() == before).then_some(()));
+        eventually("it serves again", answers);
+        assert!(left || sandbox.daemon_log().contains("they are back"));
+    }
+    sandbox.ok(&["rm", "-f", "web"]);
+}
+
+#[test]
+fn ports_are_audited() {
+    let sandbox = with_busybox(Client::Ferry);
+    let start = |name: &str, options: &[&str]| {
+        sandbox
+            .ok(&[&["run", "-d", "--name", name], options, &["busybox", "sleep", "100"]].concat())
+    };
+    start("near", &["-p", "127.0.0.1::80"]);
+    start("far", &["-p", "81", "--expose", "82"]);
+    let listed = sandbox.ok(&["port", "audit"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("ADDRESS"), "{listed}");
+    assert!(lines[1].starts_with("0.0.0.0:") && lines[1].contains("whoever reaches this machine"));
+    let near = lines.iter().find(|line| line.contains("near")).unwrap();
+    assert!(near.starts_with("127.0.0.1:") && near.ends_with("this machine"), "{listed}");
+    let exposed = lines.iter().find(|line| line.contains("82/tcp")).unwrap();
+    assert!(exposed.ends_with("containers on bridge"), "{listed}");
 }
