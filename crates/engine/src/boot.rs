@@ -298,8 +298,11 @@ async fn sweep(shared: &Arc<Shared>) {
             .map(|endpoint| endpoint.host_link.clone())
             .filter(|link| !link.is_empty())
             .collect();
-        let ports: Vec<_> =
+        let mut ports: Vec<_> =
             running.iter().flat_map(|container| net::published_ports(container)).collect();
+        if shared.config.bridge.respect_firewall {
+            ports.clear();
+        }
         for link in shared
             .networks
             .list()
@@ -314,6 +317,10 @@ async fn sweep(shared: &Arc<Shared>) {
                     "leftovers of the network stay"
                 );
             }
+        }
+        // The daemon before may have carried them itself.
+        if !ports.is_empty() {
+            shared.publish(&ports)?;
         }
         crate::mounted::sweep(&shared);
         let used = crate::ops::volume::used_volumes(&shared);

@@ -85,6 +85,8 @@ pub struct BridgeConfig {
     pub gateway6: Option<std::net::IpAddr>,
     /// `--icc`: containers of the default network reach each other.
     pub icc: bool,
+    /// `--firewall=respect`: published ports are services of the host, and its firewall decides about them.
+    pub respect_firewall: bool,
     /// `--ipv6`: the default network has IPv6.
     pub ipv6: bool,
     /// `--mtu`; 0 is the default route's.

@@ -57,8 +57,8 @@ fn check(shared: &Shared) {
         .flat_map(|container| net::published_ports(&container))
         .collect();
     if !ports.is_empty()
-        && let Err(error) = ferry_network::publish(&shared.table(), &ports)
+        && let Err(failure) = shared.publish(&ports)
     {
-        tracing::warn!(error = ferry_errkind::chain(&error), "published ports are missing");
+        tracing::warn!(%failure, "published ports are missing");
     }
 }

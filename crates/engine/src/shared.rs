@@ -285,6 +285,14 @@ impl Shared {
         room
     }
 
+    /// Lets ports lead to containers by the kernel's translation, unless the host's firewall is to see them first.
+    pub(crate) fn publish(&self, ports: &[ferry_network::PublishedPort]) -> Result<(), Failure> {
+        if self.config.bridge.respect_firewall {
+            return Ok(());
+        }
+        Ok(ferry_network::publish(&self.table(), ports)?)
+    }
+
     pub(crate) fn table(&self) -> String {
         crate::networks::table(&self.config.bridge)
     }

@@ -237,7 +237,7 @@ pub(crate) fn attach(
         wire(shared, container, joining, pid)?;
     }
     if !published.is_empty() {
-        ferry_network::publish(&shared.table(), &published)?;
+        shared.publish(&published)?;
     }
     names::update(shared, container, pid)?;
     Ok(bound)

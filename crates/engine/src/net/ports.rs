@@ -226,7 +226,7 @@ pub(super) fn follow(
     if leads_out && container.ports.is_empty() {
         let (bound, published) = reserve(shared, container)?;
         container.ports = bound;
-        return Ok(ferry_network::publish(&shared.table(), &published)?);
+        return shared.publish(&published);
     }
     let after = published_ports(container);
     if after == before {
@@ -241,7 +241,7 @@ pub(super) fn follow(
         return Ok(());
     }
     hold_again(shared, container);
-    Ok(ferry_network::publish(&shared.table(), &after)?)
+    shared.publish(&after)
 }
 
 /// Publishes other ports: takes away first, so that a port can change what it leads to. All or nothing.
@@ -281,7 +281,7 @@ pub(crate) fn change(
         // What was taken away comes back.
         let back = held_only(&before, container);
         hold_again(shared, &back);
-        ferry_network::publish(&shared.table(), &gone)?;
+        shared.publish(&gone)?;
         return Err(failure);
     }
     Ok(())
@@ -369,7 +369,7 @@ fn open(shared: &Shared, container: &mut Container, change: &PortsChange) -> Res
     let elements: Vec<PublishedPort> =
         bound.iter().filter_map(|(key, binding)| published(*key, binding, &endpoint)).collect();
     if failure.is_none() && !elements.is_empty() {
-        failure = ferry_network::publish(&shared.table(), &elements).err().map(Failure::from);
+        failure = shared.publish(&elements).err();
     }
     if let Some(failure) = failure {
         for (key, binding) in &bound {

@@ -45,7 +45,8 @@ impl Networks {
                 Ok(socket) => {
                     let port = socket.port();
                     let name = owner.name.to_owned();
-                    let relay = Relay::start(protocol, &socket, leads_to);
+                    let relay =
+                        Relay::start(protocol, &socket, leads_to, self.config.respect_firewall);
                     let reserved = Reserved { name, protocol, address, socket, _relay: relay };
                     state.ports.entry(owner.id.to_owned()).or_default().push(reserved);
                     return Ok(port);

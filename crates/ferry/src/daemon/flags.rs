@@ -186,6 +186,14 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(Flag::bool("experimental", "Enable experimental features"), "", Always(&["false"], "")),
     row(Flag::map("feature", "Enable feature in the daemon"), "features", Honoured),
+    row(
+        Flag::string(
+            "firewall",
+            "Who decides about published ports: \"own\" rules, or \"respect\" the host's for its services (beyond Docker)",
+        ),
+        "",
+        Honoured,
+    ),
     row(Flag::string("fixed-cidr", "IPv4 subnet for the default bridge network"), "", Honoured),
     row(Flag::string("fixed-cidr-v6", "IPv6 subnet for the default bridge network"), "", Honoured),
     row(

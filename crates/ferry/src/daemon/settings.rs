@@ -232,6 +232,11 @@ impl Settings {
             gateway6: self.gateway("default-gateway-v6", true)?,
             icc: self.one("icc") != Some("false"),
             ipv6: self.one("ipv6") == Some("true"),
+            respect_firewall: match self.one("firewall") {
+                None | Some("" | "own") => false,
+                Some("respect") => true,
+                Some(other) => return Err(format!("--firewall {other}: neither own nor respect")),
+            },
             mtu,
             dns: self.all("dns").to_vec(),
             dns_search: self.all("dns-search").to_vec(),

@@ -250,3 +250,37 @@ fn ports_are_audited() {
     let exposed = lines.iter().find(|line| line.contains("82/tcp")).unwrap();
     assert!(exposed.ends_with("containers on bridge"), "{listed}");
 }
+
+/// What is not for this machine's services is not for published ports either.
+#[test]
+fn the_hosts_firewall_is_respected() {
+    let sandbox = Sandbox::start_with(&["--firewall=respect"]);
+    sandbox.busybox();
+    let base = format!("10.187.{}", std::process::id() % 250);
+    let lan = Lan::new('r', &format!("{base}.1/24"));
+    ip(&format!("addr add {base}.2/24 dev {}", lan.parent));
+    let serve = "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp";
+    sandbox.ok(&["run", "-d", "--name", "web", "-p", "0.0.0.0::80", "busybox", "sh", "-c", serve]);
+    let port = sandbox.ok(&["port", "web", "80"]).rsplit(':').next().unwrap().to_owned();
+    let answers = |netns: &[&str], address: &str| {
+        let url = format!("http://{address}:{port}/");
+        let words = [netns, &["curl", "-sm2", &url]].concat();
+        run(Command::new(words[0]).args(&words[1..])).stdout == "hello\n"
+    };
+    let from_lan = ["ip", "netns", "exec", &lan.host];
+    let host = format!("{base}.2");
+    eventually("it serves the machine", || answers(&[], "127.0.0.1").then_some(()));
+    assert!(answers(&from_lan, &host), "and others");
+    let table = format!("ferrytest{}", std::process::id());
+    let nft = |words: &str| run(Command::new("nft").args(words.split(' '))).ok();
+    nft(&format!("add table ip {table}"));
+    nft(&format!("add chain ip {table} incoming {{ type filter hook input priority 0 ; }}"));
+    nft(&format!("add rule ip {table} incoming iifname {} tcp dport {port} drop", lan.parent));
+    let outcome = (answers(&from_lan, &host), answers(&[], "127.0.0.1"));
+    nft(&format!("delete table ip {table}"));
+    assert_eq!(outcome, (false, true), "the rule holds for others");
+    assert!(answers(&from_lan, &host));
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert!(answers(&from_lan, &host), "the next daemon carries on");
+}

@@ -47,8 +47,10 @@ const FLAGS: &[Flag] = &[
     Flag::list(
         "publish-add",
         "Publish a further port, also of a running container (beyond Docker)",
-    ),
-    Flag::list("publish-rm", "Stop publishing a host port, [IP:]PORT[/PROTO] (beyond Docker)"),
+    )
+    .beyond_docker(),
+    Flag::list("publish-rm", "Stop publishing a host port, [IP:]PORT[/PROTO] (beyond Docker)")
+        .beyond_docker(),
     Flag::string("restart", "Restart policy to apply when a container exits"),
 ];
 
