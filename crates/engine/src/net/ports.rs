@@ -310,7 +310,6 @@ fn take_out(container: &mut Container, gone: &HostPort) -> bool {
             it.host_port == 0 || (it.host_port..=it.host_port_end).contains(&gone.port)
         };
         if wanted.len() == named
-            && bindings.is_empty()
             && let Some(index) = wanted.iter().position(chosen)
         {
             wanted.remove(index);

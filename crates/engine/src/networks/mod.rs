@@ -242,6 +242,10 @@ impl Networks {
         interface: String,
     ) -> Result<Endpoint, Failure> {
         let mac = request.mac.as_deref().map(parse_mac).transpose()?;
+        let link_local = request.link_local_ips.iter();
+        let link_local: Vec<Net> = link_local
+            .map(|ip| Ok((*ip, link_local_prefix(*ip)?)))
+            .collect::<Result<_, Failure>>()?;
         let mut state = self.lock();
         let live = self.live(&mut state, &network.name)?;
         let wanted = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
@@ -259,7 +263,7 @@ impl Networks {
             mac: mac.or(generated).unwrap_or_default(),
             host_link: if bridged { host_link(endpoint) } else { String::new() },
             interface,
-            link_local: Vec::new(),
+            link_local,
         };
         let leads_out = !network.internal && !live.ground.routes();
         for (ip, prefix_len, gateway) in leased {
@@ -273,9 +277,6 @@ impl Networks {
                 IpAddr::V6(ip) if leads_out => endpoint.gateway6 = Some(ip),
                 _ => {}
             }
-        }
-        for ip in &request.link_local_ips {
-            endpoint.link_local.push((*ip, link_local_prefix(*ip)?));
         }
         Ok(endpoint)
     }

@@ -41,8 +41,8 @@ impl Lan {
 
 impl Drop for Lan {
     fn drop(&mut self) {
-        run(Command::new("ip").args(["link", "del", &self.parent]));
-        run(Command::new("ip").args(["netns", "del", &self.host]));
+        drop(run(Command::new("ip").args(["link", "del", &self.parent])));
+        drop(run(Command::new("ip").args(["netns", "del", &self.host])));
     }
 }
 
