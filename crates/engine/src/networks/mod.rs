@@ -247,6 +247,9 @@ impl Networks {
             .map(|ip| Ok((*ip, link_local_prefix(*ip)?)))
             .collect::<Result<_, Failure>>()?;
         let mut state = self.lock();
+        self.live(&mut state, &network.name)?;
+        // As it is now: the default network has learned its subnets only when its bridge came up.
+        let network = &state.networks.get(&network.name).unwrap_or(network).clone();
         let live = self.live(&mut state, &network.name)?;
         let wanted = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
         let leased = live.lease(&wanted)?;

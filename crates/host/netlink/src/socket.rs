@@ -3,7 +3,7 @@
 
 use std::{
     os::fd::{AsRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -108,6 +108,8 @@ impl Socket {
     pub fn of_nftables_changes() -> Result<Socket, NetlinkError> {
         let open = |source| NetlinkError::Open { source };
         let mut socket = Socket::open(Family::Netfilter)?;
+        // Nobody is told who has no address.
+        net::bind(&socket.fd, &net::netlink::SocketAddrNetlink::new(0, 0)).map_err(open)?;
         set_number(&socket.fd, libc::NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES).map_err(open)?;
         net::sockopt::set_socket_timeout(&socket.fd, net::sockopt::Timeout::Recv, None)
             .map_err(open)?;
@@ -115,17 +117,25 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Blocks until something has changed, and until nothing has for `quiet`.
+    /// Blocks until something has changed, and until nothing has for `quiet`, or for ten times that.
     pub fn await_changes(&mut self, quiet: Duration) -> Result<(), NetlinkError> {
         let failed = |source| NetlinkError::Receive { what: "watch nftables".to_owned(), source };
         let timeout = |fd: &OwnedFd, timeout| {
             net::sockopt::set_socket_timeout(fd, net::sockopt::Timeout::Recv, timeout)
         };
         timeout(&self.fd, None).map_err(failed)?;
+        let mut began: Option<Instant> = None;
         loop {
+            // Where somebody changes something all the time, it is never quiet.
+            if began.is_some_and(|began| began.elapsed() > 10 * quiet) {
+                return Ok(());
+            }
             match net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
                 // Too many to be kept: something has changed all the same.
-                Ok(_) | Err(Errno::NOBUFS) => timeout(&self.fd, Some(quiet)).map_err(failed)?,
+                Ok(_) | Err(Errno::NOBUFS) => {
+                    began.get_or_insert_with(Instant::now);
+                    timeout(&self.fd, Some(quiet)).map_err(failed)?;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(source) => return Err(failed(source)),

@@ -195,10 +195,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::GET, "/volumes", 24, here!(volume::list), "List volumes"),
     row(Method::POST, "/volumes/create", 24, here!(volume::create), "Create a volume"),
     row(Method::POST, "/volumes/prune", 25, here!(volume::prune), "Remove unused volumes"),
-    row(Method::GET, "/volumes/{name}", 24, here!(volume::inspect), "One volume in full"),
-    row(Method::PUT, "/volumes/{name}", 42, Serve::NotASwarm, "Change a cluster volume"),
-    row(Method::DELETE, "/volumes/{name}", 24, here!(volume::remove), "Remove a volume"),
-    // Beyond Docker.
+    // Beyond Docker; before what takes any name.
     row(Method::POST, "/volumes/{name}/clone", 24, here!(volume::clone), "Copy a volume"),
     row(Method::POST, "/volumes/{name}/rename", 24, here!(volume::rename), "Give another name"),
     row(Method::GET, "/volumes/{name}/snapshots", 24, here!(volume::snapshots), "List snapshots"),
@@ -213,6 +210,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/volumes/{name}/restore", 24, here!(volume::restore), "Back to a snapshot"),
     row(Method::GET, "/volumes/{name}/export", 24, here!(volume::export), "A volume as tar"),
     row(Method::POST, "/volumes/{name}/import", 24, here!(volume::import), "A volume from a tar"),
+    row(Method::GET, "/volumes/{name}", 24, here!(volume::inspect), "One volume in full"),
+    row(Method::PUT, "/volumes/{name}", 42, Serve::NotASwarm, "Change a cluster volume"),
+    row(Method::DELETE, "/volumes/{name}", 24, here!(volume::remove), "Remove a volume"),
     // builder sessions
     row(
         Method::POST,
