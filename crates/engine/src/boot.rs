@@ -68,6 +68,7 @@ pub(crate) async fn boot(config: EngineConfig) -> Result<Arc<Shared>, BootError>
         .map_err(|error| Failure::new(ferry_errkind::ErrorKind::Internal, error.to_string()))??;
     let shared = Arc::new(shared);
     recover(&shared).await?;
+    crate::rules::watch(&shared);
     Ok(shared)
 }
 
@@ -179,6 +180,10 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         && state.started
     {
         adopt(shared, container, state.pid);
+        if let Err(failure) = crate::mounted::hold_all(shared, container, &container.id) {
+            tracing::warn!(id = %container.id, %failure, "a volume is not mounted");
+        }
+        thaw(shared, container);
         mend(shared, container).await;
         return Some(live);
     }
@@ -234,6 +239,20 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
     net::hold_again(shared, container);
 }
 
+/// What the engine before froze only while it read a volume goes on.
+fn thaw(shared: &Shared, container: &mut Container) {
+    if !crate::ops::volume::was_frozen(&shared.dirs.run(&container.id)) {
+        return;
+    }
+    let thawed = shared
+        .cgroup(&container.id, &container.spec.host.cgroup_parent)
+        .and_then(|cgroup| Ok(cgroup.thaw()?));
+    match thawed {
+        Ok(()) => container.state.phase = Phase::Running,
+        Err(failure) => tracing::warn!(id = %container.id, %failure, "container stays frozen"),
+    }
+}
+
 /// What the engine before did not finish inside of a container that goes on.
 async fn mend(shared: &Arc<Shared>, container: &Container) {
     let Some(pid) = container.state.pid.filter(|_| !container.endpoints.is_empty()) else { return };
@@ -279,12 +298,16 @@ async fn sweep(shared: &Arc<Shared>) {
             .map(|endpoint| endpoint.host_link.clone())
             .filter(|link| !link.is_empty())
             .collect();
-        let ports: Vec<_> =
+        let mut ports: Vec<_> =
             running.iter().flat_map(|container| net::published_ports(container)).collect();
+        if shared.config.bridge.respect_firewall {
+            ports.clear();
+        }
         for link in shared
             .networks
             .list()
             .into_iter()
+            .filter(|network| network.driver == "bridge")
             .map(|network| network.bridge)
             .filter(|link| !link.is_empty())
         {
@@ -295,6 +318,11 @@ async fn sweep(shared: &Arc<Shared>) {
                 );
             }
         }
+        // The daemon before may have carried them itself.
+        if !ports.is_empty() {
+            shared.publish(&ports)?;
+        }
+        crate::mounted::sweep(&shared);
         let used = crate::ops::volume::used_volumes(&shared);
         for volume in shared.dirs.doomed_volumes() {
             if !used.contains_key(&volume)

@@ -73,6 +73,22 @@ pub struct BridgeConfig {
     pub name: String,
     /// `--bip`: the bridge's address and prefix length; `None` lets the engine choose a free range.
     pub address: Option<(Ipv4Addr, u8)>,
+    /// `--bip6`.
+    pub address6: Option<(std::net::Ipv6Addr, u8)>,
+    /// `--fixed-cidr`: the part of the subnet that addresses come from.
+    pub fixed_cidr: Option<ferry_network::Net>,
+    /// `--fixed-cidr-v6`.
+    pub fixed_cidr6: Option<ferry_network::Net>,
+    /// `--default-gateway`; `None` is the bridge.
+    pub gateway: Option<std::net::IpAddr>,
+    /// `--default-gateway-v6`.
+    pub gateway6: Option<std::net::IpAddr>,
+    /// `--icc`: containers of the default network reach each other.
+    pub icc: bool,
+    /// `--firewall=respect`: published ports are services of the host, and its firewall decides about them.
+    pub respect_firewall: bool,
+    /// `--ipv6`: the default network has IPv6.
+    pub ipv6: bool,
     /// `--mtu`; 0 is the default route's.
     pub mtu: u32,
     /// `--dns` for containers that name none.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::IpAddr,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -56,6 +56,7 @@ pub(crate) fn plan(
         arch: std::env::consts::ARCH,
         apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
+        owner: &owner,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
     };
@@ -225,6 +226,12 @@ pub(crate) fn make_bind_sources(container: &Container) -> Result<(), Failure> {
             .map_err(|error| failed("make the source of a bind mount", source, error))?;
     }
     Ok(())
+}
+
+/// Whom a path on the host belongs to.
+fn owner(path: &str) -> Option<(u32, u32)> {
+    let status = fs::metadata(path).ok()?;
+    Some((status.uid(), status.gid()))
 }
 
 /// Where a container's namespaces come from.

@@ -19,6 +19,7 @@ mod execs;
 mod failpoint;
 mod filter;
 mod launch;
+mod mounted;
 mod net;
 mod networks;
 pub mod ops;
@@ -30,6 +31,7 @@ mod registry;
 mod relay;
 mod resolver;
 mod rootfs;
+mod rules;
 mod shared;
 mod signal;
 mod usage;
@@ -50,6 +52,7 @@ pub use ferry_container::why::Finding;
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
+pub use ferry_volume::Snapshot as VolumeSnapshot;
 
 use shared::Shared;
 

@@ -1,5 +1,5 @@
 //! Ports that the kernel cannot translate: what comes in by IPv6 for a container without, and by ::1, which is not routed to
-//! bridges. Bytes are carried here, as Docker's proxy does; so the container sees the bridge's address and not the client's.
+//! bridges; and all ports where the host's firewall is to decide about them. Bytes are carried here, as Docker's proxy does; so the container sees the bridge's address and not the client's.
 
 use std::{
     collections::HashMap,
@@ -36,16 +36,20 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    /// Carries what comes to a port that is held, if it is one that the kernel does not carry. A port that cannot be carried is
+    /// Carries what comes to a port that is held, if it is one that the kernel does not carry, or if `all` are carried. A port that cannot be carried is
     /// held all the same.
     pub(crate) fn start(
         protocol: Protocol,
         held: &PortReservation,
         leads_to: SocketAddr,
+        all: bool,
     ) -> Option<Relay> {
-        let IpAddr::V6(at) = held.address() else { return None };
-        // Only this machine's own loopback stays when both sides speak IPv6.
-        if leads_to.is_ipv6() && !(at.is_unspecified() || at.is_loopback()) {
+        let is_ours = match held.address() {
+            IpAddr::V4(_) => false,
+            // Only this machine's own loopback stays when both sides speak IPv6.
+            IpAddr::V6(at) => leads_to.is_ipv4() || at.is_unspecified() || at.is_loopback(),
+        };
+        if !(all || is_ours) {
             return None;
         }
         let runtime = Handle::try_current().ok()?;

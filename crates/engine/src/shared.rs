@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) images: ImageStore,
     pub(crate) layers: Arc<LayerStore>,
     pub(crate) volumes: VolumeStore,
+    pub(crate) mounted: crate::mounted::Mounted,
     pub(crate) builds: BuildCache,
     pub(crate) cache_mounts: CacheMounts,
     pub(crate) networks: Networks,
@@ -125,6 +126,7 @@ impl Shared {
             images: parts.images,
             layers: Arc::new(parts.layers),
             volumes: parts.volumes,
+            mounted: crate::mounted::Mounted::default(),
             builds: parts.builds,
             cache_mounts: CacheMounts::default(),
             networks: parts.networks,
@@ -281,6 +283,14 @@ impl Shared {
         rooms.retain(|known, _| self.layers.contains(known));
         rooms.insert(layer.clone(), room);
         room
+    }
+
+    /// Lets ports lead to containers by the kernel's translation, unless the host's firewall is to see them first.
+    pub(crate) fn publish(&self, ports: &[ferry_network::PublishedPort]) -> Result<(), Failure> {
+        if self.config.bridge.respect_firewall {
+            return Ok(());
+        }
+        Ok(ferry_network::publish(&self.table(), ports)?)
     }
 
     pub(crate) fn table(&self) -> String {

@@ -189,6 +189,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         arch: std::env::consts::ARCH,
         apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
+        owner: &|_| None,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
     })?;

@@ -91,6 +91,8 @@ pub struct SpecInputs<'a> {
     pub apparmor: bool,
     /// The kernel's version, first two numbers.
     pub kernel: (u32, u32),
+    /// User and group of a path on the host.
+    pub owner: &'a dyn Fn(&str) -> Option<(u32, u32)>,
     /// Device look-up.
     pub device: DeviceNumbers<'a>,
     /// All device nodes of the host, for `--privileged`.

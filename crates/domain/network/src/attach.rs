@@ -33,6 +33,8 @@ pub struct Attach<'a> {
     pub inside: &'a str,
     /// The next hops of the default routes that are to lead here.
     pub gateways: &'a [IpAddr],
+    /// The families (`true` for IPv6) whose default route leads here without a next hop.
+    pub direct: &'a [bool],
 }
 
 /// The hardware address that goes with an address, as Docker makes them: nobody has to ask who has it twice.
@@ -159,7 +161,7 @@ impl Bridge {
     }
 }
 
-fn configure(
+pub(crate) fn configure(
     inside: &mut Socket,
     namespace: &NetNamespace,
     attach: &Attach<'_>,
@@ -180,6 +182,7 @@ fn configure(
     };
     let mut requests: Vec<_> = attach.addresses.iter().map(address).collect();
     requests.extend(attach.gateways.iter().map(|ip| route::set_default(index, *ip)));
+    requests.extend(attach.direct.iter().map(|v6| route::set_default_direct(index, *v6)));
     inside.exchange(&requests, |_| ())
 }
 
@@ -221,7 +224,7 @@ fn loopback() -> ferry_netlink::wire::Request {
     link::set("lo", &Change { up: Some(true), ..Change::default() })
 }
 
-fn open_inside(pid: i32) -> Result<(NetNamespace, Socket), AttachError> {
+pub(crate) fn open_inside(pid: i32) -> Result<(NetNamespace, Socket), AttachError> {
     NetNamespace::of(pid)
         .and_then(|namespace| namespace.socket(Family::Route).map(|socket| (namespace, socket)))
         .map_err(|source| AttachError::Namespace { pid, source })

@@ -47,6 +47,8 @@ pub struct Bridge {
     index: u32,
     addresses: Vec<Net>,
     mtu: u32,
+    internal: bool,
+    masquerade: bool,
     open: bool,
 }
 
@@ -75,11 +77,13 @@ impl Bridge {
             index,
             addresses: wanted,
             mtu,
+            internal: settings.internal,
+            masquerade: settings.masquerade,
             open: settings.open,
         };
         // Before forwarding begins: no packet passes that no rule has seen.
         for subnet in &bridge.addresses {
-            firewall::install(&bridge.zone(settings, *subnet)).map_err(kernel)?;
+            firewall::install(&bridge.zone(*subnet)).map_err(kernel)?;
         }
         turn_on(&format!("{SYSCTL}/conf/{}/route_localnet", settings.link))?;
         turn_on(&format!("{SYSCTL}/ip_forward"))?;
@@ -124,14 +128,29 @@ impl Bridge {
         self.open
     }
 
-    fn zone<'a>(&'a self, settings: &BridgeSettings, subnet: Net) -> firewall::Zone<'a> {
+    /// Puts rules and elements back that somebody else has taken away. True if something was missing: then published ports are,
+    /// too.
+    pub fn mend(&self) -> Result<bool, BridgeError> {
+        let kernel = |source| BridgeError::Kernel { link: self.link.clone(), source };
+        let mut mended = false;
+        for subnet in &self.addresses {
+            let zone = self.zone(*subnet);
+            if !firewall::is_whole(&zone).map_err(kernel)? {
+                firewall::install(&zone).map_err(kernel)?;
+                mended = true;
+            }
+        }
+        Ok(mended)
+    }
+
+    fn zone(&self, subnet: Net) -> firewall::Zone<'_> {
         firewall::Zone {
             table: &self.table,
             link: &self.link,
             subnet,
-            internal: settings.internal,
-            masquerade: settings.masquerade,
-            open: settings.open,
+            internal: self.internal,
+            masquerade: self.masquerade,
+            open: self.open,
         }
     }
 }

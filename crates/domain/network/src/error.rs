@@ -97,6 +97,17 @@ pub enum AttachError {
         /// Why.
         source: NetlinkError,
     },
+    /// A link on top of another.
+    #[error("cannot make a link on top of {parent}")]
+    Share {
+        /// The link of the host.
+        parent: String,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// The link of the host is gone. Docker's words.
+    #[error("-o parent interface was not found on the host: {0}")]
+    NoParent(String),
     /// Inside of the container.
     #[error("cannot set up the network of process {pid}")]
     Configure {
@@ -159,5 +170,38 @@ impl Kinded for PublishError {
             PublishError::Protocol(_) => ErrorKind::NotImplemented,
             PublishError::Kernel { .. } | PublishError::Leftovers { .. } => ErrorKind::Internal,
         }
+    }
+}
+
+/// The link that a macvlan or ipvlan network is on is not there and cannot be made. Docker's words where it has some.
+#[derive(Debug, thiserror::Error)]
+pub enum ParentError {
+    /// It is not there, and is no VLAN's.
+    #[error("invalid subinterface vlan name {0}, example formatting is eth0.10")]
+    VlanName(String),
+    /// A VLAN of a link that is not there.
+    #[error("-o parent interface was not found on the host: {0}")]
+    NoParent(String),
+    /// The kernel makes no such link.
+    #[error("failed to create {link} vlan link")]
+    Make {
+        /// The link.
+        link: String,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// The kernel did not do it.
+    #[error("cannot look at link {link}")]
+    Kernel {
+        /// The link.
+        link: String,
+        /// Why.
+        source: NetlinkError,
+    },
+}
+
+impl Kinded for ParentError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
     }
 }

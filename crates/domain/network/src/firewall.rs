@@ -90,6 +90,22 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
     batch.commit(&mut socket)
 }
 
+/// Whether the table has all of its rules, and the bridge's elements: somebody else may have flushed it.
+pub(crate) fn is_whole(zone: &Zone<'_>) -> Result<bool, NetlinkError> {
+    let mut socket = Socket::open(Family::Netfilter)?;
+    let ip = family(zone.subnet.0.is_ipv6());
+    let mut wanted: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for rule in rules(ip) {
+        *wanted.entry(rule.chain.to_owned()).or_default() += 1;
+    }
+    if nft::rule_counts(&mut socket, ip, zone.table)? != wanted {
+        return Ok(false);
+    }
+    let elements = zone.elements();
+    let present = of_bridge(&mut socket, ip, zone.table, zone.link)?;
+    Ok(present.iter().all(|(set, have)| of_set(&elements, set).all(|it| have.contains(it))))
+}
+
 /// Takes a bridge out of the table; the table too if it was the last.
 pub(crate) fn uninstall(table: &str, link: &str) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(Family::Netfilter)?;

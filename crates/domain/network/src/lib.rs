@@ -16,6 +16,7 @@ mod firewall;
 mod forward;
 mod holder;
 mod ipam;
+mod parent;
 mod ports;
 mod reservation;
 mod resolver;
@@ -25,12 +26,14 @@ pub use attach::{
     Attach, Departing, departing, detach, loopback_up, mac_for, remove_unknown, set_default_route,
 };
 pub use bridge::{Bridge, BridgeSettings, addresses_of, used_ranges};
-pub use error::{AttachError, BridgeError, PublishError};
+pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;
-pub use ferry_netlink::namespace::NetNamespace;
+pub use ferry_netlink::upper::Sharing;
+pub use ferry_netlink::{Socket as FirewallWatch, namespace::NetNamespace};
 pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
+pub use parent::Parent;
 pub use ports::{PublishedPort, publish, reconcile, unpublish};
 pub use reservation::{PortReservation, ReserveError, Wanted};
 pub use resolver::{RESOLVER, ResolverSockets, open_resolver};

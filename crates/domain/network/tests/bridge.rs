@@ -161,6 +161,7 @@ fn failures_leave_nothing_and_tell_why() {
         mac: mac_for(ip.into()),
         inside: "eth0",
         gateways: &[gateway(&bridge).into()],
+        direct: &[],
     };
     let error = bridge.attach(&attach).expect_err("eth0 is there");
     let text = ferry_errkind::chain(&error);
@@ -215,6 +216,7 @@ fn attaching_is_fast() {
                 mac,
                 inside: "eth0",
                 gateways: &[gateway(&bridge).into()],
+                direct: &[],
             };
             bridge.attach(&attach).expect("attached");
             started.elapsed()

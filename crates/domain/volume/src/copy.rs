@@ -1,4 +1,4 @@
-//! Fills an empty volume with what the image has at its place.
+//! Copies trees: what the image has at its place into an empty volume, a volume into another.
 
 use std::{
     collections::HashMap,
@@ -10,8 +10,8 @@ use std::{
 
 use rustix::{
     fs::{
-        self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid,
-        XattrFlags,
+        self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps,
+        Uid, XattrFlags,
     },
     io::Errno,
 };
@@ -25,6 +25,25 @@ const MAX_DEPTH: usize = 512;
 pub struct PopulateError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// A file of a volume could not be copied.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot copy \"{}\"", path.display())]
+pub struct CopyError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Copies everything below `from` into the empty directory `to`, and gives `to` what `from` has: owners, modes, times, extended
+/// attributes, hard links, devices and holes. Where the file system can, the copy shares the original's blocks.
+pub(crate) fn tree(from: &OwnedFd, to: &OwnedFd) -> Result<(), CopyError> {
+    let mut copier = Copier { links: HashMap::new(), path: PathBuf::new(), reflinks: true };
+    let copied = copier.directory(from.as_fd(), to.as_fd(), 0).and_then(|()| {
+        copier.path = PathBuf::from(".");
+        attributes(from.as_fd(), to.as_fd(), &fs::fstat(from)?)
+    });
+    copied.map_err(|errno| CopyError { path: copier.path, source: errno.into() })
 }
 
 /// Copies everything below the open directory `from` into the directory `to`, if `to` is empty, with owners, modes, times,
@@ -42,7 +61,7 @@ pub fn populate(from: BorrowedFd<'_>, to: &Path) -> Result<bool, PopulateError> 
     if entries.any(|entry| entry.is_ok_and(|entry| !is_dot(entry.file_name()))) {
         return Ok(false);
     }
-    let mut copier = Copier { links: HashMap::new(), path: PathBuf::new() };
+    let mut copier = Copier { links: HashMap::new(), path: PathBuf::new(), reflinks: true };
     copier.directory(from, target.as_fd(), 0).map_err(|errno| fail(&copier.path, errno))?;
     let stat = fs::fstat(from).map_err(|errno| fail(to, errno))?;
     attributes(from, target.as_fd(), &stat).map_err(|errno| fail(to, errno))?;
@@ -53,6 +72,8 @@ struct Copier {
     /// Where a file with several links was copied to first.
     links: HashMap<(u64, u64), PathBuf>,
     path: PathBuf,
+    /// No file has refused it yet.
+    reflinks: bool,
 }
 
 impl Copier {
@@ -138,14 +159,37 @@ impl Copier {
         )?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-        copy_bytes(&source, &target)?;
+        self.reflinks = self.reflinks && fs::ioctl_ficlone(&target, &source).is_ok();
+        if !self.reflinks {
+            copy_data(&source, &target, u64::try_from(stat.st_size).unwrap_or_default())?;
+        }
         attributes(source.as_fd(), target.as_fd(), stat)
     }
 }
 
-fn copy_bytes(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
-    loop {
-        match fs::copy_file_range(source, None, target, None, 1 << 30) {
+/// Copies what is in the file and leaves its holes out.
+fn copy_data(source: &OwnedFd, target: &OwnedFd, size: u64) -> Result<(), Errno> {
+    let mut at = 0;
+    while at < size {
+        let (begin, end) = match fs::seek(source, SeekFrom::Data(at)) {
+            Ok(begin) => (begin, fs::seek(source, SeekFrom::Hole(begin))?),
+            // Only a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, size),
+            Err(errno) => return Err(errno),
+        };
+        copy_range(source, target, begin, end)?;
+        at = end;
+    }
+    fs::ftruncate(target, size)
+}
+
+fn copy_range(source: &OwnedFd, target: &OwnedFd, begin: u64, end: u64) -> Result<(), Errno> {
+    let (mut from, mut to) = (begin, begin);
+    while from < end {
+        let length = usize::try_from((end - from).min(1 << 30)).unwrap_or(1 << 30);
+        match fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), length) {
+            // The file has become shorter.
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => break,
@@ -153,16 +197,21 @@ fn copy_bytes(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
         }
     }
     let mut buffer = vec![0_u8; 128 * 1024];
-    loop {
-        let count = rustix::io::read(source, &mut buffer)?;
+    while from < end {
+        let room = usize::try_from(end - from).unwrap_or(usize::MAX).min(buffer.len());
+        let count = rustix::io::pread(source, &mut buffer[..room], from)?;
         if count == 0 {
             return Ok(());
         }
         let mut rest = &buffer[..count];
         while !rest.is_empty() {
-            rest = &rest[rustix::io::write(target, rest)?..];
+            let written = rustix::io::pwrite(target, rest, to)?;
+            rest = &rest[written..];
+            to += written as u64;
         }
+        from += count as u64;
     }
+    Ok(())
 }
 
 /// Owner first: changing it clears set-id bits and file capabilities.

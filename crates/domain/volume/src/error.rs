@@ -3,6 +3,8 @@ use std::{io, path::PathBuf};
 use ferry_db::DbError;
 use ferry_errkind::{ErrorKind, Kinded};
 
+use crate::CopyError;
+
 /// A volume could not be made, found or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -21,6 +23,60 @@ pub enum VolumeError {
         name: String,
         /// What is wrong.
         why: String,
+    },
+    /// Somebody copies, exchanges, renames or removes it right now.
+    #[error(
+        "volume {0} is busy: somebody copies, restores, renames or removes it, or a container that uses it starts"
+    )]
+    Busy(String),
+    /// There is one of that name.
+    #[error("volume {0} already exists")]
+    Exists(String),
+    /// Its content is not below the data root.
+    #[error(
+        "the content of volume {0} is not Ferry's own: it is mounted with the driver's options"
+    )]
+    Elsewhere(String),
+    /// A volume has no snapshot of that name.
+    #[error("volume {0} has no snapshot {1:?}")]
+    NoSnapshot(String, String),
+    /// A volume has a snapshot of that name.
+    #[error("volume {0} has a snapshot {1:?} already")]
+    SnapshotExists(String, String),
+    /// A snapshot's name has characters that it may not have.
+    #[error(
+        "invalid snapshot name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at least two of them"
+    )]
+    SnapshotName(String),
+    /// Content cannot be copied.
+    #[error("cannot copy the volume")]
+    Copy {
+        /// Why.
+        source: CopyError,
+    },
+    /// A directory cannot be opened or synced.
+    #[error("cannot open volume directory {}", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory cannot get its name.
+    #[error("cannot rename volume directory {}", path.display())]
+    Rename {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What a crash left cannot be finished or taken away.
+    #[error("cannot mend volumes below {}", path.display())]
+    Mend {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// Its directory cannot be made.
     #[error("cannot make volume directory {}", path.display())]
@@ -49,9 +105,19 @@ pub enum VolumeError {
 impl Kinded for VolumeError {
     fn kind(&self) -> ErrorKind {
         match self {
-            VolumeError::NotFound(_) => ErrorKind::NotFound,
-            VolumeError::Name(_) | VolumeError::Option { .. } => ErrorKind::InvalidArgument,
+            VolumeError::NotFound(_) | VolumeError::NoSnapshot(..) => ErrorKind::NotFound,
+            VolumeError::Name(_)
+            | VolumeError::Option { .. }
+            | VolumeError::Elsewhere(_)
+            | VolumeError::SnapshotName(_) => ErrorKind::InvalidArgument,
+            VolumeError::Busy(_) | VolumeError::Exists(_) | VolumeError::SnapshotExists(..) => {
+                ErrorKind::Conflict
+            }
             VolumeError::MakeDirectory { .. }
+            | VolumeError::Copy { .. }
+            | VolumeError::Open { .. }
+            | VolumeError::Rename { .. }
+            | VolumeError::Mend { .. }
             | VolumeError::RemoveDirectory { .. }
             | VolumeError::Record { .. } => ErrorKind::Internal,
         }

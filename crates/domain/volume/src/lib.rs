@@ -2,15 +2,17 @@
 //!
 //! Knows: names, directories, records, how an image's content gets into an empty volume. Does not know: which container uses
 //! a volume (the engine asks its containers before it removes one), mounts, the API.
-//! Start with [`VolumeStore`], [`VolumeError`], [`populate`].
+//! Start with [`VolumeStore`], [`VolumeError`], [`populate`]; `whole.rs` for copies, snapshots and other names.
 //!
 //! Invariant: a record is written after its directory is there and deleted before it goes, so that a crash leaves at worst
 //! a directory without record, which nobody lists and a later `create` of that name takes over.
 
 mod copy;
 mod error;
+mod hold;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +25,10 @@ use ferry_db::{Batch, Db, Table};
 use ferry_model::volume::Volume;
 use ferry_stdx::time::Timestamp;
 
-pub use copy::{PopulateError, populate};
+pub use copy::{CopyError, PopulateError, populate};
 pub use error::VolumeError;
+pub use hold::Hold;
+pub use whole::{Draft, Snapshot};
 
 const VOLUMES: Table<Volume> = Table::new("volume");
 
@@ -34,6 +38,7 @@ pub struct VolumeStore {
     root: PathBuf,
     db: Arc<Db>,
     volumes: Mutex<BTreeMap<String, Volume>>,
+    holds: hold::Holds,
 }
 
 /// What a new volume is to be.
@@ -62,7 +67,10 @@ impl VolumeStore {
             .map_err(|source| VolumeError::Record { source })?
             .into_iter()
             .collect();
-        Ok(VolumeStore { root: root.to_owned(), db, volumes: Mutex::new(volumes) })
+        let holds = hold::Holds::default();
+        let store = VolumeStore { root: root.to_owned(), db, volumes: Mutex::new(volumes), holds };
+        store.mend().map_err(|source| VolumeError::Mend { path: root.to_owned(), source })?;
+        Ok(store)
     }
 
     /// Makes a volume, or returns the one that has the name. The flag tells whether it is new.
@@ -76,18 +84,13 @@ impl VolumeStore {
         if let Some(volume) = volumes.get(&new.name) {
             return Ok((volume.clone(), false));
         }
-        let data = self.root.join(&new.name).join("_data");
-        fs::create_dir_all(&data)
-            .map_err(|source| VolumeError::MakeDirectory { path: data.clone(), source })?;
-        let volume = Volume {
-            name: new.name,
-            created: now,
-            driver: "local".to_owned(),
-            mountpoint: data.to_string_lossy().into_owned(),
-            labels: new.labels,
-            options: new.options,
-            anonymous: new.anonymous,
-        };
+        // Not while one of that name is copied or imported.
+        let _shared = self.share(&new.name)?;
+        let volume = self.record_of(new, now);
+        fs::create_dir_all(&volume.mountpoint).map_err(|source| VolumeError::MakeDirectory {
+            path: PathBuf::from(&volume.mountpoint),
+            source,
+        })?;
         let mut batch = Batch::new();
         batch
             .put(&VOLUMES, &volume.name, &volume)
@@ -95,6 +98,20 @@ impl VolumeStore {
             .map_err(|source| VolumeError::Record { source })?;
         volumes.insert(volume.name.clone(), volume.clone());
         Ok((volume, true))
+    }
+
+    fn record_of(&self, new: NewVolume, now: Timestamp) -> Volume {
+        let data = self.root.join(&new.name).join("_data");
+        Volume {
+            name: new.name,
+            created: now,
+            driver: "local".to_owned(),
+            mountpoint: data.to_string_lossy().into_owned(),
+            labels: new.labels,
+            options: new.options,
+            anonymous: new.anonymous,
+            former_name: String::new(),
+        }
     }
 
     /// The volume called `name`.
@@ -115,6 +132,8 @@ impl VolumeStore {
     /// # Errors
     /// When it is not there, or its content cannot be removed (the record is gone then; the rest is swept later).
     pub fn remove(&self, name: &str) -> Result<(), VolumeError> {
+        self.get(name)?;
+        let _alone = self.alone(name)?;
         let mut volumes = self.lock();
         if !volumes.contains_key(name) {
             return Err(VolumeError::NotFound(name.to_owned()));

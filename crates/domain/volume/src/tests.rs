@@ -85,3 +85,54 @@ fn an_empty_volume_gets_the_images_content_once() {
     assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1770);
     assert!(!populate(std::os::fd::AsFd::as_fd(&from), &volume).unwrap(), "not a second time");
 }
+
+#[test]
+fn a_copy_is_there_whole_or_not_at_all() {
+    let scratch = Scratch::new("drafts");
+    let root = scratch.0.join("volumes");
+    let store = scratch.store();
+    store.create(named("source"), Timestamp::default()).unwrap();
+    fs::write(root.join("source/_data/f"), "content").unwrap();
+    // It dies before the record.
+    let draft = store.draft(named("early")).unwrap();
+    store.copy_into("source", &draft).unwrap();
+    assert!(store.draft(named("early")).is_err(), "one at a time");
+    std::mem::forget(draft);
+    // It dies between the record and the name.
+    let draft = store.draft(named("late")).unwrap();
+    store.copy_into("source", &draft).unwrap();
+    store.keep(draft, Timestamp::default()).unwrap();
+    fs::rename(root.join("late"), root.join(".new-late")).unwrap();
+    // It dies between a renaming's record and its directory.
+    store.create(named("old"), Timestamp::default()).unwrap();
+    fs::write(root.join("old/_data/f"), "kept").unwrap();
+    store.rename("old", "new").unwrap();
+    fs::rename(root.join("new"), root.join("old")).unwrap();
+    drop(store);
+    let store = scratch.store();
+    assert!(!root.join(".new-early").exists() && store.get("early").is_err());
+    let read = |volume: &str| fs::read_to_string(root.join(volume).join("_data/f")).unwrap();
+    assert_eq!(read("late"), "content");
+    assert_eq!(read("new"), "kept");
+    assert!(store.get("old").is_err() && !root.join("old").exists());
+    // What was not finished does not stand in the way.
+    let draft = store.draft(named("early")).unwrap();
+    drop(draft);
+    assert!(!root.join(".new-early").exists());
+    store.create(named("early"), Timestamp::default()).unwrap();
+}
+
+#[test]
+fn who_has_a_volume_alone_has_it_alone() {
+    let scratch = Scratch::new("holds");
+    let store = scratch.store();
+    store.create(named("volume"), Timestamp::default()).unwrap();
+    let (one, two) = (store.share("volume").unwrap(), store.share("volume").unwrap());
+    drop(one);
+    assert!(store.alone("volume").is_err() && store.remove("volume").is_err());
+    drop(two);
+    let alone = store.alone("volume").unwrap();
+    assert!(store.share("volume").is_err());
+    drop(alone);
+    store.remove("volume").unwrap();
+}

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ferry_errkind::Failure;
 use ferry_model::{
     container::{Container, Deed, Phase, UpdateContainer},
-    network::EndpointRequest,
+    network::{EndpointRequest, PortsChange},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -85,6 +85,10 @@ pub(crate) enum Command {
     },
     Update {
         update: Box<UpdateContainer>,
+        reply: Reply<()>,
+    },
+    Ports {
+        change: Box<PortsChange>,
         reply: Reply<()>,
     },
     Remove {
@@ -211,6 +215,7 @@ impl Actor {
                 answer(reply, killed);
             }
             Command::Pause { reply } => answer(reply, self.pause().await),
+            Command::Ports { change, reply } => answer(reply, self.change_ports(*change).await),
             Command::Unpause { reply } => answer(reply, self.unpause().await),
             Command::Rename { name, reply } => answer(reply, self.rename(&name)),
             Command::Update { update, reply } => answer(reply, self.update(&update).await),

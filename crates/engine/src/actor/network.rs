@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::network::{EndpointRequest, EndpointStatus};
+use ferry_model::network::{EndpointRequest, EndpointStatus, PortsChange};
 
 use super::Actor;
 use crate::{failpoint, net};
@@ -44,6 +44,23 @@ impl Actor {
         failpoint::hit("connect.record");
         self.publish();
         self.network_event("connect", &network);
+        Ok(())
+    }
+
+    /// Publishes other ports. The record is written last: whatever it does not name, the next engine takes away.
+    pub(super) async fn change_ports(&mut self, change: PortsChange) -> Result<(), Failure> {
+        let runs = self.live.is_some();
+        let shared = Arc::clone(&self.shared);
+        let mut container = self.container.clone();
+        let changed = crate::blocking(move || {
+            net::change_ports(&shared, &mut container, &change, runs)?;
+            Ok(container)
+        });
+        self.container = changed.await?;
+        failpoint::hit("ports.changed");
+        self.save_or_warn();
+        self.publish();
+        self.event("update", &[]);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use ferry_shim::{
 use ferry_stdx::time::Timestamp;
 
 use super::{Actor, AttachWish, Live, Next, ShimEvent, live};
-use crate::{failpoint, launch, net};
+use crate::{failpoint, launch, mounted, net};
 
 /// A shim that does not answer for so long is stuck: hooks are the only thing that may take long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,11 +78,20 @@ impl Actor {
     async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
         let internal = |failure: Failure| (128, failure);
         let shared = Arc::clone(&self.shared);
+        let _volumes = self.hold_volumes().map_err(internal)?;
+        self.mount_volumes().await.map_err(internal)?;
         net::await_departures(&shared, &self.container).await;
-        let plan = net::plan(&shared, &mut self.container).map_err(internal)?;
+        let plan = match net::plan(&shared, &mut self.container) {
+            Ok(plan) => plan,
+            Err(failure) => {
+                self.unmount_volumes().await;
+                return Err(internal(failure));
+            }
+        };
         let started = self.start_planned(&plan).await;
         if started.is_err() {
             self.detach_network().await;
+            self.unmount_volumes().await;
         }
         started
     }
@@ -182,6 +191,37 @@ impl Actor {
         self.event("start", &[]);
     }
 
+    /// Until they are mounted, nobody may exchange its volumes.
+    fn hold_volumes(&self) -> Result<Vec<ferry_volume::Hold>, Failure> {
+        let volumes = self.container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        let names = volumes.filter_map(|mount| mount.name.as_deref());
+        names.map(|name| Ok(self.shared.volumes.share(name)?)).collect()
+    }
+
+    async fn mount_volumes(&self) -> Result<(), Failure> {
+        if !self.has_volumes() {
+            return Ok(());
+        }
+        let work = (Arc::clone(&self.shared), self.container.clone());
+        crate::blocking(move || mounted::hold_all(&work.0, &work.1, &work.1.id)).await
+    }
+
+    async fn unmount_volumes(&self) {
+        if !self.has_volumes() {
+            return;
+        }
+        let work = (Arc::clone(&self.shared), self.container.clone());
+        let done = crate::blocking(move || {
+            mounted::release_all(&work.0, &work.1, &work.1.id);
+            Ok(())
+        });
+        done.await.ok();
+    }
+
+    fn has_volumes(&self) -> bool {
+        self.container.mounts.iter().any(|mount| mount.kind == MountKind::Volume)
+    }
+
     /// Docker tells of a volume when a container begins and ends to have it.
     fn volume_events(&self, action: &str) {
         for mount in self.container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
@@ -253,6 +293,7 @@ impl Actor {
         self.detach_network().await;
         failpoint::hit("stop.network");
         self.volume_events("unmount");
+        self.unmount_volumes().await;
         let record = ExitRecord::read(&self.shared.dirs.run(&self.container.id));
         let peak = record.ok().flatten().map_or(0, |record| record.memory_peak);
         let started = self.container.state.started_at.unwrap_or(at);

@@ -28,7 +28,7 @@ use crate::{Shared, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
 pub(crate) use names::are_wanted as names_are_wanted;
-pub(crate) use ports::{hold_again, published_ports};
+pub(crate) use ports::{change as change_ports, hold_again, published_ports};
 
 /// What Docker says before every failure of a start that the network caused.
 const STARTING: &str = "failed to set up container networking";
@@ -129,10 +129,6 @@ fn join(
     if request.ipv6.is_some() && !network.enable_ipv6 {
         let words = format!("IPv6 is not enabled on network {name}");
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
-    }
-    if !request.link_local_ips.is_empty() {
-        let words = "link-local addresses (--link-local-ip) are not supported";
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
     }
     let interface = order::free_link_name(&container.endpoints, request.driver_opts.get(IFNAME))?;
     let id = random::id()?;
@@ -241,7 +237,7 @@ pub(crate) fn attach(
         wire(shared, container, joining, pid)?;
     }
     if !published.is_empty() {
-        ferry_network::publish(&shared.table(), &published)?;
+        shared.publish(&published)?;
     }
     names::update(shared, container, pid)?;
     Ok(bound)
@@ -261,14 +257,20 @@ fn wire(
         .filter(|(name, _)| **name == joining.network)
         .map(|(_, gateway)| gateway)
         .collect();
-    let bridge = shared.networks.bridge(&joining.network)?;
-    bridge.attach(&Attach {
+    let ground = shared.networks.ground(&joining.network)?;
+    let leads_out = shared.networks.find(&joining.network).is_ok_and(|network| !network.internal);
+    let direct: Vec<bool> = match ground.routes() && leads_out {
+        true => endpoint.addresses().iter().map(|(ip, _)| ip.is_ipv6()).collect(),
+        false => Vec::new(),
+    };
+    ground.attach(&Attach {
         pid,
         host_link: &endpoint.host_link,
-        addresses: &endpoint.addresses(),
+        addresses: &endpoint.link_addresses(),
         mac: endpoint.mac,
         inside: &endpoint.interface,
         gateways: &gateways,
+        direct: &direct,
     })?;
     Ok(())
 }
@@ -280,7 +282,7 @@ pub(crate) fn detach(shared: &Arc<Shared>, container: &Container) {
     ports::withdraw(shared, container);
     shared.networks.release_ports(&container.id);
     shared.resolvers.stop(&container.id);
-    for endpoint in container.endpoints.values().filter(|endpoint| !endpoint.host_link.is_empty()) {
+    for endpoint in container.endpoints.values().filter(|it| !it.endpoint_id.is_empty()) {
         shared.resolvers.leave(endpoint);
         match ferry_network::departing(&endpoint.host_link) {
             Some(link) => {

@@ -8,7 +8,7 @@ use std::{
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{
     container::Container,
-    network::{EndpointStatus, PortBinding, PortKey, Protocol},
+    network::{EndpointStatus, HostPort, PortBinding, PortKey, PortsChange, Protocol},
 };
 use ferry_network::PublishedPort;
 
@@ -20,10 +20,16 @@ const ATTEMPTS: usize = 16;
 
 /// The map elements of a container that runs. What the kernel does not translate is not among them: see `relay.rs`.
 pub(crate) fn published_ports(container: &Container) -> Vec<PublishedPort> {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else { return Vec::new() };
+    let Some((_, endpoint)) = way_in(container) else { return Vec::new() };
     let all = container.ports.iter();
     let bindings = all.flat_map(|(key, bindings)| bindings.iter().map(move |it| (key, it)));
     bindings.filter_map(|(key, binding)| published(*key, binding, endpoint)).collect()
+}
+
+/// The endpoint that published ports lead to: that of the way out, if it is on a bridge of ours. What shares a link of the host
+/// is reached there by its own address, and publishes nothing.
+fn way_in(container: &Container) -> Option<(&String, &EndpointStatus)> {
+    order::gateway(&container.endpoints).filter(|(_, endpoint)| !endpoint.host_link.is_empty())
 }
 
 fn published(
@@ -68,7 +74,7 @@ fn wanted_ports(shared: &Shared, container: &Container) -> Vec<(PortKey, PortBin
         }
     }
     // The network's own setting, then the daemon's.
-    let default = order::gateway(&container.endpoints)
+    let default = way_in(container)
         .and_then(|(name, _)| shared.networks.find(name).ok())
         .and_then(|network| crate::networks::host_binding(&network))
         .or(shared.config.bridge.publish_address);
@@ -83,7 +89,7 @@ type Bound = (BTreeMap<PortKey, Vec<PortBinding>>, Vec<PublishedPort>);
 
 /// Holds the ports that the container wants. Nothing is bound if none of its networks leads out.
 pub(super) fn reserve(shared: &Shared, container: &Container) -> Result<Bound, Failure> {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else {
+    let Some((_, endpoint)) = way_in(container) else {
         return Ok(Bound::default());
     };
     reserve_for(shared, container, endpoint).map_err(|failure| {
@@ -172,7 +178,12 @@ fn reserve_all(
             Err(failure) => {
                 for binding in &bindings {
                     let ip = binding.host_ip.unwrap_or(*ip);
-                    shared.networks.release_port(&container.id, ip, binding.host_port);
+                    shared.networks.release_port(
+                        &container.id,
+                        key.protocol,
+                        ip,
+                        binding.host_port,
+                    );
                 }
                 return Err(failure);
             }
@@ -183,7 +194,7 @@ fn reserve_all(
 
 /// Holds the ports that a running container has on record, for where it is reached now.
 pub(crate) fn hold_again(shared: &Shared, container: &Container) {
-    let Some((_, endpoint)) = order::gateway(&container.endpoints) else { return };
+    let Some((_, endpoint)) = way_in(container) else { return };
     for (key, bindings) in &container.ports {
         for binding in bindings {
             let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -211,11 +222,11 @@ pub(super) fn follow(
     container: &mut Container,
     before: &[PublishedPort],
 ) -> Result<(), Failure> {
-    let leads_out = order::gateway(&container.endpoints).is_some();
+    let leads_out = way_in(container).is_some();
     if leads_out && container.ports.is_empty() {
         let (bound, published) = reserve(shared, container)?;
         container.ports = bound;
-        return Ok(ferry_network::publish(&shared.table(), &published)?);
+        return shared.publish(&published);
     }
     let after = published_ports(container);
     if after == before {
@@ -230,5 +241,144 @@ pub(super) fn follow(
         return Ok(());
     }
     hold_again(shared, container);
-    Ok(ferry_network::publish(&shared.table(), &after)?)
+    shared.publish(&after)
+}
+
+/// Publishes other ports: takes away first, so that a port can change what it leads to. All or nothing.
+pub(crate) fn change(
+    shared: &Shared,
+    container: &mut Container,
+    change: &PortsChange,
+    runs: bool,
+) -> Result<(), Failure> {
+    let before = container.clone();
+    for gone in &change.remove {
+        if !take_out(container, gone) {
+            let words = format!("container {} does not publish port {gone}", container.name);
+            return Err(Failure::new(ErrorKind::NotFound, words));
+        }
+    }
+    for (key, bindings) in &change.add {
+        container.spec.host.port_bindings.entry(*key).or_default().extend(bindings);
+        container.spec.exposed_ports.insert(*key);
+    }
+    if !runs {
+        return Ok(());
+    }
+    if way_in(container).is_none() {
+        let words =
+            format!("container {} is on no network that ports are published for", container.name);
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
+    }
+    let stays = published_ports(container);
+    let gone: Vec<PublishedPort> =
+        published_ports(&before).into_iter().filter(|port| !stays.contains(port)).collect();
+    if !gone.is_empty() {
+        ferry_network::unpublish(&shared.table(), &gone)?;
+    }
+    release_missing(shared, &before, container);
+    if let Err(failure) = open(shared, container, change) {
+        // What was taken away comes back.
+        let back = held_only(&before, container);
+        hold_again(shared, &back);
+        shared.publish(&gone)?;
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Takes a host port out of what is published and of what is wanted.
+fn take_out(container: &mut Container, gone: &HostPort) -> bool {
+    let is = |key: &PortKey, binding: &PortBinding| {
+        key.protocol == gone.protocol
+            && binding.host_port == gone.port
+            && gone.ip.is_none_or(|ip| binding.host_ip.is_none_or(|own| own == ip))
+    };
+    let mut found = false;
+    for (key, bindings) in &mut container.ports {
+        let count = bindings.len();
+        bindings.retain(|binding| !is(key, binding));
+        let taken = bindings.len() < count;
+        found |= taken;
+        let Some(wanted) = container.spec.host.port_bindings.get_mut(key).filter(|_| taken) else {
+            continue;
+        };
+        let named = wanted.len();
+        wanted.retain(|binding| !is(key, binding));
+        // It was chosen for one that names none, or for a range.
+        let chosen = |it: &PortBinding| {
+            it.host_port == 0 || (it.host_port..=it.host_port_end).contains(&gone.port)
+        };
+        if wanted.len() == named
+            && let Some(index) = wanted.iter().position(chosen)
+        {
+            wanted.remove(index);
+        }
+    }
+    container.ports.retain(|_, bindings| !bindings.is_empty());
+    for (key, wanted) in &mut container.spec.host.port_bindings {
+        let count = wanted.len();
+        wanted.retain(|binding| !is(key, binding));
+        found |= wanted.len() < count;
+    }
+    container.spec.host.port_bindings.retain(|_, wanted| !wanted.is_empty());
+    found
+}
+
+/// The container with those of its ports only that `after` has not.
+fn held_only(before: &Container, after: &Container) -> Container {
+    let mut only = before.clone();
+    for (key, bindings) in &mut only.ports {
+        let stays = after.ports.get(key);
+        bindings.retain(|binding| stays.is_none_or(|stays| !stays.contains(binding)));
+    }
+    only
+}
+
+fn release_missing(shared: &Shared, before: &Container, after: &Container) {
+    for (key, bindings) in &held_only(before, after).ports {
+        for binding in bindings {
+            let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            shared.networks.release_port(&before.id, key.protocol, ip, binding.host_port);
+        }
+    }
+}
+
+/// Binds and publishes what is to be added; nothing of it stays when it fails.
+fn open(shared: &Shared, container: &mut Container, change: &PortsChange) -> Result<(), Failure> {
+    let Some((name, endpoint)) = way_in(container).map(|(n, e)| (n.clone(), e.clone())) else {
+        return Ok(());
+    };
+    let default =
+        shared.networks.find(&name).ok().and_then(|it| crate::networks::host_binding(&it));
+    let default = default.or(shared.config.bridge.publish_address);
+    let (mut bound, mut failure) = (Vec::new(), None);
+    'all: for (key, bindings) in &change.add {
+        for wanted in bindings {
+            let wanted = PortBinding { host_ip: wanted.host_ip.or(default), ..*wanted };
+            match reserve_one(shared, container, &endpoint, *key, &wanted) {
+                Ok(made) => bound.extend(made.into_iter().map(|binding| (*key, binding))),
+                Err(error) => {
+                    failure = Some(error);
+                    break 'all;
+                }
+            }
+        }
+    }
+    let elements: Vec<PublishedPort> =
+        bound.iter().filter_map(|(key, binding)| published(*key, binding, &endpoint)).collect();
+    if failure.is_none() && !elements.is_empty() {
+        failure = shared.publish(&elements).err();
+    }
+    if let Some(failure) = failure {
+        for (key, binding) in &bound {
+            let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            shared.networks.release_port(&container.id, key.protocol, ip, binding.host_port);
+        }
+        return Err(failure);
+    }
+    for (key, binding) in bound {
+        container.ports.entry(key).or_default().push(binding);
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! All networks: their records, bridges, leased addresses and reserved ports.
 
+mod ground;
 mod options;
 mod pools;
 mod ports;
@@ -13,9 +14,10 @@ use std::{
 use ferry_db::{Batch, Db, Table};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::{EndpointRequest, Network};
-use ferry_network::{Bridge, BridgeSettings, Ipam, Net};
+use ferry_network::{Ipam, Net};
 use ferry_stdx::time::Timestamp;
 
+pub(crate) use ground::Ground;
 pub(crate) use options::host_binding;
 pub(crate) use ports::PortOwner;
 
@@ -45,9 +47,15 @@ struct State {
 
 #[derive(Debug)]
 struct Live {
-    bridge: Arc<Bridge>,
-    /// One of a family.
-    ipams: Vec<Ipam>,
+    ground: Ground,
+    pools: Vec<LivePool>,
+}
+
+#[derive(Debug)]
+struct LivePool {
+    ipam: Ipam,
+    /// The gateway, and the length of the subnet's prefix.
+    gateway: Net,
 }
 
 /// An address on a network.
@@ -62,11 +70,18 @@ pub(crate) struct Endpoint {
     pub(crate) host_link: String,
     /// Name of the link inside.
     pub(crate) interface: String,
+    /// `--link-local-ip`.
+    pub(crate) link_local: Vec<Net>,
 }
 
 impl Endpoint {
     pub(crate) fn mac_text(&self) -> String {
         self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+
+    /// What its link gets: its addresses, and those that mean something on the link alone.
+    pub(crate) fn link_addresses(&self) -> Vec<Net> {
+        self.addresses().into_iter().chain(self.link_local.iter().copied()).collect()
     }
 
     /// Its addresses, IPv4 first.
@@ -105,7 +120,8 @@ impl Networks {
             }
             if name == "bridge" {
                 network.bridge = link.to_owned();
-                network.options = bridge_options(link);
+                network.options = bridge_options(link, config.icc);
+                network.enable_ipv6 = config.ipv6;
             }
             batch.put(&NETWORKS, &network.id, network)?;
         }
@@ -156,10 +172,12 @@ impl Networks {
             .cloned()
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
         options::check(&network)?;
+        ground::settle(&mut network)?;
         // From choosing a range to keeping it nobody else may choose.
         let mut state = self.lock();
         pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
-        let live = bring_up(&self.config, &network)?;
+        let (live, made) = bring_up(&self.config, &network)?;
+        network.made_parent = made;
         let mut batch = Batch::new();
         batch.put(&NETWORKS, &network.id, &network)?;
         self.db.write(batch)?;
@@ -175,10 +193,14 @@ impl Networks {
             return Err(Failure::new(ErrorKind::Forbidden, words));
         }
         // After a restart of the engine its bridge may be there without being known.
-        self.bridge(&network.name)?;
+        self.ground(&network.name)?;
         let mut state = self.lock();
+        let shared = state
+            .networks
+            .values()
+            .any(|other| other.name != network.name && other.bridge == network.bridge);
         if let Some(live) = state.bridges.remove(&network.name) {
-            live.bridge.remove()?;
+            live.ground.remove(network.made_parent && !shared)?;
         }
         let mut batch = Batch::new();
         batch.delete(&NETWORKS, &network.id);
@@ -187,10 +209,28 @@ impl Networks {
         Ok(())
     }
 
-    /// The bridge of a network, brought up if it is not yet.
-    pub(crate) fn bridge(&self, name: &str) -> Result<Arc<Bridge>, Failure> {
+    /// What a network's containers are put on, brought up if it is not yet.
+    pub(crate) fn ground(&self, name: &str) -> Result<Ground, Failure> {
         let mut state = self.lock();
-        self.live(&mut state, name).map(|live| Arc::clone(&live.bridge))
+        self.live(&mut state, name).map(|live| live.ground.clone())
+    }
+
+    /// Puts firewall rules back that somebody else has flushed. True if there were some: published ports are missing then.
+    pub(crate) fn mend_rules(&self) -> bool {
+        // Nobody takes a bridge down meanwhile.
+        let state = self.lock();
+        let mut mended = false;
+        for (name, live) in &state.bridges {
+            let Ground::Bridge(bridge) = &live.ground else { continue };
+            match bridge.mend() {
+                Ok(missing) => mended |= missing,
+                Err(error) => {
+                    let error = ferry_errkind::chain(&error);
+                    tracing::warn!(network = name, error, "firewall rules are missing");
+                }
+            }
+        }
+        mended
     }
 
     /// An address for a container.
@@ -202,30 +242,43 @@ impl Networks {
         interface: String,
     ) -> Result<Endpoint, Failure> {
         let mac = request.mac.as_deref().map(parse_mac).transpose()?;
+        let link_local = request.link_local_ips.iter();
+        let link_local: Vec<Net> = link_local
+            .map(|ip| Ok((*ip, link_local_prefix(*ip)?)))
+            .collect::<Result<_, Failure>>()?;
         let mut state = self.lock();
+        self.live(&mut state, &network.name)?;
+        // As it is now: the default network has learned its subnets only when its bridge came up.
+        let network = &state.networks.get(&network.name).unwrap_or(network).clone();
         let live = self.live(&mut state, &network.name)?;
         let wanted = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
         let leased = live.lease(&wanted)?;
-        let first = leased.first().map(|(ip, _)| *ip);
+        let first = leased.first().map(|(ip, ..)| *ip);
+        let bridged = matches!(live.ground, Ground::Bridge(_));
+        // Whoever has a link on the parent has been seen by others there: nobody should take the next one for him.
+        let generated =
+            if bridged { first.map(ferry_network::mac_for) } else { Some(random_mac()?) };
         let mut endpoint = Endpoint {
             v4: None,
             v6: None,
             gateway: None,
             gateway6: None,
-            mac: mac.or(first.map(ferry_network::mac_for)).unwrap_or_default(),
-            host_link: host_link(endpoint),
+            mac: mac.or(generated).unwrap_or_default(),
+            host_link: if bridged { host_link(endpoint) } else { String::new() },
             interface,
+            link_local,
         };
-        for (ip, prefix_len) in leased {
+        let leads_out = !network.internal && !live.ground.routes();
+        for (ip, prefix_len, gateway) in leased {
+            let gateway = options::default_gateway(network, ip.is_ipv6()).unwrap_or(gateway);
             match ip {
                 IpAddr::V4(ip) => endpoint.v4 = Some((ip, prefix_len)),
                 IpAddr::V6(ip) => endpoint.v6 = Some((ip, prefix_len)),
             }
-        }
-        for (ip, _) in live.bridge.addresses().iter().filter(|_| !network.internal) {
-            match ip {
-                IpAddr::V4(ip) => endpoint.gateway = Some(*ip),
-                IpAddr::V6(ip) => endpoint.gateway6 = Some(*ip),
+            match gateway {
+                IpAddr::V4(ip) if leads_out => endpoint.gateway = Some(ip),
+                IpAddr::V6(ip) if leads_out => endpoint.gateway6 = Some(ip),
+                _ => {}
             }
         }
         Ok(endpoint)
@@ -235,10 +288,9 @@ impl Networks {
     pub(crate) fn adopt(&self, network: &str, address: IpAddr) -> Result<(), Failure> {
         let mut state = self.lock();
         let live = self.live(&mut state, network)?;
-        match live.ipams.iter_mut().find(|ipam| ipam.is_v6() == address.is_ipv6()) {
-            Some(ipam) => Ok(ipam.allocate(Some(address)).map(|_| ())?),
-            None => Err(ferry_network::IpamError::OutOfRange(address).into()),
-        }
+        let v6 = address.is_ipv6();
+        let of_family = live.pools.iter_mut().filter(|pool| pool.ipam.is_v6() == v6);
+        Ok(pools::allocate(of_family, Some(address)).map(|_| ())?)
     }
 
     /// From here to [`Self::release`] nobody gets the address: whoever had it may still answer for it.
@@ -277,7 +329,7 @@ impl Networks {
             } else {
                 pools::fill(network, others.iter(), &self.config.pools)?;
             }
-            let live = bring_up(&self.config, network)?;
+            let (live, _) = bring_up(&self.config, network)?;
             if network.ipam != noted {
                 let mut batch = Batch::new();
                 batch.put(&NETWORKS, &network.id, network)?;
@@ -298,15 +350,19 @@ impl Networks {
 }
 
 impl Live {
-    /// An address of each family, of those that are wanted. All or none.
-    fn lease(&mut self, wanted: &[Option<IpAddr>]) -> Result<Vec<Net>, Failure> {
-        let mut leased: Vec<Net> = Vec::new();
-        for (ipam, (_, prefix_len)) in self.ipams.iter_mut().zip(self.bridge.addresses()) {
-            let wanted = wanted.iter().flatten().find(|ip| ip.is_ipv6() == ipam.is_v6()).copied();
-            match ipam.allocate(wanted) {
-                Ok(ip) => leased.push((ip, *prefix_len)),
+    /// An address of each family, of those that are wanted, with its subnet's prefix length and gateway. All or none.
+    fn lease(&mut self, wanted: &[Option<IpAddr>]) -> Result<Vec<(IpAddr, u8, IpAddr)>, Failure> {
+        let mut leased: Vec<(IpAddr, u8, IpAddr)> = Vec::new();
+        for v6 in [false, true] {
+            if !self.pools.iter().any(|pool| pool.ipam.is_v6() == v6) {
+                continue;
+            }
+            let wanted = wanted.iter().flatten().find(|ip| ip.is_ipv6() == v6).copied();
+            let of_family = self.pools.iter_mut().filter(|pool| pool.ipam.is_v6() == v6);
+            match pools::allocate(of_family, wanted) {
+                Ok((ip, (gateway, prefix_len))) => leased.push((ip, prefix_len, gateway)),
                 Err(error) => {
-                    for (ip, _) in leased {
+                    for (ip, ..) in leased {
                         self.release(ip);
                     }
                     return Err(error.into());
@@ -317,24 +373,22 @@ impl Live {
     }
 
     fn release(&mut self, address: IpAddr) {
-        for ipam in &mut self.ipams {
-            ipam.release(address);
+        for pool in &mut self.pools {
+            pool.ipam.release(address);
         }
     }
 }
 
-fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
-    let bridge = Bridge::ensure(&BridgeSettings {
-        link: network.bridge.clone(),
-        table: table(config),
-        addresses: pools::gateways(network)?,
-        mtu: options::mtu(network).unwrap_or(config.mtu),
-        internal: network.internal,
-        masquerade: options::flag(network, options::MASQUERADE),
-        open: options::flag(network, options::ICC),
-    })?;
-    let mut ipams = Vec::new();
-    for (gateway, prefix_len) in bridge.addresses() {
+/// The flag tells whether the link below was made for it.
+fn bring_up(config: &BridgeConfig, network: &Network) -> Result<(Live, bool), Failure> {
+    let gateways = pools::gateways(network)?;
+    let (ground, made) = Ground::ensure(config, network, gateways.clone())?;
+    let gateways = match &ground {
+        Ground::Bridge(bridge) => bridge.addresses().to_vec(),
+        Ground::Parent(_) => gateways,
+    };
+    let mut live = Vec::new();
+    for (gateway, prefix_len) in &gateways {
         let pool = network.ipam.iter().find(|pool| ferry_network::contains(&pool.subnet, *gateway));
         let range = pool.and_then(|pool| ferry_network::parse_subnet(&pool.ip_range));
         let mut ipam = Ipam::new((*gateway, *prefix_len), *gateway, range)?;
@@ -343,19 +397,19 @@ fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
                 ipam.allocate(Some(taken))?;
             }
         }
-        ipams.push(ipam);
+        live.push(LivePool { ipam, gateway: (*gateway, *prefix_len) });
     }
-    Ok(Live { bridge: Arc::new(bridge), ipams })
+    Ok((Live { ground, pools: live }, made))
 }
 
 pub(crate) fn table(config: &BridgeConfig) -> String {
     if config.table.is_empty() { "ferry".to_owned() } else { config.table.clone() }
 }
 
-fn bridge_options(link: &str) -> BTreeMap<String, String> {
+fn bridge_options(link: &str, icc: bool) -> BTreeMap<String, String> {
     [
         ("com.docker.network.bridge.default_bridge", "true"),
-        ("com.docker.network.bridge.enable_icc", "true"),
+        ("com.docker.network.bridge.enable_icc", if icc { "true" } else { "false" }),
         ("com.docker.network.bridge.enable_ip_masquerade", "true"),
         ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
         ("com.docker.network.bridge.name", link),
@@ -369,6 +423,30 @@ fn bridge_options(link: &str) -> BTreeMap<String, String> {
 /// The host's end of an endpoint's veth pair: at most 15 characters, ours by its prefix.
 fn host_link(endpoint: &str) -> String {
     format!("fe{}", endpoint.get(..11).unwrap_or(endpoint))
+}
+
+/// A hardware address that is nobody's: the bit for those says so.
+fn random_mac() -> Result<[u8; 6], Failure> {
+    let id = random::id()?;
+    let byte = |at: usize| u8::from_str_radix(id.get(at..at + 2).unwrap_or_default(), 16);
+    let mut mac = [0; 6];
+    for (index, place) in mac.iter_mut().enumerate() {
+        *place = byte(2 * index).unwrap_or_default();
+    }
+    mac[0] = mac[0] & 0xfc | 0x02;
+    Ok(mac)
+}
+
+/// The subnets of addresses that are for one link alone. Docker's words for all others.
+fn link_local_prefix(ip: IpAddr) -> Result<u8, Failure> {
+    match ip {
+        IpAddr::V4(v4) if v4.is_link_local() => Ok(16),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Ok(64),
+        _ => {
+            let words = format!("invalid link local IP address: {ip}");
+            Err(Failure::new(ErrorKind::InvalidArgument, words))
+        }
+    }
 }
 
 /// `02:42:0a:00:00:02`, or with dashes.

@@ -51,6 +51,13 @@ pub(super) fn check(network: &Network) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The next hop of the default network's containers, when it is not the bridge.
+pub(super) fn default_gateway(network: &Network, v6: bool) -> Option<IpAddr> {
+    let key = if v6 { super::pools::GATEWAY6 } else { super::pools::GATEWAY4 };
+    let mut named = network.ipam.iter().filter_map(|pool| pool.aux_addresses.get(key));
+    named.next().filter(|_| network.builtin)?.parse().ok()
+}
+
 /// A switch that is on unless it is turned off.
 pub(super) fn flag(network: &Network, key: &str) -> bool {
     network.options.get(key).and_then(|value| boolean(value)).unwrap_or(true)

@@ -51,26 +51,77 @@ pub(super) fn fill<'n>(
     Ok(())
 }
 
-/// The default network has what its link has, or what the daemon was told.
+/// Names under which Docker keeps the default network's further gateways.
+pub(super) const GATEWAY4: &str = "DefaultGatewayIPv4";
+pub(super) const GATEWAY6: &str = "DefaultGatewayIPv6";
+
+/// The default network has what the daemon was told, or what its link has.
 pub(super) fn settle_default<'n>(
     network: &mut Network,
     others: impl Iterator<Item = &'n Network>,
     config: &BridgeConfig,
 ) -> Result<(), Failure> {
-    let addresses: Vec<Net> = match config.address {
-        Some((ip, prefix_len)) => vec![(IpAddr::V4(ip), prefix_len)],
-        None => ferry_network::addresses_of(&network.bridge)?
-            .into_iter()
-            .filter(|(ip, prefix_len)| ip.is_ipv4() && *prefix_len <= 30)
-            .take(1)
-            .collect(),
-    };
+    let present = ferry_network::addresses_of(&network.bridge)?;
     network.ipam.clear();
-    if addresses.is_empty() {
-        return fill(network, others, &config.pools);
+    for v6 in [false, true] {
+        if v6 && !network.enable_ipv6 {
+            continue;
+        }
+        let (told, range) = match v6 {
+            false => (config.address.map(|(ip, len)| (IpAddr::V4(ip), len)), config.fixed_cidr),
+            true => (config.address6.map(|(ip, len)| (IpAddr::V6(ip), len)), config.fixed_cidr6),
+        };
+        let longest = if v6 { 126 } else { 30 };
+        let own = present.iter().copied().find(|(ip, len)| {
+            ip.is_ipv6() == v6
+                && *len <= longest
+                && range.is_none_or(|range| ferry_network::overlap((*ip, *len), range))
+        });
+        let found = told.or(own).or_else(|| range.map(|range| (first_address(range), range.1)));
+        let Some(gateway) = found else { continue };
+        let mut pool = chosen_pool(gateway.0, gateway.1);
+        if let Some(range) = range.filter(|range| range.1 != gateway.1) {
+            let base = ferry_network::network_of(range).0;
+            if range.1 < gateway.1 || !ferry_network::contains(&pool.subnet, base) {
+                let words = format!(
+                    "{base}/{} is not part of the default bridge's {}",
+                    range.1, pool.subnet
+                );
+                return Err(Failure::new(ErrorKind::InvalidArgument, words));
+            }
+            pool.ip_range = format!("{base}/{}", range.1);
+        }
+        network.ipam.push(pool);
     }
-    network.ipam.extend(addresses.into_iter().map(|(ip, prefix_len)| chosen_pool(ip, prefix_len)));
+    fill(network, others, &config.pools)?;
+    for (gateway, name) in [(config.gateway, GATEWAY4), (config.gateway6, GATEWAY6)] {
+        let Some(gateway) = gateway else { continue };
+        let pool = network.ipam.iter_mut().find(|it| ferry_network::contains(&it.subnet, gateway));
+        let Some(pool) = pool else {
+            let words =
+                format!("default gateway {gateway} must be part of the default bridge's network");
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
+        };
+        pool.aux_addresses.insert(name.to_owned(), gateway.to_string());
+    }
     Ok(())
+}
+
+/// An address of the first subnet that has it, or has any.
+pub(super) fn allocate<'p>(
+    pools: impl Iterator<Item = &'p mut super::LivePool>,
+    wanted: Option<IpAddr>,
+) -> Result<(IpAddr, Net), ferry_network::IpamError> {
+    let mut failure = ferry_network::IpamError::Exhausted { v6: false };
+    for pool in pools {
+        match pool.ipam.allocate(wanted) {
+            Ok(ip) => return Ok((ip, pool.gateway)),
+            // What says most: of a subnet that has the address.
+            Err(error @ ferry_network::IpamError::Taken(_)) => return Err(error),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 fn chosen_pool(gateway: IpAddr, prefix_len: u8) -> IpamPool {
@@ -92,9 +143,10 @@ pub(super) fn gateways(network: &Network) -> Result<Vec<Net>, Failure> {
         if !enabled {
             continue;
         }
-        if gateways.iter().any(|(ip, _)| ip.is_ipv4() == subnet.0.is_ipv4()) {
-            let words = "networks with more than one subnet of a family are not supported";
-            return Err(Failure::new(ErrorKind::NotImplemented, words));
+        let several = gateways.iter().any(|(ip, _)| ip.is_ipv4() == subnet.0.is_ipv4());
+        if several && network.driver == "bridge" {
+            let words = "bridge driver doesn't support multiple subnets";
+            return Err(Failure::new(ErrorKind::Forbidden, words));
         }
         let gateway = match pool.gateway.as_str() {
             "" => first_address(subnet),
@@ -102,7 +154,7 @@ pub(super) fn gateways(network: &Network) -> Result<Vec<Net>, Failure> {
         };
         gateways.push((gateway, subnet.1));
     }
-    gateways.sort();
+    gateways.sort_by_key(|(ip, _)| ip.is_ipv6());
     Ok(gateways)
 }
 

@@ -45,7 +45,8 @@ impl Networks {
                 Ok(socket) => {
                     let port = socket.port();
                     let name = owner.name.to_owned();
-                    let relay = Relay::start(protocol, &socket, leads_to);
+                    let relay =
+                        Relay::start(protocol, &socket, leads_to, self.config.respect_firewall);
                     let reserved = Reserved { name, protocol, address, socket, _relay: relay };
                     state.ports.entry(owner.id.to_owned()).or_default().push(reserved);
                     return Ok(port);
@@ -78,9 +79,17 @@ impl Networks {
     }
 
     /// Gives one port back.
-    pub(crate) fn release_port(&self, container: &str, address: IpAddr, port: u16) {
+    pub(crate) fn release_port(
+        &self,
+        container: &str,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) {
         if let Some(held) = self.lock().ports.get_mut(container) {
-            held.retain(|it| it.address != address || it.socket.port() != port);
+            held.retain(|it| {
+                it.protocol != protocol || it.address != address || it.socket.port() != port
+            });
         }
     }
 

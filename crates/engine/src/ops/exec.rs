@@ -232,6 +232,7 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         arch: std::env::consts::ARCH,
         apparmor: crate::devices::has_apparmor(),
         kernel: shared.kernel,
+        owner: &|_| None,
         device: &crate::devices::look_up,
         all_devices: &crate::devices::all,
     };

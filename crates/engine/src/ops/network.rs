@@ -76,13 +76,13 @@ pub async fn create(
         return Err(Failure::new(ErrorKind::Forbidden, words));
     }
     match network.driver.as_str() {
-        "" | "bridge" => {}
+        "" | "bridge" | "macvlan" | "ipvlan" => {}
         driver @ ("host" | "null") => {
             let words = format!("only one instance of \"{driver}\" network is allowed");
             return Err(Failure::new(ErrorKind::Forbidden, words));
         }
-        driver @ ("macvlan" | "ipvlan" | "overlay") => {
-            let words = format!("network driver \"{driver}\" is not supported yet");
+        driver @ "overlay" => {
+            let words = format!("network driver \"{driver}\" is not supported: there is no Swarm");
             return Err(Failure::new(ErrorKind::NotImplemented, words));
         }
         other => {
@@ -92,7 +92,8 @@ pub async fn create(
     }
     let shared = engine.shared.clone();
     crate::blocking(move || {
-        let network = Network { driver: "bridge".to_owned(), ..network };
+        let driver = if network.driver.is_empty() { "bridge".to_owned() } else { network.driver };
+        let network = Network { driver, ..network };
         let network = shared.networks.create(network, shared.now())?;
         event(&shared, "create", &network);
         Ok((network.id, Vec::new()))

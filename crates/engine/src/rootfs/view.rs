@@ -84,6 +84,15 @@ pub(crate) fn whole(
             view => return with_ids(view, pid).map_err(|fault| fault.told(container)),
         }
     }
+    // What a volume's options name is mounted as long as it takes to clone it.
+    let user = format!("view {}", crate::random::id()?);
+    crate::mounted::hold_all(shared, container, &user)?;
+    let view = of_stopped(shared, container, access);
+    crate::mounted::release_all(shared, container, &user);
+    view
+}
+
+fn of_stopped(shared: &Shared, container: &Container, access: Access) -> Result<View, Failure> {
     if access == Access::Write {
         crate::launch::make_bind_sources(container)?;
     }

@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Row] = &[
         LATER,
     ),
     row(Flag::string("bip", "IPv4 address for the default bridge"), "", Honoured),
-    row(Flag::string("bip6", "IPv6 address for the default bridge"), "", LATER),
+    row(Flag::string("bip6", "IPv6 address for the default bridge"), "", Honoured),
     row(Flag::string("bridge", "Attach containers to a network bridge").short('b'), "", Honoured),
     row(
         Flag::list("cdi-spec-dir", "CDI specification directories to use"),
@@ -137,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default gateway IPv4 address for the default bridge network",
         ),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string(
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
             "Default gateway IPv6 address for the default bridge network",
         ),
         "",
-        LATER,
+        Honoured,
     ),
     row(
         Flag::string(
@@ -186,8 +186,16 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(Flag::bool("experimental", "Enable experimental features"), "", Always(&["false"], "")),
     row(Flag::map("feature", "Enable feature in the daemon"), "features", Honoured),
-    row(Flag::string("fixed-cidr", "IPv4 subnet for the default bridge network"), "", LATER),
-    row(Flag::string("fixed-cidr-v6", "IPv6 subnet for the default bridge network"), "", LATER),
+    row(
+        Flag::string(
+            "firewall",
+            "Who decides about published ports: \"own\" rules, or \"respect\" the host's for its services (beyond Docker)",
+        ),
+        "",
+        Honoured,
+    ),
+    row(Flag::string("fixed-cidr", "IPv4 subnet for the default bridge network"), "", Honoured),
+    row(Flag::string("fixed-cidr-v6", "IPv6 subnet for the default bridge network"), "", Honoured),
     row(
         Flag::string("group", "Group for the unix socket")
             .short('G')
@@ -218,7 +226,7 @@ pub(super) const ROWS: &[Row] = &[
         Flag::bool("icc", "Enable inter-container communication for the default bridge network")
             .default("true"),
         "",
-        Always(&["true"], ""),
+        Honoured,
     ),
     row(
         Flag::bool("init", "Run an init in the container to forward signals and reap processes"),
@@ -270,11 +278,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Always(&["true"], "ferry has one nftables table that is its own"),
     ),
-    row(
-        Flag::bool("ipv6", "Enable IPv6 networking for the default bridge network"),
-        "",
-        Always(&["false"], ""),
-    ),
+    row(Flag::bool("ipv6", "Enable IPv6 networking for the default bridge network"), "", Honoured),
     row(Flag::list("label", "Set key=value labels to the daemon"), "labels", Honoured),
     row(
         Flag::bool("live-restore", "Containers go on when the daemon ends: always so"),

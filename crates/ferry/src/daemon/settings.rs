@@ -181,6 +181,21 @@ impl Settings {
         }
     }
 
+    /// A network in CIDR notation.
+    fn range(&self, flag: &str, v6: bool) -> Result<Option<(IpAddr, u8)>, String> {
+        let Some(text) = self.one(flag) else { return Ok(None) };
+        let longest = if v6 { 126 } else { 30 };
+        let net = ferry_engine::parse_subnet(text)
+            .filter(|(ip, prefix)| ip.is_ipv6() == v6 && (1..=longest).contains(prefix));
+        net.map(Some).ok_or_else(|| format!("--{flag} {text}: not a network such as 10.0.0.0/24"))
+    }
+
+    fn gateway(&self, flag: &str, v6: bool) -> Result<Option<IpAddr>, String> {
+        let Some(text) = self.one(flag) else { return Ok(None) };
+        let ip = text.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() == v6);
+        ip.map(Some).ok_or_else(|| format!("--{flag} {text}: not an address of that family"))
+    }
+
     fn bridge(&self) -> Result<BridgeConfig, String> {
         let name = self.one("bridge").unwrap_or_default().to_owned();
         if !matches!(name.as_str(), "" | "none") && self.one("bip").is_some() && name.len() > 15 {
@@ -210,6 +225,18 @@ impl Settings {
             },
             name,
             address: self.one("bip").map(bip).transpose()?,
+            address6: self.one("bip6").map(bip6).transpose()?,
+            fixed_cidr: self.range("fixed-cidr", false)?,
+            fixed_cidr6: self.range("fixed-cidr-v6", true)?,
+            gateway: self.gateway("default-gateway", false)?,
+            gateway6: self.gateway("default-gateway-v6", true)?,
+            icc: self.one("icc") != Some("false"),
+            ipv6: self.one("ipv6") == Some("true"),
+            respect_firewall: match self.one("firewall") {
+                None | Some("" | "own") => false,
+                Some("respect") => true,
+                Some(other) => return Err(format!("--firewall {other}: neither own nor respect")),
+            },
             mtu,
             dns: self.all("dns").to_vec(),
             dns_search: self.all("dns-search").to_vec(),
@@ -261,6 +288,22 @@ fn bip(text: &str) -> Result<(Ipv4Addr, u8), String> {
     let host_bits = u32::from(address) & (u32::MAX >> prefix);
     if host_bits == 0 || host_bits == u32::MAX >> prefix {
         return Err(format!("--bip {text}: that is the network itself, not an address in it"));
+    }
+    Ok((address, prefix))
+}
+
+fn bip6(text: &str) -> Result<(std::net::Ipv6Addr, u8), String> {
+    let wrong = || {
+        format!(
+            "--bip6 {text}: expected an address of the bridge with its prefix, such as fd00::1/64"
+        )
+    };
+    let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+    let address: std::net::Ipv6Addr = address.parse().map_err(|_| wrong())?;
+    let prefix: u8 =
+        prefix.parse().ok().filter(|prefix| (8..=126).contains(prefix)).ok_or_else(wrong)?;
+    if u128::from(address) & (u128::MAX >> prefix) == 0 {
+        return Err(format!("--bip6 {text}: that is the network itself, not an address in it"));
     }
     Ok((address, prefix))
 }

@@ -9,6 +9,7 @@ use crate::with_busybox;
 through_both!(
     shared_memory,
     volumes_with_options,
+    mounted_volumes_are_shared,
     images_as_mounts,
     tmpfs_options,
     logs_of_other_drivers,
@@ -192,4 +193,68 @@ fn a_syslog_server(client: Client) {
         .run(&["run", "--rm", "--log-driver", "syslog", "--log-opt", &tcp, "busybox", "true"])
         .fails(125)
         .says("connect: connection refused");
+}
+
+/// What a volume's options name is mounted once, for as long as a container runs on it.
+fn mounted_volumes_are_shared(client: Client) {
+    let sandbox = with_busybox(client);
+    let tmpfs = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=2m"];
+    sandbox.ok(&[&tmpfs[..], &["memory"]].concat());
+    sandbox.ok(&["run", "-d", "--name", "holds", "-v", "memory:/d", "busybox", "sleep", "100"]);
+    sandbox.ok(&["run", "--rm", "-v", "memory:/d", "busybox", "sh", "-c", "echo x > /d/f"]);
+    assert_eq!(sandbox.ok(&["exec", "holds", "cat", "/d/f"]), "x", "both have the same tmpfs");
+    sandbox.run(&["volume", "rm", "memory"]).fails(1).says("volume is in use - [");
+    sandbox.ok(&["rm", "-f", "holds"]);
+    assert_eq!(
+        sandbox.ok(&["run", "--rm", "-v", "memory:/d", "busybox", "ls", "/d"]),
+        "",
+        "memory goes with the last one"
+    );
+    sandbox.ok(&["volume", "rm", "memory"]);
+    let nfs = ["volume", "create", "-o", "type=nfs", "-o", "device=:/x", "-o"];
+    sandbox.ok(&[&nfs[..], &["o=addr=nowhere.invalid,rw", "far"]].concat());
+    sandbox.run(&["run", "--rm", "-v", "far:/d", "busybox"]).fails(125).says(
+        "far/_data': error resolving passed in network volume address: lookup nowhere.invalid",
+    );
+    sandbox.ok(&["volume", "rm", "far"]);
+    sandbox.ok(&[&nfs[..], &["o=addr=localhost,ro,soft,timeo=1,retrans=1", "near"]].concat());
+    let failed = sandbox.run(&["run", "--rm", "-v", "near:/d", "busybox"]).fails(125);
+    failed
+        .says("failed to mount local volume: mount :/x:")
+        .says("near/_data, flags: 0x1, data: addr=127.0.0.1,soft,timeo=1,retrans=1: ");
+    sandbox.ok(&["volume", "rm", "near"]);
+}
+
+#[test]
+fn a_daemon_that_dies_unmounts_nothing_that_is_used() {
+    let sandbox = with_busybox(Client::Ferry);
+    let tmpfs = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"];
+    sandbox.ok(&tmpfs);
+    let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "memory"]);
+    let mounted = || {
+        let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", sandbox.daemon_pid()));
+        mounts.unwrap().lines().filter(|line| line.contains(&place)).count()
+    };
+    assert_eq!(mounted(), 0);
+    for name in ["one", "two"] {
+        let run = ["run", "-d", "--name", name, "-v", "memory:/d", "busybox", "sleep", "100"];
+        sandbox.ok(&run);
+    }
+    assert_eq!(mounted(), 1);
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(mounted(), 1);
+    sandbox.ok(&["exec", "one", "touch", "/d/f"]);
+    sandbox.ok(&["rm", "-f", "one"]);
+    assert_eq!(sandbox.ok(&["exec", "two", "ls", "/d"]), "f");
+    sandbox.ok(&["run", "--rm", "-v", "memory:/d", "busybox", "test", "-f", "/d/f"]);
+    assert_eq!(mounted(), 1);
+    // The last one ends while nobody is there.
+    let pid: i32 = sandbox.inspect("two", "{{.State.Pid}}").parse().unwrap();
+    sandbox.kill_daemon();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    sandbox.start_daemon(None);
+    assert_eq!(mounted(), 0);
 }

@@ -120,3 +120,61 @@ fn restart_policy_and_stopped_ones(client: Client) {
     let memory = limit(&sandbox, "later", "memory.limit_in_bytes", "memory.max");
     assert_eq!(memory, (64 << 20).to_string());
 }
+
+/// Beyond Docker: other published ports while the container runs.
+#[test]
+fn ports_change_while_it_runs() {
+    let sandbox = with_busybox(Client::Ferry);
+    let serve = "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp";
+    let run = ["run", "-d", "--name", "web", "-p", "127.0.0.1::80", "busybox", "sh", "-c", serve];
+    sandbox.ok(&run);
+    let pid = sandbox.inspect("web", "{{.State.Pid}}");
+    let answers = |port: &str| {
+        let mut curl = std::process::Command::new("curl");
+        ferry_testkit::run(curl.args(["-sm5", &format!("http://127.0.0.1:{port}/")])).stdout
+            == "hello\n"
+    };
+    let first = sandbox.ok(&["port", "web", "80"]).rsplit(':').next().unwrap().to_owned();
+    ferry_testkit::eventually("it serves", || answers(&first).then_some(()));
+    // A port that nobody has.
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let second = free().to_string();
+    let add = format!("127.0.0.1:{second}:80");
+    assert_eq!(sandbox.ok(&["update", "--publish-add", &add, "web"]), "web");
+    assert!(answers(&first) && answers(&second));
+    sandbox.ok(&["update", "--publish-rm", &first, "web"]);
+    assert!(!answers(&first) && answers(&second));
+    assert_eq!(sandbox.ok(&["port", "web"]), format!("80/tcp -> 127.0.0.1:{second}"));
+    assert_eq!(sandbox.inspect("web", "{{.State.Pid}}"), pid, "it never stopped");
+    // One that is taken changes nothing, not even what was to be taken away.
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().port();
+    let add_taken = format!("127.0.0.1:{taken}:80");
+    sandbox
+        .run(&["update", "--publish-rm", &second, "--publish-add", &add_taken, "web"])
+        .fails(1)
+        .says("already");
+    assert!(answers(&second));
+    sandbox
+        .run(&["update", "--publish-rm", "1", "web"])
+        .fails(1)
+        .says("does not publish port 1/tcp");
+    // A port may lead elsewhere from now on.
+    let swap = format!("127.0.0.1:{second}:8080");
+    sandbox.ok(&["exec", "-d", "web", "httpd", "-p", "8080", "-h", "/tmp"]);
+    sandbox.ok(&["update", "--publish-rm", &second, "--publish-add", &swap, "web"]);
+    assert_eq!(sandbox.ok(&["port", "web"]), format!("8080/tcp -> 127.0.0.1:{second}"));
+    ferry_testkit::eventually("the other port serves", || answers(&second).then_some(()));
+    // The daemon's death and the container's restart keep it so.
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert!(answers(&second));
+    sandbox.ok(&["restart", "-t", "0", "web"]);
+    assert_eq!(sandbox.ok(&["port", "web"]), format!("8080/tcp -> 127.0.0.1:{second}"));
+    // Of one that does not run as well.
+    sandbox.ok(&["stop", "-t", "0", "web"]);
+    let last = format!("127.0.0.1:{}:80", free());
+    sandbox.ok(&["update", "--publish-rm", &second, "--publish-add", &last, "web"]);
+    sandbox.ok(&["start", "web"]);
+    assert_eq!(sandbox.ok(&["port", "web"]), format!("80/tcp -> {}", last.trim_end_matches(":80")));
+}

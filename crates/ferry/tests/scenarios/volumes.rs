@@ -1,5 +1,7 @@
 //! Volumes and bind mounts: FEATURES A29, A37, A38.
 
+use std::os::unix::fs::MetadataExt;
+
 use ferry_testkit::Client;
 
 use crate::with_busybox;
@@ -144,4 +146,61 @@ fn read_only_and_refusals(client: Client) {
         .run(&["volume", "create", "no/slash"])
         .fails(1)
         .says("includes invalid characters for a local volume name");
+}
+
+/// Beyond Docker: what root writes into a bind belongs to whoever owns the directory.
+#[test]
+fn binds_with_the_owner_as_root() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dir = sandbox.dir().join("mine");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("of-root"), "").unwrap();
+    std::os::unix::fs::chown(&dir, Some(1234), Some(4321)).unwrap();
+    let mount = format!("type=bind,src={},dst=/m,idmap", dir.display());
+    let owners = |name: &str| {
+        let status = std::fs::symlink_metadata(dir.join(name)).unwrap();
+        let (user, group) = (status.uid(), status.gid());
+        (user, group)
+    };
+    let inside = sandbox.ok(&[
+        "run",
+        "--rm",
+        "--mount",
+        &mount,
+        "busybox",
+        "sh",
+        "-c",
+        "touch /m/made && mkdir /m/folder && chown 77:77 /m/folder && stat -c %u:%g /m /m/made /m/of-root",
+    ]);
+    assert_eq!(inside, "0:0\n0:0\n65534:65534", "the owner is root, the host's root nobody");
+    assert_eq!(owners("made"), (1234, 4321));
+    assert_eq!(owners("folder"), (77, 77), "everybody else is who he is");
+    // Nobody in the container writes as the host's root.
+    let other = format!("{mount}=true");
+    sandbox.ok(&["run", "--rm", "--mount", &other, "busybox", "chmod", "777", "/m"]);
+    sandbox
+        .run(&["run", "--rm", "-u", "1234", "--mount", &mount, "busybox", "touch", "/m/x"])
+        .fails(1);
+    assert_eq!(
+        sandbox.ok(&[
+            "run",
+            "--rm",
+            "-u",
+            "55",
+            "--mount",
+            &mount,
+            "busybox",
+            "sh",
+            "-c",
+            "touch /m/y; stat -c %u /m/y"
+        ]),
+        "55"
+    );
+    sandbox.ok(&["create", "--name", "kept", "--mount", &mount, "busybox"]);
+    let shown = sandbox.inspect("kept", "{{json .HostConfig.Mounts}}");
+    assert!(shown.contains(r#""BindOptions":{"IDMap":true}"#), "{shown}");
+    sandbox
+        .run(&["run", "--rm", "--mount", "type=volume,src=v,dst=/m,idmap", "busybox"])
+        .fails(125)
+        .says("cannot mix 'bind-*' options with mount type 'volume'");
 }

@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod nft;
 pub mod route;
 pub mod socket;
+pub mod upper;
 pub mod wire;
 
 pub use error::{Errno, NetlinkError};

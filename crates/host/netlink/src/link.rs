@@ -7,13 +7,13 @@ use crate::{
     wire::{self, Message, Request, attributes, flag},
 };
 
-const NEWLINK: u16 = 16;
+pub(crate) const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
 
 const UP: u32 = 1;
 /// `struct ifinfomsg`.
-const BODY: usize = 16;
+pub(crate) const BODY: usize = 16;
 /// `IFNAMSIZ` with the NUL.
 const NAME_LIMIT: usize = 16;
 

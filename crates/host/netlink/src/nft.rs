@@ -49,6 +49,7 @@ mod message {
     pub(super) const NEWCHAIN: u16 = 3;
     pub(super) const GETCHAIN: u16 = 4;
     pub(super) const NEWRULE: u16 = 6;
+    pub(super) const GETRULE: u16 = 7;
     pub(super) const DELRULE: u16 = 8;
     pub(super) const NEWSET: u16 = 9;
     pub(super) const NEWSETELEM: u16 = 12;
@@ -157,6 +158,30 @@ fn request(kind: u16, flags: u16, what: impl Into<String>, family: u8) -> Reques
 
 fn header(family: u8) -> [u8; BODY] {
     [family, 0, 0, 0]
+}
+
+/// How many rules each chain of a table has, by the chain's name; none if there is no such table.
+pub fn rule_counts(
+    socket: &mut Socket,
+    ip: Ip,
+    table: &str,
+) -> Result<std::collections::BTreeMap<String, usize>, NetlinkError> {
+    let what = format!("list rules of {table}");
+    let mut request = request(message::GETRULE, 0, what, ip.number());
+    request.text(ATTR_TABLE, table);
+    let chains = socket.dump(&request, |found| {
+        let (_, rest) = payload(found, message::NEWRULE)?;
+        let of = |kind| crate::wire::attributes(rest).find(kind);
+        let own = of(ATTR_TABLE)?.text() == table;
+        of(ATTR_RULE_CHAIN).filter(|_| own).map(|chain| chain.text())
+    });
+    let mut counts = std::collections::BTreeMap::new();
+    match chains {
+        Ok(chains) => chains.into_iter().for_each(|chain| *counts.entry(chain).or_default() += 1),
+        Err(error) if error.is_absent() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(counts)
 }
 
 /// What follows the header of a message of that kind.

@@ -64,6 +64,18 @@ pub fn set_default(link: u32, gateway: IpAddr) -> Request {
     request
 }
 
+/// Makes the default route of a family lead over a link, to whoever answers there.
+pub fn set_default_direct(link: u32, v6: bool) -> Request {
+    const SCOPE_LINK: u8 = 253;
+    let mut header = [0; BODY];
+    header[0] = if v6 { libc::AF_INET6 } else { libc::AF_INET } as u8;
+    header[4..8].copy_from_slice(&[TABLE_MAIN, PROTOCOL_BOOT, SCOPE_LINK, TYPE_UNICAST]);
+    let what = "set default route over a link".to_owned();
+    let mut request = Request::new(NEWROUTE, flag::CREATE | flag::REPLACE, what).body(&header);
+    request.native(RTA_OIF, link);
+    request
+}
+
 /// All routes of all tables.
 pub fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
     let header = [0; BODY];

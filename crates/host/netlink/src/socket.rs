@@ -3,7 +3,7 @@
 
 use std::{
     os::fd::{AsRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SEND_BUFFER: usize = 64 * 1024;
 /// How often a dump is made again that changed under the kernel's hands.
 const DUMP_TRIES: u32 = 8;
+
+/// Who is told of changes of nftables.
+const NFNLGRP_NFTABLES: libc::c_int = 7;
 
 /// Which part of the kernel is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,45 @@ impl Socket {
             Ok(index == last)
         })?;
         failure.map_or(Ok(()), Err)
+    }
+
+    /// A socket that hears of every change of nftables, whoever makes it.
+    pub fn of_nftables_changes() -> Result<Socket, NetlinkError> {
+        let open = |source| NetlinkError::Open { source };
+        let mut socket = Socket::open(Family::Netfilter)?;
+        // Nobody is told who has no address.
+        net::bind(&socket.fd, &net::netlink::SocketAddrNetlink::new(0, 0)).map_err(open)?;
+        set_number(&socket.fd, libc::NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES).map_err(open)?;
+        net::sockopt::set_socket_timeout(&socket.fd, net::sockopt::Timeout::Recv, None)
+            .map_err(open)?;
+        socket.buffer.resize(BUFFER, 0);
+        Ok(socket)
+    }
+
+    /// Blocks until something has changed, and until nothing has for `quiet`, or for ten times that.
+    pub fn await_changes(&mut self, quiet: Duration) -> Result<(), NetlinkError> {
+        let failed = |source| NetlinkError::Receive { what: "watch nftables".to_owned(), source };
+        let timeout = |fd: &OwnedFd, timeout| {
+            net::sockopt::set_socket_timeout(fd, net::sockopt::Timeout::Recv, timeout)
+        };
+        timeout(&self.fd, None).map_err(failed)?;
+        let mut began: Option<Instant> = None;
+        loop {
+            // Where somebody changes something all the time, it is never quiet.
+            if began.is_some_and(|began| began.elapsed() > 10 * quiet) {
+                return Ok(());
+            }
+            match net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
+                // Too many to be kept: something has changed all the same.
+                Ok(_) | Err(Errno::NOBUFS) => {
+                    began.get_or_insert_with(Instant::now);
+                    timeout(&self.fd, Some(quiet)).map_err(failed)?;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(source) => return Err(failed(source)),
+            }
+        }
     }
 
     /// The same for an nftables batch: `requests` is done as a whole or not at all. `begin` and `end` frame it.
@@ -245,14 +287,17 @@ fn check(message: &Message<'_>, what: &str) -> Result<(), NetlinkError> {
 }
 
 fn set_option(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
-    let on: libc::c_int = 1;
-    // SAFETY: the kernel reads the four bytes of `on`, which live until the call ends.
+    set_number(fd, option, 1)
+}
+
+fn set_number(fd: &OwnedFd, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: the kernel reads the four bytes of `value`, which live until the call ends.
     let answer = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_NETLINK,
             option,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };

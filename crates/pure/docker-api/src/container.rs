@@ -387,4 +387,12 @@ wire! {
         /// What can be done about it.
         hint: String = "Hint",
     }
+
+    /// Ports that a container gets and loses. Docker has no such thing.
+    pub struct PortsChange {
+        /// Bindings to add.
+        add: Option<PortMap> = "Add" omitempty,
+        /// Host ports to take away, `[ip:]port[/protocol]`.
+        remove: Vec<String> = "Remove" omitempty,
+    }
 }

@@ -41,6 +41,8 @@ wire! {
         read_only_non_recursive: bool = "ReadOnlyNonRecursive" omitempty,
         /// Fail unless submounts become read-only too.
         read_only_force_recursive: bool = "ReadOnlyForceRecursive" omitempty,
+        /// The source's owner is root in the container: beyond Docker.
+        id_map: bool = "IDMap" omitempty,
     }
 
     /// Options of a volume mount.

@@ -66,4 +66,16 @@ wire! {
         /// Bytes.
         space_reclaimed: u64 = "SpaceReclaimed",
     }
+
+    /// A volume's content as it was at a moment: beyond Docker.
+    pub struct VolumeSnapshot {
+        /// RFC 3339.
+        created_at: String = "CreatedAt",
+        /// Name.
+        name: String = "Name",
+        /// Path on the host.
+        path: String = "Path",
+        /// The volume.
+        volume: String = "Volume",
+    }
 }

@@ -249,6 +249,9 @@ pub struct MountPoint {
     pub subpath: String,
     /// Make the source directory when it is missing (what `-v` does and `--mount` does not).
     pub create_source: bool,
+    /// A bind's ids are mapped: who owns the source is root in the container.
+    #[serde(default)]
+    pub idmap: bool,
     /// Do not make submounts read-only too (`bind-recursive=writable`), or do not bind submounts at all.
     pub recursion: BindRecursion,
     /// tmpfs: size in bytes, 0 is the kernel's default.

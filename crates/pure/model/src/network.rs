@@ -97,6 +97,54 @@ pub struct PortBinding {
     pub host_port_end: u16,
 }
 
+/// Ports that a container gets and loses while it lives: beyond Docker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortsChange {
+    /// Bindings to add.
+    pub add: BTreeMap<PortKey, Vec<PortBinding>>,
+    /// Host ports to take away.
+    pub remove: Vec<HostPort>,
+}
+
+/// A port of the host: `8080`, `127.0.0.1:8080/udp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostPort {
+    /// `None` is whatever addresses it is published on.
+    pub ip: Option<IpAddr>,
+    /// The number, never 0.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl FromStr for HostPort {
+    type Err = InvalidPort;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPort> {
+        let invalid = || InvalidPort(text.to_owned());
+        let (ip, port) = match text.rsplit_once(':') {
+            Some((ip, port)) => {
+                let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+                (Some(bare.parse().map_err(|_| invalid())?), port)
+            }
+            None => (None, text),
+        };
+        let key: PortKey = port.parse().map_err(|_| invalid())?;
+        Ok(HostPort { ip, port: key.port, protocol: key.protocol })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip @ IpAddr::V6(_)) => write!(f, "[{ip}]:")?,
+            Some(ip) => write!(f, "{ip}:")?,
+            None => {}
+        }
+        write!(f, "{}/{}", self.port, self.protocol.as_str())
+    }
+}
+
 /// What the user asked of one network attachment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -197,8 +245,10 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// One of `bridge`, `host`, `none`, which are always there.
     pub builtin: bool,
-    /// Name of the bridge link, for driver `bridge`.
+    /// Name of the bridge link, for driver `bridge`; of the link below, for `macvlan` and `ipvlan`.
     pub bridge: String,
+    /// We made the link below, and it goes with the network.
+    pub made_parent: bool,
 }
 
 /// A network with the containers on it: name, endpoint by container id.

@@ -23,4 +23,6 @@ pub struct Volume {
     pub options: BTreeMap<String, String>,
     /// Made for one container because nobody gave a name.
     pub anonymous: bool,
+    /// What it was called before; its directory may still be, when a crash cut a renaming off.
+    pub former_name: String,
 }

@@ -1,7 +1,7 @@
 //! The mounts of a container, in the order in which they are made.
 
 use ferry_model::container::{BindRecursion, Container, MountKind, MountPoint};
-use ferry_oci::runtime::Mount;
+use ferry_oci::runtime::{LinuxIdMapping, Mount};
 
 use super::{Namespace, SpecInputs};
 use crate::security::SecurityOptions;
@@ -81,6 +81,7 @@ fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
             // What is in a volume belongs to containers, and each sees it as its own. A directory of the host stays whose
             // it is.
             MountKind::Volume => mapped(user_mount(point), inputs),
+            MountKind::Bind if point.idmap => owned_by_root(user_mount(point), point, inputs),
             _ => user_mount(point),
         })
         .collect();
@@ -101,6 +102,54 @@ fn mapped(mut mount: Mount, inputs: &SpecInputs<'_>) -> Mount {
         mount.gid_mappings.clone_from(&user.maps.gids);
     }
     mount
+}
+
+/// The bind with its source's owner in the place of the container's root, so that what root makes there belongs to the owner.
+fn owned_by_root(mut mount: Mount, point: &MountPoint, inputs: &SpecInputs<'_>) -> Mount {
+    let Some((uid, gid)) = (inputs.owner)(&point.source) else { return mount };
+    let (uids, gids) = match inputs.user {
+        Some(user) => (user.maps.uids.as_slice(), user.maps.gids.as_slice()),
+        None if (uid, gid) == (0, 0) => return mount,
+        None => (EVERYBODY.as_slice(), EVERYBODY.as_slice()),
+    };
+    let deep = point.recursion != BindRecursion::Disabled;
+    mount.options.push(if deep { "ridmap" } else { "idmap" }.to_owned());
+    mount.uid_mappings = with_root(uid, uids);
+    mount.gid_mappings = with_root(gid, gids);
+    mount
+}
+
+/// All ids as they are. The last one is no id.
+const EVERYBODY: [LinuxIdMapping; 1] =
+    [LinuxIdMapping { container_id: 0, host_id: 0, size: u32::MAX }];
+
+/// A map in which `owner` on the disk is root. Root on the disk is nobody then: no container writes files of the host's root,
+/// and what root left there shows as nobody's.
+fn with_root(owner: u32, map: &[LinuxIdMapping]) -> Vec<LinuxIdMapping> {
+    let holds = |range: &LinuxIdMapping, id: u32| {
+        id.checked_sub(range.container_id).filter(|distance| *distance < range.size)
+    };
+    let root = map.iter().find_map(|range| Some(range.host_id + holds(range, 0)?));
+    let mut out = Vec::new();
+    out.extend(root.map(|host_id| LinuxIdMapping { container_id: owner, host_id, size: 1 }));
+    for range in map {
+        let mut cuts: Vec<u32> =
+            [holds(range, 0), holds(range, owner)].into_iter().flatten().collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut from = 0;
+        for cut in cuts.into_iter().chain([range.size]) {
+            if cut > from {
+                out.push(LinuxIdMapping {
+                    container_id: range.container_id + from,
+                    host_id: range.host_id + from,
+                    size: cut - from,
+                });
+            }
+            from = cut.saturating_add(1);
+        }
+    }
+    out
 }
 
 fn user_mount(point: &MountPoint) -> Mount {
@@ -166,5 +215,39 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount
         source: Some(source.to_owned()),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
         ..Mount::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_root_and_root_is_nobody() {
+        let map = |ranges: &[(u32, u32, u32)]| -> Vec<LinuxIdMapping> {
+            let range = |(container_id, host_id, size): &(u32, u32, u32)| LinuxIdMapping {
+                container_id: *container_id,
+                host_id: *host_id,
+                size: *size,
+            };
+            ranges.iter().map(range).collect()
+        };
+        assert_eq!(
+            with_root(1000, &EVERYBODY),
+            map(&[(1000, 0, 1), (1, 1, 999), (1001, 1001, u32::MAX - 1001)])
+        );
+        assert_eq!(
+            with_root(1, &map(&[(0, 100_000, 3)])),
+            map(&[(1, 100_000, 1), (2, 100_002, 1)])
+        );
+        assert_eq!(
+            with_root(0, &map(&[(0, 100_000, 3)])),
+            map(&[(0, 100_000, 1), (1, 100_001, 2)])
+        );
+        // Whom the container's namespace does not know owns nothing in it but this.
+        assert_eq!(
+            with_root(70_000, &map(&[(0, 100_000, 65_536)])),
+            map(&[(70_000, 100_000, 1), (1, 100_001, 65_535)])
+        );
     }
 }

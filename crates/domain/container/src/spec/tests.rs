@@ -66,6 +66,7 @@ fn plan_in(
         arch: "x86_64",
         apparmor: true,
         kernel: (6, 18),
+        owner: &|_| Some((1000, 100)),
         device: &null,
         all_devices: &Vec::new,
     })

@@ -178,6 +178,7 @@ pub fn container(bridge: &Bridge, host_link: &str, last: u8) -> (Machine, Ipv4Ad
         mac: mac_for(ip.into()),
         inside: "eth0",
         gateways: &[gateway(bridge).into()],
+        direct: &[],
     };
     bridge.attach(&attach).expect("attached");
     (machine, ip)

@@ -14,11 +14,12 @@ use ferry_model::{
     },
     event::Subject,
     network::EndpointStatus,
+    volume::Volume,
 };
 use ferry_oci::Platform;
 use ferry_volume::NewVolume;
 
-use crate::{Engine, Shared, actor::Actor, failpoint, random, records, validate, welcome};
+use crate::{Engine, Shared, actor::Actor, failpoint, mounted, random, records, validate, welcome};
 
 /// Makes a container.
 ///
@@ -169,17 +170,35 @@ impl Made<'_> {
         }
         mount.anonymous = anonymous || volume.anonymous;
         mount.name = Some(name);
-        if super::sources::volume_options(&volume, mount).is_none() {
-            mount.source = match mount.subpath.as_str() {
-                "" => volume.mountpoint.clone(),
-                subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
+        if super::sources::volume_options(&volume, mount).is_some() {
+            return match mount.no_copy || !mount.subpath.is_empty() {
+                true => Ok(()),
+                false => crate::rootfs::populate_volume(shared, container, mount),
             };
         }
-        if !mount.no_copy && mount.subpath.is_empty() && mount.filesystem.is_none() {
-            crate::rootfs::populate_volume(shared, container, mount)?;
-        }
-        Ok(())
+        // Mounted for as long as it is looked at, when it is one that is mounted.
+        let user = format!("create {}", self.id);
+        mounted::hold(shared, &volume, &user)?;
+        let prepared = prepare_volume(shared, container, &volume, mount);
+        mounted::release(shared, &volume, &user);
+        prepared
     }
+}
+
+fn prepare_volume(
+    shared: &Shared,
+    container: &Container,
+    volume: &Volume,
+    mount: &mut MountPoint,
+) -> Result<(), Failure> {
+    mount.source = match mount.subpath.as_str() {
+        "" => volume.mountpoint.clone(),
+        subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
+    };
+    if !mount.no_copy && mount.subpath.is_empty() {
+        crate::rootfs::populate_volume(shared, container, mount)?;
+    }
+    Ok(())
 }
 
 impl Drop for Made<'_> {

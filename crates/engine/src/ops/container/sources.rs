@@ -21,30 +21,27 @@ const BIND_WORDS: [&str; 11] = [
 /// What overlayfs marks a directory with that hides what is below it.
 const OPAQUE: &str = "trusted.overlay.opaque";
 
-/// Points a mount at what a volume's driver options name. `None`: the volume is the directory that it has.
-///
-/// The kernel mounts it in each container, not once on the host: nothing of a container is mounted there. Two containers share a
-/// directory or a network file system that way, too; a tmpfs volume is each container's own.
+/// Whether a volume is a directory elsewhere, which containers mount from there. What else options name is mounted once for all
+/// containers (`crate::mounted`).
+pub(crate) fn is_plain_bind(volume: &Volume) -> bool {
+    let words = words(volume);
+    let bind = words.iter().any(|word| matches!(*word, "bind" | "rbind"));
+    bind && words.iter().all(|word| BIND_WORDS.contains(word))
+}
+
+fn words(volume: &Volume) -> Vec<&str> {
+    let options = volume.options.get("o").map(String::as_str).unwrap_or_default();
+    options.split(',').filter(|word| !word.is_empty()).collect()
+}
+
+/// Points a mount at the directory that a volume's driver options name. `None`: the volume has a mountpoint of its own.
 pub(super) fn volume_options(volume: &Volume, mount: &mut MountPoint) -> Option<()> {
     let device = volume.options.get("device").filter(|device| !device.is_empty())?;
-    let kind = volume.options.get("type").map_or("none", String::as_str);
-    let words: Vec<&str> = volume
-        .options
-        .get("o")
-        .map(|options| options.split(',').filter(|word| !word.is_empty()).collect())
-        .unwrap_or_default();
-    let bind = words.iter().any(|word| matches!(*word, "bind" | "rbind"));
-    if bind && words.iter().all(|word| BIND_WORDS.contains(word)) {
-        mount.source = Path::new(device).join(&mount.subpath).to_string_lossy().into_owned();
-        mount.rw &= !words.contains(&"ro");
-    } else {
-        mount.source.clone_from(&volume.mountpoint);
-        mount.filesystem = Some(FilesystemMount {
-            kind: kind.to_owned(),
-            device: device.clone(),
-            options: words.into_iter().map(str::to_owned).collect(),
-        });
+    if !is_plain_bind(volume) {
+        return None;
     }
+    mount.source = Path::new(device).join(&mount.subpath).to_string_lossy().into_owned();
+    mount.rw &= !words(volume).contains(&"ro");
     Some(())
 }
 

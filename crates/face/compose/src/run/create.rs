@@ -548,6 +548,7 @@ fn as_mount(project: &Project, mount: &model::Mount) -> Result<Mount, CliError> 
         non_recursive: bind.recursive == "disabled",
         read_only_non_recursive: bind.recursive == "writable",
         read_only_force_recursive: bind.recursive == "readonly",
+        id_map: false,
     });
     let kind = mount.r#type.as_str();
     if !matches!(kind, "bind" | "volume" | "tmpfs" | "image") {

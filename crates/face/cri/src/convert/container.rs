@@ -209,6 +209,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
             (false, _) => BindRecursion::Enabled,
         },
         create_source: true,
+        idmap: false,
         no_copy: true,
         volume_labels: BTreeMap::new(),
         volume_driver: String::new(),

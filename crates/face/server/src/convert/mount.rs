@@ -36,7 +36,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
     }
     let bind = bind_options.unwrap_or_default();
     let recursion = recursion(&bind)?;
-    let BindOptions { propagation, create_mountpoint, .. } = bind;
+    let BindOptions { propagation, create_mountpoint, id_map, .. } = bind;
     let VolumeOptions { no_copy, labels, subpath, driver_config } =
         volume_options.unwrap_or_default();
     let ImageOptions { subpath: image_subpath } = image_options.unwrap_or_default();
@@ -52,6 +52,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
         propagation,
         recursion,
         create_source: create_mountpoint,
+        idmap: id_map,
         no_copy,
         volume_labels: labels,
         volume_driver: name,
@@ -82,6 +83,7 @@ fn recursion(options: &BindOptions) -> Result<BindRecursion, Failure> {
         create_mountpoint: _,
         read_only_non_recursive,
         read_only_force_recursive,
+        id_map: _,
     } = *options;
     match (non_recursive, read_only_non_recursive, read_only_force_recursive) {
         (_, true, true) => Err(invalid(
@@ -108,6 +110,7 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         propagation,
         recursion,
         create_source,
+        idmap,
         no_copy,
         volume_labels,
         volume_driver,
@@ -123,6 +126,7 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         create_mountpoint: create_source,
         read_only_non_recursive: recursion == BindRecursion::Writable,
         read_only_force_recursive: recursion == BindRecursion::Readonly,
+        id_map: idmap,
     };
     let driver = MountDriver { name: volume_driver, options: volume_options };
     let is_image = kind == MountKind::Image;
@@ -165,6 +169,7 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         no_copy: _,
         subpath: _,
         create_source: _,
+        idmap: _,
         recursion: _,
         tmpfs_size: _,
         tmpfs_mode: _,

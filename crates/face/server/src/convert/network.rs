@@ -88,6 +88,7 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         labels,
         builtin,
         bridge: _,
+        made_parent: _,
     } = network;
     let config: Vec<IpamConfig> = ipam.into_iter().map(pool_to_wire).collect();
     let containers = containers.into_iter().filter(|_| detailed);

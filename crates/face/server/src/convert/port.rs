@@ -5,9 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use ferry_docker_api::{Nothing, Port, PortBinding as WireBinding, PortMap, PortSet};
+use ferry_docker_api::{
+    Nothing, Port, PortBinding as WireBinding, PortMap, PortSet, PortsChange as WireChange,
+};
 use ferry_errkind::Failure;
-use ferry_model::network::{PortBinding, PortKey};
+use ferry_model::network::{HostPort, PortBinding, PortKey, PortsChange};
 
 use crate::refuse::invalid;
 
@@ -26,6 +28,14 @@ pub(super) fn bindings(wire: PortMap) -> Result<BTreeMap<PortKey, Vec<PortBindin
         Ok((key(&text)?, list.collect::<Result<_, Failure>>()?))
     };
     wire.into_iter().map(read).collect()
+}
+
+/// Reads a change of published ports.
+pub(crate) fn change(wire: WireChange) -> Result<PortsChange, Failure> {
+    let WireChange { add, remove } = wire;
+    let read = |text: &String| text.parse::<HostPort>().map_err(|error| invalid(error.to_string()));
+    let remove = remove.iter().map(read).collect::<Result<_, Failure>>()?;
+    Ok(PortsChange { add: bindings(add.unwrap_or_default())?, remove })
 }
 
 fn binding(WireBinding { host_ip, host_port }: WireBinding) -> Result<PortBinding, Failure> {

@@ -99,6 +99,7 @@ fn mount_point(wire: &ferry_docker_api::MountPoint) -> MountPoint {
         no_copy: false,
         subpath: String::new(),
         create_source: false,
+        idmap: false,
         recursion: BindRecursion::Enabled,
         tmpfs_size: 0,
         tmpfs_mode: 0,

@@ -1,7 +1,10 @@
 //! Volumes.
 
-use ferry_docker_api::{Volume as WireVolume, VolumeCreateRequest, VolumeUsage as WireUsage};
-use ferry_engine::ops::disk::VolumeUsage;
+use ferry_docker_api::{
+    Volume as WireVolume, VolumeCreateRequest, VolumeSnapshot as WireSnapshot,
+    VolumeUsage as WireUsage,
+};
+use ferry_engine::{VolumeSnapshot, ops::disk::VolumeUsage};
 use ferry_errkind::Failure;
 use ferry_model::volume::Volume;
 
@@ -26,7 +29,16 @@ pub(crate) fn with_usage(VolumeUsage { volume, size, users }: VolumeUsage) -> Wi
 
 /// Writes a volume.
 pub(crate) fn to_wire(volume: Volume) -> WireVolume {
-    let Volume { name, created, driver, mountpoint, mut labels, options, anonymous } = volume;
+    let Volume {
+        name,
+        created,
+        driver,
+        mountpoint,
+        mut labels,
+        options,
+        anonymous,
+        former_name: _,
+    } = volume;
     if anonymous {
         labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
     }
@@ -42,5 +54,16 @@ pub(crate) fn to_wire(volume: Volume) -> WireVolume {
         scope: "local".to_owned(),
         status: std::collections::BTreeMap::new(),
         usage_data: None,
+    }
+}
+
+/// Writes a snapshot.
+pub(crate) fn snapshot(snapshot: VolumeSnapshot) -> WireSnapshot {
+    let VolumeSnapshot { name, volume, created, path } = snapshot;
+    WireSnapshot {
+        created_at: created.format_rfc3339_nano(),
+        name,
+        path: path.to_string_lossy().into_owned(),
+        volume,
     }
 }

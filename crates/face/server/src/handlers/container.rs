@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ferry_docker_api::{
-    ContainerCreateRequest, ContainerCreated, ContainerPruneReport, TopResponse, UpdateConfig,
-    UpdateResponse, WaitError, WaitResponse, WhyFinding,
+    ContainerCreateRequest, ContainerCreated, ContainerPruneReport, PortsChange, TopResponse,
+    UpdateConfig, UpdateResponse, WaitError, WaitResponse, WhyFinding,
 };
 use ferry_engine::{
     Finding,
@@ -155,6 +155,13 @@ pub(crate) async fn update(mut request: Request) -> Result<Reply, Failure> {
     let (update, warnings) = convert::update::request(wire)?;
     ops::update(&request.engine, request.name(), update).await?;
     reply::json(&UpdateResponse { warnings: Some(warnings) })
+}
+
+/// Beyond Docker.
+pub(crate) async fn ports(mut request: Request) -> Result<Reply, Failure> {
+    let wire: PortsChange = request.required_json().await?;
+    ops::publish(&request.engine, request.name(), convert::port::change(wire)?).await?;
+    Ok(reply::no_content())
 }
 
 pub(crate) async fn remove(request: Request) -> Result<Reply, Failure> {

@@ -131,6 +131,9 @@ pub struct MountRequest {
     pub recursion: BindRecursion,
     /// `bind-create-src`.
     pub create_source: bool,
+    /// `idmap`: who owns the source is root in the container.
+    #[serde(default)]
+    pub idmap: bool,
     /// `volume-nocopy`.
     pub no_copy: bool,
     /// `volume-label`.

@@ -13,6 +13,7 @@ mod logs;
 mod ls;
 mod pause;
 mod port;
+mod port_audit;
 mod prune;
 mod rename;
 mod restart;

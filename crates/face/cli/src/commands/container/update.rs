@@ -1,6 +1,6 @@
 //! `docker update`.
 
-use ferry_docker_api::{Resources, UpdateConfig};
+use ferry_docker_api::{PortsChange, Resources, UpdateConfig};
 use serde::Deserialize;
 
 use super::path;
@@ -8,7 +8,7 @@ use crate::{
     framework::{
         Args, Cli, CliError, Command, Failures, Flag, Matches, Outcome, bytes_or_unlimited, nano,
     },
-    run::options::restart_policy,
+    run::options::{published_ports, restart_policy},
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -43,6 +43,14 @@ const FLAGS: &[Flag] = &[
     Flag::bytes("memory-swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap")
         .check(bytes_or_unlimited),
     Flag::int("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
+    // Beyond Docker.
+    Flag::list(
+        "publish-add",
+        "Publish a further port, also of a running container (beyond Docker)",
+    )
+    .beyond_docker(),
+    Flag::list("publish-rm", "Stop publishing a host port, [IP:]PORT[/PROTO] (beyond Docker)")
+        .beyond_docker(),
     Flag::string("restart", "Restart policy to apply when a container exits"),
 ];
 
@@ -54,10 +62,23 @@ struct Updated {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let config = config(matches)?;
+    let ports = ports(matches)?;
+    let only_ports = !FLAGS
+        .iter()
+        .any(|flag| matches.is_set(flag.name()) && !flag.name().starts_with("publish-"));
     let client = cli.client()?;
     let (mut failures, mut warnings) = (Failures::default(), Vec::new());
     for name in matches.args() {
-        match cli.wait(client.post(path(name, "/update")).json_body(&config).json::<Updated>()) {
+        let updated = cli.wait(async {
+            if let Some(ports) = &ports {
+                client.post(path(name, "/ports")).json_body(ports).done().await?;
+            }
+            if only_ports {
+                return Ok(Updated { warnings: None });
+            }
+            client.post(path(name, "/update")).json_body(&config).json::<Updated>().await
+        });
+        match updated {
             Ok(updated) => {
                 cli.println(name)?;
                 warnings.extend(updated.warnings.unwrap_or_default());
@@ -69,6 +90,16 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         cli.println(&warnings.join("\n"))?;
     }
     failures.outcome()
+}
+
+/// What is to be published and what not any more; `None` where nothing changes.
+fn ports(matches: &Matches) -> Result<Option<PortsChange>, CliError> {
+    let (add, remove) = (matches.texts("publish-add"), matches.texts("publish-rm"));
+    if add.is_empty() && remove.is_empty() {
+        return Ok(None);
+    }
+    let add = published_ports(add).map_err(CliError::new)?;
+    Ok(Some(PortsChange { add: (!add.is_empty()).then_some(add), remove: remove.to_vec() }))
 }
 
 fn config(matches: &Matches) -> Result<UpdateConfig, CliError> {

@@ -1,10 +1,16 @@
 //! `docker volume`: one file for each command.
 
+mod clone;
 mod create;
+mod export;
+mod import;
 mod inspect;
 mod ls;
 mod prune;
+mod rename;
+mod restore;
 mod rm;
+mod snapshot;
 
 use ferry_client::path_segment;
 
@@ -16,7 +22,19 @@ pub(crate) use prune::told;
 pub(crate) const GROUP: Group = Group {
     name: "volume",
     short: "Manage volumes",
-    commands: &[create::COMMAND, inspect::COMMAND, ls::COMMAND, prune::COMMAND, rm::COMMAND],
+    commands: &[
+        clone::COMMAND,
+        create::COMMAND,
+        export::COMMAND,
+        import::COMMAND,
+        inspect::COMMAND,
+        ls::COMMAND,
+        prune::COMMAND,
+        rename::COMMAND,
+        restore::COMMAND,
+        rm::COMMAND,
+        snapshot::COMMAND,
+    ],
 };
 
 /// The path of a volume.

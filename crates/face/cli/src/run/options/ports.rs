@@ -24,6 +24,13 @@ pub(super) fn parse(publish: &[String], expose: &[String]) -> Result<Ports, Stri
     Ok(ports)
 }
 
+/// Reads `-p`s alone.
+pub(crate) fn published_ports(
+    publish: &[String],
+) -> Result<BTreeMap<String, Option<Vec<PortBinding>>>, String> {
+    parse(publish, &[]).map(|ports| ports.published)
+}
+
 /// `published=8080,target=80,protocol=udp` in the short notation.
 fn from_pairs(spec: &str) -> Result<String, String> {
     let (mut host, mut container, mut protocol) = ("", "", "tcp");

@@ -1,15 +1,22 @@
 //! Volumes.
 
+mod content;
+mod freeze;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{
-    container::{MountKind, Pruned},
+    container::{Container, MountKind, Phase, Pruned},
     event::Subject,
     volume::Volume,
 };
 use ferry_volume::NewVolume;
 
+pub use self::content::{
+    clone, export, import, remove_snapshot, rename, restore, snapshot, snapshots,
+};
+pub(crate) use self::freeze::was_frozen;
 use crate::{Engine, Shared, filter, random};
 
 /// The volumes that fulfil all filters (`name`, `label`, `driver`, `dangling`), by name.
@@ -94,9 +101,8 @@ pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Fail
             Err(_) if force => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if let Some(users) = used_volumes(&shared).get(&name) {
-            let users: Vec<&str> = users.iter().map(String::as_str).collect();
-            let words = format!("remove {name}: volume is in use - [{}]", users.join(", "));
+        if let Some(users) = users_words(&shared, &name, |_| true) {
+            let words = format!("remove {name}: volume is in use - {users}");
             return Err(Failure::new(ErrorKind::Conflict, words));
         }
         shared.volumes.remove(&name)?;
@@ -132,7 +138,10 @@ pub async fn prune(
                 continue;
             }
             let size = crate::usage::tree_size(volume.mountpoint.as_ref());
-            shared.volumes.remove(&volume.name)?;
+            match shared.volumes.remove(&volume.name) {
+                Err(ferry_volume::VolumeError::Busy(_)) => continue,
+                removed => removed?,
+            }
             event(&shared, "destroy", &volume);
             pruned.reclaimed += size;
             pruned.deleted.push(volume.name);
@@ -154,6 +163,24 @@ pub(crate) fn used_volumes(shared: &Shared) -> BTreeMap<String, BTreeSet<String>
         }
     }
     used
+}
+
+/// The ids of the containers in one of those phases that have a volume, as Docker writes them; nothing if there are none.
+fn users_words(shared: &Shared, volume: &str, phase: fn(Phase) -> bool) -> Option<String> {
+    let has = |container: &Container| {
+        let mut mounts = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        mounts.any(|mount| mount.name.as_deref() == Some(volume))
+    };
+    let users: BTreeSet<String> = shared
+        .containers
+        .all()
+        .iter()
+        .map(|handle| handle.container())
+        .filter(|container| phase(container.state.phase) && has(container))
+        .map(|container| container.id.clone())
+        .collect();
+    let users: Vec<String> = users.into_iter().collect();
+    (!users.is_empty()).then(|| format!("[{}]", users.join(", ")))
 }
 
 fn event(shared: &Shared, action: &str, volume: &Volume) {

@@ -1,0 +1,92 @@
+//! Networks on a link of the host: macvlan and ipvlan. There is no bridge, no firewall of ours and no translation: containers are
+//! in the parent's network themselves.
+
+use ferry_netlink::{
+    Family, NetlinkError, Socket,
+    link::{self, Change},
+    upper::{self, Sharing, Upper},
+};
+
+use crate::{
+    AttachError, ParentError,
+    attach::{self, Attach, GROUP},
+};
+
+/// The link that a network's containers share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    link: String,
+    sharing: Sharing,
+}
+
+impl Parent {
+    /// Finds the link, or makes it: `eth0.10` is VLAN 10 of `eth0`, and a name that begins with `dm-` a link that leads nowhere. The
+    /// flag tells whether it was made.
+    pub fn ensure(name: &str, sharing: Sharing) -> Result<(Parent, bool), ParentError> {
+        let kernel = |source| ParentError::Kernel { link: name.to_owned(), source };
+        let parent = Parent { link: name.to_owned(), sharing };
+        let mut socket = Socket::open(Family::Route).map_err(kernel)?;
+        if link::find(&mut socket, name).map_err(kernel)?.is_some() {
+            return Ok((parent, false));
+        }
+        let create = match name.strip_prefix("dm-") {
+            Some(_) => upper::create_dummy(name),
+            None => {
+                let split = name.rsplit_once('.').and_then(|(lower, id)| {
+                    let id = id.parse::<u16>().ok().filter(|id| (1..=4094).contains(id))?;
+                    Some((lower, id))
+                });
+                let (lower, id) = split.ok_or_else(|| ParentError::VlanName(name.to_owned()))?;
+                let lower = link::find(&mut socket, lower)
+                    .map_err(kernel)?
+                    .ok_or_else(|| ParentError::NoParent(lower.to_owned()))?;
+                upper::create_vlan(name, lower.index, id)
+            }
+        };
+        let up = link::set(name, &Change { up: Some(true), ..Change::default() });
+        socket
+            .exchange(&[create, up], |_| ())
+            .map_err(|source| ParentError::Make { link: name.to_owned(), source })?;
+        Ok((parent, true))
+    }
+
+    /// Removes the link, if it is there. Only for one that [`Parent::ensure`] made.
+    pub fn remove(&self) -> Result<(), ParentError> {
+        let removed = Socket::open(Family::Route)
+            .and_then(|mut socket| socket.exchange(&[link::delete(&self.link)], |_| ()));
+        match removed {
+            Err(source) if !source.is_absent() => {
+                Err(ParentError::Kernel { link: self.link.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the network namespace of a process into the parent's network.
+    pub fn attach(&self, attach: &Attach<'_>) -> Result<(), AttachError> {
+        let pid = attach.pid;
+        let (namespace, mut inside) = attach::open_inside(pid)?;
+        let share = |source: NetlinkError| AttachError::Share { parent: self.link.clone(), source };
+        let mut outside = Socket::open(Family::Route).map_err(share)?;
+        let parent = link::find(&mut outside, &self.link).map_err(share)?;
+        let parent = parent.ok_or_else(|| AttachError::NoParent(self.link.clone()))?;
+        let create = upper::create(&Upper {
+            parent: parent.index,
+            name: attach.inside,
+            namespace: namespace.fd(),
+            mac: attach.mac,
+            group: GROUP,
+            sharing: self.sharing,
+        });
+        outside.exchange(&[create], |_| ()).map_err(share)?;
+        attach::configure(&mut inside, &namespace, attach).map_err(|source| {
+            inside.exchange(&[link::delete(attach.inside)], |_| ()).ok();
+            AttachError::Configure { pid, source }
+        })
+    }
+
+    /// Whether containers have the parent's hardware address, and are reached by their addresses alone.
+    pub fn routes(&self) -> bool {
+        matches!(self.sharing, Sharing::Ipvlan { mode, .. } if mode != 0)
+    }
+}

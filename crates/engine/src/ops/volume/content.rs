@@ -1,0 +1,267 @@
+//! Volumes as a whole, beyond Docker: copied, renamed, out as a tar and in again, kept as they are and brought back.
+//!
+//! What reads a volume freezes the containers that may write to it for as long as that takes ([`freeze`]); what exchanges it wants
+//! no container on it. A new volume is there when it is whole, or not at all (`ferry_volume::Draft`).
+
+use std::{
+    collections::BTreeMap, future::Future, io::BufRead, os::fd::AsFd, path::Path, sync::Arc,
+};
+
+use bytes::Bytes;
+use ferry_archive::{
+    Keep, Limits, Options, Owner, Source, TarWriter, TreeOptions, Whiteouts,
+    compress::{Codec, Decoder},
+};
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_model::volume::Volume;
+use ferry_volume::{NewVolume, Snapshot};
+use rustix::fs::{Mode, OFlags};
+use tokio::{io::AsyncRead, sync::mpsc};
+
+use super::{event, freeze::freeze, users_words};
+use crate::{Engine, Shared, bridge, failpoint, random};
+
+/// Makes a volume with the content and the labels of another.
+///
+/// # Errors
+/// There is no such volume, the name is taken, or the content cannot be copied.
+pub async fn clone(engine: &Engine, source: &str, name: &str) -> Result<Volume, Failure> {
+    let shared = Arc::clone(&engine.shared);
+    let (source, name) = (source.to_owned(), name.to_owned());
+    to_the_end(async move {
+        let labels = shared.volumes.get(&source)?.labels;
+        shared.volumes.own_content(&source)?;
+        let _use = shared.volumes.share(&source)?;
+        let new = NewVolume { name, labels, ..NewVolume::default() };
+        let draft = shared.volumes.draft(new)?;
+        let copier = Arc::clone(&shared);
+        let from = source.clone();
+        let draft = while_frozen(&shared, &source, move || {
+            copier.volumes.copy_into(&from, &draft)?;
+            failpoint::hit("volume.copied");
+            Ok(draft)
+        })
+        .await?;
+        crate::blocking(move || {
+            let volume = shared.volumes.keep(draft, shared.now())?;
+            event(&shared, "create", &volume);
+            Ok(volume)
+        })
+        .await
+    })
+    .await
+}
+
+/// Gives a volume another name.
+///
+/// # Errors
+/// A container has it, or the name is taken.
+pub async fn rename(engine: &Engine, old: &str, new: &str) -> Result<(), Failure> {
+    let shared = Arc::clone(&engine.shared);
+    let (old, new) = (old.to_owned(), new.to_owned());
+    crate::blocking(move || {
+        shared.volumes.get(&old)?;
+        if let Some(users) = users_words(&shared, &old, |_| true) {
+            let words = format!("rename {old}: volume is in use - {users}");
+            return Err(Failure::new(ErrorKind::Conflict, words));
+        }
+        let volume = shared.volumes.rename(&old, &new)?;
+        event(&shared, "rename", &volume);
+        Ok(())
+    })
+    .await
+}
+
+/// Keeps a volume as it is now. An empty name is the time.
+///
+/// # Errors
+/// There is no such volume, there is such a snapshot, or the content cannot be copied.
+pub async fn snapshot(engine: &Engine, volume: &str, name: &str) -> Result<Snapshot, Failure> {
+    let shared = Arc::clone(&engine.shared);
+    let name = match name {
+        // Without what file names and our rule for them do not like.
+        "" => shared.now().format_rfc3339_nano().replace(':', "-").replace('Z', ""),
+        name => name.to_owned(),
+    };
+    let volume = volume.to_owned();
+    to_the_end(async move {
+        let record = shared.volumes.get(&volume)?;
+        let _use = shared.volumes.share(&volume)?;
+        let maker = Arc::clone(&shared);
+        let of = volume.clone();
+        let made = while_frozen(&shared, &volume, move || {
+            failpoint::hit("volume.frozen");
+            Ok(maker.volumes.snapshot(&of, &name)?)
+        })
+        .await?;
+        event(&shared, "snapshot", &record);
+        Ok(made)
+    })
+    .await
+}
+
+/// The snapshots of a volume, the oldest first.
+///
+/// # Errors
+/// There is no such volume.
+pub async fn snapshots(engine: &Engine, volume: &str) -> Result<Vec<Snapshot>, Failure> {
+    let (shared, volume) = (Arc::clone(&engine.shared), volume.to_owned());
+    crate::blocking(move || Ok(shared.volumes.snapshots(&volume)?)).await
+}
+
+/// Removes a snapshot.
+///
+/// # Errors
+/// There is none of that name.
+pub async fn remove_snapshot(engine: &Engine, volume: &str, name: &str) -> Result<(), Failure> {
+    let (shared, volume, name) = (Arc::clone(&engine.shared), volume.to_owned(), name.to_owned());
+    crate::blocking(move || Ok(shared.volumes.remove_snapshot(&volume, &name)?)).await
+}
+
+/// Puts a snapshot in the place of a volume's content.
+///
+/// # Errors
+/// A container runs on it, or there is no such snapshot.
+pub async fn restore(engine: &Engine, volume: &str, name: &str) -> Result<(), Failure> {
+    let (shared, volume, name) = (Arc::clone(&engine.shared), volume.to_owned(), name.to_owned());
+    crate::blocking(move || {
+        shared.volumes.get(&volume)?;
+        if let Some(users) = users_words(&shared, &volume, |phase| phase.is_running()) {
+            let words = format!("restore {volume}: volume is in use by what runs - {users}");
+            return Err(Failure::new(ErrorKind::Conflict, words));
+        }
+        let record = shared.volumes.restore(&volume, &name)?;
+        event(&shared, "restore", &record);
+        Ok(())
+    })
+    .await
+}
+
+/// A volume as a tar. The pieces end with an error when it is not whole.
+///
+/// While containers run on it, what is sent is a copy: whoever reads slowly would hold them up.
+///
+/// # Errors
+/// There is no such volume, or it is mounted from elsewhere.
+pub async fn export(
+    engine: &Engine,
+    name: &str,
+) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
+    let shared = Arc::clone(&engine.shared);
+    let name = name.to_owned();
+    to_the_end(async move {
+        let content = shared.volumes.own_content(&name)?;
+        let hold = shared.volumes.share(&name)?;
+        let copied = users_words(&shared, &name, |phase| phase.is_running()).is_some();
+        let draft = if copied {
+            let draft =
+                NewVolume { name: format!("export-{}", random::id()?), ..NewVolume::default() };
+            let draft = shared.volumes.draft(draft)?;
+            let (copier, from) = (Arc::clone(&shared), name.clone());
+            let copy = move || copier.volumes.copy_into(&from, &draft).map(|()| draft);
+            Some(while_frozen(&shared, &name, move || Ok(copy()?)).await?)
+        } else {
+            None
+        };
+        let (mut writer, pieces) = bridge::pipe();
+        tokio::task::spawn_blocking(move || {
+            let place = draft.as_ref().map_or(content, ferry_volume::Draft::data);
+            if let Err(why) = write(&place, &mut writer) {
+                let words = format!("cannot export volume {name}: {why}");
+                writer.fail(Failure::new(ErrorKind::Internal, words));
+            }
+            drop((draft, hold));
+        });
+        Ok(pieces)
+    })
+    .await
+}
+
+fn write(place: &Path, writer: &mut bridge::PieceWriter) -> Result<(), String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(place, flags, Mode::empty()).map_err(|e| e.to_string())?;
+    let options =
+        TreeOptions { keep: Keep::Layer, live: true, ..TreeOptions::layer(Source::Plain) };
+    let mut tar = TarWriter::new(writer);
+    ferry_archive::write_resource(directory.as_fd(), b".", b".", &options, &mut tar)
+        .map_err(|error| ferry_errkind::chain(&error))?;
+    tar.finish().map(drop).map_err(|error| error.to_string())
+}
+
+/// Makes a volume of a tar, compressed or not.
+///
+/// # Errors
+/// The name is taken, or the stream is no tar.
+pub async fn import(
+    engine: &Engine,
+    name: &str,
+    labels: BTreeMap<String, String>,
+    body: impl AsyncRead + Send + Unpin + 'static,
+) -> Result<Volume, Failure> {
+    // First of all: whoever sends must be heard out before it is told that it is all for nothing.
+    let reader = bridge::reader_of(body);
+    let shared = Arc::clone(&engine.shared);
+    let new = NewVolume { name: name.to_owned(), labels, ..NewVolume::default() };
+    crate::blocking(move || {
+        let draft = shared.volumes.draft(new)?;
+        unpack(&draft.data(), reader)?;
+        failpoint::hit("volume.copied");
+        let volume = shared.volumes.keep(draft, shared.now())?;
+        event(&shared, "create", &volume);
+        Ok(volume)
+    })
+    .await
+}
+
+fn unpack(place: &Path, mut reader: bridge::PieceReader) -> Result<(), Failure> {
+    let broken = |why: String| {
+        Failure::new(ErrorKind::InvalidArgument, format!("cannot read the archive: {why}"))
+    };
+    let start = reader.fill_buf().map_err(|error| broken(error.to_string()))?;
+    if start.is_empty() {
+        return Err(broken("it is empty".to_owned()));
+    }
+    let codec = Codec::detect(start).map_err(|error| broken(error.to_string()))?;
+    let decoder = Decoder::new(codec, reader).map_err(|error| broken(error.to_string()))?;
+    let mut tar = std::io::BufReader::with_capacity(256 << 10, decoder);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(place, flags, Mode::empty()).map_err(|errno| {
+        Failure::new(ErrorKind::Internal, format!("cannot open {}: {errno}", place.display()))
+    })?;
+    let options = Options {
+        limits: Limits::default(),
+        whiteouts: Whiteouts::Literal,
+        owner: Owner::Archived,
+        ids: None,
+        keep_types: false,
+        keep_root: false,
+    };
+    let unpacked = ferry_archive::unpack_renamed(&mut tar, directory.as_fd(), None, &options)
+        .map_err(|error| broken(ferry_errkind::chain(&error)))?;
+    if unpacked.refused_xattrs > 0 {
+        let count = unpacked.refused_xattrs;
+        tracing::warn!(count, "the kernel refused extended attributes of an imported volume");
+    }
+    Ok(())
+}
+
+/// Does blocking work while the containers of a volume are frozen.
+async fn while_frozen<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    volume: &str,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let frozen = freeze(shared, volume).await?;
+    let done = crate::blocking(work).await;
+    frozen.thaw(shared).await;
+    done
+}
+
+/// A client that goes away must not leave containers frozen: the work has a task of its own.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(Failure::new(ErrorKind::Internal, error.to_string())))
+}

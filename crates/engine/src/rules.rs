@@ -1,0 +1,64 @@
+//! Our firewall rules while others change theirs: `nft flush ruleset`, a reload of firewalld or of a rules file takes ours away, too.
+//! The kernel tells of every change; when things have settled, what is missing is put back.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use ferry_network::FirewallWatch;
+
+use crate::{Shared, net};
+
+/// Whoever reloads a firewall changes it many times.
+const QUIET: Duration = Duration::from_millis(100);
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Watches for as long as the engine lives, on a thread of its own: it waits in the kernel.
+pub(crate) fn watch(shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    let thread = std::thread::Builder::new().name("firewall".to_owned());
+    if let Err(error) = thread.spawn(move || follow(&shared)) {
+        tracing::warn!(%error, "nobody watches the firewall");
+    }
+}
+
+fn follow(shared: &Weak<Shared>) {
+    let mut socket = match FirewallWatch::of_nftables_changes() {
+        Ok(socket) => socket,
+        Err(error) => {
+            let error = ferry_errkind::chain(&error);
+            return tracing::warn!(error, "nobody watches the firewall");
+        }
+    };
+    loop {
+        if let Err(error) = socket.await_changes(QUIET) {
+            tracing::warn!(
+                error = ferry_errkind::chain(&error),
+                "the firewall's changes are not seen"
+            );
+            std::thread::sleep(PAUSE);
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        check(&shared);
+    }
+}
+
+fn check(shared: &Shared) {
+    if !shared.networks.mend_rules() {
+        return;
+    }
+    tracing::warn!("somebody has flushed our firewall rules; they are back");
+    let containers = shared.containers.all();
+    let running = containers.iter().map(|handle| handle.container());
+    let ports: Vec<_> = running
+        .filter(|container| container.state.phase.is_running())
+        .flat_map(|container| net::published_ports(&container))
+        .collect();
+    if !ports.is_empty()
+        && let Err(failure) = shared.publish(&ports)
+    {
+        tracing::warn!(%failure, "published ports are missing");
+    }
+}
