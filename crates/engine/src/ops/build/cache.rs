@@ -49,7 +49,7 @@ pub struct CacheRecord {
     pub id: String,
     /// What was done.
     pub description: String,
-    /// `regular`, or `exec.cachemount`.
+    /// `regular`, `exec.cachemount` or `source.local`.
     pub kind: &'static str,
     /// Bytes.
     pub size: u64,

@@ -10,6 +10,8 @@ mod copy;
 mod fetch;
 mod graph;
 mod hand_out;
+mod kept;
+mod known;
 mod mounts;
 mod progress;
 mod prune;
@@ -34,17 +36,19 @@ use crate::{Engine, bridge, random};
 
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
+pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
-pub use prune::{PruneRequest, prune, records};
+pub use prune::{Budget, PruneRequest, prune, records};
 pub use request::{
     Asked, BuildClient, BuildError, BuildRequest, Connection, ContextSource, Excerpt, NamedContext,
 };
 
 pub(crate) use cache::BuildCache;
+pub(crate) use kept::KeptTrees;
 pub(crate) use mounts::CacheMounts;
 pub(crate) use run::remove_leftovers;
 
-pub(crate) use prune::of as cache_records;
+pub(crate) use prune::{Collecting, of as cache_records};
 
 /// Builds an image and records it.
 ///
@@ -84,6 +88,8 @@ pub async fn solve(
     let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
     let build = Arc::new(build);
     let outcome = build.run().await;
+    build.remember().await;
+    prune::ask_to_collect(engine);
     if outcome.is_err() {
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;

@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     Engine,
-    ops::container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
+    ops::container::{
+        self, AttachRequest, CommitRequest, RemoveRequest, commit::write_step, create::create_of,
+    },
 };
 
 /// Longest piece of output that is passed on at once.
@@ -94,7 +96,11 @@ pub(super) async fn run(
             command.join(" ")
         );
         let error = BuildError::from(Failure::new(ErrorKind::Internal, words));
-        return Err(BuildError { code, command, ..error });
+        let kept = match build.request.keep_failed {
+            true => Some(keep(engine, &container.id).await?),
+            false => None,
+        };
+        return Err(BuildError { code, command, kept, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
     let mounted = given.places();
@@ -105,6 +111,13 @@ pub(super) async fn run(
     .await?;
     container.remove().await;
     Ok(layer)
+}
+
+/// The image of what a step that failed has written. What it had mounted is not in it.
+async fn keep(engine: &Engine, id: &str) -> Result<String, Failure> {
+    let comment = "a step of a build that failed".to_owned();
+    let request = CommitRequest { comment, ..CommitRequest::default() };
+    container::commit(engine, id, request).await.map(|image| image.to_string())
 }
 
 fn not_allowed(name: &str) -> Failure {

@@ -1,6 +1,9 @@
 //! What instructions ask for: looked for in the cache, else done, by one build at a time.
 
-use std::sync::Arc;
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError},
+};
 
 use ferry_build::{CopyStep, RunStep, State};
 use ferry_dockerfile::Source;
@@ -21,6 +24,7 @@ use super::{
     copy::{self, Copies},
     fetch,
     graph::{Build, Current, Turn},
+    known::{self, Known},
     mounts, run,
     tree::Files,
 };
@@ -146,7 +150,9 @@ impl Build {
         };
         let layers = match self.request.contexts.get(from) {
             Some(NamedContext::Directory(directory)) => {
-                return Ok((context::handed(directory)?, None));
+                let files = context::handed(directory)?;
+                let known = self.known(from, directory);
+                return Ok((Files { known, ..files }, None));
             }
             Some(NamedContext::Remote(url)) => {
                 return Ok((self.named_remote(from, url).await?, None));
@@ -166,6 +172,27 @@ impl Build {
         let own = layers.clone();
         let root = crate::blocking(move || view(&shared, &own)).await?;
         Ok((Files::all(root), Some(layers)))
+    }
+
+    /// What is known of the files of a named directory, looked up once.
+    fn known(&self, name: &str, directory: &Arc<OwnedFd>) -> Option<Arc<Known>> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all
+            .entry(name.to_owned())
+            .or_insert_with(|| known::of(&self.engine.shared, directory.as_ref()));
+        known.clone()
+    }
+
+    /// Writes down what the files of contexts came to.
+    pub(super) async fn remember(&self) {
+        let named = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let all: Vec<_> = named.into_values().flatten().chain(self.place.known()).collect();
+        let saved = crate::blocking(move || {
+            all.iter().for_each(|known| known.save());
+            Ok(())
+        });
+        // Without it the next build reads more than it needs to, nothing else.
+        saved.await.ok();
     }
 
     /// A named context that is elsewhere, fetched once.

@@ -165,3 +165,27 @@ fn the_cache_goes_elsewhere_and_comes_back() {
     assert!(!images.contains("ferry-build-cache"), "{images}");
     modern(&sandbox, &directory, &["--cache-to", "type=gha"]).fails(1).says("--cache-to type=gha");
 }
+
+#[test]
+fn one_build_goes_to_several_places() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory =
+        context(&sandbox, "c", &[("Dockerfile", "FROM scratch\nCOPY f /d/f\n"), ("f", "1")]);
+    let place = |name: &str| sandbox.dir().join(name).to_str().unwrap().to_owned();
+    let [local, tar, archive] = ["out", "out.tar", "image.tar"].map(place);
+    let outputs = [
+        format!("type=local,dest={local}"),
+        format!("type=tar,dest={tar}"),
+        format!("type=docker,dest={archive}"),
+    ];
+    let words =
+        ["-o", &outputs[0], "-o", &outputs[1], "--output", &outputs[2], "--load", "-t", "many"];
+    modern(&sandbox, &directory, &words).ok();
+    assert_eq!(std::fs::read_to_string(format!("{local}/d/f")).unwrap(), "1");
+    let listed = run(std::process::Command::new("tar").args(["-tf", &tar])).ok();
+    assert!(listed.contains("d/f"), "{listed}");
+    sandbox.ok(&["rmi", "many"]);
+    assert!(sandbox.ok(&["load", "-i", &archive]).contains("many:latest"));
+    let twice = modern(&sandbox, &directory, &["-o", "-", "-o", "type=tar"]);
+    assert!(twice.stderr.contains("only one output can go to standard output"), "{twice}");
+}
