@@ -3,6 +3,7 @@
 mod budget;
 mod contexts;
 mod corpus;
+mod crash;
 mod edits;
 mod results;
 mod steps;

@@ -300,6 +300,13 @@ fn only_what_has_changed_is_sent() {
     assert_eq!(changed, whole);
     let used = docker(&sandbox, &directory, &["buildx", "du", "--verbose"]).ok();
     assert!(used.contains("source.local"), "{used}");
+    // A directory with nothing in it, twice.
+    let empty = sandbox.dir().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for _ in 0..2 {
+        let words = ["build", "-t", "nothing", "-f", "-", "."];
+        run_with_input(&mut command(&sandbox, &empty, &words), b"FROM busybox\nCOPY . /x\n").ok();
+    }
 }
 
 #[test]

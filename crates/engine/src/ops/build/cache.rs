@@ -139,6 +139,11 @@ impl BuildCache {
         Some(found.made.clone())
     }
 
+    /// The layer that a step made when it was done last.
+    pub(super) fn layer(&self, key: &Digest) -> Option<Digest> {
+        self.lock().records.get(&key.to_string())?.made.layer.clone()
+    }
+
     /// Remembers a step; on disk it is only after [`BuildCache::persist`].
     pub(super) fn learn(&self, key: Digest, made: Made, now: Timestamp) {
         let mut known = self.lock();

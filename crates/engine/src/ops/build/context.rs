@@ -154,11 +154,11 @@ impl Place {
                 .await
             }
             ContextSource::Directory(root) => {
-                let known = known::of(&engine.shared, &root);
+                let (root, known) = recalled(engine, root).await?;
                 self.at(root, known, &request)
             }
             ContextSource::Received(root) => {
-                let known = known::of(&engine.shared, &root);
+                let (root, known) = recalled(engine, root).await?;
                 let copy = root.try_clone().map_err(|source| failed("open", &self.path, source))?;
                 let text = read(&InRoot::from_fd(copy), &request)?;
                 let hidden = IgnoreFile::default();
@@ -269,6 +269,19 @@ pub(super) fn unpack_context(
         })?;
     }
     Ok(())
+}
+
+/// A directory with what is known of its files.
+async fn recalled(
+    engine: &Engine,
+    root: OwnedFd,
+) -> Result<(OwnedFd, Option<Arc<Known>>), Failure> {
+    let shared = Arc::clone(&engine.shared);
+    crate::blocking(move || {
+        let known = known::of(&shared, &root);
+        Ok((root, known))
+    })
+    .await
 }
 
 /// A tar to whose end zeros are put: docker, given a Dockerfile on standard input, sends one that ends with its last file.

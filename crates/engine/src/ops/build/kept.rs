@@ -207,8 +207,8 @@ impl KeptTree {
             };
             emptied.map_err(|source| failed("empty", &path, source))?;
         }
-        let plan = compare(&last.unwrap_or_default(), &self.told);
-        self.changed = !plan.is_nothing();
+        let plan = compare(last.as_ref().unwrap_or(&Last::new()), &self.told);
+        self.changed = last.is_none() || !plan.is_nothing();
         if self.changed {
             match std::fs::remove_file(path.join("told")) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

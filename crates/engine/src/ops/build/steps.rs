@@ -108,9 +108,12 @@ impl Build {
         }
         let shared = Arc::clone(&self.engine.shared);
         let below = if step.flags.link { Vec::new() } else { current.layers().to_vec() };
-        let scratch = self.place.step(vertex);
-        let layer =
-            crate::blocking(move || copies.layer(&shared, &below, &files, &scratch)).await?;
+        let (scratch, before) = (self.place.step(vertex), key.clone());
+        let layer = crate::blocking(move || {
+            let before = shared.builds.layer(&before).and_then(|layer| shared.layers.get(&layer));
+            copies.layer(&shared, &below, &files, &scratch, before)
+        })
+        .await?;
         let made = self.made(key, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
@@ -151,7 +154,7 @@ impl Build {
         let layers = match self.request.contexts.get(from) {
             Some(NamedContext::Directory(directory)) => {
                 let files = context::handed(directory)?;
-                let known = self.known(from, directory);
+                let known = self.known(from, directory).await;
                 return Ok((Files { known, ..files }, None));
             }
             Some(NamedContext::Remote(url)) => {
@@ -175,12 +178,16 @@ impl Build {
     }
 
     /// What is known of the files of a named directory, looked up once.
-    fn known(&self, name: &str, directory: &Arc<OwnedFd>) -> Option<Arc<Known>> {
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all
-            .entry(name.to_owned())
-            .or_insert_with(|| known::of(&self.engine.shared, directory.as_ref()));
-        known.clone()
+    async fn known(&self, name: &str, directory: &Arc<OwnedFd>) -> Option<Arc<Known>> {
+        let all = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all().get(name) {
+            return known.clone();
+        }
+        let (shared, directory) = (Arc::clone(&self.engine.shared), Arc::clone(directory));
+        let read = crate::blocking(move || Ok(known::of(&shared, directory.as_ref())));
+        // Without it everything is read, nothing else.
+        let read = read.await.ok().flatten();
+        all().entry(name.to_owned()).or_insert(read).clone()
     }
 
     /// Writes down what the files of contexts came to.

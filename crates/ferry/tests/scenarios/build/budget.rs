@@ -8,7 +8,8 @@ use crate::with_busybox;
 
 /// A build whose step leaves two megabytes, and no image.
 fn step(sandbox: &Sandbox, name: &str) {
-    let text = format!("FROM busybox\nRUN dd if=/dev/zero of=/{name} bs=1M count=2 2>/dev/null\n");
+    let text =
+        format!("FROM busybox\nRUN dd if=/dev/urandom of=/{name} bs=1M count=2 2>/dev/null\n");
     let words = ["build", "-q", "-o", "type=cacheonly", "-"];
     run_with_input(&mut sandbox.command(&words), text.as_bytes()).ok();
 }
@@ -30,6 +31,8 @@ fn by_hand_what_was_used_longest_ago_goes_first() {
     let left = records(&sandbox);
     assert!(left.contains("/one") && left.contains("/three") && !left.contains("/two"), "{left}");
     sandbox.ok(&["builder", "prune", "-f", "--all", "--reserved-space", "20MB"]);
+    assert_eq!(records(&sandbox), left);
+    sandbox.ok(&["builder", "prune", "-f", "--all", "--min-free-space", "1MB"]);
     assert_eq!(records(&sandbox), left);
     sandbox.ok(&["builder", "prune", "-f", "--all", "--keep-storage", "3MB"]);
     let left = records(&sandbox);

@@ -189,3 +189,18 @@ fn one_build_goes_to_several_places() {
     let twice = modern(&sandbox, &directory, &["-o", "-", "-o", "type=tar"]);
     assert!(twice.stderr.contains("only one output can go to standard output"), "{twice}");
 }
+
+#[test]
+fn a_shell_opens_in_what_a_failed_step_has_written() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dockerfile = "FROM busybox\nENV WHERE=here\nWORKDIR /w\nRUN echo half > made && exit 7\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let words =
+        ["build", "--progress", "plain", "--on-error", "shell", directory.to_str().unwrap()];
+    let run = sandbox.with_input(&words, b"echo $WHERE; pwd; cat made\n");
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stdout.contains("here\n/w\nhalf"), "{run}");
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(sandbox.ok(&["images", "-aq", "-f", "dangling=true"]), "");
+    modern(&sandbox, &directory, &["--on-error", "nothing"]).fails(1).says("there is shell");
+}
