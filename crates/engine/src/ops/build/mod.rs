@@ -233,13 +233,14 @@ impl Built {
         let shared = self.build.engine.shared.clone();
         let layers = self.outcome.layers().to_vec();
         let (mut writer, pieces) = bridge::pipe();
-        let build = Arc::clone(&self.build);
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
+            // Its layers are held as long as they are read, and only they: whoever waits for the last word of the build would wait
+            // for its files to be taken.
+            let held = shared.hold(&layers);
             let root = steps::view(&shared, &layers)?;
             tokio::task::spawn_blocking(move || {
-                // Its layers are held as long as they are read.
-                let _build = build;
+                let _held = held;
                 let options = TreeOptions::layer(Source::Plain);
                 let mut tar = TarWriter::new(&mut writer);
                 let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)

@@ -167,6 +167,17 @@ fn the_cache_goes_elsewhere_and_comes_back() {
 }
 
 #[test]
+fn large_results_come_whole() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(&sandbox, "c", &[("Dockerfile", "FROM scratch\nCOPY large /\n")]);
+    std::fs::write(directory.join("large"), vec![7; 40 << 20]).unwrap();
+    let place = sandbox.dir().join("out").to_str().unwrap().to_owned();
+    modern(&sandbox, &directory, &["-o", &place]).ok();
+    let came = std::fs::read(place + "/large").unwrap();
+    assert!(came.len() == 40 << 20 && came.iter().all(|byte| *byte == 7));
+}
+
+#[test]
 fn one_build_goes_to_several_places() {
     let sandbox = with_busybox(Client::Ferry);
     let directory =
