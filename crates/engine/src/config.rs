@@ -1,8 +1,10 @@
 //! What the daemon was told: paths, addresses, defaults.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings};
+
+use crate::ops::build::Budget;
 
 /// Settings of an engine. Faces fill it from flags and files; the engine does not read either.
 #[derive(Debug, Clone)]
@@ -53,8 +55,46 @@ pub struct EngineConfig {
     pub seccomp_profile: String,
     /// What `host-gateway` means; empty is the gateway of the container's network.
     pub host_gateway: Vec<std::net::IpAddr>,
+    /// What of the build cache goes after a build, rule by rule; none keeps everything.
+    pub build_gc: Vec<BuildGcRule>,
     /// Directories of CDI files, the last of which wins; none turns CDI off.
     pub cdi_spec_dirs: Vec<PathBuf>,
+}
+
+/// Which records of the build cache go, least recently used first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildGcRule {
+    /// Only those of these kinds.
+    pub kinds: Option<Vec<String>>,
+    /// Only those that were not used for so long.
+    pub unused_for: Option<Duration>,
+    /// How much may stay.
+    pub budget: Budget,
+}
+
+impl BuildGcRule {
+    /// BuildKit's own, for a budget.
+    pub fn defaults(budget: Budget) -> Vec<BuildGcRule> {
+        let day = Duration::from_secs(24 * 3600);
+        let kinds = ["source.local", "exec.cachemount", "source.git.checkout"];
+        let easy = BuildGcRule {
+            kinds: Some(kinds.map(str::to_owned).to_vec()),
+            unused_for: Some(2 * day),
+            budget: Budget { max_used: 512 << 20, ..Budget::default() },
+        };
+        let old = BuildGcRule { kinds: None, unused_for: Some(60 * day), budget };
+        vec![easy, old, BuildGcRule { kinds: None, unused_for: None, budget }]
+    }
+
+    /// BuildKit's default for a disk of so many bytes: a tenth of it (10 GB at most) is the cache's, more as long as a fifth is free and
+    /// the cache has less than 80 % (100 GB at most).
+    pub fn budget_of(disk: u64) -> Budget {
+        Budget {
+            reserved: (disk / 10).min(10_000_000_000),
+            max_used: (disk / 5 * 4).min(100_000_000_000),
+            min_free: disk / 5,
+        }
+    }
 }
 
 /// A program with runc's command line.
@@ -160,6 +200,7 @@ impl EngineConfig {
             no_new_privileges: false,
             seccomp_profile: String::new(),
             host_gateway: Vec::new(),
+            build_gc: Vec::new(),
             cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
         }
     }

@@ -44,7 +44,9 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
-pub use config::{BridgeConfig, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig};
+pub use config::{
+    BridgeConfig, BuildGcRule, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig,
+};
 pub use events::{EventBus, EventCounts, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
@@ -53,6 +55,7 @@ pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth};
 pub use ferry_volume::Snapshot as VolumeSnapshot;
+pub use ops::build::Budget as BuildBudget;
 
 use shared::Shared;
 

@@ -1,5 +1,9 @@
 //! Fetching from the client's directories: the Dockerfile with what it ignores, and the context as a tar.
 
+use ferry_engine::{
+    Engine,
+    ops::build::{self as ops, CurrentTree},
+};
 use ferry_errkind::{ErrorKind, Failure};
 use futures_util::stream;
 use tokio::{io::AsyncWriteExt, sync::mpsc};
@@ -16,7 +20,7 @@ use crate::{
             upload::v1::{BytesMessage, upload_client::UploadClient},
         },
     },
-    receive::{Packets, ReceiveError, receive},
+    receive::{Packets, ReceiveError, listing, receive, receive_some},
     session::Session,
     solve::of_status,
 };
@@ -144,6 +148,45 @@ pub(crate) async fn fetch(
     out: &mut (impl tokio::io::AsyncWrite + Unpin),
     progress: impl Fn(u64),
 ) -> Result<(), Failure> {
+    let mut packets = open(session, &selection).await?;
+    receive(&mut packets, out, progress).await?;
+    Ok(())
+}
+
+/// Fetches what has changed in a directory since the last build that had it; `None` where nothing of it is kept: the client
+/// has no key for it, or another build has it just now.
+pub(crate) async fn fetch_changes(
+    engine: &Engine,
+    session: &Session,
+    selection: &Selection,
+    progress: impl Fn(u64),
+) -> Result<Option<CurrentTree>, Failure> {
+    if session.shared_key().is_empty() {
+        return Ok(None);
+    }
+    let mut packets = open(session, selection).await?;
+    let listing = listing(&mut packets).await?;
+    let (told, numbers) = listing.told();
+    let key = format!("{}\0{}", session.shared_key(), selection.directory);
+    let Some((tree, chosen)) = ops::keep_tree(engine, &key, told).await? else { return Ok(None) };
+    let mut wanted = vec![false; listing.len()];
+    for (number, chosen) in numbers.into_iter().zip(chosen) {
+        wanted[number] = chosen;
+    }
+    let (reader, mut writer) = tokio::io::duplex(PIPE);
+    let send = async {
+        receive_some(&mut packets, &listing, &wanted, &mut writer, progress).await?;
+        drop(writer);
+        Ok::<(), Failure>(())
+    };
+    let (sent, filled) = tokio::join!(send, tree.fill(reader));
+    // Where both failed, the tar broke off because the client did.
+    sent?;
+    filled?.finish().await.map(Some)
+}
+
+/// Begins to fetch a directory.
+async fn open(session: &Session, selection: &Selection) -> Result<Stream, Failure> {
     let (send, queue) = mpsc::channel::<Packet>(BACKLOG);
     let packets = stream::unfold(queue, |mut queue| async move {
         queue.recv().await.map(|packet| (packet, queue))
@@ -176,9 +219,7 @@ pub(crate) async fn fetch(
     }
     let mut client = FileSyncClient::new(session.channel()).max_decoding_message_size(MAX_MESSAGE);
     let from = client.diff_copy(request).await.map_err(|status| of_status(&status))?.into_inner();
-    let mut packets = Stream { send, from };
-    receive(&mut packets, out, progress).await?;
-    Ok(())
+    Ok(Stream { send, from })
 }
 
 /// What the client hands over under a name: its standard input.

@@ -97,20 +97,20 @@ impl Service for Control {
             max_used_space,
             min_free_space,
         } = request.into_inner();
-        if min_free_space > 0 {
-            return Err(Status::unimplemented(
-                "pruning to a minimum of free space is not supported",
-            ));
-        }
         let filter = Filter::parse(&filter)?;
         let records = ops::records(engine).await.map_err(|why| failed(&why))?;
         let chosen: Vec<String> =
             records.iter().filter(|one| filter.takes(one)).map(|one| one.id.clone()).collect();
-        let keep = u64::try_from(reserved_space.max(max_used_space)).unwrap_or_default();
+        let bytes = |number: i64| u64::try_from(number).unwrap_or_default();
+        let budget = ops::Budget {
+            reserved: bytes(reserved_space),
+            max_used: bytes(max_used_space),
+            min_free: bytes(min_free_space),
+        };
         let unused_for = u64::try_from(keep_duration).ok().filter(|age| *age > 0);
         let wanted = ops::PruneRequest {
             unused_for: unused_for.map(Duration::from_nanos),
-            keep,
+            budget,
             ids: Some(chosen),
             kinds: None,
         };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use ferry_engine::ops::build::{Told, ToldKind};
 use ferry_errkind::{ErrorKind, Kinded};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -114,6 +115,17 @@ impl Listing {
         self.entries.iter().map(|entry| entry.stat.path.as_str())
     }
 
+    /// What was told, as the engine keeps it; and which entry each is.
+    pub(crate) fn told(&self) -> (Vec<Told>, Vec<usize>) {
+        let own = |(id, entry): (usize, &Entry)| Some((told_of(&entry.stat, entry.kind?), id));
+        self.entries.iter().enumerate().filter_map(own).unzip()
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn take(&mut self, packet: Packet) -> Result<bool, ReceiveError> {
         match packet.r#type() {
             PacketType::PacketStat => match packet.stat {
@@ -193,6 +205,25 @@ fn kind_of(stat: &Stat) -> Option<Kind> {
     }
 }
 
+fn told_of(stat: &Stat, kind: Kind) -> Told {
+    let size = if kind == Kind::File { stat.size } else { 0 };
+    Told {
+        path: stat.path.clone(),
+        kind: match kind {
+            Kind::Directory => ToldKind::Directory,
+            Kind::File => ToldKind::File,
+            Kind::HardLink => ToldKind::HardLink,
+            Kind::Symlink => ToldKind::Symlink,
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => ToldKind::Special,
+        },
+        mode: stat.mode,
+        size: u64::try_from(size).unwrap_or_default(),
+        modified: stat.mod_time,
+        link: stat.linkname.clone(),
+        device: (stat.devmajor, stat.devminor),
+    }
+}
+
 fn told(packet: &Packet) -> ReceiveError {
     ReceiveError::Sender(String::from_utf8_lossy(&packet.data).into_owned())
 }
@@ -214,12 +245,36 @@ pub(crate) async fn receive(
     out: &mut (impl AsyncWrite + Unpin),
     progress: impl Fn(u64),
 ) -> Result<(), ReceiveError> {
+    let listing = listing(packets).await?;
+    let all = vec![true; listing.entries.len()];
+    receive_some(packets, &listing, &all, out, progress).await
+}
+
+/// What a client tells of its tree.
+///
+/// # Errors
+/// See [`ReceiveError`].
+pub(crate) async fn listing(packets: &mut impl Packets) -> Result<Listing, ReceiveError> {
     let mut listing = Listing::default();
     while !listing.take(packets.next().await?)? {}
-    let mut files = Files::of(&listing);
+    Ok(listing)
+}
+
+/// Receives what is wanted of a tree as a tar.
+///
+/// # Errors
+/// See [`ReceiveError`].
+pub(crate) async fn receive_some(
+    packets: &mut impl Packets,
+    listing: &Listing,
+    wanted: &[bool],
+    out: &mut (impl AsyncWrite + Unpin),
+    progress: impl Fn(u64),
+) -> Result<(), ReceiveError> {
+    let mut files = Files::of(listing, wanted);
     let mut came = 0;
     for (id, entry) in listing.entries.iter().enumerate() {
-        let Some(kind) = entry.kind else { continue };
+        let Some(kind) = entry.kind.filter(|_| wanted.get(id) == Some(&true)) else { continue };
         let mut head = Vec::new();
         if kind != Kind::File || entry.stat.size <= 0 {
             header(&entry.stat, kind, 0).write(&mut head);
@@ -290,10 +345,11 @@ struct Files {
 }
 
 impl Files {
-    fn of(listing: &Listing) -> Files {
+    fn of(listing: &Listing, chosen: &[bool]) -> Files {
         let wanted = |(id, entry): (usize, &Entry)| {
             let size = u64::try_from(entry.stat.size).unwrap_or_default();
-            (entry.kind == Some(Kind::File) && size > 0).then_some((id, size))
+            let chosen = chosen.get(id) == Some(&true);
+            (chosen && entry.kind == Some(Kind::File) && size > 0).then_some((id, size))
         };
         let waiting = listing.entries.iter().enumerate().filter_map(wanted).collect();
         Files { waiting, open: BTreeMap::new(), ahead: 0 }

@@ -26,11 +26,15 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(15);
 /// Sessions that may be open at once. Each costs a connection of a client that may be root here anyway.
 const MAX_SESSIONS: usize = 1024;
 
+/// Longest key that directories go by.
+const MAX_KEY: usize = 4096;
+
 /// A client that can be asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     channel: Channel,
     methods: Arc<BTreeSet<String>>,
+    shared_key: Arc<str>,
     gone: watch::Receiver<bool>,
 }
 
@@ -43,6 +47,11 @@ impl Session {
     /// Whether the client serves a method such as `/moby.filesync.v1.Auth/Credentials`.
     pub(crate) fn supports(&self, method: &str) -> bool {
         self.methods.contains(&method.to_ascii_lowercase())
+    }
+
+    /// What the client's directories go by from build to build; empty where it does not say.
+    pub(crate) fn shared_key(&self) -> &str {
+        &self.shared_key
     }
 
     /// Waits until the client has left.
@@ -80,7 +89,14 @@ impl Sessions {
         };
         let (channel, connection) = Channel::open(io).await.map_err(failed)?;
         let (told, gone) = watch::channel(false);
-        let session = Session { channel: channel.clone(), methods: Arc::new(methods), gone };
+        let key = headers.get("x-docker-expose-session-sharedkey");
+        let key = key.and_then(|key| key.to_str().ok()).filter(|key| key.len() <= MAX_KEY);
+        let session = Session {
+            channel: channel.clone(),
+            methods: Arc::new(methods),
+            shared_key: key.unwrap_or_default().into(),
+            gone,
+        };
         self.lock().insert(id.clone(), session);
         self.arrived.notify_waiters();
         let _leave = Leave { sessions: self, id: &id };

@@ -15,8 +15,12 @@ use std::{
     time::Duration,
 };
 
-use ferry_engine::ops::build::{
-    self as ops, BuildError, BuildProgress, BuildRequest, ContextSource, Filled, NamedContext,
+use ferry_engine::{
+    Engine,
+    ops::build::{
+        self as ops, BuildError, BuildProgress, BuildRequest, ContextSource, CurrentTree, Filled,
+        NamedContext,
+    },
 };
 use ferry_errkind::Failure;
 use tokio::sync::mpsc;
@@ -128,8 +132,8 @@ async fn image(
             .map(|found| Outcome::Documents(call::documents(*call, &found)))
             .map_err(failed_build);
     }
-    let (source, fetch) =
-        context_of(build, session, &asked, definition).await.map_err(|why| failed(&why))?;
+    let (source, current, fetch) =
+        context_of(engine, build, session, &asked, definition).await.map_err(|why| failed(&why))?;
     let mut fetch = std::pin::pin!(fetch);
     let mut work = std::pin::pin!(ops::solve(engine, request, source, sender));
     // A context that did not arrive whole is no context: the build must not go on with a part of it.
@@ -141,7 +145,7 @@ async fn image(
         }
         built = &mut work => built,
     };
-    drop(filled);
+    drop((filled, current));
     match built {
         Ok(built) => Ok(Outcome::Built(Arc::new(built))),
         Err(error) => {
@@ -158,14 +162,13 @@ async fn directories(
     build: &Arc<Build>,
     session: &Session,
     asked: &Asked,
-) -> Result<(BTreeMap<String, NamedContext>, Vec<Filled>), Status> {
+) -> Result<(BTreeMap<String, NamedContext>, Vec<Here>), Status> {
     let (mut contexts, mut filled) = (BTreeMap::new(), Vec::new());
+    let engine = &kit.shared.engine;
     for (name, directory) in &asked.directories {
         let own = Own::begin(build, format!("[context {name}] load from client"));
         let selection = Selection { directory: directory.clone(), ..Selection::default() };
-        let (tar, fetch) = context::piped(session.clone(), selection, |_| {});
-        let (fetched, unpacked) = tokio::join!(fetch, ops::fill(&kit.shared.engine, tar));
-        let whole = fetched.and(unpacked);
+        let whole = self::directory(engine, session, selection).await;
         own.end(build, whole.as_ref().err());
         let whole = whole.map_err(|why| failed(&why))?;
         contexts.insert(name.clone(), whole.context());
@@ -174,16 +177,47 @@ async fn directories(
     Ok((contexts, filled))
 }
 
+/// A directory of the client, here.
+enum Here {
+    /// Received for this build.
+    Whole(Filled),
+    /// Kept from build to build.
+    Kept(CurrentTree),
+}
+
+impl Here {
+    fn context(&self) -> NamedContext {
+        match self {
+            Here::Whole(filled) => filled.context(),
+            Here::Kept(current) => current.named(),
+        }
+    }
+}
+
+async fn directory(
+    engine: &Engine,
+    session: &Session,
+    selection: Selection,
+) -> Result<Here, Failure> {
+    if let Some(current) = context::fetch_changes(engine, session, &selection, |_| {}).await? {
+        return Ok(Here::Kept(current));
+    }
+    let (tar, fetch) = context::piped(session.clone(), selection, |_| {});
+    let (fetched, unpacked) = tokio::join!(fetch, ops::fill(engine, tar));
+    fetched.and(unpacked).map(Here::Whole)
+}
+
 /// What has to be polled for a context to come.
 type Fetch = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// Where the engine finds the context.
 async fn context_of(
+    engine: &Engine,
     build: &Arc<Build>,
     session: &Session,
     asked: &Asked,
     definition: Option<Definition>,
-) -> Result<(ContextSource, Fetch), Failure> {
+) -> Result<(ContextSource, Option<CurrentTree>, Fetch), Failure> {
     let own = Own::begin(build, "[internal] load build context".to_owned());
     if let Some(url) = &asked.remote {
         let source = match url.strip_prefix("http://buildkit-session/") {
@@ -194,7 +228,7 @@ async fn context_of(
             None => ContextSource::Remote(url.clone()),
         };
         own.end(build, None);
-        return Ok((source, Box::pin(async { Ok(()) })));
+        return Ok((source, None, Box::pin(async { Ok(()) })));
     }
     let selection = Selection {
         directory: asked.context.clone(),
@@ -204,13 +238,26 @@ async fn context_of(
     let (told, follower) = (own.clone(), Arc::clone(build));
     let sum = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sum);
-    let (tar, fetch) = context::piped(session.clone(), selection, move |bytes| {
+    let count = move |bytes: u64| {
         // One message for each MiB is enough.
         let before = counted.swap(bytes, Ordering::Relaxed);
         if before >> 20 != bytes >> 20 {
             told.transferring(&follower, "transferring context:", bytes);
         }
-    });
+    };
+    match context::fetch_changes(engine, session, &selection, &count).await {
+        Ok(Some(current)) => {
+            own.transferred(build, "transferring context:", sum.load(Ordering::Relaxed));
+            own.end(build, None);
+            return Ok((current.source()?, Some(current), Box::pin(async { Ok(()) })));
+        }
+        Ok(None) => {}
+        Err(failure) => {
+            own.end(build, Some(&failure));
+            return Err(failure);
+        }
+    }
+    let (tar, fetch) = context::piped(session.clone(), selection, count);
     let build = Arc::clone(build);
     let fetch = async move {
         let fetched = fetch.await;
@@ -220,7 +267,7 @@ async fn context_of(
         own.end(&build, fetched.as_ref().err());
         fetched
     };
-    Ok((ContextSource::Tar(Box::new(tar)), Box::pin(fetch)))
+    Ok((ContextSource::Tar(Box::new(tar)), None, Box::pin(fetch)))
 }
 
 /// Tells whoever follows the build what the engine says.

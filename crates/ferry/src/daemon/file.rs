@@ -95,6 +95,7 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
             items.iter().map(|item| pool(item).ok_or_else(wrong)).collect()
         }
         Value::Array(items) => items.iter().map(|item| scalar(item).ok_or_else(wrong)).collect(),
+        Value::Object(_) if key == "builder" => Ok(vec![value.to_string()]),
         Value::Object(members) => members
             .iter()
             .map(|(name, value)| {

@@ -55,6 +55,11 @@ pub(super) const ROWS: &[Row] = &[
     row(Flag::string("bip6", "IPv6 address for the default bridge"), "", Honoured),
     row(Flag::string("bridge", "Attach containers to a network bridge").short('b'), "", Honoured),
     row(
+        Flag::value("builder", "json", "Budget of the build cache: \"builder\" of daemon.json"),
+        "",
+        Honoured,
+    ),
+    row(
         Flag::list("cdi-spec-dir", "CDI specification directories to use"),
         "cdi-spec-dirs",
         Honoured,

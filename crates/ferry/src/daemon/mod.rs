@@ -1,5 +1,6 @@
 //! `ferry daemon`: reads what it was told, brings the engine up, and serves it until a signal comes.
 
+mod builder;
 mod file;
 mod flags;
 mod listen;

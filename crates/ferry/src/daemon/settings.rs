@@ -3,13 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use ferry_engine::{BridgeConfig, EngineConfig};
 use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings, Ulimit};
 
-use super::{registries, remap, runtimes};
+use super::{builder, registries, remap, runtimes};
 
 /// Values by flag name. What is not in it has its default.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +85,9 @@ impl Settings {
             config.cni.plugin_dirs = self.all("cni-bin-dir").iter().map(PathBuf::from).collect();
         }
         config.userns_remap = self.one("userns-remap").map(remap::read).transpose()?;
+        let disk = rustix::fs::statvfs(existing(&config.data_root))
+            .map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+        config.build_gc = builder::read(self.one("builder"), disk)?;
         config.labels = self.all("label").to_vec();
         config.debug = self.switch("debug");
         if let Some(count) = self.one("max-concurrent-downloads") {
@@ -321,6 +324,11 @@ fn ulimit(text: &str) -> Result<Ulimit, String> {
         ));
     }
     Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+/// The path, or the nearest directory above it that is there.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! `build`: the Dockerfiles that tutorials teach, through our command line and docker's own with the classic builder.
 
+mod budget;
+mod contexts;
 mod corpus;
+mod crash;
 mod edits;
 mod results;
 mod steps;
@@ -173,18 +176,16 @@ fn archives_wildcards_and_owners(client: Client) {
         "c",
         &[("a1.txt", "1"), ("a2.txt", "2"), ("b.md", "b"), ("d/e/f", "f"), ("t/in", "in")],
     );
-    run(std::process::Command::new("tar")
-        .arg("-C")
-        .arg(directory.join("t"))
-        .arg("-czf")
-        .arg(directory.join("x.tgz"))
-        .arg("in"))
-    .ok();
-    let dockerfile = "FROM busybox\nCOPY a*.txt b.md /w/\nCOPY d /w/d\nCOPY --chown=5:6 d /owned\nADD x.tgz /added\nCOPY x.tgz /packed\nCOPY b.md /renamed\n\
+    for (name, how) in [("x.tgz", "-czf"), ("x.txz", "-cJf"), ("x.tbz", "-cjf")] {
+        let mut tar = std::process::Command::new("tar");
+        tar.arg("-C").arg(directory.join("t")).arg(how).arg(directory.join(name)).arg("in");
+        run(&mut tar).ok();
+    }
+    let dockerfile = "FROM busybox\nCOPY a*.txt b.md /w/\nCOPY d /w/d\nCOPY --chown=5:6 d /owned\nADD x.tgz /added\nADD x.txz /added/xz/\nADD x.tbz /added/bz\nCOPY x.tgz /packed\nCOPY b.md /renamed\n\
         RUN rm /w/b.md && find /w /owned /added /packed /renamed | sort && stat -c '%u %g' /owned/e/f\n";
     std::fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
     let said = build(&sandbox, &directory, &["-t", "app"]).ok();
-    let listed = "/added\n/added/in\n/owned\n/owned/e\n/owned/e/f\n/packed\n/renamed\n/w\n/w/a1.txt\n/w/a2.txt\n/w/d\n/w/d/e\n/w/d/e/f\n5 6\n";
+    let listed = "/added\n/added/bz\n/added/bz/in\n/added/in\n/added/xz\n/added/xz/in\n/owned\n/owned/e\n/owned/e/f\n/packed\n/renamed\n/w\n/w/a1.txt\n/w/a2.txt\n/w/d\n/w/d/e\n/w/d/e/f\n5 6\n";
     assert!(said.contains(listed), "{said}");
     assert_eq!(sandbox.ok(&["run", "--rm", "app", "ls", "/w"]), "a1.txt\na2.txt\nd");
 }
@@ -205,6 +206,12 @@ fn contexts_on_standard_input(client: Client) {
         .arg("."));
     tar.ok();
     let bytes = std::fs::read(sandbox.dir().join("c.tar")).unwrap();
+    let mut command = sandbox.command(&["build", "-q", "-f", "D2", "-"]);
+    let id = run_with_input(command.env("DOCKER_BUILDKIT", "0"), &bytes).ok();
+    assert_eq!(sandbox.ok(&["run", "--rm", id.trim()]), "file");
+    let xz = run(std::process::Command::new("xz").arg("-k").arg(sandbox.dir().join("c.tar")));
+    xz.ok();
+    let bytes = std::fs::read(sandbox.dir().join("c.tar.xz")).unwrap();
     let mut command = sandbox.command(&["build", "-q", "-f", "D2", "-"]);
     let id = run_with_input(command.env("DOCKER_BUILDKIT", "0"), &bytes).ok();
     assert_eq!(sandbox.ok(&["run", "--rm", id.trim()]), "file");

@@ -2,6 +2,7 @@
 //! against our daemon.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -246,6 +247,66 @@ fn contexts_of_all_kinds() {
     let words = ["build", "-t", "sent", "-"];
     run_with_input(&mut command(&sandbox, &directory, &words), &tar).ok();
     assert_eq!(sandbox.ok(&["run", "--rm", "sent", "cat", "/file"]), "of another");
+}
+
+/// Bytes of the context that the client sent, as it shows them.
+fn transferred(run: &Run) -> String {
+    let said = format!("{}{}", run.stdout, run.stderr);
+    let lines = said.lines().filter(|line| line.contains("transferring context:"));
+    lines.last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn only_what_has_changed_is_sent() {
+    let Some(sandbox) = sandbox() else { return };
+    let large = "x".repeat(3 << 20);
+    let files = [
+        ("Dockerfile", "FROM busybox\nCOPY . /app\n"),
+        ("large", large.as_str()),
+        ("a", "1"),
+        ("d/e/f", "2"),
+        ("d/g", "3"),
+        ("gone/h", "4"),
+    ];
+    let directory = context(&sandbox, "c", &files);
+    std::os::unix::fs::symlink("a", directory.join("link")).unwrap();
+    fs::hard_link(directory.join("a"), directory.join("second")).unwrap();
+    let build = || {
+        let built = docker(&sandbox, &directory, &["build", "-t", "kept", "."]);
+        let list = "cd /app; find . | sort; cat a second link d/e/f d/g 2>/dev/null; stat -c %h a";
+        (transferred(&built), sandbox.ok(&["run", "--rm", "kept", "sh", "-c", list]))
+    };
+    let (sent, first) = build();
+    assert!(sent.contains("3.1"), "{sent}");
+    let (sent, again) = build();
+    assert!(!sent.contains("MB") && !sent.contains("kB"), "{sent}");
+    assert_eq!(first, again);
+    fs::write(directory.join("a"), "new").unwrap();
+    fs::remove_dir_all(directory.join("gone")).unwrap();
+    fs::remove_dir_all(directory.join("d/e")).unwrap();
+    fs::write(directory.join("d/e"), "a file now").unwrap();
+    fs::remove_file(directory.join("d/g")).unwrap();
+    fs::create_dir(directory.join("d/g")).unwrap();
+    fs::write(directory.join("d/g/i"), "deeper").unwrap();
+    let (sent, changed) = build();
+    assert!(!sent.contains("MB"), "{sent}");
+    let expected = "./d/e\n./d/g\n./d/g/i\n";
+    assert!(changed.contains(expected) && !changed.contains("gone"), "{changed}");
+    assert!(changed.contains("newnewnew"), "{changed}");
+    // The same as what another daemon makes of it, which was sent everything.
+    docker(&sandbox, &directory, &["buildx", "prune", "-af"]).ok();
+    let (sent, whole) = build();
+    assert!(sent.contains("3.1"), "{sent}");
+    assert_eq!(changed, whole);
+    let used = docker(&sandbox, &directory, &["buildx", "du", "--verbose"]).ok();
+    assert!(used.contains("source.local"), "{used}");
+    // A directory with nothing in it, twice.
+    let empty = sandbox.dir().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for _ in 0..2 {
+        let words = ["build", "-t", "nothing", "-f", "-", "."];
+        run_with_input(&mut command(&sandbox, &empty, &words), b"FROM busybox\nCOPY . /x\n").ok();
+    }
 }
 
 #[test]

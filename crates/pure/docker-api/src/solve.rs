@@ -10,6 +10,9 @@ use crate::handed::Handed;
 /// The content type of a body that begins with a [`BuildAsk`]: its length as four bytes, little end first, its JSON, then the context.
 pub const BUILD_ASK: &str = "application/vnd.ferry.build";
 
+/// The `id` of the message that holds the image of what a step had written when it failed.
+pub const KEPT_ID: &str = "ferry.build.kept";
+
 /// The `id` of messages that hold a [`SolveStatus`].
 pub const STATUS_ID: &str = "ferry.build.status";
 
@@ -52,7 +55,9 @@ pub struct BuildAsk {
     pub epoch: Option<i64>,
     /// `--call`: `check`, `outline` or `targets` instead of a build.
     pub call: String,
-    /// What is to become of the result: an image (empty), `files`, or `nothing`.
+    /// `--on-error=shell`: keep what a step that fails has written.
+    pub keep_failed: bool,
+    /// What is to become of the result: an image (empty), `files`, `image and files`, or `nothing`.
     pub result: String,
 }
 

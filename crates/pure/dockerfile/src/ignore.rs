@@ -39,6 +39,10 @@ impl Kinded for IgnoreError {
 struct Pattern {
     exception: bool,
     tokens: Vec<Token>,
+    /// What every path that matches starts with.
+    start: String,
+    /// What every path that matches has in it: nearly all others are told apart by that.
+    part: String,
 }
 
 #[derive(Debug, Clone)]
@@ -94,11 +98,17 @@ impl IgnoreFile {
     /// Whether a path, relative and with slashes, is left out: the last pattern that matches it, or a directory that it is in,
     /// decides.
     pub fn ignores(&self, path: &str) -> bool {
-        let chars: Vec<char> = path.chars().collect();
+        let mut chars: Vec<char> = Vec::new();
         let mut ignored = false;
         for pattern in &self.patterns {
             // What has nothing to change need not be looked at.
-            if pattern.exception == ignored && pattern.matches_it_or_parent(&chars) {
+            if pattern.exception != ignored || !pattern.may_match(path) {
+                continue;
+            }
+            if chars.is_empty() {
+                chars = path.chars().collect();
+            }
+            if pattern.matches_it_or_parent(&chars) {
                 ignored = !pattern.exception;
             }
         }
@@ -128,7 +138,12 @@ impl Pattern {
         let clean = clean(text);
         let tokens = tokens(&clean.chars().collect::<Vec<_>>());
         let tokens = tokens.ok_or_else(|| IgnoreError::Pattern(text.to_owned()))?;
-        Ok(Pattern { exception, tokens })
+        let (start, part) = literals(&tokens);
+        Ok(Pattern { exception, tokens, start, part })
+    }
+
+    fn may_match(&self, path: &str) -> bool {
+        path.starts_with(&self.start) && path.contains(&self.part)
     }
 
     /// One pass over the path tells about all its parents, too.
@@ -219,6 +234,20 @@ fn tokens(pattern: &[char]) -> Option<Vec<Token>> {
         });
     }
     Some(tokens)
+}
+
+/// The characters that a pattern begins with, and the longest run of them in it.
+fn literals(tokens: &[Token]) -> (String, String) {
+    let runs = tokens.split(|token| !matches!(token, Token::Is(_))).map(|run| {
+        let chars = run.iter().filter_map(|token| match token {
+            Token::Is(char) => Some(*char),
+            _ => None,
+        });
+        chars.collect::<String>()
+    });
+    let runs: Vec<String> = runs.collect();
+    let start = runs.first().cloned().unwrap_or_default();
+    (start, runs.into_iter().max_by_key(String::len).unwrap_or_default())
 }
 
 fn class(inside: &[char]) -> Option<Token> {

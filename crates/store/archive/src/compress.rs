@@ -11,7 +11,14 @@ pub enum Codec {
     Gzip,
     /// zstd, in one or many frames, skippable ones included.
     Zstd,
+    /// xz, in one or many streams.
+    Xz,
+    /// bzip2, in one or many streams.
+    Bzip2,
 }
+
+/// Kibibytes that reading an xz stream may take: what `xz -9` needs is 64 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
 
 /// How much of a stream [`Codec::detect`] wants to see, if there is that much.
 pub const MAGIC_LENGTH: usize = 6;
@@ -22,10 +29,8 @@ impl Codec {
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(UnsupportedCodec { name: "xz" }),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => {
-                Err(UnsupportedCodec { name: "bzip2" })
-            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Ok(Self::Bzip2),
             [0x04, 0x22, 0x4d, 0x18, ..] => Err(UnsupportedCodec { name: "lz4" }),
             [b'L', b'Z', b'I', b'P', ..] => Err(UnsupportedCodec { name: "lzip" }),
             [0x1f, 0x9d, ..] => Err(UnsupportedCodec { name: "compress (.Z)" }),
@@ -37,13 +42,13 @@ impl Codec {
 
 /// A compression that exists, but not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} compression is not supported: only gzip, zstd and none are")]
+#[error("{name} compression is not supported: only gzip, zstd, xz, bzip2 and none are")]
 pub struct UnsupportedCodec {
     /// Which one.
     pub name: &'static str,
 }
 
-/// Reads the plain bytes of a stream. Multi-member gzip and multi-frame zstd are read to the end of the stream;
+/// Reads the plain bytes of a stream. Several members or frames after one another are read to the end of the stream;
 /// what follows a member and is no member is an error.
 pub struct Decoder<R: BufRead>(Inner<R>);
 
@@ -51,6 +56,8 @@ enum Inner<R: BufRead> {
     Plain(R),
     Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
     Zstd(Box<zstd::Decoder<'static, R>>),
+    Xz(Box<lzma_rust2::XzReader<R>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<R>>),
 }
 
 impl<R: BufRead> Decoder<R> {
@@ -66,6 +73,10 @@ impl<R: BufRead> Decoder<R> {
                 decoder.window_log_max(27)?;
                 Inner::Zstd(Box::new(decoder))
             }
+            Codec::Xz => {
+                Inner::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(stream, true, XZ_MEMORY)))
+            }
+            Codec::Bzip2 => Inner::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(stream))),
         }))
     }
 }
@@ -76,6 +87,8 @@ impl<R: BufRead> std::fmt::Debug for Decoder<R> {
             Inner::Plain(_) => "Decoder(plain)",
             Inner::Gzip(_) => "Decoder(gzip)",
             Inner::Zstd(_) => "Decoder(zstd)",
+            Inner::Xz(_) => "Decoder(xz)",
+            Inner::Bzip2(_) => "Decoder(bzip2)",
         })
     }
 }
@@ -86,6 +99,8 @@ impl<R: BufRead> Read for Decoder<R> {
             Inner::Plain(plain) => plain.read(buffer),
             Inner::Gzip(gzip) => gzip.read(buffer),
             Inner::Zstd(zstd) => zstd.read(buffer),
+            Inner::Xz(xz) => xz.read(buffer),
+            Inner::Bzip2(bzip2) => bzip2.read(buffer),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Start with [`apply()`] (stream into directory), [`RecipeReader`] (directory back into the very same stream) and
 //! [`write_tree`] (a new layer's tar out of a directory). Below them: [`Parser`] (blocks to entries, no I/O),
 //! [`unpack()`] (entries to files), [`TarWriter`] (entries to blocks) and [`TarReader`] (members of an archive that is no
-//! layer, as in `docker load`), [`changes()`] (an upper directory against what lies below it).
+//! layer, as in `docker load`), [`changes()`] (an upper directory against what lies below it), [`digest_tree`] (a tree as one digest).
 //!
 //! Invariants:
 //! - nothing an archive says leads outside the directory that it is unpacked into;
@@ -16,6 +16,7 @@
 mod apply;
 mod changes;
 pub mod compress;
+mod digest;
 mod entry;
 mod ids;
 mod parse;
@@ -29,6 +30,7 @@ mod write;
 
 pub use self::apply::{Applied, ApplyError, apply};
 pub use self::changes::{Change, ChangeKind, ChangesError, changes};
+pub use self::digest::{DigestOptions, DigestTreeError, Identity, Memory, digest_tree};
 pub use self::entry::{Entry, Kind, Mtime, Segment, Xattr};
 pub use self::ids::{IdRange, IdShift};
 pub use self::parse::{BLOCK, Limits, ParseError, Parser, Step};

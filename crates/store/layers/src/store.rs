@@ -133,17 +133,22 @@ impl LayerStore {
             return Ok(());
         }
         let root = File::open(&self.root).map_err(SyncError::Flush)?;
-        rustix::fs::syncfs(&root).map_err(|error| SyncError::Flush(error.into()))?;
+        let flush = || rustix::fs::syncfs(&root).map_err(|error| SyncError::Flush(error.into()));
+        flush()?;
+        let mut marked = Vec::with_capacity(unsynced.len());
         for diff_id in unsynced {
-            match self.mark_synced(&diff_id) {
-                Ok(()) => {
-                    if let Some(known) = self.known().get_mut(&diff_id) {
-                        known.synced = true;
-                    }
-                }
+            match File::create(self.path(&diff_id).join(SYNCED)) {
+                Ok(_) => marked.push(diff_id),
                 // Removed in the meantime: nothing to mark.
                 Err(_) if !self.contains(&diff_id) => {}
                 Err(source) => return Err(SyncError::Mark { diff_id, source }),
+            }
+        }
+        // All marks in one go: a build has a layer for each step, and to sync them one by one took longer than the steps.
+        flush()?;
+        for diff_id in marked {
+            if let Some(known) = self.known().get_mut(&diff_id) {
+                known.synced = true;
             }
         }
         Ok(())
@@ -195,15 +200,12 @@ impl LayerStore {
             let known = entry.or_insert_with(|| Known::new(diff_id, meta, false));
             (known.layer.clone(), spare)
         };
-        // Removed only now: there may be gigabytes of it, and others wait for the lock.
-        drop(spare);
+        // There may be a million files in it: nobody waits for them. If the process ends before, the next one sweeps it.
+        if let Some(spare) = spare {
+            let discard = std::thread::Builder::new().name("discard".to_owned());
+            discard.spawn(move || drop(spare)).ok();
+        }
         Ok(layer)
-    }
-
-    fn mark_synced(&self, diff_id: &Digest) -> std::io::Result<()> {
-        let layer = self.path(diff_id);
-        File::create(layer.join(SYNCED))?.sync_all()?;
-        File::open(&layer)?.sync_all()
     }
 
     /// A panic elsewhere cannot leave the map half changed, so a poisoned lock is as good as any.

@@ -49,7 +49,7 @@ pub struct CacheRecord {
     pub id: String,
     /// What was done.
     pub description: String,
-    /// `regular`, or `exec.cachemount`.
+    /// `regular`, `exec.cachemount` or `source.local`.
     pub kind: &'static str,
     /// Bytes.
     pub size: u64,
@@ -137,6 +137,11 @@ impl BuildCache {
         found.used = now;
         found.uses += 1;
         Some(found.made.clone())
+    }
+
+    /// The layer that a step made when it was done last.
+    pub(super) fn layer(&self, key: &Digest) -> Option<Digest> {
+        self.lock().records.get(&key.to_string())?.made.layer.clone()
     }
 
     /// Remembers a step; on disk it is only after [`BuildCache::persist`].

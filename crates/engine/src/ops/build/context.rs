@@ -18,6 +18,7 @@ use ferry_sys::{Errno, root::InRoot};
 use super::{
     BuildRequest, ContextSource, Vertex,
     fetch::{self, Remote},
+    known::{self, Known},
     tree::{Files, invalid},
 };
 use crate::{Engine, Shared, bridge, random, records::failed};
@@ -37,6 +38,7 @@ pub(super) struct Place {
 struct Elsewhere {
     root: OwnedFd,
     hidden: IgnoreFile,
+    known: Option<Arc<Known>>,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,13 @@ impl Place {
         };
         let root =
             elsewhere.root.try_clone().map_err(|source| failed("open", &self.path, source))?;
-        Ok(Files::of_context(InRoot::from_fd(root), elsewhere.hidden.clone()))
+        let files = Files::of_context(InRoot::from_fd(root), elsewhere.hidden.clone());
+        Ok(Files { known: elsewhere.known.clone(), ..files })
+    }
+
+    /// What is known of the files of a context that is read where it is.
+    pub(super) fn known(&self) -> Option<Arc<Known>> {
+        self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.known.clone())
     }
 
     /// Whether the context's `.dockerignore` leaves a path out. Of a context that was sent, that was done already.
@@ -145,7 +153,18 @@ impl Place {
                 })
                 .await
             }
-            ContextSource::Directory(root) => self.at(root, &request),
+            ContextSource::Directory(root) => {
+                let (root, known) = recalled(engine, root).await?;
+                self.at(root, known, &request)
+            }
+            ContextSource::Received(root) => {
+                let (root, known) = recalled(engine, root).await?;
+                let copy = root.try_clone().map_err(|source| failed("open", &self.path, source))?;
+                let text = read(&InRoot::from_fd(copy), &request)?;
+                let hidden = IgnoreFile::default();
+                self.elsewhere = Some(Arc::new(Elsewhere { root, hidden, known }));
+                Ok(text)
+            }
             ContextSource::Remote(url) => {
                 let directory = self.named("remote");
                 let remote = fetch::fetch(engine, &url, None, true, &directory).await?;
@@ -155,12 +174,17 @@ impl Place {
     }
 
     /// The context is a directory that is read where it is.
-    fn at(&mut self, root: OwnedFd, request: &BuildRequest) -> Result<Vec<u8>, Failure> {
+    fn at(
+        &mut self,
+        root: OwnedFd,
+        known: Option<Arc<Known>>,
+        request: &BuildRequest,
+    ) -> Result<Vec<u8>, Failure> {
         let copy = root.try_clone().map_err(|source| failed("open", &self.path, source))?;
         let files = InRoot::from_fd(copy);
         let text = read(&files, request)?;
         let hidden = ignore_file(&files, &request.dockerfile)?;
-        self.elsewhere = Some(Arc::new(Elsewhere { root, hidden }));
+        self.elsewhere = Some(Arc::new(Elsewhere { root, hidden, known }));
         Ok(text)
     }
 
@@ -169,7 +193,7 @@ impl Place {
         if remote.tree {
             let root = InRoot::open(&remote.directory)
                 .map_err(|errno| failed("open", &remote.directory, errno.into()))?;
-            return self.at(root.into_fd(), &request);
+            return self.at(root.into_fd(), None, &request);
         }
         let file = remote.directory.join(&remote.name);
         let unreadable = |source| failed("read", &file, source);
@@ -187,44 +211,12 @@ impl Place {
             return std::fs::read(&file).map_err(unreadable);
         }
         let files = self.files_at(&remote).await?;
-        self.at(files.root.into_fd(), &request)
+        self.at(files.root.into_fd(), None, &request)
     }
 
     /// Unpacks a context, compressed or not.
-    pub(super) fn unpack(&self, mut body: impl BufRead, root: &InRoot) -> Result<(), Failure> {
-        let broken =
-            |error: std::io::Error| invalid(format!("cannot read the build context: {error}"));
-        let start = body.fill_buf().map_err(broken)?;
-        if !start.is_empty() {
-            let codec = Codec::detect(start).map_err(|error| invalid(error.to_string()))?;
-            let decoder = Decoder::new(codec, body).map_err(broken)?;
-            let padded = Padded { tar: decoder, length: 0, left: None };
-            let mut tar = BufReader::with_capacity(256 << 10, padded);
-            let options = Options {
-                limits: Limits::default(),
-                whiteouts: Whiteouts::Literal,
-                owner: Owner::Fixed { uid: 0, gid: 0 },
-                ids: None,
-                keep_types: false,
-                keep_root: true,
-            };
-            let directory = root
-                .open_with(Path::new("/"), rustix::fs::OFlags::DIRECTORY, 0)
-                .map_err(|errno| failed("open", &self.path, errno.into()))?;
-            ferry_archive::unpack_renamed(
-                &mut tar,
-                std::os::fd::AsFd::as_fd(&directory),
-                None,
-                &options,
-            )
-            .map_err(|error| {
-                invalid(format!(
-                    "cannot unpack the build context: {}",
-                    ferry_errkind::chain(&error)
-                ))
-            })?;
-        }
-        Ok(())
+    pub(super) fn unpack(&self, body: impl BufRead, root: &InRoot) -> Result<(), Failure> {
+        unpack_context(body, root, &self.path)
     }
 
     /// Clients send the Dockerfile and the ignore file even where that file excludes them: `COPY` must not see them then.
@@ -240,6 +232,56 @@ impl Place {
             }
         }
     }
+}
+
+/// Unpacks a context, compressed or not.
+pub(super) fn unpack_context(
+    mut body: impl BufRead,
+    root: &InRoot,
+    place: &Path,
+) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| invalid(format!("cannot read the build context: {error}"));
+    let start = body.fill_buf().map_err(broken)?;
+    if !start.is_empty() {
+        let codec = Codec::detect(start).map_err(|error| invalid(error.to_string()))?;
+        let decoder = Decoder::new(codec, body).map_err(broken)?;
+        let padded = Padded { tar: decoder, length: 0, left: None };
+        let mut tar = BufReader::with_capacity(256 << 10, padded);
+        let options = Options {
+            limits: Limits::default(),
+            whiteouts: Whiteouts::Literal,
+            owner: Owner::Fixed { uid: 0, gid: 0 },
+            ids: None,
+            keep_types: false,
+            keep_root: true,
+        };
+        let directory = root
+            .open_with(Path::new("/"), rustix::fs::OFlags::DIRECTORY, 0)
+            .map_err(|errno| failed("open", place, errno.into()))?;
+        ferry_archive::unpack_renamed(
+            &mut tar,
+            std::os::fd::AsFd::as_fd(&directory),
+            None,
+            &options,
+        )
+        .map_err(|error| {
+            invalid(format!("cannot unpack the build context: {}", ferry_errkind::chain(&error)))
+        })?;
+    }
+    Ok(())
+}
+
+/// A directory with what is known of its files.
+async fn recalled(
+    engine: &Engine,
+    root: OwnedFd,
+) -> Result<(OwnedFd, Option<Arc<Known>>), Failure> {
+    let shared = Arc::clone(&engine.shared);
+    crate::blocking(move || {
+        let known = known::of(&shared, &root);
+        Ok((root, known))
+    })
+    .await
 }
 
 /// A tar to whose end zeros are put: docker, given a Dockerfile on standard input, sends one that ends with its last file.

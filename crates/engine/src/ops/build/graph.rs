@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     BuildError, BuildProgress, BuildRequest, Excerpt, Log, Teller, Vertex, VertexKind, Warning,
-    cache::Made, context::Place, progress::Step,
+    cache::Made, context::Place, known::Known, progress::Step,
 };
 use crate::{Engine, shared::HeldLease};
 
@@ -89,6 +89,8 @@ pub(super) struct Build {
     declared: Mutex<BTreeSet<String>>,
     /// Named contexts that were fetched.
     pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
+    /// What is known of the files of named directories.
+    pub(super) known: Mutex<BTreeMap<String, Option<Arc<Known>>>>,
     /// Keys of the steps, in order, with what came of them: for `--cache-to`.
     pub(super) keys: Mutex<Vec<(Digest, Made)>>,
 }
@@ -123,6 +125,7 @@ impl Build {
             held: Mutex::default(),
             declared,
             fetched: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
             keys: Mutex::default(),
         }
     }

@@ -10,6 +10,8 @@ mod copy;
 mod fetch;
 mod graph;
 mod hand_out;
+mod kept;
+mod known;
 mod mounts;
 mod progress;
 mod prune;
@@ -34,17 +36,19 @@ use crate::{Engine, bridge, random};
 
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
+pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
-pub use prune::{PruneRequest, prune, records};
+pub use prune::{Budget, PruneRequest, prune, records};
 pub use request::{
     Asked, BuildClient, BuildError, BuildRequest, Connection, ContextSource, Excerpt, NamedContext,
 };
 
 pub(crate) use cache::BuildCache;
+pub(crate) use kept::KeptTrees;
 pub(crate) use mounts::CacheMounts;
 pub(crate) use run::remove_leftovers;
 
-pub(crate) use prune::of as cache_records;
+pub(crate) use prune::{Collecting, of as cache_records};
 
 /// Builds an image and records it.
 ///
@@ -84,6 +88,8 @@ pub async fn solve(
     let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
     let build = Arc::new(build);
     let outcome = build.run().await;
+    build.remember().await;
+    prune::ask_to_collect(engine);
     if outcome.is_err() {
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;
@@ -227,13 +233,14 @@ impl Built {
         let shared = self.build.engine.shared.clone();
         let layers = self.outcome.layers().to_vec();
         let (mut writer, pieces) = bridge::pipe();
-        let build = Arc::clone(&self.build);
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
+            // Its layers are held as long as they are read, and only they: whoever waits for the last word of the build would wait
+            // for its files to be taken.
+            let held = shared.hold(&layers);
             let root = steps::view(&shared, &layers)?;
             tokio::task::spawn_blocking(move || {
-                // Its layers are held as long as they are read.
-                let _build = build;
+                let _held = held;
                 let options = TreeOptions::layer(Source::Plain);
                 let mut tar = TarWriter::new(&mut writer);
                 let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)

@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use ferry_errkind::Failure;
 use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
 
-use super::{cache::CacheRecord, mounts};
-use crate::{Engine, Shared, ops::image};
+use super::{cache::CacheRecord, kept, mounts};
+use crate::{Engine, Shared, config::BuildGcRule, ops::image};
 
 /// What is to go.
 #[derive(Debug, Clone, Default)]
@@ -18,11 +19,39 @@ pub struct PruneRequest {
     /// Only what was not used for so long.
     pub unused_for: Option<Duration>,
     /// Bytes that may stay.
-    pub keep: u64,
+    pub budget: Budget,
     /// Only records of which this says yes; `None` is all.
     pub ids: Option<Vec<String>>,
     /// Only records of this kind.
     pub kinds: Option<Vec<String>>,
+}
+
+/// How much may stay, by BuildKit's rules. All zero is nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes that always may stay.
+    pub reserved: u64,
+    /// Bytes that may stay at most; 0 is no limit.
+    pub max_used: u64,
+    /// Bytes that are to be free on the disk afterwards.
+    pub min_free: u64,
+}
+
+impl Budget {
+    /// Bytes that may stay of `total`, with `free` bytes on the disk; `None` where nothing is to.
+    fn keep(&self, total: u64, free: u64) -> Option<u64> {
+        if *self == Budget::default() {
+            return None;
+        }
+        let mut keep = if self.max_used > 0 { self.max_used } else { u64::MAX };
+        let missing = self.min_free.saturating_sub(free);
+        if missing > 0 {
+            keep = keep.min(total.saturating_sub(missing));
+        } else if self.max_used == 0 && self.min_free == 0 {
+            keep = self.reserved;
+        }
+        Some(keep.max(self.reserved))
+    }
 }
 
 /// What the cache has.
@@ -48,6 +77,17 @@ pub(crate) fn of(shared: &Shared) -> Vec<CacheRecord> {
         shared: false,
         in_use: kept.in_use,
     });
+    let trees = kept::list(shared).into_iter().map(|tree| CacheRecord {
+        description: "local source for context".to_owned(),
+        id: tree.name,
+        kind: "source.local",
+        size: tree.size,
+        created: tree.created,
+        used: tree.used,
+        uses: 1,
+        shared: false,
+        in_use: tree.in_use,
+    });
     let listed = shared.builds.list().into_iter().filter(|(_, made, ..)| made.what != "first");
     let mut all: Vec<CacheRecord> = listed
         .map(|(id, made, [created, used], uses)| {
@@ -67,6 +107,7 @@ pub(crate) fn of(shared: &Shared) -> Vec<CacheRecord> {
             }
         })
         .chain(kept)
+        .chain(trees)
         .collect();
     all.sort_by(|one, other| (one.used, &one.id).cmp(&(other.used, &other.id)));
     all
@@ -80,31 +121,37 @@ pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String
     let shared = engine.shared.clone();
     crate::blocking(move || {
         let all = of(&shared);
+        // What an image has, too, takes no room of its own: to forget it would free nothing.
         let mut room: u64 = sizes(&all).values().sum();
+        let free = rustix::fs::statvfs(&shared.config.data_root)
+            .map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize));
+        let keep = request.budget.keep(room, free);
         let now: Timestamp = shared.now();
         let (mut gone, mut keys, mut freed) = (Vec::new(), BTreeSet::new(), 0);
         for record in all.into_iter().filter(|record| !record.in_use) {
-            let young = request.unused_for.is_some_and(|age| now.since(record.used) < age);
-            let other = request.ids.as_ref().is_some_and(|ids| !ids.contains(&record.id));
-            let kind = request
-                .kinds
-                .as_ref()
-                .is_some_and(|kinds| !kinds.iter().any(|kind| kind == record.kind));
-            if young || other || kind {
-                continue;
-            }
-            if request.keep > 0 && room <= request.keep {
+            if keep.is_some_and(|keep| room <= keep) {
                 break;
             }
-            room = room.saturating_sub(record.size);
-            if record.kind == "regular" {
-                keys.insert(format!("sha256:{}", record.id));
-            } else if mounts::remove(&shared, &record.id) {
-                freed += record.size;
-            } else {
+            if !request.takes(&record, now) || keep.is_some() && record.shared {
                 continue;
             }
-            gone.push(record.id);
+            if !record.shared {
+                room = room.saturating_sub(record.size);
+            }
+            let there = match record.kind {
+                "regular" => keys.insert(format!("sha256:{}", record.id)),
+                kind => {
+                    let removed = match kind {
+                        "source.local" => kept::discard(&shared, &record.id)?,
+                        _ => mounts::remove(&shared, &record.id),
+                    };
+                    freed += if removed { record.size } else { 0 };
+                    removed
+                }
+            };
+            if there {
+                gone.push(record.id);
+            }
         }
         shared.builds.forget(&keys)?;
         Ok((gone, freed + image::sweep_layers(&shared)))
@@ -112,7 +159,87 @@ pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String
     .await
 }
 
+impl PruneRequest {
+    fn takes(&self, record: &CacheRecord, now: Timestamp) -> bool {
+        let young = self.unused_for.is_some_and(|age| now.since(record.used) < age);
+        let other = self.ids.as_ref().is_some_and(|ids| !ids.contains(&record.id));
+        let kinds = self.kinds.as_ref();
+        let kind = kinds.is_some_and(|kinds| !kinds.iter().any(|kind| kind == record.kind));
+        !young && !other && !kind
+    }
+}
+
+/// Whether the cache is being looked at, and whether it is to be looked at once more.
+#[derive(Debug, Default)]
+pub(crate) struct Collecting(Mutex<(bool, bool)>);
+
+/// Applies the daemon's rules to the cache, beside whatever else is done.
+pub(super) fn ask_to_collect(engine: &Engine) {
+    if engine.shared.config.build_gc.is_empty() {
+        return;
+    }
+    let mut state = engine.shared.build_gc.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::replace(&mut state.0, true) {
+        state.1 = true;
+        return;
+    }
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        loop {
+            let began = Instant::now();
+            collect(&engine).await;
+            // To look at all that there is costs: it takes no more than a tenth of the time.
+            tokio::time::sleep(began.elapsed() * 9).await;
+            let mut state = engine.shared.build_gc.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(&mut state.1) {
+                state.0 = false;
+                return;
+            }
+        }
+    });
+}
+
+async fn collect(engine: &Engine) {
+    for rule in &engine.shared.config.build_gc {
+        let BuildGcRule { kinds, unused_for, budget } = rule.clone();
+        match prune(engine, PruneRequest { unused_for, budget, ids: None, kinds }).await {
+            Ok((gone, freed)) if !gone.is_empty() => {
+                tracing::info!(records = gone.len(), freed, "the build cache kept its budget");
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::warn!(%failure, "the build cache may be over its budget"),
+        }
+    }
+}
+
 /// A layer that two steps made is there once.
-fn sizes(records: &[CacheRecord]) -> BTreeMap<(u64, &str), u64> {
-    records.iter().map(|record| ((record.size, record.description.as_str()), record.size)).collect()
+fn sizes(records: &[CacheRecord]) -> BTreeMap<(u64, &str, &str), u64> {
+    let own = records.iter().filter(|record| !record.shared);
+    own.map(|record| {
+        let name = if record.kind == "regular" { "" } else { record.id.as_str() };
+        ((record.size, record.description.as_str(), name), record.size)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_buildkits() {
+        let keep = |reserved, max_used, min_free, total, free| {
+            Budget { reserved, max_used, min_free }.keep(total, free)
+        };
+        assert_eq!(keep(0, 0, 0, 100, 100), None);
+        assert_eq!(keep(0, 50, 0, 100, 100), Some(50));
+        assert_eq!(keep(70, 50, 0, 100, 100), Some(70));
+        assert_eq!(keep(30, 0, 0, 100, 100), Some(30));
+        // 20 are missing on the disk.
+        assert_eq!(keep(0, 0, 60, 100, 40), Some(80));
+        assert_eq!(keep(90, 0, 60, 100, 40), Some(90));
+        assert_eq!(keep(0, 50, 60, 100, 40), Some(50));
+        // Nothing is: all may stay.
+        assert_eq!(keep(0, 0, 60, 100, 70), Some(u64::MAX));
+    }
 }

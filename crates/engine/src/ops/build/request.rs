@@ -46,6 +46,8 @@ pub struct BuildRequest {
     pub cache_image: Option<String>,
     /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds.
     pub epoch: Option<i64>,
+    /// Keep what a `RUN` that fails has written, as an image that somebody may look around in.
+    pub keep_failed: bool,
     /// Who can be asked for secrets and agents.
     pub client: Option<Arc<dyn BuildClient>>,
 }
@@ -56,6 +58,8 @@ pub enum ContextSource {
     Tar(Box<dyn AsyncRead + Send + Unpin>),
     /// A directory that is handed over open, read where it is: `.dockerignore` is respected, nothing is copied beforehand.
     Directory(OwnedFd),
+    /// A directory that a client's files were received into, without those that are ignored.
+    Received(OwnedFd),
     /// A git repository, or a tar or Dockerfile at a URL.
     Remote(String),
 }
@@ -65,6 +69,7 @@ impl fmt::Debug for ContextSource {
         match self {
             ContextSource::Tar(_) => out.write_str("Tar"),
             ContextSource::Directory(fd) => write!(out, "Directory({fd:?})"),
+            ContextSource::Received(fd) => write!(out, "Received({fd:?})"),
             ContextSource::Remote(url) => write!(out, "Remote({url:?})"),
         }
     }
@@ -110,6 +115,8 @@ pub struct BuildError {
     pub code: i32,
     /// What it ran.
     pub command: Vec<String>,
+    /// The image of what a step had written when it failed, if that was to be kept.
+    pub kept: Option<String>,
     /// The lines of the Dockerfile that it is about.
     pub excerpt: Option<Box<Excerpt>>,
 }
@@ -139,7 +146,7 @@ impl Excerpt {
 
 impl From<Failure> for BuildError {
     fn from(failure: Failure) -> Self {
-        BuildError { failure, code: 0, command: Vec::new(), excerpt: None }
+        BuildError { failure, code: 0, command: Vec::new(), kept: None, excerpt: None }
     }
 }
 

@@ -10,6 +10,7 @@ use ferry_model::container::{
     BindMount, ContainerSpec, CreateContainer, HostSettings, LogSettings, NetworkMode,
     WaitCondition,
 };
+use ferry_oci::{History, ImageConfig};
 use tokio::io::AsyncReadExt;
 
 use super::{
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     Engine,
-    ops::container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
+    ops::{
+        container::{self, AttachRequest, RemoveRequest, commit::write_step, create::create_of},
+        image,
+    },
 };
 
 /// Longest piece of output that is passed on at once.
@@ -77,6 +81,7 @@ pub(super) async fn run(
         host,
         ..ContainerSpec::default()
     };
+    let found = image.config.clone();
     let shared = Arc::clone(&engine.shared);
     let name = build.place.name_container(vertex)?;
     shared.builds.enter(&name);
@@ -94,7 +99,11 @@ pub(super) async fn run(
             command.join(" ")
         );
         let error = BuildError::from(Failure::new(ErrorKind::Internal, words));
-        return Err(BuildError { code, command, ..error });
+        let kept = match build.request.keep_failed {
+            true => Some(keep(build, found, step, &container.id, given.places()).await?),
+            false => None,
+        };
+        return Err(BuildError { code, command, kept, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
     let mounted = given.places();
@@ -105,6 +114,37 @@ pub(super) async fn run(
     .await?;
     container.remove().await;
     Ok(layer)
+}
+
+/// The image of what a step that failed has written, on what it found. What it had mounted is not in it.
+async fn keep(
+    build: &Build,
+    mut found: ImageConfig,
+    step: &RunStep,
+    id: &str,
+    mounted: Vec<String>,
+) -> Result<String, Failure> {
+    let (shared, id) = (Arc::clone(&build.engine.shared), id.to_owned());
+    let created = build.now();
+    let (env, shown) = (step.env.clone(), step.shown.clone());
+    crate::blocking(move || {
+        let record = shared.containers.find(&id)?.container();
+        let layer = write_step(&shared, &record, &mounted)?;
+        let written = (layer.entries > 0).then_some(layer.diff_id);
+        found.history.push(History {
+            created: Some(created),
+            created_by: Some(shown),
+            comment: Some("a step of a build that failed".to_owned()),
+            empty_layer: written.is_none().then_some(true),
+            ..History::default()
+        });
+        found.rootfs.diff_ids.extend(written);
+        found.config.get_or_insert_default().env = Some(env);
+        let json = serde_json::to_vec(&found)
+            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
+        Ok(image::keep::keep(&shared, &json, None, &[])?.to_string())
+    })
+    .await
 }
 
 fn not_allowed(name: &str) -> Failure {

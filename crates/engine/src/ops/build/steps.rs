@@ -1,6 +1,9 @@
 //! What instructions ask for: looked for in the cache, else done, by one build at a time.
 
-use std::sync::Arc;
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError},
+};
 
 use ferry_build::{CopyStep, RunStep, State};
 use ferry_dockerfile::Source;
@@ -21,6 +24,7 @@ use super::{
     copy::{self, Copies},
     fetch,
     graph::{Build, Current, Turn},
+    known::{self, Known},
     mounts, run,
     tree::Files,
 };
@@ -104,9 +108,12 @@ impl Build {
         }
         let shared = Arc::clone(&self.engine.shared);
         let below = if step.flags.link { Vec::new() } else { current.layers().to_vec() };
-        let scratch = self.place.step(vertex);
-        let layer =
-            crate::blocking(move || copies.layer(&shared, &below, &files, &scratch)).await?;
+        let (scratch, before) = (self.place.step(vertex), key.clone());
+        let layer = crate::blocking(move || {
+            let before = shared.builds.layer(&before).and_then(|layer| shared.layers.get(&layer));
+            copies.layer(&shared, &below, &files, &scratch, before)
+        })
+        .await?;
         let made = self.made(key, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
@@ -146,7 +153,9 @@ impl Build {
         };
         let layers = match self.request.contexts.get(from) {
             Some(NamedContext::Directory(directory)) => {
-                return Ok((context::handed(directory)?, None));
+                let files = context::handed(directory)?;
+                let known = self.known(from, directory).await;
+                return Ok((Files { known, ..files }, None));
             }
             Some(NamedContext::Remote(url)) => {
                 return Ok((self.named_remote(from, url).await?, None));
@@ -166,6 +175,31 @@ impl Build {
         let own = layers.clone();
         let root = crate::blocking(move || view(&shared, &own)).await?;
         Ok((Files::all(root), Some(layers)))
+    }
+
+    /// What is known of the files of a named directory, looked up once.
+    async fn known(&self, name: &str, directory: &Arc<OwnedFd>) -> Option<Arc<Known>> {
+        let all = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all().get(name) {
+            return known.clone();
+        }
+        let (shared, directory) = (Arc::clone(&self.engine.shared), Arc::clone(directory));
+        let read = crate::blocking(move || Ok(known::of(&shared, directory.as_ref())));
+        // Without it everything is read, nothing else.
+        let read = read.await.ok().flatten();
+        all().entry(name.to_owned()).or_insert(read).clone()
+    }
+
+    /// Writes down what the files of contexts came to.
+    pub(super) async fn remember(&self) {
+        let named = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let all: Vec<_> = named.into_values().flatten().chain(self.place.known()).collect();
+        let saved = crate::blocking(move || {
+            all.iter().for_each(|known| known.save());
+            Ok(())
+        });
+        // Without it the next build reads more than it needs to, nothing else.
+        saved.await.ok();
     }
 
     /// A named context that is elsewhere, fetched once.

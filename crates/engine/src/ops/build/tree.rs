@@ -2,20 +2,23 @@
 
 use std::{
     ffi::OsStr,
-    io::{self, BufReader, Read, Write},
+    io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use ferry_archive::{Limits, Owner, TarReader, TarWriter, TreeOptions};
+use ferry_archive::{DigestOptions, Memory, Owner, TarWriter, TreeOptions};
 use ferry_dockerfile::{IgnoreFile, path_matches};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, Hasher};
 use ferry_sys::{Errno, root::InRoot};
 use rustix::fs::{Dir, FileType, OFlags};
+
+use super::known::Known;
 
 /// Deepest directory that `**` looks into.
 const MAX_DEPTH: usize = 200;
@@ -31,17 +34,19 @@ pub(super) struct Files {
     pub(super) hidden: IgnoreFile,
     /// Whose they are in the image: as they are, or root's.
     pub(super) owner: Owner,
+    /// What earlier builds found in these files, where they may still be the same.
+    pub(super) known: Option<Arc<Known>>,
 }
 
 impl Files {
     /// Files of an image.
     pub(super) fn all(root: InRoot) -> Files {
-        Files { root, hidden: IgnoreFile::default(), owner: Owner::Archived }
+        Files { root, hidden: IgnoreFile::default(), owner: Owner::Archived, known: None }
     }
 
     /// Files of a context.
     pub(super) fn of_context(root: InRoot, hidden: IgnoreFile) -> Files {
-        Files { root, hidden, owner: Owner::Fixed { uid: 0, gid: 0 } }
+        Files { root, hidden, owner: Owner::Fixed { uid: 0, gid: 0 }, known: None }
     }
 
     /// Whether a path, relative, cannot be seen, nor anything below it.
@@ -172,16 +177,7 @@ impl Found {
             Failure::new(ErrorKind::Internal, format!("cannot copy {}: {why}", self.path.display()))
         };
         let root = &files.root;
-        let base = self.path.to_string_lossy().trim_start_matches('/').to_owned();
-        let skip = |path: &[u8]| {
-            let text = String::from_utf8_lossy(path);
-            let full = join(&base, &text);
-            let excluded = || {
-                exclude.ignores(&text)
-                    && !lets_in(root, &full, &text, &|path| exclude.ignores(path), exclude)
-            };
-            self.directory && (excluded() || files.hides(&full))
-        };
+        let skip = self.skipped(files, exclude);
         let options =
             TreeOptions { skip: &skip, keep: ferry_archive::Keep::Layer, ..TreeOptions::COPY };
         let mut tar = TarWriter::new(out);
@@ -201,45 +197,55 @@ impl Found {
 
     /// A digest of names, modes, owners and contents, not of times.
     pub(super) fn digest(&self, files: &Files, exclude: &IgnoreFile) -> Result<Digest, Failure> {
-        piped(
-            |out| self.write(files, b"f", exclude, out),
-            |input| {
-                let mut tar =
-                    TarReader::new(BufReader::with_capacity(256 << 10, input), Limits::default());
-                let mut hasher = Hasher::new();
-                hasher.update(&self.name);
-                let mut buffer = vec![0; 256 << 10];
-                let broken = |error: &dyn std::error::Error| {
-                    Failure::new(ErrorKind::Internal, ferry_errkind::chain(error))
-                };
-                while let Some(mut member) = tar.next_member().map_err(|error| broken(&error))? {
-                    if let Owner::Fixed { uid, gid } = files.owner {
-                        (member.entry.uid, member.entry.gid) = (uid, gid);
-                    }
-                    let entry = &member.entry;
-                    let head = format!(
-                        "{:?} {:?} {:?} {:o} {} {} {:?} {} {:?}\n",
-                        entry.path,
-                        entry.link,
-                        entry.kind,
-                        entry.mode,
-                        entry.uid,
-                        entry.gid,
-                        entry.device,
-                        entry.size,
-                        entry.xattrs
-                    );
-                    hasher.update(head.as_bytes());
-                    loop {
-                        match member.read(&mut buffer).map_err(|error| broken(&error))? {
-                            0 => break,
-                            read => hasher.update(&buffer[..read]),
-                        }
-                    }
-                }
-                Ok(hasher.finish())
+        let failed = |error: &dyn std::error::Error| {
+            let why = ferry_errkind::chain(error);
+            Failure::new(ErrorKind::Internal, format!("cannot read {}: {why}", self.path.display()))
+        };
+        let skip = self.skipped(files, exclude);
+        let options = DigestOptions {
+            owner: match files.owner {
+                Owner::Fixed { uid, gid } => Some((uid, gid)),
+                _ => None,
             },
-        )
+            skip: &skip,
+            memory: files.known.as_deref().map(|known| known as &dyn Memory),
+        };
+        let sum = if self.directory {
+            let directory = files
+                .root
+                .open_with(&self.path, OFlags::PATH | OFlags::DIRECTORY, 0)
+                .map_err(|error| failed(&error))?;
+            ferry_archive::digest_tree(directory.as_fd(), b".", &options)
+        } else {
+            let (parent, own) = files.root.parent(&self.path).map_err(|error| failed(&error))?;
+            ferry_archive::digest_tree(parent.as_fd(), own.as_bytes(), &options)
+        };
+        let mut hasher = Hasher::new();
+        hasher.update(&self.name);
+        hasher.update(sum.map_err(|error| failed(&error))?.as_bytes());
+        Ok(hasher.finish())
+    }
+
+    /// Which paths below it are left out.
+    fn skipped<'a>(
+        &'a self,
+        files: &'a Files,
+        exclude: &'a IgnoreFile,
+    ) -> impl Fn(&[u8]) -> bool + Sync + 'a {
+        let base = self.path.to_string_lossy().trim_start_matches('/').to_owned();
+        let nothing = exclude.is_empty() && files.hidden.is_empty();
+        move |path: &[u8]| {
+            if !self.directory || nothing {
+                return false;
+            }
+            let text = String::from_utf8_lossy(path);
+            let full = join(&base, &text);
+            let excluded = || {
+                exclude.ignores(&text)
+                    && !lets_in(&files.root, &full, &text, &|it| exclude.ignores(it), exclude)
+            };
+            excluded() || files.hides(&full)
+        }
     }
 }
 

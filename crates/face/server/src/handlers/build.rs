@@ -126,7 +126,8 @@ async fn asked(request: Request) -> Result<Reply, Failure> {
                     error: message,
                     ..JsonMessage::default()
                 };
-                (direct::place(&error).into_iter().chain([failed]).collect(), None)
+                let kept = error.kept.as_ref().map(|image| direct::tagged(solve::KEPT_ID, image));
+                (direct::place(&error).into_iter().chain(kept).chain([failed]).collect(), None)
             }
         };
         for message in last {
@@ -164,7 +165,10 @@ async fn finish(
             built.record().await?;
             Ok((Vec::new(), None))
         }
-        "files" => {
+        asked @ ("files" | "image and files") => {
+            if asked != "files" {
+                built.record().await?;
+            }
             let files = built.files().await?;
             let id = built.id()?.to_string();
             Ok((vec![direct::tagged(solve::FILES_ID, &id)], Some(files)))
@@ -193,7 +197,7 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
         "label!",
     ])?;
     let mut none = false;
-    let mut wanted = PruneRequest { keep: kept(&request.query)?, ..PruneRequest::default() };
+    let mut wanted = PruneRequest { budget: budget(&request.query)?, ..PruneRequest::default() };
     for (name, values) in &filters.0 {
         match name.as_str() {
             "until" | "unused-for" => {
@@ -218,14 +222,17 @@ pub(crate) async fn prune(request: Request) -> Result<Reply, Failure> {
     reply::json(&BuildPruneReport { caches_deleted, space_reclaimed })
 }
 
-/// How many bytes may stay, under the names that this has had.
-fn kept(query: &Query) -> Result<u64, Failure> {
-    let mut keep = 0;
-    for name in ["keep-storage", "reserved-space", "max-used-space"] {
+/// How many bytes may stay; `keep-storage` is what `reserved-space` was called before API 1.48.
+fn budget(query: &Query) -> Result<ops::Budget, Failure> {
+    let bytes = |name| -> Result<u64, Failure> {
         let bytes = query.integer(name)?.unwrap_or_default();
-        keep = keep.max(u64::try_from(bytes).unwrap_or_default());
-    }
-    Ok(keep)
+        u64::try_from(bytes).map_err(|_| invalid(format!("invalid {name}: {bytes}")))
+    };
+    Ok(ops::Budget {
+        reserved: bytes("reserved-space")?.max(bytes("keep-storage")?),
+        max_used: bytes("max-used-space")?,
+        min_free: bytes("min-free-space")?,
+    })
 }
 
 /// The last message of a build that failed.

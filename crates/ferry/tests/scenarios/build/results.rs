@@ -165,3 +165,53 @@ fn the_cache_goes_elsewhere_and_comes_back() {
     assert!(!images.contains("ferry-build-cache"), "{images}");
     modern(&sandbox, &directory, &["--cache-to", "type=gha"]).fails(1).says("--cache-to type=gha");
 }
+
+#[test]
+fn large_results_come_whole() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(&sandbox, "c", &[("Dockerfile", "FROM scratch\nCOPY large /\n")]);
+    std::fs::write(directory.join("large"), vec![7; 40 << 20]).unwrap();
+    let place = sandbox.dir().join("out").to_str().unwrap().to_owned();
+    modern(&sandbox, &directory, &["-o", &place]).ok();
+    let came = std::fs::read(place + "/large").unwrap();
+    assert!(came.len() == 40 << 20 && came.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn one_build_goes_to_several_places() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory =
+        context(&sandbox, "c", &[("Dockerfile", "FROM scratch\nCOPY f /d/f\n"), ("f", "1")]);
+    let place = |name: &str| sandbox.dir().join(name).to_str().unwrap().to_owned();
+    let [local, tar, archive] = ["out", "out.tar", "image.tar"].map(place);
+    let outputs = [
+        format!("type=local,dest={local}"),
+        format!("type=tar,dest={tar}"),
+        format!("type=docker,dest={archive}"),
+    ];
+    let words =
+        ["-o", &outputs[0], "-o", &outputs[1], "--output", &outputs[2], "--load", "-t", "many"];
+    modern(&sandbox, &directory, &words).ok();
+    assert_eq!(std::fs::read_to_string(format!("{local}/d/f")).unwrap(), "1");
+    let listed = run(std::process::Command::new("tar").args(["-tf", &tar])).ok();
+    assert!(listed.contains("d/f"), "{listed}");
+    sandbox.ok(&["rmi", "many"]);
+    assert!(sandbox.ok(&["load", "-i", &archive]).contains("many:latest"));
+    let twice = modern(&sandbox, &directory, &["-o", "-", "-o", "type=tar"]);
+    assert!(twice.stderr.contains("only one output can go to standard output"), "{twice}");
+}
+
+#[test]
+fn a_shell_opens_in_what_a_failed_step_has_written() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dockerfile = "FROM busybox\nENV WHERE=here\nWORKDIR /w\nRUN echo half > made && exit 7\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let words =
+        ["build", "--progress", "plain", "--on-error", "shell", directory.to_str().unwrap()];
+    let run = sandbox.with_input(&words, b"echo $WHERE; pwd; cat made\n");
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stdout.contains("here\n/w\nhalf"), "{run}");
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(sandbox.ok(&["images", "-aq", "-f", "dangling=true"]), "");
+    modern(&sandbox, &directory, &["--on-error", "nothing"]).fails(1).says("there is shell");
+}

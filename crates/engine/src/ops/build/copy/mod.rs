@@ -137,18 +137,19 @@ impl Copies {
         Ok(hasher.finish())
     }
 
-    /// Makes the layer.
+    /// Makes the layer; `before` is the one that this step made last time.
     pub(super) fn layer(
         &self,
         shared: &Shared,
         below: &[Digest],
         from: &Files,
         scratch: &Path,
+        before: Option<Layer>,
     ) -> Result<Layer, Failure> {
         let unpacks = self.step.add
             && self.step.flags.unpack != Some(false)
             && self.items.iter().any(|item| overlay::may_be_archive(self, item, from));
-        if !unpacks && let Some(layer) = direct::layer(self, shared, below, from)? {
+        if !unpacks && let Some(layer) = direct::layer(self, shared, below, from, before)? {
             return Ok(layer);
         }
         overlay::layer(self, shared, below, from, scratch)

@@ -179,13 +179,6 @@ fn archive(mut file: std::fs::File) -> Result<Option<Box<dyn Read>>, Failure> {
     let failed = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
     let mut start = BufReader::with_capacity(1024, &file);
     let bytes = start.fill_buf().map_err(failed)?;
-    for (magic, name) in [(b"BZh".as_slice(), "bzip2"), (b"\xfd7zXZ\0".as_slice(), "xz")] {
-        if bytes.starts_with(magic) {
-            let words = format!("ADD cannot unpack an archive that is compressed with {name} yet");
-            return Err(Failure::new(ErrorKind::NotImplemented, words)
-                .with_hint("compress it with gzip or zstd, or use COPY if it is to stay packed"));
-        }
-    }
     let Ok(codec) = Codec::detect(bytes) else { return Ok(None) };
     file.rewind().map_err(failed)?;
     let reopened = file.try_clone().map_err(failed)?;

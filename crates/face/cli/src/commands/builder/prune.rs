@@ -23,6 +23,11 @@ const FLAGS: &[Flag] = &[
     Flag::filter("filter", "Provide filter values (e.g. \"until=24h\")"),
     Flag::bool("force", "Do not prompt for confirmation").short('f'),
     Flag::bytes("keep-storage", "Amount of disk space to keep for cache"),
+    Flag::bytes("max-used-space", "Maximum amount of disk space allowed to keep for cache")
+        .beyond_docker(),
+    Flag::bytes("min-free-space", "Target amount of free disk space after pruning").beyond_docker(),
+    Flag::bytes("reserved-space", "Amount of disk space always allowed to keep for cache")
+        .beyond_docker(),
 ];
 
 const DANGLING: &str =
@@ -34,13 +39,15 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if !matches.flag("force") && !cli.confirm(if all { ALL } else { DANGLING })? {
         return Ok(0);
     }
-    let keep = matches.bytes("keep-storage");
-    let call = cli
+    let mut call = cli
         .client()?
         .post("/build/prune")
         .query_if(all, "all", 1)
-        .query_if(keep > 0, "keep-storage", keep)
         .filters(&matches.filters("filter"));
+    for name in ["keep-storage", "max-used-space", "min-free-space", "reserved-space"] {
+        let bytes = matches.bytes(name);
+        call = call.query_if(bytes > 0, name, bytes);
+    }
     let report: BuildPruneReport = cli.wait(call.json())?;
     let ids = report.caches_deleted.unwrap_or_default();
     let mut text = String::new();

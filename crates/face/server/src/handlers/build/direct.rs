@@ -54,6 +54,7 @@ pub(super) fn apply(
         inline_cache,
         cache_image,
         epoch,
+        keep_failed,
         call: _,
         result: _,
     } = ask;
@@ -79,6 +80,7 @@ pub(super) fn apply(
     wanted.inline_cache = *inline_cache;
     wanted.cache_image.clone_from(cache_image);
     wanted.epoch = *epoch;
+    wanted.keep_failed = *keep_failed;
     Ok(match (directory, remote) {
         (Some(handed), _) => {
             Some(ContextSource::Directory(take(*handed, peer, FileType::Directory)?))

@@ -14,12 +14,12 @@ use std::path::Path;
 
 use ferry_docker_api::{
     JsonMessage,
-    solve::{BUILD_ASK, BuildAsk, CALL_ID, FILES_ID, PLACE_ID, Place, STATUS_ID},
+    solve::{BUILD_ASK, BuildAsk, CALL_ID, FILES_ID, KEPT_ID, PLACE_ID, Place, STATUS_ID},
 };
 
 use self::{
     ask::Question,
-    outputs::Output,
+    outputs::{Output, Outputs},
     progress::{Mode, Progress},
 };
 use crate::{
@@ -73,6 +73,7 @@ const FLAGS: &[Flag] = &[
         .default("default"),
     Flag::bool("no-cache", "Do not use cache when building the image"),
     Flag::value("no-cache-filter", "stringArray", "Do not cache specified stages"),
+    Flag::string("on-error", "Open a \"shell\" in what a step that failed has written").beyond_docker(),
     Flag::value("output", "stringArray", "Output destination (format: \"type=local,dest=path\")").short('o'),
     Flag::string("platform", "Set platform if server is multi-platform capable"),
     Flag::string("progress", "Set type of progress output (\"auto\", \"plain\", \"quiet\", \"rawjson\", \"tty\"). Use plain to show container output").default("auto"),
@@ -96,7 +97,7 @@ const FLAGS: &[Flag] = &[
 const REFUSED: [&str; 3] = ["isolation", "security-opt", "squash"];
 
 /// Flags that the classic builder knows nothing of.
-const MODERN: [&str; 12] = [
+const MODERN: [&str; 13] = [
     "allow",
     "build-context",
     "cache-to",
@@ -104,6 +105,7 @@ const MODERN: [&str; 12] = [
     "check",
     "metadata-file",
     "no-cache-filter",
+    "on-error",
     "output",
     "progress",
     "push",
@@ -167,30 +169,42 @@ fn run_classic(cli: &Cli, matches: &Matches, why: &str) -> Outcome {
 struct Told {
     id: String,
     place: Option<Place>,
+    /// The image of what a step that failed has written.
+    kept: Option<String>,
     found: Option<serde_json::Value>,
 }
 
 fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     let mut names = matches.texts("tag").to_vec();
-    let output = Output::of(matches, &mut names)?;
+    let outputs = Outputs::of(matches, &mut names)?;
     let mode = Mode::of(matches.text("progress"), matches.flag("quiet"), cli.stderr_is_terminal())?;
     let mut question = Question::of(cli, matches)?;
-    question.ask.result = output.result().to_owned();
+    question.ask.result = outputs.result().to_owned();
     question.ask.call = match (matches.flag("check"), matches.text("call")) {
         (true, _) => "check".to_owned(),
         (false, "build") => String::new(),
         (false, name @ ("check" | "outline" | "targets")) => name.to_owned(),
         (false, other) => return Err(CliError::new(format!("invalid call {other:?}"))),
     };
+    question.ask.keep_failed = match matches.text("on-error") {
+        "" => false,
+        "shell" => true,
+        other => {
+            return Err(CliError::new(format!("invalid --on-error {other:?}: there is shell")));
+        }
+    };
     let mut progress = Progress::new(mode);
     let mut told = Told::default();
     let built =
-        cli.wait(ask_and_show(cli, matches, &mut question, &output, &mut progress, &mut told));
+        cli.wait(ask_and_show(cli, matches, &mut question, &outputs, &mut progress, &mut told));
     progress.end()?;
     if let Err(error) = built {
         let mut text = progress.failed_output().unwrap_or_default();
         text.push_str(&told.place.as_ref().map(report::excerpt).unwrap_or_default());
         cli.warn(text.trim_end());
+        if let Some(image) = &told.kept {
+            look_around(cli, image)?;
+        }
         return Err(error.map_message(|words| format!("failed to build: failed to solve: {words}")));
     }
     if let Some(found) = &told.found {
@@ -203,14 +217,14 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     if let (Some(cache), Some(image)) = (cache, image) {
         cache.send(cli, &image)?;
     }
-    finish(cli, matches, &output, &names, &told.id)
+    finish(cli, matches, &outputs, &names, &told.id)
 }
 
 async fn ask_and_show(
     cli: &Cli,
     matches: &Matches,
     question: &mut Question,
-    output: &Output,
+    outputs: &Outputs,
     progress: &mut Progress,
     told: &mut Told,
 ) -> Result<(), CliError> {
@@ -242,7 +256,8 @@ async fn ask_and_show(
             STATUS_ID => progress.update(serde_json::from_value(aux).map_err(wrong)?)?,
             PLACE_ID => told.place = Some(serde_json::from_value(aux).map_err(wrong)?),
             CALL_ID => told.found = Some(aux),
-            FILES_ID => return output.take(lines.into_rest()).await,
+            KEPT_ID => told.kept = aux.as_str().map(str::to_owned),
+            FILES_ID => return outputs.take(lines.into_rest()).await,
             _ => {
                 if let Some(detail) = message.error_detail {
                     return Err(CliError::new(detail.message));
@@ -254,6 +269,28 @@ async fn ask_and_show(
         }
     }
     Ok(())
+}
+
+/// A shell in what a step that failed has written: a container of our own `run`, gone afterwards with its image.
+fn look_around(cli: &Cli, image: &str) -> Result<(), CliError> {
+    let wrong = |error: std::io::Error| CliError::new(format!("cannot open a shell: {error}"));
+    let host = match cli.client()?.endpoint() {
+        ferry_client::Endpoint::Unix(path) => format!("unix://{}", path.display()),
+        ferry_client::Endpoint::Tcp { written, .. } => written.clone(),
+        ferry_client::Endpoint::Ssh(_) => {
+            cli.warn(&format!("What the step has written is the image {image}"));
+            return Ok(());
+        }
+    };
+    cli.warn("A shell in what the failed step has written; what it had mounted is not there:");
+    let mut command = std::process::Command::new(std::env::current_exe().map_err(wrong)?);
+    command.args(["--host", &host, "run", "--rm", "-i", "--entrypoint", "/bin/sh"]);
+    if cli.stdin_is_terminal() {
+        command.arg("-t");
+    }
+    command.arg(image).status().map_err(wrong)?;
+    let call = cli.client()?.delete(super::path(image, "")).query("force", 1);
+    Ok(cli.wait(call.done())?)
 }
 
 /// A question as it goes in front of a context.
@@ -280,7 +317,7 @@ fn called(cli: &Cli, ask: &BuildAsk, found: &serde_json::Value, matches: &Matche
 }
 
 /// Does what is to be done with the image: files about it, an archive, a push.
-fn finish(cli: &Cli, matches: &Matches, output: &Output, names: &[String], id: &str) -> Outcome {
+fn finish(cli: &Cli, matches: &Matches, outputs: &Outputs, names: &[String], id: &str) -> Outcome {
     write_id(matches, id)?;
     let file = matches.text("metadata-file");
     if !file.is_empty() {
@@ -301,6 +338,15 @@ fn finish(cli: &Cli, matches: &Matches, output: &Output, names: &[String], id: &
     for name in names.iter().filter(|name| !matches.texts("tag").contains(name)) {
         tag(cli, id, name)?;
     }
+    outputs.0.iter().try_for_each(|output| deliver(cli, output, names, id))?;
+    if matches.flag("quiet") && !id.is_empty() {
+        cli.println(id)?;
+    }
+    Ok(0)
+}
+
+/// Brings the image where it is to go, beyond the image store.
+fn deliver(cli: &Cli, output: &Output, names: &[String], id: &str) -> Result<(), CliError> {
     match output {
         Output::Archive(path) => {
             let target = if path == Path::new("-") {
@@ -326,10 +372,7 @@ fn finish(cli: &Cli, matches: &Matches, output: &Output, names: &[String], id: &
         }
         _ => {}
     }
-    if matches.flag("quiet") && !id.is_empty() {
-        cli.println(id)?;
-    }
-    Ok(0)
+    Ok(())
 }
 
 fn tag(cli: &Cli, id: &str, name: &str) -> Result<(), CliError> {

@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{PipeWriter, Write},
     path::{Path, PathBuf},
+    thread::JoinHandle,
 };
 
 use ferry_client::Rest;
@@ -28,19 +29,56 @@ pub(super) enum Output {
     Nothing,
 }
 
-impl Output {
+/// All places that the result goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outputs(pub(super) Vec<Output>);
+
+impl Outputs {
     /// Reads the flags.
-    pub(super) fn of(matches: &Matches, names: &mut Vec<String>) -> Result<Output, CliError> {
-        let given = matches.texts("output");
-        let push = matches.flag("push");
-        match given {
-            [] => Ok(Output::Image { push }),
-            [one] if push || matches.flag("load") => Err(CliError::new(format!(
-                "push and load may not be set together with --output {one} yet"
-            ))),
-            [one] => Output::read(one, names),
-            _ => Err(CliError::new("not supported yet: more than one --output")),
+    pub(super) fn of(matches: &Matches, names: &mut Vec<String>) -> Result<Outputs, CliError> {
+        let given = matches.texts("output").iter().map(|text| Output::read(text, names));
+        let mut all = given.collect::<Result<Vec<_>, _>>()?;
+        let pushes = matches.flag("push");
+        let wanted = all.is_empty() || pushes || matches.flag("load");
+        let image = all.iter().position(|output| matches!(output, Output::Image { .. }));
+        match image.and_then(|at| all.get_mut(at)) {
+            Some(Output::Image { push }) => *push |= pushes,
+            _ if wanted => all.push(Output::Image { push: pushes }),
+            _ => {}
         }
+        let out = |output: &&Output| output.takes_standard_output();
+        if all.iter().filter(out).count() > 1 {
+            return Err(CliError::new("only one output can go to standard output"));
+        }
+        Ok(Outputs(all))
+    }
+
+    /// What the daemon is to do with the result.
+    pub(super) fn result(&self) -> &'static str {
+        let any = |wanted: fn(&Output) -> bool| self.0.iter().any(wanted);
+        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(_)));
+        let files = any(|output| matches!(output, Output::Local(_) | Output::Tar(_)));
+        match (image, files) {
+            (true, false) => "",
+            (true, true) => "image and files",
+            (false, true) => "files",
+            (false, false) => "nothing",
+        }
+    }
+
+    /// Takes the files that follow, to all places that want them.
+    pub(super) async fn take(&self, mut files: Rest) -> Result<(), CliError> {
+        let mut sinks = self.0.iter().filter_map(Sink::of).collect::<Result<Vec<_>, _>>()?;
+        while let Some(piece) = files.next().await? {
+            sinks.iter_mut().try_for_each(|sink| sink.write(&piece))?;
+        }
+        sinks.into_iter().try_for_each(Sink::finish)
+    }
+}
+
+impl Output {
+    fn takes_standard_output(&self) -> bool {
+        matches!(self, Output::Tar(path) | Output::Archive(path) if path == Path::new("-"))
     }
 
     fn read(text: &str, names: &mut Vec<String>) -> Result<Output, CliError> {
@@ -79,80 +117,83 @@ impl Output {
             (other, _) => Err(CliError::new(format!("invalid output type {other:?}"))),
         }
     }
+}
 
-    /// What the daemon is to do with the result.
-    pub(super) fn result(&self) -> &'static str {
-        match self {
-            Output::Image { .. } | Output::Archive(_) => "",
-            Output::Local(_) | Output::Tar(_) => "files",
-            Output::Nothing => "nothing",
+/// A place that the files of the result go to, as a tar or out of it.
+enum Sink {
+    Standard,
+    File(PathBuf, File),
+    /// A thread unpacks what comes.
+    Directory(PathBuf, PipeWriter, JoinHandle<Result<(), String>>),
+}
+
+impl Sink {
+    fn of(output: &Output) -> Option<Result<Sink, CliError>> {
+        match output {
+            Output::Tar(path) if path == Path::new("-") => Some(Ok(Sink::Standard)),
+            Output::Tar(path) => {
+                let file = File::create(path).map_err(|error| wrong(path, &error));
+                Some(file.map(|file| Sink::File(path.clone(), file)))
+            }
+            Output::Local(path) => Some(Sink::unpack(path)),
+            _ => None,
         }
     }
 
-    /// Takes the files that follow.
-    pub(super) async fn take(&self, mut files: Rest) -> Result<(), CliError> {
+    fn write(&mut self, piece: &[u8]) -> Result<(), CliError> {
         match self {
-            Output::Tar(path) if path == Path::new("-") => {
-                while let Some(piece) = files.next().await? {
-                    write_fd(rustix::stdio::stdout(), &piece)?;
-                }
+            Sink::Standard => Ok(write_fd(rustix::stdio::stdout(), piece)?),
+            Sink::File(path, file) => file.write_all(piece).map_err(|error| wrong(path, &error)),
+            Sink::Directory(_, pipe, _) => {
+                // An unpacker that stopped says why itself.
+                pipe.write_all(piece).ok();
                 Ok(())
             }
-            Output::Tar(path) => {
-                let wrong = |error: std::io::Error| {
-                    CliError::new(format!("open {}: {}", path.display(), go_words(&error)))
-                };
-                let mut file = File::create(path).map_err(wrong)?;
-                while let Some(piece) = files.next().await? {
-                    file.write_all(&piece).map_err(wrong)?;
-                }
-                Ok(())
-            }
-            Output::Local(path) => unpack(path, files).await,
-            _ => Ok(()),
         }
+    }
+
+    fn finish(self) -> Result<(), CliError> {
+        let Sink::Directory(path, pipe, work) = self else { return Ok(()) };
+        drop(pipe);
+        let unpacked = work.join().unwrap_or_else(|_| Err("the unpacker ended early".to_owned()));
+        unpacked.map_err(|why| CliError::new(format!("cannot write to {}: {why}", path.display())))
+    }
+
+    /// Unpacks what comes into a directory, on a thread of its own.
+    fn unpack(path: &Path) -> Result<Sink, CliError> {
+        let wrong = |error: std::io::Error| {
+            CliError::new(format!("cannot write to {}: {}", path.display(), go_words(&error)))
+        };
+        std::fs::create_dir_all(path).map_err(wrong)?;
+        let directory = File::open(path).map_err(wrong)?;
+        let (reader, writer) = std::io::pipe().map_err(wrong)?;
+        let work = std::thread::Builder::new().name("unpack".to_owned());
+        let work = work.spawn(move || {
+            let options = ferry_archive::Options {
+                ids: None,
+                limits: ferry_archive::Limits::default(),
+                whiteouts: ferry_archive::Whiteouts::Literal,
+                owner: match rustix::process::geteuid().is_root() {
+                    true => ferry_archive::Owner::Archived,
+                    false => ferry_archive::Owner::Unpacker,
+                },
+                keep_types: false,
+                keep_root: true,
+            };
+            let mut tar = std::io::BufReader::with_capacity(256 << 10, reader);
+            ferry_archive::unpack_renamed(
+                &mut tar,
+                std::os::fd::AsFd::as_fd(&directory),
+                None,
+                &options,
+            )
+            .map(drop)
+            .map_err(|error| ferry_errkind::chain(&error))
+        });
+        Ok(Sink::Directory(path.to_owned(), writer, work.map_err(wrong)?))
     }
 }
 
-/// Unpacks what comes into a directory, on a thread of its own.
-async fn unpack(path: &Path, mut files: Rest) -> Result<(), CliError> {
-    let wrong = |error: std::io::Error| {
-        CliError::new(format!("cannot write to {}: {}", path.display(), go_words(&error)))
-    };
-    std::fs::create_dir_all(path).map_err(wrong)?;
-    let directory = File::open(path).map_err(wrong)?;
-    let (reader, mut writer) = std::io::pipe().map_err(wrong)?;
-    let work = std::thread::Builder::new().name("unpack".to_owned());
-    let work = work.spawn(move || {
-        let options = ferry_archive::Options {
-            ids: None,
-            limits: ferry_archive::Limits::default(),
-            whiteouts: ferry_archive::Whiteouts::Literal,
-            owner: match rustix::process::geteuid().is_root() {
-                true => ferry_archive::Owner::Archived,
-                false => ferry_archive::Owner::Unpacker,
-            },
-            keep_types: false,
-            keep_root: true,
-        };
-        let mut tar = std::io::BufReader::with_capacity(256 << 10, reader);
-        ferry_archive::unpack_renamed(
-            &mut tar,
-            std::os::fd::AsFd::as_fd(&directory),
-            None,
-            &options,
-        )
-        .map(drop)
-        .map_err(|error| ferry_errkind::chain(&error))
-    });
-    let work = work.map_err(wrong)?;
-    while let Some(piece) = files.next().await? {
-        // An unpacker that stopped says why itself.
-        if writer.write_all(&piece).is_err() {
-            break;
-        }
-    }
-    drop(writer);
-    let unpacked = work.join().unwrap_or_else(|_| Err("the unpacker ended early".to_owned()));
-    unpacked.map_err(|why| CliError::new(format!("cannot write to {}: {why}", path.display())))
+fn wrong(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(format!("open {}: {}", path.display(), go_words(error)))
 }
