@@ -256,7 +256,7 @@ fn a_compose_project_is_converted_and_played() {
     let objects = project.ok(&["convert", "--format", "kubernetes", "--ingress", "example.org"]);
     if let Some(kubectl) = programs::find("kubectl") {
         let names = dry_run(&kubectl, &cluster(), project.sandbox.dir(), &format!("{objects}\n"));
-        let expected = "secret/shop-password configmap/shop-page persistentvolumeclaim/shop-data \
+        let expected = "configmap/shop-page secret/shop-password persistentvolumeclaim/shop-data \
             configmap/file-1-db deployment.apps/db service/db job.batch/migrate \
             deployment.apps/web service/web ingress.networking.k8s.io/shop";
         assert_eq!(names.split_whitespace().collect::<Vec<_>>().join(" "), expected);
