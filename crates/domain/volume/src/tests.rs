@@ -85,3 +85,25 @@ fn an_empty_volume_gets_the_images_content_once() {
     assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1770);
     assert!(!populate(std::os::fd::AsFd::as_fd(&from), &volume).unwrap(), "not a second time");
 }
+
+#[test]
+fn many_make_and_remove_one_name_at_once() {
+    let scratch = Scratch::new("at-once");
+    let store = scratch.store();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let (volume, _) = store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
+                    assert_eq!(volume.name, "vv");
+                    // Another one may have been first.
+                    drop(store.remove("vv"));
+                }
+            });
+        }
+    });
+    assert!(store.list().is_empty());
+    assert!(!scratch.0.join("volumes/vv").exists(), "nobody's directory was removed under another");
+    let (volume, new) = store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
+    assert!(new && PathBuf::from(volume.mountpoint).is_dir());
+}
