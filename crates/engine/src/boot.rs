@@ -280,7 +280,7 @@ async fn sweep(shared: &Arc<Shared>) {
             .filter(|link| !link.is_empty())
             .collect();
         let ports: Vec<_> =
-            running.iter().flat_map(|container| net::published_ports(container)).collect();
+            running.iter().flat_map(|container| net::own_ports(&shared, container)).collect();
         for link in shared
             .networks
             .list()

@@ -61,6 +61,7 @@ impl Actor {
             return Err(failure);
         }
         failpoint::hit("remove.files");
+        self.shared.networks.set_aside(&id, false);
         self.shared.containers.remove(&id);
         self.event("destroy", &[]);
         // The bytes go behind the caller's back: the name and the record are gone already.

@@ -39,6 +39,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /containers/{id}/rename", "containers::names_and_ids"),
     ("POST /containers/{id}/update", "update::limits_change_in_the_kernel"),
     ("GET /containers/{id}/why", "why::twenty_five_faults"),
+    ("POST /containers/{id}/reveal", "compose_rolling::one_container_takes_another_ones_place"),
+    ("POST /containers/{id}/withdraw", "compose_rolling::one_container_takes_another_ones_place"),
     ("POST /containers/{id}/exec", "containers::exec_runs_inside"),
     ("DELETE /containers/{id}", "containers::a_life"),
     ("POST /exec/{id}/start", "containers::exec_runs_inside"),

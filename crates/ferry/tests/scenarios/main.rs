@@ -47,6 +47,7 @@ mod compose;
 mod compose_application;
 mod compose_flags;
 mod compose_life;
+mod compose_rolling;
 mod containers;
 mod copying;
 mod coverage;

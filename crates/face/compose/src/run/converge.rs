@@ -57,6 +57,8 @@ pub(crate) struct Pending {
     pub(crate) rolls: BTreeMap<String, Vec<Roll>>,
     /// Names of those that were made or stopped, and so do not run: what a rehearsal starts.
     made: BTreeMap<String, BTreeSet<String>>,
+    /// The daemon lets one container take another one's place.
+    hands_over: bool,
     /// The project's containers, where nothing was done to any of them.
     present: Option<Vec<Container>>,
 }
@@ -68,10 +70,13 @@ pub(crate) async fn create(
     names: &BTreeSet<String>,
     plan: &Plan,
 ) -> Result<Pending, CliError> {
+    let services = names.iter().filter_map(|name| project.services.get(name));
+    let rolls = services.into_iter().any(|service| rolling::config(service).is_some());
+    let hands_over = rolls && session.hands_over().await?;
     for name in names {
         let Some(service) = project.services.get(name) else { continue };
         create::check(service)?;
-        for warning in create::warnings(service) {
+        for warning in create::warnings(service, hands_over) {
             session.cli.warn(&format!("WARN[0000] {warning}"));
         }
     }
@@ -105,6 +110,7 @@ pub(crate) async fn create(
     .await?;
     let changed = work.changed.into_inner();
     let mut pending = work.pending.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pending.hands_over = hands_over;
     if !changed {
         pending.present = Some(present);
     }
@@ -487,7 +493,9 @@ pub(crate) async fn start_and_roll(
         match roll {
             Some(roll) => {
                 let image = plan.images.get(&name).map_or("", String::as_str);
-                rolling::run(session, project, service, image, roll, plan).await
+                let update = rolling::Update::new(session, project, service, image, plan);
+                let Some(update) = update else { return Ok(()) };
+                update.run(roll, pending.hands_over).await
             }
             None => Ok(()),
         }
