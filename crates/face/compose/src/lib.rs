@@ -12,6 +12,8 @@
 mod commands;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod coverage;
 mod kubernetes;
 mod load;
 mod model;

@@ -139,6 +139,10 @@ fn commands(words: &[String]) -> Vec<Vec<String>> {
 /// The text of all files below a directory.
 fn read_all(directory: &Path, text: &mut String) {
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_name() == "compose_switches.rs" {
+            // Compose's flags have a list of their own.
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             read_all(&entry.path(), text);
         } else {
