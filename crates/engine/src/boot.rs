@@ -299,7 +299,7 @@ async fn sweep(shared: &Arc<Shared>) {
             .filter(|link| !link.is_empty())
             .collect();
         let mut ports: Vec<_> =
-            running.iter().flat_map(|container| net::published_ports(container)).collect();
+            running.iter().flat_map(|container| net::own_ports(&shared, container)).collect();
         if shared.config.bridge.respect_firewall {
             ports.clear();
         }

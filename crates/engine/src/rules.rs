@@ -54,7 +54,7 @@ fn check(shared: &Shared) {
     let running = containers.iter().map(|handle| handle.container());
     let ports: Vec<_> = running
         .filter(|container| container.state.phase.is_running())
-        .flat_map(|container| net::published_ports(&container))
+        .flat_map(|container| net::own_ports(shared, &container))
         .collect();
     if !ports.is_empty()
         && let Err(failure) = shared.publish(&ports)

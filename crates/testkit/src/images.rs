@@ -36,13 +36,25 @@ pub fn busybox_tar() -> PathBuf {
 /// `None` where `mmdebstrap` is missing.
 #[track_caller]
 pub fn debian_tar() -> Option<PathBuf> {
+    debian("debian-services.tar", "nginx-light,postgresql,redis-server")
+}
+
+/// A small Debian with Python, Flask, Django, and what they need for redis and PostgreSQL.
+#[track_caller]
+pub fn python_tar() -> Option<PathBuf> {
+    let packages = "python3,python3-flask,python3-redis,python3-django,python3-psycopg2,gunicorn";
+    debian("debian-python.tar", packages)
+}
+
+#[track_caller]
+fn debian(name: &str, packages: &str) -> Option<PathBuf> {
     let mmdebstrap = programs::find("mmdebstrap")?;
-    Some(made_once("debian-services.tar", |root| {
+    Some(made_once(name, |root| {
         // The packages' services must not start on the machine that makes the image; mmdebstrap sees to that.
         run(Command::new(mmdebstrap).args([
             "--quiet",
             "--variant=minbase",
-            "--include=nginx-light,postgresql,redis-server",
+            &format!("--include={packages}"),
             "--aptopt=Acquire::Languages \"none\"",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/man/*",

@@ -15,10 +15,10 @@ mod tests;
 mod whole;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_db::{Batch, Db, Table};
@@ -37,8 +37,30 @@ const VOLUMES: Table<Volume> = Table::new("volume");
 pub struct VolumeStore {
     root: PathBuf,
     db: Arc<Db>,
-    volumes: Mutex<BTreeMap<String, Volume>>,
+    state: Mutex<State>,
     holds: hold::Holds,
+    /// A name is free again.
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    volumes: BTreeMap<String, Volume>,
+    /// Names of which somebody makes or removes the volume just now: the disk takes its time, and others need not wait for it.
+    busy: BTreeSet<String>,
+}
+
+/// A name that nobody else changes for as long as this is there.
+struct Claim<'s> {
+    store: &'s VolumeStore,
+    name: &'s str,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.store.lock().busy.remove(self.name);
+        self.store.freed.notify_all();
+    }
 }
 
 /// What a new volume is to be.
@@ -67,8 +89,13 @@ impl VolumeStore {
             .map_err(|source| VolumeError::Record { source })?
             .into_iter()
             .collect();
-        let holds = hold::Holds::default();
-        let store = VolumeStore { root: root.to_owned(), db, volumes: Mutex::new(volumes), holds };
+        let store = VolumeStore {
+            root: root.to_owned(),
+            db,
+            state: Mutex::new(State { volumes, busy: BTreeSet::new() }),
+            holds: hold::Holds::default(),
+            freed: Condvar::new(),
+        };
         store.mend().map_err(|source| VolumeError::Mend { path: root.to_owned(), source })?;
         Ok(store)
     }
@@ -80,9 +107,10 @@ impl VolumeStore {
     pub fn create(&self, new: NewVolume, now: Timestamp) -> Result<(Volume, bool), VolumeError> {
         check_name(&new.name)?;
         check_options(&new.name, &new.options)?;
-        let mut volumes = self.lock();
-        if let Some(volume) = volumes.get(&new.name) {
-            return Ok((volume.clone(), false));
+        let name = new.name.clone();
+        let _claim = self.claim(&name);
+        if let Ok(volume) = self.get(&name) {
+            return Ok((volume, false));
         }
         // Not while one of that name is copied or imported.
         let _shared = self.share(&new.name)?;
@@ -96,7 +124,7 @@ impl VolumeStore {
             .put(&VOLUMES, &volume.name, &volume)
             .and_then(|()| self.db.write(batch))
             .map_err(|source| VolumeError::Record { source })?;
-        volumes.insert(volume.name.clone(), volume.clone());
+        self.lock().volumes.insert(volume.name.clone(), volume.clone());
         Ok((volume, true))
     }
 
@@ -119,12 +147,12 @@ impl VolumeStore {
     /// # Errors
     /// [`VolumeError::NotFound`].
     pub fn get(&self, name: &str) -> Result<Volume, VolumeError> {
-        self.lock().get(name).cloned().ok_or_else(|| VolumeError::NotFound(name.to_owned()))
+        self.lock().volumes.get(name).cloned().ok_or_else(|| VolumeError::NotFound(name.to_owned()))
     }
 
     /// All volumes by name.
     pub fn list(&self) -> Vec<Volume> {
-        self.lock().values().cloned().collect()
+        self.lock().volumes.values().cloned().collect()
     }
 
     /// Removes a volume and its content. The caller made sure that no container has it.
@@ -132,16 +160,13 @@ impl VolumeStore {
     /// # Errors
     /// When it is not there, or its content cannot be removed (the record is gone then; the rest is swept later).
     pub fn remove(&self, name: &str) -> Result<(), VolumeError> {
+        let _claim = self.claim(name);
         self.get(name)?;
         let _alone = self.alone(name)?;
-        let mut volumes = self.lock();
-        if !volumes.contains_key(name) {
-            return Err(VolumeError::NotFound(name.to_owned()));
-        }
         let mut batch = Batch::new();
         batch.delete(&VOLUMES, name);
         self.db.write(batch).map_err(|source| VolumeError::Record { source })?;
-        volumes.remove(name);
+        self.lock().volumes.remove(name);
         let path = self.root.join(name);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -151,9 +176,18 @@ impl VolumeStore {
         }
     }
 
+    /// Waits until nobody else makes or removes the volume of this name.
+    fn claim<'s>(&'s self, name: &'s str) -> Claim<'s> {
+        let mut state = self.lock();
+        while !state.busy.insert(name.to_owned()) {
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Claim { store: self, name }
+    }
+
     /// A panic while the lock was held leaves the map as it was before or after one insertion: both are right.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Volume>> {
-        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -136,3 +136,25 @@ fn who_has_a_volume_alone_has_it_alone() {
     drop(alone);
     store.remove("volume").unwrap();
 }
+
+#[test]
+fn many_make_and_remove_one_name_at_once() {
+    let scratch = Scratch::new("at-once");
+    let store = scratch.store();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let (volume, _) = store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
+                    assert_eq!(volume.name, "vv");
+                    // Another one may have been first.
+                    drop(store.remove("vv"));
+                }
+            });
+        }
+    });
+    assert!(store.list().is_empty());
+    assert!(!scratch.0.join("volumes/vv").exists(), "nobody's directory was removed under another");
+    let (volume, new) = store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
+    assert!(new && PathBuf::from(volume.mountpoint).is_dir());
+}

@@ -242,9 +242,8 @@ impl VolumeStore {
         if place.is_dir() { Ok(place) } else { Err(no_snapshot(volume, name)) }
     }
 
-    /// Writes a record, and deletes another in the same moment.
+    /// Writes a record, and deletes another in the same moment. The caller has the names alone.
     fn write(&self, old: Option<&str>, volume: &Volume) -> Result<(), VolumeError> {
-        let mut volumes = self.lock();
         let mut batch = Batch::new();
         if let Some(old) = old {
             batch.delete(&VOLUMES, old);
@@ -253,8 +252,9 @@ impl VolumeStore {
             .put(&VOLUMES, &volume.name, volume)
             .and_then(|()| self.db.write(batch))
             .map_err(|source| VolumeError::Record { source })?;
-        old.map(|old| volumes.remove(old));
-        volumes.insert(volume.name.clone(), volume.clone());
+        let mut state = self.lock();
+        old.map(|old| state.volumes.remove(old));
+        state.volumes.insert(volume.name.clone(), volume.clone());
         Ok(())
     }
 

@@ -48,7 +48,18 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 pub(crate) enum Command {
     /// Answers false when it ran already.
     Start {
+        /// Nobody finds it until it is revealed.
+        aside: bool,
         reply: Reply<bool>,
+    },
+    /// Makes what was started aside known; ports of `from` move.
+    Reveal {
+        from: Option<Arc<Container>>,
+        reply: Reply<()>,
+    },
+    /// Makes what runs unknown; answers its process.
+    Withdraw {
+        reply: Reply<i32>,
     },
     /// Answers false when it did not run.
     Stop {
@@ -200,13 +211,24 @@ impl Actor {
 
     async fn on_command(&mut self, command: Command) -> Next {
         match command {
-            Command::Start { reply } => {
+            Command::Start { aside, reply } => {
+                if self.live.is_none() {
+                    self.shared.networks.set_aside(&self.container.id, aside);
+                }
                 let started = self.start_by_hand().await;
                 // What never ran and removes itself is of no use to anyone, as in Docker.
                 let goes_away = self.failed_start.is_some() && self.container.spec.host.auto_remove;
                 let next = if goes_away { self.remove_quietly().await } else { Next::Continue };
                 answer(reply, started);
                 return next;
+            }
+            Command::Reveal { from, reply } => {
+                let revealed = self.reveal(from).await;
+                answer(reply, revealed);
+            }
+            Command::Withdraw { reply } => {
+                let withdrawn = self.withdraw().await;
+                answer(reply, withdrawn);
             }
             Command::Stop { wish, reply } => self.stop(wish, stop::Waiter::Stop(reply)).await,
             Command::Restart { wish, reply } => self.restart(wish, reply).await,

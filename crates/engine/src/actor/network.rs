@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::network::{EndpointRequest, EndpointStatus, PortsChange};
+use ferry_model::{
+    container::Container,
+    network::{EndpointRequest, EndpointStatus, PortsChange},
+};
 
 use super::Actor;
 use crate::{failpoint, net};
@@ -62,6 +65,43 @@ impl Actor {
         self.publish();
         self.event("update", &[]);
         Ok(())
+    }
+
+    fn pid(&self) -> Result<i32, Failure> {
+        self.container.state.pid.filter(|_| self.live.is_some()).ok_or_else(|| {
+            let words = format!("container {} is not running", self.container.id);
+            Failure::new(ErrorKind::Conflict, words)
+        })
+    }
+
+    /// Makes it known by its names and ports.
+    pub(super) async fn reveal(&mut self, from: Option<Arc<Container>>) -> Result<(), Failure> {
+        self.pid()?;
+        let shared = Arc::clone(&self.shared);
+        let mut container = self.container.clone();
+        let revealed = crate::blocking(move || {
+            net::reveal(&shared, &mut container, from.as_deref())?;
+            Ok(container)
+        });
+        self.container = revealed.await?;
+        self.save_or_warn();
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes its names and ports away; the process that goes on without.
+    pub(super) async fn withdraw(&mut self) -> Result<i32, Failure> {
+        let pid = self.pid()?;
+        let shared = Arc::clone(&self.shared);
+        let mut container = self.container.clone();
+        let withdrawn = crate::blocking(move || {
+            net::withdraw(&shared, &mut container);
+            Ok(container)
+        });
+        self.container = withdrawn.await?;
+        self.save_or_warn();
+        self.publish();
+        Ok(pid)
     }
 
     /// Takes the container off a network.

@@ -62,6 +62,7 @@ impl Actor {
         }
         failpoint::hit("remove.files");
         quota::lift(&self.shared, &self.container);
+        self.shared.networks.set_aside(&id, false);
         self.shared.containers.remove(&id);
         self.event("destroy", &[]);
         // The bytes go behind the caller's back: the name and the record are gone already.

@@ -4,6 +4,7 @@
 //! in when an address is leased, and emptied when the container leaves or ends.
 
 mod change;
+mod hand_over;
 pub(crate) mod links;
 mod names;
 mod order;
@@ -27,8 +28,9 @@ use ferry_network::Attach;
 use crate::{Shared, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
+pub(crate) use hand_over::{reveal, withdraw};
 pub(crate) use names::are_wanted as names_are_wanted;
-pub(crate) use ports::{change as change_ports, hold_again, published_ports};
+pub(crate) use ports::{change as change_ports, hold_again, own_ports, published_ports};
 
 /// What Docker says before every failure of a start that the network caused.
 const STARTING: &str = "failed to set up container networking";

@@ -23,6 +23,9 @@ pub(crate) fn are_wanted(shared: &Shared, container: &Container) -> bool {
 
 /// Makes the names of an endpoint known, on a network that has names.
 pub(super) fn join(shared: &Shared, container: &Container, network: &str) {
+    if shared.networks.is_aside(&container.id) {
+        return;
+    }
     let builtin = shared.networks.find(network).is_ok_and(|network| network.builtin);
     if let Some(endpoint) = container.endpoints.get(network).filter(|_| !builtin) {
         shared.resolvers.join(network, endpoint);

@@ -19,6 +19,18 @@ use crate::{Shared, networks::PortOwner};
 const ATTEMPTS: usize = 16;
 
 /// The map elements of a container that runs. What the kernel does not translate is not among them: see `relay.rs`.
+///
+/// A crash in the middle of handing over leaves a port on two records; it is that container's which holds it.
+pub(crate) fn own_ports(shared: &Shared, container: &Container) -> Vec<PublishedPort> {
+    let mut own = container.clone();
+    for (key, bindings) in &mut own.ports {
+        let others = |it: &PortBinding| shared.networks.holds_another(&own.id, key.protocol, it);
+        bindings.retain(|binding| !others(binding));
+    }
+    published_ports(&own)
+}
+
+/// All that are on a container's record.
 pub(crate) fn published_ports(container: &Container) -> Vec<PublishedPort> {
     let Some((_, endpoint)) = way_in(container) else { return Vec::new() };
     let all = container.ports.iter();
@@ -89,10 +101,23 @@ type Bound = (BTreeMap<PortKey, Vec<PortBinding>>, Vec<PublishedPort>);
 
 /// Holds the ports that the container wants. Nothing is bound if none of its networks leads out.
 pub(super) fn reserve(shared: &Shared, container: &Container) -> Result<Bound, Failure> {
+    if shared.networks.is_aside(&container.id) {
+        return Ok(Bound::default());
+    }
+    reserve_from(shared, container, None)
+}
+
+/// As [`reserve`]; ports that are `from`'s are taken from there.
+pub(super) fn reserve_from(
+    shared: &Shared,
+    container: &Container,
+    from: Option<&str>,
+) -> Result<Bound, Failure> {
     let Some((_, endpoint)) = way_in(container) else {
         return Ok(Bound::default());
     };
-    reserve_for(shared, container, endpoint).map_err(|failure| {
+    let owner = PortOwner { id: &container.id, name: &container.name, from };
+    reserve_for(shared, container, owner, endpoint).map_err(|failure| {
         failure.context(format!(
             "{}: driver failed programming external connectivity on endpoint {} ({})",
             super::STARTING,
@@ -105,11 +130,12 @@ pub(super) fn reserve(shared: &Shared, container: &Container) -> Result<Bound, F
 fn reserve_for(
     shared: &Shared,
     container: &Container,
+    owner: PortOwner<'_>,
     endpoint: &EndpointStatus,
 ) -> Result<Bound, Failure> {
     let mut bound = Bound::default();
     for (key, wanted) in wanted_ports(shared, container) {
-        for binding in reserve_one(shared, container, endpoint, key, &wanted)? {
+        for binding in reserve_one(shared, owner, endpoint, key, &wanted)? {
             bound.1.extend(published(key, &binding, endpoint));
             bound.0.entry(key).or_default().push(binding);
         }
@@ -120,7 +146,7 @@ fn reserve_for(
 /// Holds one port: on the address that is asked for, or on all, of both families with the same number.
 fn reserve_one(
     shared: &Shared,
-    container: &Container,
+    owner: PortOwner<'_>,
     endpoint: &EndpointStatus,
     key: PortKey,
     wanted: &PortBinding,
@@ -143,7 +169,7 @@ fn reserve_one(
     };
     let mut failure = None;
     for port in candidates {
-        match reserve_all(shared, container, endpoint, key, &addresses, port) {
+        match reserve_all(shared, owner, endpoint, key, &addresses, port) {
             Ok(bindings) => return Ok(bindings),
             Err(error) => failure = Some(error),
         }
@@ -157,13 +183,12 @@ fn reserve_one(
 /// The same port on all of the addresses, or on none.
 fn reserve_all(
     shared: &Shared,
-    container: &Container,
+    owner: PortOwner<'_>,
     endpoint: &EndpointStatus,
     key: PortKey,
     addresses: &[IpAddr],
     port: u16,
 ) -> Result<Vec<PortBinding>, Failure> {
-    let owner = PortOwner { id: &container.id, name: &container.name };
     let mut bindings: Vec<PortBinding> = Vec::new();
     for ip in addresses {
         let Some(leads_to) = target(endpoint, *ip, key.port) else { continue };
@@ -179,7 +204,7 @@ fn reserve_all(
                 for binding in &bindings {
                     let ip = binding.host_ip.unwrap_or(*ip);
                     shared.networks.release_port(
-                        &container.id,
+                        owner.id,
                         key.protocol,
                         ip,
                         binding.host_port,
@@ -195,10 +220,14 @@ fn reserve_all(
 /// Holds the ports that a running container has on record, for where it is reached now.
 pub(crate) fn hold_again(shared: &Shared, container: &Container) {
     let Some((_, endpoint)) = way_in(container) else { return };
+    let owner = PortOwner { id: &container.id, name: &container.name, from: None };
     for (key, bindings) in &container.ports {
         for binding in bindings {
             let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let held = reserve_all(shared, container, endpoint, *key, &[ip], binding.host_port);
+            if shared.networks.holds(owner.id, binding) {
+                continue;
+            }
+            let held = reserve_all(shared, owner, endpoint, *key, &[ip], binding.host_port);
             if let Err(failure) = held {
                 tracing::warn!(id = %container.id, %failure, "published port not reserved again");
             }
@@ -206,9 +235,17 @@ pub(crate) fn hold_again(shared: &Shared, container: &Container) {
     }
 }
 
+/// Lets the ports on a container's record lead there again.
+pub(super) fn lead_back(shared: &Shared, container: &Container) {
+    hold_again(shared, container);
+    if let Err(failure) = shared.publish(&published_ports(container)) {
+        tracing::warn!(id = %container.id, %failure, "ports not published again");
+    }
+}
+
 /// Lets nothing lead to the container any more.
 pub(super) fn withdraw(shared: &Shared, container: &Container) {
-    let published = published_ports(container);
+    let published = own_ports(shared, container);
     if !published.is_empty()
         && let Err(error) = ferry_network::unpublish(&shared.table(), &published)
     {
@@ -352,11 +389,12 @@ fn open(shared: &Shared, container: &mut Container, change: &PortsChange) -> Res
     let default =
         shared.networks.find(&name).ok().and_then(|it| crate::networks::host_binding(&it));
     let default = default.or(shared.config.bridge.publish_address);
+    let owner = PortOwner { id: &container.id, name: &container.name, from: None };
     let (mut bound, mut failure) = (Vec::new(), None);
     'all: for (key, bindings) in &change.add {
         for wanted in bindings {
             let wanted = PortBinding { host_ip: wanted.host_ip.or(default), ..*wanted };
-            match reserve_one(shared, container, &endpoint, *key, &wanted) {
+            match reserve_one(shared, owner, &endpoint, *key, &wanted) {
                 Ok(made) => bound.extend(made.into_iter().map(|binding| (*key, binding))),
                 Err(error) => {
                     failure = Some(error);

@@ -43,6 +43,8 @@ struct State {
     ports: HashMap<String, Vec<ports::Reserved>>,
     /// Addresses of containers that ended, whose links the kernel has not taken apart yet.
     departing: HashSet<IpAddr>,
+    /// Ids of containers that nobody is to find.
+    aside: HashSet<String>,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Ports of the host that are held for containers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::{PortBinding, Protocol};
@@ -17,7 +17,7 @@ pub(super) struct Reserved {
     address: IpAddr,
     socket: PortReservation,
     /// What carries data where the kernel does not.
-    _relay: Option<Relay>,
+    relay: Option<Relay>,
 }
 
 /// Who wants a port.
@@ -25,9 +25,48 @@ pub(super) struct Reserved {
 pub(crate) struct PortOwner<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
+    /// A container whose ports are given up to this one.
+    pub(crate) from: Option<&'a str>,
 }
 
 impl Networks {
+    /// Whether a container holds a port that is on its record.
+    pub(crate) fn holds(&self, container: &str, binding: &PortBinding) -> bool {
+        let state = self.lock();
+        let held = state.ports.get(container).into_iter().flatten();
+        let address = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        held.into_iter().any(|it| it.address == address && it.socket.port() == binding.host_port)
+    }
+
+    /// Whether a container other than this one holds a port.
+    pub(crate) fn holds_another(
+        &self,
+        container: &str,
+        protocol: Protocol,
+        binding: &PortBinding,
+    ) -> bool {
+        let address = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let same = |it: &Reserved| {
+            (it.protocol, it.address, it.socket.port()) == (protocol, address, binding.host_port)
+        };
+        self.lock().ports.iter().any(|(owner, held)| owner != container && held.iter().any(same))
+    }
+
+    /// Notes that nobody is to find a container, or ends that.
+    pub(crate) fn set_aside(&self, container: &str, aside: bool) {
+        let mut state = self.lock();
+        if aside {
+            state.aside.insert(container.to_owned());
+        } else {
+            state.aside.remove(container);
+        }
+    }
+
+    /// Whether nobody is to find a container.
+    pub(crate) fn is_aside(&self, container: &str) -> bool {
+        self.lock().aside.contains(container)
+    }
+
     /// Holds a host port for a container: the one that is wanted, one of its range, or any.
     pub(crate) fn reserve_port(
         &self,
@@ -39,6 +78,25 @@ impl Networks {
     ) -> Result<u16, Failure> {
         let mut state = self.lock();
         let last = wanted.host_port_end.max(wanted.host_port);
+        if let Some(mut given) = owner.from.and_then(|from| {
+            let held = state.ports.get_mut(from)?;
+            let same = |it: &Reserved| {
+                (it.protocol, it.address, it.socket.port()) == (protocol, address, wanted.host_port)
+            };
+            held.iter().position(same).map(|at| held.remove(at))
+        }) {
+            // The socket stays bound all the time; what it carried goes on.
+            given.name = owner.name.to_owned();
+            drop(given.relay.take());
+            given.relay = Relay::start(
+                protocol,
+                &given.socket,
+                leads_to,
+                self.config.respect_firewall,
+            );
+            state.ports.entry(owner.id.to_owned()).or_default().push(given);
+            return Ok(wanted.host_port);
+        }
         let mut failure = None;
         for port in wanted.host_port..=last {
             match PortReservation::bind(protocol, Some(address), port) {
@@ -47,7 +105,7 @@ impl Networks {
                     let name = owner.name.to_owned();
                     let relay =
                         Relay::start(protocol, &socket, leads_to, self.config.respect_firewall);
-                    let reserved = Reserved { name, protocol, address, socket, _relay: relay };
+                    let reserved = Reserved { name, protocol, address, socket, relay };
                     state.ports.entry(owner.id.to_owned()).or_default().push(reserved);
                     return Ok(port);
                 }

@@ -124,8 +124,8 @@ fn container(one: &Value, volumes: &mut Vec<Value>) -> Value {
     };
     put("name", json!(object_name(text(one, "/Name").trim_start_matches('/'))));
     put("image", json!(text(one, "/Config/Image")));
-    put("command", one.pointer("/Config/Entrypoint").cloned().unwrap_or_default());
-    put("args", one.pointer("/Config/Cmd").cloned().unwrap_or_default());
+    put("command", words(one.pointer("/Config/Entrypoint")));
+    put("args", words(one.pointer("/Config/Cmd")));
     put("workingDir", json!(text(one, "/Config/WorkingDir")));
     put("env", environment(one));
     put("ports", ports(one));
@@ -136,6 +136,12 @@ fn container(one: &Value, volumes: &mut Vec<Value>) -> Value {
     put("tty", one.pointer("/Config/Tty").cloned().unwrap_or_default());
     put("volumeMounts", mounts(one, volumes));
     Value::Object(out)
+}
+
+/// A command line; a dollar sign means something to Kubernetes.
+fn words(list: Option<&Value>) -> Value {
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(|word| word.replace('$', "$$")).collect()
 }
 
 fn environment(one: &Value) -> Value {

@@ -11,9 +11,11 @@ mod generate;
 mod manifest;
 mod plan;
 mod play;
+mod probes;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use ferry_cli::face::Extension;
 

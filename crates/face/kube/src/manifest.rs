@@ -19,13 +19,27 @@ pub(crate) struct Manifests {
     /// Pods, those of deployments with numbers behind their names.
     pub(crate) pods: Vec<Pod>,
     /// ConfigMaps and Secrets: keys and values.
-    pub(crate) values: BTreeMap<(Source, String), BTreeMap<String, String>>,
+    pub(crate) values: BTreeMap<(Source, String), BTreeMap<String, Vec<u8>>>,
     /// Names of claims.
     pub(crate) claims: Vec<String>,
-    /// Services: name and selector.
-    pub(crate) services: Vec<(String, Vec<(String, String)>)>,
+    pub(crate) services: Vec<Service>,
     /// What has no meaning here.
     pub(crate) notices: Vec<String>,
+}
+
+/// A name for pods, and ports of this machine that lead to one of them.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    selector: Vec<(String, String)>,
+    /// Of a load balancer: port, target and protocol.
+    pub(crate) published: Vec<(i64, i64, String)>,
+}
+
+impl Service {
+    pub(crate) fn selects(&self, pod: &Pod) -> bool {
+        !self.selector.is_empty() && self.selector.iter().all(|pair| pod.labels.contains(pair))
+    }
 }
 
 /// Where a value comes from.
@@ -102,7 +116,8 @@ fn object(document: Value, manifests: &mut Manifests) -> Result<(), String> {
             workload(&name, &owner, &kind, reader.inside("spec")?, &mut manifests.pods)?;
         }
         "ConfigMap" => {
-            let data = reader.pairs("data")?.into_iter().collect();
+            let mut data = decoded(&mut reader, "binaryData")?;
+            data.extend(reader.pairs("data")?.into_iter().map(|(key, text)| (key, text.into())));
             reader.take("immutable");
             manifests.values.insert((Source::ConfigMap, name), data);
         }
@@ -115,8 +130,7 @@ fn object(document: Value, manifests: &mut Manifests) -> Result<(), String> {
             manifests.claims.push(name);
         }
         "Service" => {
-            let selector = service(reader.inside("spec")?)?;
-            manifests.services.push((name, selector));
+            manifests.services.push(service(name, reader.inside("spec")?)?);
         }
         other => return Err(format!("kind \"{other}\" is not supported")),
     }
@@ -187,39 +201,54 @@ fn workload(
     Ok(())
 }
 
-fn secret(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>, String> {
-    let mut data = BTreeMap::new();
-    for (key, value) in reader.pairs("data")? {
-        let bytes = STANDARD.decode(value.trim());
-        let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let wrong = || format!("{}.data.{key}: expected text in base64", reader.path());
-        data.insert(key.clone(), text.ok_or_else(wrong)?);
-    }
-    data.extend(reader.pairs("stringData")?);
+fn secret(reader: &mut Reader<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut data = decoded(reader, "data")?;
+    data.extend(reader.pairs("stringData")?.into_iter().map(|(key, text)| (key, text.into())));
     reader.take("type");
     reader.take("immutable");
     Ok(data)
 }
 
-/// The selector: a service is a name for pods.
-fn service(mut spec: Reader<'_>) -> Result<Vec<(String, String)>, String> {
+fn decoded(reader: &mut Reader<'_>, field: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut data = BTreeMap::new();
+    for (key, value) in reader.pairs(field)? {
+        let wrong = |_| format!("{}.{field}.{key}: expected base64", reader.path());
+        let bytes = STANDARD.decode(value.trim()).map_err(wrong)?;
+        data.insert(key, bytes);
+    }
+    Ok(data)
+}
+
+/// A service is a name for pods; a load balancer's ports are this machine's.
+fn service(name: String, mut spec: Reader<'_>) -> Result<Service, String> {
     let selector = spec.pairs("selector")?;
-    spec.each("ports", |mut port| {
-        let number = port.number("port")?;
+    let kind = spec.text("type")?;
+    let is_balancer = kind == "LoadBalancer";
+    let published = spec.each("ports", |mut port| {
+        let number = port.number("port")?.unwrap_or_default();
         let target = port.take("targetPort");
-        if !target.is_null() && target.as_i64() != number {
-            return Err(format!(
+        let target = if target.is_null() { Some(number) } else { target.as_i64() };
+        let target = target.filter(|target| *target == number || is_balancer).ok_or_else(|| {
+            format!(
                 "{}.targetPort: a service is a name here, it does not change ports",
                 port.path()
-            ));
-        }
+            )
+        })?;
         port.take("name");
-        port.take("protocol");
+        let protocol = port.text("protocol")?.to_ascii_lowercase();
+        let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
         port.notice("nodePort", "is not published: give hostPort to the container");
-        port.finish()
+        port.finish()?;
+        Ok((number, target, protocol))
     })?;
-    spec.notice("type", "has no meaning on one machine");
-    spec.notice("clusterIP", "has no meaning on one machine");
+    if !matches!(kind.as_str(), "" | "ClusterIP" | "LoadBalancer") {
+        spec.tell("type", "has no meaning on one machine");
+    }
+    // A name for the pods themselves is what every service is here.
+    let address = spec.text("clusterIP")?;
+    if !matches!(address.as_str(), "" | "None") {
+        spec.tell("clusterIP", "has no meaning on one machine");
+    }
     spec.finish()?;
-    Ok(selector)
+    Ok(Service { name, selector, published: if is_balancer { published } else { Vec::new() } })
 }

@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     manifest::{Manifests, Pod, Source},
+    probes,
     reader::Reader,
+    volumes::{self, PutFile, Volume},
 };
 
 /// The network of all pods; names of pods and services are names on it.
@@ -46,13 +48,8 @@ pub(crate) struct ContainerPlan {
     /// `Always`, `IfNotPresent`, `Never`.
     pub(crate) pull: String,
     pub(crate) body: Value,
-}
-
-/// What a volume of a pod is on this machine.
-enum Volume {
-    Named(String),
-    Host(String),
-    Memory(String),
+    /// Put into it before it starts.
+    pub(crate) files: Vec<PutFile>,
 }
 
 /// Plans a pod.
@@ -72,6 +69,8 @@ pub(crate) fn plan(
     };
     let on_host = spec.flag("hostNetwork")?.unwrap_or(false);
     let host_pid = spec.flag("hostPID")?.unwrap_or(false);
+    let host_ipc = spec.flag("hostIPC")?.unwrap_or(false);
+    let around = around(&mut spec)?;
     let grace = spec.number("terminationGracePeriodSeconds")?.unwrap_or(30);
     let aliases = spec.each("hostAliases", |mut alias| {
         let ip = alias.needed("ip")?;
@@ -81,7 +80,7 @@ pub(crate) fn plan(
     })?;
     let mut own = Vec::new();
     let volumes: BTreeMap<String, Volume> = spec
-        .each("volumes", |volume| one_volume(volume, &pod.name, &mut own))?
+        .each("volumes", |volume| volumes::volume(volume, &pod.name, manifests, &mut own))?
         .into_iter()
         .collect();
     let common = Common {
@@ -93,6 +92,8 @@ pub(crate) fn plan(
         grace,
         on_host,
         host_pid,
+        host_ipc,
+        around,
         hosts: aliases.concat(),
     };
     let mut init = spec.each("initContainers", |reader| common.container(reader, true, None))?;
@@ -108,6 +109,9 @@ pub(crate) fn plan(
     spec.finish()?;
     let text: String =
         init.iter().chain(&containers).map(|one| format!("{}={}\n", one.name, one.body)).collect();
+    let files: Vec<&PutFile> = init.iter().chain(&containers).flat_map(|one| &one.files).collect();
+    // What there was before files could be has the hash that it had.
+    let text = if files.is_empty() { text } else { format!("{text}{files:?}") };
     let digest = Sha256::digest(text.as_bytes());
     let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let mut containers = containers;
@@ -116,36 +120,6 @@ pub(crate) fn plan(
     }
     let (name, owner) = (pod.name.clone(), pod.owner.clone());
     Ok(PodPlan { name, owner, hash, init, containers, volumes: own })
-}
-
-fn one_volume(
-    mut volume: Reader<'_>,
-    pod: &str,
-    own: &mut Vec<String>,
-) -> Result<(String, Volume), String> {
-    let name = volume.needed("name")?;
-    let claim = volume.take("persistentVolumeClaim");
-    let host = volume.take("hostPath");
-    let empty = volume.take("emptyDir");
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let is = if let Some(claim) = text(&claim, "claimName") {
-        Volume::Named(claim)
-    } else if let Some(path) = text(&host, "path") {
-        Volume::Host(path)
-    } else if !empty.is_null() && text(&empty, "medium").as_deref() == Some("Memory") {
-        Volume::Memory(text(&empty, "sizeLimit").unwrap_or_default())
-    } else if !empty.is_null() {
-        let named = format!("{pod}-{name}");
-        own.push(named.clone());
-        Volume::Named(named)
-    } else {
-        return Err(format!(
-            "{}: emptyDir, hostPath and persistentVolumeClaim are supported",
-            volume.path()
-        ));
-    };
-    volume.finish()?;
-    Ok((name, is))
 }
 
 /// What all containers of a pod have in common.
@@ -158,6 +132,9 @@ struct Common<'p> {
     grace: i64,
     on_host: bool,
     host_pid: bool,
+    host_ipc: bool,
+    /// Settings of every container's `HostConfig`.
+    around: Vec<(&'static str, Value)>,
     hosts: Vec<String>,
 }
 
@@ -172,27 +149,30 @@ impl Common<'_> {
         let own = reader.needed("name")?;
         let image = reader.needed("image")?;
         let list = |words: Vec<String>| if words.is_empty() { Value::Null } else { json!(words) };
-        let command = list(reader.texts("command")?);
-        let args = list(reader.texts("args")?);
+        let (command, args) = (reader.texts("command")?, reader.texts("args")?);
         let directory = reader.text("workingDir")?;
         let (stdin, tty) = (reader.flag("stdin")?.unwrap_or(false), reader.flag("tty")?);
         let mut env = self.env_from(&mut reader)?;
         self.env(&mut reader, &mut env)?;
-        let (exposed, bindings) = ports(&mut reader)?;
-        let (binds, tmpfs) = self.mounts(&mut reader)?;
+        let words =
+            |list_of: Vec<String>| list(list_of.iter().map(|word| expanded(word, &env)).collect());
+        let (command, args) = (words(command), words(args));
+        let (exposed, mut bindings) = ports(&mut reader)?;
+        let mounted = volumes::mounts(&mut reader, self.volumes)?;
         let mut host = json!({
-            "Binds": binds,
-            "Tmpfs": tmpfs,
+            "Binds": mounted.binds,
+            "Mounts": mounted.mounts,
+            "Tmpfs": mounted.tmpfs,
             "RestartPolicy": { "Name": if is_init { "no" } else { self.restart } },
             "ExtraHosts": if joins.is_none() { self.hosts.clone() } else { Vec::new() },
             "PidMode": if self.host_pid { "host" } else { "" },
         });
+        for (key, value) in &self.around {
+            host[*key] = value.clone();
+        }
         limits(&mut reader, &mut host)?;
         let user = security(&mut reader, &mut host)?;
-        let health = health(&mut reader)?;
-        for probe in ["readinessProbe", "startupProbe"] {
-            reader.notice(probe, "is not asked: nobody here waits for it");
-        }
+        let (health, is_alive) = probes::health(&mut reader)?;
         let pull = reader.text("imagePullPolicy")?;
         reader.finish()?;
         match joins {
@@ -204,8 +184,12 @@ impl Common<'_> {
             None => {
                 host["NetworkMode"] = json!(NETWORK);
                 host["IpcMode"] = json!("shareable");
+                self.published(&mut bindings);
                 host["PortBindings"] = bindings;
             }
+        }
+        if self.host_ipc {
+            host["IpcMode"] = json!("host");
         }
         let mut body = json!({
             "Image": image,
@@ -228,10 +212,12 @@ impl Common<'_> {
         }
         if let Some(health) = health {
             body["Healthcheck"] = health;
-            body["Labels"]["ferry.health-on-failure"] = json!("restart");
+            if is_alive {
+                body["Labels"]["ferry.health-on-failure"] = json!("restart");
+            }
         }
         let name = format!("{}-{own}", self.pod.name);
-        Ok(ContainerPlan { name, image, pull, body })
+        Ok(ContainerPlan { name, image, pull, body, files: mounted.files })
     }
 
     fn labels(&self, container: &str) -> Value {
@@ -244,20 +230,36 @@ impl Common<'_> {
 
     /// What the pod is called: its name, and those of services that select it.
     fn names(&self) -> Vec<String> {
-        let selected = |selector: &[(String, String)]| {
-            !selector.is_empty() && selector.iter().all(|pair| self.pod.labels.contains(pair))
-        };
-        let services = self.manifests.services.iter();
-        let names =
-            services.filter(|(_, selector)| selected(selector)).map(|(name, _)| name.clone());
+        let services = self.manifests.services.iter().filter(|service| service.selects(self.pod));
+        let names = services.map(|service| service.name.clone());
         [self.pod.name.clone()].into_iter().chain(names).collect()
+    }
+
+    /// Ports of load balancers that lead here: a port is one pod's, the first that is selected.
+    fn published(&self, bindings: &mut Value) {
+        for service in self.manifests.services.iter().filter(|service| service.selects(self.pod)) {
+            let mut pods = self.manifests.pods.iter();
+            if pods.find(|pod| service.selects(pod)).is_none_or(|pod| pod.name != self.pod.name) {
+                continue;
+            }
+            for (port, target, protocol) in &service.published {
+                let bound = &mut bindings[format!("{target}/{protocol}")];
+                let entry = json!({ "HostIp": "", "HostPort": port.to_string() });
+                match bound.as_array_mut() {
+                    Some(list) => list.push(entry),
+                    None => *bound = json!([entry]),
+                }
+            }
+        }
     }
 
     fn value(&self, source: Source, name: &str, key: &str) -> Result<&str, String> {
         let map = self.manifests.values.get(&(source, name.to_owned()));
         let map = map.ok_or_else(|| format!("{source:?} \"{name}\" is not in the manifests"))?;
-        let value = map.get(key).map(String::as_str);
-        value.ok_or_else(|| format!("{source:?} \"{name}\" has no key \"{key}\""))
+        let value = map.get(key);
+        let value = value.ok_or_else(|| format!("{source:?} \"{name}\" has no key \"{key}\""))?;
+        let text = std::str::from_utf8(value);
+        text.map_err(|_| format!("{source:?} \"{name}\": the value of \"{key}\" is no text"))
     }
 
     fn env_from(&self, reader: &mut Reader<'_>) -> Result<Vec<String>, String> {
@@ -273,8 +275,12 @@ impl Common<'_> {
                 of.finish()?;
                 match self.manifests.values.get(&(source, name.clone())) {
                     _ if name.is_empty() => {}
-                    Some(map) => lines
-                        .extend(map.iter().map(|(key, value)| format!("{prefix}{key}={value}"))),
+                    Some(map) => {
+                        for key in map.keys() {
+                            let value = self.value(source, &name, key)?;
+                            lines.push(format!("{prefix}{key}={value}"));
+                        }
+                    }
                     None if optional => {}
                     None => return Err(format!("{source:?} \"{name}\" is not in the manifests")),
                 }
@@ -315,30 +321,6 @@ impl Common<'_> {
             Ok(())
         })?;
         Ok(())
-    }
-
-    fn mounts(&self, reader: &mut Reader<'_>) -> Result<(Vec<String>, Value), String> {
-        let mut tmpfs = json!({});
-        let binds = reader.each("volumeMounts", |mut mount| {
-            let name = mount.needed("name")?;
-            let path = mount.needed("mountPath")?;
-            let mode = if mount.flag("readOnly")?.unwrap_or(false) { ":ro" } else { "" };
-            let volume = self.volumes.get(&name);
-            let volume =
-                volume.ok_or_else(|| format!("{}: there is no volume \"{name}\"", mount.path()))?;
-            mount.finish()?;
-            Ok(match volume {
-                Volume::Named(volume) => Some(format!("{volume}:{path}{mode}")),
-                Volume::Host(source) => Some(format!("{source}:{path}{mode}")),
-                Volume::Memory(size) => {
-                    let size =
-                        quantity(size).map_or_else(String::new, |size| format!("size={size}"));
-                    tmpfs[path] = json!(size);
-                    None
-                }
-            })
-        })?;
-        Ok((binds.into_iter().flatten().collect(), tmpfs))
     }
 }
 
@@ -407,32 +389,41 @@ fn security(reader: &mut Reader<'_>, host: &mut Value) -> Result<String, String>
     })
 }
 
-/// A liveness probe that runs a program is a health check.
-fn health(reader: &mut Reader<'_>) -> Result<Option<Value>, String> {
-    let mut probe = reader.inside("livenessProbe")?;
-    let command = probe.inside("exec")?.texts("command")?;
-    let mut seconds = |key: &str, default: i64| {
-        Ok::<i64, String>(probe.number(key)?.unwrap_or(default).saturating_mul(1_000_000_000))
-    };
-    let (period, timeout) = (seconds("periodSeconds", 10)?, seconds("timeoutSeconds", 1)?);
-    let delay = seconds("initialDelaySeconds", 0)?;
-    let retries = probe.number("failureThreshold")?.unwrap_or(3);
-    probe.take("successThreshold");
-    for other in ["httpGet", "tcpSocket", "grpc"] {
-        probe.notice(other, "is not asked: only programs in the container are");
+/// What all containers of a pod have: groups, kernel parameters, and where names are looked up.
+fn around(spec: &mut Reader<'_>) -> Result<Vec<(&'static str, Value)>, String> {
+    let mut all: Vec<(&'static str, Value)> = Vec::new();
+    let mut context = spec.inside("securityContext")?;
+    let sysctls = context.each("sysctls", |mut one| {
+        let pair = (one.needed("name")?, one.text("value")?);
+        one.finish()?;
+        Ok(pair)
+    })?;
+    let groups = context.take("supplementalGroups");
+    context.finish()?;
+    if !sysctls.is_empty() {
+        all.push(("Sysctls", json!(sysctls.into_iter().collect::<BTreeMap<_, _>>())));
     }
-    probe.finish()?;
-    if command.is_empty() {
-        return Ok(None);
+    if let Some(groups) = groups.as_array() {
+        let ids: Vec<String> = groups.iter().map(Value::to_string).collect();
+        all.push(("GroupAdd", json!(ids)));
     }
-    let test: Vec<String> = ["CMD".to_owned()].into_iter().chain(command).collect();
-    Ok(Some(json!({
-        "Test": test,
-        "Interval": period,
-        "Timeout": timeout,
-        "StartPeriod": delay,
-        "Retries": retries,
-    })))
+    let mut dns = spec.inside("dnsConfig")?;
+    for (key, ours) in [("nameservers", "Dns"), ("searches", "DnsSearch")] {
+        let list = dns.texts(key)?;
+        if !list.is_empty() {
+            all.push((ours, json!(list)));
+        }
+    }
+    let options = dns.each("options", |mut one| {
+        let (name, value) = (one.needed("name")?, one.text("value")?);
+        one.finish()?;
+        Ok(if value.is_empty() { name } else { format!("{name}:{value}") })
+    })?;
+    if !options.is_empty() {
+        all.push(("DnsOptions", json!(options)));
+    }
+    dns.finish()?;
+    Ok(all)
 }
 
 /// `$(NAME)` is the variable's value, where there is one; `$$` is a dollar sign.
@@ -463,7 +454,7 @@ fn expanded(text: &str, env: &[String]) -> String {
     out + rest
 }
 
-fn quantity(text: &str) -> Option<i64> {
+pub(crate) fn quantity(text: &str) -> Option<i64> {
     milli(text).map(|value| value / 1000)
 }
 

@@ -1,5 +1,6 @@
 //! Playing manifests: what is there already and the same is left alone.
 
+use ferry_archive::{Entry, TarWriter};
 use ferry_cli::face::{Cli, CliError, registry_auth};
 use ferry_client::{Client, ClientError, path_segment};
 use ferry_docker_api::{ContainerSummary, Filters, JsonMessage};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     manifest::Manifests,
     plan::{ContainerPlan, HASH, NETWORK, OWNER, POD, PodPlan},
+    volumes::PutFile,
 };
 
 /// A command at work.
@@ -95,7 +97,17 @@ impl Player<'_> {
             }
             made => made?,
         };
-        Ok(made["Id"].as_str().unwrap_or_default().to_owned())
+        let id = made["Id"].as_str().unwrap_or_default().to_owned();
+        if !one.files.is_empty() {
+            let tar = packed(&one.files)?;
+            let length = tar.len() as u64;
+            let path = format!("/containers/{}/archive", path_segment(&id));
+            let call = self.client.put(path).query("path", "/");
+            call.upload("application/x-tar", std::io::Cursor::new(tar), Some(length))
+                .done()
+                .await?;
+        }
+        Ok(id)
     }
 
     async fn pull(&self, image: &str) -> Result<(), CliError> {
@@ -166,6 +178,24 @@ impl Player<'_> {
         }
         Ok(())
     }
+}
+
+/// Files of ConfigMaps and Secrets as a tar. They are root's, as in a cluster.
+fn packed(files: &[PutFile]) -> Result<Vec<u8>, CliError> {
+    let mut tar = TarWriter::new(Vec::new());
+    for file in files {
+        let size = file.content.len() as u64;
+        let entry = Entry {
+            path: file.path.trim_start_matches('/').as_bytes().to_vec(),
+            mode: file.mode,
+            size,
+            stored: size,
+            ..Entry::default()
+        };
+        let written = tar.append_file(&entry, file.content.as_slice());
+        written.map_err(|error| CliError::new(format!("cannot pack {}: {error}", file.path)))?;
+    }
+    tar.finish().map_err(|error| CliError::new(format!("cannot pack files: {error}")))
 }
 
 fn is_missing(error: &ClientError) -> bool {

@@ -151,6 +151,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Says something about a field that was read.
+    pub(crate) fn tell(&mut self, key: &str, words: &str) {
+        self.notices.push(format!("{}.{key} {words}", self.path));
+    }
+
     /// Nothing else may be there.
     pub(crate) fn finish(self) -> Result<(), String> {
         for (key, value) in self.map {

@@ -23,7 +23,7 @@ data: {token: c2VjcmV0}
 apiVersion: v1
 kind: Service
 metadata: {name: front}
-spec: {selector: {app: web}, ports: [{port: 80}], type: ClusterIP}
+spec: {selector: {app: web}, ports: [{port: 80}], type: NodePort}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -132,7 +132,7 @@ fn a_container_as_a_pod_and_back() {
         "Name": "/My_web",
         "Config": {
             "Image": "busybox",
-            "Cmd": ["sleep", "1000"],
+            "Cmd": ["sleep", "1000", "$$x"],
             "Env": ["A=1", "B=$(x)"],
             "Healthcheck": { "Test": ["CMD-SHELL", "true"], "Interval": 5_000_000_000_i64 },
             "User": "1000:50",
@@ -152,10 +152,83 @@ fn a_container_as_a_pod_and_back() {
     let texts: Vec<String> = all.iter().map(ferry_compose::yaml_text).collect();
     let (pods, _) = planned(&texts.join("---\n")).unwrap();
     let body = &pods[0].containers[0].body;
-    assert_eq!(body["Cmd"], json!(["sleep", "1000"]));
+    assert_eq!(body["Cmd"], json!(["sleep", "1000", "$$x"]));
     assert_eq!(body["Env"], json!(["A=1", "B=$(x)"]));
     assert_eq!(body["User"], json!("1000:50"));
     assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "/bin/sh", "-c", "true"]));
     assert_eq!(body["HostConfig"]["Memory"], json!(1 << 26));
     assert_eq!(body["HostConfig"]["Binds"], json!(["data:/data"]));
+}
+
+const FILES: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page}
+data: {index.html: hello, other: there}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key}
+data: {raw: /w==}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      securityContext: {sysctls: [{name: net.core.somaxconn, value: \"1\"}], supplementalGroups: [7]}
+      dnsConfig: {nameservers: [1.1.1.1], options: [{name: ndots, value: \"2\"}]}
+      volumes:
+        - {name: page, configMap: {name: page}}
+        - {name: key, secret: {secretName: key, items: [{key: raw, path: a/b, mode: 256}]}}
+      containers:
+        - name: main
+          image: busybox
+          args: [\"$(A)\", \"$$(A)\", $B]
+          env: [{name: A, value: one}]
+          readinessProbe: {exec: {command: [\"true\"]}, periodSeconds: 1}
+          startupProbe: {exec: {command: [\"true\"]}, periodSeconds: 2, failureThreshold: 5}
+          volumeMounts:
+            - {name: page, mountPath: /www}
+            - {name: page, mountPath: /etc/one, subPath: other}
+            - {name: key, mountPath: /keys, subPath: a}
+";
+
+#[test]
+fn files_ports_and_probes_of_a_deployment() {
+    let (pods, notices) = planned(FILES).unwrap();
+    assert_eq!(notices, Vec::<String>::new());
+    let main = &pods[0].containers[0];
+    let files: Vec<(&str, &[u8], u32)> = main
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.content.as_slice(), file.mode))
+        .collect();
+    let expected: [(&str, &[u8], u32); 4] = [
+        ("/www/index.html", b"hello", 0o644),
+        ("/www/other", b"there", 0o644),
+        ("/etc/one", b"there", 0o644),
+        ("/keys/b", b"\xff", 0o400),
+    ];
+    assert_eq!(files, expected);
+    let body = &main.body;
+    assert_eq!(body["Cmd"], json!(["one", "$(A)", "$B"]));
+    assert_eq!(body["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8000"));
+    let second = &pods[1].containers[0].body["HostConfig"]["PortBindings"];
+    assert_eq!(*second, json!({}), "a port is one pod's");
+    assert_eq!(body["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "1"}));
+    assert_eq!(body["HostConfig"]["GroupAdd"], json!(["7"]));
+    assert_eq!(body["HostConfig"]["DnsOptions"], json!(["ndots:2"]));
+    assert_eq!(body["Healthcheck"]["StartPeriod"], json!(10_000_000_000_i64));
+    assert!(body["Labels"].get("ferry.health-on-failure").is_none(), "it is only not ready");
+    let away = FILES.replace("path: a/b", "path: ../b");
+    assert!(planned(&away).unwrap_err().contains("no path below a volume"));
 }

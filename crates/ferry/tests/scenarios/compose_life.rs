@@ -276,6 +276,53 @@ fn killed_in_the_middle_and_up_again() {
     }
 }
 
+/// The daemon is killed while a project comes up, at several moments; what the next `up` finds, it completes.
+#[test]
+fn the_daemon_is_killed_in_the_middle_and_up_again() {
+    let services: String = (0..6)
+        .map(|n| {
+            let needs = if n % 2 == 1 { format!("    depends_on: [s{}]\n", n - 1) } else { String::new() };
+            format!("  s{n}:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    volumes: ['v{n}:/d', /anonymous]\n{needs}")
+        })
+        .collect();
+    let volumes: String = (0..6).map(|n| format!("  v{n}: {{}}\n")).collect();
+    let project = Project::new(&format!("services:\n{services}volumes:\n{volumes}"));
+    let list = |args: &[&str]| {
+        let text = project.sandbox.ok(args);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    for pause in [10, 60, 120, 200, 400] {
+        let mut child = Command::new(binary())
+            .args(["compose", "up", "-d"])
+            .current_dir(&project.directory)
+            .env("DOCKER_HOST", project.sandbox.host())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        project.sandbox.kill_daemon();
+        child.wait().unwrap();
+        project.sandbox.start_daemon(None);
+        project.ok(&["up", "-d"]);
+        let want: Vec<String> = (0..6).map(|n| format!("shop-s{n}-1 running")).collect();
+        assert_eq!(
+            list(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]),
+            want,
+            "after {pause} ms"
+        );
+        let want: Vec<String> = (0..6).map(|n| format!("shop_v{n}")).collect();
+        let named = list(&["volume", "ls", "-q", "--filter", "name=shop_"]);
+        assert_eq!(named, want, "after {pause} ms");
+        assert_eq!(list(&["network", "ls", "-q", "--filter", "name=shop_"]).len(), 1);
+        assert!(project.run(&["diff"]).stdout.is_empty(), "nothing is left to do");
+        project.ok(&["down", "-v"]);
+        assert_eq!(list(&["ps", "-aq"]), Vec::<String>::new());
+        assert_eq!(list(&["volume", "ls", "-q", "--filter", "name=shop_"]), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn volumes_are_saved_and_brought_back_together() {
     let project = Project::new(

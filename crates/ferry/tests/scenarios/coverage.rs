@@ -40,6 +40,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /containers/{id}/update", "update::limits_change_in_the_kernel"),
     ("GET /containers/{id}/why", "why::twenty_five_faults"),
     ("POST /containers/{id}/ports", "update::ports_change_while_it_runs"),
+    ("POST /containers/{id}/reveal", "compose_rolling::one_container_takes_another_ones_place"),
+    ("POST /containers/{id}/withdraw", "compose_rolling::one_container_takes_another_ones_place"),
     ("POST /containers/{id}/exec", "containers::exec_runs_inside"),
     ("DELETE /containers/{id}", "containers::a_life"),
     ("POST /exec/{id}/start", "containers::exec_runs_inside"),
@@ -146,6 +148,10 @@ fn commands(words: &[String]) -> Vec<Vec<String>> {
 /// The text of all files below a directory.
 fn read_all(directory: &Path, text: &mut String) {
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_name() == "compose_switches.rs" {
+            // Compose's flags have a list of their own.
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             read_all(&entry.path(), text);
         } else {

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    path::Path,
     process::Command,
 };
 
 use ferry_testkit::{Client, eventually, programs, run_with_input};
 
-use super::with_busybox;
+use super::{compose::Project, with_busybox};
 
 const WEB: &str = "
 apiVersion: v1
@@ -97,13 +98,19 @@ fn document(path: &str) -> &'static str {
     match path {
         "/api" => r#"{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}"#,
         "/apis" => {
-            r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"apps","versions":[{"groupVersion":"apps/v1","version":"v1"}],"preferredVersion":{"groupVersion":"apps/v1","version":"v1"}}]}"#
+            r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"apps","versions":[{"groupVersion":"apps/v1","version":"v1"}],"preferredVersion":{"groupVersion":"apps/v1","version":"v1"}},{"name":"batch","versions":[{"groupVersion":"batch/v1","version":"v1"}],"preferredVersion":{"groupVersion":"batch/v1","version":"v1"}},{"name":"networking.k8s.io","versions":[{"groupVersion":"networking.k8s.io/v1","version":"v1"}],"preferredVersion":{"groupVersion":"networking.k8s.io/v1","version":"v1"}}]}"#
         }
         "/api/v1" => {
-            r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["create"]},{"name":"services","namespaced":true,"kind":"Service","verbs":["create"]},{"name":"persistentvolumeclaims","namespaced":true,"kind":"PersistentVolumeClaim","verbs":["create"]}]}"#
+            r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["create"]},{"name":"configmaps","namespaced":true,"kind":"ConfigMap","verbs":["create"]},{"name":"secrets","namespaced":true,"kind":"Secret","verbs":["create"]},{"name":"services","namespaced":true,"kind":"Service","verbs":["create"]},{"name":"persistentvolumeclaims","namespaced":true,"kind":"PersistentVolumeClaim","verbs":["create"]}]}"#
         }
         "/apis/apps/v1" => {
-            r#"{"kind":"APIResourceList","groupVersion":"apps/v1","resources":[{"name":"deployments","namespaced":true,"kind":"Deployment","verbs":["create"]}]}"#
+            r#"{"kind":"APIResourceList","groupVersion":"apps/v1","resources":[{"name":"deployments","namespaced":true,"kind":"Deployment","verbs":["create"]},{"name":"daemonsets","namespaced":true,"kind":"DaemonSet","verbs":["create"]}]}"#
+        }
+        "/apis/batch/v1" => {
+            r#"{"kind":"APIResourceList","groupVersion":"batch/v1","resources":[{"name":"jobs","namespaced":true,"kind":"Job","verbs":["create"]}]}"#
+        }
+        "/apis/networking.k8s.io/v1" => {
+            r#"{"kind":"APIResourceList","groupVersion":"networking.k8s.io/v1","resources":[{"name":"ingresses","namespaced":true,"kind":"Ingress","verbs":["create"]}]}"#
         }
         _ => "",
     }
@@ -132,6 +139,21 @@ fn cluster() -> String {
         }
     });
     address
+}
+
+/// What kubectl makes of manifests: it reads them into the objects that it knows, field by field (`set env --local`), and names
+/// what it would create.
+fn dry_run(kubectl: &Path, server: &str, home: &Path, text: &str) -> String {
+    let typed = ["set", "env", "--local", "-f", "-", "--all", "KUBECTL=read", "-o", "name"];
+    let workloads: Vec<&str> =
+        text.split("---\n").filter(|one| one.contains("containers:")).collect();
+    let mut command = Command::new(kubectl);
+    command.env("HOME", home).args(typed);
+    run_with_input(&mut command, workloads.join("---\n").as_bytes()).ok();
+    let mut command = Command::new(kubectl);
+    command.env("HOME", home).args(["--server", server, "create", "--dry-run=client"]);
+    command.args(["--validate=false", "-o", "name", "-f", "-"]);
+    run_with_input(&mut command, text.as_bytes()).ok()
 }
 
 #[test]
@@ -172,19 +194,7 @@ fn kubectl_takes_what_is_generated() {
     let server = cluster();
     for (kind, name) in [("pod", "pod/shop"), ("deployment", "deployment.apps/shop")] {
         let text = sandbox.ok(&["kube", "generate", "--service", "--type", kind, "shop"]);
-        let mut command = Command::new(&kubectl);
-        command.env("HOME", sandbox.dir()).args([
-            "--server",
-            &server,
-            "create",
-            "--dry-run=client",
-            "--validate=false",
-            "-o",
-            "name",
-            "-f",
-            "-",
-        ]);
-        let names = run_with_input(&mut command, text.as_bytes()).ok();
+        let names = dry_run(&kubectl, &server, sandbox.dir(), &text);
         assert_eq!(names, format!("persistentvolumeclaim/goods\nservice/shop\n{name}"));
     }
     // And Ferry itself plays it.
@@ -197,4 +207,79 @@ fn kubectl_takes_what_is_generated() {
     assert!(copy.starts_with("1000:50 67108864") && copy.contains("PRICE=$5"), "{copy}");
     sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
     sandbox.ok(&["volume", "rm", "goods"]);
+}
+
+const SHOP: &str = "
+name: shop
+services:
+  web:
+    image: busybox
+    entrypoint: [sh, -c]
+    command: ['nc -ll -p 80 -e sh -c \"cat /page /run/secrets/password; nc -w 1 db 90 </dev/null\"']
+    ports: ['PORT:80']
+    configs: [{source: page, target: /page}]
+    secrets: [password]
+    depends_on: {db: {condition: service_healthy}, migrate: {condition: service_completed_successfully}}
+    restart: always
+    stop_grace_period: 0s
+    healthcheck: {test: test -f /page, interval: 1s, retries: 2, start_period: 5s}
+    deploy: {resources: {limits: {cpus: '0.5', memory: 64M}, reservations: {memory: 16M}}}
+  db:
+    image: busybox
+    command: sh -c 'echo kept > /data/file; exec nc -ll -p 90 -e cat /data/file'
+    volumes: ['data:/data', './motd:/etc/motd:ro']
+    tmpfs: [/scratch]
+    stop_grace_period: 0s
+  migrate: {image: busybox, command: 'true'}
+volumes: {data: }
+configs: {page: {content: 'hello '}}
+secrets: {password: {environment: PASSWORD}}
+";
+
+fn answer(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[test]
+fn a_compose_project_is_converted_and_played() {
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let text = SHOP.replace("PORT", &free.to_string());
+    let project = Project::new(&text);
+    std::fs::write(project.directory.join("motd"), "welcome").unwrap();
+    std::fs::write(project.directory.join(".env"), "PASSWORD=opener\n").unwrap();
+    let converted = project.run(&["convert", "--format", "kubernetes"]);
+    assert_eq!(converted.code, 0, "{converted:?}");
+    assert!(converted.stderr.contains("services.web.depends_on: a cluster starts everything"));
+    let objects = project.ok(&["convert", "--format", "kubernetes", "--ingress", "example.org"]);
+    if let Some(kubectl) = programs::find("kubectl") {
+        let names = dry_run(&kubectl, &cluster(), project.sandbox.dir(), &format!("{objects}\n"));
+        let expected = "configmap/shop-page secret/shop-password persistentvolumeclaim/shop-data \
+            configmap/file-1-db deployment.apps/db service/db job.batch/migrate \
+            deployment.apps/web service/web ingress.networking.k8s.io/shop";
+        assert_eq!(names.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+    }
+
+    let file = project.sandbox.dir().join("shop.yaml");
+    std::fs::write(&file, &converted.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let played = project.sandbox.run(&["kube", "play", file]);
+    assert_eq!(played.code, 0, "{played:?}");
+    eventually("the published port answers", || {
+        (answer(free)? == "hello openerkept\n").then_some(())
+    });
+    let motd = project.sandbox.ok(&["exec", "db-0-db", "cat", "/etc/motd"]);
+    assert_eq!(motd, "welcome");
+    let limit = project.sandbox.inspect("web-0-web", "{{.HostConfig.Memory}}");
+    assert_eq!(limit.trim(), "67108864");
+    eventually("the health check is asked", || {
+        let health = project.sandbox.inspect("web-0-web", "{{.State.Health.Status}}");
+        (health.trim() == "healthy").then_some(())
+    });
+    let again = project.sandbox.ok(&["kube", "play", file]);
+    assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
+    project.sandbox.ok(&["kube", "down", file]);
+    project.sandbox.ok(&["volume", "rm", "shop-data"]);
 }

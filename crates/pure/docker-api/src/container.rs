@@ -378,6 +378,12 @@ wire! {
         id: String = "Id",
     }
 
+    /// What is left of a container that nobody finds any more. Docker has no such thing.
+    pub struct Connections {
+        /// Connections to its servers that have not ended.
+        left: usize = "Connections",
+    }
+
     /// One of the reasons that `why` gives. Docker has no such thing.
     pub struct WhyFinding {
         /// A word for programs.

@@ -4,13 +4,18 @@
 //! own file. Containers are not here: each keeps a `config.json` of its own, which costs no shared lock on the start path.
 //! Start with [`Db`], [`Table`], [`Batch`].
 //!
-//! Invariant: when [`Db::write`] returns, its changes survive a power cut, all of them or none (WAL, `synchronous=FULL`).
+//! Invariant: when [`Db::write`] returns, its changes survive a power cut, all of them or none (WAL, `synchronous=FULL`). Writes that
+//! wait for one another share a transaction, and with it one sync of the disk.
 
 mod error;
 #[cfg(test)]
 mod tests;
 
-use std::{marker::PhantomData, path::Path, sync::Mutex};
+use std::{
+    marker::PhantomData,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,6 +29,14 @@ const LAYOUT: i64 = 1;
 #[derive(Debug)]
 pub struct Db {
     connection: Mutex<Connection>,
+    waiting: Mutex<Vec<Arc<Waiting>>>,
+}
+
+/// A write that nobody has begun, or its outcome.
+#[derive(Debug)]
+struct Waiting {
+    batch: Batch,
+    outcome: Mutex<Option<Result<(), DbError>>>,
 }
 
 /// Names a kind of record and fixes the type of its values.
@@ -106,7 +119,7 @@ impl Db {
             return Err(DbError::TooNew { path: path.to_owned(), layout, known: LAYOUT });
         }
         connection.pragma_update(None, "user_version", LAYOUT).map_err(open)?;
-        Ok(Db { connection: Mutex::new(connection) })
+        Ok(Db { connection: Mutex::new(connection), waiting: Mutex::default() })
     }
 
     /// The value of `key`.
@@ -205,36 +218,64 @@ impl Db {
         rows.collect::<Result<_, _>>().map_err(read)
     }
 
-    /// Makes all changes of `batch` in one transaction and waits until the disk has them.
+    /// Makes all changes of `batch` in one transaction and waits until the disk has them. Who comes while another one writes is
+    /// written with all others that came, by the first of them.
     ///
     /// # Errors
     /// When the transaction fails; nothing of it is there then.
     pub fn write(&self, batch: Batch) -> Result<(), DbError> {
-        let write = |source| DbError::Write { source };
+        let own = Arc::new(Waiting { batch, outcome: Mutex::default() });
+        locked(&self.waiting).push(Arc::clone(&own));
         let mut connection = self.lock();
-        let transaction = connection.transaction().map_err(write)?;
-        for change in &batch.changes {
-            match change {
-                Change::Put { table, key, value } => transaction.execute(
-                    "INSERT INTO record (kind, key, value) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
-                    params![table, key, value],
-                ),
-                Change::Delete { table, key } => transaction.execute(
-                    "DELETE FROM record WHERE kind = ?1 AND key = ?2",
-                    params![table, key],
-                ),
-            }
-            .map_err(write)?;
+        if let Some(outcome) = locked(&own.outcome).take() {
+            return outcome;
         }
-        transaction.commit().map_err(write)
+        let mut all = std::mem::take(&mut *locked(&self.waiting));
+        if !all.iter().any(|one| Arc::ptr_eq(one, &own)) {
+            // Whoever had taken it has panicked.
+            all.push(Arc::clone(&own));
+        }
+        let together = commit(&mut connection, &all);
+        for one in &all {
+            let outcome = match (&together, all.len()) {
+                (Ok(()), _) => Ok(()),
+                (Err(_), 1) => continue,
+                // One of them may be to blame: each for itself.
+                (Err(_), _) => commit(&mut connection, std::slice::from_ref(one)),
+            };
+            *locked(&one.outcome) = Some(outcome);
+        }
+        locked(&own.outcome).take().unwrap_or(together)
     }
 
     /// A panic while the lock was held cannot leave a half-made transaction (it is rolled back on drop), so a poisoned
     /// lock is as good as any.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        locked(&self.connection)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes in one transaction, in the order in which they came.
+fn commit(connection: &mut Connection, all: &[Arc<Waiting>]) -> Result<(), DbError> {
+    let write = |source| DbError::Write { source };
+    let transaction = connection.transaction().map_err(write)?;
+    for change in all.iter().flat_map(|one| &one.batch.changes) {
+        match change {
+            Change::Put { table, key, value } => transaction.execute(
+                "INSERT INTO record (kind, key, value) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
+                params![table, key, value],
+            ),
+            Change::Delete { table, key } => transaction
+                .execute("DELETE FROM record WHERE kind = ?1 AND key = ?2", params![table, key]),
+        }
+        .map_err(write)?;
+    }
+    transaction.commit().map_err(write)
 }
 
 fn decode<T: DeserializeOwned>(table: &'static str, key: &str, text: &str) -> Result<T, DbError> {

@@ -71,3 +71,32 @@ fn garbage_is_an_error_not_a_panic() {
     std::fs::write(&path, vec![7_u8; 8192]).unwrap();
     assert!(Db::open(&path).is_err());
 }
+
+#[test]
+fn writes_side_by_side_are_all_there() {
+    let scratch = Scratch::new("side-by-side");
+    let path = scratch.0.join("db");
+    let db = Db::open(&path).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let db = &db;
+            scope.spawn(move || {
+                for number in 0..20_u32 {
+                    let mut batch = Batch::new();
+                    batch.put(&COUNT, &format!("{writer}-{number}"), &number).unwrap();
+                    if number > 0 {
+                        batch.delete(&COUNT, &format!("{writer}-{}", number - 1));
+                    }
+                    db.write(batch).unwrap();
+                    // What was written is there at once, for whoever has written it.
+                    let found = db.get(&COUNT, &format!("{writer}-{number}")).unwrap();
+                    assert_eq!(found, Some(number));
+                }
+            });
+        }
+    });
+    drop(db);
+    let keys: Vec<String> =
+        Db::open(&path).unwrap().all(&COUNT).unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, (0..8).map(|writer| format!("{writer}-19")).collect::<Vec<_>>());
+}

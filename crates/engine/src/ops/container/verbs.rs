@@ -34,7 +34,7 @@ pub struct RemoveRequest {
 /// # Errors
 /// No such container; or why it did not start, in Docker's words.
 pub async fn start(engine: &Engine, name: &str) -> Result<bool, Failure> {
-    ask(engine, name, |reply| Command::Start { reply }).await
+    ask(engine, name, |reply| Command::Start { aside: false, reply }).await
 }
 
 /// Stops a container and waits for its end. False when it did not run.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Compose, DRY, Verb, select};
 use crate::{
+    kubernetes::{self, Wishes},
     load::{self, Form},
     model::Project,
     run::labels::service_hash,
@@ -61,12 +62,56 @@ pub(super) static CONVERT: Verb = Verb {
         short: "Converts the compose file to platform's canonical format",
         usage: "[OPTIONS] [SERVICE...]",
         args: Args::Any,
-        flags: FLAGS,
+        flags: CONVERT_FLAGS,
         hidden: true,
         ..Command::NEW
     },
-    run,
+    run: convert,
 };
+
+/// Those of `config`, and what `--format kubernetes` wants.
+const CONVERT_FLAGS: &[Flag] = &{
+    let mut all = [DRY; FLAGS.len() + 2];
+    let mut at = 0;
+    while at < FLAGS.len() {
+        all[at] = FLAGS[at];
+        at += 1;
+    }
+    all[at] = Flag::string(
+        "ingress",
+        "Domain of an ingress for published ports (with --format kubernetes)",
+    )
+    .beyond_docker();
+    all[at + 1] =
+        Flag::string("storage", "Size of persistent volume claims (with --format kubernetes)")
+            .default("1Gi")
+            .beyond_docker();
+    all
+};
+
+fn convert(compose: &Compose<'_>, matches: &Matches) -> Outcome {
+    if matches.text("format") != "kubernetes" {
+        if let Some(flag) = ["ingress", "storage"].into_iter().find(|flag| matches.is_set(flag)) {
+            return Err(CliError::new(format!("--{flag} wants --format kubernetes")));
+        }
+        return run(compose, matches);
+    }
+    let mut project = compose.project()?;
+    let names = select(&mut project, matches.args(), true)?;
+    let wishes = Wishes {
+        ingress: matches.text("ingress").to_owned(),
+        storage: matches.text("storage").to_owned(),
+    };
+    let converted = kubernetes::convert(&project, &names, &wishes)?;
+    for notice in &converted.notices {
+        compose.cli.warn(notice);
+    }
+    if matches.flag("quiet") {
+        return Ok(0);
+    }
+    let texts: Vec<String> = converted.objects.iter().map(to_yaml).collect();
+    put(compose, matches, &texts.join("---\n"))
+}
 
 fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let mut request = compose.request.clone();

@@ -15,7 +15,7 @@ use crate::{
         decide::Policy,
         hooks, images,
         progress::Progress,
-        resources,
+        resources::{self, Seen},
     },
 };
 
@@ -107,8 +107,9 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             converge::orphans(&session, &project, &present, true, None).await?;
         }
         converge::conditions(&session, &project, &service).await?;
-        resources::networks(&session, &project, &own).await?;
-        resources::volumes(&session, &project, &own, false).await?;
+        let seen = Seen::look(&session, &project, &own).await?;
+        resources::networks(&session, &project, &own, &seen).await?;
+        resources::volumes(&session, &project, &own, false, &seen).await?;
         let separator = project.separator();
         let called = match matches.text("name") {
             "" => format!("{}{separator}{name}{separator}run{separator}{}", project.name, slug()),

@@ -13,7 +13,7 @@ mod normalise;
 mod paths;
 mod ports;
 mod render;
-mod schema;
+pub(crate) mod schema;
 mod shape;
 mod words;
 

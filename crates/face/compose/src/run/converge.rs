@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ferry_cli::face::CliError;
@@ -20,7 +23,7 @@ use super::{
     decide::{Decision, Policy, Wanted, decide},
     dependencies, hooks, inject,
     order::in_order,
-    resources,
+    resources::{self, Seen},
     rolling::{self, Roll},
     wait::{Until, until},
 };
@@ -54,6 +57,10 @@ pub(crate) struct Pending {
     pub(crate) rolls: BTreeMap<String, Vec<Roll>>,
     /// Names of those that were made or stopped, and so do not run: what a rehearsal starts.
     made: BTreeMap<String, BTreeSet<String>>,
+    /// The daemon lets one container take another one's place.
+    hands_over: bool,
+    /// The project's containers, where nothing was done to any of them.
+    present: Option<Vec<Container>>,
 }
 
 /// Creates what is missing, replaces what is different, removes what is too much.
@@ -63,16 +70,25 @@ pub(crate) async fn create(
     names: &BTreeSet<String>,
     plan: &Plan,
 ) -> Result<Pending, CliError> {
+    let services = names.iter().filter_map(|name| project.services.get(name));
+    let rolls = services.into_iter().any(|service| rolling::config(service).is_some());
+    let hands_over = rolls && session.hands_over().await?;
     for name in names {
         let Some(service) = project.services.get(name) else { continue };
         create::check(service)?;
-        for warning in create::warnings(service) {
+        for warning in create::warnings(service, hands_over) {
             session.cli.warn(&format!("WARN[0000] {warning}"));
         }
     }
-    let networks = resources::networks(session, project, names).await?;
-    resources::volumes(session, project, names, plan.yes).await?;
-    let present = session.containers(&project.name, false).await?;
+    let (seen, mut present) = tokio::try_join!(
+        Seen::look(session, project, names),
+        session.containers(&project.name, false)
+    )?;
+    let (networks, stopped) = resources::networks(session, project, names, &seen).await?;
+    let removed = resources::volumes(session, project, names, plan.yes, &seen).await?;
+    if stopped || removed {
+        present = session.containers(&project.name, false).await?;
+    }
     orphans(session, project, &present, plan.remove_orphans, plan.timeout).await?;
     let work = Work {
         session,
@@ -82,6 +98,7 @@ pub(crate) async fn create(
         networks: &networks,
         replaced: Mutex::default(),
         pending: Mutex::default(),
+        changed: AtomicBool::new(false),
     };
     let run = &work;
     in_order(&dependencies(project, names), |name| async move {
@@ -91,7 +108,13 @@ pub(crate) async fn create(
         }
     })
     .await?;
-    Ok(work.pending.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let changed = work.changed.into_inner();
+    let mut pending = work.pending.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pending.hands_over = hands_over;
+    if !changed {
+        pending.present = Some(present);
+    }
+    Ok(pending)
 }
 
 /// Containers whose service is no more.
@@ -140,6 +163,8 @@ struct Work<'a> {
     /// Services of which a container was replaced: those that share its namespaces must be, too.
     replaced: Mutex<BTreeSet<String>>,
     pending: Mutex<Pending>,
+    /// Containers are not as they were listed.
+    changed: AtomicBool,
 }
 
 impl Work<'_> {
@@ -190,6 +215,12 @@ impl Work<'_> {
         decision: Decision<'_>,
     ) -> Result<(), CliError> {
         let Work { session, project, plan, .. } = *self;
+        if !(decision.remove.is_empty()
+            && decision.replace.is_empty()
+            && decision.create.is_empty())
+        {
+            self.changed.store(true, Ordering::Relaxed);
+        }
         try_join_all(decision.remove.iter().map(|(container, why)| async move {
             hooks::pre_stop(session, Some(service), container).await?;
             session.stop(container, plan.timeout, why).await?;
@@ -201,6 +232,7 @@ impl Work<'_> {
             if container.name != name && !decision.keep.iter().any(|one| one.name == name) {
                 // Somebody was interrupted before the last step of a replacement.
                 let why = "an earlier replacement was interrupted";
+                self.changed.store(true, Ordering::Relaxed);
                 rename(session, &container.id, &container.name, &name, why).await?;
             }
             if container.running() {
@@ -419,8 +451,14 @@ pub(crate) async fn start_and_roll(
     pending: &Pending,
     plan: &Plan,
 ) -> Result<(), CliError> {
-    let present = session.containers(&project.name, false).await?;
-    let present = &present;
+    let listed;
+    let present = match &pending.present {
+        Some(present) => present,
+        None => {
+            listed = session.containers(&project.name, false).await?;
+            &listed
+        }
+    };
     in_order(&dependencies(project, names), |name| async move {
         let Some(service) = project.services.get(&name) else {
             // A project without files: its containers are all that is known of it.
@@ -455,7 +493,9 @@ pub(crate) async fn start_and_roll(
         match roll {
             Some(roll) => {
                 let image = plan.images.get(&name).map_or("", String::as_str);
-                rolling::run(session, project, service, image, roll, plan).await
+                let update = rolling::Update::new(session, project, service, image, plan);
+                let Some(update) = update else { return Ok(()) };
+                update.run(roll, pending.hands_over).await
             }
             None => Ok(()),
         }

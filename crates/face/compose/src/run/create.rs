@@ -50,7 +50,7 @@ pub(crate) fn check(service: &Service) -> Result<(), CliError> {
 }
 
 /// What is written for a cluster, and has no meaning on one machine.
-pub(crate) fn warnings(service: &Service) -> Vec<String> {
+pub(crate) fn warnings(service: &Service, hands_over: bool) -> Vec<String> {
     let Some(deploy) = &service.deploy else { return Vec::new() };
     let set = |value: &Option<serde_json::Value>| {
         value.as_ref().is_some_and(|v| *v != serde_json::json!({}))
@@ -81,7 +81,7 @@ pub(crate) fn warnings(service: &Service) -> Vec<String> {
             )
         })
         .collect();
-    if let Some(why) = update.and_then(|_| super::rolling::not_side_by_side(service)) {
+    if let Some(why) = update.and_then(|_| super::rolling::not_side_by_side(service, hands_over)) {
         warnings.push(format!(
             "services.{}.deploy.update_config.order is stop-first, not start-first: {why}",
             service.name

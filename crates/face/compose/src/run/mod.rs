@@ -228,6 +228,12 @@ impl Session<'_> {
         Ok(list)
     }
 
+    /// Whether the daemon lets one container take another one's place without a gap: ours does.
+    pub(crate) async fn hands_over(&self) -> Result<bool, CliError> {
+        let answer = self.client.get("/_ping").unversioned().send().await?;
+        Ok(answer.header("server").is_some_and(|server| server.starts_with("Ferry")))
+    }
+
     /// All about one.
     pub(crate) async fn inspect(&self, id: &str) -> Result<ContainerInspect, CliError> {
         Ok(self.client.get(format!("/containers/{}/json", path_segment(id))).json().await?)

@@ -6,7 +6,7 @@ use ferry_cli::face::CliError;
 use ferry_client::path_segment;
 use ferry_docker_api::{
     Filters, Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkCreated, Volume,
-    VolumeCreateRequest,
+    VolumeCreateRequest, VolumeList,
 };
 use futures_util::future::try_join_all;
 
@@ -22,22 +22,66 @@ fn wanted_networks<'a>(project: &'a Project, services: &BTreeSet<String>) -> BTr
     chosen.flat_map(|service| service.networks.keys()).collect()
 }
 
+/// What is there of the networks and volumes that services want, by name: one question for each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    networks: BTreeMap<String, Network>,
+    volumes: BTreeMap<String, Volume>,
+}
+
+impl Seen {
+    /// Looks at both at once.
+    pub(crate) async fn look(
+        session: &Session<'_>,
+        project: &Project,
+        services: &BTreeSet<String>,
+    ) -> Result<Seen, CliError> {
+        let networks = async {
+            let keys = wanted_networks(project, services).into_iter();
+            let names = keys.filter_map(|key| Some(project.networks.get(key)?.name.as_str()));
+            let Some(filters) = named(names) else { return Ok(Vec::new()) };
+            session.client.get("/networks").filters(&filters).json::<Vec<Network>>().await
+        };
+        let volumes = async {
+            let keys = wanted_volumes(project, services).into_iter();
+            let names = keys.filter_map(|key| Some(project.volumes.get(key)?.name.as_str()));
+            let Some(filters) = named(names) else { return Ok(VolumeList::default()) };
+            session.client.get("/volumes").filters(&filters).json::<VolumeList>().await
+        };
+        let (networks, volumes) = tokio::try_join!(networks, volumes)?;
+        let volumes = volumes.volumes.unwrap_or_default().into_iter();
+        Ok(Seen {
+            networks: networks.into_iter().map(|one| (one.name.clone(), one)).collect(),
+            volumes: volumes.map(|one| (one.name.clone(), one)).collect(),
+        })
+    }
+}
+
+/// Those with any of these names, and with names that have these inside; none without a name.
+fn named<'a>(names: impl Iterator<Item = &'a str>) -> Option<Filters> {
+    let mut filters = Filters::default();
+    let mut any = false;
+    for name in names {
+        filters.add("name", name);
+        any = true;
+    }
+    any.then_some(filters)
+}
+
 /// Makes what is missing of the networks that `services` are on, and makes those anew that are not as the project says; their ids by
-/// key.
+/// key, and whether containers were stopped for that.
 pub(crate) async fn networks(
     session: &Session<'_>,
     project: &Project,
     services: &BTreeSet<String>,
-) -> Result<BTreeMap<String, String>, CliError> {
-    let mut ids = BTreeMap::new();
+    seen: &Seen,
+) -> Result<(BTreeMap<String, String>, bool), CliError> {
+    let (mut ids, mut remade) = (BTreeMap::new(), false);
     for key in wanted_networks(project, services) {
         let Some(network) = project.networks.get(key) else { continue };
-        let mut filters = Filters::default();
-        filters.add("name", &network.name);
-        let found: Vec<Network> = session.client.get("/networks").filters(&filters).json().await?;
-        let found = found.into_iter().find(|known| known.name == network.name);
+        let found = seen.networks.get(&network.name);
         let id = match (found, network.external) {
-            (Some(found), true) => found.id,
+            (Some(found), true) => found.id.clone(),
             (None, true) if matches!(network.name.as_str(), "host" | "none" | "bridge") => continue,
             (None, true) => {
                 return Err(CliError::new(format!(
@@ -45,10 +89,11 @@ pub(crate) async fn networks(
                     network.name
                 )));
             }
-            (Some(found), false) => match diverged(project, key, &found)? {
-                None => found.id,
+            (Some(found), false) => match diverged(project, key, found)? {
+                None => found.id.clone(),
                 Some(why) => {
-                    detach_all(session, project, key, &found, &why).await?;
+                    remade = true;
+                    detach_all(session, project, key, found, &why).await?;
                     create_network(session, project, key, &why).await?
                 }
             },
@@ -64,7 +109,7 @@ pub(crate) async fn networks(
         };
         ids.insert(key.clone(), id);
     }
-    Ok(ids)
+    Ok((ids, remade))
 }
 
 /// Why a network is not what the project says; an error where it is somebody else's.
@@ -182,70 +227,87 @@ fn wanted_volumes<'a>(project: &'a Project, services: &BTreeSet<String>) -> BTre
         .collect()
 }
 
-/// Makes what is missing of the volumes that `services` use. One that is not as the project says is only made anew when somebody says
-/// yes, since its data would be lost.
+/// Makes what is missing of the volumes that `services` use, side by side. One that is not as the project says is only made anew when
+/// somebody says yes, since its data would be lost; whether containers were removed for that.
 pub(crate) async fn volumes(
     session: &Session<'_>,
     project: &Project,
     services: &BTreeSet<String>,
     yes: bool,
-) -> Result<(), CliError> {
+    seen: &Seen,
+) -> Result<bool, CliError> {
+    let (mut missing, mut remade) = (Vec::new(), false);
     for key in wanted_volumes(project, services) {
         let Some(volume) = project.volumes.get(key) else { continue };
-        let path = format!("/volumes/{}", path_segment(&volume.name));
         let hash = labels::volume_hash(&project.tree["volumes"][key]);
-        match session.client.get(&path).json::<Volume>().await {
-            Ok(_) if volume.external => continue,
-            Ok(found) => {
-                let own = found.labels.unwrap_or_default();
-                if !is_ours(session, project, volume, &own)
-                    || own.get(labels::HASH).is_none_or(|old| *old == hash)
-                {
-                    continue;
-                }
-                let question = format!(
-                    "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
-                    volume.name
-                );
-                if session.dry {
-                    session.cli.println(&format!("# volume {} would stay as it is, unless --yes is given: its definition has changed", volume.name))?;
-                }
-                let agreed = yes
-                    || (session.cli.stdin_is_terminal()
-                        && !session.dry
-                        && session.cli.confirm(&question)?);
-                if !agreed {
-                    if !session.dry && !session.cli.stdin_is_terminal() {
-                        session.cli.warn(&format!("WARN[0000] {question} Not without --yes"));
-                    }
-                    continue;
-                }
-                let why = format!("the definition of volume {key} has changed");
-                let all = session.containers(&project.name, false).await?;
-                let uses = |one: &&Container| {
-                    let mounts = one.summary.mounts.as_deref().unwrap_or_default();
-                    mounts.iter().any(|mount| mount.name == volume.name)
-                };
-                let users: Vec<&Container> = all.iter().filter(uses).collect();
-                try_join_all(users.iter().map(|one| async {
-                    session.stop(one, None, &why).await?;
-                    session.remove(one, false, &why).await
-                }))
-                .await?;
-                session.make_if_there(Change::delete(path), &why).await?;
-                create_volume(session, project, key, hash, &why).await?;
+        match seen.volumes.get(&volume.name) {
+            Some(_) if volume.external => {}
+            Some(found) => {
+                remade |= renewed(session, project, key, found, hash, yes).await?;
             }
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            Err(_) if volume.external => {
+            None if volume.external => {
                 return Err(CliError::new(format!("external volume {:?} not found", volume.name)));
             }
-            Err(_) => {
-                let why = format!("there is no volume {}", volume.name);
-                create_volume(session, project, key, hash, &why).await?;
-            }
+            None => missing.push((key, hash, format!("there is no volume {}", volume.name))),
         }
     }
-    Ok(())
+    let makes = missing
+        .iter()
+        .map(|(key, hash, why)| create_volume(session, project, key, hash.clone(), why));
+    try_join_all(makes).await?;
+    Ok(remade)
+}
+
+/// Makes a volume anew if it is the project's, is not as the project says, and somebody agrees.
+async fn renewed(
+    session: &Session<'_>,
+    project: &Project,
+    key: &str,
+    found: &Volume,
+    hash: String,
+    yes: bool,
+) -> Result<bool, CliError> {
+    let Some(volume) = project.volumes.get(key) else { return Ok(false) };
+    let own = found.labels.clone().unwrap_or_default();
+    if !is_ours(session, project, volume, &own)
+        || own.get(labels::HASH).is_none_or(|old| *old == hash)
+    {
+        return Ok(false);
+    }
+    let question = format!(
+        "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
+        volume.name
+    );
+    if session.dry {
+        session.cli.println(&format!(
+            "# volume {} would stay as it is, unless --yes is given: its definition has changed",
+            volume.name
+        ))?;
+    }
+    let asks = session.cli.stdin_is_terminal() && !session.dry;
+    let agreed = yes || (asks && session.cli.confirm(&question)?);
+    if !agreed {
+        if !session.dry && !session.cli.stdin_is_terminal() {
+            session.cli.warn(&format!("WARN[0000] {question} Not without --yes"));
+        }
+        return Ok(false);
+    }
+    let why = format!("the definition of volume {key} has changed");
+    let all = session.containers(&project.name, false).await?;
+    let uses = |one: &&Container| {
+        let mounts = one.summary.mounts.as_deref().unwrap_or_default();
+        mounts.iter().any(|mount| mount.name == volume.name)
+    };
+    let users: Vec<&Container> = all.iter().filter(uses).collect();
+    try_join_all(users.iter().map(|one| async {
+        session.stop(one, None, &why).await?;
+        session.remove(one, false, &why).await
+    }))
+    .await?;
+    let path = format!("/volumes/{}", path_segment(&volume.name));
+    session.make_if_there(Change::delete(path), &why).await?;
+    create_volume(session, project, key, hash, &why).await?;
+    Ok(true)
 }
 
 /// Whether a volume that is there is the project's; if not, that is told.
@@ -346,7 +408,7 @@ pub(crate) async fn volumes_of(
     project: &str,
 ) -> Result<Vec<Volume>, CliError> {
     let call = session.client.get("/volumes").filters(&of_project(project));
-    let list: ferry_docker_api::VolumeList = call.json().await?;
+    let list: VolumeList = call.json().await?;
     Ok(list.volumes.unwrap_or_default())
 }
 

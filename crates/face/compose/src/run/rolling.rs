@@ -1,5 +1,8 @@
 //! `deploy.update_config`: containers of a service are replaced while it runs, some at a time; the old ones are only removed when all
 //! of the new ones are well, and come back when one is not.
+//!
+//! Our daemon lets nobody notice: a new container starts aside, takes the names and ports of the old one when it is well, and the old one
+//! is stopped when its connections have ended. Docker's has no such calls: there a new one is known from its start on.
 
 use std::time::Duration;
 
@@ -32,10 +35,10 @@ pub(crate) fn config(service: &Service) -> Option<&UpdateConfig> {
     service.deploy.as_ref()?.update_config.as_ref()
 }
 
-/// Why the new container cannot be started beside the old one, where that is so.
-pub(crate) fn not_side_by_side(service: &Service) -> Option<String> {
+/// Why the new container cannot be started beside the old one, where that is so. A port can be handed over.
+pub(crate) fn not_side_by_side(service: &Service, hands_over: bool) -> Option<String> {
     let fixed = service.ports.iter().find(|port| port.published.is_some());
-    if let Some(port) = fixed {
+    if let Some(port) = fixed.filter(|_| !hands_over) {
         return Some(format!(
             "port {} can only be published once",
             port.published.as_deref().unwrap_or("")
@@ -59,55 +62,64 @@ struct Replaced<'a> {
     name: String,
 }
 
-/// Replaces containers, batch by batch.
-pub(crate) async fn run(
-    session: &Session<'_>,
-    project: &Project,
-    service: &Service,
-    image: &str,
-    rolls: &[Roll],
-    plan: &Plan,
-) -> Result<(), CliError> {
-    let Some(config) = config(service) else { return Ok(()) };
-    let update = Update { session, project, service, image, plan, config };
-    let batch = match config.parallelism {
-        None => 1,
-        Some(0) => rolls.len(),
-        Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
-    };
-    let mut replaced: Vec<Replaced<'_>> = Vec::new();
-    let mut failures = 0;
-    for (at, batch) in rolls.chunks(batch.max(1)).enumerate() {
-        if at > 0 && !session.dry {
-            tokio::time::sleep(time(config.delay.as_ref())).await;
-        }
-        for outcome in join_all(batch.iter().map(|roll| update.one(roll))).await {
-            match outcome {
-                Ok(done) => replaced.push(done),
-                Err(error) => {
-                    failures += 1;
-                    session.cli.warn(error.message());
-                    let ratio = f64::from(failures) / rolls.len() as f64;
-                    if ratio > config.max_failure_ratio {
-                        return update.failed(replaced, &error).await;
-                    }
-                }
-            }
-        }
-    }
-    let gone = replaced
-        .iter()
-        .map(|done| converge::remove_old(session, done.old, "all of the new containers are well"));
-    try_join_all(gone).await.map(drop)
-}
-
-struct Update<'a> {
+/// The update of one service.
+pub(crate) struct Update<'a> {
     session: &'a Session<'a>,
     project: &'a Project,
     service: &'a Service,
     image: &'a str,
     plan: &'a Plan,
     config: &'a UpdateConfig,
+    hands_over: bool,
+}
+
+impl<'a> Update<'a> {
+    /// None for a service that says nothing of it.
+    pub(crate) fn new(
+        session: &'a Session<'a>,
+        project: &'a Project,
+        service: &'a Service,
+        image: &'a str,
+        plan: &'a Plan,
+    ) -> Option<Update<'a>> {
+        let config = config(service)?;
+        Some(Update { session, project, service, image, plan, config, hands_over: false })
+    }
+
+    /// Replaces containers, batch by batch.
+    pub(crate) async fn run(mut self, rolls: &[Roll], hands_over: bool) -> Result<(), CliError> {
+        self.hands_over = hands_over;
+        let (config, session) = (self.config, self.session);
+        let batch = match config.parallelism {
+            None => 1,
+            Some(0) => rolls.len(),
+            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        let mut replaced: Vec<Replaced<'_>> = Vec::new();
+        let mut failures = 0;
+        for (at, batch) in rolls.chunks(batch.max(1)).enumerate() {
+            if at > 0 && !session.dry {
+                tokio::time::sleep(time(config.delay.as_ref())).await;
+            }
+            for outcome in join_all(batch.iter().map(|roll| self.one(roll))).await {
+                match outcome {
+                    Ok(done) => replaced.push(done),
+                    Err(error) => {
+                        failures += 1;
+                        session.cli.warn(error.message());
+                        let ratio = f64::from(failures) / rolls.len() as f64;
+                        if ratio > config.max_failure_ratio {
+                            return self.failed(replaced, &error).await;
+                        }
+                    }
+                }
+            }
+        }
+        let gone = replaced.iter().map(|done| {
+            converge::remove_old(session, done.old, "all of the new containers are well")
+        });
+        try_join_all(gone).await.map(drop)
+    }
 }
 
 impl Update<'_> {
@@ -117,8 +129,8 @@ impl Update<'_> {
         let (old, why) = (&roll.old, roll.why.as_str());
         let name = name_of(project, service, old.number);
         let temporary = temporary_name(old, &name);
-        let side_by_side =
-            self.config.order == "start-first" && not_side_by_side(service).is_none();
+        let side_by_side = self.config.order == "start-first"
+            && not_side_by_side(service, self.hands_over).is_none();
         session.progress("Container", &old.name, "Updating");
         let kept = inherited(session, project, old).await?;
         let made = Made {
@@ -129,16 +141,21 @@ impl Update<'_> {
         };
         let new = make(session, project, service, image, &made, why).await?;
         if !side_by_side {
+            if self.hands_over {
+                self.withdraw(old, why).await?;
+            }
             self.stop(old, why).await?;
         }
         let started = async {
-            session.make(Change::container(&new, &temporary, "start"), why).await?;
+            let start = Change::container(&new, &temporary, "start");
+            session.make(start.query_if(self.hands_over, "aside", 1), why).await?;
             hooks::post_start(session, Some(service), &new, &temporary).await?;
             if session.dry {
-                return Ok(());
+                return self.reveal((&new, &temporary), side_by_side.then_some(old), why).await;
             }
             let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
-            well(session, &new, &temporary, monitor).await
+            well(session, &new, &temporary, monitor).await?;
+            self.reveal((&new, &temporary), side_by_side.then_some(old), why).await
         };
         if let Err(error) = started.await {
             session.progress("Container", &old.name, "Error");
@@ -164,6 +181,40 @@ impl Update<'_> {
         converge::rename(session, &new, &temporary, &name, why).await?;
         session.progress("Container", &old.name, "Updated");
         Ok(Replaced { old, new, name })
+    }
+
+    /// How long connections may go on: as long as the container may take to end.
+    fn patience(&self) -> u64 {
+        let grace = self.service.stop_grace_period.as_ref();
+        let seconds = grace.map_or(10, |text| time(Some(text)).as_secs());
+        self.plan.timeout.map_or(seconds, i64::unsigned_abs)
+    }
+
+    /// Makes the new one known in the place of the old one, where it was started aside.
+    async fn reveal(
+        &self,
+        (new, name): (&str, &str),
+        old: Option<&Container>,
+        why: &str,
+    ) -> Result<(), CliError> {
+        if !self.hands_over {
+            return Ok(());
+        }
+        let change = Change::container(new, name, "reveal").query("t", self.patience());
+        let from = old.map_or("", |old| old.id.as_str());
+        self.session.make(change.query_if(old.is_some(), "from", from), why).await
+    }
+
+    /// Lets nobody find the old one any more, and its connections end.
+    async fn withdraw(&self, old: &Container, why: &str) -> Result<(), CliError> {
+        let change = Change::container(&old.id, &old.name, "withdraw").query("t", self.patience());
+        match self.session.make(change, why).await {
+            // It has ended meanwhile.
+            Err(_) if !self.session.inspect(&old.id).await?.state.unwrap_or_default().running => {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     async fn stop(&self, old: &Container, why: &str) -> Result<(), CliError> {
@@ -220,9 +271,22 @@ impl Update<'_> {
         session.progress("Container", &done.name, "Rolling back");
         let why = "the update is rolled back";
         let start = Change::container(&done.old.id, &done.name, "start");
-        let first = start_first && not_side_by_side(self.service).is_none();
-        if first {
+        let first = start_first && not_side_by_side(self.service, self.hands_over).is_none();
+        if first && self.hands_over {
+            // It was well before, and is asked whether it is.
+            session.make(start.clone().query("aside", 1), why).await?;
+            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
+            well(session, &done.old.id, &done.name, monitor).await?;
+            let change = Change::container(&done.old.id, &done.name, "reveal");
+            let change = change.query("t", self.patience()).query("from", &done.new);
+            session.make(change, why).await?;
+        } else if first {
             session.make(start.clone(), why).await?;
+        } else if self.hands_over {
+            let change = Change::container(&done.new, &done.name, "withdraw");
+            let withdrawn = session.make(change.query("t", self.patience()), why).await;
+            // It is not well: it may have ended.
+            drop(withdrawn);
         }
         self.discard(&done.new, &done.name).await?;
         if !first {

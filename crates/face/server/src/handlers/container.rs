@@ -1,8 +1,11 @@
 //! `/containers`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ferry_docker_api::{
-    ContainerCreateRequest, ContainerCreated, ContainerPruneReport, PortsChange, TopResponse,
+    Connections, ContainerCreateRequest, ContainerCreated, ContainerPruneReport, PortsChange,
+    TopResponse,
     UpdateConfig, UpdateResponse, WaitError, WaitResponse, WhyFinding,
 };
 use ferry_engine::{
@@ -104,7 +107,12 @@ pub(crate) async fn start(request: Request) -> Result<Reply, Failure> {
     if request.query.text("checkpoint").is_some() {
         return Err(crate::refuse::unsupported("starting from a checkpoint"));
     }
-    let changed = ops::start(&request.engine, request.name()).await?;
+    let (engine, name) = (&request.engine, request.name());
+    // Ours: nobody finds it until it is revealed.
+    let changed = match request.query.flag("aside") {
+        true => ops::start_aside(engine, name).await?,
+        false => ops::start(engine, name).await?,
+    };
     Ok(no_content_if(changed))
 }
 
@@ -233,6 +241,28 @@ pub(super) fn convert_deleted(deleted: Vec<String>) -> Option<Vec<String>> {
 }
 
 /// Beyond Docker: why a container ended, cause first.
+/// How long connections may go on, unless the caller says.
+const PATIENCE: i64 = 10;
+/// Longer than a day nobody waits.
+const LONGEST_PATIENCE: i64 = 86_400;
+
+fn patience(query: &Query) -> Result<Duration, Failure> {
+    let seconds = query.integer("t")?.unwrap_or(PATIENCE).clamp(0, LONGEST_PATIENCE);
+    Ok(Duration::from_secs(seconds.unsigned_abs()))
+}
+
+pub(crate) async fn reveal(request: Request) -> Result<Reply, Failure> {
+    let (from, patience) = (request.query.text("from"), patience(&request.query)?);
+    let left = ops::reveal(&request.engine, request.name(), from.as_deref(), patience).await?;
+    reply::json(&Connections { left })
+}
+
+pub(crate) async fn withdraw(request: Request) -> Result<Reply, Failure> {
+    let patience = patience(&request.query)?;
+    let left = ops::withdraw(&request.engine, request.name(), patience).await?;
+    reply::json(&Connections { left })
+}
+
 pub(crate) async fn why(request: Request) -> Result<Reply, Failure> {
     let findings = ops::why(&request.engine, request.name()).await?;
     let findings: Vec<WhyFinding> = findings

@@ -137,6 +137,20 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     // Beyond Docker.
     row(Method::GET, "/containers/{id}/why", 24, here!(container::why), "Why it ended"),
     row(Method::POST, "/containers/{id}/ports", 24, here!(container::ports), "Other ports"),
+    row(
+        Method::POST,
+        "/containers/{id}/reveal",
+        24,
+        here!(container::reveal),
+        "Make what was started aside known, in another one's place",
+    ),
+    row(
+        Method::POST,
+        "/containers/{id}/withdraw",
+        24,
+        here!(container::withdraw),
+        "Take names and ports away, and let connections end",
+    ),
     row(Method::POST, "/containers/{id}/exec", 24, here!(exec::create), "Set up a further process"),
     row(Method::GET, "/containers/{id}/checkpoints", 25, Serve::NotYet, "List checkpoints"),
     row(Method::POST, "/containers/{id}/checkpoints", 25, Serve::NotYet, "Make a checkpoint"),

@@ -1,0 +1,369 @@
+//! What the flags of Compose's commands do, each seen from outside; and the list of those that no scenario types.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use ferry_testkit::{binary, eventually, run};
+
+use crate::compose::Project;
+
+const FILE: &str = "
+services:
+  a:
+    image: busybox
+    command: sh -c 'echo out; echo more; exec sleep 1000'
+    init: true
+    ports: ['127.0.0.1::80', '127.0.0.1::53/udp']
+    stop_grace_period: 0s
+  b:
+    image: busybox
+    command: sleep 1000
+    stop_grace_period: 0s
+    depends_on: [a]
+    volumes: [/anonymous, 'data:/data']
+  c: {image: busybox, command: sleep 1000, stop_grace_period: 0s, profiles: [extra]}
+volumes: {data: , spare: }
+";
+
+#[test]
+fn flags_before_the_command() {
+    let project = Project::new(FILE);
+    let directory = project.directory.display().to_string();
+    let file = format!("{directory}/compose.yaml");
+    fs::write(project.directory.join("other.env"), "WHO=me\n").unwrap();
+    let up = project.run(&[
+        "--project-name",
+        "one",
+        "--file",
+        &file,
+        "--ansi",
+        "never",
+        "--progress",
+        "plain",
+        "--parallel",
+        "2",
+        "up",
+        "--detach",
+        "--quiet-pull",
+        "--quiet-build",
+        "--no-build",
+        "--pull",
+        "missing",
+    ]);
+    assert_eq!(up.code, 0, "{up:?}");
+    assert!(
+        !up.stderr.contains('\x1b') && up.stderr.contains(" Container one-b-1  Started"),
+        "{up:?}"
+    );
+    let names = || project.sandbox.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+    assert_eq!(names().lines().collect::<BTreeSet<_>>(), ["one-a-1", "one-b-1"].into());
+    assert_eq!(project.sandbox.ok(&["volume", "ls", "-q", "--filter", "name=one_"]), "one_data");
+    project.ok(&["-p", "one", "--all-resources", "up", "-d"]);
+    let volumes = project.sandbox.ok(&["volume", "ls", "-q", "--filter", "name=one_"]);
+    assert_eq!(volumes, "one_data\none_spare");
+    project.ok(&["-p", "one", "--profile", "extra", "up", "-d"]);
+    assert!(names().contains("one-c-1"));
+    project.ok(&["-p", "one", "--profile", "*", "down", "--timeout", "0", "--volumes"]);
+    assert_eq!(names(), "");
+    // Names as Compose 1 had them, a directory that is not the file's, and variables from another file.
+    fs::write(
+        project.directory.join("compose.yaml"),
+        FILE.replace("image: busybox", "image: '${WHO-busybox}'"),
+    )
+    .unwrap();
+    let shown = project.ok(&[
+        "--file",
+        &file,
+        "--env-file",
+        "other.env",
+        "--project-directory",
+        "/tmp",
+        "config",
+    ]);
+    assert!(shown.contains("image: me") && shown.starts_with("name: tmp"), "{shown}");
+    project.ok(&["--compatibility", "up", "-d", "a"]);
+    assert_eq!(names(), "shop_a_1");
+    project.ok(&["--compatibility", "down"]);
+    let wrong = project.run(&["--ansi", "sometimes", "ps"]);
+    assert!(wrong.stderr.contains("unsupported --ansi value \"sometimes\""), "{wrong:?}");
+}
+
+#[test]
+fn looking_at_containers() {
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d"]);
+    let ids =
+        project.ok(&["ps", "--no-trunc", "--status", "running", "--orphans=false", "--quiet"]);
+    let all: BTreeSet<String> = ids.lines().map(str::to_owned).collect();
+    assert_eq!(
+        all,
+        [project.id("shop-a-1"), project.id("shop-b-1")].map(|id| id.trim().to_owned()).into()
+    );
+    let udp = project.ok(&["port", "--protocol", "udp", "a", "53"]);
+    assert!(udp.starts_with("127.0.0.1:") && udp != project.ok(&["port", "a", "80"]), "{udp}");
+    eventually("both lines are there", || {
+        (project.ok(&["logs", "a"]).lines().count() == 2).then_some(())
+    });
+    let last =
+        project.ok(&["logs", "--tail", "1", "--timestamps", "--no-color", "--no-log-prefix", "a"]);
+    let (time, _) = last.split_once(' ').unwrap();
+    assert!(time.starts_with("20") && time.ends_with('Z') && last.lines().count() == 1, "{last}");
+    assert_eq!(
+        project.ok(&["logs", "--since", "1h", "--until", "1h", "a"]),
+        "",
+        "until an hour ago"
+    );
+    let script = "echo $A $PWD $(id -u)";
+    let words = [
+        "exec",
+        "--no-tty",
+        "--env",
+        "A=1",
+        "--workdir",
+        "/tmp",
+        "--user",
+        "1000",
+        "a",
+        "sh",
+        "-c",
+        script,
+    ];
+    assert_eq!(project.ok(&words), "1 /tmp 1000");
+    project.ok(&["exec", "--detach", "--privileged", "a", "touch", "/made"]);
+    eventually("it was made", || {
+        (project.run(&["exec", "-T", "a", "ls", "/made"]).code == 0).then_some(())
+    });
+    let image = project.sandbox.inspect("shop-a-1", "{{.Image}}");
+    assert_eq!(project.ok(&["images", "--quiet"]), image.trim().trim_start_matches("sha256:"));
+    assert_eq!(project.ok(&["volumes", "--quiet"]), "shop_data");
+    assert_eq!(project.ok(&["ls", "--all", "--quiet"]), "shop");
+    let events = project.ok(&["events", "--json", "--since", "1h", "--until", "0s"]);
+    let first: serde_json::Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    assert_eq!((first["action"].as_str(), first["service"].as_str()), (Some("create"), Some("a")));
+    let stats = project.ok(&["stats", "--no-stream", "--no-trunc", "--all"]);
+    assert!(ids.lines().all(|id| stats.contains(id)), "{stats}");
+    project.ok(&["stop", "--timeout", "0", "a"]);
+    assert_eq!(project.ok(&["ps", "--services"]), "b");
+    assert_eq!(project.ok(&["ps", "--all", "--services"]), "a\nb");
+    assert!(
+        project.ok(&["logs", "--follow", "a"]).contains("out"),
+        "following ends with the container"
+    );
+}
+
+#[test]
+fn files_and_images_of_containers() {
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d"]);
+    project.ok(&[
+        "commit",
+        "--author",
+        "me",
+        "--message",
+        "words",
+        "--change",
+        "LABEL x=y",
+        "--pause=false",
+        "a",
+        "made:1",
+    ]);
+    let made = project.sandbox.ok(&[
+        "image",
+        "inspect",
+        "made:1",
+        "--format",
+        "{{.Author}} {{.Comment}} {{.Config.Labels.x}}",
+    ]);
+    assert_eq!(made, "me words y");
+    let tar = project.directory.join("a.tar");
+    project.ok(&["export", "--output", tar.to_str().unwrap(), "a"]);
+    let listed = run(Command::new("tar").arg("-tf").arg(&tar)).ok();
+    assert!(listed.lines().any(|line| line.ends_with("bin/busybox")), "{listed}");
+    std::os::unix::fs::symlink("compose.yaml", project.directory.join("link")).unwrap();
+    project.ok(&["cp", "--archive", "--follow-link", "link", "a:/copied"]);
+    assert!(project.ok(&["exec", "-T", "a", "cat", "/copied"]).contains("services:"));
+    project.ok(&["generate", "--output", "made.yaml", "shop-a-1"]);
+    let made = fs::read_to_string(project.directory.join("made.yaml")).unwrap();
+    assert!(made.contains("image: busybox"), "{made}");
+    project.ok(&[
+        "config",
+        "--quiet",
+        "--no-consistency",
+        "--no-normalize",
+        "--no-path-resolution",
+        "--no-env-resolution",
+    ]);
+    project.ok(&["config", "--output", "conf.yaml", "--models"]);
+    assert_eq!(
+        fs::read_to_string(project.directory.join("conf.yaml")).unwrap(),
+        "",
+        "there are none"
+    );
+}
+
+#[test]
+fn lives_of_containers() {
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d"]);
+    let started = |name: &str| project.sandbox.inspect(name, "{{.State.StartedAt}}");
+    let state = |name: &str| project.sandbox.inspect(name, "{{.State.Status}}").trim().to_owned();
+    let before = started("shop-b-1");
+    project.ok(&["restart", "--timeout", "0", "b"]);
+    assert_ne!(started("shop-b-1"), before);
+    project.ok(&["kill", "--signal", "KILL", "b"]);
+    eventually("it has ended", || (state("shop-b-1") == "exited").then_some(()));
+    project.ok(&["rm", "--force", "--stop", "a"]);
+    project.ok(&["create", "--no-build", "--no-recreate", "--pull", "never", "--quiet-pull"]);
+    assert_eq!(state("shop-a-1"), "created");
+    let anonymous = || {
+        project.sandbox.inspect("shop-b-1", "{{range .Mounts}}{{.Destination}}={{.Name}} {{end}}")
+    };
+    let (ids, volumes) = (project.id("shop-a-1"), anonymous());
+    project.ok(&["up", "--no-start", "--no-recreate"]);
+    assert_eq!((project.id("shop-a-1"), state("shop-a-1")), (ids.clone(), "created".to_owned()));
+    project.ok(&["up", "-d", "--force-recreate", "b"]);
+    assert_eq!(anonymous(), volumes, "unnamed volumes go on");
+    project.ok(&[
+        "up",
+        "-d",
+        "--renew-anon-volumes",
+        "--always-recreate-deps",
+        "--timeout",
+        "0",
+        "b",
+    ]);
+    assert_ne!(anonymous(), volumes);
+    assert_ne!(project.id("shop-a-1"), ids);
+    project.ok(&["down", "--timeout", "0"]);
+    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn one_that_ends_ends_all() {
+    let project = Project::new(
+        "services:\n  long: {image: busybox, command: sleep 1000, stop_grace_period: 0s}\n  short: {image: busybox, command: sh -c 'echo said; exit 3'}\n",
+    );
+    let ended = project.run(&["up", "--abort-on-container-exit", "--no-color", "--timestamps"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stdout.contains("short-1 exited with code 3"), "{ended:?}");
+    let ended = project.run(&["up", "--abort-on-container-failure", "--no-attach", "short"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(!ended.stdout.contains("said"), "{ended:?}");
+    let ended = project.run(&["up", "--exit-code-from", "long", "--attach", "short"]);
+    assert_eq!(ended.code, 137, "{ended:?}");
+    assert!(ended.stdout.contains("said"), "{ended:?}");
+    let both = project.run(&["up", "--detach", "--abort-on-container-exit"]);
+    assert!(both.stderr.contains("--detach cannot be combined"), "{both:?}");
+    project.ok(&["up", "-d"]);
+    let waited = project.run(&["wait", "--down-project", "short"]);
+    assert_eq!(waited.code, 3, "{waited:?}");
+    assert!(waited.stdout.contains("exited with status code 3"), "{waited:?}");
+    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn runs_of_a_service() {
+    let project = Project::new(FILE);
+    fs::write(project.directory.join("more.env"), "MORE=2\n").unwrap();
+    let script = "echo $A $MORE $PWD $(id -u) $(cat /in)";
+    fs::write(project.directory.join("in"), "inside").unwrap();
+    let volume = format!("{}:/in", project.directory.join("in").display());
+    let said = project.run(&[
+        "run",
+        "--rm",
+        "--no-deps",
+        "-T",
+        "--env",
+        "A=1",
+        "--env-from-file",
+        "more.env",
+        "--workdir",
+        "/tmp",
+        "--user",
+        "7",
+        "--volume",
+        &volume,
+        "--label",
+        "x=y",
+        "--cap-drop",
+        "NET_RAW",
+        "--entrypoint",
+        "sh",
+        "--quiet-pull",
+        "--quiet-build",
+        "a",
+        "-c",
+        script,
+    ]);
+    assert_eq!(said.stdout.trim(), "1 2 /tmp 7 inside", "{said:?}");
+    let id = project.ok(&[
+        "run",
+        "--detach",
+        "--name",
+        "mine",
+        "--service-ports",
+        "--use-aliases",
+        "--no-deps",
+        "a",
+    ]);
+    assert!(!id.is_empty());
+    assert!(project.sandbox.ok(&["port", "mine", "80"]).starts_with("127.0.0.1:"));
+    let found =
+        project.run(&["run", "--rm", "--quiet", "--no-TTY", "--no-deps", "b", "nslookup", "a"]);
+    assert!(found.stdout.contains("Name:"), "known by the service's name: {found:?}");
+    project.ok(&["run", "-d", "--publish", "127.0.0.1::99", "--name", "other", "--no-deps", "b"]);
+    assert!(project.sandbox.ok(&["port", "other", "99"]).starts_with("127.0.0.1:"));
+    project.ok(&["down", "--remove-orphans"]);
+    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
+
+/// The names of flags and commands in a help text.
+fn flags(help: &str) -> impl Iterator<Item = String> {
+    let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    options.filter_map(|line| {
+        let name = line.split_once("--")?.1;
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(name.len());
+        Some(name[..end].to_owned()).filter(|name| name != "help" && !name.ends_with('-'))
+    })
+}
+
+#[test]
+fn every_flag_of_compose_is_typed() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let guide = tests.join("../../../docs/guide");
+    let mut text = String::new();
+    for entry in fs::read_dir(tests.join("scenarios")).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("compose") {
+            text.push_str(&fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    for page in ["11-compose.md", "15-kubernetes.md"] {
+        text.push_str(&fs::read_to_string(guide.join(page)).unwrap());
+    }
+    let typed: BTreeSet<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    let help = |words: &[&str]| {
+        run(Command::new(binary()).arg("compose").args(words).arg("--help")).stdout
+    };
+    let top = help(&[]);
+    let rows = top.split("Commands:\n").skip(1).flat_map(str::lines);
+    let names = rows.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let mut names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
+    names.extend(["", "convert"]);
+    names.sort_unstable();
+    let mut untested = String::new();
+    for name in names {
+        let words: Vec<&str> = [name].into_iter().filter(|name| !name.is_empty()).collect();
+        for flag in flags(&help(&words)).collect::<BTreeSet<_>>() {
+            if !typed.contains(format!("--{flag}").as_str()) {
+                untested.push_str(&format!("compose {name} --{flag}\n"));
+            }
+        }
+    }
+    let list = fs::read_to_string(tests.join("untested-compose-flags.txt")).unwrap_or_default();
+    assert!(
+        untested == list,
+        "the flags that no test types have changed. Now they are:\n{untested}"
+    );
+}
