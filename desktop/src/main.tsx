@@ -7,9 +7,13 @@ import './styles/parts.css';
 import './styles/list.css';
 import './styles/views.css';
 import './styles/container.css';
+import './styles/builds.css';
 
 // Asked for before anything is drawn: the first view needs them.
 void containers.load();
-void info.load();
-follow();
 render(<App />, document.getElementById('app')!);
+// Whatever the first view can do without comes after it.
+setTimeout(() => {
+  void info.load();
+  follow();
+});

@@ -13,7 +13,14 @@ export class Remote<T> extends Cell<T | undefined> {
   /** Views that show it. */
   private shown = 0;
 
-  constructor(private readonly fetch: () => Promise<T>) {
+  /** What came is a part, enough for the first view. */
+  readonly partial = new Cell(false);
+
+  constructor(
+    private readonly fetch: () => Promise<T>,
+    /** The beginning of it, and whether that is all; asked for once. */
+    private first?: () => Promise<{ value: T; whole: boolean }>,
+  ) {
     super(undefined);
   }
 
@@ -58,7 +65,18 @@ export class Remote<T> extends Cell<T | undefined> {
 
   private async ask(): Promise<void> {
     try {
+      if (this.first) {
+        const { value, whole } = await this.first();
+        this.first = undefined;
+        this.partial.value = !whole;
+        this.value = value;
+        this.error.value = undefined;
+        if (whole) return;
+        // What came is drawn first.
+        await new Promise((drawn) => setTimeout(drawn, 50));
+      }
       this.value = await this.fetch();
+      this.partial.value = false;
       this.error.value = undefined;
     } catch (error) {
       this.error.value = error as ApiError;
@@ -66,7 +84,15 @@ export class Remote<T> extends Cell<T | undefined> {
   }
 }
 
-export const containers = new Remote(() => get<ContainerSummary[]>('/containers/json?all=1'));
+/** Rows of the first view. `index.html` has the browser ask for them before there is a script. */
+const FIRST = 50;
+export const containers = new Remote(
+  () => get<ContainerSummary[]>('/containers/json?all=1'),
+  async () => {
+    const value = await get<ContainerSummary[]>(`/containers/json?all=1&limit=${FIRST}`);
+    return { value, whole: value.length < FIRST };
+  },
+);
 export const images = new Remote(() => get<ImageSummary[]>('/images/json?shared-size=1'));
 export const volumes = new Remote(async () => (await get<{ Volumes: Volume[] | null }>('/volumes')).Volumes ?? []);
 export const networks = new Remote(() => get<Network[]>('/networks'));
