@@ -84,13 +84,17 @@ export class Remote<T> extends Cell<T | undefined> {
   }
 }
 
+/** What the desktop makes to look into a volume has this label, and is no container of the user's. */
+export const LOOK = 'ferry.desktop.volume';
+const own = (all: ContainerSummary[]) => all.filter((container) => !container.Labels?.[LOOK]);
+
 /** Rows of the first view. `index.html` has the browser ask for them before there is a script. */
 const FIRST = 50;
 export const containers = new Remote(
-  () => get<ContainerSummary[]>('/containers/json?all=1'),
+  async () => own(await get<ContainerSummary[]>('/containers/json?all=1')),
   async () => {
     const value = await get<ContainerSummary[]>(`/containers/json?all=1&limit=${FIRST}`);
-    return { value, whole: value.length < FIRST };
+    return { value: own(value), whole: value.length < FIRST };
   },
 );
 export const images = new Remote(() => get<ImageSummary[]>('/images/json?shared-size=1'));

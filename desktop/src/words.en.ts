@@ -389,4 +389,7 @@ export const en = {
   noFiles: 'The containers of this project do not say where its files are.',
   output: 'Output',
   notUp: 'not up',
+  ownSize: 'Own',
+  exportVolume: 'Export',
+  noImageToLook: 'To look into a volume that nobody uses, some image is needed. Pull one.',
 } as const;

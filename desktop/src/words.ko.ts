@@ -391,4 +391,7 @@ export const ko: Record<Key, string> = {
   noFiles: '이 프로젝트의 컨테이너에는 파일 위치가 적혀 있지 않습니다.',
   output: '출력',
   notUp: '내려가 있음',
+  ownSize: '고유',
+  exportVolume: '내보내기',
+  noImageToLook: '아무도 쓰지 않는 볼륨을 보려면 이미지가 하나 필요합니다. 아무 이미지나 받아 주십시오.',
 };

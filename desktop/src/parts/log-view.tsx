@@ -36,12 +36,20 @@ export function LogView({ store, places, version, times, found, current, follow,
   const [height, setHeight] = useState(600);
   /** Where the page itself has scrolled to: events of that are nobody's wish. */
   const put = useRef(-1);
+  const size = useRef({ high: 0, height: 0 });
   const count = places?.length ?? store.length;
   const whole = count * LINE + 16;
   const high = Math.min(whole, HIGHEST);
   /** Pixels of lines for a pixel of scrolling. */
   const factor = high > height ? (whole - height) / (high - height) : 1;
 
+  const scrolled = () => {
+    const box = frame.current!;
+    setTop(box.scrollTop);
+    if (Math.abs(box.scrollTop - put.current) < 1) return;
+    put.current = -1;
+    setFollow(box.scrollTop + box.clientHeight >= box.scrollHeight - 4);
+  };
   useEffect(() => {
     const box = frame.current!;
     const seen = new ResizeObserver(() => setHeight(box.clientHeight));
@@ -51,6 +59,13 @@ export function LogView({ store, places, version, times, found, current, follow,
   useLayoutEffect(() => {
     if (!follow) return;
     const box = frame.current!;
+    const grown = high >= size.current.high && height === size.current.height;
+    size.current = { high, height };
+    // Somebody has scrolled up, and the event is still on its way.
+    if (grown && put.current >= 0 && box.scrollTop < put.current - 4) {
+      scrolled();
+      return;
+    }
     box.scrollTop = high;
     put.current = box.scrollTop;
     setTop(box.scrollTop);
@@ -84,13 +99,6 @@ export function LogView({ store, places, version, times, found, current, follow,
     setTop(box.scrollTop);
   }, [current]);
 
-  const scrolled = () => {
-    const box = frame.current!;
-    setTop(box.scrollTop);
-    if (Math.abs(box.scrollTop - put.current) < 1) return;
-    put.current = -1;
-    setFollow(box.scrollTop + box.clientHeight >= box.scrollHeight - 4);
-  };
   const start = top * factor;
   const first = Math.max(0, Math.floor(start / LINE) - BEYOND);
   const last = Math.min(count, Math.ceil((start + height) / LINE) + BEYOND);

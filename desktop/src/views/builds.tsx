@@ -256,7 +256,7 @@ export function BuildPage({ id }: { id: string }) {
           {(build.Status.warnings ?? []).length > 0 && (
             <section class="card">
               <h2>{t('warnings')}</h2>
-              <ul class="plain">
+              <ul class="rows">
                 {build.Status.warnings!.map((warning, place) => (
                   <li key={place}>{decoded(warning.short)}</li>
                 ))}

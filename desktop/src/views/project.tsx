@@ -115,7 +115,7 @@ function Files({ project }: { project: Project }) {
   }, [project.files]);
   return (
     <div class="stack">
-      <div class="segments" role="group" aria-label={t('composeFile')}>
+      <div class="segments start" role="group" aria-label={t('composeFile')}>
         <button aria-pressed={!read} onClick={() => setRead(false)}>
           {t('asWritten')}
         </button>
@@ -156,8 +156,9 @@ function Plan({ project }: { project: Project }) {
       {said.error && <Failure error={said.error} />}
       {!said.done && <Loading />}
       {said.done && !said.error && all.length === 0 && (
-        <p>
-          <Icon name="check" size={16} /> {said.text.trim() || t('planEmpty')}
+        <p class="fine">
+          <Icon name="check" size={16} />
+          {said.text.trim() || t('planEmpty')}
         </p>
       )}
       <ul class="plan">

@@ -25,8 +25,8 @@ const hostOf = (server: string) => (server === HUB_LOGIN ? HUB : server.replace(
 
 async function send(method: 'POST' | 'DELETE', body: Record<string, string>): Promise<void> {
   const response = await fetch('/logins', { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
-  const told = (await response.json()) as { message: string };
-  if (!response.ok) throw new ApiError(response.status, told.message);
+  const told = (await response.json()) as { message: string; hint?: string };
+  if (!response.ok) throw new ApiError(response.status, told.message, told.hint);
   changed.value += 1;
 }
 
@@ -119,7 +119,7 @@ function Logins() {
     <section class="card">
       <h2>{t('logins')}</h2>
       {servers?.length === 0 && <p class="muted">{t('noLogins')}</p>}
-      <ul class="plain">
+      <ul class="rows">
         {(servers ?? []).map((server) => (
           <li key={server} class="spread-line">
             <a class="cut" href={to('registries', hostOf(server))}>

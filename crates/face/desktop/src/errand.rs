@@ -271,7 +271,10 @@ pub(crate) async fn logins(shared: &Arc<Shared>, method: &Method, body: Incoming
         Ok((true, words)) => {
             reply(StatusCode::OK, "application/json", json!({ "message": words }).to_string())
         }
-        Ok((false, words)) => failure(401, &words, None),
+        Ok((false, words)) => match words.split_once("\nhint: ") {
+            Some((words, hint)) => failure(401, words, Some(hint)),
+            None => failure(401, &words, None),
+        },
         Err(error) => failure(500, &format!("cannot run: {error}"), None),
     }
 }
