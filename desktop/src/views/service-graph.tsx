@@ -31,7 +31,9 @@ export function Graph({ all }: { all: Service[] }) {
         {all.map((service) => {
           const { x, y } = place.get(service.name)!;
           const running = service.containers.filter((container) => container.State === 'running').length;
-          const ill = service.containers.map(healthOf).find((health) => health === 'unhealthy') ?? service.containers.map(healthOf).find((health) => health === 'starting') ?? '';
+          const all = service.containers.map(healthOf);
+          const health = (['unhealthy', 'starting', 'healthy'] as const).find((one) => all.includes(one));
+          const ill = health === 'healthy' ? '' : (health ?? '');
           return (
             <a key={service.name} href={to('containers', service.containers[0].Id)}>
               {service.needs.length > 0 && <title>{t('dependsOn', { names: service.needs.join(', ') })}</title>}
@@ -42,6 +44,7 @@ export function Graph({ all }: { all: Service[] }) {
               </text>
               <text class="picture-note" x={x + 34} y={y + 41}>
                 {t('serviceCount', { running, all: service.containers.length })}
+                {health ? ` · ${t(health)}` : ''}
               </text>
             </a>
           );
