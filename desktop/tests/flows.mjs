@@ -154,6 +154,14 @@ await step('a long log: its end first, older lines as one scrolls up, all of it 
   await page.getByText(/^15,000 lines/).waitFor();
   // What was in sight is in sight still, and lines are in their order.
   assert.match(await first(), /number 3(49|50)\d\d$/);
+  // A download has all of it, whatever is here so far.
+  const whole = page.waitForEvent('download');
+  await button('Download').click();
+  assert.equal(readFileSync(await (await whole).path(), 'utf8').trim().split('\n').length, 40_000);
+  await page.getByText('40,000 lines').waitFor();
+  await visit('containers');
+  await visit('containers', id('long'), 'logs');
+  await page.getByText(/^5,000 lines/).waitFor();
   await button('Read all of it').click();
   await page.getByText('40,000 lines').waitFor();
   await page.evaluate(() => (document.querySelector('.log').scrollTop = 0));

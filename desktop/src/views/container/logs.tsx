@@ -97,7 +97,7 @@ function useOlder(id: string, tty: boolean, store: LogStore, again: () => void) 
       line.current?.close();
       line.current = undefined;
       if (at > 0) store.prepend(errors.slice(0, at), texts.slice(0, at));
-      setState(at > 0 ? 'more' : 'begin');
+      setState(at > 0 && !all ? 'more' : 'begin');
       again();
     };
     let settled = false;
@@ -180,7 +180,8 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
     setAt((now + by + hits.length) % hits.length);
   };
   useEffect(() => setAt(undefined), [fits]);
-  const download = () => {
+  const [saving, setSaving] = useState(false);
+  const save = () => {
     const parts: string[] = [];
     const count = hits && (found || stream !== 'both') ? hits.length : store.length;
     for (let row = 0; row < count; row += 1) parts.push(store.whole(hits && (found || stream !== 'both') ? hits[row] : row), '\n');
@@ -189,6 +190,18 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
     link.download = `${name}.log`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  // A download has all of it: what is not here yet comes first.
+  useEffect(() => {
+    if (!saving) return;
+    if (older.state === 'more') older.load(true);
+    if (older.state !== 'begin') return;
+    setSaving(false);
+    save();
+  }, [saving, older.state, version]);
+  const download = () => {
+    if (older.state === 'begin' || store.length < NEWEST) return save();
+    setSaving(true);
   };
   const command = `ferry logs -f${timed ? ' -t' : ''}${older.state === 'begin' ? '' : ` -n ${store.length}`} ${word(name)}`;
   return (
