@@ -46,7 +46,8 @@ const [before, own] = [ticks(pid), ticks(server.pid)];
 await sleep(30_000);
 console.log(`the open overview of 50 running containers: daemon ${((ticks(pid) - before) / 30).toFixed(2)} % of a core, ferry desktop ${((ticks(server.pid) - own) / 30).toFixed(2)} %`);
 await page.goto('about:blank');
-await sleep(8000);
+// The sampler ends after its next pause.
+await sleep(20_000);
 const [idle, ownIdle] = [ticks(pid), ticks(server.pid)];
 await sleep(15_000);
 console.log(`closed: daemon ${((ticks(pid) - idle) / 15).toFixed(2)} %, ferry desktop ${((ticks(server.pid) - ownIdle) / 15).toFixed(2)} %`);
