@@ -10,7 +10,8 @@ import { openPalette, Palette } from './parts/palette';
 import { Toasts } from './parts/toast';
 import { route, to } from './route';
 import { containers, online } from './state';
-import { Compose, ProjectPage } from './views/compose';
+import { BuildPage, Builds } from './views/builds';
+import { Compose } from './views/compose';
 import { Container } from './views/container';
 import { Containers } from './views/containers';
 import { Events } from './views/events';
@@ -18,6 +19,8 @@ import { Image } from './views/image';
 import { Images } from './views/images';
 import { NetworkPage, Networks } from './views/networks';
 import { Overview } from './views/overview';
+import { ProjectPage } from './views/project';
+import { Registries, RegistryPage } from './views/registries';
 import { Settings } from './views/settings';
 import { VolumePage, Volumes } from './views/volumes';
 import { language, t, type Key } from './words';
@@ -31,15 +34,18 @@ const SECTIONS: Section[] = [
   { name: 'overview', draw: () => <Overview /> },
   { name: 'containers', draw: ([id, tab, folder]) => (id ? <Container key={id} id={id} tab={tab} folder={folder} /> : <Containers />) },
   { name: 'images', draw: ([id]) => (id ? <Image key={id} id={id} /> : <Images />) },
+  { name: 'builds', draw: ([id]) => (id ? <BuildPage key={id} id={id} /> : <Builds />) },
   { name: 'volumes', draw: ([name]) => (name ? <VolumePage key={name} name={name} /> : <Volumes />) },
   { name: 'networks', draw: ([id]) => (id ? <NetworkPage key={id} id={id} /> : <Networks />) },
-  { name: 'compose', draw: ([name]) => (name ? <ProjectPage key={name} name={name} /> : <Compose />) },
+  { name: 'compose', draw: ([name, tab]) => (name ? <ProjectPage key={name} name={name} tab={tab} /> : <Compose />) },
+  { name: 'registries', draw: ([name]) => (name ? <RegistryPage key={name} name={name} /> : <Registries />) },
   { name: 'events', draw: () => <Events /> },
   { name: 'settings', draw: () => <Settings /> },
 ];
 
 function Sidebar({ current, close }: { current: string; close: () => void }) {
-  const count = useCell(containers)?.filter((container) => container.State === 'running').length;
+  const all = useCell(containers);
+  const count = useCell(containers.partial) ? undefined : all?.filter((container) => container.State === 'running').length;
   const look = useCell(theme);
   const next = { system: 'light', light: 'dark', dark: 'system' } as const;
   const spoken = useCell(language);

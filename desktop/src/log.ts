@@ -74,6 +74,18 @@ export class LogStore {
     }
   }
 
+  /** Puts older lines in front; numbers of lines stay what they were, and may become negative. */
+  prepend(errors: boolean[], texts: string[]): void {
+    this.texts = texts.concat(this.texts);
+    this.errors = errors.concat(this.errors);
+    this.first -= texts.length;
+  }
+
+  /** As many of the oldest lines as there are, up to a number. */
+  oldest(count: number): string[] {
+    return this.texts.slice(0, count);
+  }
+
   isError(place: number): boolean {
     return this.errors[place];
   }

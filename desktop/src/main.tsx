@@ -7,9 +7,30 @@ import './styles/parts.css';
 import './styles/list.css';
 import './styles/views.css';
 import './styles/container.css';
+import './styles/builds.css';
 
-// Asked for before anything is drawn: the first view needs them.
+// Asked for before anything is drawn: the first view needs them, and mostly has them at once, from `index.html`'s preload. One
+// drawing with rows is sooner there than one without and another.
+const PATIENCE = 120;
+let drawn = false;
+const draw = () => {
+  if (drawn) return;
+  drawn = true;
+  render(<App />, document.getElementById('app')!);
+};
+containers.follow(draw);
+containers.error.follow(draw);
+setTimeout(draw, PATIENCE);
 void containers.load();
-void info.load();
-follow();
-render(<App />, document.getElementById('app')!);
+
+// Whatever the first view can do without comes after it.
+let begun = false;
+const begin = () => {
+  if (begun) return;
+  begun = true;
+  void info.load();
+  follow();
+};
+containers.follow(() => requestAnimationFrame(() => setTimeout(begin)));
+containers.error.follow(begin);
+setTimeout(begin, 1500);

@@ -13,7 +13,14 @@ export class Remote<T> extends Cell<T | undefined> {
   /** Views that show it. */
   private shown = 0;
 
-  constructor(private readonly fetch: () => Promise<T>) {
+  /** What came is a part, enough for the first view. */
+  readonly partial = new Cell(false);
+
+  constructor(
+    private readonly fetch: () => Promise<T>,
+    /** The beginning of it, and whether that is all; asked for once. */
+    private first?: () => Promise<{ value: T; whole: boolean }>,
+  ) {
     super(undefined);
   }
 
@@ -58,7 +65,21 @@ export class Remote<T> extends Cell<T | undefined> {
 
   private async ask(): Promise<void> {
     try {
+      if (this.first) {
+        const { value, whole } = await this.first();
+        this.first = undefined;
+        this.partial.value = !whole;
+        this.value = value;
+        this.error.value = undefined;
+        if (whole) return;
+        // What came is drawn first; nothing is drawn while nobody can see it.
+        await new Promise<void>((drawn) => {
+          requestAnimationFrame(() => setTimeout(drawn, 50));
+          setTimeout(drawn, 500);
+        });
+      }
       this.value = await this.fetch();
+      this.partial.value = false;
       this.error.value = undefined;
     } catch (error) {
       this.error.value = error as ApiError;
@@ -66,7 +87,19 @@ export class Remote<T> extends Cell<T | undefined> {
   }
 }
 
-export const containers = new Remote(() => get<ContainerSummary[]>('/containers/json?all=1'));
+/** What the desktop makes to look into a volume has this label, and is no container of the user's. */
+export const LOOK = 'ferry.desktop.volume';
+const own = (all: ContainerSummary[]) => all.filter((container) => !container.Labels?.[LOOK]);
+
+/** Rows of the first view. `index.html` has the browser ask for them before there is a script. */
+const FIRST = 50;
+export const containers = new Remote(
+  async () => own(await get<ContainerSummary[]>('/containers/json?all=1')),
+  async () => {
+    const value = await get<ContainerSummary[]>(`/containers/json?all=1&limit=${FIRST}`);
+    return { value: own(value), whole: value.length < FIRST };
+  },
+);
 export const images = new Remote(() => get<ImageSummary[]>('/images/json?shared-size=1'));
 export const volumes = new Remote(async () => (await get<{ Volumes: Volume[] | null }>('/volumes')).Volumes ?? []);
 export const networks = new Remote(() => get<Network[]>('/networks'));
@@ -79,6 +112,8 @@ export const online = new Cell(true);
 /** The latest events, newest first. */
 export const events = new Cell<EngineEvent[]>([]);
 const EVENTS = 1000;
+/** Seconds before the page follows events in which lists may have been asked for: clocks differ, too. */
+const SLACK = 30;
 
 const followers = new Set<(event: EngineEvent) => void>();
 
@@ -88,32 +123,40 @@ export function onEvent(follower: (event: EngineEvent) => void): () => void {
   return () => followers.delete(follower);
 }
 
-function heard(event: EngineEvent): void {
+/** What came at once. Those of before the page are for the list of events only. */
+function heard(batch: EngineEvent[], since: number): void {
   // What health checks and terminals do is no change that a list shows.
-  if (event.Action.startsWith('exec_') || event.Action === 'top') return;
-  events.value = [event, ...events.value.slice(0, EVENTS - 1)];
-  if (event.Type === 'container') {
-    containers.later();
-    info.later();
-    if (event.Action === 'create' || event.Action === 'destroy') disk.later();
-  } else if (event.Type === 'image') {
-    images.later();
-    info.later();
-    disk.later();
-  } else if (event.Type === 'volume') {
-    volumes.later();
-    disk.later();
-  } else if (event.Type === 'network') {
-    networks.later();
+  const told = batch.filter((event) => !event.Action.startsWith('exec_') && event.Action !== 'top');
+  if (told.length === 0) return;
+  events.value = [...[...told].reverse(), ...events.value].slice(0, EVENTS);
+  for (const event of told) {
+    if (event.time < since) continue;
+    if (event.Type === 'container') {
+      containers.later();
+      info.later();
+      if (event.Action === 'create' || event.Action === 'destroy') disk.later();
+    } else if (event.Type === 'image') {
+      images.later();
+      info.later();
+      disk.later();
+    } else if (event.Type === 'volume') {
+      volumes.later();
+      disk.later();
+    } else if (event.Type === 'network') {
+      networks.later();
+    }
+    for (const follower of [...followers]) follower(event);
   }
-  for (const follower of [...followers]) follower(event);
 }
 
 /** Follows the engine's events for as long as the page is open, and tries again when they end. */
 export function follow(): void {
   let pause = 500;
   const open = (missed: boolean) => {
-    const since = Math.floor(Date.now() / 1000) - (missed ? 0 : 3600);
+    const now = Math.floor(Date.now() / 1000);
+    const since = now - (missed ? 0 : 3600);
+    const fresh: EngineEvent[] = [];
+    const read = lines<EngineEvent>((event) => fresh.push(event));
     tunnel(
       { path: query('/events', { since }) },
       {
@@ -122,7 +165,10 @@ export function follow(): void {
           online.value = true;
           if (missed) for (const remote of [containers, images, volumes, networks, info, disk]) remote.later();
         },
-        data: lines<EngineEvent>(heard),
+        data: (bytes) => {
+          read(bytes);
+          heard(fresh.splice(0), now - SLACK);
+        },
         end: () => {
           online.value = false;
           setTimeout(() => open(true), pause);

@@ -1,6 +1,7 @@
 // What the browser tests stand on: the desktop, a browser, and the ferry command to look facts up with.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const FERRY = process.env.FERRY ?? 'ferry';
@@ -32,6 +33,15 @@ export function browserPath() {
   return [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path && existsSync(path));
 }
 
+/** Serves the page's files from a folder (`desktop/dist`) instead of the binary: no Rust build between two tries. */
+async function fresh(context, folder) {
+  const kinds = { js: 'text/javascript', css: 'text/css' };
+  await context.route(/\/(app|terminal)\.(js|css)(\?|$)/, (route) => {
+    const name = new URL(route.request().url()).pathname.slice(1);
+    return route.fulfill({ contentType: kinds[name.split('.').pop()], body: readFileSync(join(folder, name)) });
+  });
+}
+
 /** A desktop and a browser that is logged in to it. Everything that the page complains of is in `wrong`. */
 export async function open(options = {}) {
   const server = spawn(FERRY, ['desktop', '--no-open', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -47,6 +57,7 @@ export async function open(options = {}) {
   const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-dev-shm-usage'] });
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', acceptDownloads: true, ...options });
   await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  if (process.env.ASSETS) await fresh(context, process.env.ASSETS);
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   const wrong = [];

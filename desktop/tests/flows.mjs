@@ -1,8 +1,11 @@
 // Drives the desktop in a browser against a daemon with real containers. Run by the scenario `desktop::in_a_browser`, or by hand:
 // FERRY=target/debug/ferry DOCKER_HOST=unix:///… node desktop/tests/flows.mjs   (the daemon has the image `busybox`)
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { eventually, ferry, open } from './desktop.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -140,6 +143,33 @@ await step('a log is text, searched, and its streams are apart', async () => {
   await button('Both').click();
 });
 
+await step('a long log: its end first, older lines as one scrolls up, all of it when asked for', async () => {
+  ferry('run', '-d', '--name', 'long', '--stop-timeout', '0', 'busybox', 'sh', '-c', 'seq 40000 | sed "s/^/number /"; exec sleep 1000');
+  await eventually('the log is written', () => ferry('logs', '-n', '1', 'long') === 'number 40000');
+  await visit('containers', id('long'), 'logs');
+  await page.locator('.log-line', { hasText: 'number 40000' }).waitFor();
+  await page.getByText(/^5,000 lines/).waitFor();
+  const first = () => page.locator('.log-line').first().innerText();
+  await page.evaluate(() => (document.querySelector('.log').scrollTop = 0));
+  await page.getByText(/^15,000 lines/).waitFor();
+  // What was in sight is in sight still, and lines are in their order.
+  assert.match(await first(), /number 3(49|50)\d\d$/);
+  // A download has all of it, whatever is here so far.
+  const whole = page.waitForEvent('download');
+  await button('Download').click();
+  assert.equal(readFileSync(await (await whole).path(), 'utf8').trim().split('\n').length, 40_000);
+  await page.getByText('40,000 lines').waitFor();
+  await visit('containers');
+  await visit('containers', id('long'), 'logs');
+  await page.getByText(/^5,000 lines/).waitFor();
+  await button('Read all of it').click();
+  await page.getByText('40,000 lines').waitFor();
+  await page.evaluate(() => (document.querySelector('.log').scrollTop = 0));
+  await eventually('the first line', async () => /number 1$/.test(await first()));
+  await page.getByText('from the beginning').waitFor();
+  ferry('rm', '-f', 'long');
+});
+
 await step('a log is followed', async () => {
   await visit('containers', id('web'), 'logs');
   ferry('exec', 'web', 'sh', '-c', 'echo fresh news > /proc/1/fd/1');
@@ -259,6 +289,23 @@ await step('volumes: make, see users, browse, remove, prune with a preview', asy
   await row('made-here').waitFor({ state: 'detached' });
 });
 
+await step('volumes: one that nobody uses is looked into and exported', async () => {
+  ferry('run', '--rm', '-v', 'lonely:/v', 'busybox', 'sh', '-c', 'mkdir /v/deep; echo treasure > /v/deep/chest');
+  await visit('volumes', 'lonely');
+  await button('Browse').click();
+  await button('deep').click();
+  await button('chest').click();
+  await dialog.getByText('treasure').waitFor();
+  await page.keyboard.press('Escape');
+  const download = page.waitForEvent('download');
+  await page.getByRole('link', { name: 'Export' }).click();
+  const names = execFileSync('tar', ['tf', await (await download).path()], { encoding: 'utf8' });
+  assert.match(names, /deep\/chest/);
+  await visit('volumes');
+  await eventually('nothing of the look is left', () => ferry('ps', '-aq', '--filter', 'label=ferry.desktop.volume') === '');
+  ferry('volume', 'rm', 'lonely');
+});
+
 await step('networks: picture, connect, disconnect', async () => {
   await visit('networks');
   await page.locator('.picture-name', { hasText: 'backend' }).waitFor();
@@ -274,6 +321,103 @@ await step('compose: services, all logs', async () => {
   await page.locator('.picture-name', { hasText: 'web' }).waitFor();
   await page.getByRole('link', { name: 'Logs of all' }).click();
   await page.locator('.log-name', { hasText: 'web' }).first().waitFor();
+});
+
+await step('compose: a file that was never up: file, plan, up, plan, down, and it stays in the list', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
+  const file = join(folder, 'compose.yaml');
+  writeFileSync(file, 'name: bay\nservices:\n  boat:\n    image: busybox\n    command: sleep 1000\n    depends_on: [pier]\n    stop_grace_period: 0s\n  pier:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: ["CMD", "true"], interval: 1s}\n');
+  await visit('compose');
+  await button('Open a file').click();
+  await dialog.getByLabel('Path of the file').fill(file);
+  await button('Open a file', dialog).click();
+  await page.locator('pre.source', { hasText: 'stop_grace_period' }).waitFor();
+  await button('As Compose reads it').click();
+  await page.locator('pre.source', { hasText: 'condition: service_started' }).waitFor();
+  await page.getByRole('tab', { name: 'Plan' }).click();
+  await page.locator('.plan .create', { hasText: 'boat-1' }).waitFor();
+  await button('Up').click();
+  await dialog.getByText('Done', { exact: true }).waitFor();
+  await dialog.locator('pre', { hasText: 'boat-1' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(state(ferry('ps', '-q', '--filter', 'name=boat-1')), 'running');
+  await page.getByText('Nothing would change').waitFor();
+  await page.getByRole('tab', { name: 'Services' }).click();
+  await page.locator('.picture-name', { hasText: 'pier' }).waitFor();
+  await button('Down').click();
+  await dialog.getByText('Volumes stay').waitFor();
+  await button('Down', dialog).click();
+  await dialog.getByText('Done', { exact: true }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(ferry('ps', '-aq', '--filter', 'name=boat-1'), '');
+  await visit('compose');
+  await page.getByText('not up').waitFor();
+  await button('Forget').click();
+  await page.getByText('not up').waitFor({ state: 'detached' });
+  rmSync(folder, { recursive: true });
+});
+
+await step('builds: history, time line, what came from the cache, output, the failing line', async () => {
+  const build = (tag, text) => spawnSync(process.env.FERRY ?? 'ferry', ['build', '-q', '-t', tag, '-'], { input: text });
+  const good = 'FROM busybox\nRUN echo said by a step; sleep 0.2\n';
+  build('built:1', good);
+  build('built:2', good);
+  build('broken', 'FROM busybox\nRUN echo before\nRUN echo nearly; exit 9\n');
+  await visit('builds');
+  await row('broken').getByText('Failed').waitFor();
+  await row('built:1').getByText('Done').waitFor();
+  await row('broken').click();
+  await page.locator('.excerpt .at-fault', { hasText: 'exit 9' }).waitFor();
+  await page.locator('.build-step.failed .step-log', { hasText: 'nearly' }).waitFor();
+  await visit('builds');
+  await row('built:2').click();
+  await page.locator('.build-step.cached', { hasText: 'said by a step' }).getByText('cached', { exact: true }).waitFor();
+  await visit('builds');
+  await row('built:1').click();
+  await page.locator('.step-line', { hasText: 'said by a step' }).click();
+  await page.locator('.step-log', { hasText: 'said by a step' }).waitFor();
+});
+
+await step('registries: log in, browse, look at a tag, pull, log out', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
+  const program = process.env.FERRY ?? 'ferry';
+  // The user's password is `secret`.
+  execFileSync(program, ['registry', 'user', 'add', '--root', folder, '--password-stdin', 'ann'], { input: 'secret' });
+  const registry = spawn(program, ['registry', 'serve', '--root', folder, '--addr', '127.0.0.1:5533'], { stdio: 'ignore' });
+  const host = '127.0.0.1:5533';
+  await visit('registries');
+  await page.getByText('There are no credentials').waitFor();
+  await button('Log in').click();
+  await dialog.getByLabel('Registry').fill(host);
+  await dialog.getByLabel('User').fill('ann');
+  await dialog.getByLabel('Password').fill('wrong');
+  await eventually('the registry answers', () => fetch(`http://${host}/v2/`).then(() => true));
+  await button('Log in', dialog).click();
+  await dialog.locator('.notice.failed', { hasText: 'unauthorized' }).waitFor();
+  await dialog.getByLabel('Password').fill('secret');
+  await button('Log in', dialog).click();
+  await toast(`Logged in to ${host}`);
+  ferry('tag', 'busybox', `${host}/team/app:1.0`);
+  ferry('tag', 'busybox', `${host}/team/app:1.1`);
+  ferry('push', '-q', `${host}/team/app:1.0`);
+  ferry('push', '-q', `${host}/team/app:1.1`);
+  ferry('rmi', `${host}/team/app:1.1`);
+  await page.getByRole('link', { name: host }).click();
+  await row('team/app').click();
+  await row('1.0').waitFor();
+  await row('1.1').click();
+  await dialog.getByText('linux/amd64').waitFor();
+  await button('Pull', dialog).click();
+  await button('Pull', dialog).click();
+  await button('Close', dialog.locator('footer')).click();
+  assert.match(ferry('images', '-q', `${host}/team/app:1.1`), /[0-9a-f]{12}/);
+  await visit('registries');
+  await button(`Log out ${host}`).click();
+  await toast(`Logged out of ${host}`);
+  await page.getByText('There are no credentials').waitFor();
+  ferry('rmi', `${host}/team/app:1.0`, `${host}/team/app:1.1`);
+  registry.kill();
+  rmSync(folder, { recursive: true });
 });
 
 await step('events and the palette, with keys alone', async () => {
@@ -299,10 +443,12 @@ await step('Korean and dark are remembered', async () => {
   await button('English', inside).click();
 });
 
+const buildId = (tag) => builds.find((build) => build.Tags.includes(tag)).Id;
+const builds = await page.evaluate(async () => (await fetch('/api/build/history')).json());
 await step('axe finds nothing, light and dark, wide and narrow', async () => {
-  const views = [['overview'], ['containers'], ['containers', id('web'), 'logs'], ['containers', id('web'), 'stats'], ['containers', id('web'), 'files'], ['containers', id('db'), 'details'], ['containers', id('web'), 'inspect'], ['images'], ['images', ferry('inspect', '--type', 'image', '-f', '{{.Id}}', 'busybox')], ['volumes'], ['volumes', 'site'], ['networks'], ['compose'], ['events'], ['settings']];
+  const views = [['overview'], ['containers'], ['containers', id('web'), 'logs'], ['containers', id('web'), 'stats'], ['containers', id('web'), 'files'], ['containers', id('db'), 'details'], ['containers', id('web'), 'inspect'], ['images'], ['images', ferry('inspect', '--type', 'image', '-f', '{{.Id}}', 'busybox')], ['volumes'], ['volumes', 'site'], ['networks'], ['compose'], ['compose', 'shop'], ['compose', 'shop', 'logs'], ['builds'], ['builds', buildId('broken')], ['builds', buildId('built:1')], ['registries'], ['events'], ['settings']];
   const found = [];
-  for (const [look, width] of [['light', 1280], ['dark', 1280], ['light', 420]]) {
+  for (const [look, width] of [['light', 1280], ['dark', 1280], ['light', 420], ['dark', 420]]) {
     await page.setViewportSize({ width, height: 800 });
     await page.evaluate((name) => localStorage.setItem('theme', name), look);
     await page.reload();

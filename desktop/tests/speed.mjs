@@ -9,7 +9,9 @@ const sleep = (time) => new Promise((later) => setTimeout(later, time));
 /** Ticks of a hundredth of a second that a process has run. */
 const ticks = (pid) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13).reduce((all, part) => all + Number(part), 0);
 
+const there = new Set(ferry('ps', '-a', '--format', '{{.Names}}').split('\n'));
 for (let number = 0; number < COUNT; number += 1) {
+  if (there.has(`box-${number}`)) continue;
   const running = number < 50;
   ferry(...(running ? ['run', '-d'] : ['create']), '--name', `box-${number}`, '--network', 'none', 'busybox', 'sleep', '100000');
 }
@@ -44,22 +46,28 @@ const [before, own] = [ticks(pid), ticks(server.pid)];
 await sleep(30_000);
 console.log(`the open overview of 50 running containers: daemon ${((ticks(pid) - before) / 30).toFixed(2)} % of a core, ferry desktop ${((ticks(server.pid) - own) / 30).toFixed(2)} %`);
 await page.goto('about:blank');
-await sleep(8000);
+// The sampler ends after its next pause.
+await sleep(20_000);
 const [idle, ownIdle] = [ticks(pid), ticks(server.pid)];
 await sleep(15_000);
 console.log(`closed: daemon ${((ticks(pid) - idle) / 15).toFixed(2)} %, ferry desktop ${((ticks(server.pid) - ownIdle) / 15).toFixed(2)} %`);
 
-ferry('run', '-d', '--name', 'log', '--network', 'none', 'busybox', 'sh', '-c', `seq ${LINES} | sed 's/.*/2026-11-21 request & served by a worker with nothing to say/'; exec sleep 100000`);
+if (!there.has('log')) ferry('run', '-d', '--name', 'log', '--network', 'none', '--log-opt', 'max-size=1g', 'busybox', 'sh', '-c', `seq ${LINES} | sed 's/.*/2026-11-21 request & served by a worker with nothing to say/'; exec sleep 100000`);
 const id = ferry('inspect', '-f', '{{.Id}}', 'log');
 await eventually('the log is written', () => ferry('logs', '-n', '1', 'log').includes(` ${LINES} `));
-await page.evaluate(() => 0);
-await page.goto(`${origin}/#/settings`);
-await page.evaluate(() => localStorage.setItem('logs.tail', 'all'));
 await page.goto('about:blank');
 const started = Date.now();
 await page.goto(`${origin}/#/containers/${id}/logs`);
-await page.getByText(`${LINES.toLocaleString('en-US')} lines`).waitFor({ timeout: 120_000 });
-console.log(`a log of ${LINES} lines is there after ${Date.now() - started} ms`);
+await page.locator('.log-line', { hasText: ` ${LINES} ` }).waitFor();
+console.log(`a log of ${LINES} lines: its end is there after ${Date.now() - started} ms`);
+const upward = Date.now();
+await page.evaluate(() => (document.querySelector('.log').scrollTop = 0));
+await page.getByText(/^15,000 lines/).waitFor();
+console.log(`10,000 older lines are there ${Date.now() - upward} ms after scrolling up`);
+const rest = Date.now();
+await page.getByRole('button', { name: 'Read all of it' }).click();
+await page.getByText(`${LINES.toLocaleString('en-US')} lines`).waitFor({ timeout: 180_000 });
+console.log(`all ${LINES} lines are there ${Date.now() - rest} ms after they were asked for`);
 const frames = await page.evaluate(async () => {
   const box = document.querySelector('.log');
   const times = [];

@@ -1,7 +1,7 @@
 // A dialog over the page: the browser keeps the focus inside and gives it back.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Cell, useCell } from '../cell';
 import { t } from '../words';
 import { Icon } from './icon';
@@ -15,7 +15,7 @@ interface DialogProps {
 
 export function Dialog({ title, close, children, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     element.current?.showModal();
     // What is to be filled in comes first, not the button that closes.
     element.current?.querySelector<HTMLElement>('input:not([type=checkbox]):not([readonly]), footer button')?.focus();

@@ -6,6 +6,8 @@ import { level, pieces, type LogStore } from '../log';
 
 const LINE = 20;
 const BEYOND = 12;
+/** Lines above those in sight, below which older ones are wanted. */
+const NEAR = 400;
 /** Browsers cannot draw a box that is higher than some ten million pixels: beyond it, a pixel stands for more than one. */
 const HIGHEST = 8_000_000;
 
@@ -22,21 +24,32 @@ interface LogViewProps {
   follow: boolean;
   setFollow: (on: boolean) => void;
   label: string;
+  /** Somebody is near the oldest line. */
+  nearTop?: () => void;
   /** Names before the lines, of several logs in one. */
   name?: (place: number) => { text: string; hue: number };
 }
 
-export function LogView({ store, places, version, times, found, current, follow, setFollow, label, name }: LogViewProps) {
+export function LogView({ store, places, version, times, found, current, follow, setFollow, label, nearTop, name }: LogViewProps) {
   const frame = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
-  const moved = useRef(false);
+  /** Where the page itself has scrolled to: events of that are nobody's wish. */
+  const put = useRef(-1);
+  const size = useRef({ high: 0, height: 0 });
   const count = places?.length ?? store.length;
   const whole = count * LINE + 16;
   const high = Math.min(whole, HIGHEST);
   /** Pixels of lines for a pixel of scrolling. */
   const factor = high > height ? (whole - height) / (high - height) : 1;
 
+  const scrolled = () => {
+    const box = frame.current!;
+    setTop(box.scrollTop);
+    if (Math.abs(box.scrollTop - put.current) < 1) return;
+    put.current = -1;
+    setFollow(box.scrollTop + box.clientHeight >= box.scrollHeight - 4);
+  };
   useEffect(() => {
     const box = frame.current!;
     const seen = new ResizeObserver(() => setHeight(box.clientHeight));
@@ -46,30 +59,46 @@ export function LogView({ store, places, version, times, found, current, follow,
   useLayoutEffect(() => {
     if (!follow) return;
     const box = frame.current!;
-    moved.current = true;
+    const grown = high >= size.current.high && height === size.current.height;
+    size.current = { high, height };
+    // Somebody has scrolled up, and the event is still on its way.
+    if (grown && put.current >= 0 && box.scrollTop < put.current - 4) {
+      scrolled();
+      return;
+    }
     box.scrollTop = high;
+    put.current = box.scrollTop;
     setTop(box.scrollTop);
   }, [follow, version, count, height]);
+  const begun = useRef({ store, first: store.first });
+  useLayoutEffect(() => {
+    const box = frame.current!;
+    const [before, now] = [begun.current, { store, first: store.first }];
+    begun.current = now;
+    // Lines came or went above: those in sight stay where they are.
+    if (before.store !== store || before.first === store.first || follow || places) return;
+    box.scrollTop = Math.max(0, (top * (oldFactor.current || 1) + (before.first - store.first) * LINE) / factor);
+    put.current = box.scrollTop;
+    setTop(box.scrollTop);
+  }, [version, store, store.first]);
+  const oldFactor = useRef(factor);
+  useLayoutEffect(() => {
+    oldFactor.current = factor;
+  });
+  useEffect(() => {
+    if (!follow && !places && top * factor < NEAR * LINE) nearTop?.();
+  }, [top, follow, version, places]);
   useLayoutEffect(() => {
     if (current === undefined) return;
     const place = places ? places.indexOf(current) : current;
     const box = frame.current!;
     const line = place * LINE - height / 2;
     setFollow(false);
-    moved.current = true;
     box.scrollTop = Math.max(0, line / factor);
+    put.current = box.scrollTop;
     setTop(box.scrollTop);
   }, [current]);
 
-  const scrolled = () => {
-    const box = frame.current!;
-    setTop(box.scrollTop);
-    if (moved.current) {
-      moved.current = false;
-      return;
-    }
-    setFollow(box.scrollTop + box.clientHeight >= box.scrollHeight - 4);
-  };
   const start = top * factor;
   const first = Math.max(0, Math.floor(start / LINE) - BEYOND);
   const last = Math.min(count, Math.ceil((start + height) / LINE) + BEYOND);

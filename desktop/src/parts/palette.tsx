@@ -1,7 +1,8 @@
 // Everything that can be gone to or done, found by typing.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Cell, useCell } from '../cell';
+import { known, projects } from '../compose';
 import { ICONS, act, nameOf, verbsFor } from '../container';
 import { theme } from '../look';
 import { go } from '../route';
@@ -23,7 +24,7 @@ interface Choice {
 const shown = new Cell(false);
 export const openPalette = () => (shown.value = true);
 
-const SECTIONS = ['overview', 'containers', 'images', 'volumes', 'networks', 'compose', 'events', 'settings'] as const;
+const SECTIONS = ['overview', 'containers', 'images', 'builds', 'volumes', 'networks', 'compose', 'registries', 'events', 'settings'] as const;
 
 function choices(): Choice[] {
   const all: Choice[] = SECTIONS.map((name) => ({ text: t(name), note: t('goTo'), icon: name, run: () => go(name) }));
@@ -38,6 +39,7 @@ function choices(): Choice[] {
     for (const verb of verbsFor(container.State)) all.push({ text: `${t(verb as Key)} ${name}`, note: `ferry ${verb} ${name}`, icon: ICONS[verb], run: () => void act(verb, [container]) });
     all.push({ text: `${t('remove')} ${name}`, note: `ferry rm ${name}`, icon: 'trash', run: () => askRemove([container]) });
   }
+  for (const project of projects(containers.value ?? [], known.value)) all.push({ text: project.name, note: t('compose'), icon: 'compose', run: () => go('compose', project.name) });
   for (const row of named(images.value ?? []).filter((row) => row.name)) {
     all.push({ text: row.name, note: t('images'), icon: 'images', run: () => go('images', row.image.Id) });
     all.push({ text: `${t('run')} ${row.name}`, note: `ferry run ${row.name}`, icon: 'play', run: () => askRun(row.name) });
@@ -79,8 +81,9 @@ function Box({ close }: { close: () => void }) {
   const element = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
+  // Before the next key: what is typed at once is not lost.
+  useLayoutEffect(() => element.current?.showModal(), []);
   useEffect(() => {
-    element.current?.showModal();
     const hidden = [containers.show(), images.show(), volumes.show(), networks.show()];
     return () => hidden.forEach((hide) => hide());
   }, []);

@@ -108,10 +108,10 @@ function columns(): Column<ContainerSummary>[] {
     {
       key: 'name',
       title: t('name'),
-      width: 'minmax(0, 2fr)',
+      width: 'minmax(0, 2.4fr)',
       sort: nameOf,
       cell: (container) => (
-        <a class="name" href={to('containers', container.Id)}>
+        <a class="name" href={to('containers', container.Id)} title={nameOf(container)}>
           {nameOf(container)}
           <span class="muted small mono">{short(container.Id)}</span>
         </a>
@@ -120,7 +120,7 @@ function columns(): Column<ContainerSummary>[] {
     {
       key: 'state',
       title: t('status'),
-      width: 'minmax(170px, 1fr)',
+      width: 'minmax(150px, 1fr)',
       narrow: '92px',
       sort: (container) => container.State,
       cell: (container) => <State state={container.State} health={healthOf(container)} note={note(container)} />,
@@ -128,19 +128,19 @@ function columns(): Column<ContainerSummary>[] {
     {
       key: 'image',
       title: t('image'),
-      width: 'minmax(0, 1.6fr)',
+      width: 'minmax(0, 1.3fr)',
       wide: true,
       sort: (container) => container.Image,
       cell: (container) => <span class="cut" title={container.Image}>{container.Image.startsWith('sha256:') ? short(container.Image) : container.Image}</span>,
     },
-    { key: 'ports', title: t('ports'), width: 'minmax(0, 1.3fr)', wide: true, cell: (container) => <Ports container={container} /> },
+    { key: 'ports', title: t('ports'), width: 'minmax(0, 1fr)', wide: true, cell: (container) => <Ports container={container} /> },
     {
       key: 'created',
       title: t('created'),
-      width: 'minmax(0, 1fr)',
+      width: '128px',
       wide: true,
       sort: (container) => -container.Created,
-      cell: (container) => <span class="muted">{ago(new Date(container.Created * 1000))}</span>,
+      cell: (container) => <span class="muted cut">{ago(new Date(container.Created * 1000))}</span>,
     },
     { key: 'actions', title: '', width: '84px', narrow: '66px', end: true, cell: (container) => <Actions container={container} /> },
   ];

@@ -33,6 +33,9 @@ export function named(all: ImageSummary[]): NamedImage[] {
   });
 }
 
+/** What goes when it is removed: the rest is others', too. */
+const ownSize = (image: ImageSummary) => Math.max(0, image.Size - Math.max(0, image.SharedSize));
+
 export const nameOr = (row: NamedImage) => row.name || short(row.image.Id);
 
 function TagDialog({ row, close }: { row: NamedImage; close: () => void }) {
@@ -134,16 +137,19 @@ function columns(users: Map<string, number>): Column<NamedImage>[] {
       key: 'used',
       title: t('usedBy'),
       width: 'minmax(90px, 1fr)',
+      wide: true,
       sort: (row) => -(users.get(row.image.Id) ?? 0),
       cell: (row) => (users.get(row.image.Id) ? t('many', { count: users.get(row.image.Id)! }) : <span class="muted">{t('unused')}</span>),
     },
-    { key: 'created', title: t('created'), width: 'minmax(0, 1fr)', wide: true, sort: (row) => -row.image.Created, cell: (row) => <span class="muted">{row.image.Created > 0 ? ago(new Date(row.image.Created * 1000)) : ''}</span> },
+    { key: 'created', title: t('created'), width: '128px', wide: true, sort: (row) => -row.image.Created, cell: (row) => <span class="muted cut">{row.image.Created > 0 ? ago(new Date(row.image.Created * 1000)) : ''}</span> },
     { key: 'shared', title: t('shared'), width: '100px', wide: true, end: true, sort: (row) => -row.image.SharedSize, cell: (row) => <span class="muted">{row.image.SharedSize > 0 ? bytes(row.image.SharedSize) : '–'}</span> },
-    { key: 'size', title: t('size'), width: '90px', end: true, sort: (row) => -row.image.Size, cell: (row) => bytes(row.image.Size) },
+    { key: 'own', title: t('ownSize'), width: '90px', wide: true, end: true, sort: (row) => -ownSize(row.image), cell: (row) => bytes(ownSize(row.image)) },
+    { key: 'size', title: t('size'), width: '90px', narrow: '74px', end: true, sort: (row) => -row.image.Size, cell: (row) => bytes(row.image.Size) },
     {
       key: 'actions',
       title: '',
       width: '84px',
+      narrow: '66px',
       end: true,
       cell: (row) => (
         <span class="row-actions">

@@ -142,12 +142,13 @@ function Busiest() {
 export function Overview() {
   useEffect(() => containers.show(), []);
   const list = useCell(containers);
+  const partial = useCell(containers.partial);
   const running = list?.filter((container) => container.State === 'running').length ?? 0;
   return (
     <>
       <header class="view-head">
         <h1>{t('overview')}</h1>
-        {list && (
+        {list && !partial && (
           <a href={to('containers')} class="muted">
             {t('runningOf', { running, all: list.length })}
           </a>

@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useCell } from '../cell';
 import { theme } from '../look';
 import { language, t } from '../words';
-import { tail, times } from './container/logs';
+import { times } from './container/logs';
 
 function Setting({ title, text, children }: { title: string; text: string; children: ComponentChildren }) {
   return (
@@ -22,7 +22,6 @@ export function Settings() {
   const look = useCell(theme);
   const spoken = useCell(language);
   const timed = useCell(times);
-  const many = useCell(tail);
   const keys: [string, string][] = [
     ['Ctrl K', t('keyPalette')],
     ['/', t('keySearch')],
@@ -58,15 +57,6 @@ export function Settings() {
           </Setting>
           <Setting title={t('times')} text={t('timesText')}>
             <input type="checkbox" aria-label={t('times')} checked={timed === 'yes'} onChange={(event) => (times.value = event.currentTarget.checked ? 'yes' : 'no')} />
-          </Setting>
-          <Setting title={t('howMany')} text={t('tailText')}>
-            <select class="short" aria-label={t('howMany')} value={many} onChange={(event) => (tail.value = event.currentTarget.value as 'all')}>
-              {['1000', '10000', '100000', 'all'].map((count) => (
-                <option key={count} value={count}>
-                  {count === 'all' ? t('allLines') : t('lastLines', { count: Number(count).toLocaleString() })}
-                </option>
-              ))}
-            </select>
           </Setting>
         </section>
         <section class="card">

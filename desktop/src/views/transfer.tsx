@@ -64,7 +64,7 @@ function Transfer({ kind, given, close }: { kind: 'pull' | 'push'; given: string
       {
         method: 'POST',
         path: kind === 'pull' ? query('/images/create', { fromImage: repository, tag }) : query(`/images/${repository.split('/').map(encodeURIComponent).join('/')}/push`, { tag }),
-        auth: user ? credentials(user, password) : kind === 'push' ? credentials('', '') : undefined,
+        auth: user ? credentials(user, password) : undefined,
       },
       {
         data: lines<Progress>(heard),

@@ -21,7 +21,7 @@ pub mod flags {
 /// What a face beside this one stands on, so that it has the same manners: `ferry compose`.
 pub mod face {
     pub use crate::{
-        config::registry_auth,
+        config::{Logins, logins, registry_auth},
         format::{Kind, Row, align_with, render},
         framework::{
             Args, Cli, CliError, Command, Extension, Failures, Outcome, command_help, quote,

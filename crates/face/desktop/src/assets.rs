@@ -44,7 +44,7 @@ const ASSETS: [Asset; 5] = [
 const PAGE: &str = include_str!("../assets/index.html");
 
 /// The page's file at a path.
-pub(crate) fn serve(path: &str, headers: &HeaderMap) -> Reply {
+pub(crate) fn serve(path: &str, query: Option<&str>, headers: &HeaderMap) -> Reply {
     if path == "/" {
         return page(headers);
     }
@@ -62,17 +62,31 @@ pub(crate) fn serve(path: &str, headers: &HeaderMap) -> Reply {
     // Every browser that can show the page takes gzip.
     set(&mut answer, header::CONTENT_ENCODING, "gzip");
     set(&mut answer, header::ETAG, tag);
-    set(&mut answer, header::CACHE_CONTROL, "no-cache");
+    // An address that names the contents holds for ever; another is asked about each time.
+    let named = query.is_some_and(|query| query == tag.trim_matches('"'));
+    let keep = if named { "private, max-age=31536000, immutable" } else { "no-cache" };
+    set(&mut answer, header::CACHE_CONTROL, keep);
     answer
 }
 
 fn page(headers: &HeaderMap) -> Reply {
     let Ok(nonce) = random() else { return failure(500, "cannot get random bytes", None) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let text = PAGE.replace("__NONCE__", &nonce);
+    let text = versioned().replace("__NONCE__", &nonce);
     let mut answer = reply(StatusCode::OK, "text/html; charset=utf-8", text);
     set(&mut answer, header::CONTENT_SECURITY_POLICY, &policy(host, &nonce));
     answer
+}
+
+/// The page with addresses of its files that name their contents, so that a browser that has been here asks for none of them.
+fn versioned() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        ASSETS.iter().zip(tags()).fold(PAGE.to_owned(), |text, (asset, tag)| {
+            let tag = tag.trim_matches('"');
+            text.replace(&format!("\"{}\"", asset.path), &format!("\"{}?{tag}\"", asset.path))
+        })
+    })
 }
 
 /// Scripts and styles of our own only, connections to ourselves only, and no text ever becomes HTML. The nonce is for the style
@@ -133,6 +147,19 @@ mod tests {
         }
         let built = fs::read_to_string(own.join("assets/sources.sha256")).unwrap();
         assert_eq!(built, text, "the assets are older than desktop/: run `cargo xtask desktop`");
+    }
+
+    #[test]
+    fn what_is_named_by_its_contents_is_kept() {
+        let page = versioned();
+        let at = page.find("/app.js?").unwrap() + "/app.js?".len();
+        let tag = page[at..].split('"').next().unwrap();
+        let kept = |query| {
+            let reply = serve("/app.js", query, &HeaderMap::new());
+            reply.headers()[header::CACHE_CONTROL].to_str().unwrap().to_owned()
+        };
+        assert!(kept(Some(tag)).contains("immutable"));
+        assert_eq!((kept(None).as_str(), kept(Some("old")).as_str()), ("no-cache", "no-cache"));
     }
 
     #[test]

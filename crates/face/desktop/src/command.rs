@@ -8,7 +8,7 @@ use std::{
 };
 
 use ferry_cli::{
-    face::{Args, Cli, CliError, Command, Outcome, command_help, usage_line},
+    face::{Args, Cli, CliError, Command, Outcome, command_help, logins, usage_line},
     flags::{Flag, Matches, ParseError, terminal_width},
 };
 use tokio::{
@@ -78,7 +78,7 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
         tokio::select! {
-            () = server::serve(listener, guard, client) => {}
+            () = server::serve(listener, guard, client, logins(cli)) => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }

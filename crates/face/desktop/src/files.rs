@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
-    layers,
+    errand, layers,
     proxy::refused,
     reply::{Pieces, Reply, failure, reply, set, with_body},
     server::Shared,
@@ -48,7 +48,7 @@ struct Listing {
     entries: Vec<Child>,
 }
 
-/// Answers `/files/list`, `/files/read` and `/files/layers`.
+/// Answers `/files/list`, `/files/read`, `/files/layers` and `/files/compose`.
 pub(crate) async fn serve(shared: &Arc<Shared>, what: &str, query: Option<&str>) -> Reply {
     let value = |name: &str| {
         let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
@@ -59,6 +59,12 @@ pub(crate) async fn serve(shared: &Arc<Shared>, what: &str, query: Option<&str>)
             return failure(400, "image is needed", None);
         };
         return layers::serve(shared, &image).await;
+    }
+    if what == "compose" {
+        let Some(list) = value("files").and_then(unescape) else {
+            return failure(400, "files are needed", None);
+        };
+        return errand::files(&list).await;
     }
     let (Some(container), Some(path)) = (value("container"), value("path")) else {
         return failure(400, "container and path are needed", None);
@@ -168,7 +174,7 @@ fn attachment(path: &str) -> String {
 }
 
 /// `%2F` and the like.
-fn unescape(text: &str) -> Option<String> {
+pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -9,6 +9,7 @@
 
 mod assets;
 mod command;
+mod errand;
 mod files;
 mod guard;
 mod layers;

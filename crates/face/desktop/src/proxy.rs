@@ -38,7 +38,12 @@ pub(crate) async fn forward(shared: &Arc<Shared>, path: &str, request: Request<I
         None => path.to_owned(),
     };
     let (parts, body) = request.into_parts();
-    let call = shared.client.request(parts.method.clone(), target);
+    let mut call = shared.client.request(parts.method.clone(), target);
+    if !parts.headers.contains_key(&PASSED_ON[0])
+        && let Some(auth) = shared.login_for(&parts.method, path, parts.uri.query()).await
+    {
+        call = call.header(PASSED_ON[0].as_str(), auth);
+    }
     let call = match with_payload(
         pass_on(call, &parts.headers),
         &parts.method,

@@ -1,7 +1,8 @@
 //! What a request goes through: the guard, then the page's files, the Engine API, or a tunnel.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, ffi::OsString, sync::Arc, time::Duration};
 
+use ferry_cli::face::Logins;
 use ferry_client::Client;
 use http::{Method, Request, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -12,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    assets, files,
+    assets, errand, files,
     guard::{Guard, Refusal, wish},
     proxy,
     reply::{Reply, failure, reply, set},
@@ -26,17 +27,49 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// A head is never larger: the page sends short ones.
 const HEAD_LIMIT: usize = 64 << 10;
 
+/// `{}` in base64.
+const NOBODY: &str = "e30=";
+
 /// What every request may use.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) guard: Arc<Guard>,
     pub(crate) client: Client,
     pub(crate) usage: Arc<Usage>,
+    /// What our own commands are called with.
+    pub(crate) globals: Vec<OsString>,
+    /// Credentials of registries.
+    pub(crate) logins: Logins,
+}
+
+impl Shared {
+    /// The user's own credentials for a request that a registry answers in the end: an `X-Registry-Auth`.
+    pub(crate) async fn login_for(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<String> {
+        let image = errand::registry_of(method, path, query)?;
+        let logins = self.logins.clone();
+        // A helper program may be asked. What cannot be read is as what is not there: the registry says what it wants.
+        let found = tokio::task::spawn_blocking(move || logins.auth(&image)).await;
+        let found = found.ok().and_then(Result::ok).filter(|auth| !auth.is_empty());
+        // A push says who pushes even where that is nobody.
+        found.or_else(|| path.ends_with("/push").then(|| NOBODY.to_owned()))
+    }
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>, client: Client) {
-    let shared = Arc::new(Shared { guard, client, usage: Arc::default() });
+pub(crate) async fn serve(
+    listener: TcpListener,
+    guard: Arc<Guard>,
+    client: Client,
+    logins: Logins,
+) {
+    let globals = errand::globals();
+    let shared = Shared { guard, client, usage: Arc::default(), globals, logins };
+    let shared = Arc::new(shared);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -95,13 +128,17 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
         let rest = format!("/{rest}");
         return proxy::forward(shared, &rest, request).await;
     }
+    if path == "/logins" {
+        let (parts, body) = request.into_parts();
+        return errand::logins(shared, &parts.method, body).await;
+    }
     if request.method() != Method::GET {
         return failure(405, "method not allowed", None);
     }
     if let Some(what) = path.strip_prefix("/files/") {
         return files::serve(shared, what, request.uri().query()).await;
     }
-    assets::serve(&path, request.headers())
+    assets::serve(&path, request.uri().query(), request.headers())
 }
 
 fn token(query: Option<&str>) -> Option<String> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use ferry_client::{Answer, Client, ClientError, Hijacked};
+use ferry_client::{Answer, ClientError, Hijacked};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
@@ -29,6 +29,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    errand,
     proxy::words,
     reply::{Reply, failure, reply, set},
     server::Shared,
@@ -45,8 +46,10 @@ const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Our own stream beside the API's: what all containers use.
 const USAGE: &str = "/usage";
+/// And another: what Compose says while it does something.
+const COMPOSE: &str = "/compose";
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// What the page asks a tunnel for.
 #[derive(Debug, Deserialize)]
@@ -99,7 +102,7 @@ fn key(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::SEC_WEBSOCKET_KEY)?.to_str().ok().filter(|_| handshake)
 }
 
-type Broken = tokio_tungstenite::tungstenite::Error;
+pub(crate) type Broken = tokio_tungstenite::tungstenite::Error;
 
 async fn run(mut socket: Socket, shared: &Shared) -> Result<(), Broken> {
     let Some(Ok(Message::Text(text))) = socket.next().await else { return Ok(()) };
@@ -110,7 +113,10 @@ async fn run(mut socket: Socket, shared: &Shared) -> Result<(), Broken> {
     if wanted.path == USAGE {
         return usage(socket, shared).await;
     }
-    let Some(call) = call(&shared.client, &wanted) else {
+    if wanted.path == COMPOSE {
+        return errand::compose(socket, shared, wanted.body).await;
+    }
+    let Some(call) = call(shared, &wanted).await else {
         return refuse(socket, 400, "invalid request: method or path", None).await;
     };
     if wanted.hijack {
@@ -126,7 +132,7 @@ async fn run(mut socket: Socket, shared: &Shared) -> Result<(), Broken> {
     }
 }
 
-fn call(client: &Client, wanted: &Wanted) -> Option<ferry_client::Call> {
+async fn call(shared: &Shared, wanted: &Wanted) -> Option<ferry_client::Call> {
     let method = match wanted.method.as_str() {
         "GET" => Method::GET,
         "POST" => Method::POST,
@@ -136,8 +142,13 @@ fn call(client: &Client, wanted: &Wanted) -> Option<ferry_client::Call> {
     if !clean || !wanted.path.starts_with('/') {
         return None;
     }
-    let mut call = client.request(method, &wanted.path);
-    if let Some(auth) = &wanted.auth {
+    let (path, query) = wanted.path.split_once('?').unwrap_or((&wanted.path, ""));
+    let auth = match &wanted.auth {
+        Some(auth) => Some(auth.clone()),
+        None => shared.login_for(&method, path, Some(query)).await,
+    };
+    let mut call = shared.client.request(method, &wanted.path);
+    if let Some(auth) = &auth {
         call = call.header("X-Registry-Auth", auth.as_str());
     }
     Some(match &wanted.body {
@@ -151,7 +162,7 @@ async fn refuse_error(socket: Socket, error: &ClientError) -> Result<(), Broken>
     refuse(socket, status, &message, hint).await
 }
 
-async fn refuse(
+pub(crate) async fn refuse(
     mut socket: Socket,
     status: u16,
     message: &str,

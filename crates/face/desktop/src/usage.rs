@@ -21,6 +21,8 @@ const HISTORY: usize = 120;
 const AT_ONCE: usize = 4;
 /// Containers that are looked at, of more.
 const MOST: usize = 500;
+/// Containers that are asked for in a second, on average.
+const EACH_SECOND: u64 = 5;
 
 /// One sampler for all pages.
 #[derive(Debug, Default)]
@@ -85,12 +87,7 @@ impl Usage {
                 }
                 None => 0,
             };
-            let seconds = match count {
-                0..=20 => 2,
-                21..=100 => 5,
-                _ => 10,
-            };
-            let pause = Duration::from_secs(seconds);
+            let pause = pause(count);
             tokio::time::sleep(pause.saturating_sub(started.elapsed())).await;
             let mut state = self.state();
             if sender.receiver_count() == 0 {
@@ -131,6 +128,11 @@ impl Usage {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// From sample to sample: the more containers, the longer, so that a page costs the daemon about the same.
+fn pause(count: usize) -> Duration {
+    Duration::from_secs((count as u64 / EACH_SECOND).clamp(2, 20))
 }
 
 async fn stats<'a>(client: &Client, id: &'a str) -> Option<(&'a str, Value)> {
@@ -212,5 +214,6 @@ mod tests {
         before.cpu = 900_000_000;
         assert_eq!(row("x", &document(0, 0), &now, Some(&before))[1], 0.0, "it was started again");
         assert_eq!(row("x", &document(0, 0), &now, None)[1], 0.0, "the first sample has no rate");
+        assert_eq!([0, 7, 50, 500].map(|count| pause(count).as_secs()), [2, 2, 10, 20]);
     }
 }

@@ -5,6 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
+pub(crate) use things::{Kind, Thing};
+
+mod things;
+
 /// Lines of a log that are kept.
 const LINES: usize = 50_000;
 /// Samples of what a container uses that are kept.
@@ -80,9 +84,10 @@ pub(crate) enum View {
     Log,
     Usage,
     Help,
+    Things(Kind),
 }
 
-/// What can be done to a container.
+/// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Start,
@@ -91,6 +96,9 @@ pub(crate) enum Verb {
     Pause,
     Unpause,
     Remove,
+    RemoveImage,
+    RemoveVolume,
+    RemoveNetwork,
 }
 
 impl Verb {
@@ -102,6 +110,9 @@ impl Verb {
             Verb::Pause => "pause",
             Verb::Unpause => "unpause",
             Verb::Remove => "rm -f",
+            Verb::RemoveImage => "rmi",
+            Verb::RemoveVolume => "volume rm",
+            Verb::RemoveNetwork => "network rm",
         }
     }
 }
@@ -116,6 +127,9 @@ pub(crate) enum Wish {
     /// The log of this container, from now on.
     Log(String),
     CloseLog,
+    /// Another list, from now on.
+    Things(Kind),
+    CloseThings,
     Shell(String),
 }
 
@@ -133,6 +147,9 @@ pub(crate) struct App {
     pub(crate) log: VecDeque<Line>,
     /// Lines between the end of the log and the end of what is seen; 0 follows.
     pub(crate) back: usize,
+    things: Vec<Thing>,
+    /// The place of the chosen one among those that are shown.
+    pub(crate) thing: usize,
     /// What was done or went wrong.
     pub(crate) message: Option<(String, bool)>,
     /// Waits for a yes.
@@ -151,6 +168,8 @@ impl App {
             uses: HashMap::new(),
             log: VecDeque::new(),
             back: 0,
+            things: Vec::new(),
+            thing: 0,
             message: None,
             asked: None,
         }
@@ -258,6 +277,7 @@ impl App {
             View::List => self.list_key(key.code, page),
             View::Log => self.log_key(key.code, page),
             View::Usage | View::Help => self.other_key(key.code),
+            View::Things(kind) => self.thing_key(kind, key.code, page),
         }
     }
 
@@ -279,6 +299,7 @@ impl App {
         let place = self.place();
         match code {
             KeyCode::Char('q') => return Wish::Quit,
+            KeyCode::Tab => return self.next_list(),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Up | KeyCode::Char('k') => self.choose(place.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.choose((place + 1).min(last)),

@@ -9,7 +9,7 @@ use ratatui::{
 };
 
 use crate::{
-    app::{App, Container, Use, View},
+    app::{App, Container, Kind, Use, View},
     text::size,
 };
 
@@ -25,6 +25,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) -> usize {
         View::Log => log(frame, app, body),
         View::Usage => usage(frame, app, body),
         View::Help => help(frame, body),
+        View::Things(kind) => things(frame, app, kind, body),
     }
     frame.render_widget(footer(app), foot);
     usize::from(body.height.saturating_sub(2)).max(1)
@@ -64,9 +65,11 @@ fn footer(app: &App) -> Paragraph<'_> {
             ("p", "pause"),
             ("d", "remove"),
             ("/", "filter"),
+            ("Tab", "images…"),
             ("?", "help"),
             ("q", "quit"),
         ],
+        View::Things(_) => &[("Tab", "next list"), ("d", "remove"), ("/", "filter"), ("q", "back")],
         View::Log => &[("↑↓", "scroll"), ("f", "follow"), ("/", "filter"), ("q", "back")],
         View::Usage | View::Help => &[("q", "back")],
     };
@@ -102,14 +105,14 @@ fn list(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let wide = area.width >= 100;
     let mut titles = vec!["NAME", "STATUS", "CPU", "MEMORY"];
     let mut widths = vec![
-        Constraint::Fill(3),
-        Constraint::Fill(3),
+        Constraint::Fill(4),
+        if wide { Constraint::Length(27) } else { Constraint::Fill(3) },
         Constraint::Length(7),
         Constraint::Length(9),
     ];
     if wide {
         titles.extend(["PIDS", "IMAGE", "PORTS"]);
-        widths.extend([Constraint::Length(5), Constraint::Fill(3), Constraint::Fill(2)]);
+        widths.extend([Constraint::Length(5), Constraint::Fill(2), Constraint::Fill(2)]);
     }
     let rows = shown.iter().map(|container| {
         let used = app.uses.get(&container.id).and_then(|uses| uses.back());
@@ -155,6 +158,34 @@ fn row<'a>(container: &'a Container, used: Option<&Use>, wide: bool) -> Row<'a> 
         cells.push(Cell::from(container.ports()));
     }
     Row::new(cells)
+}
+
+fn things(frame: &mut Frame<'_>, app: &App, kind: Kind, area: Rect) {
+    let (name, beside) = kind.titles();
+    let shown = app.things();
+    let title = match app.filter.as_str() {
+        "" => format!(" {name} "),
+        filter => format!(" {name} with {filter:?} "),
+    };
+    if shown.is_empty() {
+        frame.render_widget(Paragraph::new("Nothing here.").dim().block(framed(title)), area);
+        return;
+    }
+    let titles = std::iter::once("NAME").chain(beside);
+    let rows = shown.iter().map(|thing| {
+        let name = Cell::from(thing.name.as_str()).style(Style::new().bold());
+        Row::new(std::iter::once(name).chain(thing.beside.iter().map(|text| text.as_str().into())))
+    });
+    let fills =
+        [Constraint::Fill(4), Constraint::Fill(2), Constraint::Fill(2), Constraint::Fill(2)];
+    let table = Table::new(rows, fills)
+        .header(Row::new(titles).style(Style::new().dim().bold()))
+        .column_spacing(2)
+        .row_highlight_style(Style::new().bg(Color::DarkGray).fg(Color::White))
+        .highlight_symbol("▌")
+        .block(framed(title));
+    let mut state = TableState::default().with_selected(Some(app.thing));
+    frame.render_stateful_widget(table, area, &mut state);
 }
 
 fn log(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -223,6 +254,7 @@ fn help(frame: &mut Frame<'_>, area: Rect) {
         ("p", "pause or resume"),
         ("d", "remove, after a question"),
         ("/", "only what has this in it; Esc shows everything again"),
+        ("Tab", "images, volumes, networks, and the containers again; d removes there, too"),
         ("q Ctrl-C", "quit"),
     ];
     let lines: Vec<Text<'_>> = keys

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use crossterm::event::{Event, KeyEventKind};
 use ferry_cli::face::CliError;
-use ferry_client::{Client, ClientError};
+use ferry_client::{Client, ClientError, path_segment};
 use ferry_docker_api::{
     StatsResponse,
     stream::{Demultiplexer, StreamKind},
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    app::{App, Container, Line, Use, Verb, Wish},
+    app::{App, Container, Kind, Line, Thing, Use, Verb, Wish},
     draw,
     screen::Screen,
     text::plain,
@@ -41,6 +41,7 @@ enum News {
     Containers(Vec<Container>),
     Uses(HashMap<String, Use>),
     Lines(Vec<Line>),
+    Things(Kind, Vec<Thing>),
     Done(String),
     Failed(String),
 }
@@ -62,6 +63,7 @@ pub(crate) async fn session(
     let mut hangup = signal(SignalKind::hangup()).map_err(wrong)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
     let mut log: Option<JoinHandle<()>> = None;
+    let mut other: Option<JoinHandle<()>> = None;
     let wish = loop {
         let mut page = 1;
         screen.draw(|frame| page = draw::draw(frame, app))?;
@@ -97,6 +99,17 @@ pub(crate) async fn session(
                     before.abort();
                 }
             }
+            Wish::Things(kind) => {
+                let opened = tokio::spawn(things(client.clone(), sender.clone(), kind));
+                if let Some(before) = other.replace(opened) {
+                    before.abort();
+                }
+            }
+            Wish::CloseThings => {
+                if let Some(open) = other.take() {
+                    open.abort();
+                }
+            }
             Wish::CloseLog => {
                 if let Some(open) = log.take() {
                     open.abort();
@@ -104,7 +117,7 @@ pub(crate) async fn session(
             }
         }
     };
-    for task in tasks.into_iter().chain(log) {
+    for task in tasks.into_iter().chain(log).chain(other) {
         task.abort();
     }
     Ok(wish)
@@ -115,6 +128,7 @@ fn take(app: &mut App, news: News) {
         News::Containers(all) => app.set_containers(all),
         News::Uses(uses) => app.set_uses(uses),
         News::Lines(lines) => app.add_lines(lines),
+        News::Things(kind, things) => app.set_things(kind, things),
         News::Done(text) => app.say(&text),
         News::Failed(text) => app.fail(&text),
     }
@@ -212,12 +226,29 @@ async fn act(client: Client, sender: Sender, verb: Verb, id: String, name: Strin
         Verb::Pause => client.post(format!("/containers/{id}/pause")),
         Verb::Unpause => client.post(format!("/containers/{id}/unpause")),
         Verb::Remove => client.delete(format!("/containers/{id}")).query("force", 1),
+        Verb::RemoveImage => client.delete(format!("/images/{}", path_segment(&id))),
+        Verb::RemoveVolume => client.delete(format!("/volumes/{}", path_segment(&id))),
+        Verb::RemoveNetwork => client.delete(format!("/networks/{}", path_segment(&id))),
     };
     let news = match call.done().await {
         Ok(()) => News::Done(format!("ferry {} {name}", verb.word())),
         Err(error) => News::Failed(words(&error)),
     };
     drop(sender.send(news).await);
+}
+
+/// Another list, again and again for as long as somebody looks.
+async fn things(client: Client, sender: Sender, kind: Kind) {
+    loop {
+        let news = match client.get(kind.path()).json::<Value>().await {
+            Ok(answer) => News::Things(kind, kind.read(&answer)),
+            Err(error) => News::Failed(words(&error)),
+        };
+        if sender.send(news).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(SAMPLE).await;
+    }
 }
 
 /// The log of a container, as long as somebody looks.

@@ -357,6 +357,77 @@ fn layers_are_looked_into() {
     assert_eq!(desktop.page("GET", "/files/layers?image=nosuch", b"").status, 404);
 }
 
+/// The engine remembers builds with their steps, their output, and where they failed.
+#[test]
+fn builds_are_remembered() {
+    let sandbox = with_busybox(Client::Ferry);
+    let desktop = Desktop::start(&sandbox);
+    let get = |path: &str| -> Value {
+        serde_json::from_str(&unchunked(&desktop.page("GET", path, b""))).unwrap()
+    };
+    assert_eq!(get("/api/build/history"), serde_json::json!([]));
+    let good = b"FROM busybox\nRUN echo said by a step\n";
+    for tag in ["good:1", "good:2"] {
+        sandbox.with_input(&["build", "-t", tag, "-"], good).ok();
+    }
+    sandbox.with_input(&["build", "-"], b"FROM busybox\nRUN echo nearly; exit 5\n").fails(1);
+    let all = get("/api/build/history");
+    let states: Vec<_> = (0..3).map(|at| all[at]["State"].as_str().unwrap()).collect();
+    assert_eq!(states, ["failed", "done", "done"], "newest first: {all}");
+    assert_eq!(
+        (&all[1]["Tags"][0], &all[1]["Cached"], &all[1]["Steps"]),
+        (&"good:2".into(), &2.into(), &2.into())
+    );
+    let failed = get(&format!("/api/build/history/{}", all[0]["Id"].as_str().unwrap()));
+    assert_eq!(
+        (&failed["Place"]["first"], &failed["Place"]["file"]),
+        (&2.into(), &"Dockerfile".into())
+    );
+    let first = get(&format!("/api/build/history/{}", all[2]["Id"].as_str().unwrap()));
+    // `said by a step` in base64.
+    assert!(first["Status"]["logs"].to_string().contains("c2FpZCBieSBhIHN0ZXA"), "{first}");
+    assert_eq!(desktop.page("GET", "/api/build/history/nosuch", b"").status, 404);
+}
+
+/// What the page may have our own commands do, and what not.
+#[test]
+fn errands() {
+    let sandbox = with_busybox(Client::Ferry);
+    let desktop = Desktop::start(&sandbox);
+    let file = sandbox.dir().join("compose.yaml");
+    let text = "name: bay\nservices:\n  boat:\n    image: busybox\n    command: sleep 1000\n";
+    std::fs::write(&file, text).unwrap();
+    let shown = desktop.page("GET", &format!("/files/compose?files={}", file.display()), b"");
+    assert!(shown.text().contains("sleep 1000"), "{}", shown.text());
+    for wrong in ["/etc/passwd", "compose.yaml"] {
+        let answer = desktop.page("GET", &format!("/files/compose?files={wrong}"), b"");
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+    assert_eq!(desktop.page("GET", "/files/compose?files=/nosuch.yaml", b"").status, 404);
+    let errand = |verb: &str| {
+        let body = serde_json::json!({ "verb": verb, "files": [file], "project": "bay" });
+        let wanted = serde_json::json!({ "method": "GET", "path": "/compose", "body": body });
+        let mut stream = desktop.tunnel(&wanted.to_string());
+        let mut said = String::new();
+        loop {
+            let (kind, bytes) = read_frame(&mut stream);
+            if kind == 8 {
+                return said;
+            }
+            said.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    };
+    assert!(errand("exec").contains("there is no errand"));
+    assert!(errand("diff").contains("bay-boat-1"));
+    assert!(errand("up").contains("bay-boat-1"));
+    assert_eq!(sandbox.inspect("bay-boat-1", "{{.State.Running}}"), "true");
+    errand("down");
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    // Whoever has no cookie has no errands, either.
+    assert_eq!(desktop.send("GET", "/logins", &[], b"").status, 401);
+    assert_eq!(desktop.page("POST", "/logins", b"{\"registry\":\"-x\"}").status, 400);
+}
+
 /// Every flow of the page in Chromium (`desktop/tests/flows.mjs`), with axe and a daemon that goes away.
 #[test]
 fn in_a_browser() {

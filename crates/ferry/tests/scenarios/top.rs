@@ -132,6 +132,21 @@ fn everything_is_steered_by_keys() {
     terminal.shows("42-is");
     terminal.keys(&["exit", "Enter"]);
     terminal.shows("Containers with \"web\"");
+    // The other lists.
+    sandbox.ok(&["volume", "create", "doomed"]);
+    terminal.keys(&["Tab"]);
+    let screen = terminal.shows("busybox:latest");
+    assert!(screen.contains(" Images ") && screen.contains("MiB"), "{screen}");
+    terminal.keys(&["Tab"]);
+    terminal.shows("doomed");
+    terminal.keys(&["/", "d", "o", "o", "m", "Enter", "d"]);
+    terminal.shows("volume rm doomed?");
+    terminal.keys(&["y"]);
+    eventually("removed", || (sandbox.ok(&["volume", "ls", "-q"]).is_empty()).then_some(()));
+    terminal.keys(&["Tab"]);
+    terminal.shows("bridge");
+    terminal.keys(&["Tab"]);
+    terminal.shows(" Containers ");
     terminal.keys(&["q"]);
     terminal.shows("ended 0");
 }

@@ -16,6 +16,7 @@
 mod wire;
 
 mod auth;
+pub mod build_history;
 mod container;
 mod error;
 mod event;

@@ -21,6 +21,7 @@
 //! - whatever comes from outside has a limit.
 
 mod auth;
+mod browse;
 mod client;
 mod describe;
 mod error;

@@ -74,6 +74,23 @@ impl Source {
         self
     }
 
+    /// Asks for the right to see which repositories there are.
+    pub(crate) fn for_catalog(mut self) -> Source {
+        "registry:catalog:*".clone_into(&mut self.scope);
+        self
+    }
+
+    /// Whether it only has copies.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.mirror
+    }
+
+    /// Where something of the registry is that is no repository's.
+    pub(crate) fn beside(&self, path: &str) -> Location {
+        let prefix = self.base.path.trim_end_matches('/');
+        self.base.origin.at(format!("{prefix}/v2/{path}"))
+    }
+
     /// Whose answer it is, for logs.
     pub(crate) fn name(&self) -> String {
         self.base.to_string()

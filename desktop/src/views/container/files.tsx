@@ -121,7 +121,8 @@ function Changes({ id }: { id: string }) {
   return <List label={t('changes')} rows={changes} columns={columns} id={(change) => change.Path} name={(change) => change.Path} />;
 }
 
-export function Files({ id, name, begin = '/' }: { id: string; name: string; begin?: string }) {
+/** `root` keeps to a folder: a volume's. */
+export function Files({ id, name, begin = '/', root = '' }: { id: string; name: string; begin?: string; root?: string }) {
   const [folder, setFolder] = useState(begin);
   const [mode, setMode] = useState<'browse' | 'changes'>('browse');
   const [listing, setListing] = useState<Listing>();
@@ -198,24 +199,24 @@ export function Files({ id, name, begin = '/' }: { id: string; name: string; beg
       },
     },
   ];
-  const parts = folder.split('/').filter(Boolean);
+  const parts = folder.slice(root.length).split('/').filter(Boolean);
   return (
     <>
       <div class="tools">
-        <div class="segments" role="group" aria-label={t('files')}>
+        {!root && <div class="segments" role="group" aria-label={t('files')}>
           <button aria-pressed={mode === 'browse'} onClick={() => setMode('browse')}>
             {t('browse')}
           </button>
           <button aria-pressed={mode === 'changes'} onClick={() => setMode('changes')}>
             {t('changes')}
           </button>
-        </div>
+        </div>}
         {mode === 'browse' && (
           <>
             <nav class="crumbs" aria-label={t('path')}>
-              <button onClick={() => setFolder('/')}>/</button>
+              <button onClick={() => setFolder(root || '/')}>/</button>
               {parts.map((part, place) => (
-                <button key={place} onClick={() => setFolder(`/${parts.slice(0, place + 1).join('/')}`)}>
+                <button key={place} onClick={() => setFolder(`${root}/${parts.slice(0, place + 1).join('/')}`)}>
                   {part}
                 </button>
               ))}

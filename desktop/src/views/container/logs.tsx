@@ -1,10 +1,10 @@
 // The log of a container: live, searched, standard output and error apart, downloaded.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ApiError, path, query, tunnel } from '../../api';
+import { ApiError, path, query, tunnel, type Tunnel } from '../../api';
 import { remembered, useCell } from '../../cell';
 import { word } from '../../format';
-import { Demux, LogStore, literal } from '../../log';
+import { Demux, LogStore, MOST, literal } from '../../log';
 import { CopyButton } from '../../parts/copy';
 import { Empty, Failure } from '../../parts/empty';
 import { Icon } from '../../parts/icon';
@@ -13,18 +13,24 @@ import { Search } from '../../parts/search';
 import { t } from '../../words';
 
 const STREAMS = ['both', 'stdout', 'stderr'] as const;
-const TAILS = ['1000', '10000', '100000', 'all'] as const;
 export const times = remembered<'yes' | 'no'>('logs.times', 'yes', ['yes', 'no']);
-export const tail = remembered('logs.tail', '10000', TAILS);
+/** Lines that are there at once; older ones come when somebody goes to them. */
+const NEWEST = 5000;
+/** Older lines that come at a time: as many as there are, between these. */
+const PIECE = { least: 10_000, most: 200_000 };
+/** Lines that tell where the older ones end and the known ones begin. */
+const SEAM = 5;
+/** New lines that may come while older ones are asked for. */
+const MEANWHILE = 1000;
 /** Lines that are searched before the page may draw again. */
 const SLICE = 40_000;
 
 /** The lines of a container as they come; the number changes with them. */
-function useLog(id: string, tty: boolean, wanted: string, started: string) {
+function useLog(id: string, tty: boolean, started: string) {
   const [version, setVersion] = useState(0);
   const [error, setError] = useState<ApiError>();
   const [done, setDone] = useState(false);
-  const store = useMemo(() => new LogStore(), [id, wanted, started]);
+  const store = useMemo(() => new LogStore(), [id, started]);
   useEffect(() => {
     let drawing = 0;
     const again = () => {
@@ -37,7 +43,7 @@ function useLog(id: string, tty: boolean, wanted: string, started: string) {
     setError(undefined);
     const demux = new Demux(tty, (isError, text) => store.push(isError, text));
     const line = tunnel(
-      { path: query(path`/containers/${id}/logs`, { stdout: true, stderr: true, follow: true, timestamps: true, tail: wanted }) },
+      { path: query(path`/containers/${id}/logs`, { stdout: true, stderr: true, follow: true, timestamps: true, tail: NEWEST }) },
       {
         data: (bytes) => {
           demux.take(bytes);
@@ -55,7 +61,72 @@ function useLog(id: string, tty: boolean, wanted: string, started: string) {
       cancelAnimationFrame(drawing);
     };
   }, [store]);
-  return { store, version, error, done };
+  return { store, version, error, done, again: () => setVersion((count) => count + 1) };
+}
+
+/** Where the known lines begin in what was read, or -1. */
+function seam(read: string[], known: string[], from: number): number {
+  for (let at = Math.max(0, from); at + known.length <= read.length; at += 1) {
+    if (known.every((line, place) => read[at + place] === line)) return at;
+  }
+  return -1;
+}
+
+/**
+ * Older lines, piece by piece. The API reads from the end only: a piece is asked for as the known lines and as many again, and the
+ * stream is closed where the known ones begin.
+ */
+function useOlder(id: string, tty: boolean, store: LogStore, again: () => void) {
+  const [state, setState] = useState<'more' | 'reading' | 'begin'>('more');
+  const [read, setRead] = useState(0);
+  const line = useRef<Tunnel | undefined>(undefined);
+  useEffect(() => {
+    setState('more');
+    return () => line.current?.close();
+  }, [store]);
+  const load = (all: boolean) => {
+    if (state !== 'more' || store.length === 0) return;
+    if (store.length < Math.min(SEAM, NEWEST) || store.length >= MOST) return setState('begin');
+    setState('reading');
+    setRead(0);
+    const wanted = all ? MOST - store.length : Math.min(Math.max(store.length, PIECE.least), PIECE.most, MOST - store.length);
+    const known = store.oldest(SEAM);
+    const errors: boolean[] = [];
+    const texts: string[] = [];
+    const settle = (at: number) => {
+      line.current?.close();
+      line.current = undefined;
+      if (at > 0) store.prepend(errors.slice(0, at), texts.slice(0, at));
+      setState(at > 0 && !all ? 'more' : 'begin');
+      again();
+    };
+    let settled = false;
+    let told = 0;
+    const demux = new Demux(tty, (isError, text) => {
+      errors.push(isError);
+      texts.push(text);
+    });
+    line.current = tunnel(
+      { path: query(path`/containers/${id}/logs`, { stdout: true, stderr: true, timestamps: true, tail: store.length + wanted }) },
+      {
+        data: (bytes) => {
+          if (settled) return;
+          const before = texts.length;
+          demux.take(bytes);
+          // Where as many came as were asked for, the known lines begin here.
+          const at = texts.length < wanted - MEANWHILE ? -1 : seam(texts, known, Math.max(before - SEAM, wanted - MEANWHILE));
+          if (at >= 0) {
+            settled = true;
+            settle(at);
+          } else if (texts.length - told > 20_000) setRead((told = texts.length));
+        },
+        end: () => {
+          if (!settled) settle(seam(texts, known, 0));
+        },
+      },
+    );
+  };
+  return { state, read, load };
 }
 
 /** The places of the lines that fit, found without stopping the page. */
@@ -88,8 +159,8 @@ function usePlaces(store: LogStore, version: number, fits: ((place: number) => b
 }
 
 export function Logs({ id, name, tty, started }: { id: string; name: string; tty: boolean; started: string }) {
-  const wanted = useCell(tail);
-  const { store, version, error, done } = useLog(id, tty, wanted, started);
+  const { store, version, error, done, again } = useLog(id, tty, started);
+  const older = useOlder(id, tty, store, again);
   const [stream, setStream] = useState<(typeof STREAMS)[number]>('both');
   const [text, setText] = useState('');
   const [only, setOnly] = useState(false);
@@ -109,7 +180,8 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
     setAt((now + by + hits.length) % hits.length);
   };
   useEffect(() => setAt(undefined), [fits]);
-  const download = () => {
+  const [saving, setSaving] = useState(false);
+  const save = () => {
     const parts: string[] = [];
     const count = hits && (found || stream !== 'both') ? hits.length : store.length;
     for (let row = 0; row < count; row += 1) parts.push(store.whole(hits && (found || stream !== 'both') ? hits[row] : row), '\n');
@@ -119,7 +191,19 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
-  const command = `ferry logs -f${timed ? ' -t' : ''}${wanted === 'all' ? '' : ` -n ${wanted}`} ${word(name)}`;
+  // A download has all of it: what is not here yet comes first.
+  useEffect(() => {
+    if (!saving) return;
+    if (older.state === 'more') older.load(true);
+    if (older.state !== 'begin') return;
+    setSaving(false);
+    save();
+  }, [saving, older.state, version]);
+  const download = () => {
+    if (older.state === 'begin' || store.length < NEWEST) return save();
+    setSaving(true);
+  };
+  const command = `ferry logs -f${timed ? ' -t' : ''}${older.state === 'begin' ? '' : ` -n ${store.length}`} ${word(name)}`;
   return (
     <div class="log-panel">
       <div class="tools log-tools">
@@ -168,13 +252,6 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
           <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.currentTarget.checked)} />
           {t('follow')}
         </label>
-        <select class="short" aria-label={t('howMany')} value={wanted} onChange={(event) => (tail.value = event.currentTarget.value as (typeof TAILS)[number])}>
-          {TAILS.map((count) => (
-            <option key={count} value={count}>
-              {count === 'all' ? t('allLines') : t('lastLines', { count: Number(count).toLocaleString() })}
-            </option>
-          ))}
-        </select>
         <span class="tool-icons">
           <button class="ghost icon-only" title={t('download')} aria-label={t('download')} onClick={download}>
             <Icon name="download" />
@@ -186,11 +263,18 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
       {store.length === 0 && done && !error ? (
         <Empty icon="file" title={t('noLog')} text={t('noLogText')} />
       ) : (
-        <LogView store={store} places={shown} version={version} times={timed} found={found} current={at === undefined ? undefined : hits?.[at]} follow={follow} setFollow={setFollow} label={t('logs')} />
+        <LogView store={store} places={shown} version={version} times={timed} found={found} current={at === undefined ? undefined : hits?.[at]} follow={follow} setFollow={setFollow} label={t('logs')} nearTop={() => older.load(false)} />
       )}
       <div class="log-foot muted small" role="status">
         {t('lines', { count: (shown?.length ?? store.length).toLocaleString() })}
         {done ? ` · ${t('ended')}` : ''}
+        {older.state === 'reading' && ` · ${t('readingOlder', { count: older.read.toLocaleString() })}`}
+        {older.state === 'more' && store.length >= NEWEST && (
+          <button class="link" onClick={() => older.load(true)}>
+            {t('readAll')}
+          </button>
+        )}
+        {older.state === 'begin' && store.length >= NEWEST && ` · ${t('fromBegin')}`}
       </div>
     </div>
   );

@@ -10,6 +10,7 @@ mod copy;
 mod fetch;
 mod graph;
 mod hand_out;
+mod history;
 mod kept;
 mod known;
 mod mounts;
@@ -30,12 +31,13 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, ImageConfig, Platform, Reference};
 use tokio::sync::mpsc;
 
-use self::{graph::Build, progress::Teller};
+use self::{graph::Build, history::Recorder, progress::Teller};
 use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
+pub use history::{BuildRecord, Ending, Output, histories, history};
 pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
 pub use prune::{Budget, PruneRequest, prune, records};
@@ -44,6 +46,7 @@ pub use request::{
 };
 
 pub(crate) use cache::BuildCache;
+pub(crate) use history::Histories;
 pub(crate) use kept::KeptTrees;
 pub(crate) use mounts::CacheMounts;
 pub(crate) use run::remove_leftovers;
@@ -73,8 +76,22 @@ pub async fn solve(
     context: ContextSource,
     progress: mpsc::Sender<BuildProgress>,
 ) -> Result<Built, BuildError> {
+    let id = random::id()?;
+    let recorder = Recorder::begin(engine, &id, &request);
+    let teller = Teller::recorded(progress, recorder.shelf());
+    let built = solve_recorded(engine, request, context, id, teller).await;
+    recorder.end(&built);
+    built
+}
+
+async fn solve_recorded(
+    engine: &Engine,
+    request: BuildRequest,
+    context: ContextSource,
+    id: String,
+    teller: Teller,
+) -> Result<Built, BuildError> {
     let names = names(&request.tags)?;
-    let (id, teller) = (random::id()?, Teller::new(progress));
     let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;

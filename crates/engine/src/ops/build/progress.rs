@@ -9,7 +9,10 @@ use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::super::image::PullProgress;
+use super::{
+    super::image::PullProgress,
+    history::{self, Shelf},
+};
 
 /// What a build says on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,15 +129,25 @@ pub struct Warning {
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     progress: mpsc::Sender<BuildProgress>,
+    /// Where it is taken down, too.
+    shelf: Option<Shelf>,
 }
 
 impl Teller {
     pub(super) fn new(progress: mpsc::Sender<BuildProgress>) -> Self {
-        Teller { progress }
+        Teller { progress, shelf: None }
+    }
+
+    /// One whose words are remembered.
+    pub(super) fn recorded(progress: mpsc::Sender<BuildProgress>, shelf: Shelf) -> Self {
+        Teller { progress, shelf: Some(shelf) }
     }
 
     /// Nobody who listens any more wants the build, either.
     pub(super) async fn send(&self, message: BuildProgress) -> Result<(), Failure> {
+        if let Some(shelf) = &self.shelf {
+            history::note(shelf, &message);
+        }
         let gone = |_| Failure::new(ErrorKind::Internal, "the client has left");
         self.progress.send(message).await.map_err(gone)
     }

@@ -22,7 +22,9 @@ pub use import::{ImportRequest, import};
 pub use list::{history, inspect, list};
 pub use load::{LoadSource, load};
 pub use pull::{PullProgress, PullRequest, pull};
-pub use push::{DistributionView, PushProgress, PushRequest, distribution, push};
+pub use push::{
+    DistributionView, PushProgress, PushRequest, distribution, push, remote_catalog, remote_tags,
+};
 pub use remove::{prune, remove};
 pub use save::save;
 pub use tree::{ImageTree, TreeEntry, save_as};

@@ -221,3 +221,28 @@ pub async fn distribution(
     let reference = Reference::parse(name).map_err(bad_reference)?.with_default_tag();
     Ok(engine.shared.live().registries.describe(&reference, auth.as_ref()).await?)
 }
+
+/// The tags that a registry has of a repository.
+///
+/// # Errors
+/// In the registry's words: no such repository, no access, no connection.
+pub async fn remote_tags(
+    engine: &Engine,
+    name: &str,
+    auth: Option<RegistryAuth>,
+) -> Result<Vec<String>, Failure> {
+    let reference = Reference::parse(name).map_err(bad_reference)?;
+    Ok(engine.shared.live().registries.tags(&reference, auth.as_ref()).await?)
+}
+
+/// The repositories that a registry tells of.
+///
+/// # Errors
+/// In the registry's words: many do not tell.
+pub async fn remote_catalog(
+    engine: &Engine,
+    domain: &str,
+    auth: Option<RegistryAuth>,
+) -> Result<Vec<String>, Failure> {
+    Ok(engine.shared.live().registries.catalog(domain, auth.as_ref()).await?)
+}

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -50,8 +51,39 @@ pub(crate) fn server_of(image: &str) -> String {
 
 /// The value of `X-Registry-Auth` for an image; empty when there is nothing to tell.
 pub fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> {
+    header(cli.config(), image)
+}
+
+/// The credentials as they are at the moment of the question, for a face that stays.
+#[derive(Debug, Clone)]
+pub struct Logins(PathBuf);
+
+/// Where the credentials of this command line are.
+pub fn logins(cli: &Cli) -> Logins {
+    Logins(cli.globals().config_dir())
+}
+
+impl Logins {
+    /// As [`registry_auth`].
+    ///
+    /// # Errors
+    /// A helper program fails.
+    pub fn auth(&self, image: &str) -> Result<String, CliError> {
+        header(&ConfigFile::load(&self.0).0, image)
+    }
+
+    /// The registries that there are credentials for.
+    pub fn servers(&self) -> Vec<String> {
+        let mut all = ConfigFile::load(&self.0).0.servers();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+fn header(config: &ConfigFile, image: &str) -> Result<String, CliError> {
     let server = server_of(image);
-    let Some(found) = cli.config().credentials(&server)? else { return Ok(String::new()) };
+    let Some(found) = config.credentials(&server)? else { return Ok(String::new()) };
     let auth = AuthConfig {
         username: found.username,
         password: found.password,

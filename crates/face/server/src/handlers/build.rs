@@ -2,6 +2,7 @@
 
 mod classic;
 mod direct;
+pub(crate) mod history;
 
 use std::{collections::BTreeMap, time::Duration};
 

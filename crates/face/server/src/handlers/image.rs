@@ -15,7 +15,7 @@ use crate::{
 };
 
 mod transfer;
-pub(crate) use transfer::{create, distribution, load, push, save, save_several};
+pub(crate) use transfer::{catalog, create, distribution, load, push, save, save_several, tags};
 
 pub(crate) async fn list(request: Request) -> Result<Reply, Failure> {
     let query = &request.query;

@@ -182,7 +182,25 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::POST, "/commit", 24, here!(archive::commit), "Make an image of a container"),
     row(Method::POST, "/build", 24, here!(build::build), "Build an image"),
     row(Method::POST, "/build/prune", 31, here!(build::prune), "Remove unused build cache"),
+    // Beyond Docker.
+    row(Method::GET, "/build/history", 24, here!(build::history::list), "Builds that were"),
+    row(Method::GET, "/build/history/{id}", 24, here!(build::history::one), "One build in full"),
     row(Method::POST, "/build/cancel", 39, Serve::NotYet, "Stop a build"),
+    // Beyond Docker.
+    row(
+        Method::GET,
+        "/distribution/catalog",
+        24,
+        here!(image::catalog),
+        "Repositories of a registry",
+    ),
+    row(
+        Method::GET,
+        "/distribution/{name}/tags",
+        24,
+        here!(image::tags),
+        "Tags of a repository at its registry",
+    ),
     row(
         Method::GET,
         "/distribution/{name}/json",

@@ -24,6 +24,7 @@ fn press(app: &mut App, keys: &str) -> Wish {
         let code = match letter {
             '\n' => KeyCode::Enter,
             '\u{1b}' => KeyCode::Esc,
+            '\t' => KeyCode::Tab,
             letter => KeyCode::Char(letter),
         };
         wish = app.key(KeyEvent::new(code, KeyModifiers::NONE), 10);
@@ -86,4 +87,24 @@ fn a_log_stays_where_it_is_looked_at() {
     assert_eq!(app.back, 0);
     press(&mut app, "/line 4\n");
     assert_eq!(app.lines().len(), 11);
+}
+
+#[test]
+fn tab_goes_through_the_lists() {
+    let mut app = app();
+    assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Images));
+    let answer = serde_json::json!([
+        {"Id": "sha256:0123456789abcdef", "RepoTags": ["b:1", "a:1"], "Size": 2048, "Containers": 1},
+        {"Id": "sha256:ff", "RepoTags": null, "Size": 1},
+    ]);
+    app.set_things(Kind::Images, Kind::Images.read(&answer));
+    app.set_things(Kind::Volumes, Vec::new());
+    let names: Vec<&str> = app.things().iter().map(|thing| thing.name.as_str()).collect();
+    assert_eq!(names, ["<none>", "a:1", "b:1"], "what comes late for another list is dropped");
+    assert_eq!(app.things()[1].beside, ["0123456789ab", "2.0KiB", "1"]);
+    assert_eq!(press(&mut app, "/b:\ndy"), Wish::Do(Verb::RemoveImage, "b:1".into(), "b:1".into()));
+    assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Volumes));
+    assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Networks));
+    assert_eq!(press(&mut app, "\t"), Wish::CloseThings);
+    assert_eq!(app.view, View::List);
 }

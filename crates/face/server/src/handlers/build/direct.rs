@@ -12,7 +12,7 @@ use ferry_docker_api::{
 };
 use ferry_engine::ops::build::{
     Asked, BuildClient, BuildError, BuildProgress, BuildRequest, Connection, ContextSource,
-    Described, NamedContext, Vertex,
+    Described, Excerpt, NamedContext, Vertex,
 };
 use ferry_errkind::{ErrorKind, Failure};
 use rustix::fs::FileType;
@@ -141,6 +141,20 @@ impl BuildClient for Own {
 pub(super) fn message(event: BuildProgress) -> JsonMessage {
     let mut status = SolveStatus::default();
     match event {
+        BuildProgress::Image(id) => {
+            let aux = Some(serde_json::json!({ "ID": id }));
+            JsonMessage { aux, ..JsonMessage::default() }
+        }
+        other => {
+            add(&mut status, other);
+            tagged(solve::STATUS_ID, &status)
+        }
+    }
+}
+
+/// Puts what was told into BuildKit's form; an image's id has no place there.
+pub(super) fn add(status: &mut SolveStatus, event: BuildProgress) {
+    match event {
         BuildProgress::Vertex(vertex) => status.vertexes.push(self::vertex(vertex)),
         BuildProgress::Log(log) => status.logs.push(VertexLog {
             vertex: log.vertex.to_string(),
@@ -170,12 +184,8 @@ pub(super) fn message(event: BuildProgress) -> JsonMessage {
             file: warning.file,
             lines: warning.lines,
         }),
-        BuildProgress::Image(id) => {
-            let aux = Some(serde_json::json!({ "ID": id }));
-            return JsonMessage { aux, ..JsonMessage::default() };
-        }
+        BuildProgress::Image(_) => {}
     }
-    tagged(solve::STATUS_ID, &status)
 }
 
 /// A message of our own.
@@ -199,14 +209,13 @@ fn vertex(vertex: Vertex) -> SolveVertex {
 
 /// Where the error is.
 pub(super) fn place(error: &BuildError) -> Option<JsonMessage> {
-    let excerpt = error.excerpt.as_ref()?;
-    let place = Place {
-        file: excerpt.file.clone(),
-        first: excerpt.first,
-        last: excerpt.last,
-        lines: excerpt.lines.clone(),
-    };
-    Some(tagged(solve::PLACE_ID, &place))
+    Some(tagged(solve::PLACE_ID, &excerpt(error.excerpt.as_ref()?)))
+}
+
+/// Lines of a Dockerfile.
+pub(super) fn excerpt(excerpt: &Excerpt) -> Place {
+    let Excerpt { file, first, last, lines } = excerpt;
+    Place { file: file.clone(), first: *first, last: *last, lines: lines.clone() }
 }
 
 /// What `--call` asked for.

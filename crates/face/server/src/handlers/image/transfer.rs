@@ -131,6 +131,21 @@ pub(crate) async fn distribution(request: Request) -> Result<Reply, Failure> {
     reply::json(&DistributionInspect { descriptor, platforms })
 }
 
+/// Beyond Docker: the tags that a registry has of a repository.
+pub(crate) async fn tags(request: Request) -> Result<Reply, Failure> {
+    let auth = request.registry_auth().map(auth::registry);
+    let tags = ops::remote_tags(&request.engine, request.name(), auth).await?;
+    reply::json(&serde_json::json!({ "Name": request.name(), "Tags": tags }))
+}
+
+/// Beyond Docker: the repositories that a registry tells of.
+pub(crate) async fn catalog(request: Request) -> Result<Reply, Failure> {
+    let auth = request.registry_auth().map(auth::registry);
+    let registry = request.query.text("registry").unwrap_or_else(|| "docker.io".to_owned());
+    let all = ops::remote_catalog(&request.engine, &registry, auth).await?;
+    reply::json(&serde_json::json!({ "Registry": registry, "Repositories": all }))
+}
+
 /// Progress as it comes. A failure before the first message is an answer of its own, a later one the last message. When the
 /// client leaves, the work is given up, as in Docker.
 async fn progress_reply<M: Send + 'static>(

@@ -1,0 +1,263 @@
+//! The builds that were: their steps, what those wrote, and where they failed, for whoever asks afterwards.
+//!
+//! Kept in memory: fifty builds, and of each the first and the last of what its steps wrote.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_errkind::{ErrorKind, Failure};
+use ferry_stdx::time::Timestamp;
+
+use super::{BuildError, BuildProgress, BuildRequest, Excerpt, Log, Vertex, Warning};
+use crate::Engine;
+
+/// Builds that are remembered, as BuildKit does.
+const REMEMBERED: usize = 50;
+/// Bytes of output that are kept of a build's beginning, and as many of its end.
+const OUTPUT: usize = 512 << 10;
+/// Pieces of output, for those that write single characters.
+const PIECES: usize = 20_000;
+
+/// How a build came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It is at work.
+    Running,
+    /// There is an image, or there are files.
+    Done,
+    /// It failed.
+    Failed(BuildError),
+    /// Nobody wanted it any more.
+    Cancelled,
+}
+
+/// A build as it is remembered.
+#[derive(Debug, Clone)]
+pub struct BuildRecord {
+    /// Its id.
+    pub id: String,
+    /// What the image is called.
+    pub tags: Vec<String>,
+    /// The Dockerfile's name.
+    pub dockerfile: String,
+    /// The stage that was asked for.
+    pub target: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When the last of it was done.
+    pub ended: Option<Timestamp>,
+    /// How it came out.
+    pub ending: Ending,
+    /// The image's id.
+    pub image: Option<String>,
+    /// Its steps, in the order in which they became known.
+    pub vertices: Vec<Vertex>,
+    /// What could be better.
+    pub warnings: Vec<Warning>,
+    /// What its steps wrote.
+    pub logs: Output,
+}
+
+/// Output, of which the middle goes when it is too much.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// The beginning.
+    pub head: Vec<Log>,
+    /// The end.
+    pub tail: VecDeque<Log>,
+    /// Whether something between them is missing.
+    pub cut: bool,
+    head_size: usize,
+    tail_size: usize,
+}
+
+impl Output {
+    fn push(&mut self, log: Log) {
+        if self.head_size < OUTPUT && self.head.len() < PIECES {
+            self.head_size += log.bytes.len();
+            self.head.push(log);
+            return;
+        }
+        self.tail_size += log.bytes.len();
+        self.tail.push_back(log);
+        while (self.tail_size > OUTPUT || self.tail.len() > PIECES) && self.tail.len() > 1 {
+            let gone = self.tail.pop_front();
+            self.tail_size -= gone.map_or(0, |log| log.bytes.len());
+            self.cut = true;
+        }
+    }
+}
+
+impl BuildRecord {
+    fn note(&mut self, event: &BuildProgress) {
+        match event {
+            BuildProgress::Vertex(vertex) => {
+                self.ended = self.ended.map(|ended| vertex.completed.unwrap_or(ended).max(ended));
+                match self.vertices.iter_mut().find(|known| known.digest == vertex.digest) {
+                    Some(known) => *known = vertex.clone(),
+                    None => self.vertices.push(vertex.clone()),
+                }
+            }
+            BuildProgress::Log(log) => self.logs.push(log.clone()),
+            BuildProgress::Warning(warning) => self.warnings.push(warning.clone()),
+            BuildProgress::Image(id) => self.image = Some(id.clone()),
+            BuildProgress::Status(_) => {}
+        }
+    }
+}
+
+/// A record that is being written.
+pub(super) type Shelf = Arc<Mutex<BuildRecord>>;
+
+/// All records, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Histories(Mutex<VecDeque<Shelf>>);
+
+impl Histories {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Shelf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, record: BuildRecord) -> Shelf {
+        let shelf = Arc::new(Mutex::new(record));
+        let mut all = self.lock();
+        if all.len() >= REMEMBERED {
+            // Those at work stay; there are never that many.
+            let oldest = all.iter().position(|shelf| open(shelf).ending != Ending::Running);
+            drop(all.remove(oldest.unwrap_or(0)));
+        }
+        all.push_back(Arc::clone(&shelf));
+        shelf
+    }
+}
+
+fn open(shelf: &Shelf) -> MutexGuard<'_, BuildRecord> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a build's record. A build that is dropped on its way was cancelled.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    shelf: Shelf,
+    engine: Engine,
+}
+
+impl Recorder {
+    pub(super) fn begin(engine: &Engine, id: &str, request: &BuildRequest) -> Recorder {
+        let record = BuildRecord {
+            id: id.to_owned(),
+            tags: request.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
+            dockerfile: request.dockerfile.clone(),
+            target: request.target.clone(),
+            started: engine.shared.now(),
+            ended: None,
+            ending: Ending::Running,
+            image: None,
+            vertices: Vec::new(),
+            warnings: Vec::new(),
+            logs: Output::default(),
+        };
+        Recorder { shelf: engine.shared.histories.begin(record), engine: engine.clone() }
+    }
+
+    /// Where what is told goes, too.
+    pub(super) fn shelf(&self) -> Shelf {
+        Arc::clone(&self.shelf)
+    }
+
+    /// How it came out.
+    pub(super) fn end<T>(&self, outcome: &Result<T, BuildError>) {
+        let ending = match outcome {
+            Ok(_) => Ending::Done,
+            Err(error) => Ending::Failed(error.clone()),
+        };
+        self.close(ending);
+    }
+
+    fn close(&self, ending: Ending) {
+        let mut record = open(&self.shelf);
+        if record.ending == Ending::Running {
+            record.ending = ending;
+            record.ended = Some(self.engine.shared.now());
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.close(Ending::Cancelled);
+    }
+}
+
+/// Takes down what a build tells.
+pub(super) fn note(shelf: &Shelf, event: &BuildProgress) {
+    open(shelf).note(event);
+}
+
+/// All builds that are remembered, newest first, without what their steps wrote.
+pub fn histories(engine: &Engine) -> Vec<BuildRecord> {
+    let all: Vec<Shelf> = engine.shared.histories.lock().iter().rev().cloned().collect();
+    all.iter().map(|shelf| open(shelf).shallow()).collect()
+}
+
+/// One of them in full.
+///
+/// # Errors
+/// It is not remembered.
+pub fn history(engine: &Engine, id: &str) -> Result<BuildRecord, Failure> {
+    let all = engine.shared.histories.lock();
+    let found = all.iter().find(|shelf| open(shelf).id == id).cloned();
+    drop(all);
+    let words = || Failure::new(ErrorKind::NotFound, format!("no build record for {id}"));
+    found.map(|shelf| open(&shelf).clone()).ok_or_else(words)
+}
+
+impl BuildRecord {
+    /// Everything but the output.
+    fn shallow(&self) -> BuildRecord {
+        BuildRecord {
+            id: self.id.clone(),
+            tags: self.tags.clone(),
+            dockerfile: self.dockerfile.clone(),
+            target: self.target.clone(),
+            started: self.started,
+            ended: self.ended,
+            ending: self.ending.clone(),
+            image: self.image.clone(),
+            vertices: self.vertices.clone(),
+            warnings: self.warnings.clone(),
+            logs: Output::default(),
+        }
+    }
+
+    /// The lines of the Dockerfile at which it failed.
+    pub fn excerpt(&self) -> Option<&Excerpt> {
+        match &self.ending {
+            Ending::Failed(error) => error.excerpt.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ferry_oci::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_middle_of_too_much_output_goes() {
+        let mut output = Output::default();
+        let vertex = Digest::sha256_of(b"x");
+        let at = Timestamp::from_system(std::time::UNIX_EPOCH);
+        for _ in 0..4096 {
+            let bytes = Bytes::from(vec![b'x'; 1024]);
+            output.push(Log { vertex: vertex.clone(), at, stderr: false, bytes });
+        }
+        assert!(output.cut && output.head_size <= OUTPUT + 1024 && output.tail_size <= OUTPUT);
+        assert_eq!(output.head.len() + output.tail.len(), 1024);
+    }
+}
