@@ -145,7 +145,8 @@ fn many_make_and_remove_one_name_at_once() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..10 {
-                    let (volume, _) = store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
+                    let (volume, _) =
+                        store.create(named("vv"), Timestamp::from_seconds(0)).unwrap();
                     assert_eq!(volume.name, "vv");
                     // Another one may have been first.
                     drop(store.remove("vv"));

@@ -203,12 +203,7 @@ fn reserve_all(
             Err(failure) => {
                 for binding in &bindings {
                     let ip = binding.host_ip.unwrap_or(*ip);
-                    shared.networks.release_port(
-                        owner.id,
-                        key.protocol,
-                        ip,
-                        binding.host_port,
-                    );
+                    shared.networks.release_port(owner.id, key.protocol, ip, binding.host_port);
                 }
                 return Err(failure);
             }

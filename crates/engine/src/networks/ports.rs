@@ -88,12 +88,8 @@ impl Networks {
             // The socket stays bound all the time; what it carried goes on.
             given.name = owner.name.to_owned();
             drop(given.relay.take());
-            given.relay = Relay::start(
-                protocol,
-                &given.socket,
-                leads_to,
-                self.config.respect_firewall,
-            );
+            given.relay =
+                Relay::start(protocol, &given.socket, leads_to, self.config.respect_firewall);
             state.ports.entry(owner.id.to_owned()).or_default().push(given);
             return Ok(wanted.host_port);
         }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ferry_docker_api::{
     Connections, ContainerCreateRequest, ContainerCreated, ContainerPruneReport, PortsChange,
-    TopResponse,
-    UpdateConfig, UpdateResponse, WaitError, WaitResponse, WhyFinding,
+    TopResponse, UpdateConfig, UpdateResponse, WaitError, WaitResponse, WhyFinding,
 };
 use ferry_engine::{
     Finding,
