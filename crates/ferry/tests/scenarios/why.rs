@@ -205,6 +205,7 @@ fn another_daemon_knows_it_too() {
         sandbox.ok(&words);
     }
     sandbox.ok(&["kill", "killed"]);
+    sandbox.ok(&["wait", "killed"]);
     sandbox.ok(&["stop", "-t", "0", "stopped"]);
     let before: Vec<Vec<String>> =
         ["killed", "stopped"].iter().map(|name| causes(&sandbox, name)).collect();
@@ -214,6 +215,7 @@ fn another_daemon_knows_it_too() {
     assert_eq!(causes(&sandbox, "stopped"), before[1]);
     // One that this daemon has not started, either.
     sandbox.ok(&["kill", "later"]);
+    sandbox.ok(&["wait", "later"]);
     assert_eq!(causes(&sandbox, "later"), before[0]);
     let pid = {
         sandbox.ok(&["start", "killed"]);

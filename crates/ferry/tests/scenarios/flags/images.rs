@@ -97,7 +97,7 @@ fn classic_builds(client: Client) {
         sandbox.ok(&[&words[..], &[directory.to_str().unwrap()]].concat());
         assert_eq!(sandbox.ok(&["run", "--rm", "three", "cat", "/f"]), "1");
         let used = sandbox.ok(&["builder", "du", "--verbose"]);
-        assert!(used.contains("build_cache_id: ") && used.contains("size: "), "{used}");
+        assert!(used.contains("build_cache_id: ") && used.contains("usage_count: "), "{used}");
     }
     let pruned = sandbox.ok(&["builder", "prune", "--force", "--keep-storage", "10g"]);
     assert!(pruned.contains("0B"), "what may stay stays: {pruned}");

@@ -385,6 +385,7 @@ mod tests {
         let packed = File::open(dir.join("x-json.log.1.gz")).unwrap();
         assert!(crate::log_files::packed_identity(&packed).unwrap().contains('.'));
         let mut text = String::new();
+        let packed = File::open(dir.join("x-json.log.1.gz")).unwrap();
         let mut decoder = flate2::read::GzDecoder::new(packed);
         io::Read::read_to_string(&mut decoder, &mut text).unwrap();
         assert!(text.lines().count() >= 3 && text.ends_with('\n'), "{text}");
