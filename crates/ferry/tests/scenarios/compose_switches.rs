@@ -245,6 +245,9 @@ fn one_that_ends_ends_all() {
     let ended = project.run(&["up", "--abort-on-container-exit", "--no-color", "--timestamps"]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.stdout.contains("short-1 exited with code 3"), "{ended:?}");
+    let ended = project.run(&["up", "--abort-on-container-failure", "--no-attach", "short"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(!ended.stdout.contains("said"), "{ended:?}");
     let both = project.run(&["up", "--detach", "--abort-on-container-exit"]);
     assert!(both.stderr.contains("--detach cannot be combined"), "{both:?}");
     project.ok(&["up", "-d"]);

@@ -379,10 +379,15 @@ impl Attached<'_> {
 
     /// Starts, prints, and ends when all containers have, or when one has and that is to end all.
     async fn follow(&self, colour: bool) -> Outcome {
-        let own: Vec<Container> =
-            self.own().await?.into_iter().filter(|one| self.shown.contains(&one.service)).collect();
-        let name_of = |one: &Container| one.short_name(&self.project.name);
-        let shown: Vec<String> = own.iter().map(name_of).collect();
+        let is_shown = |one: &Container| self.shown.contains(&one.service);
+        // Who is not shown can end all, too; what others only depend on cannot, where services are named.
+        let named = self.matches.args();
+        let counts = |one: &Container| named.is_empty() || named.contains(&one.service);
+        let own = self.own().await?.into_iter();
+        let own: Vec<Container> = own.filter(|one| counts(one) || is_shown(one)).collect();
+        let names: Vec<String> = own.iter().map(|one| one.short_name(&self.project.name)).collect();
+        let shown = own.iter().zip(&names).filter(|(one, _)| is_shown(one));
+        let shown: Vec<&str> = shown.map(|(_, name)| name.as_str()).collect();
         self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
         // By id, which containers have been started: what is asked before that would be about an earlier run.
         let running = own.iter().filter(|one| one.running()).map(|one| one.id.clone());
@@ -390,7 +395,7 @@ impl Attached<'_> {
         let printer = Printer {
             prefix: !self.matches.flag("no-log-prefix"),
             colour,
-            width: shown.iter().map(String::len).max().unwrap_or(0),
+            width: shown.iter().map(|name| name.len()).max().unwrap_or(0),
         };
         let options = Options {
             follow: true,
@@ -398,7 +403,7 @@ impl Attached<'_> {
             timestamps: self.matches.flag("timestamps"),
             ..Options::default()
         };
-        let (shown, options, printer) = (&shown, &options, &printer);
+        let (names, options, printer) = (&names, &options, &printer);
         let waits: FuturesUnordered<_> = own
             .iter()
             .enumerate()
@@ -407,8 +412,12 @@ impl Attached<'_> {
                 async move {
                     // The sender is only gone when starting has failed, which ends this as well.
                     drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
-                    let printed =
-                        logs::show(&self.session, one, &shown[index], index, options, printer);
+                    let printed = async {
+                        if !is_shown(one) {
+                            return Ok(());
+                        }
+                        logs::show(&self.session, one, &names[index], index, options, printer).await
+                    };
                     let wait = self.session.client.post(format!("/containers/{}/wait", one.id));
                     let wait = wait.json::<WaitResponse>();
                     let (printed, ended) = tokio::join!(printed, wait);
@@ -442,8 +451,10 @@ impl Attached<'_> {
             let Some((container, ended)) = waits.next().await else { break };
             left -= 1;
             let status = ended?.status_code;
-            let name = container.short_name(&self.project.name);
-            self.session.cli.println(&format!("{name} exited with code {status}"))?;
+            if self.shown.contains(&container.service) {
+                let name = container.short_name(&self.project.name);
+                self.session.cli.println(&format!("{name} exited with code {status}"))?;
+            }
             let status = u8::try_from(status).unwrap_or(1);
             if from == container.service || (from.is_empty() && any && !aborted) {
                 code = status;
