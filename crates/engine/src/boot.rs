@@ -241,14 +241,22 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
 
 /// What the engine before froze only while it read a volume goes on.
 fn thaw(shared: &Shared, container: &mut Container) {
-    if !crate::ops::volume::was_frozen(&shared.dirs.run(&container.id)) {
+    let run_dir = shared.dirs.run(&container.id);
+    if !crate::ops::volume::was_frozen(&run_dir) {
         return;
     }
     let thawed = shared
         .cgroup(&container.id, &container.spec.host.cgroup_parent)
         .and_then(|cgroup| Ok(cgroup.thaw()?));
     match thawed {
-        Ok(()) => container.state.phase = Phase::Running,
+        Ok(()) => {
+            container.state.phase = Phase::Running;
+            // Else the next engine reads that its user has paused it.
+            if let Err(failure) = shared.dirs.save(container, false) {
+                tracing::warn!(id = %container.id, %failure, "container record is stale");
+            }
+            crate::ops::volume::forget_frozen(&run_dir);
+        }
         Err(failure) => tracing::warn!(id = %container.id, %failure, "container stays frozen"),
     }
 }

@@ -1,7 +1,7 @@
 //! Holds the containers of a volume still while its content is read.
 //!
 //! A file in a container's run directory says that it is us who froze it: when the daemon dies meanwhile, the next one lets the
-//! container go on ([`let_go`]).
+//! container go on ([`was_frozen`]).
 
 use std::{fs, path::Path};
 
@@ -57,9 +57,14 @@ impl Frozen {
     }
 }
 
-/// Whether the daemon before has frozen the container and died. Takes the mark away.
+/// Whether the daemon before has frozen the container and died.
 pub(crate) fn was_frozen(run_dir: &Path) -> bool {
-    fs::remove_file(run_dir.join(MARK)).is_ok()
+    run_dir.join(MARK).exists()
+}
+
+/// Takes the mark away.
+pub(crate) fn forget_frozen(run_dir: &Path) {
+    fs::remove_file(run_dir.join(MARK)).ok();
 }
 
 fn writes_to(container: &Container, volume: &str) -> bool {
