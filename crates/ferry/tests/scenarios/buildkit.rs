@@ -252,8 +252,8 @@ fn contexts_of_all_kinds() {
 /// Bytes of the context that the client sent, as it shows them.
 fn transferred(run: &Run) -> String {
     let said = format!("{}{}", run.stdout, run.stderr);
-    let lines = said.lines().filter(|line| line.contains("transferring context:"));
-    lines.last().unwrap_or_default().to_owned()
+    let mut lines = said.lines().filter(|line| line.contains("transferring context:"));
+    lines.next_back().unwrap_or_default().to_owned()
 }
 
 #[test]
