@@ -338,6 +338,12 @@ impl Shared {
         lock(&self.leases).keys().cloned().collect()
     }
 
+    /// Does something unless the layer is leased; nobody can lease it meanwhile, so it has to be quick.
+    pub(crate) fn unless_leased<T>(&self, layer: &Digest, then: impl FnOnce() -> T) -> Option<T> {
+        let leases = lock(&self.leases);
+        (!leases.contains_key(layer)).then(then)
+    }
+
     /// Held while layers are swept, and while an image is recorded whose layers were found in the store.
     pub(crate) fn sweep_lock(&self) -> MutexGuard<'_, ()> {
         lock(&self.sweeping)

@@ -121,6 +121,12 @@ pub enum RemoveError {
     /// No such layer.
     #[error(transparent)]
     Unknown(#[from] UnknownLayer),
+    /// Somebody has just made it, or reads it.
+    #[error("layer {diff_id} is in use")]
+    InUse {
+        /// Which layer.
+        diff_id: Digest,
+    },
     /// It is out of the store, but not all of its files are gone; the next sweep tries again.
     #[error("cannot remove layer {diff_id}")]
     Remove {
@@ -181,6 +187,7 @@ impl Kinded for RemoveError {
     fn kind(&self) -> ErrorKind {
         match self {
             RemoveError::Unknown(error) => error.kind(),
+            RemoveError::InUse { .. } => ErrorKind::Conflict,
             RemoveError::Remove { .. } => ErrorKind::Internal,
         }
     }

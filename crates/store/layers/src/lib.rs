@@ -42,5 +42,5 @@ mod tests;
 pub use self::error::{
     IngestError, OpenStoreError, OpenTarError, RemoveError, SyncError, UnknownLayer, VerifyError,
 };
-pub use self::store::{Layer, LayerStore};
+pub use self::store::{Detached, Layer, LayerStore};
 pub use self::tar::LayerTar;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferry_archive::{DIFF, RecipeReader};
 use ferry_oci::Digest;
@@ -22,7 +22,8 @@ pub struct LayerStore {
     layers: Mutex<BTreeMap<Digest, Known>>,
 }
 
-/// One layer of the store.
+/// One layer of the store. As long as somebody has what [`LayerStore::ingest`] or [`LayerStore::get`] answered, it is not removed: time
+/// to say elsewhere that it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// SHA-256 of its uncompressed tar.
@@ -33,6 +34,8 @@ pub struct Layer {
     pub size: u64,
     /// Entries in the tar.
     pub entries: u64,
+    /// Counts who has it; the store's own is one.
+    pin: Arc<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,8 +51,27 @@ impl Known {
             tar_size: meta.tar_size,
             size: meta.files_size,
             entries: meta.entries,
+            pin: Arc::default(),
         };
         Self { layer, synced }
+    }
+}
+
+/// A layer that is in the store no more. Its files go when this is dropped.
+#[derive(Debug)]
+pub struct Detached {
+    diff_id: Digest,
+    scratch: Scratch,
+}
+
+impl Detached {
+    /// Removes the files, and says whether that worked.
+    ///
+    /// # Errors
+    /// The disk fails: the rest goes when the store is opened next.
+    pub fn remove(self) -> Result<(), RemoveError> {
+        let Detached { diff_id, scratch } = self;
+        scratch.remove().map_err(|source| RemoveError::Remove { diff_id, source })
     }
 }
 
@@ -73,9 +95,10 @@ impl LayerStore {
         self.known().get(diff_id).map(|known| known.layer.size)
     }
 
-    /// All layers, ordered by digest.
+    /// All layers, ordered by digest. To have these keeps none of them.
     pub fn list(&self) -> Vec<Layer> {
-        self.known().values().map(|known| known.layer.clone()).collect()
+        let loose = |known: &Known| Layer { pin: Arc::default(), ..known.layer.clone() };
+        self.known().values().map(loose).collect()
     }
 
     /// Lower directories for overlayfs, the topmost first, of layers given as an image configuration lists
@@ -157,18 +180,26 @@ impl LayerStore {
     /// Removes a layer. The caller knows that no image and no container uses it. A crash on the way leaves
     /// either the whole layer or a leftover for the next sweep.
     pub fn remove(&self, diff_id: &Digest) -> Result<(), RemoveError> {
-        let failed = |source| RemoveError::Remove { diff_id: diff_id.clone(), source };
-        let scratch = {
-            // Directory and map change together, or a layer ingested just now could be lost from one of them.
-            let mut known = self.known();
-            if !known.contains_key(diff_id) {
-                return Err(UnknownLayer { diff_id: diff_id.clone() }.into());
-            }
-            let scratch = Scratch::take(&self.root, &diff_id.hex()).map_err(failed)?;
-            known.remove(diff_id);
-            scratch
+        self.detach(diff_id)?.remove()
+    }
+
+    /// Takes a layer out of the store, which is quick; its files are there until [`Detached::remove`].
+    ///
+    /// # Errors
+    /// It is not there, somebody has its [`Layer`], or the disk fails.
+    pub fn detach(&self, diff_id: &Digest) -> Result<Detached, RemoveError> {
+        // Directory and map change together, or a layer ingested just now could be lost from one of them.
+        let mut known = self.known();
+        let Some(found) = known.get(diff_id) else {
+            return Err(UnknownLayer { diff_id: diff_id.clone() }.into());
         };
-        scratch.remove().map_err(failed)
+        if Arc::strong_count(&found.layer.pin) > 1 {
+            return Err(RemoveError::InUse { diff_id: diff_id.clone() });
+        }
+        let scratch = Scratch::take(&self.root, &diff_id.hex())
+            .map_err(|source| RemoveError::Remove { diff_id: diff_id.clone(), source })?;
+        known.remove(diff_id);
+        Ok(Detached { diff_id: diff_id.clone(), scratch })
     }
 
     fn reader(&self, diff_id: &Digest) -> Result<(RecipeReader, u64), OpenTarError> {

@@ -256,6 +256,10 @@ impl Build {
         let made = shared.builds.find(key, &shared.layers, shared.now())?;
         if let Some(layer) = &made.layer {
             self.hold(std::slice::from_ref(layer));
+            // It may have been swept just before.
+            if !shared.layers.contains(layer) {
+                return None;
+            }
         }
         vertex.cached = true;
         self.note(key.clone(), made.clone());
@@ -267,8 +271,10 @@ impl Build {
         let shared = &self.engine.shared;
         let layer = layer.filter(|layer| layer.entries > 0);
         let size = layer.as_ref().map_or(0, |layer| layer.size);
-        let diff_id = layer.map(|layer| layer.diff_id);
+        let diff_id = layer.as_ref().map(|layer| layer.diff_id.clone());
         self.hold(diff_id.as_slice());
+        // Until here the layer itself kept it from being swept.
+        drop(layer);
         let made = Made { layer: diff_id, created: self.now(), what: what.to_owned(), size };
         shared.builds.learn(key.clone(), made.clone(), shared.now());
         self.note(key, made.clone());

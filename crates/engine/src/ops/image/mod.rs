@@ -14,6 +14,7 @@ mod tree;
 use std::collections::BTreeSet;
 
 use ferry_errkind::Failure;
+use ferry_layers::{Detached, RemoveError};
 use ferry_oci::{Digest, Reference};
 
 use crate::{Engine, Shared};
@@ -92,7 +93,14 @@ pub(crate) fn sweep_layers(shared: &Shared) -> u64 {
         if needed.contains(&layer.diff_id) {
             continue;
         }
-        match shared.layers.remove(&layer.diff_id) {
+        // What was not needed a moment ago may be now.
+        let detached =
+            shared.unless_leased(&layer.diff_id, || shared.layers.detach(&layer.diff_id));
+        let removed = match detached {
+            None | Some(Err(RemoveError::InUse { .. })) => continue,
+            Some(detached) => detached.and_then(Detached::remove),
+        };
+        match removed {
             Ok(()) => {
                 freed += layer.size;
                 gone.push(layer.diff_id);

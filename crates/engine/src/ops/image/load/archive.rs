@@ -218,16 +218,19 @@ fn keep_layer<'a>(
 ) -> (Result<Digest, Failure>, Option<Lease<'a>>) {
     let name = found.path.rsplit('/').next().unwrap_or_default();
     let named: Option<Digest> = format!("sha256:{name}").parse().ok();
-    if let Some(known) = named.filter(|digest| shared.layers.contains(digest)) {
-        let lease = shared.lease(std::slice::from_ref(&known));
-        return (Ok(known), Some(lease));
+    if let Some(known) = named.and_then(|digest| shared.layers.get(&digest)) {
+        let lease = shared.lease(std::slice::from_ref(&known.diff_id));
+        return (Ok(known.diff_id), Some(lease));
     }
     let id: String = name.chars().take(12).collect();
     let counted = Counted { stream, id, size: found.size, done: 0, told: 0, tell };
-    let layer = shared.layers.ingest(counted, None);
-    let layer = layer.map(|layer| layer.diff_id).map_err(Failure::of);
-    let lease = layer.as_ref().ok().map(|diff_id| shared.lease(std::slice::from_ref(diff_id)));
-    (layer, lease)
+    match shared.layers.ingest(counted, None) {
+        Ok(layer) => {
+            let lease = shared.lease(std::slice::from_ref(&layer.diff_id));
+            (Ok(layer.diff_id), Some(lease))
+        }
+        Err(error) => (Err(Failure::of(error)), None),
+    }
 }
 
 fn codec_of(start: &[u8]) -> Result<Codec, Failure> {
