@@ -38,6 +38,7 @@ kernel() {
   unpacked=$(mktemp -d)
   chmod 755 "$unpacked"
   (cd "$unpacked" && apt-get download -qq "$package") || (apt-get update -qq && cd "$unpacked" && apt-get download -qq "$package")
+  mkdir -p "$directory"
   dpkg -x "$unpacked"/*.deb "$directory"
   # Newer releases keep everything below /usr.
   [ -d $directory/lib ] || ln -s usr/lib $directory/lib
