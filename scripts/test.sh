@@ -4,26 +4,41 @@
 cd "$(dirname "$0")/.."
 . scripts/prepare.sh
 
-# peer PACKAGE PROGRAM…: programs out of a Debian package that is not installed, because it would start a daemon or oust Docker's own.
+# download PACKAGE: its .deb into this directory; `download PACKAGE sid` takes it from Debian's unstable release.
+download() {
+  if [ "${2:-}" != sid ]; then
+    apt-get download -qq "$1" || { apt-get update -qq && apt-get download -qq "$1"; }
+    return
+  fi
+  local own options
+  own=$(mktemp -d)
+  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+  echo "deb http://deb.debian.org/debian sid main" >"$own/sources"
+  options=(-qq -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$own/lists" -o "Dir::Cache=$own/cache")
+  apt-get "${options[@]}" update && apt-get "${options[@]}" download "$1"
+  local result=$?
+  rm -rf "$own"
+  return $result
+}
+
+# peer PACKAGE PROGRAM [sid]: a program out of a Debian package that is not installed, because it would start a daemon or oust Docker's
+# own, or because only Debian's unstable release has it.
 peer() {
-  local package=$1 directory=target/peers unpacked
-  shift
-  for program in "$@"; do
-    command -v "$program" >/dev/null && continue
-    [ -x "$directory/usr/bin/$program" ] && continue
-    say "Unpacking $program from Debian's $package"
-    unpacked=$(mktemp -d)
-    chmod 755 "$unpacked"
-    (cd "$unpacked" && apt-get download -qq "$package") || (apt-get update -qq && cd "$unpacked" && apt-get download -qq "$package")
-    dpkg -x "$unpacked"/*.deb "$unpacked/root"
-    mkdir -p "$directory/usr/bin"
-    find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
-    # The package is not installed, so nobody has brought its libraries.
-    if ldd "$directory/usr/bin/$program" 2>/dev/null | grep -q 'not found'; then
-      install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib')
-    fi
-    rm -rf "$unpacked"
-  done
+  local package=$1 program=$2 release=${3:-} directory=target/peers unpacked
+  [ -n "$release" ] || ! command -v "$program" >/dev/null || return 0
+  [ ! -x "$directory/usr/bin/$program" ] || return 0
+  say "Unpacking $program from Debian's $package${release:+ of }$release"
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  (cd "$unpacked" && download "$package" "$release") || return 1
+  dpkg -x "$unpacked"/*.deb "$unpacked/root"
+  mkdir -p "$directory/usr/bin"
+  find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
+  # The package is not installed, so nobody has brought its libraries.
+  if [ -z "$release" ] && ldd "$directory/usr/bin/$program" 2>/dev/null | grep -q 'not found'; then
+    install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib')
+  fi
+  rm -rf "$unpacked"
 }
 
 # kernel: Debian's for virtual machines, unpacked and not installed. What it has and this machine's kernel may lack is tested there.
@@ -62,15 +77,16 @@ if [ ! -x /usr/lib/cni/bridge ] && [ ! -x target/peers/usr/lib/cni/bridge ]; the
   say "Unpacking CNI plugins from Debian's containernetworking-plugins"
   (cd "$(mktemp -d)" && apt-get download -qq containernetworking-plugins && dpkg -x ./*.deb "$OLDPWD/target/peers")
 fi
-apt-cache show docker-cli >/dev/null 2>&1 && peer docker-cli docker || peer docker.io docker
-peer docker-buildx docker-buildx
-# Compose 1.x is another program.
-case $(apt-cache show docker-compose 2>/dev/null | sed -n 's/^Version: //p' | sort -V | tail -1) in
-  2.*) peer docker-compose docker-compose && export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose" ;;
-  *) say "Debian's docker-compose is no 2.x here: nothing is compared with Docker's Compose" ;;
-esac
-# Clients that are in no package of Debian's. Without their registries everything else is tested all the same.
+if apt-cache show docker-cli >/dev/null 2>&1; then peer docker-cli docker; else peer docker.io docker; fi
 without=()
+# What Debian 12 has of these is years old, or not there at all. They are only run, never installed.
+peer docker-buildx docker-buildx sid && target/peers/usr/bin/docker-buildx version >/dev/null || without+=(docker-buildx)
+if peer docker-compose docker-compose sid && target/peers/usr/bin/docker-compose version >/dev/null; then
+  export DOCKER_COMPOSE="$PWD/target/peers/usr/bin/docker-compose"
+else
+  without+=(docker-compose)
+fi
+# Clients that are in no package of Debian's. Without their registries everything else is tested all the same.
 say "Installing what drives the desktop in a browser"
 (cd desktop && npm ci --no-audit --no-fund --silent) || without+=(desktop)
 if [ ! -x target/peers/python/bin/python ]; then
@@ -79,11 +95,11 @@ if [ ! -x target/peers/python/bin/python ]; then
     target/peers/python/bin/pip install --quiet --disable-pip-version-check docker || { rm -rf target/peers/python; without+=(docker-py); }
 fi
 export FERRY_TESTS_COMPLETE=1 FERRY_TESTS_WITHOUT="${without[*]}"
-[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because npm's or PyPI's registry does not answer: ${without[*]}"
+[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because where they are downloaded from does not answer: ${without[*]}"
 say "Building the binary that the scenarios run"
 cargo build --package ferry --target "$FERRY_TARGET"
 export FERRY_BINARY="$PWD/target/$FERRY_TARGET/debug/ferry"
 # The binary is built with its own flags; everything else as usual.
 unset RUSTFLAGS
 cargo xtask check "$@"
-[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because npm's or PyPI's registry does not answer: ${without[*]}"
+[ ${#without[@]} -eq 0 ] || say "NOT TESTED, because where they are downloaded from does not answer: ${without[*]}"
