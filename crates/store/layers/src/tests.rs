@@ -195,6 +195,25 @@ fn a_removed_layer_is_gone_and_can_come_back() {
 }
 
 #[test]
+fn a_layer_that_somebody_has_is_not_removed() {
+    let dir = Dir::new();
+    let store = dir.store();
+    let made = store.ingest(&tar("a", "x")[..], None).unwrap();
+    let diff_id = made.diff_id.clone();
+    assert!(matches!(store.remove(&diff_id), Err(RemoveError::InUse { .. })));
+    let found = store.get(&diff_id).unwrap();
+    drop(made);
+    assert!(matches!(store.detach(&diff_id), Err(RemoveError::InUse { .. })));
+    drop(found);
+    // A list keeps nothing.
+    let listed = store.list();
+    let detached = store.detach(&diff_id).unwrap();
+    assert!(!store.contains(&diff_id) && listed.len() == 1);
+    detached.remove().unwrap();
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+#[test]
 fn leftovers_are_swept_and_strangers_left_alone() {
     let dir = Dir::new();
     drop(dir.store());

@@ -15,8 +15,9 @@ use ferry_netlink::namespace::NetNamespace;
 use ferry_network::{Attach, Bridge, BridgeSettings, mac_for};
 use serde_json::Value;
 
-/// Long enough for a packet between namespaces, short enough to wait for one that is dropped.
-pub const PATIENCE: Duration = Duration::from_millis(700);
+/// Long enough for a packet between namespaces that is sent once more after a second, as on a busy machine; short enough to wait for one
+/// that is dropped.
+pub const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// A network namespace, kept by a process that sleeps.
 pub struct Machine(Child);
