@@ -13,6 +13,7 @@ mod answer;
     missing_docs,
     clippy::allow_attributes_without_reason,
     clippy::doc_lazy_continuation,
+    rustdoc::bare_urls,
     reason = "generated: what a field means is said in the proto file"
 )]
 pub mod api;
