@@ -175,7 +175,8 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
 /// Brings a record in line with what the kernel says.
 async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live> {
     let run_dir = shared.dirs.run(&container.id);
-    let connected = tokio::time::timeout(SHIM_PATIENCE, Live::connect(&run_dir, false)).await;
+    // As its owner: one that waits to be told to start ends when it is left.
+    let connected = tokio::time::timeout(SHIM_PATIENCE, Live::connect(&run_dir, true)).await;
     if let Ok(Ok((live, state))) = connected
         && state.started
     {

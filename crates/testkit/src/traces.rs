@@ -97,6 +97,11 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
         }
         let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         let name = status.lines().next().unwrap_or_default();
+        // A shim whose container is gone has no mounts any more, but the log of the daemon that it is from.
+        let log = std::fs::read_link(format!("/proc/{pid}/fd/2")).unwrap_or_default();
+        if name.ends_with("ferry-shim") && log.starts_with(root) {
+            found.insert(format!("{pid} {name}"));
+        }
         if mounts.contains(root)
             && !std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(root)
         {

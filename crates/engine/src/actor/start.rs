@@ -124,6 +124,7 @@ impl Actor {
             (128, Failure::new(ErrorKind::Internal, words))
         };
         let (mut live, _) = Live::connect(&run_dir, true).await.map_err(lost)?;
+        failpoint::hit("start.asked");
         let pid = loop {
             match next(&mut live).await.map_err(lost)? {
                 Event::Created { pid, warnings } => {

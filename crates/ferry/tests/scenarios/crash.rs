@@ -262,6 +262,7 @@ failpoints!(
     start_network_plan = "start.network-plan",
     start_launch_plan = "start.launch-plan",
     start_shim = "start.shim",
+    start_asked = "start.asked",
     start_created = "start.created",
     start_network = "start.network",
     start_running = "start.running",

@@ -102,9 +102,8 @@ impl Shim {
     }
 
     /// A client is gone: what was run for it alone is of no use any more.
-    pub(super) fn client_left(&self, role: &Role) {
-        if let Role::Stream { exec: Some(index), .. } = role
-            && let Some(Some(exec)) = self.execs.get(*index)
+    pub(super) fn reader_left(&self, index: usize) {
+        if let Some(Some(exec)) = self.execs.get(index)
             && exec.tied
         {
             pidfd::send_signal(exec.running.pidfd.as_fd(), 9).ok();

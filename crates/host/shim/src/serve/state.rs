@@ -272,11 +272,14 @@ impl Shim {
         for index in 0..self.clients.len() {
             let over = |client: &mut Client| client.dead || (client.closing && !client.is_behind());
             let Some(client) = self.clients[index].take_if(over) else { continue };
-            self.client_left(&client.role);
-            if matches!(client.role, Role::Stream { exec: None, stdin: true, .. })
-                && self.launch.stdin_once
-            {
-                self.streams.close_input();
+            // However it went: who was killed with words of ours unread is an error, not an end.
+            match client.role {
+                Role::Control { owner: true } => self.owner_left(),
+                Role::Stream { exec: Some(index), .. } => self.reader_left(index),
+                Role::Stream { stdin: true, .. } if self.launch.stdin_once => {
+                    self.streams.close_input();
+                }
+                Role::New | Role::Control { .. } | Role::Stream { .. } => {}
             }
         }
         while self.clients.last().is_some_and(Option::is_none) {

@@ -42,16 +42,11 @@ impl Shim {
         }
         match client.role.clone() {
             Role::New => {}
-            Role::Control { owner } => {
+            Role::Control { .. } => {
                 while let Some(command) = client.frame::<Command>() {
                     self.obey(client, command);
                 }
-                if client.half_closed {
-                    client.dead = true;
-                    if owner {
-                        self.owner_left();
-                    }
-                }
+                client.dead |= client.half_closed;
             }
             Role::Stream { exec, stdin, .. } => self.take_input(client, exec, stdin),
         }
@@ -198,7 +193,7 @@ impl Shim {
     }
 
     /// Whoever launched a container that is not started yet is gone: nobody will ever start it.
-    fn owner_left(&mut self) {
+    pub(super) fn owner_left(&mut self) {
         if let Phase::Created(_) = &self.phase
             && let Phase::Created(made) = std::mem::replace(&mut self.phase, Phase::Ended)
         {
