@@ -168,8 +168,8 @@ fn streams_that_are_attached(client: Client) {
         "true false"
     );
     assert_eq!(sandbox.ok(&["start", "--attach", "out"]), "seen");
-    // Input that is not wanted does not reach it.
-    let script = "read line; echo got $line";
+    // Input that is not wanted does not reach it. It ticks, so that an attached one is seen to be.
+    let script = "while sleep 0.1; do echo tick; done & read line; echo got $line; kill $!";
     let words = ["run", "-d", "-i", "--name", "deaf", "busybox", "sh", "-c", script];
     sandbox.ok(&words);
     let mut deaf = sandbox.command(&["attach", "--no-stdin", "deaf"]);
@@ -179,8 +179,13 @@ fn streams_that_are_attached(client: Client) {
         .spawn()
         .unwrap();
     std::io::Write::write_all(deaf.stdin.as_mut().unwrap(), b"lost\n").unwrap();
-    assert_eq!(sandbox.with_input(&["attach", "deaf"], b"kept\n").ok(), "got kept");
-    assert_eq!(deaf.wait_with_output().unwrap().stdout, b"got kept\n");
+    let mut seen = [0; 5];
+    std::io::Read::read_exact(deaf.stdout.as_mut().unwrap(), &mut seen).unwrap();
+    assert_eq!(&seen, b"tick\n");
+    let echoed = sandbox.with_input(&["attach", "deaf"], b"kept\n").ok();
+    assert_eq!(echoed.replace("tick\n", ""), "got kept");
+    let echoed = String::from_utf8(deaf.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(echoed.replace("tick\n", ""), "got kept\n");
 }
 
 /// A container that says which signal ended it.
