@@ -248,6 +248,13 @@ fn one_that_ends_ends_all() {
     let ended = project.run(&["up", "--abort-on-container-failure", "--no-attach", "short"]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(!ended.stdout.contains("said"), "{ended:?}");
+    // Whose code it is need not be who ended first, nor one that is shown.
+    let ended = project.run(&["up", "--exit-code-from", "long", "--attach", "short"]);
+    assert_eq!(ended.code, 137, "{ended:?}");
+    assert!(ended.stdout.contains("said") && !ended.stdout.contains("long-1"), "{ended:?}");
+    assert_eq!(project.sandbox.ok(&["ps", "-q"]), "");
+    let ended = project.run(&["up", "--exit-code-from", "nobody"]);
+    assert!(ended.code != 0 && ended.stderr.contains("no such service: nobody"), "{ended:?}");
     let both = project.run(&["up", "--detach", "--abort-on-container-exit"]);
     assert!(both.stderr.contains("--detach cannot be combined"), "{both:?}");
     project.ok(&["up", "-d"]);

@@ -50,7 +50,7 @@ pub(super) static START: Verb = Verb {
                     )));
                 }
             }
-            converge::start(&session, &project, &names, None).await?;
+            converge::start(&session, &project, &names).await?;
             if matches.flag("wait") && !session.dry {
                 wait_for(&session, &project, &names, matches).await?;
             }

@@ -247,7 +247,7 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         // As many run as before.
         let ran =
             before.iter().filter(|one| one.running()).map(|one| one.service.clone()).collect();
-        converge::start(&session, &project, &ran, None).await?;
+        converge::start(&session, &project, &ran).await?;
         Ok(0)
     })
 }

@@ -1,6 +1,9 @@
 //! `compose up`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
 use ferry_cli::{
     face::{Args, CliError, Command, Outcome},
@@ -8,10 +11,7 @@ use ferry_cli::{
 };
 use ferry_docker_api::WaitResponse;
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Compose, DRY, Verb, scale::YES, select};
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         images::{self, Building, How},
         logs::{self, Options, Printer},
         order::{in_order, reversed},
+        starts::Starts,
         wait::{Until, until},
     },
 };
@@ -244,6 +245,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             plan: &plan,
             pending: &pending,
             began,
+            starts: Starts::new(),
         };
         let _watcher =
             if matches.flag("watch") { Some(Watcher::start(compose, matches)?) } else { None };
@@ -289,7 +291,9 @@ fn shown(
     if dependencies && !only.is_empty() {
         return Err(CliError::new("cannot combine --attach and --attach-dependencies"));
     }
-    if let Some(unknown) = only.iter().chain(not).find(|name| !names.contains(*name)) {
+    let from = Some(matches.text("exit-code-from")).filter(|name| !name.is_empty());
+    let asked = only.iter().chain(not).map(String::as_str).chain(from);
+    if let Some(unknown) = asked.into_iter().find(|name| !names.contains(*name)) {
         return Err(CliError::new(format!("no such service: {unknown}")));
     }
     let named = matches.args();
@@ -333,6 +337,7 @@ struct Attached<'a> {
     plan: &'a Plan,
     pending: &'a Pending,
     began: String,
+    starts: Starts,
 }
 
 impl Attached<'_> {
@@ -341,22 +346,26 @@ impl Attached<'_> {
             .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
         let mut terminate = signal(SignalKind::terminate())
             .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
-        let outcome = tokio::select! {
-            outcome = self.follow(colour) => outcome,
-            _ = interrupt.recv() => Ok(130),
-            _ = terminate.recv() => Ok(143),
+        let mut follow = pin!(self.follow(colour));
+        let code = tokio::select! {
+            outcome = &mut follow => return outcome,
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
         };
-        match outcome {
-            Ok(130 | 143) => {
-                self.session.cli.warn("Gracefully Stopping... press Ctrl+C again to force");
-                tokio::select! {
-                    stopped = self.stop() => stopped?,
-                    _ = interrupt.recv() => self.kill().await?,
-                }
-                outcome
+        self.session.cli.warn("Gracefully Stopping... press Ctrl+C again to force");
+        let stop = async {
+            tokio::select! {
+                () = self.starts.call_off() => {}
+                // Then nothing is being started any more, either.
+                _ = follow => {}
             }
-            other => other,
+            self.stop().await
+        };
+        tokio::select! {
+            stopped = stop => stopped?,
+            _ = interrupt.recv() => self.kill().await?,
         }
+        Ok(code)
     }
 
     async fn own(&self) -> Result<Vec<Container>, CliError> {
@@ -381,17 +390,16 @@ impl Attached<'_> {
     async fn follow(&self, colour: bool) -> Outcome {
         let is_shown = |one: &Container| self.shown.contains(&one.service);
         // Who is not shown can end all, too; what others only depend on cannot, where services are named.
-        let named = self.matches.args();
-        let counts = |one: &Container| named.is_empty() || named.contains(&one.service);
+        let (named, from) = (self.matches.args(), self.matches.text("exit-code-from"));
+        let counts = |one: &Container| {
+            named.is_empty() || named.contains(&one.service) || one.service == from
+        };
         let own = self.own().await?.into_iter();
         let own: Vec<Container> = own.filter(|one| counts(one) || is_shown(one)).collect();
         let names: Vec<String> = own.iter().map(|one| one.short_name(&self.project.name)).collect();
         let shown = own.iter().zip(&names).filter(|(one, _)| is_shown(one));
         let shown: Vec<&str> = shown.map(|(_, name)| name.as_str()).collect();
         self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
-        // By id, which containers have been started: what is asked before that would be about an earlier run.
-        let running = own.iter().filter(|one| one.running()).map(|one| one.id.clone());
-        let (started, ready) = watch::channel(running.collect::<BTreeSet<String>>());
         let printer = Printer {
             prefix: !self.matches.flag("no-log-prefix"),
             colour,
@@ -407,49 +415,51 @@ impl Attached<'_> {
         let waits: FuturesUnordered<_> = own
             .iter()
             .enumerate()
-            .map(|(index, one)| {
-                let mut ready = ready.clone();
-                async move {
-                    // The sender is only gone when starting has failed, which ends this as well.
-                    drop(ready.wait_for(|ids| ids.contains(&one.id)).await);
-                    let printed = async {
-                        if !is_shown(one) {
-                            return Ok(());
-                        }
-                        logs::show(&self.session, one, &names[index], index, options, printer).await
-                    };
-                    let wait = self.session.client.post(format!("/containers/{}/wait", one.id));
-                    let wait = wait.json::<WaitResponse>();
-                    let (printed, ended) = tokio::join!(printed, wait);
-                    (one, printed.and_then(|()| Ok(ended?)))
+            .map(|(index, one)| async move {
+                // What is asked before that would be about an earlier run.
+                if !self.starts.has(&one.id).await {
+                    return None;
                 }
+                let printed = async {
+                    if !is_shown(one) {
+                        return Ok(());
+                    }
+                    logs::show(&self.session, one, &names[index], index, options, printer).await
+                };
+                let wait = self.session.client.post(format!("/containers/{}/wait", one.id));
+                let wait = wait.json::<WaitResponse>();
+                let (printed, ended) = tokio::join!(printed, wait);
+                Some((one, printed.and_then(|()| Ok(ended?))))
             })
             .collect();
-        let starts = converge::start_and_roll(
-            &self.session,
-            self.project,
-            self.names,
-            Some(&started),
-            self.pending,
-            self.plan,
-        );
-        let ends = self.ends(waits, own.len());
-        let work = async { tokio::try_join!(starts, ends) };
-        let ((), code) = work.await?;
+        let ((), code) = tokio::try_join!(self.start(), self.ends(waits))?;
         Ok(code)
     }
 
-    async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>, count: usize) -> Outcome
+    /// Starts all, until that is called off.
+    async fn start(&self) -> Result<(), CliError> {
+        let Attached { session, project, names, pending, plan, starts, .. } = self;
+        tokio::select! {
+            done = converge::start_and_roll(session, project, names, Some(starts), pending, plan) => {
+                done?;
+                starts.end();
+            }
+            () = starts.over() => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for all that are started; the code that the command ends with.
+    async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>) -> Outcome
     where
-        F: Future<Output = (&'b Container, Result<WaitResponse, CliError>)>,
+        F: Future<Output = Option<(&'b Container, Result<WaitResponse, CliError>)>>,
     {
         let from = self.matches.text("exit-code-from");
         let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();
         let failure = self.matches.flag("abort-on-container-failure");
-        let (mut code, mut aborted, mut left) = (0, false, count);
-        while left > 0 {
-            let Some((container, ended)) = waits.next().await else { break };
-            left -= 1;
+        let (mut code, mut aborted) = (0, false);
+        while let Some(ended) = waits.next().await {
+            let Some((container, ended)) = ended else { continue };
             let status = ended?.status_code;
             if self.shown.contains(&container.service) {
                 let name = container.short_name(&self.project.name);
@@ -465,6 +475,8 @@ impl Attached<'_> {
                     code = status;
                 }
                 self.session.cli.warn("Aborting on container exit...");
+                // Else one would run on that is not yet seen to run.
+                self.starts.call_off().await;
                 self.stop().await?;
             }
         }

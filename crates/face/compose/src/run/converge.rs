@@ -15,7 +15,6 @@ use ferry_cli::face::CliError;
 use ferry_client::path_segment;
 use ferry_docker_api::{ContainerCreated, MountPoint};
 use futures_util::future::try_join_all;
-use tokio::sync::watch;
 
 use super::{
     Change, Container, Session, create,
@@ -25,6 +24,7 @@ use super::{
     order::in_order,
     resources::{self, Seen},
     rolling::{self, Roll},
+    starts::Starts,
     wait::{Until, until},
 };
 use crate::model::{Project, Service};
@@ -442,12 +442,12 @@ pub(crate) async fn make(
     Ok(id)
 }
 
-/// Starts what does not run, each after its conditions hold; `started` is told the ids. Then what is to be replaced as it runs.
+/// Starts what does not run, each after its conditions hold; `starts` is told which. Then what is to be replaced as it runs.
 pub(crate) async fn start_and_roll(
     session: &Session<'_>,
     project: &Project,
     names: &BTreeSet<String>,
-    started: Option<&watch::Sender<BTreeSet<String>>>,
+    starts: Option<&Starts>,
     pending: &Pending,
     plan: &Plan,
 ) -> Result<(), CliError> {
@@ -459,11 +459,16 @@ pub(crate) async fn start_and_roll(
             &listed
         }
     };
+    if let Some(starts) = starts {
+        // As this list has them: one that has ended since is not started.
+        let running = present.iter().filter(|one| one.running());
+        starts.run_already(running.map(|one| one.id.clone()));
+    }
     in_order(&dependencies(project, names), |name| async move {
         let Some(service) = project.services.get(&name) else {
             // A project without files: its containers are all that is known of it.
             let own = present.iter().filter(|one| one.service == name && !one.running());
-            return try_join_all(own.map(|one| start_one(session, None, one, started)))
+            return try_join_all(own.map(|one| start_one(session, None, one, starts)))
                 .await
                 .map(drop);
         };
@@ -487,8 +492,8 @@ pub(crate) async fn start_and_roll(
                 session.make(Change::container(&name, &name, "start"), "it is to run").await?;
             }
         } else {
-            let starts = own.into_iter().map(|one| start_one(session, Some(service), one, started));
-            try_join_all(starts).await?;
+            let own = own.into_iter().map(|one| start_one(session, Some(service), one, starts));
+            try_join_all(own).await?;
         }
         match roll {
             Some(roll) => {
@@ -508,23 +513,28 @@ pub(crate) async fn start(
     session: &Session<'_>,
     project: &Project,
     names: &BTreeSet<String>,
-    started: Option<&watch::Sender<BTreeSet<String>>>,
 ) -> Result<(), CliError> {
     let plan = Plan { only_create: true, ..Plan::default() };
-    start_and_roll(session, project, names, started, &Pending::default(), &plan).await
+    start_and_roll(session, project, names, None, &Pending::default(), &plan).await
 }
 
 async fn start_one(
     session: &Session<'_>,
     service: Option<&Service>,
     container: &Container,
-    started: Option<&watch::Sender<BTreeSet<String>>>,
+    starts: Option<&Starts>,
 ) -> Result<(), CliError> {
-    session.progress("Container", &container.name, "Starting");
-    let change = Change::container(&container.id, &container.name, "start");
-    session.make(change, "it does not run").await?;
-    if let Some(started) = started {
-        started.send_modify(|ids| ids.extend([container.id.clone()]));
+    let start = async {
+        session.progress("Container", &container.name, "Starting");
+        let change = Change::container(&container.id, &container.name, "start");
+        session.make(change, "it does not run").await
+    };
+    let started = match starts {
+        Some(starts) => starts.start(&container.id, start).await?,
+        None => start.await.map(|()| true)?,
+    };
+    if !started {
+        return Ok(());
     }
     hooks::post_start(session, service, &container.id, &container.name).await?;
     session.progress("Container", &container.name, "Started");

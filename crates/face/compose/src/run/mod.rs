@@ -14,6 +14,7 @@ pub(crate) mod order;
 pub(crate) mod progress;
 pub(crate) mod resources;
 pub(crate) mod rolling;
+pub(crate) mod starts;
 pub(crate) mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
