@@ -95,13 +95,17 @@ export function tunnel(wanted: TunnelRequest, ears: TunnelEars): Tunnel {
   socket.binaryType = 'arraybuffer';
   let ended = false;
   let opened = false;
+  // One that is still being connected is closed when it is: browsers complain of anything earlier.
+  const hangUp = () => {
+    if (socket.readyState === WebSocket.OPEN) socket.close();
+  };
   const end = (error?: ApiError) => {
     if (ended) return;
     ended = true;
     ears.end?.(error);
-    socket.close();
+    hangUp();
   };
-  socket.onopen = () => socket.send(JSON.stringify({ method: 'GET', ...wanted }));
+  socket.onopen = () => (ended ? hangUp() : socket.send(JSON.stringify({ method: 'GET', ...wanted })));
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
     if (ended) return;
     if (typeof data !== 'string') return ears.data?.(new Uint8Array(data));
@@ -117,7 +121,7 @@ export function tunnel(wanted: TunnelRequest, ears: TunnelEars): Tunnel {
     },
     close: () => {
       ended = true;
-      socket.close();
+      hangUp();
     },
   };
 }
