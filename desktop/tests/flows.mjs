@@ -192,11 +192,13 @@ await step('a terminal: keys, size, two tabs', async () => {
   });
   await page.setViewportSize({ width: 1280, height: 800 });
   await page.keyboard.type('vi /tmp/note\n');
-  await page.waitForTimeout(300);
+  const mode = (letter) => async () => new RegExp(`${letter}\\s/tmp/note`).test(await screen.locator('.xterm-rows').innerText());
+  await eventually('vi', mode('-'));
   await page.keyboard.type('ivi works');
+  await eventually('vi takes text', mode('I'));
   await page.keyboard.press('Escape');
   // vi waits whether Escape is the beginning of another key.
-  await page.waitForTimeout(600);
+  await eventually('vi takes commands', mode('-'));
   await page.keyboard.type(':wq\n');
   await eventually('vi has written', () => ferry('exec', 'web', 'cat', '/tmp/note').includes('vi works'));
   await button('New terminal').click();

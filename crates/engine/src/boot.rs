@@ -24,7 +24,7 @@ use crate::{
     net,
     networks::Networks,
     random,
-    records::ContainerDirs,
+    records::{Care, ContainerDirs},
     shared::{Parts, Shared},
 };
 
@@ -213,7 +213,7 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
     container.state.pid = None;
     forget_network(shared, container).await;
     fs::remove_dir_all(&run_dir).ok();
-    if let Err(failure) = shared.dirs.save(container, false) {
+    if let Err(failure) = shared.dirs.save(container, Care::Ordered) {
         tracing::warn!(id = %container.id, %failure, "container record is stale");
     }
     None
@@ -253,7 +253,7 @@ fn thaw(shared: &Shared, container: &mut Container) {
         Ok(()) => {
             container.state.phase = Phase::Running;
             // Else the next engine reads that its user has paused it.
-            if let Err(failure) = shared.dirs.save(container, false) {
+            if let Err(failure) = shared.dirs.save(container, Care::Ordered) {
                 tracing::warn!(id = %container.id, %failure, "container record is stale");
             }
             crate::ops::volume::forget_frozen(&run_dir);

@@ -18,6 +18,17 @@ pub(crate) const VERSION: u32 = 1;
 /// A record larger than this is not ours.
 const MAX_RECORD: u64 = 16 << 20;
 
+/// What a power cut may do to a record that is being written. The end of the daemon harms none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Nothing: it is on the disk when the caller goes on.
+    Synced,
+    /// There is the old record, or the new one.
+    Ordered,
+    /// There may be none: for containers that a power cut removes anyway. Nothing is asked of the disk.
+    Passing,
+}
+
 /// Where containers' files are.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerDirs {
@@ -129,21 +140,22 @@ impl ContainerDirs {
         }
     }
 
-    /// Writes a record. `durable` waits for the disk: for containers that must survive a power cut.
-    pub(crate) fn save(&self, container: &Container, durable: bool) -> Result<(), Failure> {
+    /// Writes a record.
+    pub(crate) fn save(&self, container: &Container, care: Care) -> Result<(), Failure> {
         let path = self.data(&container.id).join("config.json");
         let scratch = path.with_extension("json.new");
         let write = || -> io::Result<()> {
             let mut file = fs::File::create(&scratch)?;
             file.write_all(&serde_json::to_vec(container)?)?;
-            if durable {
-                file.sync_data()?;
+            match care {
+                Care::Synced => {
+                    file.sync_data()?;
+                    fs::rename(&scratch, &path)?;
+                    path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
+                }
+                Care::Ordered => fs::rename(&scratch, &path),
+                Care::Passing => exchange(&scratch, &path),
             }
-            fs::rename(&scratch, &path)?;
-            if durable && let Some(parent) = path.parent() {
-                fs::File::open(parent)?.sync_all()?;
-            }
-            Ok(())
         };
         write().map_err(|source| failed("write container record", &path, source))
     }
@@ -191,6 +203,17 @@ impl ContainerDirs {
             ));
         }
         Ok(container)
+    }
+}
+
+/// As a rename, without what ext4 (`auto_da_alloc`) does when one file replaces another: it sends the new one's bytes to the disk
+/// at once, and whoever removes that file soon waits for them.
+fn exchange(scratch: &Path, path: &Path) -> io::Result<()> {
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    match rustix::fs::renameat_with(rustix::fs::CWD, scratch, rustix::fs::CWD, path, flags) {
+        Ok(()) => fs::remove_file(scratch),
+        // There is no older one, or this file system cannot.
+        Err(_) => fs::rename(scratch, path),
     }
 }
 

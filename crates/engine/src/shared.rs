@@ -182,6 +182,11 @@ impl Shared {
         ferry_sys::caps::by_name(name).and_then(ferry_sys::caps::in_bounding).unwrap_or(false)
     }
 
+    /// Whether a container is gone after a power cut, whatever became of its record.
+    pub(crate) fn is_passing(&self, container: &Container) -> bool {
+        container.spec.host.auto_remove || self.builds.is_step(&container.name)
+    }
+
     /// The directories of layers, top first. An image without layers stands on an empty directory: overlayfs wants one.
     pub(crate) fn lower_dirs(&self, layers: &[Digest]) -> Result<Vec<PathBuf>, Failure> {
         if layers.is_empty() {

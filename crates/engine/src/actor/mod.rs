@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     Shared,
+    records::Care,
     registry::{Handle, Snapshot},
 };
 
@@ -325,9 +326,11 @@ impl Actor {
         });
     }
 
-    /// Writes the record. A container that goes away when it ends need not survive a power cut.
+    /// Writes the record.
     pub(super) fn save(&self) -> Result<(), Failure> {
-        self.shared.dirs.save(&self.container, false)
+        let passing = self.shared.is_passing(&self.container);
+        let care = if passing { Care::Passing } else { Care::Ordered };
+        self.shared.dirs.save(&self.container, care)
     }
 
     /// As [`Actor::save`] where a failure cannot be told to anyone and the next save mends it.

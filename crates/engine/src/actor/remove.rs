@@ -57,6 +57,7 @@ impl Actor {
         }
         if let Err(failure) = self.shared.dirs.discard(&id) {
             self.set_phase(Phase::Dead);
+            self.save_or_warn();
             self.publish();
             return Err(failure);
         }

@@ -17,7 +17,7 @@ use ferry_shim::{
 };
 use ferry_stdx::time::Timestamp;
 
-use super::{Actor, AttachWish, Live, Next, ShimEvent, live};
+use super::{Actor, AttachWish, Live, Next, ShimEvent, live, stop::Stopping};
 use crate::{failpoint, launch, mounted, net};
 
 /// A shim that does not answer for so long is stuck: hooks are the only thing that may take long.
@@ -319,7 +319,9 @@ impl Actor {
         let comes_back = self.plan_restart(ran);
         let goes_away =
             self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
-        if !goes_away {
+        // What nobody will read is not written; should the daemon die now, the shim has left word of the end.
+        let is_removed = self.stopping.as_ref().is_some_and(Stopping::wants_removal);
+        if !goes_away && !is_removed {
             self.save_or_warn();
             failpoint::hit("stop.record");
             self.discard_run_dir();
@@ -333,7 +335,7 @@ impl Actor {
 
     /// `restart` of a container with `--rm` must not remove it in between.
     fn restart_is_wanted(&self) -> bool {
-        self.stopping.as_ref().is_some_and(super::stop::Stopping::wants_start)
+        self.stopping.as_ref().is_some_and(Stopping::wants_start)
     }
 
     pub(super) fn discard_run_dir(&self) {

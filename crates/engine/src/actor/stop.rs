@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::Phase;
+use ferry_model::container::{Phase, RestartPolicy};
 use tokio::time::Instant;
 
 use super::{Actor, Next, Reply, answer};
@@ -50,6 +50,12 @@ impl Stopping {
         self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Restart(_)))
     }
 
+    /// Whether it is removed when it has ended.
+    pub(super) fn wants_removal(&self) -> bool {
+        !self.wants_start()
+            && self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Remove { .. }))
+    }
+
     pub(super) fn into_waiters(self) -> Vec<Waiter> {
         self.waiters
     }
@@ -85,7 +91,11 @@ impl Actor {
             Waiter::Remove { .. } => {}
         }
         self.remember("kill", Some(number));
-        self.save_or_warn();
+        let removes = matches!(waiter, Waiter::Remove { .. });
+        // One that is removed is soon gone with its record; but the next daemon must not bring it back.
+        if !removes || self.container.spec.host.restart_policy != RestartPolicy::Never {
+            self.save_or_warn();
+        }
         let kills = number == signal::KILL;
         let deadline = match timeout {
             _ if kills => Some(Instant::now() + KILL_PATIENCE),

@@ -126,9 +126,10 @@ impl Made<'_> {
         }
         container.mounts = mounts;
         failpoint::hit("create.volumes");
-        // A container that removes itself is not worth a wait for the disk.
-        let passing = container.spec.host.auto_remove || shared.builds.is_step(&container.name);
-        shared.dirs.save(&container, !passing)?;
+        // One that removes itself is not worth a wait for the disk.
+        let passing = shared.is_passing(&container);
+        let care = if passing { records::Care::Passing } else { records::Care::Synced };
+        shared.dirs.save(&container, care)?;
         failpoint::hit("create.record");
         shared.dirs.spare_volumes(&self.id);
         Ok(container)
