@@ -1,10 +1,9 @@
 //! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|stress|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
-mod buildkit_proto;
 mod check;
-mod cri_proto;
 mod desktop;
+mod proto;
 mod stress;
 mod tidy;
 
@@ -22,19 +21,20 @@ const USAGE: &str = "usage: cargo xtask <command>
   stress  five hundred containers, then two hundred clients: cargo xtask stress --help
   desktop builds the web desktop's page from desktop/ (needs npm) and puts it where the crate embeds it from
   buildkit-proto  writes crates/face/buildkit/src/proto anew from the proto files beside it
-  cri-proto  writes crates/face/cri/src/api.rs anew from Kubernetes' proto file";
+  cri-proto  writes crates/face/cri/src/proto anew from Kubernetes' proto file";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match arguments.first().map(String::as_str) {
         Some("check") => check::run(&root(), &arguments[1..]),
         Some("tidy") => tidy::run(&root()),
-        Some("cri-proto") => cri_proto::run(&root()),
-        Some("buildkit-proto") => buildkit_proto::run(&root()),
         Some("desktop") => desktop::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
         Some("stress") => stress::run(&root(), &arguments[1..]),
-        _ => Err(USAGE.to_owned()),
+        other => match proto::FACES.iter().find(|face| other == Some(face.command)) {
+            Some(face) => proto::run(&root(), face),
+            None => Err(USAGE.to_owned()),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! Kubernetes' Container Runtime Interface v1 on a unix socket: a kubelet uses Ferry as it uses containerd.
 //!
-//! Knows: the engine, CRI's messages (`api`, generated from `proto/api.proto`), HTTP/2, the remote command protocols of the
+//! Knows: the engine, CRI's messages (`proto`, generated from `proto/api.proto`), HTTP/2, the remote command protocols of the
 //! streaming server. Does not know: Docker's API, what is below the engine, Kubernetes' own API.
 //! Start with [`serve`], `runtime/mod.rs` (one file for each noun), `image.rs`.
 //!
@@ -9,14 +9,6 @@
 //! - Everything that an answer needs is in the engine's records: this face keeps nothing that a crash could lose.
 
 mod answer;
-#[expect(
-    missing_docs,
-    clippy::allow_attributes_without_reason,
-    clippy::doc_lazy_continuation,
-    rustdoc::bare_urls,
-    reason = "generated: what a field means is said in the proto file"
-)]
-pub mod api;
 mod convert;
 mod image;
 mod record;
@@ -24,4 +16,14 @@ mod runtime;
 mod serve;
 mod stream;
 
+#[expect(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_lazy_continuation,
+    rustdoc::bare_urls,
+    reason = "generated: what a field means is said in the proto file"
+)]
+mod proto;
+pub use proto::runtime::v1 as api;
 pub use serve::{BindError, CriListener, Product, serve};

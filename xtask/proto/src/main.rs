@@ -1,13 +1,14 @@
-//! Compiles `crates/face/buildkit/proto/*.proto` to `crates/face/buildkit/src/proto/*.rs`, without protoc.
+//! Compiles the proto files of a folder to Rust, without protoc.
 //!
-//! Usage: `buildkit-proto PROTO_DIR OUT_DIR`. What a field means is said by BuildKit: the proto files here name and number only.
+//! Usage: `proto PROTO_DIR OUT_DIR [PACKAGE…]`. Fields of bytes of the packages are `Bytes`. Comments stay in the proto files: there is
+//! the place to read what a field means.
 
 use std::{error::Error, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, out] = arguments.as_slice() else {
-        return Err("usage: buildkit-proto PROTO_DIR OUT_DIR".into());
+    let [folder, out, shared_bytes @ ..] = arguments.as_slice() else {
+        return Err("usage: proto PROTO_DIR OUT_DIR [PACKAGE…]".into());
     };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(Path::new(folder))? {
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let set = protox::compile(&files, [folder])?;
     let mut config = prost_build::Config::new();
-    config.disable_comments(["."]).btree_map(["."]).bytes([".fsutil", ".moby.filesync"]);
+    config.disable_comments(["."]).btree_map(["."]).bytes(shared_bytes);
     config.include_file("mod.rs");
     tonic_prost_build::configure()
         .build_transport(false)
