@@ -179,7 +179,9 @@ impl Shared {
 
     /// Whether the engine may give a capability to anyone.
     pub(crate) fn may(&self, name: &str) -> bool {
-        ferry_sys::caps::by_name(name).and_then(ferry_sys::caps::in_bounding).unwrap_or(false)
+        ferry_oci::runtime::capability_number(name)
+            .and_then(ferry_sys::caps::in_bounding)
+            .unwrap_or(false)
     }
 
     /// Whether a container is gone after a power cut, whatever became of its record.

@@ -1,51 +1,7 @@
 //! `--cap-add`, `--cap-drop`, `--privileged`: the capabilities of a container.
 
 use ferry_errkind::{ErrorKind, Kinded};
-
-/// Every capability that Linux has, in the kernel's order (capabilities(7)).
-pub const ALL: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
+use ferry_oci::runtime::{CAPABILITIES, capability_number};
 
 /// Docker's default set (moby `oci/caps/defaults.go`).
 const DEFAULT: [&str; 14] = [
@@ -107,7 +63,7 @@ pub fn capabilities(
             (false, false) => named(&add, name) || (DEFAULT.contains(name) && !named(&drop, name)),
         }
     };
-    Ok(ALL.into_iter().filter(keep).filter(|name| bounding(name)).collect())
+    Ok(CAPABILITIES.into_iter().filter(keep).filter(|name| bounding(name)).collect())
 }
 
 /// `None` stands for `ALL`.
@@ -122,11 +78,14 @@ fn normalise(
             if upper == "ALL" || upper == "CAP_ALL" {
                 return Ok(None);
             }
-            let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-            ALL.into_iter()
-                .find(|known| &known[4..] == bare)
-                .map(Some)
-                .ok_or_else(|| UnknownCapability { list, name: format!("CAP_{bare}") })
+            let number = capability_number(&upper).and_then(|number| usize::try_from(number).ok());
+            match number.and_then(|number| CAPABILITIES.get(number)) {
+                Some(known) => Ok(Some(*known)),
+                None => {
+                    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+                    Err(UnknownCapability { list, name: format!("CAP_{bare}") })
+                }
+            }
         })
         .collect()
 }
@@ -143,9 +102,9 @@ mod tests {
     #[test]
     fn dockers_table() {
         assert_eq!(set(&[], &[], false).len(), DEFAULT.len());
-        assert_eq!(set(&[], &[], true).len(), ALL.len());
-        assert_eq!(set(&["all"], &[], false).len(), ALL.len());
-        assert_eq!(set(&["ALL"], &["mknod"], false).len(), ALL.len() - 1);
+        assert_eq!(set(&[], &[], true).len(), CAPABILITIES.len());
+        assert_eq!(set(&["all"], &[], false).len(), CAPABILITIES.len());
+        assert_eq!(set(&["ALL"], &["mknod"], false).len(), CAPABILITIES.len() - 1);
         assert_eq!(set(&[], &["ALL"], false).len(), 0);
         assert_eq!(set(&["net_admin"], &["ALL"], false), ["CAP_NET_ADMIN"]);
         assert!(set(&["CAP_SYS_TIME"], &[], false).contains(&"CAP_SYS_TIME"));

@@ -20,7 +20,7 @@ mod update;
 mod userns;
 pub mod why;
 
-pub use capability::{ALL as ALL_CAPABILITIES, UnknownCapability, capabilities};
+pub use capability::{UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
 pub use health::{HealthTiming, OUTPUT as HEALTH_OUTPUT, health_action, probe_command};
 pub use merge::merge_image;

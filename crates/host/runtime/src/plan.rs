@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use ferry_oci::runtime::{Linux, LinuxCapabilities, LinuxNamespace, Process, Spec};
+use ferry_oci::runtime::{
+    Linux, LinuxCapabilities, LinuxNamespace, Process, Spec, capability_number,
+};
 use ferry_sys::caps::{self, CapSet};
 use ferry_sys::idmap::{self, Range};
 use ferry_sys::namespace::flag;
@@ -202,7 +204,7 @@ fn read_caps(given: &LinuxCapabilities, warnings: &mut Vec<String>) -> Capabilit
     let mut set = |names: &[String]| -> CapSet {
         let mut bits = 0;
         for name in names {
-            match caps::by_name(name) {
+            match capability_number(name) {
                 Some(number) => bits |= caps::bit(number),
                 None => {
                     if !unknown.contains(name) {

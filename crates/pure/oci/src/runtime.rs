@@ -5,6 +5,7 @@
 //! Enumerations of the specification that grow with the kernel (namespace types, seccomp actions, capabilities, mount
 //! options) are text here: whoever acts on them knows which it understands and refuses the rest by name.
 
+mod capability;
 mod linux;
 mod resources;
 mod seccomp;
@@ -13,7 +14,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{linux::*, resources::*, seccomp::*};
+pub use self::{
+    capability::{CAPABILITIES, capability_number},
+    linux::*,
+    resources::*,
+    seccomp::*,
+};
 
 /// The version of the specification that Ferry writes.
 pub const VERSION: &str = "1.2.1";

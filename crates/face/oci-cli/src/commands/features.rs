@@ -111,7 +111,7 @@ fn run(_: &Global, _: &Arguments) -> Ended {
         "mountOptions": MOUNT_OPTIONS.as_slice(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
-            "capabilities": ferry_sys::caps::NAMES.as_slice(),
+            "capabilities": ferry_oci::runtime::CAPABILITIES.as_slice(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
