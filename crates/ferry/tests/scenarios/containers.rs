@@ -14,6 +14,7 @@ through_both!(
     signals,
     input_and_terminal,
     clients_that_leave_hold_up_nothing,
+    what_stays_in_the_background_holds_up_nothing,
     create_options_show_in_inspect,
     the_image_stays_as_it_is
 );
@@ -77,6 +78,22 @@ fn exit_codes(client: Client) {
     )
     .unwrap();
     assert_eq!(sandbox.ok(&["wait", "victim"]), "137");
+}
+
+fn what_stays_in_the_background_holds_up_nothing(client: Client) {
+    let sandbox = with_busybox(client);
+    // With an init, which buries what is left to it.
+    sandbox.ok(&["run", "-d", "--init", "--name", "host", "busybox", "sleep", "1000"]);
+    // Its output has no end, and who started it has.
+    sandbox.ok(&["exec", "-d", "host", "sh", "-c", "yes & sleep 0.2"]);
+    eventually("nobody writes to nobody", || {
+        let processes = sandbox.ok(&["exec", "host", "ps", "-o", "comm"]);
+        (!processes.lines().any(|line| matches!(line, "yes" | "sh"))).then_some(())
+    });
+    // With the host's process ids it outlives the container's first process.
+    let words = ["run", "-d", "--name", "left", "--pid", "host", "--log-driver", "none", "busybox"];
+    sandbox.ok(&[&words[..], &["sh", "-c", "yes & sleep 0.2; exit 3"]].concat());
+    assert_eq!(sandbox.ok(&["wait", "left"]), "3");
 }
 
 fn exec_runs_inside(client: Client) {

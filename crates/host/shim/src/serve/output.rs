@@ -158,10 +158,10 @@ fn nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
 }
 
-/// Whether there may be more.
+/// Whether there may be more, after so many bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Pumped {
-    More,
+    More(usize),
     Empty,
 }
 
@@ -170,10 +170,17 @@ impl Shim {
         self.pump(exec, stderr);
     }
 
-    /// Passes on everything that is in the pipes now.
+    /// Passes on everything that is in the pipes now. What goes on writing, because it was left behind in the background, could keep
+    /// us here for ever: there is no more in a pipe than fits.
     pub(super) fn drain(&mut self, exec: Option<usize>) {
         for stderr in [false, true] {
-            while self.pump(exec, stderr) == Pumped::More {}
+            let mut left = PIPE;
+            while let Pumped::More(count) = self.pump(exec, stderr) {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    break;
+                }
+            }
         }
     }
 
@@ -189,9 +196,9 @@ impl Shim {
         let pumped = match result {
             Ok(count) if count > 0 => {
                 self.pass_on(exec, stderr, &buffer[..count]);
-                Pumped::More
+                Pumped::More(count)
             }
-            Err(Errno::INTR) => Pumped::More,
+            Err(Errno::INTR) => Pumped::More(0),
             Err(Errno::AGAIN) => Pumped::Empty,
             // The end; a terminal without processes says EIO.
             Ok(_) | Err(_) => {
