@@ -42,6 +42,11 @@ impl LogReader {
         Ok(Some(LogReader::new(path, file, identity, true)))
     }
 
+    /// Which file is the newest now.
+    pub(crate) fn newest_identity(path: &Path) -> io::Result<Option<String>> {
+        found(File::open(path))?.map(|file| identity(&file)).transpose()
+    }
+
     fn plain(path: &Path) -> io::Result<Option<LogReader>> {
         let Some(file) = found(File::open(path))? else { return Ok(None) };
         let identity = identity(&file)?;

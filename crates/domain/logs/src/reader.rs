@@ -164,6 +164,12 @@ fn open_files(path: &Path) -> io::Result<Vec<LogReader>> {
 
 /// Files that are younger than `current`, oldest first.
 fn newer_files(path: &Path, current: Option<&LogReader>) -> io::Result<Vec<LogReader>> {
+    // Nearly always: something was written, nothing rotated.
+    if let Some(current) = current
+        && LogReader::newest_identity(path)?.as_ref() == Some(&current.identity)
+    {
+        return Ok(Vec::new());
+    }
     let mut files = open_files(path)?;
     if let Some(current) = current
         && let Some(at) = files.iter().position(|file| file.identity == current.identity)
