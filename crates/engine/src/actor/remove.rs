@@ -65,6 +65,7 @@ impl Actor {
         quota::lift(&self.shared, &self.container);
         self.shared.networks.set_aside(&id, false);
         self.shared.containers.remove(&id);
+        self.shared.execs.container_removed(&id);
         self.event("destroy", &[]);
         // The bytes go behind the caller's back: the name and the record are gone already.
         let shared = Arc::clone(&self.shared);

@@ -70,9 +70,12 @@ pub(crate) async fn launch(
     tied: bool,
 ) -> Result<UnixStream, Failure> {
     let exec = shared.execs.get(exec_id)?;
-    if exec.running || exec.exit_code.is_some() {
+    let has_run = || {
         let words = format!("Error: Exec command {exec_id} has already run");
-        return Err(Failure::new(ErrorKind::Conflict, words));
+        Failure::new(ErrorKind::Conflict, words)
+    };
+    if exec.running || exec.exit_code.is_some() {
+        return Err(has_run());
     }
     let container = running(shared, &exec.container_id)?;
     let spec = &exec.spec;
@@ -92,10 +95,12 @@ pub(crate) async fn launch(
         filtered: !spec.privileged,
         tied,
     }));
+    if !shared.execs.claim(exec_id) {
+        return Err(has_run());
+    }
     let action = action("exec_start", &spec.cmd);
     shared.events.container(&container, &action, &[("execID", exec.id.clone())], shared.now());
     let run_dir = shared.dirs.run(&container.id);
-    shared.execs.update(exec_id, |exec| exec.running = true);
     let answer = actor::stream(&run_dir, &request).await;
     match answer {
         Ok((stream, Event::ExecStarted { pid })) => {
@@ -230,7 +235,7 @@ fn process(shared: &Shared, container: &Container, spec: &ExecSpec) -> Result<Pr
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
-        apparmor: crate::devices::has_apparmor(),
+        apparmor: shared.apparmor.default_profile(),
         kernel: shared.kernel,
         owner: &|_| None,
         device: &crate::devices::look_up,
