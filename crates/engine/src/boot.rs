@@ -243,7 +243,7 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
 /// What the engine before froze only while it read a volume goes on.
 fn thaw(shared: &Shared, container: &mut Container) {
     let run_dir = shared.dirs.run(&container.id);
-    if !crate::ops::volume::was_frozen(&run_dir) {
+    if !crate::ops::freeze::was_frozen(&run_dir) {
         return;
     }
     let thawed = shared
@@ -256,7 +256,7 @@ fn thaw(shared: &Shared, container: &mut Container) {
             if let Err(failure) = shared.dirs.save(container, Care::Ordered) {
                 tracing::warn!(id = %container.id, %failure, "container record is stale");
             }
-            crate::ops::volume::forget_frozen(&run_dir);
+            crate::ops::freeze::forget_frozen(&run_dir);
         }
         Err(failure) => tracing::warn!(id = %container.id, %failure, "container stays frozen"),
     }

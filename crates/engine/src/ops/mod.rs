@@ -5,6 +5,7 @@ pub mod container;
 pub mod disk;
 pub mod exec;
 pub mod exec_sync;
+pub(crate) mod freeze;
 pub mod image;
 pub mod network;
 pub mod pod;

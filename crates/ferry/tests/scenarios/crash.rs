@@ -52,6 +52,42 @@ fn containers_outlive_the_daemon() {
 }
 
 #[test]
+fn a_record_that_does_not_read_costs_nothing_that_was_written() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["run", "--name", "kept", "busybox", "sh", "-c", "echo precious > /file"]);
+    let id = sandbox.inspect("kept", "{{.Id}}");
+    let record = sandbox.data().join("containers").join(&id).join("config.json");
+    let whole = std::fs::read(&record).unwrap();
+    for damaged in [&b""[..], &whole[..whole.len() / 2]] {
+        sandbox.kill_daemon();
+        std::fs::write(&record, damaged).unwrap();
+        sandbox.start_daemon(None);
+        assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+        assert!(sandbox.daemon_log().contains("its record does not read"));
+    }
+    sandbox.kill_daemon();
+    std::fs::write(&record, whole).unwrap();
+    sandbox.start_daemon(None);
+    let back = sandbox.dir().join("back");
+    sandbox.ok(&["cp", "kept:/file", back.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(back).unwrap(), "precious\n");
+}
+
+#[test]
+fn a_commit_that_is_cut_short_leaves_its_container_running() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["run", "-d", "--name", "on", "busybox", "sleep", "1000"]);
+    sandbox.stop_daemon();
+    sandbox.start_daemon(Some("commit.frozen"));
+    sandbox.run(&["commit", "on", "half"]).fails(1);
+    sandbox.wait_for_death();
+    sandbox.start_daemon(None);
+    assert_eq!(sandbox.inspect("on", "{{.State.Status}}"), "running");
+    assert_eq!(sandbox.ok(&["exec", "on", "echo", "inside"]), "inside");
+    sandbox.ok(&["commit", "on", "whole"]);
+}
+
+#[test]
 fn restart_policies_survive_the_daemon() {
     let sandbox = with_busybox(Client::Ferry);
     sandbox.ok(&[

@@ -14,13 +14,13 @@ use ferry_layers::Layer;
 use ferry_model::container::{Container, ContainerSpec, HealthCheck, Phase};
 use ferry_oci::{ContainerDefaults, Digest, HealthDefaults, History, ImageConfig, Reference};
 use ferry_sys::root::InRoot;
-use tokio::sync::oneshot;
 
-use super::verbs::received;
 use crate::{
-    Engine, Shared,
-    actor::Command,
-    ops::image::{self, changes, keep::keep},
+    Engine, Shared, failpoint,
+    ops::{
+        freeze::{to_the_end, while_frozen},
+        image::{self, changes, keep::keep},
+    },
     rootfs,
 };
 
@@ -68,24 +68,17 @@ pub async fn commit(
         repo => Some(image::named(repo, &request.tag)?),
     };
     let defaults = configuration(&container.spec, &request)?;
-    let frozen = request.pause && container.state.phase == Phase::Running;
-    if frozen {
-        let (reply, answer) = oneshot::channel();
-        handle.send(Command::Pause { reply }).await?;
-        received(answer.await)?;
-    }
-    let shared = engine.shared.clone();
-    let committed =
-        crate::blocking(move || make_image(&shared, &container, &request, defaults, reference))
-            .await;
-    if frozen {
-        let (reply, answer) = oneshot::channel();
-        handle.send(Command::Unpause { reply }).await?;
-        if let Err(failure) = received(answer.await) {
-            tracing::warn!(id = %handle.id, %failure, "container stays paused after its commit");
-        }
-    }
-    committed
+    let (shared, pause) = (engine.shared.clone(), request.pause);
+    to_the_end(async move {
+        let held = if pause { vec![handle] } else { Vec::new() };
+        let maker = Arc::clone(&shared);
+        let make = move || {
+            failpoint::hit("commit.frozen");
+            make_image(&maker, &container, &request, defaults, reference)
+        };
+        while_frozen(&shared, held, make).await
+    })
+    .await
 }
 
 fn make_image(

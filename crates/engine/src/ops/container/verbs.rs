@@ -136,7 +136,7 @@ pub(crate) async fn ask<T>(
 }
 
 /// A task that ended without an answer has removed its container on the way.
-pub(crate) fn received<T>(
+fn received<T>(
     answer: Result<Result<T, Failure>, oneshot::error::RecvError>,
 ) -> Result<T, Failure> {
     answer.unwrap_or_else(|_| {

@@ -1,11 +1,9 @@
 //! Volumes as a whole, beyond Docker: copied, renamed, out as a tar and in again, kept as they are and brought back.
 //!
-//! What reads a volume freezes the containers that may write to it for as long as that takes ([`freeze`]); what exchanges it wants
+//! What reads a volume freezes the containers that may write to it for as long as that takes ([`while_frozen`]); what exchanges it wants
 //! no container on it. A new volume is there when it is whole, or not at all (`ferry_volume::Draft`).
 
-use std::{
-    collections::BTreeMap, future::Future, io::BufRead, os::fd::AsFd, path::Path, sync::Arc,
-};
+use std::{collections::BTreeMap, io::BufRead, os::fd::AsFd, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use ferry_archive::{
@@ -13,13 +11,18 @@ use ferry_archive::{
     compress::{Codec, Decoder},
 };
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::volume::Volume;
+use ferry_model::{container::MountKind, volume::Volume};
 use ferry_volume::{NewVolume, Snapshot};
 use rustix::fs::{Mode, OFlags};
 use tokio::{io::AsyncRead, sync::mpsc};
 
-use super::{event, freeze::freeze, users_words};
-use crate::{Engine, Shared, bridge, failpoint, random};
+use super::{event, users_words};
+use crate::{
+    Engine, Shared, bridge, failpoint,
+    ops::freeze::{to_the_end, while_frozen},
+    random,
+    registry::Handle,
+};
 
 /// Makes a volume with the content and the labels of another.
 ///
@@ -36,7 +39,7 @@ pub async fn clone(engine: &Engine, source: &str, name: &str) -> Result<Volume, 
         let draft = shared.volumes.draft(new)?;
         let copier = Arc::clone(&shared);
         let from = source.clone();
-        let draft = while_frozen(&shared, &source, move || {
+        let draft = while_frozen(&shared, writers(&shared, &source), move || {
             copier.volumes.copy_into(&from, &draft)?;
             failpoint::hit("volume.copied");
             Ok(draft)
@@ -89,7 +92,7 @@ pub async fn snapshot(engine: &Engine, volume: &str, name: &str) -> Result<Snaps
         let _use = shared.volumes.share(&volume)?;
         let maker = Arc::clone(&shared);
         let of = volume.clone();
-        let made = while_frozen(&shared, &volume, move || {
+        let made = while_frozen(&shared, writers(&shared, &volume), move || {
             failpoint::hit("volume.frozen");
             Ok(maker.volumes.snapshot(&of, &name)?)
         })
@@ -159,7 +162,7 @@ pub async fn export(
             let draft = shared.volumes.draft(draft)?;
             let (copier, from) = (Arc::clone(&shared), name.clone());
             let copy = move || copier.volumes.copy_into(&from, &draft).map(|()| draft);
-            Some(while_frozen(&shared, &name, move || Ok(copy()?)).await?)
+            Some(while_frozen(&shared, writers(&shared, &name), move || Ok(copy()?)).await?)
         } else {
             None
         };
@@ -245,23 +248,13 @@ fn unpack(place: &Path, mut reader: bridge::PieceReader) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Does blocking work while the containers of a volume are frozen.
-async fn while_frozen<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    volume: &str,
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let frozen = freeze(shared, volume).await?;
-    let done = crate::blocking(work).await;
-    frozen.thaw(shared).await;
-    done
-}
-
-/// A client that goes away must not leave containers frozen: the work has a task of its own.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or_else(|error| Err(Failure::new(ErrorKind::Internal, error.to_string())))
+/// The containers that may write to a volume.
+fn writers(shared: &Shared, volume: &str) -> Vec<Handle> {
+    let mut writers = shared.containers.all();
+    writers.retain(|handle| {
+        let container = handle.container();
+        let mut mounts = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        mounts.any(|mount| mount.rw && mount.name.as_deref() == Some(volume))
+    });
+    writers
 }

@@ -1,7 +1,6 @@
 //! Volumes.
 
 mod content;
-mod freeze;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +15,6 @@ use ferry_volume::NewVolume;
 pub use self::content::{
     clone, export, import, remove_snapshot, rename, restore, snapshot, snapshots,
 };
-pub(crate) use self::freeze::{forget_frozen, was_frozen};
 use crate::{Engine, Shared, filter, random};
 
 /// The volumes that fulfil all filters (`name`, `label`, `driver`, `dangling`), by name.
