@@ -141,8 +141,8 @@ fn engine_id(config: &EngineConfig) -> Result<String, BootError> {
 }
 
 async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
-    let (containers, broken) = shared.dirs.load()?;
-    for id in broken {
+    let (containers, unfinished) = shared.dirs.load()?;
+    for id in unfinished {
         // `create` writes the record last: nobody was ever told of this one.
         shared.dirs.discard(&id)?;
     }
@@ -198,6 +198,7 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         }
         _ if before.is_running() => {
             // The machine went down, or somebody killed the shim.
+            container.state.memory_peak = record.memory_peak;
             shared.kill_leftovers(container).await;
             container.state.exit_code = 255;
             container.state.finished_at = Some(shared.now());
@@ -295,7 +296,10 @@ async fn sweep(shared: &Arc<Shared>) {
             containers.iter().map(|container| container.id.as_str()).collect();
         let run = shared.config.exec_root.join("c");
         for entry in fs::read_dir(&run).into_iter().flatten().flatten() {
-            if !ids.contains(entry.file_name().to_string_lossy().as_ref()) {
+            let name = entry.file_name();
+            let id = name.to_string_lossy();
+            // One whose record does not read is left aside, and may run.
+            if !ids.contains(id.as_ref()) && !shared.dirs.data(&id).exists() {
                 fs::remove_dir_all(entry.path()).ok();
             }
         }

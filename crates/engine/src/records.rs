@@ -160,27 +160,31 @@ impl ContainerDirs {
         write().map_err(|source| failed("write container record", &path, source))
     }
 
-    /// All records, and the ids of directories that have none (a crash in the middle of `create`) or a broken one.
+    /// All records, and the ids of directories that have none: a crash in the middle of `create`. A record that is there and does
+    /// not read (of a newer version, damaged) is left with everything beside it: what the container wrote may be all there is of it.
     pub(crate) fn load(&self) -> Result<(Vec<Container>, Vec<String>), Failure> {
         let read = |source| failed("read directory", &self.data, source);
-        let (mut containers, mut broken) = (Vec::new(), Vec::new());
+        let (mut containers, mut unfinished) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.data).map_err(read)? {
             let id = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
             match self.load_one(&id) {
-                Ok(container) => containers.push(container),
+                Ok(Some(container)) => containers.push(container),
+                Ok(None) => unfinished.push(id),
                 Err(error) => {
-                    tracing::warn!(%id, %error, "container directory without a usable record");
-                    broken.push(id);
+                    tracing::error!(%id, %error, "a container is left aside: its record does not read");
                 }
             }
         }
-        Ok((containers, broken))
+        Ok((containers, unfinished))
     }
 
-    fn load_one(&self, id: &str) -> Result<Container, Failure> {
+    fn load_one(&self, id: &str) -> Result<Option<Container>, Failure> {
         let path = self.data(id).join("config.json");
         let read = |source| failed("read container record", &path, source);
-        let size = fs::metadata(&path).map_err(read)?.len();
+        let size = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata.map_err(read)?.len(),
+        };
         if size > MAX_RECORD {
             return Err(Failure::new(
                 ErrorKind::Internal,
@@ -202,7 +206,7 @@ impl ContainerDirs {
                 ),
             ));
         }
-        Ok(container)
+        Ok(Some(container))
     }
 }
 

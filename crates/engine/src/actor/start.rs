@@ -41,6 +41,7 @@ impl Actor {
             Phase::Created | Phase::Exited | Phase::Restarting => {}
         }
         self.restart_at = None;
+        self.backoff = super::restart::Backoff::default();
         self.container.restart_count = 0;
         self.container.stopped_by_user = false;
         self.start().await.map(|()| true)
@@ -253,6 +254,8 @@ impl Actor {
         } else {
             self.attaches.push(wish);
         }
+            // Who has left meanwhile waits for nothing.
+            self.attaches.retain(|other| !other.reply.is_closed());
     }
 
     pub(super) async fn on_shim(&mut self, event: ShimEvent) -> Next {
