@@ -3,14 +3,11 @@
 //! Lists of images and containers show lengths of files, as Docker's do; this is about the disk, where a small file takes a
 //! block, a hole nothing, and a layer of two images its room once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_errkind::Failure;
 use ferry_model::{
-    container::{ContainerView, ListContainers},
+    container::{ListContainers, ListedContainer},
     image::{ImageView, ListImages},
     volume::Volume,
 };
@@ -43,7 +40,7 @@ pub struct Usage {
     /// Images; `size` and `shared_size` are room on the disk.
     pub images: Option<Vec<ImageView>>,
     /// Containers; `size` is room on the disk.
-    pub containers: Option<Vec<ContainerView>>,
+    pub containers: Option<Vec<ListedContainer>>,
     /// Volumes.
     pub volumes: Option<Vec<VolumeUsage>>,
     /// What builds keep.
@@ -151,11 +148,11 @@ fn weigh_images(shared: &Shared, usage: &mut Usage) {
 }
 
 fn weigh_containers(shared: &Shared, usage: &mut Usage) {
-    for view in usage.containers.iter_mut().flatten() {
-        let rw = disk_use(Path::new(&view.upper_dir));
-        let layers = view.container.layers.iter().filter_map(|layer| shared.layers.size(layer));
+    for listed in usage.containers.iter_mut().flatten() {
+        let rw = disk_use(&shared.dirs.data(&listed.container.id).join("upper"));
+        let layers = listed.container.layers.iter().filter_map(|layer| shared.layers.size(layer));
         let total = layers.sum::<u64>().saturating_add(rw);
-        view.size = Some(ferry_model::container::DiskUse { rw, total });
+        listed.size = Some(ferry_model::container::DiskUse { rw, total });
     }
 }
 

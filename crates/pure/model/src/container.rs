@@ -1,6 +1,9 @@
 //! What a container is asked to be, and what became of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
@@ -321,11 +324,20 @@ pub struct ListContainers {
     pub filters: BTreeMap<String, Vec<String>>,
 }
 
+/// A container in a list.
+#[derive(Debug, Clone)]
+pub struct ListedContainer {
+    /// The record.
+    pub container: Arc<Container>,
+    /// Disk use, when asked for.
+    pub size: Option<DiskUse>,
+}
+
 /// A container together with what was computed for this look at it.
 #[derive(Debug, Clone)]
 pub struct ContainerView {
     /// The record.
-    pub container: Container,
+    pub container: Arc<Container>,
     /// Disk use, when asked for.
     pub size: Option<DiskUse>,
     /// Ids of its running execs.

@@ -1,6 +1,6 @@
 //! `inspect`: everything about one container.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use ferry_errkind::Failure;
 use ferry_model::container::{Container, ContainerView, DiskUse};
@@ -18,25 +18,26 @@ pub async fn inspect(engine: &Engine, name: &str, size: bool) -> Result<Containe
 }
 
 /// Blocks for as long as the disk needs, when `size` is wanted.
-pub(crate) fn view(shared: &Shared, container: &Container, size: bool) -> ContainerView {
+fn view(shared: &Shared, container: &Arc<Container>, size: bool) -> ContainerView {
     let dir = shared.dirs.data(&container.id);
     let lower = shared.lower_dirs(&container.layers).unwrap_or_default();
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let driver = &shared.log_settings(&container.spec.host.log).driver;
     ContainerView {
-        size: size.then(|| disk_use(shared, container, &dir.join("upper"))),
+        size: size.then(|| disk_use(shared, container)),
         exec_ids: shared.execs.of_container(&container.id),
         log_path: (driver == "json-file").then(|| text(&shared.dirs.log(&container.id))),
         upper_dir: text(&dir.join("upper")),
         work_dir: text(&dir.join("work")),
         lower_dirs: lower.iter().map(|path| text(path)).collect(),
         dir: text(&dir),
-        container: container.clone(),
+        container: Arc::clone(container),
     }
 }
 
-fn disk_use(shared: &Shared, container: &Container, upper: &Path) -> DiskUse {
-    let rw = crate::usage::tree_size(upper);
+/// Walks what the container has written.
+pub(super) fn disk_use(shared: &Shared, container: &Container) -> DiskUse {
+    let rw = crate::usage::tree_size(&shared.dirs.data(&container.id).join("upper"));
     let layers: u64 = container.layers.iter().filter_map(|layer| shared.layers.size(layer)).sum();
     DiskUse { rw, total: rw + layers }
 }

@@ -3,18 +3,21 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerView, ListContainers, NetworkMode, Phase};
+use ferry_model::container::{Container, ListContainers, ListedContainer, NetworkMode, Phase};
 use ferry_stdx::time::Timestamp;
 
 use crate::{Engine, Shared};
 
-use super::view;
+use super::inspect::disk_use;
 
 /// The containers that fulfil all conditions, newest first.
 ///
 /// # Errors
 /// A filter's value does not read, or names what is not there.
-pub async fn list(engine: &Engine, request: ListContainers) -> Result<Vec<ContainerView>, Failure> {
+pub async fn list(
+    engine: &Engine,
+    request: ListContainers,
+) -> Result<Vec<ListedContainer>, Failure> {
     let shared = engine.shared.clone();
     crate::blocking(move || {
         let mut containers: Vec<Arc<Container>> =
@@ -24,7 +27,11 @@ pub async fn list(engine: &Engine, request: ListContainers) -> Result<Vec<Contai
         containers.retain(|container| request.pods || container.spec.pod.is_none());
         containers.retain(|container| filter.accepts(container));
         containers.truncate(request.limit.unwrap_or(usize::MAX));
-        Ok(containers.iter().map(|container| view(&shared, container, request.size)).collect())
+        let listed = containers.into_iter().map(|container| {
+            let size = request.size.then(|| disk_use(&shared, &container));
+            ListedContainer { container, size }
+        });
+        Ok(listed.collect())
     })
     .await
 }

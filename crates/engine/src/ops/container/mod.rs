@@ -28,7 +28,6 @@ pub use create::create;
 pub use export::export;
 pub use hand_over::{reveal, start_aside, withdraw};
 pub use inspect::inspect;
-pub(crate) use inspect::view;
 pub use list::list;
 pub use logs::{LogStream, LogsRequest, logs};
 pub use prune::prune;

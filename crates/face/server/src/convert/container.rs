@@ -1,4 +1,4 @@
-//! `ContainerView` to inspect and list.
+//! Containers to inspect and list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,8 @@ use ferry_docker_api::{
 };
 use ferry_engine::EngineConfig;
 use ferry_model::container::{
-    AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, NetworkMode,
+    AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, ListedContainer,
+    NetworkMode,
 };
 use ferry_stdx::{id, time::Timestamp};
 
@@ -105,10 +106,10 @@ fn shown_links(container: &Container) -> Option<Vec<String>> {
 }
 
 /// Writes a line of the list.
-pub(crate) fn summary(view: &ContainerView, now: Timestamp) -> ContainerSummary {
+pub(crate) fn summary(listed: &ListedContainer, now: Timestamp) -> ContainerSummary {
     let Container {
         id, name, created, image_id, spec, mounts, state: at, endpoints, ports, ..
-    } = &view.container;
+    } = &*listed.container;
     let networks = endpoints
         .iter()
         .map(|(name, status)| (name.clone(), endpoint::listed(name, status)))
@@ -123,8 +124,8 @@ pub(crate) fn summary(view: &ContainerView, now: Timestamp) -> ContainerSummary 
         command: command_line(spec),
         created: created.seconds(),
         ports: Some(port::listed(&exposed, ports)),
-        size_rw: view.size.map_or(0, |size| bytes(size.rw)),
-        size_root_fs: view.size.map_or(0, |size| bytes(size.total)),
+        size_rw: listed.size.map_or(0, |size| bytes(size.rw)),
+        size_root_fs: listed.size.map_or(0, |size| bytes(size.total)),
         labels: Some(spec.labels.clone()),
         state: at.phase.as_str().to_owned(),
         status: state::in_words(at, now),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ferry_docker_api::{
     ContainerCreateRequest, ContainerInspect, ContainerSummary, ImageInspect,
     Network as WireNetwork,
@@ -6,7 +8,7 @@ use ferry_errkind::ErrorKind;
 use ferry_model::{
     container::{
         BindRecursion, Container, ContainerState, ContainerView, CreateContainer, IpcMode,
-        MountKind, MountPoint, NetworkMode, Phase, RestartPolicy,
+        ListedContainer, MountKind, MountPoint, NetworkMode, Phase, RestartPolicy,
     },
     image::{Image, ImageView},
     network::{
@@ -140,7 +142,7 @@ fn ports(captured: &ContainerInspect) -> std::collections::BTreeMap<PortKey, Vec
 
 fn view(container: Container) -> ContainerView {
     ContainerView {
-        container,
+        container: Arc::new(container),
         size: Some(ferry_model::container::DiskUse { rw: 0, total: 1_984_158 }),
         exec_ids: Vec::new(),
         log_path: None,
@@ -189,9 +191,8 @@ fn the_list_shows_what_dockerd_lists() {
     let mut container = container(&captured);
     container.mounts.sort_by(|a, b| a.source.cmp(&b.source));
     let now = container.state.started_at.expect("runs").plus(std::time::Duration::from_secs(3));
-    let mut view = view(container);
-    view.size = None;
-    let mut shown = super::container::summary(&view, now);
+    let listed = ListedContainer { container: Arc::new(container), size: None };
+    let mut shown = super::container::summary(&listed, now);
     expected[0].status = "Up 3 seconds".into();
     for summary in [&mut shown, &mut expected[0]] {
         // dockerd's order is by chance.
