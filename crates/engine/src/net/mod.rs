@@ -95,7 +95,7 @@ pub(crate) fn plan(shared: &Shared, container: &mut Container) -> Result<Plan, F
     for name in order::of_links(&container.endpoints, &spec.host.network_mode) {
         let joined =
             shared.networks.find(&name).and_then(|network| match network.driver.as_str() {
-                "null" | "host" => Ok(None),
+                "null" | "host" if network.builtin => Ok(None),
                 _ => join(shared, container, &network, &name).map(Some),
             });
         match joined {

@@ -1,5 +1,6 @@
 //! All networks: their records, bridges, leased addresses and reserved ports.
 
+mod configuration;
 mod ground;
 mod options;
 mod pools;
@@ -94,6 +95,16 @@ impl Endpoint {
     }
 }
 
+impl State {
+    fn check_free(&self, name: &str) -> Result<(), Failure> {
+        if self.networks.contains_key(name) {
+            let words = format!("network with name {name} already exists");
+            return Err(Failure::new(ErrorKind::Conflict, words));
+        }
+        Ok(())
+    }
+}
+
 impl Networks {
     /// Reads the records and makes the three networks that are always there. Bridges come up when they are needed.
     pub(crate) fn open(db: Arc<Db>, config: BridgeConfig, now: Timestamp) -> Result<Self, Failure> {
@@ -161,13 +172,14 @@ impl Networks {
 
     /// Adds a network and brings its bridge up.
     pub(crate) fn create(&self, mut network: Network, now: Timestamp) -> Result<Network, Failure> {
-        if self.lock().networks.contains_key(&network.name) {
-            let words = format!("network with name {} already exists", network.name);
-            return Err(Failure::new(ErrorKind::Conflict, words));
-        }
+        self.lock().check_free(&network.name)?;
         network.id = random::id()?;
         network.created = now;
         network.builtin = false;
+        configuration::settle(&mut network, &self.lock().networks)?;
+        if network.config_only {
+            return self.note_configuration(network);
+        }
         network.bridge = network
             .options
             .get("com.docker.network.bridge.name")
@@ -175,8 +187,9 @@ impl Networks {
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
         options::check(&network)?;
         ground::settle(&mut network)?;
-        // From choosing a range to keeping it nobody else may choose.
+        // From choosing a range to keeping it nobody else may choose, nor take the name.
         let mut state = self.lock();
+        state.check_free(&network.name)?;
         pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
         let (live, made) = bring_up(&self.config, &network)?;
         network.made_parent = made;
@@ -188,14 +201,29 @@ impl Networks {
         Ok(network)
     }
 
+    /// Adds a network that is only a configuration: there is nothing to make.
+    fn note_configuration(&self, mut network: Network) -> Result<Network, Failure> {
+        network.driver = "null".to_owned();
+        let mut state = self.lock();
+        state.check_free(&network.name)?;
+        let mut batch = Batch::new();
+        batch.put(&NETWORKS, &network.id, &network)?;
+        self.db.write(batch)?;
+        state.networks.insert(network.name.clone(), network.clone());
+        Ok(network)
+    }
+
     /// Removes a network; the caller made sure that nobody is on it.
     pub(crate) fn remove(&self, network: &Network) -> Result<(), Failure> {
         if network.builtin {
             let words = format!("{} is a pre-defined network and cannot be removed", network.name);
             return Err(Failure::new(ErrorKind::Forbidden, words));
         }
-        // After a restart of the engine its bridge may be there without being known.
-        self.ground(&network.name)?;
+        configuration::check_unused(network, &self.lock().networks)?;
+        if !network.config_only {
+            // After a restart of the engine its bridge may be there without being known.
+            self.ground(&network.name)?;
+        }
         let mut state = self.lock();
         let shared = state
             .networks
@@ -325,6 +353,9 @@ impl Networks {
             let Some(network) = state.networks.get_mut(name) else {
                 return Err(Failure::new(ErrorKind::NotFound, format!("network {name} not found")));
             };
+            if network.config_only {
+                return Err(configuration::no_endpoint());
+            }
             let noted = network.ipam.clone();
             if network.builtin {
                 pools::settle_default(network, others.iter(), &self.config)?;

@@ -19,7 +19,7 @@ pub(super) fn fill<'n>(
         pools = ferry_network::default_pools();
     }
     let mut taken: Vec<Net> = Vec::new();
-    for other in others {
+    for other in others.filter(|other| !other.config_only) {
         // A range for IPv6 that is this machine's own, made of something random that stays.
         if other.name == "host" && !pools.iter().any(|pool| pool.base.0.is_ipv6()) {
             pools.extend(own_ipv6(&other.id));

@@ -142,7 +142,10 @@ pub async fn prune(
 ) -> Result<Pruned, Failure> {
     let filter = filter::Prune::read(filters, engine.shared.now())?;
     let mut pruned = Pruned::default();
-    for network in engine.shared.networks.list() {
+    let mut networks = engine.shared.networks.list();
+    // Those that were made with a configuration go before it.
+    networks.sort_by_key(|network| network.config_only);
+    for network in networks {
         if network.builtin || !filter.accepts(network.created, &network.labels) {
             continue;
         }

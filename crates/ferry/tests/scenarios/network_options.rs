@@ -17,7 +17,8 @@ through_both!(
     options_of_bridges,
     networks_are_apart,
     both_families,
-    ports_in_both_families
+    ports_in_both_families,
+    configurations
 );
 
 fn base() -> String {
@@ -256,4 +257,54 @@ fn ports_in_both_families(client: Client) {
     eventually("carried by the next daemon", || fetch(&format!("[::1]:{port}")));
     sandbox.ok(&["rm", "-f", "four", "both"]);
     assert_eq!(fetch(&format!("[::1]:{port}")), None);
+}
+
+/// A network that is only a configuration, and one that is made with it.
+fn configurations(client: Client) {
+    let sandbox = with_busybox(client);
+    let subnet = format!("{}.0/28", base());
+    let create = |flags: &[&str]| sandbox.run(&[&["network", "create"], flags].concat());
+    let flags = ["--config-only", "--subnet", &subnet, "--label", "a=b", "-o"];
+    create(&[&flags[..], &["com.docker.network.driver.mtu=1400", "conf"]].concat()).ok();
+    let shown = "{{.Driver}} {{.ConfigOnly}} {{.ConfigFrom.Network}} {{.Labels}} {{(index .IPAM.Config 0).Subnet}}";
+    let inspect = |name: &str| sandbox.ok(&["network", "inspect", "-f", shown, name]);
+    assert_eq!(inspect("conf"), format!("null true  map[a:b] {subnet}"));
+    create(&["--config-from", "conf", "real"]).ok();
+    assert_eq!(inspect("real"), format!("bridge false conf map[a:b] {subnet}"));
+    let mtu = ["run", "--rm", "--network", "real", "busybox", "cat", "/sys/class/net/eth0/mtu"];
+    assert_eq!(sandbox.ok(&mtu), "1400");
+    for (flags, words) in [
+        (
+            &["--config-only", "--config-from", "conf"][..],
+            "a configuration network cannot depend on another configuration network",
+        ),
+        (&["--config-from", "absent"], "configuration network \"absent\" does not exist"),
+        (&["--config-from", "real"], "configuration network \"real\" does not exist"),
+        (
+            &["--config-from", "conf", "--label", "x=y"],
+            "user specified configurations are not supported if the network depends",
+        ),
+        (
+            &["--config-from", "conf", "-o", "a=b"],
+            "network driver options are not supported if the network depends",
+        ),
+        (
+            &["--config-only", "--internal"],
+            "configuration network can only contain network specific fields.",
+        ),
+    ] {
+        create(&[flags, &["other"]].concat()).fails(1).says(words);
+    }
+    let words = "failed to set up container networking: cannot create endpoint on configuration-only network";
+    sandbox.run(&["run", "--rm", "--network", "conf", "busybox", "true"]).fails(125).says(words);
+    sleeper(&sandbox, "on", &[]);
+    let words = "cannot create endpoint on configuration-only network";
+    sandbox.run(&["network", "connect", "conf", "on"]).fails(1).says(words);
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(inspect("conf"), format!("null true  map[a:b] {subnet}"));
+    let words = "configuration network \"conf\" is in use";
+    sandbox.run(&["network", "rm", "conf"]).fails(1).says(words);
+    let pruned = sandbox.ok(&["network", "prune", "-f"]);
+    assert!(pruned.contains("conf") && pruned.contains("real"), "{pruned}");
 }

@@ -225,7 +225,7 @@ pub struct Network {
     pub name: String,
     /// When it was made.
     pub created: Timestamp,
-    /// `bridge`, `host`, `null`.
+    /// `bridge`, `host`, `null` (also of a configuration), `macvlan`, `ipvlan`.
     pub driver: String,
     /// No way out.
     pub internal: bool,
@@ -249,6 +249,10 @@ pub struct Network {
     pub bridge: String,
     /// We made the link below, and it goes with the network.
     pub made_parent: bool,
+    /// Nobody can be on it: it is a configuration that other networks are made with.
+    pub config_only: bool,
+    /// The network whose configuration it was made with; empty for its own.
+    pub config_from: String,
 }
 
 /// A network with the containers on it: name, endpoint by container id.

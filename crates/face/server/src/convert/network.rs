@@ -34,12 +34,8 @@ pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Fai
     if name.is_empty() {
         return Err(invalid("invalid name: name is empty"));
     }
-    for (asked, what) in [
-        (ingress, "Ingress"),
-        (config_only, "ConfigOnly"),
-        (config_from.is_some_and(|from| !from.network.is_empty()), "ConfigFrom"),
-        (!matches!(scope.as_str(), "" | "local"), "Scope"),
-    ] {
+    for (asked, what) in [(ingress, "Ingress"), (!matches!(scope.as_str(), "" | "local"), "Scope")]
+    {
         if asked {
             return Err(unsupported(&format!("networks with {what}")));
         }
@@ -61,6 +57,8 @@ pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Fai
         ipam_options: ipam_options.unwrap_or_default(),
         options: options.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
+        config_only,
+        config_from: config_from.map(|from| from.network).unwrap_or_default(),
         ..Network::default()
     };
     Ok(CreateNetwork { network })
@@ -89,6 +87,8 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         builtin,
         bridge: _,
         made_parent: _,
+        config_only,
+        config_from,
     } = network;
     let config: Vec<IpamConfig> = ipam.into_iter().map(pool_to_wire).collect();
     let containers = containers.into_iter().filter(|_| detailed);
@@ -108,8 +108,8 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         internal,
         attachable,
         ingress: false,
-        config_from: ConfigReference::default(),
-        config_only: false,
+        config_from: ConfigReference { network: config_from },
+        config_only,
         containers: Some(
             containers.map(|(id, (name, status))| (id, resource(name, &status))).collect(),
         ),
