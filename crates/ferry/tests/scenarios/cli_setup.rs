@@ -63,6 +63,7 @@ fn contexts(client: Client) {
     let described = ["context", "inspect", "again", "-f", "{{.Name}}"];
     assert_eq!(plain(&sandbox, &described).ok(), "again");
     plain(&sandbox, &["context", "rm", "there", "again"]).ok();
+    zipped(&sandbox, file);
     plain(&sandbox, &["context", "rm", "here"])
         .fails(1)
         .says("context \"here\" is in use, set -f flag to force remove");
@@ -74,6 +75,24 @@ fn contexts(client: Client) {
     plain(&sandbox, &["--context", "here", "ps"])
         .fails(1)
         .says("context \"here\": context not found");
+}
+
+/// A context whose files somebody else has packed.
+fn zipped(sandbox: &Sandbox, tar: &str) {
+    let Some(python) = ferry_testkit::programs::find("python3") else { return };
+    let zip = sandbox.dir().join("packed.zip");
+    let zip = zip.to_str().unwrap();
+    let script = "import sys, tarfile, zipfile
+with tarfile.open(sys.argv[1]) as tar, zipfile.ZipFile(sys.argv[2], 'w', zipfile.ZIP_DEFLATED) as out:
+    for member in tar.getmembers():
+        if member.isfile():
+            out.writestr(member.name, tar.extractfile(member).read())";
+    let mut pack = std::process::Command::new(python);
+    ferry_testkit::run(pack.args(["-c", script, tar, zip])).fails(0);
+    plain(sandbox, &["context", "import", "packed", zip]).fails(0);
+    let inspect = ["context", "inspect", "packed", "-f", "{{.Endpoints.docker.Host}}"];
+    assert_eq!(plain(sandbox, &inspect).ok(), sandbox.host());
+    plain(sandbox, &["context", "rm", "packed"]).ok();
 }
 
 /// A program in a directory of the test.

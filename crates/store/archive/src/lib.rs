@@ -6,7 +6,7 @@
 //! Start with [`apply()`] (stream into directory), [`RecipeReader`] (directory back into the very same stream) and
 //! [`write_tree`] (a new layer's tar out of a directory). Below them: [`Parser`] (blocks to entries, no I/O),
 //! [`unpack()`] (entries to files), [`TarWriter`] (entries to blocks) and [`TarReader`] (members of an archive that is no
-//! layer, as in `docker load`), [`changes()`] (an upper directory against what lies below it), [`digest_tree`] (a tree as one digest).
+//! layer, as in `docker load`), [`read_zip`] (small zip archives), [`changes()`] (an upper directory against what lies below it), [`digest_tree`] (a tree as one digest).
 //!
 //! Invariants:
 //! - nothing an archive says leads outside the directory that it is unpacked into;
@@ -27,6 +27,7 @@ mod tree;
 mod unpack;
 mod whiteout;
 mod write;
+mod zip;
 
 pub use self::apply::{Applied, ApplyError, apply};
 pub use self::changes::{Change, ChangeKind, ChangesError, changes};
@@ -44,3 +45,4 @@ pub use self::unpack::{
 pub use self::write::{
     Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,
 };
+pub use self::zip::{ReadZipError, ZipMember, read_zip};

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-use ferry_archive::{Entry, Kind, Limits, TarReader, TarWriter};
+use ferry_archive::{Entry, Kind, Limits, TarReader, TarWriter, read_zip};
 use serde_json::Value;
 
 use super::{
@@ -113,9 +113,6 @@ fn import(cli: &Cli, matches: &Matches) -> Outcome {
         return Err(CliError::new(format!("context {} already exists", quote(name))));
     }
     let bytes = read(matches.arg(1))?;
-    if bytes.starts_with(b"PK\x03\x04") {
-        return Err(CliError::new("a context in a zip file is not supported: import a tar"));
-    }
     let Unpacked { mut meta, keys } = unpack(&bytes)?;
     meta["Name"] = Value::from(name);
     let context = Context { name: name.to_owned(), meta };
@@ -150,19 +147,12 @@ struct Unpacked {
 }
 
 fn unpack(bytes: &[u8]) -> Result<Unpacked, CliError> {
-    let broken = |error: &dyn std::fmt::Display| CliError::new(error.to_string());
-    let mut archive = TarReader::new(BufReader::new(bytes), Limits::default());
+    let files = if bytes.starts_with(b"PK\x03\x04") { unzip(bytes)? } else { untar(bytes)? };
     let (mut meta, mut keys) = (None, Vec::new());
-    while let Some(mut member) = archive.next_member().map_err(|error| broken(&error))? {
-        if member.entry.kind != Kind::File {
-            continue;
-        }
-        let path = String::from_utf8_lossy(&member.entry.path).into_owned();
-        let mut content = Vec::new();
-        member.read_to_end(&mut content).map_err(|error| broken(&error))?;
+    for (path, content) in files {
         if path == META {
             let read: serde_json::Result<Value> = serde_json::from_slice(&content);
-            meta = Some(read.map_err(|error| broken(&error))?);
+            meta = Some(read.map_err(|error| CliError::new(error.to_string()))?);
             continue;
         }
         let Some(key) = path.strip_prefix(TLS) else {
@@ -177,6 +167,29 @@ fn unpack(bytes: &[u8]) -> Result<Unpacked, CliError> {
         Some(meta @ Value::Object(_)) => Ok(Unpacked { meta, keys }),
         _ => Err(CliError::new("invalid context: no metadata found")),
     }
+}
+
+/// Files by their paths.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn unzip(bytes: &[u8]) -> Result<Files, CliError> {
+    let members = read_zip(bytes, LIMIT).map_err(|error| CliError::new(error.to_string()))?;
+    Ok(members.into_iter().map(|member| (member.path, member.content)).collect())
+}
+
+fn untar(bytes: &[u8]) -> Result<Files, CliError> {
+    let broken = |error: &dyn std::fmt::Display| CliError::new(error.to_string());
+    let mut archive = TarReader::new(BufReader::new(bytes), Limits::default());
+    let mut files = Vec::new();
+    while let Some(mut member) = archive.next_member().map_err(|error| broken(&error))? {
+        if member.entry.kind == Kind::File {
+            let path = String::from_utf8_lossy(&member.entry.path).into_owned();
+            let mut content = Vec::new();
+            member.read_to_end(&mut content).map_err(|error| broken(&error))?;
+            files.push((path, content));
+        }
+    }
+    Ok(files)
 }
 
 /// Whether that is one step of a path.
