@@ -67,6 +67,7 @@ install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr li
 command -v npm >/dev/null || install nodejs npm
 [ "$(uname -m)" != x86_64 ] || install qemu-system-x86
 kernel
+peer apparmor apparmor_parser
 peer docker-registry docker-registry
 peer runc runc
 peer crun crun

@@ -97,7 +97,7 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
     make_directory(&empty_layer)?;
     make_directory(&config.data_root.join("ingest"))?;
     let id = engine_id(&config)?;
-    Ok(Shared::new(Parts {
+    let shared = Shared::new(Parts {
         config,
         id,
         hierarchy,
@@ -110,7 +110,12 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
         template,
         empty_layer,
         lock,
-    }))
+    });
+    // The next start tries again, and says it to whom it concerns.
+    if let Err(failure) = shared.apparmor.load_default() {
+        tracing::warn!(%failure, "no default profile of AppArmor");
+    }
+    Ok(shared)
 }
 
 fn make_directory(path: &PathBuf) -> Result<(), BootError> {
@@ -193,12 +198,12 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
         Ok(Some(record)) if record.started => {
             container.state.exit_code = record.exit_code;
             container.state.oom_killed = record.oom_killed;
+            container.state.memory_peak = record.memory_peak;
             container.state.finished_at = Some(Timestamp::from_nanos(record.finished_at));
             container.state.phase = Phase::Exited;
         }
         _ if before.is_running() => {
             // The machine went down, or somebody killed the shim.
-            container.state.memory_peak = record.memory_peak;
             shared.kill_leftovers(container).await;
             container.state.exit_code = 255;
             container.state.finished_at = Some(shared.now());

@@ -21,12 +21,6 @@ pub(crate) fn look_up(path: &str) -> Result<HostDevice, SpecError> {
     device(path, &metadata).ok_or_else(|| failed("not a device node".to_owned()))
 }
 
-/// Whether the kernel has AppArmor, and it is on.
-pub(crate) fn has_apparmor() -> bool {
-    fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-        .is_ok_and(|text| text.starts_with('Y'))
-}
-
 /// All device nodes below `/dev`, for `--privileged`.
 pub(crate) fn all() -> Vec<HostDevice> {
     let mut devices = Vec::new();

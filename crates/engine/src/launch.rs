@@ -54,7 +54,7 @@ pub(crate) fn plan(
         host_name: &shared.host_name(),
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
-        apparmor: crate::devices::has_apparmor(),
+        apparmor: shared.apparmor.default_profile(),
         kernel: shared.kernel,
         owner: &owner,
         device: &crate::devices::look_up,

@@ -9,6 +9,7 @@
 //! - What blocks (disk, netlink) runs on threads for that, never on the loop.
 
 mod actor;
+mod apparmor;
 mod boot;
 mod bridge;
 mod cdi;

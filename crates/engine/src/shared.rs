@@ -22,6 +22,7 @@ use ferry_transfer::Client;
 use ferry_volume::VolumeStore;
 
 use crate::{
+    apparmor::AppArmor,
     config::{EngineConfig, RegistryConfig, RuntimeConfig},
     events::EventBus,
     execs::Execs,
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) cpus: usize,
     pub(crate) kernel: (u32, u32),
     pub(crate) hierarchy: Hierarchy,
+    pub(crate) apparmor: AppArmor,
     pub(crate) dirs: ContainerDirs,
     pub(crate) images: ImageStore,
     pub(crate) layers: Arc<LayerStore>,
@@ -125,6 +127,7 @@ impl Shared {
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             kernel: ferry_container::seccomp::kernel_version(&release.release().to_string_lossy()),
             hierarchy: parts.hierarchy,
+            apparmor: AppArmor::detect(),
             dirs: parts.dirs,
             images: parts.images,
             layers: Arc::new(parts.layers),
@@ -371,6 +374,7 @@ impl Shared {
             }
         }
         warnings.extend(ferry_network::forward_blocked());
+        warnings.extend(self.apparmor.warning());
         warnings
     }
 

@@ -131,6 +131,13 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
         Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
     };
     crate::quota::check(shared, &host.storage_opt)?;
+    shared.apparmor.check(spec)?;
+    let security = ferry_container::security_options(&host.security_opt, host.privileged)?;
+    // Without SELinux there is nothing that a label could be for, and Docker says nothing either.
+    let has_selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    if let Some(label) = security.label.iter().find(|label| has_selinux && *label != "disable") {
+        return refuse(&format!("--security-opt label={label} (SELinux)"));
+    }
     if !matches!(host.volume_driver.as_str(), "" | "local") {
         return refuse(&format!("volume driver \"{}\"", host.volume_driver));
     }
@@ -187,7 +194,7 @@ pub(crate) fn specification(shared: &Shared, container: &Container) -> Result<()
         host_name: "",
         bounding: &|name| shared.may(name),
         arch: std::env::consts::ARCH,
-        apparmor: crate::devices::has_apparmor(),
+        apparmor: shared.apparmor.default_profile(),
         kernel: shared.kernel,
         owner: &|_| None,
         device: &crate::devices::look_up,

@@ -5,6 +5,7 @@
 //! plans, and others act.
 //! Start with [`plan_spec`], [`plan_mounts`], [`merge_image`].
 
+mod apparmor;
 mod capability;
 pub mod cdi;
 mod etc;
@@ -20,6 +21,7 @@ mod update;
 mod userns;
 pub mod why;
 
+pub use apparmor::{DEFAULT_PROFILE, ProfileInputs, UNCONFINED, apparmor_profile, default_profile};
 pub use capability::{UnknownCapability, capabilities};
 pub use etc::{DnsOverrides, embedded_resolv_conf, hosts, resolv_conf, updated_hosts};
 pub use health::{HealthTiming, OUTPUT as HEALTH_OUTPUT, health_action, probe_command};

@@ -87,8 +87,8 @@ pub struct SpecInputs<'a> {
     pub bounding: &'a dyn Fn(&str) -> bool,
     /// The machine, as Rust names it.
     pub arch: &'a str,
-    /// Whether the kernel has AppArmor.
-    pub apparmor: bool,
+    /// The AppArmor profile of containers that name none; `None` where the host has no AppArmor.
+    pub apparmor: Option<&'a str>,
     /// The kernel's version, first two numbers.
     pub kernel: (u32, u32),
     /// User and group of a path on the host.

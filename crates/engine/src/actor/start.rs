@@ -107,8 +107,10 @@ impl Actor {
         // Ferry's own runtime does at its start what others do when they create: its words are those of `create`.
         let begin = if own { "create" } else { "start" };
         let run_dir = shared.dirs.run(&self.container.id);
+        let profile = shared.apparmor.of(&self.container.spec);
         let launcher = Arc::clone(&shared);
         crate::blocking(move || {
+            launcher.apparmor.prepare(&profile)?;
             launcher.template.launch(&launch).map_err(|error| match error {
                 // Docker's words already: a log that cannot be opened.
                 LaunchError::Shim { reason, .. } if reason.starts_with("failed to ") => {
@@ -252,10 +254,10 @@ impl Actor {
             let run_dir = self.shared.dirs.run(&self.container.id);
             connect(&run_dir, wish).await;
         } else {
-            self.attaches.push(wish);
-        }
             // Who has left meanwhile waits for nothing.
             self.attaches.retain(|other| !other.reply.is_closed());
+            self.attaches.push(wish);
+        }
     }
 
     pub(super) async fn on_shim(&mut self, event: ShimEvent) -> Next {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ferry_container::UNCONFINED;
 use ferry_errkind::Failure;
 use ferry_model::{
     container::Phase,
@@ -55,7 +56,11 @@ fn gather(shared: &Shared) -> SystemInfo {
             .iter()
             .map(|(name, runtime)| (name.clone(), runtime.path.to_string_lossy().into_owned())),
     );
-    let mut security_options = vec!["name=seccomp,profile=builtin".to_owned()];
+    let mut security_options = Vec::new();
+    if shared.apparmor.default_profile().is_some_and(|profile| profile != UNCONFINED) {
+        security_options.push("name=apparmor".to_owned());
+    }
+    security_options.push("name=seccomp,profile=builtin".to_owned());
     if config.userns_remap.is_some() {
         security_options.push("name=userns".to_owned());
     }

@@ -273,6 +273,13 @@ fn init_reaps(client: Client) {
 fn options_of_hardening(client: Client) {
     let sandbox = with_busybox(client);
     let run = |args: &[&str]| sandbox.run(&[&["run", "--rm"], args].concat());
+    run(&["--security-opt", "apparmor=unconfined", "busybox", "true"]).fails(0);
+    // What AppArmor does is looked at in the virtual machine, whose kernel has it.
+    if !std::path::Path::new("/sys/kernel/security/apparmor").exists() {
+        run(&["--security-opt", "apparmor=mine", "busybox", "true"])
+            .fails(125)
+            .says("\"apparmor=mine\": AppArmor is not enabled on this host");
+    }
     run(&["--read-only", "busybox", "touch", "/x"]).fails(1).says("Read-only file system");
     run(&["--read-only", "--tmpfs", "/t:size=1m", "busybox", "touch", "/t/x"]).fails(0);
     assert_eq!(

@@ -340,6 +340,8 @@ pub struct ContainerView {
     pub container: Arc<Container>,
     /// Disk use, when asked for.
     pub size: Option<DiskUse>,
+    /// Its AppArmor profile; empty where there is no AppArmor.
+    pub apparmor_profile: String,
     /// Ids of its running execs.
     pub exec_ids: Vec<String>,
     /// Path of the json-file log, when that driver writes one.

@@ -6,6 +6,7 @@ use ferry_oci::runtime::{
 
 use super::{SpecError, SpecInputs};
 use crate::{
+    apparmor::{UNCONFINED, apparmor_profile},
     capability,
     seccomp::{self, Circumstances},
     security::{SeccompChoice, SecurityOptions},
@@ -56,11 +57,11 @@ pub(super) fn plan(
         capabilities: Some(capability_sets(capabilities, ambient(inputs)?)),
         rlimits: rlimits(&spec.host.ulimits)?,
         no_new_privileges: security.no_new_privileges,
-        // As Docker: a host without AppArmor has no profiles to keep to.
-        apparmor_profile: security
+        apparmor_profile: inputs
             .apparmor
-            .clone()
-            .filter(|profile| inputs.apparmor && profile != "unconfined"),
+            .map(|default| apparmor_profile(security, spec.host.privileged, default))
+            .filter(|profile| *profile != UNCONFINED)
+            .map(str::to_owned),
         oom_score_adj: (spec.host.oom_score_adj != 0).then_some(spec.host.oom_score_adj),
         selinux_label: None,
         io_priority: None,

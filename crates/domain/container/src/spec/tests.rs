@@ -64,7 +64,7 @@ fn plan_in(
         host_name: "machine",
         bounding: &|_| true,
         arch: "x86_64",
-        apparmor: true,
+        apparmor: Some("docker-default"),
         kernel: (6, 18),
         owner: &|_| Some((1000, 100)),
         device: &null,
@@ -86,6 +86,17 @@ fn what_every_container_gets() {
     let last: Vec<_> =
         spec.mounts.iter().rev().take(3).map(|mount| mount.destination.as_str()).collect();
     assert_eq!(last, ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"]);
+}
+
+#[test]
+fn an_apparmor_profile_for_everyone_who_is_not_privileged() {
+    let profile =
+        |change: fn(&mut ContainerSpec)| plan(change).unwrap().process.unwrap().apparmor_profile;
+    assert_eq!(profile(|_| ()).as_deref(), Some("docker-default"));
+    assert_eq!(profile(|spec| spec.host.privileged = true), None);
+    assert_eq!(profile(|spec| spec.host.security_opt = vec!["apparmor=unconfined".into()]), None);
+    let mine = profile(|spec| spec.host.security_opt = vec!["apparmor:mine".into()]);
+    assert_eq!(mine.as_deref(), Some("mine"));
 }
 
 #[test]

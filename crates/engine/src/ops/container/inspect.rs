@@ -25,6 +25,10 @@ fn view(shared: &Shared, container: &Arc<Container>, size: bool) -> ContainerVie
     let driver = &shared.log_settings(&container.spec.host.log).driver;
     ContainerView {
         size: size.then(|| disk_use(shared, container)),
+        apparmor_profile: match container.state.started_at {
+            Some(_) => shared.apparmor.of(&container.spec),
+            None => String::new(),
+        },
         exec_ids: shared.execs.of_container(&container.id),
         log_path: (driver == "json-file").then(|| text(&shared.dirs.log(&container.id))),
         upper_dir: text(&dir.join("upper")),

@@ -48,8 +48,17 @@ impl Defaults {
 
 /// Writes a container in full.
 pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerInspect {
-    let ContainerView { container, size, exec_ids, log_path, dir, upper_dir, work_dir, lower_dirs } =
-        view;
+    let ContainerView {
+        container,
+        size,
+        apparmor_profile,
+        exec_ids,
+        log_path,
+        dir,
+        upper_dir,
+        work_dir,
+        lower_dirs,
+    } = view;
     let (path, args) = command(&container.spec);
     // dockerd has these files once a container was started; before, the paths are empty.
     let started = container.state.started_at.is_some();
@@ -77,7 +86,7 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         platform: container.platform.split('/').next().unwrap_or("linux").to_owned(),
         mount_label: String::new(),
         process_label: String::new(),
-        app_armor_profile: String::new(),
+        app_armor_profile: apparmor_profile.clone(),
         exec_ids: nil_if_empty(exec_ids.clone()),
         host_config: Some(HostConfig {
             links: shown_links(container),

@@ -144,6 +144,7 @@ fn view(container: Container) -> ContainerView {
     ContainerView {
         container: Arc::new(container),
         size: Some(ferry_model::container::DiskUse { rw: 0, total: 1_984_158 }),
+        apparmor_profile: String::new(),
         exec_ids: Vec::new(),
         log_path: None,
         dir: String::new(),

@@ -4,6 +4,7 @@
 export PATH=/bin:/sbin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t securityfs security /sys/kernel/security
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
@@ -83,6 +84,33 @@ ferry run -d --name mapped --userns=auto -v kept:/kept busybox sh -c 'touch /kep
 same mapped_ids "0 0 0" "$(echo $(ferry exec mapped sh -c 'id -u; stat -c %u /bin/busybox /kept'))"
 same mapped_outside "outside" "$([ "$(stat -c %u "/proc/$(pid mapped)")" -ge 1879048192 ] && echo outside)"
 same volume_is_not_shifted 0 "$(stat -c %u /var/lib/ferry/volumes/kept/_data/file)"
+
+# AppArmor: the default profile is loaded, and loaded again when somebody has unloaded it; others go by their names.
+profile() { ferry run --rm "$@" busybox cat /proc/self/attr/current 2>&1 | tail -n 1; }
+same apparmor_info "1" "$(ferry info -f '{{json .SecurityOptions}}' | grep -c '"name=apparmor"')"
+same apparmor_default "docker-default (enforce)" "$(profile)"
+same apparmor_init "docker-default (enforce)" "$(ferry run --rm --init busybox cat /proc/1/attr/current)"
+same apparmor_unconfined "unconfined" "$(profile --security-opt apparmor=unconfined)"
+same apparmor_privileged "unconfined" "$(profile --privileged)"
+same apparmor_denies "denied" "$(ferry run --rm --cap-add SYS_ADMIN busybox sh -c 'mkdir -p /mnt; mount -t tmpfs t /mnt 2>/dev/null || echo denied')"
+same apparmor_was_it "mounted" "$(ferry run --rm --cap-add SYS_ADMIN --security-opt apparmor=unconfined busybox sh -c 'mkdir -p /mnt; mount -t tmpfs t /mnt && echo mounted')"
+apparmor_parser -Kr <<'END'
+profile mine flags=(attach_disconnected) {
+  file,
+  network,
+  capability,
+  signal,
+  deny /forbidden w,
+}
+END
+ferry run -d --name mine --security-opt apparmor=mine busybox sleep 1000 >/dev/null
+same apparmor_named "mine (enforce) denied" "$(echo $(ferry exec mine sh -c 'cat /proc/self/attr/current; echo > /forbidden 2>/dev/null || echo denied'))"
+same apparmor_inspect "mine" "$(ferry inspect -f '{{.AppArmorProfile}}' mine)"
+same apparmor_kill "137" "$(ferry kill mine >/dev/null; ferry wait mine)"
+same apparmor_absent "1" "$(ferry run --rm --security-opt apparmor=absent busybox true 2>&1 | grep -c 'unable to apply apparmor profile')"
+echo 'profile docker-default { }' | apparmor_parser -KR
+same apparmor_again "docker-default (enforce)" "$(profile)"
+ferry rm mine >/dev/null
 
 # Killed with everything running, and there again.
 kill -9 "$(cat /run/ferry/ferry.pid)"

@@ -42,9 +42,15 @@ fn a_kernel_with_cgroup_version_2() {
         );
         return;
     };
-    let Some([qemu, cpio, ext4, modprobe, depmod, busybox]) =
-        programs::all(["qemu-system-x86_64", "cpio", "mkfs.ext4", "modprobe", "depmod", "busybox"])
-    else {
+    let Some([qemu, cpio, ext4, modprobe, depmod, busybox, apparmor]) = programs::all([
+        "qemu-system-x86_64",
+        "cpio",
+        "mkfs.ext4",
+        "modprobe",
+        "depmod",
+        "busybox",
+        "apparmor_parser",
+    ]) else {
         return;
     };
     // Only a place for files that is tidied up.
@@ -52,6 +58,7 @@ fn a_kernel_with_cgroup_version_2() {
     let dir = sandbox.dir();
     let root = dir.join("vm");
     fill(&root, &busybox);
+    with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), &root);
     kernel.copy_modules(&root, &modprobe, &depmod);
     fs::copy(images::busybox_tar(), root.join("busybox.tar")).unwrap();
     executable(&root.join("init"), include_str!("init.sh"));
@@ -182,12 +189,16 @@ fn fill(root: &Path, busybox: &Path) {
     }
     // The kernel calls it by this name.
     std::os::unix::fs::symlink("../bin/busybox", root.join("sbin/modprobe")).unwrap();
-    let ferry = binary();
-    fs::copy(&ferry, root.join("bin/ferry")).unwrap();
+    let ferry = root.join("bin/ferry");
+    with_libraries(&binary(), &ferry, root);
     // Symbols would be most of the disk. Without strip it is only slower.
-    let _ = Command::new("strip").arg(root.join("bin/ferry")).status();
-    // A binary that was not built for musl has libraries.
-    let libraries = Command::new("ldd").arg(&ferry).stderr(Stdio::null()).output().unwrap();
+    let _ = Command::new("strip").arg(ferry).status();
+}
+
+/// Copies a program, and the libraries of one that has any.
+fn with_libraries(program: &Path, to: &Path, root: &Path) {
+    fs::copy(program, to).unwrap();
+    let libraries = Command::new("ldd").arg(program).stderr(Stdio::null()).output().unwrap();
     let libraries = String::from_utf8(libraries.stdout).unwrap();
     for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
         let to = root.join(library.trim_start_matches('/'));

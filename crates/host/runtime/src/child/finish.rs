@@ -1,7 +1,6 @@
 //! The last steps of every process: environment, ids, capabilities, seccomp, exec.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 
 use ferry_oci::runtime::{LinuxIoPriority, Process, Scheduler};
 use ferry_sys::caps::{self, Caps, SYS_ADMIN};
@@ -10,7 +9,7 @@ use ferry_sys::root::InRoot;
 use ferry_sys::{Errno, seccomp};
 use rustix::fs::{Gid, Uid, fchown, fstat, major, minor};
 
-use super::lookup;
+use super::{host::Label, lookup};
 use crate::error::{Failure, Outcome, words};
 use crate::plan::{Capabilities, Shape};
 use crate::user::{self, Identity};
@@ -24,7 +23,9 @@ pub(crate) struct Ending {
     path: Option<String>,
     /// What to execute, once it is found.
     program: Option<CString>,
-    exec_label: Option<(OwnedFd, String)>,
+    label: Option<Label>,
+    /// It executes nothing itself.
+    stays: bool,
     no_new_privileges: bool,
     locked_down: bool,
     /// The first descriptor that does not reach the program.
@@ -37,7 +38,7 @@ impl Ending {
         root: &InRoot,
         program: &Process,
         shape: Shape,
-        exec_label: Option<(OwnedFd, String)>,
+        label: Option<Label>,
         preserve_fds: u32,
     ) -> Outcome<Ending> {
         let user = &program.user;
@@ -63,7 +64,8 @@ impl Ending {
             environment,
             path,
             program: None,
-            exec_label,
+            label,
+            stays: false,
             no_new_privileges,
             locked_down: false,
             closed_from: preserve_fds.saturating_add(3),
@@ -148,6 +150,11 @@ impl Ending {
             .map_err(|errno| Failure::errno("unable to apply ambient set", errno))
     }
 
+    /// Says that this process executes nothing, so that it is confined as it is.
+    pub(crate) fn stay(&mut self) {
+        self.stays = true;
+    }
+
     /// Finds the program, so that a missing one is told before anybody says "go".
     pub(crate) fn look_up(&mut self) -> Outcome<()> {
         let name = self.shape.args.first().map_or("", String::as_str);
@@ -190,9 +197,11 @@ impl Ending {
         if std::mem::replace(&mut self.locked_down, true) {
             return Ok(());
         }
-        if let Some((file, label)) = self.exec_label.take() {
-            rustix::io::write(&file, label.as_bytes())
-                .map_err(|errno| Failure::errno("unable to apply the exec label", errno))?;
+        match &self.label {
+            // What it forks and executes then has the profile, too.
+            Some(label) if self.stays => label.set_now()?,
+            Some(label) => label.set_on_exec()?,
+            None => {}
         }
         process::cloexec_from(self.closed_from)
             .map_err(|errno| Failure::errno("close_range", errno))?;

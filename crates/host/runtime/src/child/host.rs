@@ -18,6 +18,44 @@ pub(super) struct Proc {
     sys: OwnedFd,
 }
 
+/// A process's AppArmor profile or SELinux label in the making.
+#[derive(Debug)]
+pub(crate) struct Label {
+    on_exec: OwnedFd,
+    /// Only AppArmor lets a process change its own.
+    now: Option<OwnedFd>,
+    name: String,
+}
+
+impl Label {
+    /// From the next program on.
+    pub(super) fn set_on_exec(&self) -> Outcome<()> {
+        let words = match self.now {
+            Some(_) => format!("exec {}", self.name),
+            None => self.name.clone(),
+        };
+        self.write(&self.on_exec, "exec", &words)
+    }
+
+    /// From now on: for a process that executes nothing.
+    pub(super) fn set_now(&self) -> Outcome<()> {
+        match &self.now {
+            Some(file) => self.write(file, "current", &format!("changeprofile {}", self.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, file: &OwnedFd, attribute: &str, words: &str) -> Outcome<()> {
+        rustix::io::write(file, words.as_bytes()).map(drop).map_err(|errno| {
+            let what = match self.now {
+                Some(_) => "unable to apply apparmor profile: apparmor failed to apply profile",
+                None => "unable to apply the exec label",
+            };
+            Failure::errno(format!("{what}: write /proc/self/attr/{attribute}"), errno)
+        })
+    }
+}
+
 impl Proc {
     pub(super) fn open() -> Outcome<Proc> {
         let open = |path: &str| {
@@ -46,31 +84,35 @@ impl Proc {
         }
     }
 
-    /// Where an AppArmor profile or SELinux label for the next exec goes, opened while it can be.
-    pub(super) fn open_exec_label(&self, program: &Process) -> Outcome<Option<(OwnedFd, String)>> {
+    /// Where an AppArmor profile or SELinux label is set, opened while it can be.
+    pub(super) fn open_label(&self, program: &Process) -> Outcome<Option<Label>> {
         let profile = program.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
         let label = program.selinux_label.as_deref().filter(|label| !label.is_empty());
         let enabled = |path: &str| Path::new(path).exists();
-        let (path, value) = match (profile, label) {
-            (Some(profile), _) => {
-                if !enabled("/sys/kernel/security/apparmor") {
-                    return Err(Failure::new(
-                        "unable to apply apparmor profile: apparmor: config provided but apparmor not supported",
-                    ));
-                }
-                ("attr/apparmor/exec", format!("exec {profile}"))
-            }
+        match (profile, label) {
+            (Some(_), _) if !enabled("/sys/kernel/security/apparmor") => Err(Failure::new(
+                "unable to apply apparmor profile: apparmor: config provided but apparmor not supported",
+            )),
+            (Some(profile), _) => Ok(Some(Label {
+                on_exec: self.open_attribute("exec")?,
+                now: Some(self.open_attribute("current")?),
+                name: profile.to_owned(),
+            })),
             // runc does nothing about labels either where SELinux is off.
             (None, Some(label)) if enabled("/sys/fs/selinux/enforce") => {
-                ("attr/exec", label.to_owned())
+                let on_exec = self.open_attribute("exec")?;
+                Ok(Some(Label { on_exec, now: None, name: label.to_owned() }))
             }
-            _ => return Ok(None),
-        };
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// AppArmor has a directory of its own since Linux 5.8: the one above it belongs to whichever module comes first.
+    fn open_attribute(&self, name: &str) -> Outcome<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&self.own, path, flags, Mode::empty())
-            .or_else(|_| openat(&self.own, "attr/exec", flags, Mode::empty()))
-            .map_err(|errno| Failure::errno("unable to open the exec label", errno))?;
-        Ok(Some((file, value)))
+        openat(&self.own, format!("attr/apparmor/{name}"), flags, Mode::empty())
+            .or_else(|_| openat(&self.own, format!("attr/{name}"), flags, Mode::empty()))
+            .map_err(|errno| Failure::errno("unable to open the exec label", errno))
     }
 
     /// A time namespace is made for children; its offsets are set, and then this process moves there, too.

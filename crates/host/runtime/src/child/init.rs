@@ -14,6 +14,7 @@ pub(super) fn run(
     socket: BorrowedFd<'_>,
     gate: Option<&crate::Gate>,
 ) -> Outcome<std::convert::Infallible> {
+    ending.stay();
     super::ready_and_wait(&mut ending, true, socket, gate)?;
     // Both get the filter: the program must not find an unfiltered process to talk into things.
     ending.lock_down()?;
@@ -33,6 +34,7 @@ pub(super) fn hold(
     mut ending: Ending,
     socket: BorrowedFd<'_>,
 ) -> Outcome<std::convert::Infallible> {
+    ending.stay();
     ending.lock_down()?;
     super::tell_ready_and_wait(socket)?;
     signals::block_all().map_err(|errno| Failure::errno("sigprocmask", errno))?;

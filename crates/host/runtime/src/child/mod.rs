@@ -119,7 +119,7 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
 
     // Everything that needs the host's ids and files goes first.
     let host = host::Proc::open()?;
-    let exec_label = host.open_exec_label(program)?;
+    let label = host.open_label(program)?;
     if !birth.led {
         prepare_on_host(&mut birth, &host, socket)?;
         join_all(&mut birth)?;
@@ -184,7 +184,7 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
         InRoot::open(std::path::Path::new("/")).map_err(|errno| Failure::errno("open /", errno))?;
     set_rlimits(&mut birth.shape, socket)?;
     let mut ending =
-        finish::Ending::prepare(&root, program, birth.shape, exec_label, bundle.preserve_fds)?;
+        finish::Ending::prepare(&root, program, birth.shape, label, bundle.preserve_fds)?;
     drop(root);
     ending.become_user(program)?;
 
@@ -244,7 +244,7 @@ fn further(mut joining: Joining<'_>, socket: BorrowedFd<'_>) -> Outcome<std::con
     leave_the_maker()?;
     let host = host::Proc::open()?;
     host.set_oom_score(program.oom_score_adj, socket)?;
-    let exec_label = host.open_exec_label(program)?;
+    let label = host.open_label(program)?;
     if !joining.in_cgroup
         && let Some(cgroup) = joining.cgroup
     {
@@ -276,7 +276,7 @@ fn further(mut joining: Joining<'_>, socket: BorrowedFd<'_>) -> Outcome<std::con
     standard.install()?;
     set_rlimits(&mut joining.shape, socket)?;
     let mut ending =
-        finish::Ending::prepare(&root, program, joining.shape, exec_label, joining.preserve_fds)?;
+        finish::Ending::prepare(&root, program, joining.shape, label, joining.preserve_fds)?;
     drop(root);
     ending.become_user(program)?;
     ready_and_wait(&mut ending, true, socket, None)?;
