@@ -17,6 +17,7 @@ use ferry_shim::{ExitRecord, Template};
 use ferry_stdx::time::Timestamp;
 use ferry_volume::VolumeStore;
 use rustix::fs::FlockOperation;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     actor::{Actor, Command, Live},
@@ -33,6 +34,9 @@ const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A shim that has been told nothing answers within this, unless it is stuck.
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many containers are looked at at a time.
+const SIDE_BY_SIDE: usize = 8;
 
 /// How long boot waits for a sandbox to go that was never started: its network's plugins may be slow.
 const STILLBORN_PATIENCE: Duration = Duration::from_secs(5);
@@ -151,7 +155,7 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
         // `create` writes the record last: nobody was ever told of this one.
         shared.dirs.discard(&id)?;
     }
-    let mut handles = Vec::new();
+    let mut settling = Vec::new();
     for mut container in containers {
         shared.dirs.spare_volumes(&container.id);
         if let Err(failure) = shared.containers.reserve_name(&container.name, &container.id) {
@@ -159,9 +163,20 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
             container.name.clone_from(&container.id);
             shared.containers.reserve_name(&container.name, &container.id)?;
         }
-        let live = settle(shared, &mut container).await;
-        handles.push(Actor::spawn(shared, container, live));
+        let shared = Arc::clone(shared);
+        settling.push(async move {
+            let live = settle(&shared, &mut container).await;
+            (container, live)
+        });
     }
+    let settled = side_by_side(settling).await?;
+    let handles: Vec<_> = settled
+        .into_iter()
+        .map(|(container, live)| Actor::spawn(shared, container, live))
+        .collect();
+    // Each may have to find the others.
+    let mending = handles.iter().map(|handle| mend(Arc::clone(shared), handle.container()));
+    side_by_side(mending).await?;
     sweep(shared).await;
     for handle in handles {
         let container = handle.container();
@@ -177,6 +192,30 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
     Ok(())
 }
 
+/// Does it for some containers at a time, and answers in any order: each waits for its shim and for the kernel, and one that is stuck
+/// must not hold up all others.
+async fn side_by_side<T: Send + 'static>(
+    work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Result<Vec<T>, Failure> {
+    let slots = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    let mut tasks = JoinSet::new();
+    for one in work {
+        let slots = Arc::clone(&slots);
+        tasks.spawn(async move {
+            // Nobody closes it.
+            let _slot = slots.acquire().await.ok();
+            one.await
+        });
+    }
+    let mut done = Vec::new();
+    while let Some(one) = tasks.join_next().await {
+        done.push(one.map_err(|error| {
+            Failure::new(ferry_errkind::ErrorKind::Internal, error.to_string())
+        })?);
+    }
+    Ok(done)
+}
+
 /// Brings a record in line with what the kernel says.
 async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live> {
     let run_dir = shared.dirs.run(&container.id);
@@ -190,7 +229,6 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
             tracing::warn!(id = %container.id, %failure, "a volume is not mounted");
         }
         thaw(shared, container);
-        mend(shared, container).await;
         return Some(live);
     }
     let before = container.state.phase;
@@ -269,11 +307,11 @@ fn thaw(shared: &Shared, container: &mut Container) {
 }
 
 /// What the engine before did not finish inside of a container that goes on.
-async fn mend(shared: &Arc<Shared>, container: &Container) {
+async fn mend(shared: Arc<Shared>, container: Arc<Container>) {
     let Some(pid) = container.state.pid.filter(|_| !container.endpoints.is_empty()) else { return };
-    let work = (Arc::clone(shared), container.clone());
-    if let Err(failure) = crate::blocking(move || net::mend(&work.0, &work.1, pid)).await {
-        tracing::warn!(id = %container.id, %failure, "the container's network is not in order");
+    let id = container.id.clone();
+    if let Err(failure) = crate::blocking(move || net::mend(&shared, &container, pid)).await {
+        tracing::warn!(%id, %failure, "the container's network is not in order");
     }
 }
 
