@@ -82,7 +82,13 @@ pub(crate) fn node_mentions(node: &Node, name: &str) -> bool {
 fn pipe_mentions(pipe: &Pipe, name: &str) -> bool {
     let operands = pipe.commands.iter().flat_map(|command| &command.operands);
     operands.into_iter().any(|operand| {
-        let all = operand.kind == Kind::Dot && operand.fields.is_empty();
+        // Other variables have what was named where they were set.
+        let root = match &operand.kind {
+            Kind::Dot => true,
+            Kind::Variable(name) => name == "$",
+            _ => false,
+        };
+        let all = root && operand.fields.is_empty();
         let inside = matches!(&operand.kind, Kind::Paren(pipe) if pipe_mentions(pipe, name));
         all || inside || operand.fields.iter().any(|field| field == name)
     })

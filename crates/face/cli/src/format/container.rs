@@ -4,8 +4,8 @@ use ferry_docker_api::ContainerSummary;
 use ferry_oci::Reference;
 use serde_json::Value;
 
-use super::{Kind, Row, displayable, units};
-use crate::framework::quote;
+use super::{Kind, Row, displayable, template_of, units};
+use crate::framework::{CliError, quote};
 
 /// A list of containers.
 pub(crate) const KIND: Kind = Kind {
@@ -46,39 +46,75 @@ pub(crate) fn format(source: &str, quiet: bool, size: bool) -> String {
     }
 }
 
-/// A container as a row.
-pub(crate) fn row(container: &ContainerSummary, trunc: bool) -> Row {
-    let id = if trunc { units::short(&container.id) } else { &container.id };
-    let command = match trunc {
-        true => units::ellipsis(&container.command, 20),
-        false => container.command.clone(),
-    };
-    let mounts = container.mounts.as_deref().unwrap_or_default();
-    let local = mounts.iter().filter(|mount| mount.driver == "local").count();
+/// A container as a row, with those of its fields that are wanted: nobody looks at most of them, and lists are long.
+pub(crate) fn row(container: &ContainerSummary, trunc: bool, wants: &Wants) -> Row {
+    let mut row = Row::default();
+    for name in &wants.fields {
+        row = row.with(name, field(container, trunc, name));
+    }
+    if wants.labels { row.labelled(container.labels.clone()) } else { row }
+}
+
+/// Which fields of rows a format shows.
+pub(crate) struct Wants {
+    fields: Vec<&'static str>,
+    /// `.Label "NAME"`.
+    labels: bool,
+}
+
+impl Wants {
+    /// Everything.
+    pub(crate) fn all() -> Wants {
+        Wants { fields: KIND.titles.iter().map(|(name, _)| *name).collect(), labels: true }
+    }
+
+    /// What this format asks for.
+    pub(crate) fn of(format: &str) -> Result<Wants, CliError> {
+        let template = template_of(format)?;
+        let mut wants = Wants::all();
+        wants.fields.retain(|name| template.mentions(name));
+        wants.labels = template.mentions("Label");
+        Ok(wants)
+    }
+}
+
+fn field(container: &ContainerSummary, trunc: bool, name: &str) -> Value {
+    match name {
+        "ID" if trunc => units::short(&container.id).into(),
+        "ID" => container.id.as_str().into(),
+        "Names" => names(container, trunc).into(),
+        "Image" => image(container, trunc).into(),
+        "Command" if trunc => quote(&units::ellipsis(&container.command, 20)).into(),
+        "Command" => quote(&container.command).into(),
+        "CreatedAt" => units::go_time(container.created).into(),
+        "RunningFor" => units::ago(container.created).into(),
+        "Ports" => displayable(container.ports.as_deref().unwrap_or_default()).into(),
+        "State" => container.state.as_str().into(),
+        "Status" => container.status.as_str().into(),
+        "Size" => size(container).into(),
+        "Labels" => units::labels(container.labels.as_ref()).into(),
+        "Mounts" => mounts(container, trunc).into(),
+        "LocalVolumes" => {
+            let mounts = container.mounts.iter().flatten();
+            mounts.filter(|mount| mount.driver == "local").count().to_string().into()
+        }
+        "Networks" => {
+            let settings = container.network_settings.iter();
+            let networks = settings.flat_map(|settings| &settings.networks).flatten();
+            networks.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",").into()
+        }
+        // "Platform", the last one.
+        _ => platform(container),
+    }
+}
+
+fn mounts(container: &ContainerSummary, trunc: bool) -> String {
+    let mounts = container.mounts.iter().flatten();
     let mounts: Vec<String> = mounts
-        .iter()
         .map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name })
         .map(|name| if trunc { units::ellipsis(name, 15) } else { name.clone() })
         .collect();
-    let networks = container.network_settings.iter().flat_map(|settings| &settings.networks);
-    let networks: Vec<&str> = networks.flatten().map(|(name, _)| name.as_str()).collect();
-    Row::default()
-        .with("ID", id)
-        .with("Names", names(container, trunc))
-        .with("Image", image(container, trunc))
-        .with("Command", quote(&command))
-        .with("CreatedAt", units::go_time(container.created))
-        .with("RunningFor", units::ago(container.created))
-        .with("Platform", platform(container))
-        .with("Ports", displayable(container.ports.as_deref().unwrap_or_default()))
-        .with("State", container.state.as_str())
-        .with("Status", container.status.as_str())
-        .with("Size", size(container))
-        .with("Labels", units::labels(container.labels.as_ref()))
-        .with("Mounts", mounts.join(","))
-        .with("LocalVolumes", local.to_string())
-        .with("Networks", networks.join(","))
-        .labelled(container.labels.clone())
+    mounts.join(",")
 }
 
 /// Names without their slash; those that come from links have another one in them, and are only shown in full.
@@ -132,7 +168,7 @@ mod tests {
 
     fn shown(format: &str, json: &str) -> String {
         let container: ContainerSummary = serde_json::from_str(json).unwrap();
-        render(&KIND, format, &[row(&container, true)]).unwrap()
+        render(&KIND, format, &[row(&container, true, &Wants::of(format).unwrap())]).unwrap()
     }
 
     #[test]
@@ -149,6 +185,13 @@ mod tests {
             ("{{.Labels}} {{.Label \"b\"}}", "a=1,b=2 2\n"),
             ("{{.Mounts}} {{.LocalVolumes}}", "/a/very/long/p…,v 1\n"),
             ("{{.Platform}} {{.Networks}}", "<nil> bridge\n"),
+            ("{{with .}}{{.State}} {{.Status}}{{end}}", "running Up 2 hours\n"),
+            ("{{$one := .}}{{$one.Names}} {{$.State}}", "own running\n"),
+            ("{{with $}}{{.State}}{{end}}", "running\n"),
+            (
+                "{{range $name, $value := .}}{{if eq $name \"State\"}}{{$value}}{{end}}{{end}}",
+                "running\n",
+            ),
         ] {
             assert_eq!(shown(format, json), text);
         }

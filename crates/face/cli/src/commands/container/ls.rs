@@ -4,7 +4,10 @@ use ferry_docker_api::ContainerSummary;
 use ferry_gotemplate::Template;
 
 use crate::{
-    format::{container, render, rows_fail},
+    format::{
+        container::{self, Wants},
+        render, rows_fail,
+    },
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
 };
 
@@ -62,8 +65,10 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
         .filters(&matches.filters("filter"));
     let containers: Vec<ContainerSummary> = cli.wait(call.json())?;
     let trunc = !matches.flag("no-trunc");
-    let rows: Vec<_> = containers.iter().map(|one| container::row(one, trunc)).collect();
-    cli.print(&render(&container::KIND, &container::format(&format, quiet, size), &rows)?)?;
+    let format = container::format(&format, quiet, size);
+    let wants = Wants::of(&format)?;
+    let rows: Vec<_> = containers.iter().map(|one| container::row(one, trunc, &wants)).collect();
+    cli.print(&render(&container::KIND, &format, &rows)?)?;
     Ok(0)
 }
 
@@ -74,7 +79,7 @@ fn wants_size(matches: &Matches, format: &str) -> Result<bool, CliError> {
     if format.is_empty() {
         return Ok(asked);
     }
-    let empty = container::row(&ContainerSummary::default(), false);
+    let empty = container::row(&ContainerSummary::default(), false, &Wants::all());
     rows_fail(&container::KIND, format, &empty)?;
     if asked || matches.flag("quiet") || matches.is_set("size") {
         return Ok(asked);

@@ -133,11 +133,13 @@ fn build_cache(records: &[BuildCacheRecord]) -> Row {
 fn verbose(usage: &DiskUsage, format: &str) -> Result<String, CliError> {
     let trunc = format.starts_with("table");
     let images: Vec<Row> = usage.images.iter().flatten().map(|one| image_row(one, trunc)).collect();
+    let wants = container::Wants::all();
     let containers: Vec<Row> = usage
         .containers
         .iter()
         .flatten()
-        .map(|one| container::row(&ContainerSummary { size_root_fs: 0, ..one.clone() }, trunc))
+        .map(|one| ContainerSummary { size_root_fs: 0, ..one.clone() })
+        .map(|one| container::row(&one, trunc, &wants))
         .collect();
     let volumes: Vec<Row> = usage.volumes.iter().flatten().map(volume::row).collect();
     let records = usage.build_cache.as_deref().unwrap_or_default();
