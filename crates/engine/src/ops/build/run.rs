@@ -219,9 +219,13 @@ struct Temporary {
 }
 
 impl Temporary {
+    /// Goes on where whoever waits for it is gone: a build that another stage has failed.
     async fn remove(mut self) {
-        let id = std::mem::take(&mut self.id);
-        remove(&self.engine, &id).await;
+        let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+        let removed = tokio::spawn(async move { remove(&engine, &id).await }).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a build may have left a container");
+        }
     }
 }
 

@@ -109,7 +109,10 @@ impl Build {
         let shared = Arc::clone(&self.engine.shared);
         let below = if step.flags.link { Vec::new() } else { current.layers().to_vec() };
         let (scratch, before) = (self.place.step(vertex), key.clone());
+        // Where it works stays until it is done, also where nobody waits for it any more.
+        let place = self.place.clone();
         let layer = crate::blocking(move || {
+            let _place = place;
             let before = shared.builds.layer(&before).and_then(|layer| shared.layers.get(&layer));
             copies.layer(&shared, &below, &files, &scratch, before)
         })
@@ -134,10 +137,12 @@ impl Build {
         }
         let shared = Arc::clone(&self.engine.shared);
         let (layers, path) = (current.layers().to_vec(), path.to_owned());
-        let scratch = self.place.step(vertex);
-        let layer =
-            crate::blocking(move || copy::make_directory(&shared, &layers, &path, &user, &scratch))
-                .await?;
+        let (scratch, place) = (self.place.step(vertex), self.place.clone());
+        let layer = crate::blocking(move || {
+            let _place = place;
+            copy::make_directory(&shared, &layers, &path, &user, &scratch)
+        })
+        .await?;
         let made = self.made(key, Some(layer), shown);
         Ok(self.finish(current, state, &made, shown))
     }
