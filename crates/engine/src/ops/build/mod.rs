@@ -317,6 +317,7 @@ async fn export(
     vertex.result = Some(id.clone());
     build.complete(&mut vertex).await?;
     build.teller.send(BuildProgress::Image(id.to_string())).await?;
+    build.teller.save(&build.engine);
     Ok(id)
 }
 

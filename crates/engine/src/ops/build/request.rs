@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, pin::Pin, sync::Arc};
 use ferry_errkind::{Failure, Kinded};
 use ferry_model::container::HostSettings;
 use ferry_transfer::RegistryAuth;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What `build` is asked for.
@@ -107,9 +108,10 @@ pub trait BuildClient: fmt::Debug + Send + Sync {
 }
 
 /// Why a build failed, and with which exit code if a process did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildError {
     /// Why.
+    #[serde(with = "words")]
     pub failure: Failure,
     /// What `RUN` exited with; 0 for anything else.
     pub code: i32,
@@ -122,7 +124,7 @@ pub struct BuildError {
 }
 
 /// Lines of a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excerpt {
     /// The file's name.
     pub file: String,
@@ -154,5 +156,19 @@ impl BuildError {
     /// As it is told outside of a build.
     pub(super) fn of<E: Kinded + std::error::Error>(error: E) -> BuildError {
         Failure::new(error.kind(), ferry_errkind::chain(&error)).into()
+    }
+}
+
+/// What is remembered of a failure: its words.
+mod words {
+    use ferry_errkind::{ErrorKind, Failure};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(failure.message())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Failure, D::Error> {
+        Ok(Failure::new(ErrorKind::Internal, String::deserialize(from)?))
     }
 }
