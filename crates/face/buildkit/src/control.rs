@@ -187,7 +187,7 @@ impl Service for Control {
 impl Control {
     async fn run(&self, build: &Arc<Build>) -> Result<BTreeMap<String, String>, Status> {
         let asked = &build.asked;
-        export::check(&build.exporters())?;
+        export::check(build)?;
         let outcome = if asked.frontend.is_empty() {
             if asked.definition.as_ref().is_some_and(|definition| !definition.def.is_empty()) {
                 return Err(Status::unimplemented(

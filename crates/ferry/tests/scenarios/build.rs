@@ -1,5 +1,6 @@
 //! `build`: the Dockerfiles that tutorials teach, through our command line and docker's own with the classic builder.
 
+mod again;
 mod budget;
 mod contexts;
 mod corpus;

@@ -42,5 +42,5 @@ pub use self::unpack::{
     unpack_renamed,
 };
 pub use self::write::{
-    Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,
+    Keep, Source, TarWriter, Times, TreeOptions, WriteTreeError, write_resource, write_tree,
 };

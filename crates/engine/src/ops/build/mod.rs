@@ -5,8 +5,11 @@
 
 mod cache;
 mod carry;
+mod compare;
 mod context;
 mod copy;
+mod explain;
+mod facts;
 mod fetch;
 mod graph;
 mod hand_out;
@@ -21,6 +24,7 @@ mod run;
 mod sources;
 mod steps;
 mod tree;
+mod verify;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -44,6 +48,8 @@ pub use prune::{Budget, PruneRequest, prune, records};
 pub use request::{
     Asked, BuildClient, BuildError, BuildRequest, Connection, ContextSource, Excerpt, NamedContext,
 };
+
+pub use verify::{Verdict, verify};
 
 pub(crate) use cache::BuildCache;
 pub(crate) use history::Histories;
@@ -86,11 +92,12 @@ pub async fn solve(
 
 async fn solve_recorded(
     engine: &Engine,
-    request: BuildRequest,
+    mut request: BuildRequest,
     context: ContextSource,
     id: String,
     teller: Teller,
 ) -> Result<Built, BuildError> {
+    request.settle_epoch()?;
     let names = names(&request.tags)?;
     let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
@@ -162,7 +169,7 @@ fn wanted(request: &BuildRequest) -> Result<PlanRequest, BuildError> {
     Ok(PlanRequest {
         build_args: request.build_args.clone(),
         target: request.target.clone(),
-        platform_args: platform_args(&platform, &request.target),
+        platform_args: platform_args(&platform, request),
         contexts: request.contexts.keys().cloned().collect(),
     })
 }
@@ -248,7 +255,7 @@ impl Built {
     /// When a layer is not there any more.
     pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
         let shared = self.build.engine.shared.clone();
-        let layers = self.outcome.layers().to_vec();
+        let (layers, times) = (self.outcome.layers().to_vec(), self.build.request.times());
         let (mut writer, pieces) = bridge::pipe();
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
@@ -259,7 +266,7 @@ impl Built {
             tokio::task::spawn_blocking(move || {
                 let _held = held;
                 let options = TreeOptions::layer(Source::Plain);
-                let mut tar = TarWriter::new(&mut writer);
+                let mut tar = TarWriter::new(&mut writer).timed(times);
                 let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)
                     .map_err(|error| ferry_errkind::chain(&error))
                     .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
@@ -378,7 +385,7 @@ fn refuse_frontends(syntax: Option<&str>) -> Result<(), Failure> {
         .with_hint("remove the line `# syntax=` or name docker/dockerfile:1 in it"))
 }
 
-fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
+fn platform_args(target: &Platform, request: &BuildRequest) -> BTreeMap<String, String> {
     let host = Platform::host();
     let mut args = BTreeMap::new();
     for (prefix, platform) in [("TARGET", target), ("BUILD", &host)] {
@@ -388,7 +395,9 @@ fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
         args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
         args.insert(format!("{prefix}VARIANT"), variant);
     }
-    let stage = if stage.is_empty() { "default" } else { stage };
+    let stage = if request.target.is_empty() { "default" } else { &request.target };
     args.insert("TARGETSTAGE".to_owned(), stage.to_owned());
+    // Whoever declares it knows it, also where no argument of the build says it.
+    args.extend(request.epoch.map(|epoch| ("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string())));
     args
 }

@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     BuildError, Vertex,
+    facts::{Facts, MOUNTED},
     graph::{Build, Turn},
     tree::{Files, Found, Lookup, invalid},
 };
@@ -91,20 +92,23 @@ struct Source {
     found: Arc<Found>,
     /// All that it consists of.
     key: String,
+    /// What the mount is, as it was asked for.
+    target: String,
 }
 
 impl Sources {
     /// What the outcome of the step depends on.
-    pub(super) fn key(&self) -> String {
-        let keys: Vec<&str> = self.0.iter().flatten().map(|source| source.key.as_str()).collect();
-        keys.join(" ")
+    pub(super) fn facts(&self, facts: &mut Facts) {
+        for source in self.0.iter().flatten() {
+            facts.add(format!("{MOUNTED}{}", source.target), source.key.as_str());
+        }
     }
 }
 
 /// Looks up what `bind`s and `cache`s name.
 pub(super) async fn sources(
     build: &Arc<Build>,
-    turn: Turn,
+    turn: Turn<'_>,
     step: &RunStep,
 ) -> Result<Sources, BuildError> {
     let mut sources = Vec::new();
@@ -122,9 +126,10 @@ pub(super) async fn sources(
     Ok(Sources(sources))
 }
 
-async fn source(build: &Arc<Build>, turn: Turn, mount: &Mount) -> Result<Source, BuildError> {
+async fn source(build: &Arc<Build>, turn: Turn<'_>, mount: &Mount) -> Result<Source, BuildError> {
     let from = Some(mount.from.as_str()).filter(|from| !from.is_empty());
     let (files, layers) = build.files_of(from, turn.stage).await?;
+    let target = mount.target.clone();
     let path = if mount.source.is_empty() { "/".to_owned() } else { mount.source.clone() };
     let source = crate::blocking(move || {
         let how = Lookup { stage: layers.is_some(), parents: false };
@@ -139,7 +144,7 @@ async fn source(build: &Arc<Build>, turn: Turn, mount: &Mount) -> Result<Source,
             Some(layers) => format!("{layers:?} {path:?}"),
             None => found.digest(&files, &IgnoreFile::default())?.to_string(),
         };
-        Ok(Source { files: Arc::new(files), found: Arc::new(found), key })
+        Ok(Source { files: Arc::new(files), found: Arc::new(found), key, target })
     });
     Ok(source.await?)
 }

@@ -56,6 +56,9 @@ pub struct Vertex {
     pub result: Option<Digest>,
     /// The container that it runs in.
     pub container: Option<String>,
+    /// Why it was not taken from the cache, where that was asked for.
+    #[serde(default)]
+    pub why: Vec<String>,
 }
 
 /// What sort of thing a vertex is.
@@ -182,6 +185,7 @@ impl Vertex {
             error: None,
             result: None,
             container: None,
+            why: Vec::new(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, pin::Pin, sync::Arc};
 
-use ferry_errkind::{Failure, Kinded};
+use ferry_archive::Times;
+use ferry_errkind::{ErrorKind, Failure, Kinded};
 use ferry_model::container::HostSettings;
 use ferry_transfer::RegistryAuth;
 use serde::{Deserialize, Serialize};
@@ -45,12 +46,33 @@ pub struct BuildRequest {
     pub inline_cache: bool,
     /// Record an image of all layers and keys under this name, for `--cache-from` elsewhere.
     pub cache_image: Option<String>,
-    /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds.
+    /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds. No file of a layer is younger, those of contexts
+    /// are as old, and every `RUN` is told.
     pub epoch: Option<i64>,
     /// Keep what a `RUN` that fails has written, as an image that somebody may look around in.
     pub keep_failed: bool,
+    /// Say of every step that is done why it was not in the cache.
+    pub explain: bool,
     /// Who can be asked for secrets and agents.
     pub client: Option<Arc<dyn BuildClient>>,
+}
+
+impl BuildRequest {
+    /// The epoch that is asked for, or that a build argument names.
+    pub(super) fn settle_epoch(&mut self) -> Result<(), Failure> {
+        let given = self.build_args.get("SOURCE_DATE_EPOCH").and_then(Option::as_deref);
+        if let (None, Some(text)) = (self.epoch, given.filter(|text| !text.is_empty())) {
+            let words = || format!("invalid SOURCE_DATE_EPOCH: {text:?} is no number of seconds");
+            let invalid = |_| Failure::new(ErrorKind::InvalidArgument, words());
+            self.epoch = Some(text.parse().map_err(invalid)?);
+        }
+        Ok(())
+    }
+
+    /// The times that files get in layers.
+    pub(super) fn times(&self) -> Times {
+        self.epoch.map_or(Times::Own, Times::UpTo)
+    }
 }
 
 /// Where the build context comes from.
