@@ -60,12 +60,25 @@ pub struct BuildAsk {
     pub call: String,
     /// `--on-error=shell`: keep what a step that fails has written.
     pub keep_failed: bool,
+    /// `--provenance`.
+    pub provenance: Option<AskedProvenance>,
+    /// `--sbom`.
+    pub sbom: bool,
     /// `--explain`: say of every step that is done why it was not in the cache.
     pub explain: bool,
     /// `--verify`: the image that is expected to come of it.
     pub verify: String,
     /// What is to become of the result: an image (empty), `files`, `image and files`, or `nothing`.
     pub result: String,
+}
+
+/// How much is to be said of how an image was made, and in which version's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedProvenance {
+    /// `mode=max`.
+    pub max: bool,
+    /// `version=v1`.
+    pub v1: bool,
 }
 
 /// How an image and what was built to verify it compare.

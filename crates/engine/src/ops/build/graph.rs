@@ -15,6 +15,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     BuildError, BuildProgress, BuildRequest, Excerpt, Log, Teller, Vertex, VertexKind, Warning,
+    attest::Material,
     cache::{Made, Past},
     context::Place,
     known::Known,
@@ -100,6 +101,10 @@ pub(super) struct Build {
     pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
     /// What is known of the files of named directories.
     pub(super) known: Mutex<BTreeMap<String, Option<Arc<Known>>>>,
+    /// Images that it used.
+    pub(super) materials: Mutex<BTreeSet<Material>>,
+    /// When it began.
+    pub(super) began: Timestamp,
     /// Steps that were done before this build: read where one is to be explained.
     pub(super) past: tokio::sync::OnceCell<Arc<Vec<Past>>>,
     /// Keys of the steps, in order, with what came of them: for `--cache-to`.
@@ -121,6 +126,7 @@ impl Build {
         id: String,
         text: String,
     ) -> Build {
+        let began = engine.shared.now();
         let done = plan.stages.iter().map(|_| watch::Sender::new(None)).collect();
         let declared = Mutex::new(plan.globals.keys().cloned().collect());
         Build {
@@ -138,6 +144,8 @@ impl Build {
             fetched: tokio::sync::Mutex::default(),
             known: Mutex::default(),
             past: tokio::sync::OnceCell::new(),
+            materials: Mutex::default(),
+            began,
             keys: Mutex::default(),
         }
     }

@@ -3,6 +3,7 @@
 //! A step's key is what it finds (the layers below), what it says, and digests of what it copies; what comes of it is a layer. These are
 //! kept in the `BuildCache`; only the image of the target is recorded. What happens on the way is told as [`BuildProgress`].
 
+mod attest;
 mod cache;
 mod carry;
 mod compare;
@@ -39,6 +40,7 @@ use self::{graph::Build, history::Recorder, progress::Teller};
 use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
+pub use attest::{Attest, Provenance};
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
 pub use history::{BuildRecord, Ending, Output, histories, history};
@@ -320,6 +322,7 @@ async fn export(
         Ok(id)
     })
     .await?;
+    build.attest(&id, outcome).await?;
     build.warn_of_unused(&vertex).await?;
     vertex.result = Some(id.clone());
     build.complete(&mut vertex).await?;

@@ -9,9 +9,13 @@ use ferry_transfer::RegistryAuth;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Attest;
+
 /// What `build` is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct BuildRequest {
+    /// What its client calls the build; empty where that has no name for it.
+    pub reference: String,
     /// The Dockerfile's path in the context.
     pub dockerfile: String,
     /// The Dockerfile's text, where it is not in the context.
@@ -53,6 +57,8 @@ pub struct BuildRequest {
     pub keep_failed: bool,
     /// Say of every step that is done why it was not in the cache.
     pub explain: bool,
+    /// What is to be said of the image.
+    pub attest: Attest,
     /// Who can be asked for secrets and agents.
     pub client: Option<Arc<dyn BuildClient>>,
 }

@@ -6,13 +6,13 @@ use base64::Engine as _;
 use ferry_docker_api::{
     JsonMessage,
     solve::{
-        self, AskedContext, BuildAsk, Place, SolveStatus, SolveVertex, Verified, VertexLog,
-        VertexStatus, VertexWarning,
+        self, AskedContext, AskedProvenance, BuildAsk, Place, SolveStatus, SolveVertex, Verified,
+        VertexLog, VertexStatus, VertexWarning,
     },
 };
 use ferry_engine::ops::build::{
-    Asked, BuildClient, BuildError, BuildProgress, BuildRequest, Connection, ContextSource,
-    Described, Excerpt, NamedContext, Verdict, Vertex,
+    Asked, Attest, BuildClient, BuildError, BuildProgress, BuildRequest, Connection, ContextSource,
+    Described, Excerpt, NamedContext, Provenance, Verdict, Vertex,
 };
 use ferry_errkind::{ErrorKind, Failure};
 use rustix::fs::FileType;
@@ -56,6 +56,8 @@ pub(super) fn apply(
         epoch,
         keep_failed,
         explain,
+        provenance,
+        sbom,
         verify: _,
         call: _,
         result: _,
@@ -84,6 +86,8 @@ pub(super) fn apply(
     wanted.epoch = *epoch;
     wanted.keep_failed = *keep_failed;
     wanted.explain = *explain;
+    let said = |asked: AskedProvenance| Provenance { max: asked.max, v1: asked.v1 };
+    wanted.attest = Attest { provenance: provenance.map(said), sbom: *sbom };
     Ok(match (directory, remote) {
         (Some(handed), _) => {
             Some(ContextSource::Directory(take(*handed, peer, FileType::Directory)?))

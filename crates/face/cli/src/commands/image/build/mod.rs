@@ -4,6 +4,7 @@
 //! classic builder ([`classic`]).
 
 mod ask;
+mod attest;
 mod classic;
 mod context;
 mod outputs;
@@ -46,6 +47,7 @@ pub(crate) const COMMAND: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::list("add-host", "Add a custom host-to-IP mapping (\"host:ip\")"),
     Flag::value("allow", "stringArray", "Allow extra privileged entitlement (e.g., \"network.host\", \"security.insecure\")"),
+    Flag::value("attest", "stringArray", "Attestation parameters (format: \"type=sbom\")"),
     Flag::list("build-arg", "Set build-time variables"),
     Flag::value("build-context", "stringArray", "Additional build contexts (e.g., name=path)"),
     Flag::value("cache-from", "stringArray", "External cache sources (e.g., \"user/app:cache\", \"type=registry,ref=user/app\")"),
@@ -103,8 +105,9 @@ const FLAGS: &[Flag] = &[
 const REFUSED: [&str; 3] = ["isolation", "security-opt", "squash"];
 
 /// Flags that the classic builder knows nothing of.
-const MODERN: [&str; 16] = [
+const MODERN: [&str; 17] = [
     "allow",
+    "attest",
     "build-context",
     "cache-to",
     "call",
@@ -131,11 +134,6 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     if super::trusts_only_signed(cli, matches) {
         return Err(CliError::new("content trust (Notary v1) is not supported"));
     }
-    for name in ["provenance", "sbom"] {
-        if !matches!(matches.text(name), "" | "false" | "0" | "disabled") {
-            return Err(CliError::new(format!("not supported yet: {} --{name}", cli.path())));
-        }
-    }
     if cli.env("DOCKER_BUILDKIT").is_some_and(|value| matches!(value.as_str(), "0" | "false")) {
         return run_classic(cli, matches, "DOCKER_BUILDKIT=0 chooses the classic builder");
     }
@@ -150,11 +148,12 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 fn run_classic(cli: &Cli, matches: &Matches, why: &str) -> Outcome {
-    for name in MODERN {
-        if matches.is_set(name) {
-            return Err(CliError::new(format!("--{name} is not supported by the classic builder"))
-                .with_hint(why));
-        }
+    let off = |name: &str| matches!(matches.text(name), "" | "false" | "0");
+    let said = ["provenance", "sbom"].into_iter().filter(|name| !off(name));
+    let refused = MODERN.into_iter().filter(|name| matches.is_set(name)).chain(said).next();
+    if let Some(name) = refused {
+        return Err(CliError::new(format!("--{name} is not supported by the classic builder"))
+            .with_hint(why));
     }
     // A pipe can only be read by somebody who waits.
     let context = cli.wait(async { context::open(matches.arg(0), matches.text("file")) })?;
@@ -205,6 +204,7 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     };
     question.ask.explain = matches.flag("explain");
     question.ask.verify = verify(matches)?.to_owned();
+    attest::read(matches, &mut question.ask)?;
     let mut progress = Progress::new(mode);
     let mut told = Told::default();
     let built =
