@@ -43,6 +43,12 @@ pub enum Ending {
 pub struct BuildRecord {
     /// Its id.
     pub id: String,
+    /// What its client calls it; empty where that has no name for it.
+    #[serde(default)]
+    pub reference: String,
+    /// What a face remembers of it, in its own words.
+    #[serde(default)]
+    pub about: Vec<u8>,
     /// What the image is called.
     pub tags: Vec<String>,
     /// The Dockerfile's name.
@@ -156,6 +162,12 @@ impl Histories {
         shelf
     }
 
+    /// The last build that a client calls so.
+    fn called(&self, reference: &str) -> Option<Shelf> {
+        let is_it = |shelf: &&Shelf| open(shelf).reference == reference;
+        self.with(|all| all.iter().rev().find(is_it).cloned()).filter(|_| !reference.is_empty())
+    }
+
     /// Writes a record, if it is still remembered and its build has ended.
     fn save(&self, shelf: &Shelf) {
         let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +195,7 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn begin(engine: &Engine, id: &str, request: &BuildRequest) -> Recorder {
         let record = BuildRecord {
+            reference: request.reference.clone(),
             tags: request.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
             dockerfile: request.dockerfile.clone(),
             target: request.target.clone(),
@@ -266,11 +279,38 @@ pub async fn history(engine: &Engine, id: &str) -> Result<BuildRecord, Failure> 
     .await
 }
 
+/// Lets a face remember something of a build, by the name that its client has for it.
+pub fn annotate(engine: &Engine, reference: &str, about: Vec<u8>) {
+    let Some(shelf) = engine.shared.histories.called(reference) else { return };
+    open(&shelf).about = about;
+    save(engine, &shelf);
+}
+
+/// Forgets a build that has ended, by the name that its client has for it.
+///
+/// # Errors
+/// When the engine is going away.
+pub async fn forget(engine: &Engine, reference: &str) -> Result<(), Failure> {
+    let (shared, reference) = (Arc::clone(&engine.shared), reference.to_owned());
+    crate::blocking(move || {
+        let histories = &shared.histories;
+        // Not while it is being written.
+        let _turn = histories.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gone) = histories.called(&reference) else { return Ok(()) };
+        histories.with(|all| all.retain(|shelf| !Arc::ptr_eq(shelf, &gone)));
+        disk::forget(&histories.root, &open(&gone).id);
+        Ok(())
+    })
+    .await
+}
+
 impl BuildRecord {
     /// One that has not begun.
     fn new(id: &str) -> BuildRecord {
         BuildRecord {
             id: id.to_owned(),
+            reference: String::new(),
+            about: Vec::new(),
             tags: Vec::new(),
             dockerfile: String::new(),
             target: String::new(),
@@ -289,6 +329,8 @@ impl BuildRecord {
     fn shallow(&self) -> BuildRecord {
         BuildRecord {
             id: self.id.clone(),
+            reference: self.reference.clone(),
+            about: self.about.clone(),
             tags: self.tags.clone(),
             dockerfile: self.dockerfile.clone(),
             target: self.target.clone(),
