@@ -120,6 +120,7 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let release = rustix::system::uname();
+        let histories = parts.config.data_root.join("build-history");
         Shared {
             live: RwLock::new(Arc::new(Live::of(&parts.config))),
             config: parts.config,
@@ -137,7 +138,7 @@ impl Shared {
             cache_mounts: CacheMounts::default(),
             kept_trees: KeptTrees::default(),
             build_gc: Collecting::default(),
-            histories: Histories::default(),
+            histories: Histories::at(histories),
             networks: parts.networks,
             resolvers: Resolvers::default(),
             containers: Registry::default(),

@@ -51,8 +51,8 @@ pub struct RunStep {
     pub insecure: bool,
     /// `--mount`, variables replaced.
     pub mounts: Vec<Mount>,
-    /// All that its outcome depends on besides the image.
-    pub key: String,
+    /// Arguments of the build among `env`, as `name=value`.
+    pub args: Vec<String>,
     /// What history says.
     pub shown: String,
 }

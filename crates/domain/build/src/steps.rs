@@ -53,7 +53,6 @@ impl State {
         let mounts = flags.mounts.iter().map(|mount| self.mount(mount));
         let mounts = mounts.collect::<Result<Vec<_>, BuildError>>()?;
         let (network, insecure) = (flags.network.clone(), flags.insecure);
-        let key = format!("RUN {argv:?} {script:?} {used:?} {network:?} {insecure} {mounts:?}");
         for (name, value) in &self.build_args {
             if let (true, Some(value)) = (PROXIES.contains(&name.as_str()), value) {
                 env.push(format!("{name}={value}"));
@@ -65,7 +64,7 @@ impl State {
         }
         let command = script.clone().unwrap_or_else(|| argv.join(" "));
         let shown = format!("RUN {shown}{command} # buildkit");
-        Ok(Effect::Run(RunStep { argv, env, script, network, insecure, mounts, key, shown }))
+        Ok(Effect::Run(RunStep { argv, env, script, network, insecure, mounts, args: used, shown }))
     }
 
     fn mount(&self, mount: &Mount) -> Result<Mount, BuildError> {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a name points at an image that is here; both are changed in one transaction.
 
+mod attestations;
 mod blobs;
 mod error;
 mod removal;
@@ -24,6 +25,7 @@ use ferry_oci::{Digest, ImageConfig, Reference};
 use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use attestations::Attestation;
 pub use blobs::LayerBlob;
 pub use error::ImageError;
 pub use removal::{RemovalPlan, User, Users};
@@ -190,6 +192,7 @@ impl ImageStore {
         }
         if plan.delete {
             batch.delete(&IMAGES, &plan.image.to_string());
+            batch.delete(&attestations::ATTESTATIONS, &plan.image.to_string());
         }
         self.db.write(batch).map_err(|source| ImageError::Record { source })?;
         for key in &plan.keys {

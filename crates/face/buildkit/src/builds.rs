@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use ferry_engine::ops::build::Built;
+use ferry_engine::{
+    Engine,
+    ops::build::{self as ops, BuildRecord, Built},
+};
 use ferry_stdx::time::Timestamp;
+use prost::Message;
 use tokio::sync::{Notify, broadcast, watch};
 use tonic::Status;
 
@@ -46,6 +50,8 @@ pub(crate) struct Build {
     pub(crate) asked: SolveRequest,
     pub(crate) created: Timestamp,
     pub(crate) status: StatusLog,
+    /// Its record, if an earlier daemon did it, and the engine's name for it.
+    kept: Option<(String, BuildHistoryRecord)>,
     state: Mutex<State>,
     returned: watch::Sender<Option<Returned>>,
 }
@@ -72,22 +78,36 @@ pub(crate) struct Builds {
     all: Mutex<Vec<Arc<Build>>>,
     begun: Notify,
     events: broadcast::Sender<BuildHistoryEvent>,
+    restored: Once,
 }
 
 impl Default for Builds {
     fn default() -> Self {
         let events = broadcast::Sender::new(BACKLOG);
-        Builds { all: Mutex::default(), begun: Notify::new(), events }
+        Builds { all: Mutex::default(), begun: Notify::new(), events, restored: Once::new() }
     }
 }
 
 impl Builds {
+    /// Takes up the builds of earlier daemons.
+    pub(crate) fn restore(&self, engine: &Engine) {
+        self.restored.call_once(|| {
+            let records = ops::histories(engine).into_iter().rev();
+            let mut all = self.lock();
+            let fresh = std::mem::take(&mut *all);
+            let known = |id: &str| fresh.iter().any(|build| build.id() == id);
+            all.extend(records.filter(|one| !known(&one.reference)).filter_map(Build::kept));
+            all.extend(fresh);
+        });
+    }
+
     /// A new build.
     pub(crate) fn begin(&self, asked: SolveRequest) -> Result<Arc<Build>, Status> {
         let build = Arc::new(Build {
             asked,
             created: now(),
             status: StatusLog::new(),
+            kept: None,
             state: Mutex::default(),
             returned: watch::Sender::new(None),
         });
@@ -186,6 +206,33 @@ impl Builds {
 }
 
 impl Build {
+    /// One that an earlier daemon did.
+    fn kept(record: BuildRecord) -> Option<Arc<Build>> {
+        let BuildRecord { id, started, ended, about, .. } = record;
+        let own = BuildHistoryRecord::decode(about.as_slice()).ok();
+        let own = own.filter(|own| !own.r#ref.is_empty() && own.completed_at.is_some())?;
+        let response = match &own.error {
+            Some(error) => Err(Status::unknown(error.message.clone())),
+            None => Ok(own.exporter_response.clone()),
+        };
+        let ended = Some(End { at: ended.unwrap_or(started), response });
+        let asked = SolveRequest { r#ref: own.r#ref.clone(), ..SolveRequest::default() };
+        let state = State { ended, pinned: own.pinned, ..State::default() };
+        Some(Arc::new(Build {
+            asked,
+            created: started,
+            status: StatusLog::new(),
+            kept: Some((id, own)),
+            state: Mutex::new(state),
+            returned: watch::Sender::new(None),
+        }))
+    }
+
+    /// The engine's name for it, if an earlier daemon did it.
+    pub(crate) fn kept_as(&self) -> Option<&str> {
+        self.kept.as_ref().map(|(id, _)| id.as_str())
+    }
+
     /// The reference that the client gave it.
     pub(crate) fn id(&self) -> &str {
         &self.asked.r#ref
@@ -257,6 +304,9 @@ impl Build {
 
     /// As `history` has it.
     pub(crate) fn record(&self) -> BuildHistoryRecord {
+        if let Some((_, own)) = &self.kept {
+            return BuildHistoryRecord { pinned: self.lock().pinned, ..own.clone() };
+        }
         let counts = self.status.counts();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         let state = self.lock();

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ferry_engine::ops::build::{self as ops, CacheRecord};
 use futures_util::{StreamExt, stream};
+use prost::Message;
 use tokio::sync::broadcast;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
@@ -42,7 +43,7 @@ impl Service for Control {
         let mut at_work = AtWork { kit: &self.kit, build: &build, ended: false };
         let response = self.run(&build).await;
         at_work.ended = true;
-        self.kit.shared.builds.end(&build, response.clone());
+        self.kit.end(&build, response.clone());
         response.map(|exporter_response| Response::new(SolveResponse { exporter_response }))
     }
 
@@ -50,7 +51,14 @@ impl Service for Control {
         &self,
         request: Request<StatusRequest>,
     ) -> Result<Response<BoxStream<StatusResponse>>, Status> {
-        let build = self.kit.shared.builds.get(&request.into_inner().r#ref).await?;
+        let (builds, engine) = (&self.kit.shared.builds, &self.kit.shared.engine);
+        builds.restore(engine);
+        let build = builds.get(&request.into_inner().r#ref).await?;
+        if let Some(id) = build.kept_as() {
+            let record = ops::history(engine, id).await.map_err(|why| failed(&why))?;
+            let said = solve::replay(record).into_iter().map(Ok);
+            return Ok(Response::new(Box::pin(stream::iter(said.collect::<Vec<_>>()))));
+        }
         let messages = stream::unfold((build, 0), |(build, number)| async move {
             let message = build.status.next(number).await?;
             Some((Ok(message.as_ref().clone()), (build, number + 1)))
@@ -128,6 +136,7 @@ impl Service for Control {
             let words = format!("choosing builds by {:?} is not supported", asked.filter.join(","));
             return Err(Status::unimplemented(words));
         }
+        self.kit.shared.builds.restore(&self.kit.shared.engine);
         let (builds, events) = self.kit.shared.builds.history();
         let listed = |build: &&Arc<Build>| {
             (asked.r#ref.is_empty() || build.id() == asked.r#ref)
@@ -173,12 +182,16 @@ impl Service for Control {
         request: Request<UpdateBuildHistoryRequest>,
     ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
         let UpdateBuildHistoryRequest { r#ref, pinned, delete, finalize } = request.into_inner();
-        let builds = &self.kit.shared.builds;
+        let (builds, engine) = (&self.kit.shared.builds, &self.kit.shared.engine);
+        builds.restore(engine);
         if delete {
             builds.forget(&r#ref)?;
+            ops::forget(engine, &r#ref).await.map_err(|why| failed(&why))?;
         } else if !finalize {
             let missing = || Status::not_found(format!("no build record for {}", r#ref));
-            builds.find(&r#ref).ok_or_else(missing)?.pin(pinned);
+            let build = builds.find(&r#ref).ok_or_else(missing)?;
+            build.pin(pinned);
+            self.kit.remember(&build);
         }
         Ok(Response::new(UpdateBuildHistoryResponse {}))
     }
@@ -187,7 +200,7 @@ impl Service for Control {
 impl Control {
     async fn run(&self, build: &Arc<Build>) -> Result<BTreeMap<String, String>, Status> {
         let asked = &build.asked;
-        export::check(&build.exporters())?;
+        export::check(build)?;
         let outcome = if asked.frontend.is_empty() {
             if asked.definition.as_ref().is_some_and(|definition| !definition.def.is_empty()) {
                 return Err(Status::unimplemented(
@@ -222,12 +235,25 @@ impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         if !self.ended {
             let canceled = Err(Status::cancelled("context canceled"));
-            self.kit.shared.builds.end(self.build, canceled);
+            self.kit.end(self.build, canceled);
         }
     }
 }
 
 impl BuildKit {
+    /// A build is over.
+    fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
+        self.shared.builds.end(build, response);
+        self.remember(build);
+    }
+
+    /// Lets the engine keep the record of a build that has ended with its own, for the daemons that come.
+    fn remember(&self, build: &Build) {
+        if !build.asked.internal && build.has_ended() {
+            ops::annotate(&self.shared.engine, build.id(), build.record().encode_to_vec());
+        }
+    }
+
     /// What builds here. The label `snapshotter` tells buildx that exporters of images and tars are here.
     pub(crate) fn worker(&self) -> WorkerRecord {
         let host = ferry_oci::Platform::host();

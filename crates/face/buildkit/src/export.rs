@@ -61,8 +61,10 @@ const ARCHIVE: &[&str] =
 const FILES: &[&str] = &["dest", "buildinfo-attrs"];
 
 /// Refuses what cannot be done before anything is.
-pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
-    for Exporter { r#type, attrs } in exporters {
+pub(crate) fn check(build: &Build) -> Result<(), Status> {
+    let exporters = build.exporters();
+    let dated = build.asked.frontend_attrs.contains_key("build-arg:SOURCE_DATE_EPOCH");
+    for Exporter { r#type, attrs } in &exporters {
         let known = match r#type.as_str() {
             "image" | "moby" => IMAGE,
             "oci" | "docker" => ARCHIVE,
@@ -73,9 +75,9 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
             // Said of nothing that is here, these change nothing.
             let idle = match name.as_str() {
                 "compression" => value == "gzip" && !is_files(r#type),
-                "force-compression" | "rewrite-timestamp" | "platform-split" | "push-by-digest" => {
-                    value == "false"
-                }
+                "force-compression" | "platform-split" | "push-by-digest" => value == "false",
+                // An epoch is always one for files, too; without one this means nothing in BuildKit, either.
+                "rewrite-timestamp" => value == "true" || !dated && value == "false",
                 "oci-mediatypes" => matches!(r#type.as_str(), "oci") && value == "true",
                 "mode" => value == "copy",
                 "tar" if value == "false" => {

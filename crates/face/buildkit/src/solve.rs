@@ -18,8 +18,8 @@ use std::{
 use ferry_engine::{
     Engine,
     ops::build::{
-        self as ops, BuildError, BuildProgress, BuildRequest, ContextSource, CurrentTree, Filled,
-        NamedContext,
+        self as ops, BuildError, BuildProgress, BuildRecord, BuildRequest, ContextSource,
+        CurrentTree, Filled, NamedContext,
     },
 };
 use ferry_errkind::Failure;
@@ -38,7 +38,7 @@ use crate::{
     client::SessionClient,
     context::{self, Definition, Selection},
     export,
-    proto::moby::buildkit::v1::frontend::CacheOptionsEntry,
+    proto::moby::buildkit::v1::{StatusResponse, frontend::CacheOptionsEntry},
     session::Session,
 };
 
@@ -113,6 +113,7 @@ async fn image(
     let (mut contexts, filled) = directories(kit, build, session, &asked).await?;
     contexts.extend(asked.request.contexts.clone());
     let request = BuildRequest {
+        reference: build.id().to_owned(),
         auths: request::credentials(session, &text, &asked.request).await,
         client: Some(Arc::new(SessionClient::new(session.clone()))),
         dockerfile_text: definition.as_ref().map(|found| found.dockerfile.clone()),
@@ -281,6 +282,16 @@ async fn follow(
             build.status.say(message);
         }
     }
+}
+
+/// What was said of a build that an earlier daemon did.
+pub(crate) fn replay(record: BuildRecord) -> Vec<StatusResponse> {
+    let BuildRecord { tags, vertices, warnings, logs, .. } = record;
+    let renderer = Renderer { names: Some(tags) };
+    let events = vertices.into_iter().map(BuildProgress::Vertex);
+    let events = events.chain(warnings.into_iter().map(BuildProgress::Warning));
+    let events = events.chain(logs.head.into_iter().chain(logs.tail).map(BuildProgress::Log));
+    events.flat_map(|event| renderer.render(event)).collect()
 }
 
 /// Refuses something by its name.

@@ -1,5 +1,7 @@
 //! `build`: the Dockerfiles that tutorials teach, through our command line and docker's own with the classic builder.
 
+mod again;
+mod attested;
 mod budget;
 mod contexts;
 mod corpus;

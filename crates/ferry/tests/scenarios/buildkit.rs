@@ -7,7 +7,9 @@ use std::{
     process::Command,
 };
 
-use ferry_testkit::{Client, Registry, RegistryOptions, Run, Sandbox, run, run_with_input};
+use ferry_testkit::{
+    Client, Registry, RegistryOptions, Run, Sandbox, eventually, run, run_with_input,
+};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -257,6 +259,30 @@ fn transferred(run: &Run) -> String {
 }
 
 #[test]
+fn dated_builds_are_the_same_on_another_day() {
+    let Some(sandbox) = sandbox() else { return };
+    let files = [
+        ("Dockerfile", "FROM busybox\nCOPY . /app\nRUN echo $SOURCE_DATE_EPOCH > /epoch\n"),
+        ("a", "1"),
+    ];
+    let directory = context(&sandbox, "c", &files);
+    let build = |args: &[&str]| {
+        let fixed =
+            ["buildx", "build", "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
+        docker(&sandbox, &directory, &[&fixed, args, &["."]].concat()).ok();
+    };
+    let id = |name: &str| sandbox.ok(&["image", "inspect", "-f", "{{.Id}} {{.Created}}", name]);
+    build(&["-t", "one"]);
+    let file = fs::File::options().write(true).open(directory.join("a")).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    build(&["-o", "type=image,name=two,rewrite-timestamp=true"]);
+    assert_eq!(id("one"), id("two"));
+    assert!(id("one").ends_with(" 2020-09-13T12:26:40Z"));
+    let look = ["run", "--rm", "one", "sh", "-c", "stat -c %Y /app/a /epoch; cat /epoch"];
+    assert_eq!(sandbox.ok(&look), "1600000000\n1600000000\n1600000000");
+}
+
+#[test]
 fn only_what_has_changed_is_sent() {
     let Some(sandbox) = sandbox() else { return };
     let large = "x".repeat(3 << 20);
@@ -271,6 +297,9 @@ fn only_what_has_changed_is_sent() {
     let directory = context(&sandbox, "c", &files);
     std::os::unix::fs::symlink("a", directory.join("link")).unwrap();
     fs::hard_link(directory.join("a"), directory.join("second")).unwrap();
+    // What was written a moment ago might be written again in the same tick of the clock, and is asked for twice.
+    let file = fs::File::options().write(true).open(directory.join("large")).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
     let build = || {
         let built = docker(&sandbox, &directory, &["build", "-t", "kept", "."]);
         let list = "cd /app; find . | sort; cat a second link d/e/f d/g 2>/dev/null; stat -c %h a";
@@ -368,8 +397,24 @@ fn the_cache_and_the_history_are_listed_and_emptied() {
         (1, 1),
         "{listed}"
     );
+    // The next daemon lists the same.
+    eventually("the records are on disk", || {
+        let files = fs::read_dir(sandbox.data().join("build-history")).into_iter().flatten();
+        let texts = files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok());
+        let told = texts.filter(|text| text.contains("\"about\":[1"));
+        (told.count() == 2).then_some(())
+    });
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    let again = docker(&sandbox, &directory, &["buildx", "history", "ls"]).ok();
+    assert_eq!(
+        (again.matches("Completed").count(), again.matches("Error").count()),
+        (1, 1),
+        "{again}"
+    );
     let done = listed.lines().find(|line| line.contains("Completed")).unwrap();
     let id = done.split_whitespace().next().unwrap();
+    assert!(again.contains(id), "{again}");
     let logs = docker(&sandbox, &directory, &["buildx", "history", "logs", id]);
     assert!(format!("{}{}", logs.stdout, logs.stderr).contains("logged"), "{}", logs.stderr);
     let shown = docker(&sandbox, &directory, &["buildx", "history", "inspect", id]).ok();

@@ -387,6 +387,20 @@ fn builds_are_remembered() {
     // `said by a step` in base64.
     assert!(first["Status"]["logs"].to_string().contains("c2FpZCBieSBhIHN0ZXA"), "{first}");
     assert_eq!(desktop.page("GET", "/api/build/history/nosuch", b"").status, 404);
+    // The next daemon remembers them, too.
+    let written = || std::fs::read_dir(sandbox.data().join("build-history")).into_iter().flatten();
+    eventually("the records are on disk", || {
+        let is_record = |entry: &std::io::Result<std::fs::DirEntry>| {
+            entry.as_ref().is_ok_and(|entry| entry.path().extension() == Some("json".as_ref()))
+        };
+        (written().filter(is_record).count() == 3).then_some(())
+    });
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    let again = get("/api/build/history");
+    assert_eq!((&again[0]["Error"], &again[2]["Id"]), (&all[0]["Error"], &all[2]["Id"]));
+    let first_again = get(&format!("/api/build/history/{}", all[2]["Id"].as_str().unwrap()));
+    assert_eq!(first_again["Status"]["logs"], first["Status"]["logs"]);
 }
 
 /// What the page may have our own commands do, and what not.

@@ -22,6 +22,9 @@ pub const PLACE_ID: &str = "ferry.build.place";
 /// The `id` of the message that holds what `--call` asked for.
 pub const CALL_ID: &str = "ferry.build.call";
 
+/// The `id` of the message that holds a [`Verified`].
+pub const VERIFIED_ID: &str = "ferry.build.verified";
+
 /// The `id` of the last message, if the files of the result follow as a tar.
 pub const FILES_ID: &str = "ferry.build.files";
 
@@ -57,8 +60,38 @@ pub struct BuildAsk {
     pub call: String,
     /// `--on-error=shell`: keep what a step that fails has written.
     pub keep_failed: bool,
+    /// `--provenance`.
+    pub provenance: Option<AskedProvenance>,
+    /// `--sbom`.
+    pub sbom: bool,
+    /// `--explain`: say of every step that is done why it was not in the cache.
+    pub explain: bool,
+    /// `--verify`: the image that is expected to come of it.
+    pub verify: String,
     /// What is to become of the result: an image (empty), `files`, `image and files`, or `nothing`.
     pub result: String,
+}
+
+/// How much is to be said of how an image was made, and in which version's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedProvenance {
+    /// `mode=max`.
+    pub max: bool,
+    /// `version=v1`.
+    pub v1: bool,
+}
+
+/// How an image and what was built to verify it compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The image's id.
+    pub image: String,
+    /// The id of what was built.
+    pub built: String,
+    /// The first thing that is not the same.
+    pub difference: Option<String>,
+    /// Whether times counted.
+    pub times: bool,
 }
 
 /// What a name means.
@@ -114,6 +147,9 @@ pub struct SolveVertex {
     /// Why it failed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// Beyond BuildKit: why it was not taken from the cache, with `--explain`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
 }
 
 /// How far something inside a vertex is.

@@ -43,6 +43,6 @@ pub use self::unpack::{
     unpack_renamed,
 };
 pub use self::write::{
-    Keep, Source, TarWriter, TreeOptions, WriteTreeError, write_resource, write_tree,
+    Keep, Source, TarWriter, Times, TreeOptions, WriteTreeError, write_resource, write_tree,
 };
 pub use self::zip::{ReadZipError, ZipMember, read_zip};

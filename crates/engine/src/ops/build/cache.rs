@@ -13,7 +13,11 @@ use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
+use super::facts::Facts;
+
 const STEPS: Table<Record> = Table::new("build_made");
+/// What steps depended on: read where somebody asks why one was not known, and not kept in memory.
+const FACTS: Table<Facts> = Table::new("build_facts");
 
 /// Most steps that are remembered; those that were used last stay.
 const MAX_RECORDS: usize = 10_000;
@@ -30,6 +34,16 @@ pub(super) struct Made {
     /// Bytes of the layer.
     #[serde(default)]
     pub(super) size: u64,
+}
+
+/// A step that was done, and what it depended on.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) facts: Facts,
+    /// What it made.
+    pub(super) layer: Option<Digest>,
+    /// When it was used last.
+    pub(super) used: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,12 +94,14 @@ struct Known {
     records: BTreeMap<String, Record>,
     /// Those that the disk does not know yet.
     fresh: BTreeSet<String>,
+    /// What they depended on.
+    facts: BTreeMap<String, Facts>,
 }
 
 impl BuildCache {
     pub(crate) fn open(db: Arc<Db>) -> Result<BuildCache, Failure> {
         let records = db.all(&STEPS)?.into_iter().collect();
-        let known = Known { records, fresh: BTreeSet::new() };
+        let known = Known { records, ..Known::default() };
         Ok(BuildCache {
             db,
             known: Mutex::new(known),
@@ -152,6 +168,29 @@ impl BuildCache {
         known.fresh.insert(key);
     }
 
+    /// Remembers what a step depended on.
+    pub(super) fn learn_facts(&self, key: &Digest, facts: &Facts) {
+        self.lock().facts.insert(key.to_string(), facts.shortened());
+    }
+
+    /// Whether the step is remembered, be its layer here or not.
+    pub(super) fn knows(&self, key: &Digest) -> bool {
+        self.lock().records.contains_key(&key.to_string())
+    }
+
+    /// Every step of which it is known what it depended on.
+    pub(super) fn past(&self) -> Result<Vec<Past>, Failure> {
+        let written = self.db.all(&FACTS)?;
+        let known = self.lock();
+        let fresh = known.facts.iter().map(|(key, facts)| (key.clone(), facts.clone()));
+        let all = written.into_iter().chain(fresh);
+        let past = all.filter_map(|(key, facts)| {
+            let record = known.records.get(&key)?;
+            Some(Past { facts, layer: record.made.layer.clone(), used: record.used })
+        });
+        Ok(past.collect())
+    }
+
     /// Writes down what was learnt: all of a build in one transaction.
     pub(super) fn persist(&self, layers: &LayerStore) -> Result<(), Failure> {
         if self.lock().fresh.is_empty() {
@@ -166,12 +205,18 @@ impl BuildCache {
                 batch.put(&STEPS, &key, record)?;
             }
         }
+        for (key, facts) in std::mem::take(&mut known.facts) {
+            if known.records.contains_key(&key) {
+                batch.put(&FACTS, &key, &facts)?;
+            }
+        }
         let mut by_age: Vec<(Timestamp, String)> =
             known.records.iter().map(|(key, one)| (one.used, key.clone())).collect();
         by_age.sort();
         let over = by_age.len().saturating_sub(MAX_RECORDS);
         for (_, key) in by_age.into_iter().take(over) {
             batch.delete(&STEPS, &key);
+            batch.delete(&FACTS, &key);
             known.records.remove(&key);
         }
         Ok(self.db.write(batch)?)
@@ -195,6 +240,8 @@ impl BuildCache {
         let mut batch = Batch::new();
         for key in keys {
             batch.delete(&STEPS, key);
+            batch.delete(&FACTS, key);
+            known.facts.remove(key);
             known.records.remove(key);
             known.fresh.remove(key);
         }

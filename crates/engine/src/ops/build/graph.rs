@@ -10,11 +10,16 @@ use ferry_build::{Base, Effect, Plan, PlanRequest, State};
 use ferry_dockerfile::{Instruction, Kind, parse_instruction};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, History, ImageConfig, Platform};
+use ferry_stdx::time::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     BuildError, BuildProgress, BuildRequest, Excerpt, Log, Teller, Vertex, VertexKind, Warning,
-    cache::Made, context::Place, known::Known, progress::Step,
+    attest::Material,
+    cache::{Made, Past},
+    context::Place,
+    known::Known,
+    progress::Step,
 };
 use crate::{Engine, shared::HeldLease};
 
@@ -53,10 +58,15 @@ impl Current {
         Ok(Digest::sha256_of(self.json()?.as_bytes()))
     }
 
+    /// The machine that it is for.
+    pub(super) fn platform(&self) -> String {
+        let ImageConfig { os, architecture, variant, .. } = &self.config;
+        format!("{os}/{architecture}/{}", variant.as_deref().unwrap_or_default())
+    }
+
     /// What a step finds: files, and the machine that they are for.
     pub(super) fn files(&self) -> String {
-        let ImageConfig { os, architecture, variant, .. } = &self.config;
-        format!("{os}/{architecture}/{variant:?} {:?}", self.layers())
+        format!("{} {:?}", self.platform(), self.layers())
     }
 }
 
@@ -91,6 +101,12 @@ pub(super) struct Build {
     pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
     /// What is known of the files of named directories.
     pub(super) known: Mutex<BTreeMap<String, Option<Arc<Known>>>>,
+    /// Images that it used.
+    pub(super) materials: Mutex<BTreeSet<Material>>,
+    /// When it began.
+    pub(super) began: Timestamp,
+    /// Steps that were done before this build: read where one is to be explained.
+    pub(super) past: tokio::sync::OnceCell<Arc<Vec<Past>>>,
     /// Keys of the steps, in order, with what came of them: for `--cache-to`.
     pub(super) keys: Mutex<Vec<(Digest, Made)>>,
 }
@@ -110,6 +126,7 @@ impl Build {
         id: String,
         text: String,
     ) -> Build {
+        let began = engine.shared.now();
         let done = plan.stages.iter().map(|_| watch::Sender::new(None)).collect();
         let declared = Mutex::new(plan.globals.keys().cloned().collect());
         Build {
@@ -126,6 +143,9 @@ impl Build {
             declared,
             fetched: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            past: tokio::sync::OnceCell::new(),
+            materials: Mutex::default(),
+            began,
             keys: Mutex::default(),
         }
     }
@@ -312,6 +332,7 @@ impl Build {
             from.result = Some(current.id()?);
         }
         self.complete(&mut from).await?;
+        self.date(&mut current.config);
         let mut state =
             State::on(current.config.config.clone().unwrap_or_default(), self.plan.escape);
         if !matches!(stage.base, Base::Stage(_)) {
@@ -324,6 +345,7 @@ impl Build {
         state.globals = self.plan.globals.clone();
         state.platform_args = self.wanted.platform_args.clone();
         let fresh = self.request.no_cache || self.is_filtered(number);
+        let mut below = from.name;
         for (instruction, mut vertex) in ready.instructions.iter().zip(vertices) {
             self.start(&mut vertex).await?;
             if let Kind::Arg(args) = &instruction.kind {
@@ -332,7 +354,7 @@ impl Build {
             }
             let done = match state.apply(&instruction.kind) {
                 Ok(effect) => {
-                    let turn = Turn { stage: number, fresh };
+                    let turn = Turn { stage: number, fresh, below: &below };
                     self.step(turn, current, &state, &effect, &mut vertex).await
                 }
                 Err(error) => Err(BuildError::of(error)),
@@ -347,6 +369,9 @@ impl Build {
             }
             vertex.result = Some(current.id()?);
             self.complete(&mut vertex).await?;
+            if vertex.kind == VertexKind::Layer {
+                below = vertex.name;
+            }
         }
         Ok(current)
     }
@@ -361,7 +386,7 @@ impl Build {
 
     async fn step(
         self: &Arc<Self>,
-        turn: Turn,
+        turn: Turn<'_>,
         current: Current,
         state: &State,
         effect: &Effect,
@@ -424,10 +449,20 @@ impl Build {
     /// The time that is written into images.
     pub(super) fn now(&self) -> String {
         match self.request.epoch {
-            Some(seconds) => {
-                ferry_stdx::time::Timestamp::from_seconds(seconds).format_rfc3339_nano()
-            }
+            Some(seconds) => Timestamp::from_seconds(seconds).format_rfc3339_nano(),
             None => self.engine.shared.now().format_rfc3339_nano(),
+        }
+    }
+
+    /// Makes a base image no younger than what is built on it.
+    fn date(&self, config: &mut ImageConfig) {
+        let Some(epoch) = self.request.epoch.map(Timestamp::from_seconds) else { return };
+        let history = config.history.iter_mut().map(|entry| &mut entry.created);
+        for created in history.chain([&mut config.created]) {
+            let time = created.as_deref().and_then(Timestamp::parse_rfc3339);
+            if time.is_none_or(|time| time > epoch) {
+                *created = Some(self.now());
+            }
         }
     }
 
@@ -515,9 +550,11 @@ impl Build {
 
 /// Where in the build a step is, and whether it is to be done anew.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     pub(super) stage: usize,
     pub(super) fresh: bool,
+    /// What the step stands on, in words.
+    pub(super) below: &'a str,
 }
 
 /// The image after an instruction.

@@ -10,6 +10,9 @@
 //! `<data root>/build-trees/<digest of the key>/tree`, and beside it `told`: this boot's id, and what was told of the tree that is
 //! there, whole. It is taken away before the first change and written after the last one. A tree without it, or of another boot
 //! (nothing of it is synced), is emptied.
+//!
+//! A file that had been changed less than [`SETTLED`] before it was told may be changed once more in the same tick of the client's clock, and
+//! then looks the same although it is not: as git does with entries that are "racily clean", such a file is asked for again next time.
 
 use std::{
     cmp::Ordering,
@@ -34,6 +37,8 @@ use crate::{Engine, Shared, bridge, records::failed};
 
 /// Directories that are kept; the one that was used longest ago goes for a new one.
 const MAX_TREES: usize = 32;
+/// How long a file must have been left alone before it is taken for the same by its times, in nanoseconds.
+const SETTLED: i64 = 2_000_000_000;
 /// Begins what was told.
 const MAGIC: &[u8; 8] = b"ferryt01";
 
@@ -83,6 +88,13 @@ impl Told {
         out.extend_from_slice(self.link.as_bytes());
         out
     }
+
+    /// What is compared next time; equal to nothing where the file may have changed since unseen.
+    fn remembered(&self, at: i64) -> Vec<u8> {
+        let fields = self.fields();
+        let young = self.modified.saturating_add(SETTLED) >= at;
+        if self.kind == ToldKind::File && young { vec![self.kind as u8] } else { fields }
+    }
 }
 
 /// Which directories builds have just now.
@@ -95,6 +107,8 @@ pub struct KeptTree {
     shared: Arc<Shared>,
     name: String,
     told: Vec<Told>,
+    /// When it was told, in nanoseconds since 1970.
+    at: i64,
     /// Whether anything is to be sent or was removed.
     changed: bool,
 }
@@ -149,7 +163,8 @@ impl KeptTree {
         let mut used = shared.kept_trees.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = used.insert(name.clone());
         drop(used);
-        taken.then(|| KeptTree { shared, name, told, changed: false })
+        let at = shared.now().nanos();
+        taken.then(|| KeptTree { shared, name, told, at, changed: false })
     }
 
     /// Takes what was sent, as a tar. Whether that was all, only whoever sends it knows.
@@ -236,7 +251,7 @@ impl KeptTree {
         field(&mut out, boot()?.as_bytes());
         for told in &self.told {
             field(&mut out, told.path.as_bytes());
-            field(&mut out, &told.fields());
+            field(&mut out, &told.remembered(self.at));
         }
         let path = self.path();
         std::fs::write(path.join("telling"), out)?;
@@ -357,12 +372,18 @@ fn boot() -> io::Result<String> {
 
 /// Makes room for one more.
 fn thin(root: &Path, shared: &Shared) {
-    let mut all = list(shared);
-    all.sort_by_key(|tree| tree.used);
+    let mut all: Vec<(Timestamp, String)> = Vec::new();
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        all.push((
+            changed(&entry.path().join("told")),
+            entry.file_name().to_string_lossy().into_owned(),
+        ));
+    }
+    all.sort();
     let over = (all.len() + 1).saturating_sub(MAX_TREES);
-    for tree in all.iter().filter(|tree| !tree.in_use).take(over) {
-        if let Err(error) = std::fs::remove_dir_all(root.join(&tree.name)) {
-            tracing::warn!(name = tree.name, %error, "a context that was kept stays");
+    for (_, name) in all.iter().take(over) {
+        if let Err(failure) = discard(shared, name) {
+            tracing::warn!(%name, %failure, "a context that was kept stays");
         }
     }
 }
@@ -382,32 +403,39 @@ pub(super) fn list(shared: &Shared) -> Vec<Tree> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(root(shared)).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let time = |path: &Path| {
-            let time = std::fs::metadata(path).and_then(|found| found.modified()).ok();
-            time.map(Timestamp::from_system).unwrap_or_default()
-        };
         let size = crate::usage::disk_use(&path);
         let used = shared.kept_trees.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Tree {
             in_use: used.contains(&name),
             size,
-            created: time(&path.join("tree")),
-            used: time(&path.join("told")),
+            created: changed(&path.join("tree")),
+            used: changed(&path.join("told")),
             name,
         });
     }
     all
 }
 
-/// Removes one, unless a build has it.
+/// When something was changed last; long ago where it is not there.
+fn changed(path: &Path) -> Timestamp {
+    let time = std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    time.map(Timestamp::from_system).unwrap_or_default()
+}
+
+/// Removes one, unless a build has it. No build can take it meanwhile, and none waits.
 pub(super) fn discard(shared: &Shared, name: &str) -> Result<bool, Failure> {
-    let used = shared.kept_trees.0.lock().unwrap_or_else(PoisonError::into_inner);
     let known = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if used.contains(name) || !known {
+    if !known {
+        return Ok(false);
+    }
+    let all = || shared.kept_trees.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if !all().insert(name.to_owned()) {
         return Ok(false);
     }
     let path = root(shared).join(name);
-    match std::fs::remove_dir_all(&path) {
+    let removed = std::fs::remove_dir_all(&path);
+    all().remove(name);
+    match removed {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => {
@@ -432,6 +460,20 @@ mod tests {
 
     fn last(told: &[Told]) -> Last {
         told.iter().map(|told| (told.path.clone(), told.fields())).collect()
+    }
+
+    #[test]
+    fn what_was_changed_just_now_is_sent_again() {
+        let now = 10 * SETTLED;
+        let told = [
+            told("old", ToldKind::File, now - SETTLED - 1),
+            told("young", ToldKind::File, now - SETTLED),
+            told("young-directory", ToldKind::Directory, now),
+        ];
+        let last: Last =
+            told.iter().map(|told| (told.path.clone(), told.remembered(now))).collect();
+        let plan = compare(&last, &told);
+        assert_eq!((plan.gone, plan.send), (vec!["young".to_owned()], vec![false, true, true]));
     }
 
     #[test]

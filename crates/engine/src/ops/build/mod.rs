@@ -3,10 +3,14 @@
 //! A step's key is what it finds (the layers below), what it says, and digests of what it copies; what comes of it is a layer. These are
 //! kept in the `BuildCache`; only the image of the target is recorded. What happens on the way is told as [`BuildProgress`].
 
+mod attest;
 mod cache;
 mod carry;
+mod compare;
 mod context;
 mod copy;
+mod explain;
+mod facts;
 mod fetch;
 mod graph;
 mod hand_out;
@@ -21,6 +25,7 @@ mod run;
 mod sources;
 mod steps;
 mod tree;
+mod verify;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,15 +40,18 @@ use self::{graph::Build, history::Recorder, progress::Teller};
 use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
+pub use attest::{Attest, Provenance};
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
-pub use history::{BuildRecord, Ending, Output, histories, history};
+pub use history::{BuildRecord, Ending, Output, annotate, forget, histories, history};
 pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
 pub use prune::{Budget, PruneRequest, prune, records};
 pub use request::{
     Asked, BuildClient, BuildError, BuildRequest, Connection, ContextSource, Excerpt, NamedContext,
 };
+
+pub use verify::{Verdict, verify};
 
 pub(crate) use cache::BuildCache;
 pub(crate) use history::Histories;
@@ -86,11 +94,12 @@ pub async fn solve(
 
 async fn solve_recorded(
     engine: &Engine,
-    request: BuildRequest,
+    mut request: BuildRequest,
     context: ContextSource,
     id: String,
     teller: Teller,
 ) -> Result<Built, BuildError> {
+    request.settle_epoch()?;
     let names = names(&request.tags)?;
     let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
@@ -162,7 +171,7 @@ fn wanted(request: &BuildRequest) -> Result<PlanRequest, BuildError> {
     Ok(PlanRequest {
         build_args: request.build_args.clone(),
         target: request.target.clone(),
-        platform_args: platform_args(&platform, &request.target),
+        platform_args: platform_args(&platform, request),
         contexts: request.contexts.keys().cloned().collect(),
     })
 }
@@ -248,7 +257,7 @@ impl Built {
     /// When a layer is not there any more.
     pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
         let shared = self.build.engine.shared.clone();
-        let layers = self.outcome.layers().to_vec();
+        let (layers, times) = (self.outcome.layers().to_vec(), self.build.request.times());
         let (mut writer, pieces) = bridge::pipe();
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
@@ -259,7 +268,7 @@ impl Built {
             tokio::task::spawn_blocking(move || {
                 let _held = held;
                 let options = TreeOptions::layer(Source::Plain);
-                let mut tar = TarWriter::new(&mut writer);
+                let mut tar = TarWriter::new(&mut writer).timed(times);
                 let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)
                     .map_err(|error| ferry_errkind::chain(&error))
                     .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
@@ -313,10 +322,12 @@ async fn export(
         Ok(id)
     })
     .await?;
+    build.attest(&id, outcome).await?;
     build.warn_of_unused(&vertex).await?;
     vertex.result = Some(id.clone());
     build.complete(&mut vertex).await?;
     build.teller.send(BuildProgress::Image(id.to_string())).await?;
+    build.teller.save(&build.engine);
     Ok(id)
 }
 
@@ -377,7 +388,7 @@ fn refuse_frontends(syntax: Option<&str>) -> Result<(), Failure> {
         .with_hint("remove the line `# syntax=` or name docker/dockerfile:1 in it"))
 }
 
-fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
+fn platform_args(target: &Platform, request: &BuildRequest) -> BTreeMap<String, String> {
     let host = Platform::host();
     let mut args = BTreeMap::new();
     for (prefix, platform) in [("TARGET", target), ("BUILD", &host)] {
@@ -387,7 +398,9 @@ fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
         args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
         args.insert(format!("{prefix}VARIANT"), variant);
     }
-    let stage = if stage.is_empty() { "default" } else { stage };
+    let stage = if request.target.is_empty() { "default" } else { &request.target };
     args.insert("TARGETSTAGE".to_owned(), stage.to_owned());
+    // Whoever declares it knows it, also where no argument of the build says it.
+    args.extend(request.epoch.map(|epoch| ("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string())));
     args
 }

@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     BuildError, Vertex,
+    facts::{Facts, MOUNTED},
     graph::{Build, Turn},
     tree::{Files, Found, Lookup, invalid},
 };
@@ -91,20 +92,23 @@ struct Source {
     found: Arc<Found>,
     /// All that it consists of.
     key: String,
+    /// What the mount is, as it was asked for.
+    target: String,
 }
 
 impl Sources {
     /// What the outcome of the step depends on.
-    pub(super) fn key(&self) -> String {
-        let keys: Vec<&str> = self.0.iter().flatten().map(|source| source.key.as_str()).collect();
-        keys.join(" ")
+    pub(super) fn facts(&self, facts: &mut Facts) {
+        for source in self.0.iter().flatten() {
+            facts.add(format!("{MOUNTED}{}", source.target), source.key.as_str());
+        }
     }
 }
 
 /// Looks up what `bind`s and `cache`s name.
 pub(super) async fn sources(
     build: &Arc<Build>,
-    turn: Turn,
+    turn: Turn<'_>,
     step: &RunStep,
 ) -> Result<Sources, BuildError> {
     let mut sources = Vec::new();
@@ -122,9 +126,10 @@ pub(super) async fn sources(
     Ok(Sources(sources))
 }
 
-async fn source(build: &Arc<Build>, turn: Turn, mount: &Mount) -> Result<Source, BuildError> {
+async fn source(build: &Arc<Build>, turn: Turn<'_>, mount: &Mount) -> Result<Source, BuildError> {
     let from = Some(mount.from.as_str()).filter(|from| !from.is_empty());
     let (files, layers) = build.files_of(from, turn.stage).await?;
+    let target = mount.target.clone();
     let path = if mount.source.is_empty() { "/".to_owned() } else { mount.source.clone() };
     let source = crate::blocking(move || {
         let how = Lookup { stage: layers.is_some(), parents: false };
@@ -139,7 +144,7 @@ async fn source(build: &Arc<Build>, turn: Turn, mount: &Mount) -> Result<Source,
             Some(layers) => format!("{layers:?} {path:?}"),
             None => found.digest(&files, &IgnoreFile::default())?.to_string(),
         };
-        Ok(Source { files: Arc::new(files), found: Arc::new(found), key })
+        Ok(Source { files: Arc::new(files), found: Arc::new(found), key, target })
     });
     Ok(source.await?)
 }
@@ -357,7 +362,12 @@ async fn take(engine: &Engine, name: &str, sharing: &str) -> CacheUse {
     let mounts = &engine.shared.cache_mounts;
     let mut lock_of = None;
     if sharing == "locked" {
-        let known = Arc::clone(lock(&mounts.locks).entry(name.to_owned()).or_default());
+        let known = {
+            let mut locks = lock(&mounts.locks);
+            // Those that nobody has or waits for.
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(locks.entry(name.to_owned()).or_default())
+        };
         lock_of = Some(known.lock_owned().await);
     }
     let mut used = lock(&mounts.used);
@@ -421,7 +431,6 @@ pub(super) struct KeptCache {
 /// All of them.
 pub(super) fn kept(shared: &Shared) -> Vec<KeptCache> {
     let root = shared.config.data_root.join("build-caches");
-    let used = lock(&shared.cache_mounts.used);
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -431,8 +440,8 @@ pub(super) fn kept(shared: &Shared) -> Vec<KeptCache> {
             time.map(ferry_stdx::time::Timestamp::from_system).unwrap_or_default()
         };
         kept.push(KeptCache {
-            in_use: used.contains_key(&name),
             size: crate::usage::disk_use(&path),
+            in_use: lock(&shared.cache_mounts.used).contains_key(&name),
             used: time(std::fs::metadata(path.join("id"))),
             created: time(std::fs::metadata(&path)),
             name,
@@ -453,19 +462,28 @@ pub(super) fn sweep(shared: &Shared) {
     std::fs::remove_dir_all(shared.config.exec_root.join("b")).ok();
 }
 
-/// Removes one, unless a step has it.
+/// Removes one, unless a step has it. A step that comes meanwhile finds none and makes its own: nobody waits for the files to go.
 pub(super) fn remove(shared: &Shared, name: &str) -> bool {
-    let used = lock(&shared.cache_mounts.used);
     let path = directory(shared, name);
+    let stays = |error: std::io::Error| {
+        tracing::warn!(path = %path.display(), %error, "a cache stays");
+        false
+    };
+    let gone = match random::id() {
+        Ok(id) => path.with_extension(id),
+        Err(failure) => return stays(std::io::Error::other(failure.message().to_owned())),
+    };
+    let used = lock(&shared.cache_mounts.used);
     if used.contains_key(name) {
         return false;
     }
-    match std::fs::remove_dir_all(&path) {
+    // Without its note it is none any more, also for a daemon that comes after this one.
+    let renamed =
+        std::fs::remove_file(path.join("id")).and_then(|()| std::fs::rename(&path, &gone));
+    drop(used);
+    match renamed.and_then(|()| std::fs::remove_dir_all(&gone)) {
         Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a cache stays");
-            false
-        }
+        Err(error) => stays(error),
     }
 }
 

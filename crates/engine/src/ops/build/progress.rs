@@ -7,12 +7,14 @@ use bytes::Bytes;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::Digest;
 use ferry_stdx::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
     super::image::PullProgress,
     history::{self, Shelf},
 };
+use crate::Engine;
 
 /// What a build says on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum BuildProgress {
 }
 
 /// Something that is done: one instruction, or what the builder does by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vertex {
     /// Its identity within the build.
     pub digest: Digest,
@@ -54,10 +56,13 @@ pub struct Vertex {
     pub result: Option<Digest>,
     /// The container that it runs in.
     pub container: Option<String>,
+    /// Why it was not taken from the cache, where that was asked for.
+    #[serde(default)]
+    pub why: Vec<String>,
 }
 
 /// What sort of thing a vertex is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VertexKind {
     /// What is read before anything is built: the Dockerfile, the context, names of images.
     Internal,
@@ -72,7 +77,7 @@ pub enum VertexKind {
 }
 
 /// An instruction's place among those that are to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// Its number, from 1.
     pub number: usize,
@@ -109,7 +114,7 @@ pub struct Status {
 }
 
 /// Something that is no error.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// The vertex that it is about, or that of the Dockerfile.
     pub vertex: Digest,
@@ -152,6 +157,13 @@ impl Teller {
         self.progress.send(message).await.map_err(gone)
     }
 
+    /// Writes down what was told after the build's end, too.
+    pub(super) fn save(&self, engine: &Engine) {
+        if let Some(shelf) = &self.shelf {
+            history::save(engine, shelf);
+        }
+    }
+
     pub(super) async fn vertex(&self, vertex: &Vertex) -> Result<(), Failure> {
         self.send(BuildProgress::Vertex(vertex.clone())).await
     }
@@ -173,6 +185,7 @@ impl Vertex {
             error: None,
             result: None,
             container: None,
+            why: Vec::new(),
         }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, pin::Pin, sync::Arc};
 
-use ferry_errkind::{Failure, Kinded};
+use ferry_archive::Times;
+use ferry_errkind::{ErrorKind, Failure, Kinded};
 use ferry_model::container::HostSettings;
 use ferry_transfer::RegistryAuth;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Attest;
 
 /// What `build` is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct BuildRequest {
+    /// What its client calls the build; empty where that has no name for it.
+    pub reference: String,
     /// The Dockerfile's path in the context.
     pub dockerfile: String,
     /// The Dockerfile's text, where it is not in the context.
@@ -44,12 +50,35 @@ pub struct BuildRequest {
     pub inline_cache: bool,
     /// Record an image of all layers and keys under this name, for `--cache-from` elsewhere.
     pub cache_image: Option<String>,
-    /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds.
+    /// `SOURCE_DATE_EPOCH`: the time that everything is to have been made at, in seconds. No file of a layer is younger, those of contexts
+    /// are as old, and every `RUN` is told.
     pub epoch: Option<i64>,
     /// Keep what a `RUN` that fails has written, as an image that somebody may look around in.
     pub keep_failed: bool,
+    /// Say of every step that is done why it was not in the cache.
+    pub explain: bool,
+    /// What is to be said of the image.
+    pub attest: Attest,
     /// Who can be asked for secrets and agents.
     pub client: Option<Arc<dyn BuildClient>>,
+}
+
+impl BuildRequest {
+    /// The epoch that is asked for, or that a build argument names.
+    pub(super) fn settle_epoch(&mut self) -> Result<(), Failure> {
+        let given = self.build_args.get("SOURCE_DATE_EPOCH").and_then(Option::as_deref);
+        if let (None, Some(text)) = (self.epoch, given.filter(|text| !text.is_empty())) {
+            let words = || format!("invalid SOURCE_DATE_EPOCH: {text:?} is no number of seconds");
+            let invalid = |_| Failure::new(ErrorKind::InvalidArgument, words());
+            self.epoch = Some(text.parse().map_err(invalid)?);
+        }
+        Ok(())
+    }
+
+    /// The times that files get in layers.
+    pub(super) fn times(&self) -> Times {
+        self.epoch.map_or(Times::Own, Times::UpTo)
+    }
 }
 
 /// Where the build context comes from.
@@ -107,9 +136,10 @@ pub trait BuildClient: fmt::Debug + Send + Sync {
 }
 
 /// Why a build failed, and with which exit code if a process did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildError {
     /// Why.
+    #[serde(with = "words")]
     pub failure: Failure,
     /// What `RUN` exited with; 0 for anything else.
     pub code: i32,
@@ -122,7 +152,7 @@ pub struct BuildError {
 }
 
 /// Lines of a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excerpt {
     /// The file's name.
     pub file: String,
@@ -154,5 +184,19 @@ impl BuildError {
     /// As it is told outside of a build.
     pub(super) fn of<E: Kinded + std::error::Error>(error: E) -> BuildError {
         Failure::new(error.kind(), ferry_errkind::chain(&error)).into()
+    }
+}
+
+/// What is remembered of a failure: its words.
+mod words {
+    use ferry_errkind::{ErrorKind, Failure};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(failure.message())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Failure, D::Error> {
+        Ok(Failure::new(ErrorKind::Internal, String::deserialize(from)?))
     }
 }

@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// What the machine is called that a step runs on: BuildKit's word, the same every time, as some programs write it down.
+const HOST_NAME: &str = "buildkitsandbox";
+
 /// Longest piece of output that is passed on at once.
 const MAX_FRAME: usize = 1 << 20;
 
@@ -74,10 +77,15 @@ pub(super) async fn run(
         });
     }
     given.apply(&mut host);
+    // Programs that write times into what they make (Python's byte code, archives) know this one.
+    let dated = |variable: &String| variable.starts_with("SOURCE_DATE_EPOCH=");
+    let epoch = build.request.epoch.filter(|_| !step.env.iter().any(dated));
+    let epoch = epoch.map(|seconds| format!("SOURCE_DATE_EPOCH={seconds}"));
     let spec = ContainerSpec {
         image: image.image.id.to_string(),
+        hostname: HOST_NAME.to_owned(),
         cmd: Some(step.argv.clone()),
-        env: step.env.iter().chain(&given.env).cloned().collect(),
+        env: step.env.iter().chain(&given.env).cloned().chain(epoch).collect(),
         host,
         ..ContainerSpec::default()
     };
@@ -106,10 +114,10 @@ pub(super) async fn run(
         return Err(BuildError { code, command, kept, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
-    let mounted = given.places();
+    let (mounted, times) = (given.places(), build.request.times());
     let layer = crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
-        write_step(&shared, &record, &mounted)
+        write_step(&shared, &record, &mounted, times)
     })
     .await?;
     container.remove().await;
@@ -125,11 +133,11 @@ async fn keep(
     mounted: Vec<String>,
 ) -> Result<String, Failure> {
     let (shared, id) = (Arc::clone(&build.engine.shared), id.to_owned());
-    let created = build.now();
+    let (created, times) = (build.now(), build.request.times());
     let (env, shown) = (step.env.clone(), step.shown.clone());
     crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
-        let layer = write_step(&shared, &record, &mounted)?;
+        let layer = write_step(&shared, &record, &mounted, times)?;
         let written = (layer.entries > 0).then_some(layer.diff_id);
         found.history.push(History {
             created: Some(created),
@@ -219,9 +227,13 @@ struct Temporary {
 }
 
 impl Temporary {
+    /// Goes on where whoever waits for it is gone: a build that another stage has failed.
     async fn remove(mut self) {
-        let id = std::mem::take(&mut self.id);
-        remove(&self.engine, &id).await;
+        let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+        let removed = tokio::spawn(async move { remove(&engine, &id).await }).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a build may have left a container");
+        }
     }
 }
 

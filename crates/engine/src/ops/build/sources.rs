@@ -1,11 +1,13 @@
 //! Images that a build stands on or copies from.
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_oci::{Platform, Reference};
+use ferry_image::Named;
+use ferry_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
 
 use super::{
     BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind,
+    attest::{Material, escaped},
     graph::{Build, Current},
 };
 use crate::ops::image::{PullProgress, PullRequest, pull};
@@ -70,6 +72,9 @@ impl Build {
             }
         }
         let found = shared.images.get(name).map_err(Failure::from)?;
+        if let Ok(reference) = reference {
+            self.note_material(material(reference, &found));
+        }
         let json = Some(found.entry.image.config_json.clone());
         Ok(Current { config: found.entry.config.clone(), name: String::new(), json })
     }
@@ -103,5 +108,25 @@ impl Build {
         let domain = reference.domain();
         let hub = || (domain == "docker.io").then(|| auths.get("https://index.docker.io/v1/"));
         auths.get(domain).or_else(|| hub().flatten()).cloned()
+    }
+}
+
+/// An image as provenance names it: by the digest that its registry has, if it came from one.
+fn material(reference: &Reference, found: &Named) -> Material {
+    let config = &found.entry.config;
+    let platform = escaped(&format!("{}/{}", config.os, config.architecture));
+    let reference = reference.clone().with_default_tag();
+    let (name, tag) = (reference.familiar_name(), reference.tag().unwrap_or_default());
+    let of_name = |digest: &String| {
+        let parsed = Reference::parse(digest).ok()?;
+        let own = parsed.familiar_name() == name;
+        parsed.digest().filter(|_| own).cloned()
+    };
+    let digest: Option<Digest> = found.digests.iter().find_map(of_name);
+    let manifest = found.entry.image.manifest.as_ref();
+    let digest = digest.or_else(|| manifest.map(|manifest| manifest.descriptor.digest.clone()));
+    Material {
+        uri: format!("pkg:docker/{name}@{tag}?platform={platform}"),
+        digest: digest.unwrap_or_else(|| found.entry.image.id.clone()),
     }
 }

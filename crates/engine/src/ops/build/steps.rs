@@ -10,7 +10,7 @@ use ferry_dockerfile::Source;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_layers::Layer;
-use ferry_model::image::Image;
+use ferry_model::{container::HostSettings, image::Image};
 use ferry_oci::{ContainerDefaults, Digest, ImageConfig};
 use ferry_sys::{
     overlay::{self, Overlay},
@@ -22,6 +22,7 @@ use super::{
     cache::Made,
     context,
     copy::{self, Copies},
+    facts::{BELOW, Facts},
     fetch,
     graph::{Build, Current, Turn},
     known::{self, Known},
@@ -33,7 +34,7 @@ use crate::Shared;
 impl Build {
     pub(super) async fn run_step(
         self: &Arc<Self>,
-        turn: Turn,
+        turn: Turn<'_>,
         current: Current,
         state: &State,
         step: &RunStep,
@@ -42,23 +43,17 @@ impl Build {
         let host = run::settings(self, step)?;
         let sources = mounts::sources(self, turn, step).await?;
         let defaults = &state.config;
-        let text = format!(
-            "RUN {} {} {:?} {:?} {:?} {:?} {:?} {} {:?}",
-            step.key,
-            sources.key(),
-            defaults.env,
-            defaults.user,
-            defaults.working_dir,
-            host.network_mode,
-            host.extra_hosts,
-            host.shm_size,
-            host.ulimits,
-        );
-        let key = self.key(&current.files(), &text);
+        let mut facts = self.facts("RUN", vertex);
+        facts.add("platform", current.platform());
+        facts.add(BELOW, format!("{:?}", current.layers()));
+        run_facts(step, defaults, &host, &mut facts);
+        sources.facts(&mut facts);
+        let key = facts.key();
         let _turn = self.engine.shared.builds.turn(&key).await;
         if let Some(made) = self.cached(turn, &key, vertex) {
             return Ok(self.finish(current, state, &made, &step.shown));
         }
+        self.explain(turn, &facts, vertex).await?;
         // What the container inherits is of the image; what it runs is of the step.
         let config = ImageConfig {
             config: Some(ContainerDefaults {
@@ -78,13 +73,13 @@ impl Build {
         let given = mounts::give(self, step, sources, vertex).await?;
         let entry = Entry { image, config };
         let layer = run::run(self, entry, step, &given, host, vertex).await?;
-        let made = self.made(key, Some(layer), &step.shown);
+        let made = self.made(&facts, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
 
     pub(super) async fn copy_step(
         self: &Arc<Self>,
-        turn: Turn,
+        turn: Turn<'_>,
         current: Current,
         state: &State,
         step: &CopyStep,
@@ -92,58 +87,87 @@ impl Build {
     ) -> Result<Current, BuildError> {
         let (files, _) = self.files_of(step.flags.from.as_deref(), turn.stage).await?;
         let remote = self.remotes(step, vertex).await?;
-        let wanted = step.clone();
-        let (files, copies, digest) = crate::blocking(move || {
-            let copies = Copies::of(wanted, &files, remote)?;
-            let digest = copies.key(&files)?;
-            Ok((files, copies, digest))
+        let (wanted, epoch) = (step.clone(), self.request.epoch);
+        let mut facts = self.facts(if step.add { "ADD" } else { "COPY" }, vertex);
+        // With --link nothing of what is below decides: no link in it is followed, no name looked up.
+        if !step.flags.link {
+            facts.add("platform", current.platform());
+            facts.add(BELOW, format!("{:?}", current.layers()));
+        }
+        let (files, copies, facts) = crate::blocking(move || {
+            let copies = Copies::of(wanted, &files, remote, epoch)?;
+            copies.facts(&files, &mut facts)?;
+            Ok((files, copies, facts))
         })
         .await?;
-        // With --link nothing of what is below decides: no link in it is followed, no name looked up.
-        let on = if step.flags.link { "--link".to_owned() } else { current.files() };
-        let key = self.key(&on, &format!("COPY {digest}"));
+        let key = facts.key();
         let _turn = self.engine.shared.builds.turn(&key).await;
         if let Some(made) = self.cached(turn, &key, vertex) {
             return Ok(self.finish(current, state, &made, &step.shown));
         }
+        let explained = self.explain(turn, &facts, vertex).await?;
         let shared = Arc::clone(&self.engine.shared);
         let below = if step.flags.link { Vec::new() } else { current.layers().to_vec() };
         let (scratch, before) = (self.place.step(vertex), key.clone());
+        // Where it works stays until it is done, also where nobody waits for it any more.
+        let place = self.place.clone();
         let layer = crate::blocking(move || {
+            let _place = place;
             let before = shared.builds.layer(&before).and_then(|layer| shared.layers.get(&layer));
             copies.layer(&shared, &below, &files, &scratch, before)
         })
         .await?;
-        let made = self.made(key, Some(layer), &step.shown);
+        let made = self.made(&facts, Some(layer), &step.shown);
+        self.explain_files(explained, made.layer.as_ref(), vertex).await?;
         Ok(self.finish(current, state, &made, &step.shown))
     }
 
     pub(super) async fn directory_step(
         self: &Arc<Self>,
-        turn: Turn,
+        turn: Turn<'_>,
         current: Current,
         state: &State,
         (path, shown): (&str, &str),
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
         let user = state.config.user.clone().unwrap_or_default();
-        let key = self.key(&current.files(), &format!("WORKDIR {path} {user}"));
+        let mut facts = self.facts("WORKDIR", vertex);
+        facts.add("platform", current.platform());
+        facts.add(BELOW, format!("{:?}", current.layers()));
+        facts.add("directory", path);
+        facts.add("user", user.as_str());
+        let key = facts.key();
         let _turn = self.engine.shared.builds.turn(&key).await;
         if let Some(made) = self.cached(turn, &key, vertex) {
             return Ok(self.finish(current, state, &made, shown));
         }
+        self.explain(turn, &facts, vertex).await?;
         let shared = Arc::clone(&self.engine.shared);
         let (layers, path) = (current.layers().to_vec(), path.to_owned());
-        let scratch = self.place.step(vertex);
-        let layer =
-            crate::blocking(move || copy::make_directory(&shared, &layers, &path, &user, &scratch))
-                .await?;
-        let made = self.made(key, Some(layer), shown);
+        let (scratch, place) = (self.place.step(vertex), self.place.clone());
+        let times = self.request.times();
+        let layer = crate::blocking(move || {
+            let _place = place;
+            copy::make_directory(&shared, &layers, &path, &user, &scratch, times)
+        })
+        .await?;
+        let made = self.made(&facts, Some(layer), shown);
         Ok(self.finish(current, state, &made, shown))
     }
 
     /// The files of the context, a named one, a stage or an image; and the layers that they consist of.
     pub(super) async fn files_of(
+        self: &Arc<Self>,
+        from: Option<&str>,
+        stage: usize,
+    ) -> Result<(Files, Option<Vec<Digest>>), BuildError> {
+        let (files, layers) = self.files_as_they_are(from, stage).await?;
+        // When somebody checked a context out is none of its contents.
+        let dated = self.request.epoch.filter(|_| layers.is_none());
+        Ok((Files { dated, ..files }, layers))
+    }
+
+    async fn files_as_they_are(
         self: &Arc<Self>,
         from: Option<&str>,
         stage: usize,
@@ -241,14 +265,16 @@ impl Build {
         Ok(remotes)
     }
 
-    /// A step's key: what it finds, and all else that its outcome depends on.
-    fn key(&self, files: &str, text: &str) -> Digest {
-        let epoch = self.request.epoch;
-        Digest::sha256_of(format!("2 {files} {epoch:?} {text}").as_bytes())
+    /// What every step depends on.
+    fn facts(&self, word: &str, vertex: &Vertex) -> Facts {
+        let mut facts = Facts::of(vertex.step.as_ref().map_or(word, |step| step.text.as_str()));
+        facts.add("instruction", word);
+        facts.add_some("SOURCE_DATE_EPOCH", self.request.epoch.map(|epoch| epoch.to_string()));
+        facts
     }
 
     /// The outcome of a step that was done before.
-    fn cached(&self, turn: Turn, key: &Digest, vertex: &mut Vertex) -> Option<Made> {
+    fn cached(&self, turn: Turn<'_>, key: &Digest, vertex: &mut Vertex) -> Option<Made> {
         let shared = &self.engine.shared;
         if turn.fresh && !self.was_done_here(key) {
             return None;
@@ -267,8 +293,8 @@ impl Build {
     }
 
     /// What a step came to, for the cache.
-    fn made(&self, key: Digest, layer: Option<Layer>, what: &str) -> Made {
-        let shared = &self.engine.shared;
+    fn made(&self, facts: &Facts, layer: Option<Layer>, what: &str) -> Made {
+        let (shared, key) = (&self.engine.shared, facts.key());
         let layer = layer.filter(|layer| layer.entries > 0);
         let size = layer.as_ref().map_or(0, |layer| layer.size);
         let diff_id = layer.as_ref().map(|layer| layer.diff_id.clone());
@@ -276,10 +302,33 @@ impl Build {
         // Until here the layer itself kept it from being swept.
         drop(layer);
         let made = Made { layer: diff_id, created: self.now(), what: what.to_owned(), size };
+        shared.builds.learn_facts(&key, facts);
         shared.builds.learn(key.clone(), made.clone(), shared.now());
         self.note(key, made.clone());
         made
     }
+}
+
+/// What the outcome of a `RUN` depends on, besides what it stands on and the files that it mounts.
+fn run_facts(step: &RunStep, defaults: &ContainerDefaults, host: &HostSettings, facts: &mut Facts) {
+    facts.add("command", format!("{:?}", step.argv));
+    facts.add_some("document", step.script.clone());
+    let arguments = step.args.iter().map(|pair| ("argument", pair));
+    let variables = defaults.env.iter().flatten().map(|pair| ("variable", pair));
+    for (kind, pair) in arguments.chain(variables) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        facts.add(format!("{kind} {name}"), value);
+    }
+    facts.add_some("user", defaults.user.clone());
+    facts.add_some("working directory", defaults.working_dir.clone());
+    facts.add("network", format!("{:?} {:?}", step.network, host.network_mode));
+    facts.add_some("--security", step.insecure.then_some("insecure"));
+    for mount in &step.mounts {
+        facts.add(format!("mount {}", mount.target), format!("{mount:?}"));
+    }
+    facts.add("--add-host", format!("{:?}", host.extra_hosts));
+    facts.add("--shm-size", host.shm_size.to_string());
+    facts.add("--ulimit", format!("{:?}", host.ulimits));
 }
 
 /// The layers of a stage or an image, to be read.

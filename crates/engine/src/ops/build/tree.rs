@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_archive::{DigestOptions, Memory, Owner, TarWriter, TreeOptions};
+use ferry_archive::{DigestOptions, Memory, Owner, TarWriter, Times, TreeOptions};
 use ferry_dockerfile::{IgnoreFile, path_matches};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, Hasher};
@@ -36,17 +36,25 @@ pub(super) struct Files {
     pub(super) owner: Owner,
     /// What earlier builds found in these files, where they may still be the same.
     pub(super) known: Option<Arc<Known>>,
+    /// When they all were changed, in seconds, whatever their directory says.
+    pub(super) dated: Option<i64>,
 }
 
 impl Files {
     /// Files of an image.
     pub(super) fn all(root: InRoot) -> Files {
-        Files { root, hidden: IgnoreFile::default(), owner: Owner::Archived, known: None }
+        Files {
+            root,
+            hidden: IgnoreFile::default(),
+            owner: Owner::Archived,
+            known: None,
+            dated: None,
+        }
     }
 
     /// Files of a context.
     pub(super) fn of_context(root: InRoot, hidden: IgnoreFile) -> Files {
-        Files { root, hidden, owner: Owner::Fixed { uid: 0, gid: 0 }, known: None }
+        Files { root, hidden, owner: Owner::Fixed { uid: 0, gid: 0 }, known: None, dated: None }
     }
 
     /// Whether a path, relative, cannot be seen, nor anything below it.
@@ -152,8 +160,13 @@ impl Found {
             path: real,
             directory,
             mode: stat.st_mode & 0o7777,
-            modified: stat.st_mtime,
+            modified: files.dated.unwrap_or(stat.st_mtime),
         })
+    }
+
+    /// Its path, for people.
+    pub(super) fn shown(&self) -> &str {
+        if self.written.is_empty() { "." } else { &self.written }
     }
 
     /// Opens a file.
@@ -180,7 +193,8 @@ impl Found {
         let skip = self.skipped(files, exclude);
         let options =
             TreeOptions { skip: &skip, keep: ferry_archive::Keep::Layer, ..TreeOptions::COPY };
-        let mut tar = TarWriter::new(out);
+        let times = files.dated.map_or(Times::Own, Times::At);
+        let mut tar = TarWriter::new(out).timed(times);
         if self.directory {
             let directory = root
                 .open_with(&self.path, OFlags::PATH | OFlags::DIRECTORY, 0)

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use ferry_archive::{Source, TarWriter, TreeOptions};
+use ferry_archive::{Source, TarWriter, Times, TreeOptions};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_layers::Layer;
 use ferry_model::container::{Container, ContainerSpec, HealthCheck, Phase};
@@ -130,7 +130,7 @@ fn make_image(
 pub(crate) fn write_layer(shared: &Shared, container: &Container) -> Result<Layer, Failure> {
     let upper = rootfs::upper(shared, container)?;
     let stubs = rootfs::stubs(&upper, &rootfs::lower(shared, container)?)?;
-    layer_of(shared, &upper, &stubs)
+    layer_of(shared, &upper, &stubs, Times::Own)
         .map_err(|failure| failure.context(format!("cannot commit container {}", container.id)))
 }
 
@@ -140,6 +140,7 @@ pub(crate) fn write_step(
     shared: &Shared,
     container: &Container,
     mounted: &[String],
+    times: Times,
 ) -> Result<Layer, Failure> {
     let upper = rootfs::upper(shared, container)?;
     let lower = rootfs::lower(shared, container)?;
@@ -156,7 +157,7 @@ pub(crate) fn write_step(
             stubs.insert(place.as_os_str().as_bytes().to_vec());
         }
     }
-    layer_of(shared, &upper, &stubs)
+    layer_of(shared, &upper, &stubs, times)
 }
 
 /// Writes the layer of an upper directory on one thread and takes it into the store on this one. What is in `stubs` is left out.
@@ -164,6 +165,7 @@ pub(crate) fn layer_of(
     shared: &Shared,
     upper: &InRoot,
     stubs: &BTreeSet<Vec<u8>>,
+    times: Times,
 ) -> Result<Layer, Failure> {
     let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
     let (reader, writer) = io::pipe().map_err(broken)?;
@@ -174,7 +176,8 @@ pub(crate) fn layer_of(
             let skip = |path: &[u8]| stubs.contains(path);
             let options =
                 TreeOptions { live: true, skip: &skip, ..TreeOptions::layer(Source::Upper) };
-            let mut tar = TarWriter::new(io::BufWriter::with_capacity(256 << 10, writer));
+            let out = io::BufWriter::with_capacity(256 << 10, writer);
+            let mut tar = TarWriter::new(out).timed(times);
             let written = ferry_archive::write_tree(root.as_fd(), &options, &mut tar)
                 .map_err(|error| ferry_errkind::chain(&error))
                 .and_then(|()| {

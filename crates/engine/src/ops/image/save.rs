@@ -3,6 +3,8 @@
 //! The same images give the same bytes: layers come back exactly as they were read, members are sorted by what needs them,
 //! and no clock is in it.
 
+mod attested;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
@@ -218,7 +220,18 @@ impl<W: Write> Archive<W> {
         let digest = Digest::sha256_of(&manifest);
         let size = manifest.len() as u64;
         self.blob(&digest, size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
-        Ok(descriptor(media::OCI_MANIFEST, digest, size))
+        let manifest = descriptor(media::OCI_MANIFEST, digest, size);
+        let said = shared.images.attestations(id).map_err(Failure::from)?;
+        if said.is_empty() {
+            return Ok(manifest);
+        }
+        let documents = attested::documents(image, manifest, &said)?;
+        for document in &documents.blobs {
+            let digest = Digest::sha256_of(document);
+            self.blob(&digest, document.len() as u64, Mtime::default(), document.as_slice())
+                .map_err(broken)?;
+        }
+        Ok(documents.index)
     }
 
     fn blob(

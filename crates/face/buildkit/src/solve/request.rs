@@ -112,10 +112,6 @@ impl Asked {
         let request = &mut self.request;
         match kind {
             "build-arg" => {
-                if key == "SOURCE_DATE_EPOCH" && !value.is_empty() {
-                    let invalid = |_| invalid(format!("invalid SOURCE_DATE_EPOCH: {value}"));
-                    request.epoch = Some(value.parse().map_err(invalid)?);
-                }
                 request.build_args.insert(key.to_owned(), Some(value.to_owned()));
             }
             "label" => {

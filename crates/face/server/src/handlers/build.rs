@@ -160,6 +160,10 @@ async fn finish(
         let described = ops::describe(engine, wanted, context, sender).await?;
         return Ok((vec![direct::described(&described)], None));
     }
+    if !ask.verify.is_empty() {
+        let verdict = ops::verify(engine, wanted, context, sender, &ask.verify).await?;
+        return Ok((vec![direct::verified(verdict)], None));
+    }
     let built = ops::solve(engine, wanted, context, sender).await?;
     match ask.result.as_str() {
         "" => {

@@ -4,9 +4,10 @@ mod header;
 
 mod walk;
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Mtime};
 use crate::parse::BLOCK;
 
 pub use self::walk::{Keep, Source, TreeOptions, WriteTreeError, write_resource, write_tree};
@@ -16,6 +17,29 @@ pub use self::walk::{Keep, Source, TreeOptions, WriteTreeError, write_resource, 
 pub struct TarWriter<W> {
     out: W,
     buffer: Vec<u8>,
+    times: Times,
+}
+
+/// Which times of modification entries get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// Their own.
+    #[default]
+    Own,
+    /// Their own, but none after that second since 1970.
+    UpTo(i64),
+    /// That second since 1970, all of them.
+    At(i64),
+}
+
+impl Times {
+    fn of(self, mtime: Mtime) -> Mtime {
+        match self {
+            Times::At(seconds) => Mtime { seconds, nanos: 0 },
+            Times::UpTo(seconds) => mtime.min(Mtime { seconds, nanos: 0 }),
+            Times::Own => mtime,
+        }
+    }
 }
 
 /// Bytes copied at once.
@@ -24,7 +48,13 @@ const COPY: usize = 256 << 10;
 impl<W: Write> TarWriter<W> {
     /// Starts an archive.
     pub fn new(out: W) -> Self {
-        Self { out, buffer: Vec::new() }
+        Self { out, buffer: Vec::new(), times: Times::Own }
+    }
+
+    /// Gives entries other times from here on.
+    #[must_use]
+    pub fn timed(self, times: Times) -> Self {
+        Self { times, ..self }
     }
 
     /// Appends an entry without payload (anything but a file that is not empty).
@@ -35,7 +65,12 @@ impl<W: Write> TarWriter<W> {
     /// Appends an entry and exactly `entry.size` bytes of its file. A file that has more is cut, as its size was
     /// promised already; one that has fewer is an error of kind `UnexpectedEof`, and the archive is of no use.
     pub fn append_file(&mut self, entry: &Entry, mut payload: impl Read) -> io::Result<()> {
-        self.out.write_all(&header::encode(entry))?;
+        let mtime = self.times.of(entry.mtime);
+        let entry = match mtime == entry.mtime {
+            true => Cow::Borrowed(entry),
+            false => Cow::Owned(Entry { mtime, ..entry.clone() }),
+        };
+        self.out.write_all(&header::encode(&entry))?;
         if entry.kind != Kind::File || entry.size == 0 {
             return Ok(());
         }

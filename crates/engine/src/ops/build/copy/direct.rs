@@ -41,7 +41,7 @@ pub(super) fn layer(
             copies,
             root: &root,
             owner,
-            tar: TarWriter::new(out),
+            tar: TarWriter::new(out).timed(copies.times),
             seen: BTreeSet::new(),
             new: BTreeSet::new(),
         };

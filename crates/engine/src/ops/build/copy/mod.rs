@@ -11,16 +11,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_archive::Owner;
+use ferry_archive::{Owner, Times};
 use ferry_build::CopyStep;
 use ferry_dockerfile::{FileMode, IgnoreFile, Source};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_layers::Layer;
-use ferry_oci::{Digest, Hasher};
+use ferry_oci::Digest;
 use ferry_sys::root::InRoot;
 use rustix::fs::FileType;
 
 use super::{
+    facts::{Facts, SOURCE},
     fetch::Remote,
     tree::{Files, Found, Lookup, invalid},
 };
@@ -34,6 +35,8 @@ pub(super) struct Copies {
     step: CopyStep,
     exclude: IgnoreFile,
     mode: Option<FileMode>,
+    /// Those that files get in the layer.
+    times: Times,
     items: Vec<Item>,
 }
 
@@ -58,6 +61,7 @@ impl Copies {
         step: CopyStep,
         files: &Files,
         remote: Vec<Remote>,
+        epoch: Option<i64>,
     ) -> Result<Copies, Failure> {
         let word = if step.add { "ADD" } else { "COPY" };
         let exclude = IgnoreFile::of(&step.flags.exclude)?;
@@ -69,14 +73,20 @@ impl Copies {
             match source {
                 Source::Path(path) if step.add && super::fetch::is_remote(path) => {
                     let Some(remote) = remote.next() else { continue };
-                    let none = IgnoreFile::default;
-                    let files = Files::of_context(open(&remote.directory)?, none());
+                    let fetched = || {
+                        let root = open(&remote.directory)?;
+                        // A checkout is as old as its checkout.
+                        let dated = epoch.filter(|_| remote.tree);
+                        let files = Files::of_context(root, IgnoreFile::default());
+                        Ok::<_, Failure>(Files { dated, ..files })
+                    };
+                    let files = fetched()?;
                     let inside = Lookup { stage: false, parents: false };
                     let name = if remote.tree { "/" } else { remote.name.as_str() };
                     let found = Found::all(&files, name, inside)?;
                     for found in found {
-                        let files = Files::of_context(open(&remote.directory)?, none());
-                        items.push(Item::Remote { files, found, remote: remote.clone() });
+                        let remote = remote.clone();
+                        items.push(Item::Remote { files: fetched()?, found, remote });
                     }
                 }
                 Source::Path(path) => {
@@ -98,43 +108,44 @@ impl Copies {
                 "When using {word} with more than one source file, the destination must be a directory and end with a /"
             )));
         }
-        Ok(Copies { step, exclude, mode, items })
+        let times = epoch.map_or(Times::Own, Times::UpTo);
+        Ok(Copies { step, exclude, mode, times, items })
     }
 
     /// All that the outcome depends on besides the image.
-    pub(super) fn key(&self, files: &Files) -> Result<Digest, Failure> {
+    pub(super) fn facts(&self, files: &Files, facts: &mut Facts) -> Result<(), Failure> {
         let flags = &self.step.flags;
-        let mut hasher = Hasher::new();
-        let head = format!(
-            "{} {:?} {:?} {:?} {:?} {} {:?} {:?}\n",
-            if self.step.add { "ADD" } else { "COPY" },
-            flags.chown,
-            flags.chmod,
-            flags.exclude,
-            flags.unpack,
-            matches!(files.owner, Owner::Archived),
-            flags.parents,
-            self.step.destination
+        facts.add_some("--chown", flags.chown.clone());
+        facts.add_some("--chmod", flags.chmod.clone());
+        if !flags.exclude.is_empty() {
+            facts.add("--exclude", format!("{:?}", flags.exclude));
+        }
+        facts.add_some("--unpack", flags.unpack.map(|unpack| unpack.to_string()));
+        facts.add_some("--parents", flags.parents.then_some("true"));
+        facts.add_some("--link", flags.link.then_some("true"));
+        facts.add_some(
+            "--from",
+            matches!(files.owner, Owner::Archived).then_some("a stage or image"),
         );
-        hasher.update(head.as_bytes());
+        facts.add("destination", self.step.destination.as_str());
         for item in &self.items {
             match item {
                 Item::Found(found) => {
-                    if flags.parents {
-                        hasher.update(format!("{:?}\n", found.written).as_bytes());
-                    }
-                    hasher.update(found.digest(files, &self.exclude)?.to_string().as_bytes());
+                    let kept = if flags.parents { found.written.as_str() } else { "" };
+                    let digest = found.digest(files, &self.exclude)?;
+                    facts.add(format!("{SOURCE}{}", found.shown()), format!("{digest} {kept:?}"));
                 }
                 Item::Remote { files, found, remote } => {
                     let digest = found.digest(files, &self.exclude)?;
-                    hasher.update(format!("{digest} {:?}", remote.modified).as_bytes());
+                    let value = format!("{digest} {:?}", remote.modified);
+                    facts.add(format!("{SOURCE}{}", found.shown()), value);
                 }
                 Item::Document { name, content } => {
-                    hasher.update(format!("{name:?} {content:?}").as_bytes());
+                    facts.add(format!("document {name}"), content.as_str());
                 }
             }
         }
-        Ok(hasher.finish())
+        Ok(())
     }
 
     /// Makes the layer; `before` is the one that this step made last time.

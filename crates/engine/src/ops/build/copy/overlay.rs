@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferry_archive::{
-    Limits, Options, Owner, Whiteouts,
+    Limits, Options, Owner, Times, Whiteouts,
     compress::{Codec, Decoder},
 };
 use ferry_dockerfile::{FileMode, IgnoreFile};
@@ -34,7 +34,7 @@ pub(super) fn layer(
     from: &Files,
     scratch: &Path,
 ) -> Result<Layer, Failure> {
-    on_top(shared, below, scratch, |root| {
+    on_top(shared, below, scratch, copies.times, |root| {
         let owner = copies.owner(root, from)?;
         copies.items.iter().try_for_each(|item| place(copies, root, item, from, owner))
     })
@@ -275,8 +275,9 @@ pub(in super::super) fn make_directory(
     path: &str,
     user: &str,
     scratch: &Path,
+    times: Times,
 ) -> Result<Layer, Failure> {
-    on_top(shared, below, scratch, |root| {
+    on_top(shared, below, scratch, times, |root| {
         let owner = if user.is_empty() { Owner::Archived } else { owner_of(root, user)? };
         directory(root, Path::new(path), owner).map(drop)
     })
@@ -287,6 +288,7 @@ fn on_top(
     shared: &Shared,
     below: &[Digest],
     scratch: &Path,
+    times: Times,
     change: impl FnOnce(&InRoot) -> Result<(), Failure>,
 ) -> Result<Layer, Failure> {
     let (upper, work) = (scratch.join("upper"), scratch.join("work"));
@@ -302,5 +304,5 @@ fn on_top(
         change(&InRoot::from_fd(mount))?;
     }
     let upper = InRoot::open(&upper).map_err(|errno| failed(errno.to_string()))?;
-    layer_of(shared, &upper, &BTreeSet::new())
+    layer_of(shared, &upper, &BTreeSet::new(), times)
 }

@@ -6,13 +6,13 @@ use base64::Engine as _;
 use ferry_docker_api::{
     JsonMessage,
     solve::{
-        self, AskedContext, BuildAsk, Place, SolveStatus, SolveVertex, VertexLog, VertexStatus,
-        VertexWarning,
+        self, AskedContext, AskedProvenance, BuildAsk, Place, SolveStatus, SolveVertex, Verified,
+        VertexLog, VertexStatus, VertexWarning,
     },
 };
 use ferry_engine::ops::build::{
-    Asked, BuildClient, BuildError, BuildProgress, BuildRequest, Connection, ContextSource,
-    Described, Excerpt, NamedContext, Vertex,
+    Asked, Attest, BuildClient, BuildError, BuildProgress, BuildRequest, Connection, ContextSource,
+    Described, Excerpt, NamedContext, Provenance, Verdict, Vertex,
 };
 use ferry_errkind::{ErrorKind, Failure};
 use rustix::fs::FileType;
@@ -55,6 +55,10 @@ pub(super) fn apply(
         cache_image,
         epoch,
         keep_failed,
+        explain,
+        provenance,
+        sbom,
+        verify: _,
         call: _,
         result: _,
     } = ask;
@@ -81,6 +85,9 @@ pub(super) fn apply(
     wanted.cache_image.clone_from(cache_image);
     wanted.epoch = *epoch;
     wanted.keep_failed = *keep_failed;
+    wanted.explain = *explain;
+    let said = |asked: AskedProvenance| Provenance { max: asked.max, v1: asked.v1 };
+    wanted.attest = Attest { provenance: provenance.map(said), sbom: *sbom };
     Ok(match (directory, remote) {
         (Some(handed), _) => {
             Some(ContextSource::Directory(take(*handed, peer, FileType::Directory)?))
@@ -204,6 +211,7 @@ fn vertex(vertex: Vertex) -> SolveVertex {
         completed: vertex.completed.map(|at| at.format_rfc3339_nano()),
         cached: vertex.cached,
         error: vertex.error.unwrap_or_default(),
+        why: vertex.why,
     }
 }
 
@@ -216,6 +224,13 @@ pub(super) fn place(error: &BuildError) -> Option<JsonMessage> {
 pub(super) fn excerpt(excerpt: &Excerpt) -> Place {
     let Excerpt { file, first, last, lines } = excerpt;
     Place { file: file.clone(), first: *first, last: *last, lines: lines.clone() }
+}
+
+/// What `--verify` found.
+pub(super) fn verified(verdict: Verdict) -> JsonMessage {
+    let Verdict { image, built, difference, times } = verdict;
+    let (image, built) = (image.to_string(), built.to_string());
+    tagged(solve::VERIFIED_ID, &Verified { image, built, difference, times })
 }
 
 /// What `--call` asked for.

@@ -21,18 +21,18 @@ pub(crate) async fn list(request: Request) -> Result<Reply, Failure> {
 }
 
 pub(crate) async fn one(request: Request) -> Result<Reply, Failure> {
-    let record = ops::history(&request.engine, request.name())?;
+    let record = ops::history(&request.engine, request.name()).await?;
     let mut status = SolveStatus::default();
     let line = line(&record);
     let place = record.excerpt().map(direct::excerpt);
-    let BuildRecord { vertices, warnings, logs, .. } = record;
+    let BuildRecord { vertices, warnings, logs, cut, .. } = record;
     let events = vertices.into_iter().map(BuildProgress::Vertex);
     let events = events.chain(warnings.into_iter().map(BuildProgress::Warning));
     let written = logs.head.into_iter().chain(logs.tail).map(BuildProgress::Log);
     for event in events.chain(written) {
         direct::add(&mut status, event);
     }
-    reply::json(&BuildHistory { line, status, place, cut: logs.cut })
+    reply::json(&BuildHistory { line, status, place, cut })
 }
 
 fn line(record: &BuildRecord) -> BuildLine {

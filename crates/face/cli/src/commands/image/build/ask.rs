@@ -20,6 +20,9 @@ use crate::{
 /// Longest secret, in bytes, as Docker has it.
 const MAX_SECRET: u64 = 500 << 10;
 
+/// When a reproducible build is done that does not say when: 1980, as zip archives know of no time before that.
+const FIRST: i64 = 315_532_800;
+
 /// The question, and the directories that must stay open until it is answered.
 pub(super) struct Question {
     pub(super) ask: BuildAsk,
@@ -125,15 +128,10 @@ impl Question {
             };
             ask.contexts.insert(name.to_owned(), context(value, &mut open)?);
         }
-        if let Some(Some(epoch)) = super::classic::arguments(cli, matches).get("SOURCE_DATE_EPOCH")
-        {
-            let seconds = epoch.parse().map_err(|_| {
-                CliError::new(format!(
-                    "invalid SOURCE_DATE_EPOCH: {epoch:?} is no number of seconds"
-                ))
-            })?;
-            ask.epoch = Some(seconds);
-        }
+        // The daemon reads one that is an argument of the build.
+        let arguments = super::classic::arguments(cli, matches);
+        let given = arguments.get("SOURCE_DATE_EPOCH").is_some_and(Option::is_some);
+        ask.epoch = Some(FIRST).filter(|_| matches.flag("reproducible") && !given);
         for text in matches.texts("cache-from") {
             cache_from(cli, text, &mut ask, &mut loaded)?;
         }
@@ -141,9 +139,8 @@ impl Question {
         for text in matches.texts("cache-to") {
             cache = cache_to(text, &mut ask)?.or(cache);
         }
-        let inline = super::classic::arguments(cli, matches);
-        ask.inline_cache |=
-            inline.get("BUILDKIT_INLINE_CACHE").cloned().flatten().as_deref() == Some("1");
+        let inline = arguments.get("BUILDKIT_INLINE_CACHE");
+        ask.inline_cache |= inline.and_then(Option::as_deref) == Some("1");
         Ok(Question { ask, open, cache, loaded })
     }
 }

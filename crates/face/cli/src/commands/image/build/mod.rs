@@ -4,6 +4,7 @@
 //! classic builder ([`classic`]).
 
 mod ask;
+mod attest;
 mod classic;
 mod context;
 mod outputs;
@@ -14,7 +15,10 @@ use std::path::Path;
 
 use ferry_docker_api::{
     JsonMessage,
-    solve::{BUILD_ASK, BuildAsk, CALL_ID, FILES_ID, KEPT_ID, PLACE_ID, Place, STATUS_ID},
+    solve::{
+        BUILD_ASK, BuildAsk, CALL_ID, FILES_ID, KEPT_ID, PLACE_ID, Place, STATUS_ID, VERIFIED_ID,
+        Verified,
+    },
 };
 
 use self::{
@@ -43,6 +47,7 @@ pub(crate) const COMMAND: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::list("add-host", "Add a custom host-to-IP mapping (\"host:ip\")"),
     Flag::value("allow", "stringArray", "Allow extra privileged entitlement (e.g., \"network.host\", \"security.insecure\")"),
+    Flag::value("attest", "stringArray", "Attestation parameters (format: \"type=sbom\")"),
     Flag::list("build-arg", "Set build-time variables"),
     Flag::value("build-context", "stringArray", "Additional build contexts (e.g., name=path)"),
     Flag::value("cache-from", "stringArray", "External cache sources (e.g., \"user/app:cache\", \"type=registry,ref=user/app\")"),
@@ -60,6 +65,7 @@ const FLAGS: &[Flag] = &[
     Flag::string("cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)"),
     Flag::string("cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
     Flag::bool("disable-content-trust", "Skip image verification").default("true"),
+    Flag::bool("explain", "Say of every step that is not cached what has changed").beyond_docker(),
     Flag::string("file", "Name of the Dockerfile (Default is \"PATH/Dockerfile\")").short('f'),
     Flag::bool("force-rm", "Always remove intermediate containers"),
     Flag::string("iidfile", "Write the image ID to the file"),
@@ -81,6 +87,7 @@ const FLAGS: &[Flag] = &[
     Flag::bool("pull", "Always attempt to pull a newer version of the image"),
     Flag::bool("push", "Shorthand for \"--output=type=registry\""),
     Flag::bool("quiet", "Suppress the build output and print image ID on success").short('q'),
+    Flag::bool("reproducible", "Make the same image of the same files, with no time of today in it (SOURCE_DATE_EPOCH, else 1980)").beyond_docker(),
     Flag::bool("rm", "Remove intermediate containers after a successful build").default("true"),
     Flag::string("sbom", "Shorthand for \"--attest=type=sbom\""),
     Flag::value("secret", "stringArray", "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")"),
@@ -91,26 +98,31 @@ const FLAGS: &[Flag] = &[
     Flag::list("tag", "Name and optionally a tag in the \"name:tag\" format").short('t'),
     Flag::string("target", "Set the target build stage to build."),
     Flag::value("ulimit", "ulimit", "Ulimit options").shown("[]"),
+    Flag::string("verify", "Build anew and name the first thing in which an image differs from that").beyond_docker(),
 ];
 
 /// Flags that nothing here can honour.
 const REFUSED: [&str; 3] = ["isolation", "security-opt", "squash"];
 
 /// Flags that the classic builder knows nothing of.
-const MODERN: [&str; 13] = [
+const MODERN: [&str; 17] = [
     "allow",
+    "attest",
     "build-context",
     "cache-to",
     "call",
     "check",
+    "explain",
     "metadata-file",
     "no-cache-filter",
     "on-error",
     "output",
     "progress",
     "push",
+    "reproducible",
     "secret",
     "ssh",
+    "verify",
 ];
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
@@ -121,11 +133,6 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     }
     if super::trusts_only_signed(cli, matches) {
         return Err(CliError::new("content trust (Notary v1) is not supported"));
-    }
-    for name in ["provenance", "sbom"] {
-        if !matches!(matches.text(name), "" | "false" | "0" | "disabled") {
-            return Err(CliError::new(format!("not supported yet: {} --{name}", cli.path())));
-        }
     }
     if cli.env("DOCKER_BUILDKIT").is_some_and(|value| matches!(value.as_str(), "0" | "false")) {
         return run_classic(cli, matches, "DOCKER_BUILDKIT=0 chooses the classic builder");
@@ -141,11 +148,12 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 fn run_classic(cli: &Cli, matches: &Matches, why: &str) -> Outcome {
-    for name in MODERN {
-        if matches.is_set(name) {
-            return Err(CliError::new(format!("--{name} is not supported by the classic builder"))
-                .with_hint(why));
-        }
+    let off = |name: &str| matches!(matches.text(name), "" | "false" | "0");
+    let said = ["provenance", "sbom"].into_iter().filter(|name| !off(name));
+    let refused = MODERN.into_iter().filter(|name| matches.is_set(name)).chain(said).next();
+    if let Some(name) = refused {
+        return Err(CliError::new(format!("--{name} is not supported by the classic builder"))
+            .with_hint(why));
     }
     // A pipe can only be read by somebody who waits.
     let context = cli.wait(async { context::open(matches.arg(0), matches.text("file")) })?;
@@ -172,6 +180,7 @@ struct Told {
     /// The image of what a step that failed has written.
     kept: Option<String>,
     found: Option<serde_json::Value>,
+    verified: Option<Verified>,
 }
 
 fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
@@ -193,11 +202,20 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
             return Err(CliError::new(format!("invalid --on-error {other:?}: there is shell")));
         }
     };
+    question.ask.explain = matches.flag("explain");
+    question.ask.verify = verify(matches)?.to_owned();
+    attest::read(matches, &mut question.ask)?;
     let mut progress = Progress::new(mode);
     let mut told = Told::default();
     let built =
         cli.wait(ask_and_show(cli, matches, &mut question, &outputs, &mut progress, &mut told));
     progress.end()?;
+    if question.ask.explain {
+        let text = progress.explanation(built.is_ok());
+        if !text.is_empty() {
+            cli.warn(text.trim_end());
+        }
+    }
     if let Err(error) = built {
         let mut text = progress.failed_output().unwrap_or_default();
         text.push_str(&told.place.as_ref().map(report::excerpt).unwrap_or_default());
@@ -210,6 +228,11 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     if let Some(found) = &told.found {
         return called(cli, &question.ask, found, matches);
     }
+    if let Some(verified) = &told.verified {
+        let (text, same) = report::verified(&question.ask.verify, verified);
+        cli.print(&text)?;
+        return Ok(u8::from(!same));
+    }
     let (cache, image) = (question.cache.take(), question.ask.cache_image.take());
     for name in &question.loaded {
         ask::forget(cli, name)?;
@@ -218,6 +241,17 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
         cache.send(cli, &image)?;
     }
     finish(cli, matches, &outputs, &names, &told.id)
+}
+
+/// The image of `--verify`: nothing comes of such a build that could go anywhere.
+fn verify(matches: &Matches) -> Result<&str, CliError> {
+    let image = matches.text("verify");
+    let others =
+        ["tag", "output", "push", "load", "iidfile", "metadata-file", "call", "check", "cache-to"];
+    match others.iter().find(|name| !image.is_empty() && matches.is_set(name)) {
+        Some(other) => Err(CliError::new(format!("--verify and --{other} exclude each other"))),
+        None => Ok(image),
+    }
 }
 
 async fn ask_and_show(
@@ -256,6 +290,7 @@ async fn ask_and_show(
             STATUS_ID => progress.update(serde_json::from_value(aux).map_err(wrong)?)?,
             PLACE_ID => told.place = Some(serde_json::from_value(aux).map_err(wrong)?),
             CALL_ID => told.found = Some(aux),
+            VERIFIED_ID => told.verified = Some(serde_json::from_value(aux).map_err(wrong)?),
             KEPT_ID => told.kept = aux.as_str().map(str::to_owned),
             FILES_ID => return outputs.take(lines.into_rest()).await,
             _ => {

@@ -97,6 +97,8 @@ impl Output {
                 "push" => push = value == "true",
                 "name" => names.push(value.to_owned()),
                 "tar" if value == "true" => {}
+                // An epoch is always one for files, too; without one this means nothing in BuildKit, either.
+                "rewrite-timestamp" if value == "true" => {}
                 other => {
                     return Err(CliError::new(format!(
                         "not supported yet: --output {other}={value}"

@@ -130,6 +130,21 @@ impl Progress {
         write(&text)
     }
 
+    /// Why steps were done that might have been in the cache; nothing, where each message has said it or `built` nothing.
+    pub(super) fn explanation(&self, built: bool) -> String {
+        let explained = self.vertices.iter().filter(|seen| !seen.vertex.why.is_empty());
+        let mut text = String::new();
+        for Seen { vertex, .. } in explained {
+            text.push_str(&format!(" {}\n", vertex.name));
+            vertex.why.iter().for_each(|why| text.push_str(&format!("   {why}\n")));
+        }
+        match text.is_empty() {
+            true if self.mode == Mode::RawJson || !built => text,
+            true => "All steps were cached.\n".to_owned(),
+            false => format!("Not cached:\n{text}"),
+        }
+    }
+
     /// What the step that failed had said.
     pub(super) fn failed_output(&self) -> Option<String> {
         if self.mode == Mode::RawJson {

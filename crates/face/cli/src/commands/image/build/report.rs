@@ -1,6 +1,6 @@
 //! What is said after a build: where an error is, what `--call` found, the metadata file.
 
-use ferry_docker_api::solve::Place;
+use ferry_docker_api::solve::{Place, Verified};
 use serde_json::Value;
 
 /// The lines at fault, as buildx shows them.
@@ -39,6 +39,22 @@ pub(super) fn check(found: &Value, file: &str) -> (String, usize) {
         text.push_str(&format!("{}\n{}", of("message"), excerpt(&place)));
     }
     (text, findings.len())
+}
+
+/// What `--verify` says; and whether the image is what is built.
+pub(super) fn verified(image: &str, found: &Verified) -> (String, bool) {
+    let times = match found.times {
+        true => "",
+        false => {
+            "Times were not compared, as the image was not built with --reproducible or SOURCE_DATE_EPOCH.\n"
+        }
+    };
+    match &found.difference {
+        Some(difference) => {
+            (format!("{image} is not what is built here: {difference}\n{times}"), false)
+        }
+        None => (format!("{image} is what is built here: {}\n{times}", found.built), true),
+    }
 }
 
 /// What `--call=outline` says.

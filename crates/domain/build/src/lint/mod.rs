@@ -1,111 +1,16 @@
 //! What in a Dockerfile works, but could be better: the rules of Docker's build checks.
 
+mod rules;
+mod variables;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_dockerfile::{Command, Dockerfile, Instruction, Kind, expand};
 
+use self::{rules::Choice, variables::used};
 use crate::PlanRequest;
 
-/// A rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name.
-    pub name: &'static str,
-    /// What it asks for.
-    pub description: &'static str,
-    /// Only where `check=experimental=` asks for it.
-    pub experimental: bool,
-}
-
-const fn rule(name: &'static str, description: &'static str) -> Rule {
-    Rule { name, description, experimental: false }
-}
-
-/// All rules, as Docker names and describes them.
-pub const RULES: [Rule; 21] = [
-    rule(
-        "ConsistentInstructionCasing",
-        "All commands within the Dockerfile should use the same casing (either upper or lower)",
-    ),
-    rule("CopyIgnoredFile", "Attempting to Copy file that is excluded by .dockerignore"),
-    rule("DuplicateStageName", "Stage names should be unique"),
-    rule(
-        "ExposeInvalidFormat",
-        "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future release",
-    ),
-    rule("ExposeProtoCasing", "Protocol in EXPOSE instruction should be lowercase"),
-    rule("FromAsCasing", "The 'as' keyword should match the case of the 'from' keyword"),
-    rule("FromPlatformFlagConstDisallowed", "FROM --platform flag should not use a constant value"),
-    rule(
-        "InvalidDefaultArgInFrom",
-        "Default value for global ARG results in an empty or invalid base image name",
-    ),
-    Rule {
-        name: "InvalidDefinitionDescription",
-        description: "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not intended to be a description comment, add an empty line or comment between the instruction and the comment.",
-        experimental: true,
-    },
-    rule(
-        "JSONArgsRecommended",
-        "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
-    ),
-    rule(
-        "LegacyKeyValueFormat",
-        "Legacy key/value format with whitespace separator should not be used",
-    ),
-    rule(
-        "MaintainerDeprecated",
-        "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
-    ),
-    rule(
-        "MultipleInstructionsDisallowed",
-        "Multiple instructions of the same type should not be used in the same stage",
-    ),
-    rule("NoEmptyContinuation", "Empty continuation lines will become errors in a future release"),
-    rule(
-        "RedundantTargetPlatform",
-        "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
-    ),
-    rule("ReservedStageName", "Reserved words should not be used as stage names"),
-    rule("SecretsUsedInArgOrEnv", "Sensitive data should not be used in the ARG or ENV commands"),
-    rule("StageNameCasing", "Stage names should be lowercase"),
-    rule("UndefinedArgInFrom", "FROM command must use declared ARGs"),
-    rule("UndefinedVar", "Variables should be defined before their use"),
-    rule(
-        "WorkdirRelativePath",
-        "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes",
-    ),
-];
-
-/// Something that a rule found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The rule.
-    pub rule: &'static str,
-    /// What it asks for.
-    pub description: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// Where, from 1.
-    pub line: usize,
-}
-
-impl Finding {
-    /// Where the rule is explained.
-    pub fn url(&self) -> String {
-        let mut kebab = String::new();
-        let mut before = ' ';
-        for char in self.rule.chars() {
-            if char.is_ascii_uppercase() && before.is_ascii_lowercase() {
-                kebab.push('-');
-            }
-            kebab.push(char.to_ascii_lowercase());
-            before = char;
-        }
-        let kebab = kebab.replace("jsonargs", "json-args");
-        format!("https://docs.docker.com/go/dockerfile/rule/{kebab}/")
-    }
-}
+pub use rules::{Finding, RULES, Rule};
 
 /// What is known of a build besides its Dockerfile.
 pub struct Surroundings<'a> {
@@ -124,40 +29,6 @@ impl std::fmt::Debug for Surroundings<'_> {
 /// Whether findings are errors: `# check=error=true`.
 pub fn is_error(file: &Dockerfile, request: &PlanRequest) -> bool {
     Choice::of(file, request).error
-}
-
-/// `# check=skip=A,B;error=true;experimental=all`.
-#[derive(Default)]
-struct Choice {
-    skip: BTreeSet<String>,
-    all: bool,
-    experimental: BTreeSet<String>,
-    error: bool,
-}
-
-impl Choice {
-    fn of(file: &Dockerfile, request: &PlanRequest) -> Choice {
-        let own = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK").cloned().flatten();
-        let text = own.or_else(|| file.check.clone()).unwrap_or_default();
-        let mut choice = Choice::default();
-        for (name, value) in text.split(';').filter_map(|part| part.split_once('=')) {
-            let list = || value.split(',').map(|word| word.trim().to_ascii_lowercase()).collect();
-            match name.trim() {
-                "skip" => choice.skip = list(),
-                "experimental" => choice.experimental = list(),
-                "error" => choice.error = value.trim() == "true",
-                _ => {}
-            }
-        }
-        choice.all = choice.skip.contains("all");
-        choice
-    }
-
-    fn wants(&self, rule: &Rule) -> bool {
-        let named = |list: &BTreeSet<String>| list.contains(&rule.name.to_ascii_lowercase());
-        let asked = named(&self.experimental) || self.experimental.contains("all");
-        !self.all && !named(&self.skip) && (!rule.experimental || asked)
-    }
 }
 
 struct Linter<'a> {
@@ -504,60 +375,6 @@ impl Linter<'_> {
             self.find("SecretsUsedInArgOrEnv", line, words);
         }
     }
-
-    /// Variables that nothing sets.
-    fn variables(&mut self, around: &Surroundings<'_>) {
-        let file = self.file;
-        let mut stages: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
-        // What the stage knows; `None` where its base image is not known.
-        let mut known: Option<BTreeSet<String>> = None;
-        let mut name = None;
-        for instruction in &file.instructions {
-            match &instruction.kind {
-                Kind::From { image, name: own, .. } => {
-                    if let Some(before) = name.replace(own.clone()).flatten() {
-                        stages.insert(before, known.take());
-                    }
-                    let base = image.to_ascii_lowercase();
-                    known = match stages.get(&base) {
-                        Some(of_stage) => of_stage.clone(),
-                        None if base == "scratch" => Some(BTreeSet::new()),
-                        None => (around.env_of)(image).map(|env| {
-                            let names = env.iter().filter_map(|one| one.split_once('='));
-                            names.map(|(name, _)| name.to_owned()).collect()
-                        }),
-                    };
-                    if let Some(known) = &mut known {
-                        known.insert("PATH".to_owned());
-                    }
-                }
-                kind => {
-                    let Some(known) = &mut known else { continue };
-                    let words = words_of(kind);
-                    let missing: Vec<String> = words
-                        .iter()
-                        .flat_map(|word| used(word, file.escape))
-                        .filter(|name| !known.contains(name) && !is_predefined(name))
-                        .collect();
-                    match kind {
-                        Kind::Arg(args) => known.extend(args.iter().map(|arg| arg.name.clone())),
-                        Kind::Env(pairs) => {
-                            known.extend(pairs.iter().map(|(name, _)| name.clone()))
-                        }
-                        _ => {}
-                    }
-                    for name in missing {
-                        let words = format!("Usage of undefined variable '${name}'");
-                        self.find("UndefinedVar", instruction.line, words);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn is_predefined(name: &str) -> bool {
-    name.to_ascii_lowercase().ends_with("_proxy")
 }
 
 /// Whether no stage has begun yet at a line.
@@ -567,47 +384,4 @@ fn names_stages_yet(file: &Dockerfile, line: usize) -> bool {
 
 fn keyword(instruction: &Instruction) -> &str {
     instruction.text.split_whitespace().next().unwrap_or_default()
-}
-
-/// Words in which variables are replaced.
-fn words_of(kind: &Kind) -> Vec<&str> {
-    match kind {
-        Kind::Copy { sources, destination, flags, .. } => {
-            let paths = sources.iter().filter_map(|source| match source {
-                ferry_dockerfile::Source::Path(path) => Some(path.as_str()),
-                ferry_dockerfile::Source::Document(_) => None,
-            });
-            let flags = [&flags.from, &flags.chown, &flags.chmod];
-            paths
-                .chain([destination.as_str()])
-                .chain(flags.into_iter().flatten().map(String::as_str))
-                .collect()
-        }
-        Kind::Env(pairs) | Kind::Label(pairs) => {
-            pairs.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]).collect()
-        }
-        Kind::Arg(args) => args.iter().filter_map(|arg| arg.default.as_deref()).collect(),
-        Kind::Workdir(word) | Kind::User(word) | Kind::StopSignal(word) => vec![word],
-        Kind::Expose(words) | Kind::Volume(words) => words.iter().map(String::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Variables that a word uses without saying what to do where they are not set.
-fn used(word: &str, escape: char) -> Vec<String> {
-    let asked = std::cell::RefCell::new(Vec::new());
-    let value_of = |name: &str| {
-        asked.borrow_mut().push(name.to_owned());
-        None
-    };
-    // What does not read is an error of its own.
-    drop(expand(word, escape, &value_of));
-    let plain = |name: &String| {
-        word.contains(&format!("${{{name}}}"))
-            || word.match_indices(&format!("${name}")).any(|(at, found)| {
-                !word[at + found.len()..]
-                    .starts_with(|char: char| char.is_ascii_alphanumeric() || char == '_')
-            })
-    };
-    asked.into_inner().into_iter().filter(plain).collect()
 }

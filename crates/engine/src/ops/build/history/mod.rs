@@ -1,14 +1,19 @@
 //! The builds that were: their steps, what those wrote, and where they failed, for whoever asks afterwards.
 //!
-//! Kept in memory: fifty builds, and of each the first and the last of what its steps wrote.
+//! Fifty builds are remembered, and of each the first and the last of what its steps wrote. Those that have ended are on disk
+//! ([`disk`]), where the next daemon finds them, and in memory without their output.
+
+mod disk;
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_stdx::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{BuildError, BuildProgress, BuildRequest, Excerpt, Log, Vertex, Warning};
 use crate::Engine;
@@ -21,7 +26,7 @@ const OUTPUT: usize = 512 << 10;
 const PIECES: usize = 20_000;
 
 /// How a build came out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// It is at work.
     Running,
@@ -34,10 +39,16 @@ pub enum Ending {
 }
 
 /// A build as it is remembered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BuildRecord {
     /// Its id.
     pub id: String,
+    /// What its client calls it; empty where that has no name for it.
+    #[serde(default)]
+    pub reference: String,
+    /// What a face remembers of it, in its own words.
+    #[serde(default)]
+    pub about: Vec<u8>,
     /// What the image is called.
     pub tags: Vec<String>,
     /// The Dockerfile's name.
@@ -57,7 +68,10 @@ pub struct BuildRecord {
     /// What could be better.
     pub warnings: Vec<Warning>,
     /// What its steps wrote.
+    #[serde(skip)]
     pub logs: Output,
+    /// Whether something of that is missing.
+    pub cut: bool,
 }
 
 /// Output, of which the middle goes when it is too much.
@@ -68,7 +82,7 @@ pub struct Output {
     /// The end.
     pub tail: VecDeque<Log>,
     /// Whether something between them is missing.
-    pub cut: bool,
+    cut: bool,
     head_size: usize,
     tail_size: usize,
 }
@@ -112,24 +126,58 @@ impl BuildRecord {
 pub(super) type Shelf = Arc<Mutex<BuildRecord>>;
 
 /// All records, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Histories(Mutex<VecDeque<Shelf>>);
+#[derive(Debug)]
+pub(crate) struct Histories {
+    root: PathBuf,
+    /// `None` until somebody asks: a daemon that builds nothing reads nothing.
+    all: Mutex<Option<VecDeque<Shelf>>>,
+    /// One record is written at a time.
+    saving: Mutex<()>,
+}
 
 impl Histories {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Shelf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Those in a directory of the data root.
+    pub(crate) fn at(root: PathBuf) -> Histories {
+        Histories { root, all: Mutex::default(), saving: Mutex::default() }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut VecDeque<Shelf>) -> T) -> T {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        look(all.get_or_insert_with(|| disk::load(&self.root)))
     }
 
     fn begin(&self, record: BuildRecord) -> Shelf {
         let shelf = Arc::new(Mutex::new(record));
-        let mut all = self.lock();
-        if all.len() >= REMEMBERED {
+        let gone = self.with(|all| {
             // Those at work stay; there are never that many.
+            let over = all.len() >= REMEMBERED;
             let oldest = all.iter().position(|shelf| open(shelf).ending != Ending::Running);
-            drop(all.remove(oldest.unwrap_or(0)));
+            let gone = all.remove(oldest.filter(|_| over).unwrap_or(usize::MAX));
+            all.push_back(Arc::clone(&shelf));
+            gone
+        });
+        if let Some(gone) = gone {
+            disk::forget(&self.root, &open(&gone).id);
         }
-        all.push_back(Arc::clone(&shelf));
         shelf
+    }
+
+    /// The last build that a client calls so.
+    fn called(&self, reference: &str) -> Option<Shelf> {
+        let is_it = |shelf: &&Shelf| open(shelf).reference == reference;
+        self.with(|all| all.iter().rev().find(is_it).cloned()).filter(|_| !reference.is_empty())
+    }
+
+    /// Writes a record, if it is still remembered and its build has ended.
+    fn save(&self, shelf: &Shelf) {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.with(|all| all.iter().any(|other| Arc::ptr_eq(other, shelf)));
+        if !known || open(shelf).ending == Ending::Running {
+            return;
+        }
+        if let Err(error) = disk::save(&self.root, shelf) {
+            tracing::warn!(%error, "the record of a build is not kept");
+        }
     }
 }
 
@@ -147,17 +195,12 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn begin(engine: &Engine, id: &str, request: &BuildRequest) -> Recorder {
         let record = BuildRecord {
-            id: id.to_owned(),
+            reference: request.reference.clone(),
             tags: request.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
             dockerfile: request.dockerfile.clone(),
             target: request.target.clone(),
             started: engine.shared.now(),
-            ended: None,
-            ending: Ending::Running,
-            image: None,
-            vertices: Vec::new(),
-            warnings: Vec::new(),
-            logs: Output::default(),
+            ..BuildRecord::new(id)
         };
         Recorder { shelf: engine.shared.histories.begin(record), engine: engine.clone() }
     }
@@ -181,6 +224,8 @@ impl Recorder {
         if record.ending == Ending::Running {
             record.ending = ending;
             record.ended = Some(self.engine.shared.now());
+            drop(record);
+            save(&self.engine, &self.shelf);
         }
     }
 }
@@ -196,9 +241,17 @@ pub(super) fn note(shelf: &Shelf, event: &BuildProgress) {
     open(shelf).note(event);
 }
 
+/// Writes a record beside whatever else is done.
+pub(super) fn save(engine: &Engine, shelf: &Shelf) {
+    // Without a runtime the daemon is going, and nobody would wait.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let (shared, shelf) = (Arc::clone(&engine.shared), Arc::clone(shelf));
+    runtime.spawn_blocking(move || shared.histories.save(&shelf));
+}
+
 /// All builds that are remembered, newest first, without what their steps wrote.
 pub fn histories(engine: &Engine) -> Vec<BuildRecord> {
-    let all: Vec<Shelf> = engine.shared.histories.lock().iter().rev().cloned().collect();
+    let all: Vec<Shelf> = engine.shared.histories.with(|all| all.iter().rev().cloned().collect());
     all.iter().map(|shelf| open(shelf).shallow()).collect()
 }
 
@@ -206,19 +259,78 @@ pub fn histories(engine: &Engine) -> Vec<BuildRecord> {
 ///
 /// # Errors
 /// It is not remembered.
-pub fn history(engine: &Engine, id: &str) -> Result<BuildRecord, Failure> {
-    let all = engine.shared.histories.lock();
-    let found = all.iter().find(|shelf| open(shelf).id == id).cloned();
-    drop(all);
-    let words = || Failure::new(ErrorKind::NotFound, format!("no build record for {id}"));
-    found.map(|shelf| open(&shelf).clone()).ok_or_else(words)
+pub async fn history(engine: &Engine, id: &str) -> Result<BuildRecord, Failure> {
+    let (shared, id) = (Arc::clone(&engine.shared), id.to_owned());
+    crate::blocking(move || {
+        let histories = &shared.histories;
+        let words = || Failure::new(ErrorKind::NotFound, format!("no build record for {id}"));
+        // Not while its output is on its way from memory to disk.
+        let _turn = histories.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = histories.with(|all| all.iter().find(|shelf| open(shelf).id == id).cloned());
+        let mut record = open(&found.ok_or_else(words)?).clone();
+        record.cut |= record.logs.cut;
+        if record.ending != Ending::Running {
+            let written = disk::output(&histories.root, &id);
+            let fresh = std::mem::replace(&mut record.logs, written);
+            record.logs.head.extend(fresh.head.into_iter().chain(fresh.tail));
+        }
+        Ok(record)
+    })
+    .await
+}
+
+/// Lets a face remember something of a build, by the name that its client has for it.
+pub fn annotate(engine: &Engine, reference: &str, about: Vec<u8>) {
+    let Some(shelf) = engine.shared.histories.called(reference) else { return };
+    open(&shelf).about = about;
+    save(engine, &shelf);
+}
+
+/// Forgets a build that has ended, by the name that its client has for it.
+///
+/// # Errors
+/// When the engine is going away.
+pub async fn forget(engine: &Engine, reference: &str) -> Result<(), Failure> {
+    let (shared, reference) = (Arc::clone(&engine.shared), reference.to_owned());
+    crate::blocking(move || {
+        let histories = &shared.histories;
+        // Not while it is being written.
+        let _turn = histories.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gone) = histories.called(&reference) else { return Ok(()) };
+        histories.with(|all| all.retain(|shelf| !Arc::ptr_eq(shelf, &gone)));
+        disk::forget(&histories.root, &open(&gone).id);
+        Ok(())
+    })
+    .await
 }
 
 impl BuildRecord {
+    /// One that has not begun.
+    fn new(id: &str) -> BuildRecord {
+        BuildRecord {
+            id: id.to_owned(),
+            reference: String::new(),
+            about: Vec::new(),
+            tags: Vec::new(),
+            dockerfile: String::new(),
+            target: String::new(),
+            started: Timestamp::default(),
+            ended: None,
+            ending: Ending::Running,
+            image: None,
+            vertices: Vec::new(),
+            warnings: Vec::new(),
+            logs: Output::default(),
+            cut: false,
+        }
+    }
+
     /// Everything but the output.
     fn shallow(&self) -> BuildRecord {
         BuildRecord {
             id: self.id.clone(),
+            reference: self.reference.clone(),
+            about: self.about.clone(),
             tags: self.tags.clone(),
             dockerfile: self.dockerfile.clone(),
             target: self.target.clone(),
@@ -229,6 +341,7 @@ impl BuildRecord {
             vertices: self.vertices.clone(),
             warnings: self.warnings.clone(),
             logs: Output::default(),
+            cut: self.cut || self.logs.cut,
         }
     }
 

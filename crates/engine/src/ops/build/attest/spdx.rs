@@ -1,0 +1,117 @@
+//! What is in an image, as a document of SPDX 2.3.
+
+use ferry_oci::Digest;
+use serde_json::{Value, json};
+
+use super::packages::{Package, Packages};
+
+/// The predicate's kind.
+pub(super) const PREDICATE: &str = "https://spdx.dev/Document";
+
+/// A document of the packages that were found in an image.
+pub(super) fn document(name: &str, image: &Digest, created: &str, found: &Packages) -> Value {
+    let packages: Vec<Value> =
+        found.all.iter().enumerate().map(|(at, one)| package(at, one, found)).collect();
+    let described = packages.iter().map(|package| {
+        json!({
+            "spdxElementId": "SPDXRef-DOCUMENT",
+            "relatedSpdxElement": package["SPDXID"],
+            "relationshipType": "DESCRIBES",
+        })
+    });
+    let described: Vec<Value> = described.collect();
+    json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": name,
+        "documentNamespace": format!("https://spdx.org/spdxdocs/ferry-{}", image.hex()),
+        "creationInfo": {
+            "created": seconds(created),
+            "creators": [format!("Tool: ferry-{}", env!("CARGO_PKG_VERSION"))],
+        },
+        "packages": packages,
+        "relationships": described,
+    })
+}
+
+/// SPDX knows no fractions of seconds.
+fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((whole, _)) => format!("{whole}Z"),
+        None => time.to_owned(),
+    }
+}
+
+fn package(at: usize, one: &Package, found: &Packages) -> Value {
+    let (id, version) = &found.distribution;
+    let distribution = if id.is_empty() { one.kind } else { id.as_str() };
+    let mut url = format!(
+        "pkg:{}/{}/{}@{}",
+        one.kind,
+        escaped(distribution),
+        escaped(&one.name),
+        escaped(&one.version)
+    );
+    url.push_str(&format!("?arch={}", escaped(&one.architecture)));
+    if !id.is_empty() && !version.is_empty() {
+        url.push_str(&format!("&distro={}-{}", escaped(id), escaped(version)));
+    }
+    let license = one.license.as_deref().unwrap_or("NOASSERTION");
+    json!({
+        "SPDXID": format!("SPDXRef-Package-{}-{}", one.kind, at + 1),
+        "name": one.name,
+        "versionInfo": one.version,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": license,
+        "copyrightText": "NOASSERTION",
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER",
+            "referenceType": "purl",
+            "referenceLocator": url,
+        }],
+    })
+}
+
+/// As a part of a package URL.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => {
+                out.push(char::from(byte));
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_have_urls() {
+        let bash = Package {
+            name: "g++".to_owned(),
+            version: "4:12.2.0-3".to_owned(),
+            architecture: "amd64".to_owned(),
+            license: None,
+            kind: "deb",
+        };
+        let distribution = ("debian".to_owned(), "12".to_owned());
+        let found = Packages { distribution, all: vec![bash] };
+        let image = Digest::sha256_of(b"x");
+        let document = document("app", &image, "2024-01-02T03:04:05.678Z", &found);
+        assert_eq!(
+            document["packages"][0]["externalRefs"][0]["referenceLocator"],
+            "pkg:deb/debian/g%2B%2B@4:12.2.0-3?arch=amd64&distro=debian-12"
+        );
+        assert_eq!(document["creationInfo"]["created"], "2024-01-02T03:04:05Z");
+        let (package, relation) = (&document["packages"][0], &document["relationships"][0]);
+        assert_eq!(package["SPDXID"], relation["relatedSpdxElement"]);
+    }
+}
