@@ -143,6 +143,12 @@ impl Container {
         matches!(self.summary.state.as_str(), "running" | "paused" | "restarting")
     }
 
+    /// Whether it has one of these volumes.
+    pub(crate) fn has_any(&self, volumes: &BTreeSet<&str>) -> bool {
+        let mounts = self.summary.mounts.as_deref().unwrap_or_default();
+        mounts.iter().any(|mount| volumes.contains(mount.name.as_str()))
+    }
+
     /// Its name in front of its logs.
     pub(crate) fn short_name(&self, project: &str) -> String {
         let prefix = format!("{project}-");
