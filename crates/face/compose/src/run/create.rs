@@ -166,6 +166,7 @@ fn host_config(service: &Service) -> HostConfig {
             config: Some(logging.options.clone()),
         }),
         restart_policy: restart(service),
+        auto_remove: service.auto_remove,
         annotations: values(&service.annotations),
         cap_add: StrSlice(some(&service.cap_add)),
         cap_drop: StrSlice(some(&service.cap_drop)),
