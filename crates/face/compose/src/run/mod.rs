@@ -8,6 +8,7 @@ pub(crate) mod decide;
 pub(crate) mod hooks;
 pub(crate) mod images;
 pub(crate) mod inject;
+pub(crate) mod interrupted;
 pub(crate) mod labels;
 pub(crate) mod logs;
 pub(crate) mod order;
