@@ -314,6 +314,8 @@ part! {
         environment: Option<String>,
         content: Option<String>,
         external: bool,
+        driver: String,
+        template_driver: String,
     }
 }
 

@@ -488,6 +488,15 @@ fn mounts(want: &Want<'_>) -> Result<(Vec<String>, Vec<Mount>), CliError> {
         if object.external {
             return Err(CliError::new(format!("unsupported external {what} {}", reference.source)));
         }
+        for (key, value) in
+            [("driver", &object.driver), ("template_driver", &object.template_driver)]
+        {
+            if !value.is_empty() {
+                return Err(CliError::new(format!(
+                    "Docker Compose does not support {what}s.*.{key}"
+                )));
+            }
+        }
         if !object.file.is_empty() {
             mounts.push(Mount {
                 kind: "bind".to_owned(),
