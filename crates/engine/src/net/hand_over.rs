@@ -5,7 +5,8 @@
 //! that exist stay where they are; `ops/container/hand_over.rs` waits for their end.
 //!
 //! A crash: who is aside is not on record. The next engine makes the names of everything that runs known; a port that was moved is on
-//! the record of both for a moment, and the one that the next engine meets first keeps it (`ports::own_ports`).
+//! the record of both for a moment, and the one that the next engine meets first keeps it (`ports::own_ports`). Whoever updates can
+//! reveal the one that is to stay once more: it gets what it does not have, and nothing else changes.
 
 use ferry_errkind::Failure;
 use ferry_model::container::Container;

@@ -142,6 +142,8 @@ part! {
         develop: Option<Develop>,
         /// A container of `run` is known by the service's names on its networks.
         use_aliases: bool,
+        /// A container of `run` is removed when it has ended.
+        auto_remove: bool,
     }
     Blkio {
         weight: u16,
@@ -312,6 +314,8 @@ part! {
         environment: Option<String>,
         content: Option<String>,
         external: bool,
+        driver: String,
+        template_driver: String,
     }
 }
 

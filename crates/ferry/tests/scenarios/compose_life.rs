@@ -337,6 +337,27 @@ fn volumes_are_saved_and_brought_back_together() {
     sh("echo 9 > /one/f; rm -r /deep/two/d; echo new > /one/new");
     project.ok(&["restore", "--force", "before"]);
     assert_eq!(sh("cat /one/f /deep/two/d/f; ls /one; stat -c %a /one/f"), "1\n2\nf\n600");
+    // Elsewhere, and without anybody standing still; what was scaled stays so.
+    project.ok(&["up", "-d", "--scale", "a=2"]);
+    let pauses = || {
+        let events = ["events", "--since", "1h", "--until", "0s", "--filter", "event=pause"];
+        project.sandbox.ok(&events).lines().count()
+    };
+    let paused = pauses();
+    assert_ne!(paused, 0, "they stood still for the first one");
+    let place = project.sandbox.dir().join("kept");
+    let place = place.to_str().unwrap();
+    project.ok(&["snapshot", "--no-pause", "--directory", place, "v1.0"]);
+    assert_eq!(pauses(), paused);
+    let mut kept: Vec<_> = fs::read_dir(place).unwrap().flatten().map(|e| e.file_name()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, ["v1.0"]);
+    sh("echo 8 > /one/f");
+    project.run(&["restore", "--force", "v1.0"]).fails(1);
+    project.run(&["snapshot", ""]).fails(1).says("invalid snapshot name");
+    project.ok(&["restore", "--force", "--directory", place, "v1.0"]);
+    assert_eq!(sh("cat /one/f"), "1");
+    assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 2);
 }
 
 #[test]

@@ -79,7 +79,7 @@ print("failed", len(bad), bad[:3])
 print("seen", " ".join(f"{name}={count}" for name, count in sorted(seen.items())))
 "#;
 
-fn get(port: u16) -> std::io::Result<String> {
+pub(crate) fn get(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     stream.write_all(b"GET /v HTTP/1.0\r\nHost: x\r\n\r\n")?;

@@ -1,17 +1,12 @@
 //! `compose build`.
 
-use std::collections::BTreeSet;
-
 use ferry_cli::{
     face::{Args, CliError, Command, Outcome, run_words},
     flags::{Flag, Matches},
 };
 
 use super::{Compose, DRY, Verb, select};
-use crate::run::{
-    images::{self, Building},
-    order::sorted,
-};
+use crate::run::builds::{self, Building, build_order};
 
 pub(super) static BUILD: Verb = Verb {
     command: Command {
@@ -47,12 +42,14 @@ pub(super) static BUILD: Verb = Verb {
     run,
 };
 
-/// What the builder of the Engine API does not have.
-const REFUSED: [&str; 6] = ["builder", "check", "print", "provenance", "sbom", "ssh"];
-
 fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
-    if let Some(name) = REFUSED.iter().find(|name| matches.is_set(name)) {
-        return Err(CliError::new(format!("the classic builder doesn't support --{name}")));
+    if !matches!(matches.text("builder"), "" | "default") {
+        return Err(CliError::new(format!("no builder {:?} found", matches.text("builder"))));
+    }
+    for name in ["provenance", "sbom"] {
+        if !matches!(matches.text(name), "" | "false" | "0" | "disabled") {
+            return Err(CliError::new(format!("not supported yet: compose build --{name}")));
+        }
     }
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), matches.flag("with-dependencies"))?;
@@ -67,25 +64,31 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             String::new()
         },
         args: matches.texts("build-arg").to_vec(),
+        ssh: matches.text("ssh").to_owned(),
+        check: matches.flag("check"),
+        push: matches.flag("push"),
     };
-    let buildable: BTreeSet<&String> = names
-        .iter()
-        .filter(|name| project.services.get(*name).is_some_and(|one| one.build.is_some()))
-        .collect();
-    if buildable.is_empty() {
+    let services = build_order(&project, &names);
+    if services.is_empty() {
         compose.cli.warn("WARN[0000] No services to build");
+        return Ok(0);
     }
-    for name in sorted(&project, &names) {
-        let Some(service) = project.services.get(&name).filter(|one| one.build.is_some()) else {
-            continue;
-        };
-        images::build(&session, &project, service, &how, "build was asked for")?;
-        if matches.flag("push") && !service.image.is_empty() {
+    if matches.flag("print") {
+        let file = builds::bake(&session, &project, &services, &how)?;
+        compose.cli.println(&format!("{file:#}"))?;
+        return Ok(0);
+    }
+    for service in services {
+        builds::build(&session, &project, service, &how, "build was asked for")?;
+        if how.push && !how.check && !service.image.is_empty() {
             let words = ["push".to_owned(), service.image.clone()];
             if compose.dry {
                 compose.cli.println(&format!("POST /images/{}/push  # --push", service.image))?;
-            } else {
-                run_words(compose.cli, &words)?;
+                continue;
+            }
+            let code = run_words(compose.cli, &words)?;
+            if code != 0 {
+                return Ok(code);
             }
         }
     }

@@ -53,8 +53,8 @@ fn exec(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     if matches.flag("detach") {
         words.push("--detach".to_owned());
     } else {
-        let tty = !matches.flag("no-tty") && compose.cli.stdin_is_terminal();
-        words.push("--interactive".to_owned());
+        let tty = !matches.flag("no-tty") && matches.flag("tty") && compose.cli.stdin_is_terminal();
+        words.push(format!("--interactive={}", matches.flag("interactive")));
         words.push(format!("--tty={tty}"));
     }
     if matches.flag("privileged") {

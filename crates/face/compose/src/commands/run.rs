@@ -154,12 +154,7 @@ fn start(
         words.push("--interactive".to_owned());
     }
     words.push(id.to_owned());
-    let outcome = run_words(compose.cli, &words);
-    if matches.flag("rm") {
-        let change = Change::delete(format!("/containers/{id}")).query("force", 1).query("v", 1);
-        compose.cli.wait(session.make_if_there(change, "--rm"))?;
-    }
-    outcome
+    run_words(compose.cli, &words)
 }
 
 /// What the flags of `run` change.
@@ -190,6 +185,7 @@ fn override_service(
     service.container_name = String::new();
     service.restart = "no".to_owned();
     service.use_aliases = matches.flag("use-aliases");
+    service.auto_remove = matches.flag("rm");
     if !matches.flag("service-ports") {
         service.ports.clear();
     }

@@ -160,7 +160,7 @@ pub(super) fn up(
 }
 
 /// Counts the containers of services without a number.
-async fn keep_counts(
+pub(super) async fn keep_counts(
     session: &crate::run::Session<'_>,
     project: &crate::model::Project,
     names: &BTreeSet<String>,

@@ -15,9 +15,10 @@ use ferry_cli::{
     flags::{Flag, Matches},
 };
 use ferry_client::path_segment;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Compose, DRY, Verb, up::stop_in_order};
+use super::{Compose, DRY, Verb, scale::keep_counts, up::stop_in_order};
 use crate::{
     model::Project,
     run::{
@@ -69,7 +70,7 @@ pub(super) static RESTORE: Verb = Verb {
 fn place(project: &Project, matches: &Matches) -> Result<PathBuf, CliError> {
     let name = matches.arg(0);
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.starts_with('.') || !name.chars().all(good) {
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(good) {
         return Err(CliError::new(format!(
             "invalid snapshot name {name:?}: only letters, digits, hyphens, underscores and dots"
         )));
@@ -116,8 +117,13 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     if directory.exists() {
         return Err(CliError::new(format!("snapshot {} already exists", directory.display())));
     }
-    // What is not complete has another name.
-    let partial = directory.with_extension("partial");
+    for (key, _) in
+        project.volumes.iter().filter(|(key, one)| !one.external && !seats.contains_key(*key))
+    {
+        compose.cli.warn(&format!("volume {key} is not saved: no container of the project has it"));
+    }
+    // What is not complete has a name that no snapshot can have.
+    let partial = directory.with_file_name(format!(".{}.partial", matches.arg(0)));
     drop(fs::remove_dir_all(&partial));
     if !session.dry {
         fs::create_dir_all(&partial).map_err(failed(&partial))?;
@@ -127,29 +133,15 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         .filter_map(|key| project.volumes.get(key))
         .map(|volume| volume.name.as_str())
         .collect();
-    let uses = |one: &&Container| {
-        let mounts = one.summary.mounts.as_deref().unwrap_or_default();
-        one.summary.state == "running"
-            && mounts.iter().any(|mount| users.contains(mount.name.as_str()))
-    };
-    let paused: Vec<&Container> =
+    let uses = |one: &&Container| one.summary.state == "running" && one.has_any(&users);
+    let still: Vec<&Container> =
         if matches.flag("no-pause") { Vec::new() } else { all.iter().filter(uses).collect() };
-    let outcome = compose.cli.wait(async {
-        let pauses = paused
+    let outcome = compose.cli.wait(while_paused(&session, &still, async {
+        let saves = seats
             .iter()
-            .map(|one| each(&session, one, "pause", "volumes are to be of one moment"));
-        try_join_all(pauses).await?;
-        let saved =
-            try_join_all(seats.iter().map(|(key, (container, target))| {
-                save(&session, key, container, target, &partial)
-            }))
-            .await;
-        // Whatever has become of the volumes, nobody stays paused.
-        let resumes =
-            paused.iter().map(|one| each(&session, one, "unpause", "volumes have been read"));
-        try_join_all(resumes).await?;
-        saved.map(drop)
-    });
+            .map(|(key, (container, target))| save(&session, key, container, target, &partial));
+        try_join_all(saves).await.map(drop)
+    }));
     if let Err(error) = outcome {
         drop(fs::remove_dir_all(&partial));
         return Err(error);
@@ -159,6 +151,35 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         compose.cli.println(&directory.display().to_string())?;
     }
     Ok(0)
+}
+
+/// Does work while containers are paused. Whatever becomes of it, a signal as well, nobody stays paused.
+async fn while_paused(
+    session: &Session<'_>,
+    still: &[&Container],
+    work: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    let caught = |kind| {
+        signal(kind).map_err(|error| CliError::new(format!("cannot catch signals: {error}")))
+    };
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    let why = "volumes are to be of one moment";
+    // To the end, so that it is known who is paused.
+    let pauses = join_all(still.iter().map(|one| each(session, one, "pause", why))).await;
+    let paused = still.iter().zip(&pauses).filter(|(_, paused)| paused.is_ok());
+    let paused: Vec<&Container> = paused.map(|(one, _)| *one).collect();
+    let done = match pauses.into_iter().collect::<Result<Vec<()>, CliError>>() {
+        Err(error) => Err(error),
+        Ok(_) => tokio::select! {
+            done = work => done,
+            _ = interrupt.recv() => Err(CliError::silent(130)),
+            _ = terminate.recv() => Err(CliError::silent(143)),
+        },
+    };
+    let why = "volumes have been read";
+    let resumes = join_all(paused.into_iter().map(|one| each(session, one, "unpause", why))).await;
+    done.and_then(|()| resumes.into_iter().collect())
 }
 
 async fn each(
@@ -221,9 +242,19 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     }
     let services: BTreeSet<String> = project.services.keys().cloned().collect();
     let ids = images::prepare(&session, &project, &services, &images::How::default())?;
-    let plan = Plan { images: ids, only_create: true, ..Plan::default() };
+    let mut plan = Plan { images: ids, only_create: true, ..Plan::default() };
     compose.cli.wait(async {
-        let before = session.containers(&project.name, false).await?;
+        let before = session.containers(&project.name, true).await?;
+        let volumes: BTreeSet<&str> =
+            saved.keys().map(|key| project.volumes[key].name.as_str()).collect();
+        if let Some(one) = before.iter().find(|one| one.oneoff && one.has_any(&volumes)) {
+            return Err(CliError::new(format!(
+                "container {} of run has a volume that is to be restored: remove it first",
+                one.name
+            )));
+        }
+        let before: Vec<Container> = before.into_iter().filter(|one| !one.oneoff).collect();
+        keep_counts(&session, &project, &services, &mut plan.scale).await?;
         stop_in_order(&session, &project, &before, None).await?;
         let why = "its volumes are made anew";
         try_join_all(before.iter().map(|one| session.remove(one, false, why))).await?;

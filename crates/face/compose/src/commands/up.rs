@@ -17,11 +17,13 @@ use super::{Compose, DRY, Verb, scale::YES, select};
 use crate::{
     model::Project,
     run::{
-        Change, Container, Session, converge,
+        Change, Container, Session,
+        builds::Building,
+        converge,
         converge::{Pending, Plan},
         decide::Policy,
         dependencies, hooks,
-        images::{self, Building, How},
+        images::{self, How},
         logs::{self, Options, Printer},
         order::{in_order, reversed},
         starts::Starts,

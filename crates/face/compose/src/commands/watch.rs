@@ -20,11 +20,11 @@ use crate::{
     model::{Hook, Project, Service, Trigger},
     run::{
         Change, Container, Session,
+        builds::{self, Building},
         changes::Changes,
         converge::Plan,
         decide::Policy,
         hooks,
-        images::{self, Building},
     },
 };
 
@@ -88,6 +88,12 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     }
     if !matches.flag("no-up") {
         let mut started = project.clone();
+        // Sources may have changed while nobody was watching.
+        for service in started.services.values_mut().filter(|one| one.develop.is_some()) {
+            if service.build.is_some() {
+                service.pull_policy = "build".to_owned();
+            }
+        }
         scale::up(compose, &mut started, &names, Plan::default())?;
     }
     if compose.dry {
@@ -305,7 +311,7 @@ impl Work<'_> {
             .cli
             .println(&format!("Rebuilding service {name:?} after changes were detected..."))?;
         let how = Building { quiet: self.matches.flag("quiet"), ..Building::default() };
-        images::build(&session, self.project, service, &how, "files have changed")?;
+        builds::build(&session, self.project, service, &how, "files have changed")?;
         let mut project = self.project.clone();
         let names = BTreeSet::from([name.to_owned()]);
         let plan = Plan { policy: Policy::Diverged, named: names.clone(), ..Plan::default() };

@@ -115,8 +115,8 @@ pub(crate) static FILE: &[Key] = &[
     keep("services", MapOf(&SERVICE_KIND)),
     k("networks", MapOf(&Object(NETWORK))),
     k("volumes", MapOf(&Object(VOLUME))),
-    k("secrets", MapOf(&Object(FILE_OBJECT))),
-    k("configs", MapOf(&Object(FILE_OBJECT))),
+    k("secrets", MapOf(&Object(SECRET))),
+    k("configs", MapOf(&Object(CONFIG))),
     k("models", MapOf(&Object(MODEL))),
 ];
 
@@ -242,7 +242,10 @@ static DEPLOY: &[Key] = &[
     k("labels", Labels),
     k("update_config", Object(UPDATE)),
     k("rollback_config", Object(UPDATE)),
-    keep("resources", Object(&[k("limits", Object(LIMITS)), k("reservations", Object(LIMITS))])),
+    keep(
+        "resources",
+        Object(&[k("limits", Object(LIMITS)), k("reservations", Object(RESERVATIONS))]),
+    ),
     k("restart_policy", Object(RESTART)),
     keep("placement", Object(PLACEMENT)),
     k("endpoint_mode", Text),
@@ -275,10 +278,11 @@ pub(crate) static TRIGGER: &[Key] = &[
     k("initial_sync", Bool),
 ];
 
-static LIMITS: &[Key] = &[
+static LIMITS: &[Key] = &[k("cpus", Number), k("memory", Bytes), k("pids", Int)];
+
+static RESERVATIONS: &[Key] = &[
     k("cpus", Number),
     k("memory", Bytes),
-    k("pids", Int),
     k("devices", ListOf(&Object(DEVICE_REQUEST))),
     k("generic_resources", Any),
 ];
@@ -438,8 +442,19 @@ pub(crate) static VOLUME: &[Key] = &[
     k("labels", Labels),
 ];
 
-/// A config or a secret.
-pub(crate) static FILE_OBJECT: &[Key] = &[
+/// A config.
+static CONFIG: &[Key] = &[
+    k("name", Text),
+    k("file", Text),
+    k("environment", Text),
+    k("content", Text),
+    k("external", External),
+    k("labels", Labels),
+    k("template_driver", Text),
+];
+
+/// A secret.
+static SECRET: &[Key] = &[
     k("name", Text),
     k("file", Text),
     k("environment", Text),

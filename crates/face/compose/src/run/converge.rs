@@ -21,6 +21,7 @@ use super::{
     create::Want,
     decide::{Decision, Policy, Wanted, decide},
     dependencies, hooks, inject,
+    interrupted::{self, is_leftover, temporary_name},
     order::in_order,
     resources::{self, Seen},
     rolling::{self, Roll},
@@ -90,6 +91,8 @@ pub(crate) async fn create(
         present = session.containers(&project.name, false).await?;
     }
     orphans(session, project, &present, plan.remove_orphans, plan.timeout).await?;
+    let found = present.len();
+    interrupted::finish(session, project, names, plan.timeout, &mut present).await?;
     let work = Work {
         session,
         project,
@@ -98,7 +101,7 @@ pub(crate) async fn create(
         networks: &networks,
         replaced: Mutex::default(),
         pending: Mutex::default(),
-        changed: AtomicBool::new(false),
+        changed: AtomicBool::new(present.len() != found),
     };
     let run = &work;
     in_order(&dependencies(project, names), |name| async move {
@@ -228,13 +231,6 @@ impl Work<'_> {
         }))
         .await?;
         for container in &decision.keep {
-            let name = name_of(project, service, container.number);
-            if container.name != name && !decision.keep.iter().any(|one| one.name == name) {
-                // Somebody was interrupted before the last step of a replacement.
-                let why = "an earlier replacement was interrupted";
-                self.changed.store(true, Ordering::Relaxed);
-                rename(session, &container.id, &container.name, &name, why).await?;
-            }
             if container.running() {
                 session.progress("Container", &container.name, "Running");
             }
@@ -348,19 +344,6 @@ pub(crate) async fn rename(
     why: &str,
 ) -> Result<(), CliError> {
     session.make(Change::container(id, from, "rename").query("name", to), why).await
-}
-
-/// Whether a container was to replace another one, and has never come to that.
-fn is_leftover(project: &Project, service: &Service, one: &Container) -> bool {
-    let own = name_of(project, service, one.number);
-    let prefix = one.name.strip_suffix(&own).and_then(|rest| rest.strip_suffix('_'));
-    let made = prefix.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-    made && one.summary.state == "created"
-}
-
-/// The name of a container until the one that it replaces is gone.
-pub(crate) fn temporary_name(old: &Container, name: &str) -> String {
-    format!("{}_{name}", old.id.get(..12).unwrap_or(&old.id))
 }
 
 /// The volumes that only the container itself knows.

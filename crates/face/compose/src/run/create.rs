@@ -166,6 +166,7 @@ fn host_config(service: &Service) -> HostConfig {
             config: Some(logging.options.clone()),
         }),
         restart_policy: restart(service),
+        auto_remove: service.auto_remove,
         annotations: values(&service.annotations),
         cap_add: StrSlice(some(&service.cap_add)),
         cap_drop: StrSlice(some(&service.cap_drop)),
@@ -486,6 +487,15 @@ fn mounts(want: &Want<'_>) -> Result<(Vec<String>, Vec<Mount>), CliError> {
         let object = all.get(&reference.source).cloned().unwrap_or_default();
         if object.external {
             return Err(CliError::new(format!("unsupported external {what} {}", reference.source)));
+        }
+        for (key, value) in
+            [("driver", &object.driver), ("template_driver", &object.template_driver)]
+        {
+            if !value.is_empty() {
+                return Err(CliError::new(format!(
+                    "Docker Compose does not support {what}s.*.{key}"
+                )));
+            }
         }
         if !object.file.is_empty() {
             mounts.push(Mount {

@@ -70,7 +70,8 @@ pub(crate) async fn run(
     let start = start.json_body(&ExecStartConfig::default()).hijack().await?;
     let output = read(start).await?;
     if session.attached {
-        let shown = name.split_once('-').map_or(name, |(_, rest)| rest);
+        // Without the project's name, which may have hyphens as well.
+        let shown = name.rfind(&service.name).map_or(name, |at| &name[at..]);
         for line in String::from_utf8_lossy(&output).lines() {
             session.cli.println(&format!("{shown} ->  | {line}"))?;
         }

@@ -1,11 +1,8 @@
 //! The images of services, before their containers: pulled, built, or here already.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_cli::face::{CliError, registry_auth, run_words};
+use ferry_cli::face::{CliError, registry_auth};
 use ferry_client::path_segment;
 use ferry_docker_api::JsonMessage;
 use ferry_oci::Reference;
@@ -14,10 +11,13 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Change, Session, labels};
+use super::{
+    Change, Session,
+    builds::{Building, build, build_order},
+};
 use crate::{
     load::nanoseconds,
-    model::{Build, Project, Service},
+    model::{Project, Service},
 };
 
 /// How the command line wants images.
@@ -29,17 +29,6 @@ pub(crate) struct How {
     pub(crate) no_build: bool,
     pub(crate) quiet_pull: bool,
     pub(crate) builds: Building,
-}
-
-/// How images are built.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Building {
-    pub(crate) quiet: bool,
-    pub(crate) no_cache: bool,
-    pub(crate) pull: bool,
-    pub(crate) memory: String,
-    /// `--build-arg`.
-    pub(crate) args: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -90,8 +79,19 @@ pub(crate) fn prepare(
     session.cli.wait(try_join_all(
         pulls.iter().map(|(image, (service, why))| pull(session, service, image, quiet, why)),
     ))?;
-    for (service, why) in builds {
-        build(session, project, service, &how.builds, why)?;
+    let wanted: BTreeMap<&str, &str> =
+        builds.iter().map(|(service, why)| (service.name.as_str(), *why)).collect();
+    let asked = wanted.keys().map(|name| (*name).to_owned()).collect();
+    for service in build_order(project, &asked) {
+        let image = project.image_of(service);
+        let base = || session.cli.wait(find(session, &image)).map(|found| found.is_none());
+        match wanted.get(service.name.as_str()) {
+            Some(why) => build(session, project, service, &how.builds, why)?,
+            None if base()? => {
+                build(session, project, service, &how.builds, "another build starts from it")?;
+            }
+            None => {}
+        }
     }
     let missing: Vec<_> =
         services.into_iter().filter(|service| !ids.contains_key(&service.name)).collect();
@@ -215,146 +215,10 @@ pub(crate) async fn pull(
     Ok(())
 }
 
-/// Builds a service's image with the daemon's own builder.
-pub(crate) fn build(
-    session: &Session<'_>,
-    project: &Project,
-    service: &Service,
-    how: &Building,
-    why: &str,
-) -> Result<(), CliError> {
-    let Some(build) = &service.build else { return Ok(()) };
-    refuse(service, build)?;
-    let image = project.image_of(service);
-    if session.dry {
-        return session.cli.println(&format!(
-            "POST /build?t={image}  # service {}: {why}; context {}",
-            service.name, build.context
-        ));
-    }
-    let (words, inline) = words(project, service, build, how, &image)?;
-    session.progress("", &service.name, "Building");
-    session.progress.finish();
-    let built = run_words(session.cli, &words);
-    if let Some(path) = inline {
-        // Nothing depends on it any more; a leftover in the temporary directory harms nobody.
-        drop(std::fs::remove_file(path));
-    }
-    match built {
-        Ok(0) => {
-            session.progress("", &image, "Built");
-            Ok(())
-        }
-        Ok(code) => Err(CliError::silent(code)),
-        Err(error) => {
-            let code = error.code();
-            Err(error
-                .map_message(|words| format!("failed to build service {}: {words}", service.name))
-                .with_code(code))
-        }
-    }
-}
-
-/// Refuses what the builder of the Engine API cannot do, by name.
-fn refuse(service: &Service, build: &Build) -> Result<(), CliError> {
-    let refused = [
-        ("additional_contexts", !build.additional_contexts.is_empty()),
-        ("cache_to", !build.cache_to.is_empty()),
-        ("cache_from", !build.cache_from.is_empty()),
-        ("entitlements", !build.entitlements.is_empty()),
-        ("isolation", !build.isolation.is_empty()),
-        ("no_cache_filter", !build.no_cache_filter.is_empty()),
-        ("platforms", build.platforms.len() > 1),
-        ("privileged", build.privileged),
-        ("provenance", build.provenance.as_ref().is_some_and(|value| *value != Value::Bool(false))),
-        ("sbom", build.sbom.as_ref().is_some_and(|value| *value != Value::Bool(false))),
-        ("secrets", !build.secrets.is_empty()),
-        ("ssh", build.ssh.is_some()),
-    ];
-    match refused.iter().find(|(_, used)| *used) {
-        None => Ok(()),
-        Some((key, _)) => Err(CliError::new(format!(
-            "the classic builder doesn't support services.{}.build.{key}",
-            service.name
-        ))),
-    }
-}
-
-/// The command line that builds it, and the file that an inline Dockerfile went to.
-fn words(
-    project: &Project,
-    service: &Service,
-    build: &Build,
-    how: &Building,
-    image: &str,
-) -> Result<(Vec<String>, Option<std::path::PathBuf>), CliError> {
-    let mut words: Vec<String> = vec!["build".to_owned()];
-    let mut add = |flag: &str, value: &str| words.push(format!("--{flag}={value}"));
-    add("tag", image);
-    build.tags.iter().for_each(|tag| add("tag", tag));
-    let mut inline = None;
-    if !build.dockerfile_inline.is_empty() {
-        let name = format!(".ferry-compose-{}-{}", std::process::id(), service.name);
-        let path = std::env::temp_dir().join(name);
-        let fail =
-            |error: std::io::Error| CliError::new(format!("open {}: {error}", path.display()));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(fail)?;
-        file.write_all(build.dockerfile_inline.as_bytes()).map_err(fail)?;
-        add("file", &path.display().to_string());
-        inline = Some(path.clone());
-    } else if !build.dockerfile.is_empty() && build.dockerfile != "Dockerfile" {
-        add(
-            "file",
-            &std::path::Path::new(&build.context).join(&build.dockerfile).display().to_string(),
-        );
-    }
-    for (name, value) in &build.args {
-        let value = value.clone().or_else(|| project.environment.get(name).cloned());
-        if let Some(value) = value {
-            add("build-arg", &format!("{name}={value}"));
-        }
-    }
-    how.args.iter().for_each(|arg| add("build-arg", arg));
-    for (name, value) in &build.labels {
-        add("label", &format!("{name}={value}"));
-    }
-    add("label", &format!("{}={}", labels::PROJECT, project.name));
-    add("label", &format!("{}={}", labels::SERVICE, service.name));
-    add("label", &format!("{}={}", labels::VERSION, labels::COMPOSE_VERSION));
-    build.extra_hosts.iter().for_each(|host| add("add-host", &host.replacen('=', ":", 1)));
-    for (flag, value) in [
-        ("network", &build.network),
-        ("target", &build.target),
-        ("memory", &how.memory),
-        ("platform", build.platforms.first().unwrap_or(&service.platform)),
-    ] {
-        if !value.is_empty() {
-            add(flag, value);
-        }
-    }
-    if build.shm_size.0 > 0 {
-        add("shm-size", &build.shm_size.0.to_string());
-    }
-    for (name, limit) in &build.ulimits {
-        add("ulimit", &format!("{name}={}", limit.written()));
-    }
-    for (flag, on) in [
-        ("no-cache", how.no_cache || build.no_cache),
-        ("pull", how.pull || build.pull),
-        ("quiet", how.quiet),
-    ] {
-        if on {
-            add(flag, "true");
-        }
-    }
-    words.push(build.context.clone());
-    Ok((words, inline))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Build;
 
     #[test]
     fn policies_say_what_is_done() {

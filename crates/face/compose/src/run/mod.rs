@@ -1,5 +1,6 @@
 //! What commands do with a project: calls of the Engine API, each with a line of progress.
 
+pub(crate) mod builds;
 pub(crate) mod changes;
 pub(crate) mod contents;
 pub(crate) mod converge;
@@ -8,6 +9,7 @@ pub(crate) mod decide;
 pub(crate) mod hooks;
 pub(crate) mod images;
 pub(crate) mod inject;
+pub(crate) mod interrupted;
 pub(crate) mod labels;
 pub(crate) mod logs;
 pub(crate) mod order;
@@ -141,6 +143,12 @@ impl Container {
 
     pub(crate) fn running(&self) -> bool {
         matches!(self.summary.state.as_str(), "running" | "paused" | "restarting")
+    }
+
+    /// Whether it has one of these volumes.
+    pub(crate) fn has_any(&self, volumes: &BTreeSet<&str>) -> bool {
+        let mounts = self.summary.mounts.as_deref().unwrap_or_default();
+        mounts.iter().any(|mount| volumes.contains(mount.name.as_str()))
     }
 
     /// Its name in front of its logs.

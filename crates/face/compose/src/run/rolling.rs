@@ -11,8 +11,9 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{
     Change, Container, Session,
-    converge::{self, Made, Plan, inherited, make, name_of, temporary_name},
+    converge::{self, Made, Plan, inherited, make, name_of},
     hooks,
+    interrupted::{aside_name, temporary_name},
     wait::well,
 };
 use crate::{
@@ -53,6 +54,31 @@ pub(crate) fn not_side_by_side(service: &Service, hands_over: bool) -> Option<St
 fn time(text: Option<&String>) -> Duration {
     let nanos = text.and_then(|text| nanoseconds(text)).unwrap_or(0);
     Duration::from_nanos(nanos.unsigned_abs())
+}
+
+/// How long connections may go on, in seconds: as long as the container may take to end.
+pub(crate) fn patience(service: &Service, timeout: Option<i64>) -> u64 {
+    let grace = service.stop_grace_period.as_ref();
+    let seconds = grace.map_or(10, |text| time(Some(text)).as_secs());
+    timeout.map_or(seconds, i64::unsigned_abs)
+}
+
+/// Makes a container known that may be known already, in the place of another one if that runs.
+pub(crate) async fn reveal_again(
+    session: &Session<'_>,
+    (id, name): (&str, &str),
+    from: Option<&str>,
+    patience: u64,
+    why: &str,
+) -> Result<(), CliError> {
+    let change = Change::container(id, name, "reveal").query("t", patience);
+    let change = change.query_if(from.is_some(), "from", from.unwrap_or_default());
+    let Some((call, _permit)) = session.change(&change, why).await? else { return Ok(()) };
+    match call.done().await {
+        // It has ended meanwhile, and is started as any other.
+        Err(error) if error.status() != Some(409) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A replaced container: the old one has stopped, the new one has its name.
@@ -101,18 +127,23 @@ impl<'a> Update<'a> {
             if at > 0 && !session.dry {
                 tokio::time::sleep(time(config.delay.as_ref())).await;
             }
+            let mut last = None;
+            // The whole batch, since all of it may have to go back.
             for outcome in join_all(batch.iter().map(|roll| self.one(roll))).await {
                 match outcome {
                     Ok(done) => replaced.push(done),
                     Err(error) => {
                         failures += 1;
                         session.cli.warn(error.message());
-                        let ratio = f64::from(failures) / rolls.len() as f64;
-                        if ratio > config.max_failure_ratio {
-                            return self.failed(replaced, &error).await;
-                        }
+                        last = Some(error);
                     }
                 }
+            }
+            let ratio = f64::from(failures) / rolls.len() as f64;
+            if let Some(error) = last.filter(|_| ratio > config.max_failure_ratio)
+                && config.failure_action != "continue"
+            {
+                return self.failed(replaced, &error).await;
             }
         }
         let gone = replaced.iter().map(|done| {
@@ -140,69 +171,88 @@ impl Update<'_> {
             inherited: if self.plan.renew_anonymous { &[] } else { &kept },
         };
         let new = make(session, project, service, image, &made, why).await?;
-        if !side_by_side {
-            if self.hands_over {
-                self.withdraw(old, why).await?;
-            }
-            self.stop(old, why).await?;
-        }
-        let started = async {
-            let start = Change::container(&new, &temporary, "start");
-            session.make(start.query_if(self.hands_over, "aside", 1), why).await?;
-            hooks::post_start(session, Some(service), &new, &temporary).await?;
-            if session.dry {
-                return self.reveal((&new, &temporary), side_by_side.then_some(old), why).await;
-            }
-            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
-            well(session, &new, &temporary, monitor).await?;
-            self.reveal((&new, &temporary), side_by_side.then_some(old), why).await
-        };
-        if let Err(error) = started.await {
+        if let Err(error) = self.succeed((&new, &temporary), old, side_by_side, why).await {
             session.progress("Container", &old.name, "Error");
             let words = format!(
                 "service {}: the new container is not well: {}",
                 service.name,
                 error.message()
             );
-            self.discard(&new, &temporary).await?;
-            if !side_by_side {
-                self.session
-                    .make(Change::container(&old.id, &old.name, "start"), "the new one is not well")
-                    .await?;
-            }
+            self.put_back(old, (&new, &temporary), side_by_side).await?;
             return Err(CliError::new(words));
         }
-        if side_by_side {
-            self.stop(old, why).await?;
-        }
         // The old one stays for a rollback, under a name that nothing else has.
-        let aside = format!("{}_old_{name}", old.id.get(..12).unwrap_or(&old.id));
+        let aside = aside_name(old, &name);
         converge::rename(session, &old.id, &old.name, &aside, why).await?;
         converge::rename(session, &new, &temporary, &name, why).await?;
         session.progress("Container", &old.name, "Updated");
         Ok(Replaced { old, new, name })
     }
 
-    /// How long connections may go on: as long as the container may take to end.
+    /// Starts the new one, and stops the old one when it is well, or before.
+    async fn succeed(
+        &self,
+        (new, name): (&str, &str),
+        old: &Container,
+        side_by_side: bool,
+        why: &str,
+    ) -> Result<(), CliError> {
+        let session = self.session;
+        if !side_by_side {
+            if self.hands_over {
+                self.withdraw(old, why).await?;
+            }
+            self.stop(old, why).await?;
+        }
+        let start = Change::container(new, name, "start");
+        session.make(start.query_if(self.hands_over, "aside", 1), why).await?;
+        hooks::post_start(session, Some(self.service), new, name).await?;
+        if !session.dry {
+            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
+            well(session, new, name, monitor).await?;
+        }
+        self.reveal((new, name), side_by_side.then_some(old.id.as_str()), why).await?;
+        if side_by_side { self.stop(old, why).await } else { Ok(()) }
+    }
+
+    /// Lets the old one be what it was, and removes the new one, however far that had come.
+    async fn put_back(
+        &self,
+        old: &Container,
+        (new, name): (&str, &str),
+        side_by_side: bool,
+    ) -> Result<(), CliError> {
+        let (session, why) = (self.session, "the new one is not well");
+        if !side_by_side {
+            self.discard(new, name).await?;
+            let start = Change::container(&old.id, &old.name, "start");
+            session.make(start, why).await?;
+        }
+        if self.hands_over {
+            let from = side_by_side.then_some(new);
+            let known = (old.id.as_str(), old.name.as_str());
+            reveal_again(session, known, from, self.patience(), why).await?;
+        }
+        if side_by_side { self.discard(new, name).await } else { Ok(()) }
+    }
+
     fn patience(&self) -> u64 {
-        let grace = self.service.stop_grace_period.as_ref();
-        let seconds = grace.map_or(10, |text| time(Some(text)).as_secs());
-        self.plan.timeout.map_or(seconds, i64::unsigned_abs)
+        patience(self.service, self.plan.timeout)
     }
 
     /// Makes the new one known in the place of the old one, where it was started aside.
     async fn reveal(
         &self,
         (new, name): (&str, &str),
-        old: Option<&Container>,
+        from: Option<&str>,
         why: &str,
     ) -> Result<(), CliError> {
         if !self.hands_over {
             return Ok(());
         }
         let change = Change::container(new, name, "reveal").query("t", self.patience());
-        let from = old.map_or("", |old| old.id.as_str());
-        self.session.make(change.query_if(old.is_some(), "from", from), why).await
+        let change = change.query_if(from.is_some(), "from", from.unwrap_or_default());
+        self.session.make(change, why).await
     }
 
     /// Lets nobody find the old one any more, and its connections end.
@@ -237,7 +287,6 @@ impl Update<'_> {
         let service = &self.service.name;
         match self.config.failure_action.as_str() {
             "rollback" => {}
-            "continue" => return Ok(()),
             _ => {
                 let gone = replaced
                     .iter()

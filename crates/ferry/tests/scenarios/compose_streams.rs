@@ -1,0 +1,206 @@
+//! What goes in and out of a project's containers: `attach`, `run`, and `up` with what is shown of it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use ferry_testkit::{binary, eventually, programs, run_with_input};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::compose::Project;
+
+const FILE: &str = "
+services:
+  a:
+    image: busybox
+    command: sh -c 'trap \"echo caught\" USR1; echo ready; while true; do read line && echo got $$line; done'
+    stdin_open: true
+    init: true
+    stop_grace_period: 0s
+  tty:
+    image: busybox
+    command: sh -c 'echo up; exec cat'
+    tty: true
+    stdin_open: true
+    stop_grace_period: 0s
+";
+
+fn spawned(project: &Project, args: &[&str]) -> Child {
+    Command::new(binary())
+        .arg("compose")
+        .args(args)
+        .current_dir(&project.directory)
+        .env("DOCKER_HOST", project.sandbox.host())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Reads lines until one is this.
+fn line(from: &mut BufReader<ChildStdout>, wanted: &str) {
+    let mut line = String::new();
+    while line.trim_end() != wanted {
+        line.clear();
+        assert_ne!(from.read_line(&mut line).unwrap(), 0, "it ended before {wanted:?}");
+    }
+}
+
+#[test]
+fn attached_with_and_without_input_and_signals() {
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d", "a"]);
+    let logs = || project.ok(&["logs", "--no-log-prefix", "a"]);
+    eventually("it is ready", || logs().contains("ready").then_some(()));
+    let mut child = spawned(&project, &["attach", "a"]);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\n").unwrap();
+    line(&mut output, "got one");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::USR1).unwrap();
+    line(&mut output, "caught");
+
+    // Who sees a line that somebody else has sent is attached, and nothing of its own input arrives.
+    let mut deaf = spawned(&project, &["attach", "--no-stdin", "--sig-proxy=false", "a"]);
+    let mut heard = BufReader::new(deaf.stdout.take().unwrap());
+    let mut unheard = deaf.stdin.take().unwrap();
+    unheard.write_all(b"nothing\n").unwrap();
+    let mut attempts = 0;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        let mut line = String::new();
+        while heard.read_line(&mut line).is_ok_and(|length| length > 0) {
+            drop(sender.send(std::mem::take(&mut line)));
+        }
+    });
+    eventually("the second one is attached", || {
+        attempts += 1;
+        writeln!(input, "more {attempts}").unwrap();
+        receiver.recv_timeout(std::time::Duration::from_millis(200)).ok()
+    });
+    kill_process(Pid::from_child(&deaf), Signal::USR1).unwrap();
+    let ended = deaf.wait().unwrap();
+    assert!(!ended.success(), "the signal was its own: {ended}");
+    listener.join().unwrap();
+    writeln!(input, "last").unwrap();
+    line(&mut output, "got last");
+    let logs = logs();
+    assert!(!logs.contains("nothing"), "{logs}");
+    assert_eq!(logs.matches("caught").count(), 1, "{logs}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn keys_detach_from_a_service() {
+    let Some(script) = programs::find("script") else { return };
+    let project = Project::new(FILE);
+    project.ok(&["up", "-d", "tty"]);
+    let words = format!("{} compose attach --detach-keys=ctrl-x,q tty", binary().display());
+    let mut typed = Command::new(script)
+        .args(["-qec", &words, "/dev/null"])
+        .current_dir(&project.directory)
+        .env("DOCKER_HOST", project.sandbox.host())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = typed.stdin.take().unwrap();
+    input.write_all(b"word\r").unwrap();
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    let mut output = typed.stdout.take().unwrap();
+    while !String::from_utf8_lossy(&seen).contains("word") {
+        assert_ne!(output.read(&mut byte).unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
+        seen.push(byte[0]);
+    }
+    input.write_all(b"\x18q").unwrap();
+    drop(output);
+    typed.wait().unwrap();
+    assert_eq!(project.sandbox.inspect("shop-tty-1", "{{.State.Status}}"), "running");
+}
+
+#[test]
+fn a_run_with_and_without_input() {
+    let project = Project::new(FILE);
+    let typed = |args: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("compose").args(args).current_dir(&project.directory);
+        command.env("DOCKER_HOST", project.sandbox.host());
+        run_with_input(&mut command, b"typed\n")
+    };
+    assert_eq!(typed(&["run", "--rm", "-T", "a", "cat"]).ok(), "typed");
+    assert_eq!(typed(&["run", "--rm", "-T", "--interactive=false", "a", "cat"]).ok(), "");
+    assert_eq!(typed(&["run", "--rm", "-T", "-i=false", "a", "echo", "said"]).ok(), "said");
+    // One in the background is gone when it has ended, too.
+    project.ok(&["run", "--rm", "--detach", "--name", "brief", "a", "true"]);
+    eventually("it is gone", || {
+        project.sandbox.ok(&["ps", "-a", "-q", "--filter", "name=brief"]).is_empty().then_some(())
+    });
+    project.ok(&["up", "-d", "a"]);
+    assert_eq!(typed(&["exec", "-T", "a", "cat"]).ok(), "typed");
+    assert_eq!(typed(&["exec", "-T", "--interactive=false", "a", "cat"]).ok(), "");
+}
+
+#[test]
+fn what_a_service_depends_on_is_shown_if_asked_for() {
+    let project = Project::new(
+        "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; sleep 1000'\n    stop_grace_period: 0s\n    \
+         healthcheck: {test: 'true', interval: 100ms}\n  \
+         main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",
+    );
+    let up = |more: &[&str]| {
+        let words = ["up", "--abort-on-container-exit", "--force-recreate"];
+        project.run(&[&words, more, &["main"]].concat()).fails(4).stdout
+    };
+    let own = up(&[]);
+    assert!(own.contains("main-1  | from main") && !own.contains("from dep"), "{own}");
+    let all = up(&["--attach-dependencies"]);
+    assert!(all.contains("main-1  | from main") && all.contains("dep-1   | from dep"), "{all}");
+    let both = project.run(&["up", "--attach", "dep", "--attach-dependencies"]);
+    assert!(both.stderr.contains("cannot combine --attach and --attach-dependencies"), "{both:?}");
+}
+
+#[test]
+fn watch_rebuilds_and_tidies_up() {
+    let file = "services:\n  web:\n    build: {context: ., dockerfile_inline: \"FROM busybox\\nCOPY src /src\\n\"}\n    \
+                command: sleep 1000\n    stop_grace_period: 0s\n    develop: {watch: [{path: ./src, action: rebuild}]}\n";
+    let project = Project::new(file);
+    fs::create_dir(project.directory.join("src")).unwrap();
+    let write = |text: &str| fs::write(project.directory.join("src/f"), text).unwrap();
+    write("one");
+    let nothing = project.run(&["ps", "-q"]);
+    assert_eq!(nothing.ok(), "");
+    let dangling = || {
+        let label = "label=com.docker.compose.project=shop";
+        project.sandbox.ok(&["images", "-q", "--filter", "dangling=true", "--filter", label])
+    };
+    let shown = || project.run(&["exec", "-T", "web", "cat", "/src/f"]).stdout;
+    // It neither builds nor starts anything of itself, and leaves what was there before.
+    let mut child = spawned(&project, &["watch", "--no-up", "--prune=false"]);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    line(&mut output, "Watch enabled");
+    assert_eq!(project.ok(&["ps", "-aq"]), "");
+    project.ok(&["up", "-d"]);
+    assert_eq!(shown(), "one");
+    write("two");
+    line(&mut output, "service \"web\" successfully built");
+    assert_eq!(shown(), "two");
+    assert_eq!(dangling().lines().count(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What has changed while nobody watched is built first; what was replaced goes.
+    write("three");
+    let mut child = spawned(&project, &["watch"]);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    line(&mut output, "Watch enabled");
+    assert_eq!(shown(), "three");
+    write("four");
+    line(&mut output, "service \"web\" successfully built");
+    assert_eq!((shown().as_str(), dangling().as_str()), ("four", ""));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
