@@ -125,8 +125,9 @@ impl Access {
         password: &str,
         peer: IpAddr,
     ) -> Result<(), Fault> {
-        self.guard.may_log_in(peer)?;
-        if self.logins.is_right(loaded, name, password).await {
+        let may = || self.guard.may_log_in(peer);
+        may()?;
+        if self.logins.is_right(loaded, (name, password), may).await? {
             return Ok(());
         }
         self.guard.login_failed(peer);
