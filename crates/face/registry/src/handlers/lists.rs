@@ -23,7 +23,8 @@ pub(crate) async fn catalog(call: &Call) -> Answer {
     // Those that the client may not see are passed over, so a page may take several looks.
     while names.len() <= count {
         let from = after.clone();
-        let found = call.store(move |store| store.repositories(&from, count + 1)).await?;
+        // Not one by one: most may be others'.
+        let found = call.store(move |store| store.repositories(&from, REPOSITORIES)).await?;
         let Some(end) = found.last() else { break };
         after.clone_from(end);
         names.extend(found.into_iter().filter(|name| call.sees(name)));
