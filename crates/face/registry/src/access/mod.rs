@@ -148,10 +148,11 @@ impl Access {
         }
         let known = identity.name.is_some() || identity.claims.is_some();
         let refuse = |scope| self.challenge(headers, scope, None, "authentication required");
+        let lists = matches!(route, Route::Catalog | Route::Search);
         match needed(route, method) {
             // A client asks here how to authenticate, and whether it has.
             None if known => Ok(()),
-            None if *route == Route::Catalog && identity.loaded.policy.has_anonymous() => Ok(()),
+            None if lists && identity.loaded.policy.has_anonymous() => Ok(()),
             None => Err(refuse(None)),
             Some((action, repository)) if identity.may(action, repository) => Ok(()),
             Some((action, repository)) => {
