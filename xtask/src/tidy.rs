@@ -16,7 +16,7 @@ const LAYERS: [&str; 7] = ["pure", "host", "store", "domain", "engine", "face", 
 const SOCIABLE: [&str; 4] = ["pure", "host", "store", "face"];
 
 /// Edges that would be allowed by the layers and must not exist.
-const FORBIDDEN: [(&str, &str, &str); 16] = [
+const FORBIDDEN: [(&str, &str, &str); 17] = [
     (
         "ferry-cli",
         "ferry-engine",
@@ -35,6 +35,7 @@ const FORBIDDEN: [(&str, &str, &str); 16] = [
     ("ferry-desktop", "ferry-model", "the desktop knows the wire types only"),
     ("ferry-top", "ferry-engine", "the desktop's sister speaks only the Engine API"),
     ("ferry-registry", "ferry-engine", "a registry runs where no engine does"),
+    ("ferry-distribution", "ferry-engine", "images are copied where no engine is"),
     ("ferry-server", "ferry-client", "the server does not call itself"),
     ("ferry-engine", "ferry-docker-api", "the engine knows no dialect; faces convert"),
 ];

@@ -18,6 +18,9 @@ const EXTENSIONS: &[ferry_cli::face::Extension] = &[
     ferry_top::EXTENSION,
 ];
 
+/// The commands that are among those of the command line.
+const GROUPS: &[ferry_cli::face::Group] = ferry_distribution::GROUPS;
+
 fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -40,6 +43,6 @@ fn main() -> ExitCode {
         Some("oci") => ExitCode::from(ferry_oci_cli::main(&args[2..])),
         Some("shim-template") => ferry_shim::template_main(),
         Some("welcome") => welcome::run(&args[2..]),
-        _ => ExitCode::from(ferry_cli::main(&args, EXTENSIONS)),
+        _ => ExitCode::from(ferry_cli::main(&args, EXTENSIONS, GROUPS)),
     }
 }

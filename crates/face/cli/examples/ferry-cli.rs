@@ -3,5 +3,5 @@
 fn main() -> std::process::ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    std::process::ExitCode::from(ferry_cli::main(&args, &[]))
+    std::process::ExitCode::from(ferry_cli::main(&args, &[], &[]))
 }

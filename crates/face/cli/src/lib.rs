@@ -24,8 +24,8 @@ pub mod face {
         config::{Logins, logins, registry_auth},
         format::{Kind, Row, align_with, render},
         framework::{
-            Args, Cli, CliError, Command, Extension, Failures, Outcome, command_help, quote,
-            run_words, usage_line, window_size, write_fd,
+            Args, Cli, CliError, Command, Extension, Failures, Group, Outcome, command_help,
+            config_dir, quote, run_words, usage_line, window_size, write_fd,
         },
     };
 }
@@ -38,11 +38,16 @@ pub const DAEMON: (&str, &str) = ("daemon", "Run the daemon (started by itself w
 
 /// Runs a command line, whose first word is what we were called; the exit code. `…/docker` makes us docker in every message.
 ///
-/// `extensions` are the faces that are commands here.
-pub fn main(args: &[String], extensions: &'static [face::Extension]) -> u8 {
+/// `extensions` are the faces that are commands here; `groups` are commands of other faces, among ours where the group's name is one
+/// of ours.
+pub fn main(
+    args: &[String],
+    extensions: &'static [face::Extension],
+    groups: &'static [face::Group],
+) -> u8 {
     let called = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let program = if called == "docker" { "docker" } else { "ferry" };
-    framework::main(program, args.get(1..).unwrap_or_default(), extensions)
+    framework::main(program, args.get(1..).unwrap_or_default(), (extensions, groups))
 }
 
 /// Runs an extension as a program of its own, called `program`; the exit code.

@@ -154,6 +154,7 @@ async fn operate(call: &Call, route: Route, body: Incoming) -> Answer {
     match (route, call.method.as_str()) {
         (Route::Base, "GET" | "HEAD") => Ok(answer_json("{}".to_owned())),
         (Route::Catalog, "GET") => lists::catalog(call).await,
+        (Route::Search, "GET") => lists::search(call).await,
         (Route::Tags(name), "GET") => lists::tags(call, name).await,
         (Route::Referrers(name, digest), "GET") => lists::referrers(call, name, digest).await,
         (Route::Manifest(name, target), "GET" | "HEAD") => manifests::get(call, name, target).await,

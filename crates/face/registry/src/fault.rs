@@ -92,6 +92,11 @@ impl Fault {
         self.code.parts().1 == StatusCode::NOT_FOUND
     }
 
+    /// Whether it means that the client has to say who it is.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.code == Code::Unauthorized
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code

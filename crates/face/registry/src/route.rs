@@ -12,6 +12,8 @@ pub(crate) enum Route {
     Base,
     /// `/v2/_catalog`.
     Catalog,
+    /// `/v1/search`: what `docker search` asks.
+    Search,
     /// `/v2/<name>/tags/list`.
     Tags(String),
     /// `/v2/<name>/manifests/<reference>`.
@@ -36,6 +38,9 @@ impl Route {
     pub(crate) fn parse(path: &str) -> Option<Result<Route, Fault>> {
         if path == "/v2/" || path == "/v2" {
             return Some(Ok(Route::Base));
+        }
+        if path == "/v1/search" {
+            return Some(Ok(Route::Search));
         }
         let rest = path.strip_prefix("/v2/").filter(|_| path.len() <= MAX_PATH)?;
         if rest == "_catalog" {
@@ -68,7 +73,7 @@ impl Route {
     /// Whose content it is about.
     pub(crate) fn repository(&self) -> Option<&str> {
         match self {
-            Route::Base | Route::Catalog => None,
+            Route::Base | Route::Catalog | Route::Search => None,
             Route::Tags(name)
             | Route::Manifest(name, _)
             | Route::Blob(name, _)
@@ -123,6 +128,7 @@ mod tests {
         let name = || "a/b".to_owned();
         assert_eq!(read("/v2/"), Some(Route::Base));
         assert_eq!(read("/v2/_catalog"), Some(Route::Catalog));
+        assert_eq!(read("/v1/search"), Some(Route::Search));
         assert_eq!(read("/v2/a/b/tags/list"), Some(Route::Tags(name())));
         assert_eq!(
             read("/v2/a/b/manifests/v1"),

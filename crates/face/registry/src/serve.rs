@@ -20,6 +20,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is on its way when the registry is told to end has so long.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// A client that takes nothing of its answer for so long is gone, and its connection is another's.
+const STALL: Duration = Duration::from_secs(120);
 /// What hyper holds of a connection at most.
 const BUFFER: usize = 128 << 10;
 
@@ -83,6 +85,11 @@ async fn pause(error: &io::Error) {
 async fn connection(state: Arc<State>, tls: Option<Acceptor>, stream: TcpStream, peer: SocketAddr) {
     // Small answers would wait for the client's acknowledgement. It works without, only slower.
     drop(stream.set_nodelay(true));
+    // The kernel ends a connection whose peer acknowledges nothing, or has no room for anything, for so long.
+    let stall = u32::try_from(STALL.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream, stall) {
+        tracing::debug!(%peer, "no timeout for a stalled client: {error}");
+    }
     match tls {
         None => http(state, stream, peer).await,
         Some(Acceptor(tls)) => {

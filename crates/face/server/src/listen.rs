@@ -119,6 +119,9 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// There is no such group. Docker's words.
+    #[error("group {0} not found")]
+    NoGroup(String),
     /// Nobody has opened a socket. Docker's words.
     #[error("no sockets found via socket activation: make sure the service was started by systemd")]
     NotInherited,
@@ -132,7 +135,7 @@ impl Kinded for BindError {
         match self {
             BindError::InUse(_) => ErrorKind::Conflict,
             BindError::Tls(error) => error.kind(),
-            BindError::NotInherited => ErrorKind::InvalidArgument,
+            BindError::NotInherited | BindError::NoGroup(_) => ErrorKind::InvalidArgument,
             BindError::MakeDirectory { .. }
             | BindError::RemoveOld { .. }
             | BindError::Listen { .. }
@@ -160,6 +163,9 @@ impl std::fmt::Debug for Listener {
 
 /// As dockerd's: clients keep connections open between requests, and this counts then, too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A handshake that takes longer is none: whoever has no certificate must not hold descriptors of the daemon for ever.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Groups that may use the socket: the first that exists.
 const GROUPS: [&str; 2] = ["ferry", "docker"];
@@ -225,6 +231,7 @@ impl Listener {
 }
 
 async fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
+    let gid = find_group(group)?;
     if let Some(parent) = path.parent() {
         let make = |source| BindError::MakeDirectory { path: path.to_owned(), source };
         std::fs::create_dir_all(parent).map_err(make)?;
@@ -242,7 +249,7 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener, BindErr
         |source| BindError::Listen { address: format!("unix://{}", path.display()), source };
     let listener = UnixListener::bind(path).map_err(listen)?;
     let permissions = |source| BindError::Permissions { path: path.to_owned(), source };
-    if let Some(gid) = find_group(group) {
+    if let Some(gid) = gid {
         rustix::fs::chown(path, None, Some(rustix::fs::Gid::from_raw(gid)))
             .map_err(|error| permissions(error.into()))?;
     }
@@ -251,16 +258,22 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener, BindErr
 }
 
 /// Looks a group up in `/etc/group`: the binary is static and has no NSS.
-fn find_group(group: Option<&str>) -> Option<u32> {
-    let file = std::fs::read_to_string("/etc/group").ok()?;
-    let by_name = |name: &str| {
+fn find_group(group: Option<&str>) -> Result<Option<u32>, BindError> {
+    let file = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let by_name = |name: &str| -> Option<u32> {
         let mut fields = file.lines().map(|line| line.split(':').collect::<Vec<_>>());
         let entry = fields.find(|fields| fields.first() == Some(&name))?;
         entry.get(2)?.parse().ok()
     };
-    match group {
-        Some(name) => by_name(name).or_else(|| name.parse().ok()),
-        None => GROUPS.iter().find_map(|name| by_name(name)),
+    let usual = || GROUPS.iter().find_map(|name| by_name(name));
+    match group.filter(|name| !name.is_empty()) {
+        Some(name) => match by_name(name).or_else(|| name.parse().ok()) {
+            Some(gid) => Ok(Some(gid)),
+            // dockerd's own group need not exist, even where it is named.
+            None if GROUPS.contains(&name) => Ok(usual()),
+            None => Err(BindError::NoGroup(name.to_owned())),
+        },
+        None => Ok(usual()),
     }
 }
 
@@ -329,10 +342,13 @@ impl Accepted {
                 connection(state, stream, peer).await;
             }
             Accepted::Tcp(stream, None) => connection(state, stream, None).await,
-            Accepted::Tcp(stream, Some(tls)) => match tls.accept(stream).await {
-                Ok(stream) => connection(state, stream, None).await,
-                Err(error) => tracing::debug!("TLS handshake: {error}"),
-            },
+            Accepted::Tcp(stream, Some(tls)) => {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(state, stream, None).await,
+                    Ok(Err(error)) => tracing::debug!("TLS handshake: {error}"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                }
+            }
         }
     }
 }
@@ -365,6 +381,10 @@ mod tests {
         assert_eq!(read("tcp://127.0.0.1:2375"), Ok(Address::Tcp("127.0.0.1:2375".into())));
         assert_eq!(read("tcp://:2375"), Ok(Address::Tcp("localhost:2375".into())));
         assert_eq!(read("[::1]:2375"), Ok(Address::Tcp("[::1]:2375".into())));
+        assert!(matches!(find_group(Some("no such group")), Err(BindError::NoGroup(_))));
+        assert!(matches!(find_group(Some("0")), Ok(Some(0))));
+        assert!(matches!(find_group(Some("root")), Ok(Some(0))));
+        assert!(find_group(Some("docker")).is_ok(), "whether there is one or not");
         for bad in ["", "unix://x", "tcp://host", "tcp://h:99999", "npipe://x"] {
             assert!(read(bad).is_err(), "{bad}");
         }

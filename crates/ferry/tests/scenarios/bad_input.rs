@@ -91,7 +91,8 @@ fn wrong_bodies_and_names() {
         ("GET", "/v9.99/version", 400),
         ("GET", "/nothing/here", 404),
         ("POST", "/build/cancel", 501),
-        ("GET", "/images/search?term=x", 501),
+        ("GET", "/images/search?term=x&limit=101", 400),
+        ("GET", "/images/search?term=https://x", 400),
         ("GET", "/swarm", 503),
     ] {
         let (got, answer) = api.call(method, path, None);

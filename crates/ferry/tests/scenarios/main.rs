@@ -68,6 +68,7 @@ mod flags;
 mod guide;
 mod health;
 mod hostile;
+mod image_copy;
 mod isolation;
 mod kube;
 mod leaks;

@@ -347,8 +347,13 @@ fn upkeep_beside_clients() {
         |path: &Path| format!("sha256:{}  in a/x", path.file_name().unwrap().to_string_lossy());
     assert!(damage.contains(&format!("corrupt  {}", name(&blobs[0]))), "{damage}");
     assert!(damage.contains(&format!("missing  {}", name(&blobs[1]))), "{damage}");
-    // The next push mends what is missing.
-    sandbox.run(&["push", &image("two")]);
+    // The next push mends what is damaged, and what is missing.
+    let pushed = sandbox.ok(&["push", &image("two")]);
+    assert!(pushed.contains("two: digest: sha256:"), "{pushed}");
+    let scrubbed = FerryRegistry::command(&root, &["scrub"]).ok();
+    assert!(scrubbed.ends_with("0 damaged"), "{scrubbed}");
+    sandbox.ok(&["rmi", &image("two")]);
+    sandbox.ok(&["pull", &image("two")]);
     // Alone, it works without a server.
     registry.kill();
     FerryRegistry::command(&root, &["gc"]).ok();

@@ -118,7 +118,10 @@ impl Db {
         if layout > LAYOUT {
             return Err(DbError::TooNew { path: path.to_owned(), layout, known: LAYOUT });
         }
-        connection.pragma_update(None, "user_version", LAYOUT).map_err(open)?;
+        if layout != LAYOUT {
+            // To write it each time would be a sync of the disk at every start.
+            connection.pragma_update(None, "user_version", LAYOUT).map_err(open)?;
+        }
         Ok(Db { connection: Mutex::new(connection), waiting: Mutex::default() })
     }
 

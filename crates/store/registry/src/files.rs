@@ -1,8 +1,9 @@
 //! Where files are, and how one is put in its place so that a crash leaves all of it or nothing.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +22,10 @@ impl Files {
     /// blob goes into has to be synced.
     pub(crate) fn create(root: &Path) -> Result<Files, StoreError> {
         let files = Files { root: root.to_owned() };
+        // Not every user of the machine may read what not everybody may pull.
         let make = |path: PathBuf| {
-            fs::create_dir_all(&path).map_err(StoreError::file("make directory", &path))
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(StoreError::file("make directory", &path))
         };
         make(files.uploads())?;
         let last = files.root.join("blobs/ff");
@@ -58,17 +61,27 @@ impl Files {
         self.root.join("blobs").join(first).join(&hex)
     }
 
-    /// Renames a synced file to where the blob of this digest is. The caller holds the digest's lock.
+    /// Renames a synced file, whose digest was computed just now, to where the blob of this digest is. One that is there may be
+    /// damaged, so the new one takes its place. The caller holds the digest's lock.
     pub(crate) fn place(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
         let to = self.blob(digest);
-        if to.is_file() {
-            return remove(from);
-        }
         fs::rename(from, &to).map_err(StoreError::file("place blob", &to))?;
         match to.parent() {
             Some(parent) => sync_directory(parent),
             None => Ok(()),
         }
+    }
+
+    /// Takes a damaged blob out of the way; its bytes stay for whoever wants to know what happened. The caller holds the digest's
+    /// lock.
+    pub(crate) fn set_aside(&self, digest: &Digest) -> Result<(), StoreError> {
+        let (from, directory) = (self.blob(digest), self.root.join("damaged"));
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(StoreError::file("make directory", &directory))?;
+        let to = directory.join(digest.hex());
+        fs::rename(&from, &to).map_err(StoreError::file("set aside", &from))?;
+        sync_directory(&directory)?;
+        from.parent().map_or(Ok(()), sync_directory)
     }
 
     /// Writes a file into the directory of uploads and syncs it.

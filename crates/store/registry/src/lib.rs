@@ -8,6 +8,7 @@
 //! <root>/lock              flock: one process for a directory
 //! <root>/registry.db       which repository has which blobs, manifests, tags, referrers
 //! <root>/blobs/ab/<hex>    content, manifests too, each once whoever pushed it
+//! <root>/damaged/<hex>     what was a blob, and had another digest when [`Store::scrub`] read it
 //! <root>/uploads/<id>      what came of a blob so far; <id>.repository says for whom
 //! ```
 //!

@@ -185,8 +185,8 @@ impl Store {
         }
         let read = read(put.bytes, put.media_type, &digest)?;
         let locked = self.digest_lock(&digest);
-        // The same manifest as another tag is there already, and durable.
-        if !self.files.blob(&digest).is_file() {
+        // The same manifest as another tag is there already, and durable; unless it is damaged.
+        if self.manifest_bytes(&digest).ok().as_deref() != Some(put.bytes) {
             let name = format!("{}.manifest", random_id()?);
             let temporary = self.files.write_temporary(&name, put.bytes)?;
             self.files.place(&temporary, &digest)?;

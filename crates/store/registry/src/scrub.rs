@@ -68,12 +68,14 @@ impl std::fmt::Display for Damage {
 }
 
 impl Store {
-    /// Reads every blob and checks every reference. Nothing is changed.
+    /// Reads every blob and checks every reference. What has another digest than its name says is set aside: nobody is given it any
+    /// more, clients are told that it is not here, and the next push of it brings it back.
     ///
     /// # Errors
-    /// When the records or directories cannot be read.
+    /// When the records or directories cannot be read, or what is damaged cannot be set aside.
     pub fn scrub(&self) -> Result<Scrubbed, StoreError> {
         let mut scrubbed = Scrubbed::default();
+        let mut corrupt = Vec::new();
         for directory in self.files.blob_directories() {
             let entries =
                 fs::read_dir(&directory).map_err(StoreError::file("read directory", &directory))?;
@@ -83,15 +85,27 @@ impl Store {
                 scrubbed.blobs += 1;
                 scrubbed.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
                 let right = digest_of_file(&entry.path()).is_ok_and(|found| found == digest);
-                // A collection may have taken it meanwhile.
-                if !right && entry.path().exists() {
+                // A collection may have taken it meanwhile, or a push mended it.
+                if !right && self.set_aside(&digest)? {
                     let repositories = self.holders(&name)?;
+                    corrupt.push(digest.clone());
                     scrubbed.damage.push(Damage::Corrupt { digest, repositories });
                 }
             }
         }
-        self.scrub_references(&mut scrubbed)?;
+        self.scrub_references(&corrupt, &mut scrubbed)?;
         Ok(scrubbed)
+    }
+
+    /// Whether a blob is damaged, which is then out of the way. One that the disk does not give stays where it is.
+    fn set_aside(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let _locked = self.digest_lock(digest);
+        let path = self.files.blob(digest);
+        match digest_of_file(&path) {
+            Ok(found) if found == *digest => Ok(false),
+            Ok(_) => self.files.set_aside(digest).map(|()| true),
+            Err(_) => Ok(path.exists()),
+        }
     }
 
     fn holders(&self, hex: &str) -> Result<Vec<String>, StoreError> {
@@ -100,14 +114,19 @@ impl Store {
         Ok(keys.iter().map(|key| last(key).to_owned()).collect())
     }
 
-    fn scrub_references(&self, scrubbed: &mut Scrubbed) -> Result<(), StoreError> {
+    fn scrub_references(
+        &self,
+        corrupt: &[Digest],
+        scrubbed: &mut Scrubbed,
+    ) -> Result<(), StoreError> {
         let mut after = String::new();
         while let Some(first) = self.reader.keys(&HOLDERS, (&after, "~"), 1)?.into_iter().next() {
             let hex = first.split(' ').next().unwrap_or_default().to_owned();
             after = below(&hex).1;
             let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
             let repositories = self.holders(&hex)?;
-            if !self.files.blob(&digest).is_file() && !repositories.is_empty() {
+            let told = corrupt.contains(&digest);
+            if !told && !self.files.blob(&digest).is_file() && !repositories.is_empty() {
                 scrubbed.damage.push(Damage::Missing { digest, repositories });
             }
         }

@@ -318,6 +318,33 @@ fn damage_is_found() {
 }
 
 #[test]
+fn a_push_mends_what_is_damaged() {
+    let place = Place::new("mend");
+    let store = place.open();
+    let manifest = push(&store, "a", "1", "x");
+    let layer = Digest::sha256_of(b"layer x");
+    let damage = |digest: &Digest| {
+        let path = place.root.join("blobs").join(&digest.hex()[..2]).join(digest.hex());
+        std::fs::write(path, "something else").unwrap();
+    };
+    damage(&layer);
+    damage(&manifest);
+    assert_eq!(store.scrub().unwrap().damage.len(), 2);
+    // Clients are told to send it again, and nobody gets it by a mount.
+    assert!(store.want_blob("a", &layer).is_err());
+    assert!(store.mount(&layer, "a", "b").is_err());
+    assert!(store.scrub().unwrap().damage.iter().all(|it| matches!(it, Damage::Missing { .. })));
+    assert_eq!(push(&store, "a", "1", "x"), manifest);
+    assert_eq!(store.scrub().unwrap().damage, []);
+    // Also where nobody has looked yet.
+    damage(&layer);
+    damage(&manifest);
+    push(&store, "b", "1", "x");
+    assert_eq!(store.scrub().unwrap().damage, []);
+    assert_eq!(std::fs::read_dir(place.root.join("damaged")).unwrap().count(), 2);
+}
+
+#[test]
 fn immutable_tags_stay() {
     let place = Place::new("immutable");
     let store = place.open();

@@ -37,6 +37,7 @@ pub struct Upload {
 
 #[derive(Debug)]
 struct Content {
+    /// Open while somebody sends.
     file: Option<File>,
     /// `None` when it does not stand for what is in the file.
     hasher: Option<Hasher>,
@@ -48,6 +49,8 @@ pub struct Claim(Arc<Upload>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // Clients that begin uploads and never go on would take all descriptors.
+        self.0.content().file = None;
         self.0.busy.store(false, Ordering::Release);
     }
 }
@@ -169,9 +172,9 @@ impl Store {
         let id = random_id()?;
         let note = self.files.uploads().join(format!("{id}.repository"));
         fs::write(&note, repository).map_err(StoreError::file("write", &note))?;
-        let mut content = Content { file: None, hasher: Some(Hasher::new()) };
+        let content = Content { file: None, hasher: Some(Hasher::new()) };
         let path = self.files.uploads().join(&id);
-        opened(&mut content.file, &path)?;
+        File::create(&path).map_err(StoreError::file("make", &path))?;
         let upload = Arc::new(Upload {
             path,
             repository: repository.to_owned(),

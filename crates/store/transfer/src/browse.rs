@@ -1,7 +1,7 @@
 //! What a registry lists: the tags of a repository, and its repositories if it tells them.
 
 use ferry_oci::Reference;
-use http::HeaderMap;
+use http::header::LINK;
 use serde::Deserialize;
 
 use crate::{
@@ -14,8 +14,9 @@ use crate::{
 
 /// Names that are asked for at a time.
 const PAGE: usize = 1000;
-/// Pages that are asked for.
-const PAGES: usize = 10;
+/// Pages that are asked for, and names after which no further one is.
+const PAGES: usize = 200;
+const MOST: usize = 10_000;
 /// Bytes of a page.
 const LIMIT: usize = 1 << 20;
 
@@ -75,32 +76,64 @@ impl Client {
     }
 
     async fn pages(&self, source: &Source, catalog: bool) -> Result<Vec<String>, SourceError> {
+        let at = |after: &str| {
+            let after = if after.is_empty() { after.to_owned() } else { format!("&last={after}") };
+            match catalog {
+                true => source.beside(&format!("_catalog?n={PAGE}{after}")),
+                false => source.location(&format!("tags/list?n={PAGE}{after}")),
+            }
+        };
         let mut all: Vec<String> = Vec::new();
+        let mut location = at("");
         for _ in 0..PAGES {
-            let after = all.last().map(|name| format!("&last={name}")).unwrap_or_default();
-            let page = format!("?n={PAGE}{after}");
-            let location = if catalog {
-                source.beside(&format!("_catalog{page}"))
-            } else {
-                source.location(&format!("tags/list{page}"))
-            };
-            let mut call = Call::get(location.clone());
-            call.headers = HeaderMap::new();
-            let answer = source.call(&self.shared, call).await?;
+            let answer = source.call(&self.shared, Call::get(location.clone())).await?;
+            let next = answer.header(LINK).and_then(next).and_then(|next| location.join(next));
             let broken = |fault| SourceError::Request(RequestError::new("Get", &location, fault));
             let bytes = answer.body.read(LIMIT).await.map_err(broken)?;
             // What is no list lists nothing.
             let listed: Listed = serde_json::from_slice(&bytes).unwrap_or_default();
             let names = if catalog { listed.repositories } else { listed.tags }.unwrap_or_default();
-            let fresh = names.first() != all.first();
-            let full = names.len() >= PAGE;
-            if fresh {
-                all.extend(names);
+            let (Some(first), Some(last)) = (names.first(), names.last()) else { break };
+            if all.first() == Some(first) {
+                // It does not know pages, and tells the same again.
+                break;
             }
-            if !full || !fresh {
+            // Many registries give fewer at a time than they are asked for, and say so.
+            location = match next.filter(|next| next.origin == location.origin) {
+                Some(next) => next,
+                None if names.len() >= PAGE => at(last),
+                None => {
+                    all.extend(names);
+                    break;
+                }
+            };
+            all.extend(names);
+            if all.len() >= MOST {
                 break;
             }
         }
         Ok(all)
+    }
+}
+
+/// Where a list goes on: `</v2/…>; rel="next"`.
+fn next(link: &str) -> Option<&str> {
+    let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    rest.contains("next").then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next;
+
+    #[test]
+    fn links_lead_on() {
+        assert_eq!(
+            next("</v2/a/tags/list?last=b&n=2>; rel=\"next\""),
+            Some("/v2/a/tags/list?last=b&n=2")
+        );
+        for none in ["", "</x>; rel=\"prev\"", "/x; rel=next", "<x"] {
+            assert_eq!(next(none), None, "{none}");
+        }
     }
 }

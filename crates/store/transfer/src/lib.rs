@@ -35,7 +35,9 @@ mod progress;
 mod pull;
 mod push;
 mod refusal;
+mod repository;
 mod resolve;
+mod search;
 mod source;
 mod stream;
 
@@ -50,7 +52,9 @@ pub use self::{
     partial::sweep_partials,
     progress::Progress,
     pull::{Pulled, PulledLayer},
-    push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed},
+    push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed, composed},
     refusal::Refusal,
+    repository::{BlobStream, RawManifest, Repository, RepositoryError, Wanted, fallback_tag},
+    search::{SearchError, SearchResult},
     source::SourceError,
 };

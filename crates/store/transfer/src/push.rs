@@ -4,9 +4,9 @@
 //! mounted from another repository of the same registry. What has to be sent is compressed on its way, once, and the same
 //! way each time. When every layer has the blob that the image's own manifest names, that manifest goes out as it came.
 
-mod blob;
+pub(crate) mod blob;
 mod error;
-mod upload;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
@@ -117,23 +117,29 @@ impl Client {
     }
 }
 
-/// The registry by the way that answers.
+/// The repository to push to, with the right to mount from those where layers are known to be.
 async fn target(shared: &Shared, push: &Push<'_>) -> Result<Source, PushError> {
-    let reference = push.reference;
+    let known = push.layers.iter().flat_map(|layer| &layer.known);
+    let mut others: Vec<&str> = known.filter_map(|known| known.repository.as_deref()).collect();
+    others.sort_unstable();
+    others.dedup();
+    let with = |source: Source| source.for_push(others.iter().copied());
+    answering(shared, push.reference, push.auth, with).await
+}
+
+/// The registry by the way that answers.
+pub(crate) async fn answering(
+    shared: &Shared,
+    reference: &Reference,
+    auth: Option<&RegistryAuth>,
+    with: impl Fn(Source) -> Source,
+) -> Result<Source, PushError> {
     let domain = reference.domain();
-    let auth = push.auth.filter(|auth| !auth.is_anonymous() && auth.is_for(domain));
-    let others = || {
-        let known = push.layers.iter().flat_map(|layer| &layer.known);
-        let mut others: Vec<&str> = known.filter_map(|known| known.repository.as_deref()).collect();
-        others.sort_unstable();
-        others.dedup();
-        others
-    };
+    let auth = auth.filter(|auth| !auth.is_anonymous() && auth.is_for(domain));
     let origins = shared.origins(domain).await.map_err(|_| PushError::Domain(domain.to_owned()))?;
     let mut last = PushError::Domain(domain.to_owned());
     for origin in origins {
-        let source = Source::new(origin.at("/"), reference.path(), auth.cloned());
-        let source = source.for_push(others().into_iter());
+        let source = with(Source::new(origin.at("/"), reference.path(), auth.cloned()));
         match source.ping(shared).await {
             Ok(()) => return Ok(source),
             Err(error) if error.is_unreachable() => last = PushError::Source(error),
@@ -162,16 +168,28 @@ async fn manifest(
         None => composed(digest, size, &blobs)?,
     };
     let tag = push.reference.tag().unwrap_or("latest");
-    let location = source.location(&format!("manifests/{tag}"));
+    put_manifest(shared, source, tag, (&media_type, json.clone())).await?;
+    Ok(Pushed { digest: Digest::sha256_of(&json), size: json.len() as u64, layers: blobs })
+}
+
+/// Sends a manifest; whether the registry says that it lists it with what it is about (`OCI-Subject`).
+pub(crate) async fn put_manifest(
+    shared: &Shared,
+    source: &Source,
+    name: &str,
+    (media_type, json): (&str, Bytes),
+) -> Result<bool, PushError> {
+    let location = source.location(&format!("manifests/{name}"));
     let mut call = Call::new(Method::PUT, location);
-    if let Ok(value) = HeaderValue::from_str(&media_type) {
+    if let Ok(value) = HeaderValue::from_str(media_type) {
         call.headers.insert(CONTENT_TYPE, value);
     }
-    call.body = json.clone();
+    call.body = json;
     let answer = source.call(shared, call).await?;
     tracing::debug!(location = answer.header(LOCATION), "manifest sent");
+    let listed = answer.header("oci-subject").is_some();
     answer.body.skip().await;
-    Ok(Pushed { digest: Digest::sha256_of(&json), size: json.len() as u64, layers: blobs })
+    Ok(listed)
 }
 
 /// Whether a manifest says exactly what is at the registry now.
@@ -185,8 +203,15 @@ fn is_of(kept: &KeptManifest<'_>, config: &Digest, blobs: &[Descriptor]) -> bool
         && manifest.layers.iter().zip(blobs).all(same)
 }
 
-/// A manifest as Docker writes it; an OCI one when a layer is something that only OCI has a name for.
-fn composed(config: Digest, size: u64, blobs: &[Descriptor]) -> Result<(String, Bytes), PushError> {
+/// A manifest as Docker writes it; an OCI one when a layer is something that only OCI has a name for. Its media type and its bytes.
+///
+/// # Errors
+/// When it has no JSON form.
+pub fn composed(
+    config: Digest,
+    size: u64,
+    blobs: &[Descriptor],
+) -> Result<(String, Bytes), PushError> {
     let oci = blobs.iter().any(|blob| !blob::is_gzip(&blob.media_type));
     let (own, of_config) = if oci {
         (media::OCI_MANIFEST, media::OCI_CONFIG)

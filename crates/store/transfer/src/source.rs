@@ -80,6 +80,12 @@ impl Source {
         self
     }
 
+    /// Asks for the right to search.
+    pub(crate) fn for_search(mut self) -> Source {
+        "registry:catalog:search".clone_into(&mut self.scope);
+        self
+    }
+
     /// Whether it only has copies.
     pub(crate) fn is_mirror(&self) -> bool {
         self.mirror

@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod search;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ pub use push::{
 };
 pub use remove::{prune, remove};
 pub use save::save;
+pub use search::{SearchRequest, SearchResult, search};
 pub use tree::{ImageTree, TreeEntry, save_as};
 
 /// Lets `repo:tag` mean the image that `name` means.

@@ -77,13 +77,13 @@ impl Command {
 
 /// A management command: `container`, `image`, …
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Group {
+pub struct Group {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// One line for the list of commands.
-    pub(crate) short: &'static str,
+    pub short: &'static str,
     /// Its commands, in any order.
-    pub(crate) commands: &'static [Command],
+    pub commands: &'static [Command],
 }
 
 impl Args {

@@ -52,7 +52,7 @@ fn offer(tree: &Tree, cli: &Cli, before: &[String], last: &str) -> Offer {
     let words = &before[start.min(before.len())..];
     match tree.find(words) {
         _ if words.is_empty() => top(tree, last),
-        Found::Group(group) if words.len() == 1 => commands(group.commands),
+        Found::Group(group) if words.len() == 1 => commands(tree.commands_of(group.name)),
         Found::Command(command, named) => arguments(cli, command, &words[named..], last),
         _ => Offer { files: true, ..Offer::default() },
     }
@@ -99,8 +99,8 @@ fn top(tree: &Tree, last: &str) -> Offer {
     offer
 }
 
-fn commands(all: &[Command]) -> Offer {
-    let shown = all.iter().filter(|command| !command.hidden);
+fn commands<'a>(all: impl Iterator<Item = &'a Command>) -> Offer {
+    let shown = all.filter(|command| !command.hidden);
     let candidates = shown.map(|command| (command.name.to_owned(), command.short.to_owned()));
     Offer { candidates: candidates.collect(), files: false }
 }

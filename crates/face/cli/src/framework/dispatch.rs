@@ -1,8 +1,8 @@
 //! From a command line to a command.
 
 use super::{
-    Cli, CliError, Command, Globals, Matches, Outcome, ParseError, Tree, autostart, globals, help,
-    output::write_fd, plugins, tree::Found, window_size,
+    Cli, CliError, Command, Globals, Group, Matches, Outcome, ParseError, Tree, autostart, globals,
+    help, output::write_fd, plugins, tree::Found, window_size,
 };
 
 /// Exit code of docker for flags that it does not understand.
@@ -20,9 +20,17 @@ pub struct Extension {
     pub run: fn(&Cli, &[String]) -> Outcome,
 }
 
+/// What other faces bring: words of their own, and commands.
+pub(crate) type Brought = (&'static [Extension], &'static [Group]);
+
 /// Runs the command line; the exit code.
-pub(crate) fn main(program: &str, args: &[String], extensions: &'static [Extension]) -> u8 {
-    exit_code(start(program, args, extensions))
+pub(crate) fn main(program: &str, args: &[String], brought: Brought) -> u8 {
+    exit_code(start(program, args, brought))
+}
+
+/// Where `config.json` lies, and docker's other files about the user.
+pub fn config_dir(cli: &Cli) -> std::path::PathBuf {
+    cli.globals().config_dir()
 }
 
 /// Runs an extension as a program of its own; the exit code.
@@ -91,8 +99,8 @@ fn report(error: &CliError) {
     drop(write_fd(rustix::stdio::stderr(), text.as_bytes()));
 }
 
-fn start(program: &str, args: &[String], extensions: &'static [Extension]) -> Result<u8, CliError> {
-    let tree = Tree::with(crate::commands::GROUPS, extensions);
+fn start(program: &str, args: &[String], brought: Brought) -> Result<u8, CliError> {
+    let tree = Tree::with(crate::commands::GROUPS, brought);
     let parsed = Matches::parse(globals::FLAGS, args, false);
     let (matches, notices) = match parsed {
         Ok(parsed) => parsed,
@@ -167,10 +175,10 @@ fn dispatch(
         Found::Group(group) => {
             let path = format!("{program} {}", group.name);
             match Matches::parse(&[], &words[1..], true) {
-                Ok(_) => remind(&help::group_help(&path, group)),
+                Ok(_) => remind(&help::group_help(&path, group, tree)),
                 Err(ParseError::Help { shorthand }) => {
                     notice_shorthand(shorthand);
-                    show(&help::group_help(&path, group))
+                    show(&help::group_help(&path, group, tree))
                 }
                 Err(ParseError::Invalid(wrong)) => Err(misused(&wrong, &path, &path)),
             }
@@ -178,7 +186,7 @@ fn dispatch(
         Found::UnknownIn(group) => {
             let path = format!("{program} {}", group.name);
             if words.iter().any(|word| word == "--help") {
-                return show(&help::group_help(&path, group));
+                return show(&help::group_help(&path, group, tree));
             }
             Err(CliError::new(format!(
                 "{program}: unknown command: {path} {}\n\nUsage:  {path}\n\nRun '{path} --help' for more information",
@@ -258,7 +266,7 @@ fn help_topic(program: &str, tree: &Tree, words: &[String]) -> Result<u8, CliErr
             (extension.run)(&cli, &words)
         }
         Found::Group(group) | Found::UnknownIn(group) => {
-            show(&help::group_help(&format!("{program} {}", group.name), group))
+            show(&help::group_help(&format!("{program} {}", group.name), group, tree))
         }
         Found::Unknown => {
             let topic = words.first().map_or("", String::as_str);

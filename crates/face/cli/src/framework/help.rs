@@ -45,11 +45,10 @@ fn with_help_flag(flags: &[Flag]) -> Vec<Flag> {
 }
 
 /// Help of a management command.
-pub(crate) fn group_help(path: &str, group: &Group) -> String {
+pub(crate) fn group_help(path: &str, group: &Group, tree: &super::tree::Tree) -> String {
     let mut text = format!("Usage:  {path} COMMAND\n\n{}\n\nCommands:\n", group.short);
-    let mut rows: Vec<(&str, &str)> = group
-        .commands
-        .iter()
+    let mut rows: Vec<(&str, &str)> = tree
+        .commands_of(group.name)
         .filter(|command| !command.hidden)
         .map(|command| (command.name, command.short))
         .collect();

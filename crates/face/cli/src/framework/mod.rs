@@ -25,11 +25,10 @@ use tokio::runtime::Runtime;
 use crate::config::ConfigFile;
 
 pub(crate) use check::{bytes_or_unlimited, nano, parse_bool};
-pub(crate) use command::Group;
-pub use command::{Args, Command, Outcome};
+pub use command::{Args, Command, Group, Outcome};
 pub(crate) use connect::DEFAULT_SOCKET;
 pub use dispatch::terminal_width;
-pub use dispatch::{Extension, run_words};
+pub use dispatch::{Extension, config_dir, run_words};
 pub(crate) use dispatch::{main, main_of};
 pub use error::{CliError, Failures};
 pub use flag::Flag;

@@ -3,6 +3,7 @@
 use super::{
     Extension,
     command::{Command, Group},
+    dispatch::Brought,
 };
 
 /// All commands.
@@ -10,6 +11,8 @@ use super::{
 pub(crate) struct Tree {
     groups: &'static [Group],
     extensions: &'static [Extension],
+    /// Groups of other faces.
+    more: &'static [Group],
 }
 
 /// What words name.
@@ -29,11 +32,11 @@ pub(crate) enum Found {
 
 impl Tree {
     pub(crate) const fn new(groups: &'static [Group]) -> Self {
-        Tree { groups, extensions: &[] }
+        Tree { groups, extensions: &[], more: &[] }
     }
 
-    pub(crate) const fn with(groups: &'static [Group], extensions: &'static [Extension]) -> Self {
-        Tree { groups, extensions }
+    pub(crate) const fn with(groups: &'static [Group], (extensions, more): Brought) -> Self {
+        Tree { groups, extensions, more }
     }
 
     /// What other faces bring.
@@ -43,13 +46,22 @@ impl Tree {
 
     /// The management commands. A group without a name only holds top-level commands.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &'static Group> {
-        self.groups.iter().filter(|group| !group.name.is_empty())
+        let is_new = |group: &&Group| !self.groups.iter().any(|ours| ours.name == group.name);
+        let more = self.more.iter().filter(is_new);
+        self.groups.iter().filter(|group| !group.name.is_empty()).chain(more)
+    }
+
+    /// All commands of a group, whoever brings them.
+    pub(crate) fn commands_of(&self, name: &str) -> impl Iterator<Item = &'static Command> {
+        let groups = self.groups.iter().chain(self.more);
+        groups.filter(move |group| group.name == name).flat_map(|group| group.commands)
     }
 
     /// The commands that stand at top level, with their names there.
     pub(crate) fn top_level(&self) -> impl Iterator<Item = (&'static str, &'static Command)> {
         self.groups
             .iter()
+            .chain(self.more)
             .flat_map(|group| group.commands)
             .filter_map(|command| Some((command.top?, command)))
     }
@@ -77,9 +89,8 @@ impl Tree {
         let Some(second) = words.get(1).filter(|word| !word.starts_with('-')) else {
             return Found::Group(group);
         };
-        let command = group
-            .commands
-            .iter()
+        let command = self
+            .commands_of(group.name)
             .find(|command| command.name == second || command.aliases.contains(&second.as_str()));
         match command {
             Some(command) => Found::Command(command, 2),

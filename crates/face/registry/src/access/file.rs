@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -24,13 +24,15 @@ pub(crate) enum AccessFileError {
     Parse { path: PathBuf, source: serde_json::Error },
     #[error("cannot make a random key")]
     Random,
+    #[error("{} has no key that tokens could be signed with", .0.display())]
+    NoKey(PathBuf),
 }
 
 impl Kinded for AccessFileError {
     fn kind(&self) -> ErrorKind {
         match self {
             AccessFileError::File { .. } | AccessFileError::Random => ErrorKind::Internal,
-            AccessFileError::Parse { .. } => ErrorKind::InvalidArgument,
+            AccessFileError::Parse { .. } | AccessFileError::NoKey(_) => ErrorKind::InvalidArgument,
         }
     }
 }
@@ -80,6 +82,8 @@ struct Seen {
 /// What changes when a file is written or replaced.
 type Stamp = Option<(u64, i64, i64, u64)>;
 
+/// Bytes of the key of tokens.
+const KEY: usize = 32;
 /// How often files are looked at.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -138,6 +142,9 @@ fn load(
     generation: u64,
 ) -> Result<Loaded, AccessFileError> {
     let Content { key, mut policy } = read(path)?;
+    // With a key that is empty, or short, anybody could sign tokens.
+    let key = STANDARD.decode(key).ok().filter(|key| key.len() >= KEY);
+    let signer = Signer::new(&key.ok_or_else(|| AccessFileError::NoKey(path.to_owned()))?);
     if let Some(htpasswd) = htpasswd {
         let text = fs::read_to_string(htpasswd).map_err(failed("read", htpasswd))?;
         for line in policy.add_htpasswd(&text) {
@@ -145,7 +152,6 @@ fn load(
         }
     }
     policy.anonymous.extend_from_slice(anonymous);
-    let signer = Signer::new(&STANDARD.decode(key).unwrap_or_default());
     Ok(Loaded { policy, signer, generation })
 }
 
@@ -163,7 +169,8 @@ pub(crate) fn change<T>(
     root: &Path,
     edit: impl FnOnce(&mut Policy) -> T,
 ) -> Result<T, AccessFileError> {
-    fs::create_dir_all(root).map_err(failed("make directory", root))?;
+    let mut make = fs::DirBuilder::new();
+    make.recursive(true).mode(0o700).create(root).map_err(failed("make directory", root))?;
     let lock_path = root.join("access.lock");
     let lock = File::create(&lock_path).map_err(failed("open", &lock_path))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
@@ -172,7 +179,7 @@ pub(crate) fn change<T>(
     let mut content = read(&path)?;
     let before = (content.key.clone(), content.policy.clone());
     if content.key.is_empty() {
-        let mut key = [0; 32];
+        let mut key = [0; KEY];
         SystemRandom::new().fill(&mut key).map_err(|_| AccessFileError::Random)?;
         content.key = STANDARD.encode(key);
     }
@@ -195,5 +202,40 @@ fn write(path: &Path, content: &Content) -> Result<(), AccessFileError> {
         file.sync_all()
     };
     write().map_err(failed("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(failed("replace", path))
+    fs::rename(&temporary, path).map_err(failed("replace", path))?;
+    // Who was told that an account is gone must not find it again after a power cut.
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(failed("sync directory", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_key_nothing_is_signed() {
+        let root = std::env::temp_dir().join(format!("ferry-access-key-{}", std::process::id()));
+        drop(fs::remove_dir_all(&root));
+        let file = AccessFile::open(&root, None, Vec::new()).unwrap();
+        let token = file.loaded().signer.issue(&ferry_access::Claims {
+            sub: "ann".into(),
+            aud: String::new(),
+            iat: 0,
+            exp: 9,
+            access: Vec::new(),
+        });
+        let path = root.join("access.json");
+        for key in ["", "\"key\":\"\"", "\"key\":\"AAAA\"", "\"key\":\"no base64\""] {
+            let text = if key.is_empty() { "{".to_owned() } else { format!("{{{key}}}") };
+            fs::write(&path, text).unwrap();
+            assert!(load(&path, None, &[], 1).is_err(), "{key}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(load(&path, None, &[], 1), Err(AccessFileError::NoKey(_))));
+        // What was loaded stays, and so do the tokens that it signed.
+        std::thread::sleep(PAUSE);
+        assert!(file.loaded().signer.check(&token, 1).is_ok());
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -14,7 +14,7 @@ use crate::fault::{Code, Fault};
 /// Wrong passwords of an address in a minute, and no more.
 const MAX_FAILURES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// More addresses are not remembered: the oldest windows are forgotten.
+/// More addresses are not remembered: the windows that are over are forgotten, or else all.
 const MAX_ADDRESSES: usize = 10_000;
 
 /// Counts what each address does.
@@ -68,6 +68,10 @@ fn count(
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     if counts.len() >= MAX_ADDRESSES {
         counts.retain(|_, (since, _)| now.duration_since(*since) < window);
+        if counts.len() >= MAX_ADDRESSES {
+            // Whoever has so many addresses is not held off by their counts.
+            counts.clear();
+        }
     }
     let (since, count) = counts.entry(peer).or_insert((now, 0));
     if now.duration_since(*since) >= window {
@@ -93,5 +97,15 @@ mod tests {
         assert!(guard.may_log_in([127, 0, 0, 2].into()).is_ok(), "others are not concerned");
         assert!(guard.may_ask(peer).is_ok() && guard.may_ask(peer).is_ok());
         assert!(guard.may_ask(peer).is_err());
+    }
+
+    #[test]
+    fn addresses_without_end_are_not_all_remembered() {
+        let guard = Guard::new(1);
+        for number in 0..3 * u32::try_from(MAX_ADDRESSES).unwrap() {
+            let peer: IpAddr = std::net::Ipv6Addr::from(u128::from(number)).into();
+            assert!(guard.may_ask(peer).is_ok());
+        }
+        assert!(guard.requests.lock().unwrap().len() <= MAX_ADDRESSES);
     }
 }

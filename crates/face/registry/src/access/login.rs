@@ -36,12 +36,20 @@ impl Logins {
         Logins { key, right: Mutex::default(), places: Semaphore::new(AT_ONCE) }
     }
 
-    pub(crate) async fn is_right(&self, loaded: &Arc<Loaded>, name: &str, password: &str) -> bool {
+    /// Whether a password is right; `may` is asked again just before it is hashed, because whoever sends a thousand guesses at once
+    /// has not guessed wrong yet when they come in.
+    pub(crate) async fn is_right<E>(
+        &self,
+        loaded: &Arc<Loaded>,
+        (name, password): (&str, &str),
+        may: impl Fn() -> Result<(), E>,
+    ) -> Result<bool, E> {
         let print = self.print(loaded.generation, name, password);
         if self.remembers(&print) {
-            return loaded.policy.is_valid(name, now());
+            return Ok(loaded.policy.is_valid(name, now()));
         }
-        let Ok(_place) = self.places.acquire().await else { return false };
+        let Ok(_place) = self.places.acquire().await else { return Ok(false) };
+        may()?;
         let (policy, name, password) = (Arc::clone(loaded), name.to_owned(), password.to_owned());
         let check = move || policy.policy.is_right(&name, &password, now());
         let right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
@@ -52,7 +60,7 @@ impl Logins {
             }
             remembered.insert(print, Instant::now());
         }
-        right
+        Ok(right)
     }
 
     fn remembers(&self, print: &Print) -> bool {

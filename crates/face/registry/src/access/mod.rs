@@ -125,8 +125,9 @@ impl Access {
         password: &str,
         peer: IpAddr,
     ) -> Result<(), Fault> {
-        self.guard.may_log_in(peer)?;
-        if self.logins.is_right(loaded, name, password).await {
+        let may = || self.guard.may_log_in(peer);
+        may()?;
+        if self.logins.is_right(loaded, (name, password), may).await? {
             return Ok(());
         }
         self.guard.login_failed(peer);
@@ -147,10 +148,11 @@ impl Access {
         }
         let known = identity.name.is_some() || identity.claims.is_some();
         let refuse = |scope| self.challenge(headers, scope, None, "authentication required");
+        let lists = matches!(route, Route::Catalog | Route::Search);
         match needed(route, method) {
             // A client asks here how to authenticate, and whether it has.
             None if known => Ok(()),
-            None if *route == Route::Catalog && identity.loaded.policy.has_anonymous() => Ok(()),
+            None if lists && identity.loaded.policy.has_anonymous() => Ok(()),
             None => Err(refuse(None)),
             Some((action, repository)) if identity.may(action, repository) => Ok(()),
             Some((action, repository)) => {

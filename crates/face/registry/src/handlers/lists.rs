@@ -15,6 +15,9 @@ use crate::{
 /// Without `n`, and at most.
 const REPOSITORIES: usize = 1000;
 const TAGS: usize = 100_000;
+/// Results of a search that does not say, and the most of one answer.
+const SEARCH: usize = 25;
+const MOST_FOUND: usize = 100;
 
 pub(crate) async fn catalog(call: &Call) -> Answer {
     let (count, last) = page(call, REPOSITORIES)?;
@@ -23,7 +26,8 @@ pub(crate) async fn catalog(call: &Call) -> Answer {
     // Those that the client may not see are passed over, so a page may take several looks.
     while names.len() <= count {
         let from = after.clone();
-        let found = call.store(move |store| store.repositories(&from, count + 1)).await?;
+        // Not one by one: most may be others'.
+        let found = call.store(move |store| store.repositories(&from, REPOSITORIES)).await?;
         let Some(end) = found.last() else { break };
         after.clone_from(end);
         names.extend(found.into_iter().filter(|name| call.sees(name)));
@@ -35,6 +39,46 @@ pub(crate) async fn catalog(call: &Call) -> Answer {
         link(&mut response, "/v2/_catalog", names.last(), count);
     }
     Ok(response)
+}
+
+/// Repositories whose names have a word in them, in the form of Docker Hub's answers. What is there says nothing of itself, and
+/// nobody gives it stars.
+pub(crate) async fn search(call: &Call) -> Answer {
+    let word = call.query.get("q").unwrap_or_default().trim().to_lowercase();
+    let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<usize>().ok());
+    let size = number("n").or(number("page_size")).unwrap_or(SEARCH).clamp(1, MOST_FOUND);
+    let page = number("page").unwrap_or(1).max(1);
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let from = after.clone();
+        let names = call.store(move |store| store.repositories(&from, REPOSITORIES)).await?;
+        let Some(end) = names.last() else { break };
+        after.clone_from(end);
+        found.extend(names.into_iter().filter(|name| name.contains(&word) && call.sees(name)));
+    }
+    let results = found.iter().skip((page - 1).saturating_mul(size)).take(size);
+    let results: Vec<_> = results
+        .map(|name| {
+            json!({
+                "name": name,
+                "description": "",
+                "star_count": 0,
+                "is_official": false,
+                "is_automated": false,
+            })
+        })
+        .collect();
+    Ok(answer_json(
+        json!({
+            "query": word,
+            "num_results": found.len(),
+            "num_pages": found.len().div_ceil(size),
+            "page": page,
+            "page_size": size,
+            "results": results,
+        })
+        .to_string(),
+    ))
 }
 
 pub(crate) async fn tags(call: &Call, name: String) -> Answer {

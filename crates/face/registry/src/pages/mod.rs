@@ -3,6 +3,7 @@
 mod html;
 mod image;
 
+use ferry_access::Action;
 use ferry_oci::Reference;
 use ferry_stdx::{size::format_decimal, time::Timestamp};
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -29,8 +30,10 @@ pub(crate) async fn page(call: &mut Call) -> Answer {
         return Err(Fault::new(Code::Unsupported, "the operation is unsupported"));
     }
     let state = std::sync::Arc::clone(&call.state);
-    let Ok(identity) = state.access.identify(&call.headers, call.peer).await else {
-        return Ok(who_are_you());
+    let identity = match state.access.identify(&call.headers, call.peer).await {
+        Ok(identity) => identity,
+        Err(fault) if fault.is_unauthorized() => return Ok(who_are_you()),
+        Err(fault) => return Err(fault),
     };
     let nobody = identity.is_nobody();
     if nobody && (call.path == "/login" || !identity.has_anonymous()) {
@@ -41,7 +44,9 @@ pub(crate) async fn page(call: &mut Call) -> Answer {
     let text = match path.strip_prefix("/r/") {
         None if path == "/login" => return Ok(redirect("/")),
         None => repositories(call).await?,
-        Some(name) if !Reference::is_repository(name) || !call.sees(name) => return Ok(nothing()),
+        Some(name) if !Reference::is_repository(name) || !call.may(Action::Pull, name) => {
+            return Ok(nothing());
+        }
         Some(name) => match call.query.get("ref") {
             None => tags(call, name).await,
             Some(reference) => image::page(call, name, reference).await,

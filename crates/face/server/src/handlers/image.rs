@@ -15,7 +15,9 @@ use crate::{
 };
 
 mod transfer;
-pub(crate) use transfer::{catalog, create, distribution, load, push, save, save_several, tags};
+pub(crate) use transfer::{
+    catalog, create, distribution, load, push, save, save_several, search, tags,
+};
 
 pub(crate) async fn list(request: Request) -> Result<Reply, Failure> {
     let query = &request.query;

@@ -168,7 +168,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     row(Method::GET, "/exec/{id}/json", 24, here!(exec::inspect), "What became of it"),
     // images
     row(Method::GET, "/images/json", 24, here!(image::list), "List images"),
-    row(Method::GET, "/images/search", 24, Serve::NotYet, "Search Docker Hub"),
+    row(Method::GET, "/images/search", 24, here!(image::search), "Search a registry"),
     row(Method::GET, "/images/get", 24, here!(image::save_several), "Images as one tar"),
     row(Method::GET, "/images/{name}/get", 24, here!(image::save), "An image as tar"),
     row(Method::GET, "/images/{name}/history", 24, here!(image::history), "How an image was made"),

@@ -75,12 +75,28 @@ impl<W: Write> TarWriter<W> {
             return Ok(());
         }
         self.copy(&mut payload, entry.size)?;
-        let over = entry.size % BLOCK as u64;
-        if over != 0 {
-            let padding = BLOCK - usize::try_from(over).unwrap_or_default();
-            self.out.write_all(&[0; BLOCK][..padding])?;
+        self.end(entry.size)
+    }
+
+    /// Appends an entry whose payload comes piece by piece: exactly `entry.size` bytes by [`TarWriter::piece`], and then
+    /// [`TarWriter::end`].
+    pub fn begin(&mut self, entry: &Entry) -> io::Result<()> {
+        self.out.write_all(&header::encode(entry))
+    }
+
+    /// Appends some of a payload.
+    pub fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    /// Ends a payload of this size.
+    pub fn end(&mut self, size: u64) -> io::Result<()> {
+        let over = size % BLOCK as u64;
+        if over == 0 {
+            return Ok(());
         }
-        Ok(())
+        let padding = BLOCK - usize::try_from(over).unwrap_or_default();
+        self.out.write_all(&[0; BLOCK][..padding])
     }
 
     /// Ends the archive with its two zero blocks and gives the output back.

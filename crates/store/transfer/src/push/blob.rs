@@ -87,40 +87,48 @@ impl Job<'_> {
         Ok(None)
     }
 
-    /// Asks for a copy within the registry. One that cannot answers with a place to upload to, which is given back.
     async fn mounted(&self) -> Result<Option<(Descriptor, String)>, PushError> {
         for KnownBlob { descriptor, repository } in self.layer.known.iter().take(MAX_ASKED) {
             let Some(from) = repository else { continue };
-            let (digest, from_) = (descriptor.digest.to_string(), percent(from));
-            let path = format!("blobs/uploads/?mount={}&from={from_}", percent(&digest));
-            let location = self.source.location(&path);
-            let answer =
-                self.source.call(self.shared, Call::new(Method::POST, location.clone())).await;
-            let answer = match answer {
-                Ok(answer) => answer,
-                // Not allowed to read there: then it is sent.
-                Err(error) if error.refusal().is_some() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let status = answer.status;
-            let unwanted = answer.header(LOCATION).and_then(|text| location.join(text));
-            answer.body.skip().await;
-            if status == StatusCode::CREATED {
+            if mount(self.shared, self.source, &descriptor.digest, from).await? {
                 return Ok(Some((descriptor.clone(), from.clone())));
-            }
-            if let Some(unwanted) = unwanted {
-                let call = Call::new(Method::DELETE, unwanted);
-                if let Ok(answer) = self.source.call(self.shared, call).await {
-                    answer.body.skip().await;
-                }
             }
         }
         Ok(None)
     }
 }
 
+/// Asks for a copy within the registry. One that cannot answers with a place to upload to, which is given back.
+pub(crate) async fn mount(
+    shared: &Shared,
+    source: &Source,
+    digest: &Digest,
+    from: &str,
+) -> Result<bool, SourceError> {
+    let (digest, from) = (percent(&digest.to_string()), percent(from));
+    let location = source.location(&format!("blobs/uploads/?mount={digest}&from={from}"));
+    let answer = match source.call(shared, Call::new(Method::POST, location.clone())).await {
+        Ok(answer) => answer,
+        // Not allowed to read there: then it is sent.
+        Err(error) if error.refusal().is_some() => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let status = answer.status;
+    let unwanted = answer.header(LOCATION).and_then(|text| location.join(text));
+    answer.body.skip().await;
+    if status == StatusCode::CREATED {
+        return Ok(true);
+    }
+    if let Some(unwanted) = unwanted
+        && let Ok(answer) = source.call(shared, Call::new(Method::DELETE, unwanted)).await
+    {
+        answer.body.skip().await;
+    }
+    Ok(false)
+}
+
 /// The size of a blob that the registry has.
-pub(super) async fn exists(
+pub(crate) async fn exists(
     shared: &Shared,
     source: &Source,
     digest: &Digest,

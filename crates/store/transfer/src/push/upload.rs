@@ -37,9 +37,9 @@ const BEAT: Duration = Duration::from_millis(100);
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Sends blobs to one repository.
-pub(super) struct Upload<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) source: &'a Source,
+pub(crate) struct Upload<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) source: &'a Source,
 }
 
 /// What came of compressing a layer.
@@ -50,9 +50,16 @@ struct Made {
 
 impl Upload<'_> {
     /// Sends a blob that is in memory.
-    pub(super) async fn whole(&self, bytes: Bytes, digest: &Digest) -> Result<(), PushError> {
+    pub(crate) async fn whole(&self, bytes: Bytes, digest: &Digest) -> Result<(), PushError> {
         let place = self.begin().await?;
         self.finish(&place, digest, bytes).await
+    }
+
+    /// Sends a blob that comes piece by piece, once.
+    pub(crate) async fn flow(&self, flow: Flow, digest: &Digest) -> Result<(), PushError> {
+        let place = self.begin().await?;
+        let place = self.stream(&place, flow).await?;
+        self.finish(&place, digest, Bytes::new()).await
     }
 
     /// Sends a layer, and goes on with `under_way` if the registry still knows it.

@@ -3,12 +3,8 @@
 use crate::framework::{Args, Cli, CliError, Command, Matches, Outcome};
 
 /// Not here yet.
-pub(super) const LATER: [Command; 4] = [
-    refused("checkpoint", later),
-    refused("manifest", later),
-    refused("plugin", later),
-    refused("trust", later),
-];
+pub(super) const LATER: [Command; 3] =
+    [refused("checkpoint", later), refused("plugin", later), refused("trust", later)];
 
 /// Of Swarm, which nobody plans.
 pub(super) const SWARM: [Command; 6] = [

@@ -1,6 +1,12 @@
-//! `docker search`, which only Docker Hub understands.
+//! `docker search`: Docker Hub, or a registry that the term names.
 
-use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome};
+use ferry_docker_api::SearchResult;
+
+use crate::{
+    config::registry_auth,
+    format::{Kind, Row, render, units},
+    framework::{Args, Cli, Command, Flag, Matches, Outcome},
+};
 
 pub(crate) const COMMAND: Command = Command {
     name: "search",
@@ -21,7 +27,55 @@ const FLAGS: &[Flag] = &[
     Flag::bool("no-trunc", "Don't truncate output"),
 ];
 
-fn run(cli: &Cli, _: &Matches) -> Outcome {
-    Err(CliError::new(format!("not supported yet: {}", cli.path()))
-        .with_hint("search at https://hub.docker.com"))
+const KIND: Kind = Kind {
+    name: "*registry.searchContext",
+    titles: &[
+        ("Name", "NAME"),
+        ("Description", "DESCRIPTION"),
+        ("StarCount", "STARS"),
+        ("IsOfficial", "OFFICIAL"),
+    ],
+};
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let term = matches.arg(0);
+    // Credentials are those of the registry that the term names.
+    let registry = match term.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "docker.io",
+    };
+    let auth = registry_auth(cli, &format!("{registry}/search"))?;
+    let limit = matches.int("limit");
+    let call = cli
+        .client()?
+        .get("/images/search")
+        .query("term", term)
+        .query_if(limit != 0, "limit", limit)
+        .filters(&matches.filters("filter"));
+    let call = if auth.is_empty() { call } else { call.header("X-Registry-Auth", auth) };
+    let mut found: Vec<SearchResult> = cli.wait(call.json())?;
+    found.sort_by_key(|result| std::cmp::Reverse(result.star_count));
+    let format = match matches.text("format") {
+        "" | "table" => "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
+        format => format,
+    };
+    let json = format.contains("json");
+    let rows: Vec<Row> =
+        found.iter().map(|result| row(result, !matches.flag("no-trunc"), json)).collect();
+    cli.print(&render(&KIND, format, &rows)?)?;
+    Ok(0)
+}
+
+fn row(result: &SearchResult, trunc: bool, json: bool) -> Row {
+    let description = result.description.replace(['\n', '\r'], " ");
+    let official = match (result.is_official, json) {
+        (official, true) => official.to_string(),
+        (true, false) => "[OK]".to_owned(),
+        (false, false) => String::new(),
+    };
+    Row::default()
+        .with("Name", result.name.as_str())
+        .with("Description", if trunc { units::ellipsis(&description, 45) } else { description })
+        .with("StarCount", result.star_count.to_string())
+        .with("IsOfficial", official)
 }

@@ -1,10 +1,10 @@
 //! Images on their way: pull, import, load, save. Answers are progress messages or tars.
 
 use bytes::Bytes;
-use ferry_docker_api::{DistributionInspect, JsonMessage, handed::HANDED};
+use ferry_docker_api::{DistributionInspect, JsonMessage, SearchResult, handed::HANDED};
 use ferry_engine::{
     Engine,
-    ops::image::{self as ops, ImportRequest, LoadSource, PullRequest, PushRequest},
+    ops::image::{self as ops, ImportRequest, LoadSource, PullRequest, PushRequest, SearchRequest},
 };
 use ferry_errkind::Failure;
 use ferry_oci::Platform;
@@ -144,6 +144,48 @@ pub(crate) async fn catalog(request: Request) -> Result<Reply, Failure> {
     let registry = request.query.text("registry").unwrap_or_else(|| "docker.io".to_owned());
     let all = ops::remote_catalog(&request.engine, &registry, auth).await?;
     reply::json(&serde_json::json!({ "Registry": registry, "Repositories": all }))
+}
+
+/// Repositories that a registry finds by a word.
+pub(crate) async fn search(request: Request) -> Result<Reply, Failure> {
+    let query = &request.query;
+    let filters = query.filters(&["is-automated", "is-official", "stars"])?;
+    let values = |name: &str| filters.0.get(name).map(|values| values.to_vec());
+    // Docker Hub builds nothing by itself any more.
+    if yes_or_no("is-automated", values("is-automated"))? == Some(true) {
+        return reply::json(&[(); 0]);
+    }
+    let mut stars = 0;
+    for value in values("stars").unwrap_or_default() {
+        let wrong = || invalid(format!("invalid filter 'stars={value}'"));
+        stars = stars.max(value.parse::<i64>().map_err(|_| wrong())?);
+    }
+    let wanted = SearchRequest {
+        term: query.get("term").to_owned(),
+        limit: query.integer("limit")?.unwrap_or_default(),
+        official: yes_or_no("is-official", values("is-official"))?,
+        stars,
+        auth: request.registry_auth().map(auth::registry),
+    };
+    let found = ops::search(&request.engine, wanted).await?;
+    let found = found.into_iter().map(|result| SearchResult {
+        name: result.name,
+        description: result.description,
+        star_count: result.star_count,
+        is_official: result.is_official,
+        ..SearchResult::default()
+    });
+    reply::json(&found.collect::<Vec<_>>())
+}
+
+/// A filter that is a switch.
+fn yes_or_no(name: &str, values: Option<Vec<String>>) -> Result<Option<bool>, Failure> {
+    let Some(values) = values else { return Ok(None) };
+    match values.as_slice() {
+        [value] if matches!(value.as_str(), "true" | "1") => Ok(Some(true)),
+        [value] if matches!(value.as_str(), "false" | "0") => Ok(Some(false)),
+        other => Err(invalid(format!("invalid filter '{name}={other:?}'"))),
+    }
 }
 
 /// Progress as it comes. A failure before the first message is an answer of its own, a later one the last message. When the

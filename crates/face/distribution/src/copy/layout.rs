@@ -1,0 +1,225 @@
+//! An OCI layout: a directory with `blobs/sha256/…`, `index.json` and `oci-layout`.
+
+use std::{
+    cell::RefCell,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use ferry_oci::{Descriptor, Digest, Index, MAX_MANIFEST, media};
+use ferry_transfer::RawManifest;
+use serde_json::{Value, json};
+
+use super::{
+    error::CopyError,
+    stream::{Section, Stream},
+};
+
+/// The annotation that names what is in a layout.
+const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// A layout, and the image of it that is meant.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    name: Option<String>,
+    index: RefCell<Value>,
+}
+
+impl Layout {
+    /// Opens one that is there.
+    pub(super) fn open(root: &Path, name: Option<String>) -> Result<Layout, CopyError> {
+        let path = root.join("index.json");
+        let bytes = fs::read(&path).map_err(CopyError::file("read", &path))?;
+        let index = serde_json::from_slice(&bytes).map_err(|error| CopyError::Wrong {
+            place: path.display().to_string(),
+            what: error.to_string(),
+        })?;
+        Ok(Layout { root: root.to_owned(), name, index: RefCell::new(index) })
+    }
+
+    /// Opens one, or makes it.
+    pub(super) fn create(root: &Path, name: Option<String>) -> Result<Layout, CopyError> {
+        if root.join("index.json").is_file() {
+            return Layout::open(root, name);
+        }
+        let blobs = root.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(CopyError::file("make directory", &blobs))?;
+        let marker = root.join("oci-layout");
+        fs::write(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)
+            .map_err(CopyError::file("write", &marker))?;
+        let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [] });
+        Ok(Layout { root: root.to_owned(), name, index: RefCell::new(index) })
+    }
+
+    fn place(&self) -> String {
+        format!("oci:{}", self.root.display())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    fn entries(&self) -> Result<Vec<Descriptor>, CopyError> {
+        let index: Index =
+            serde_json::from_value(self.index.borrow().clone()).map_err(|error| {
+                CopyError::Wrong { place: self.place(), what: format!("index.json: {error}") }
+            })?;
+        Ok(index.manifests)
+    }
+
+    /// The image that is meant: that of the name, or the only one.
+    pub(super) fn top(&self) -> Result<RawManifest, CopyError> {
+        let entries = self.entries()?;
+        let named = |entry: &&Descriptor| match &self.name {
+            Some(name) => entry.annotations.get(NAME) == Some(name),
+            None => true,
+        };
+        let mut found = entries.iter().filter(named);
+        let missing = |what: String| CopyError::Missing { place: self.place(), what };
+        let first = found.next().ok_or_else(|| match &self.name {
+            Some(name) => missing(format!("image {name}")),
+            None => missing("image".to_owned()),
+        })?;
+        if self.name.is_none() && found.any(|other| other.digest != first.digest) {
+            let names: Vec<&str> = entries
+                .iter()
+                .filter_map(|it| it.annotations.get(NAME))
+                .map(String::as_str)
+                .collect();
+            return Err(CopyError::Wrong {
+                place: self.place(),
+                what: format!("it has several images: name one of {}", names.join(", ")),
+            });
+        }
+        let found = self.manifest(&first.digest)?;
+        let found = found.ok_or_else(|| missing(format!("manifest {}", first.digest)))?;
+        Ok(RawManifest { media_type: first.media_type.clone(), ..found })
+    }
+
+    /// A manifest by its digest.
+    pub(super) fn manifest(&self, digest: &Digest) -> Result<Option<RawManifest>, CopyError> {
+        let path = self.path(digest);
+        let json = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(metadata) if metadata.len() > MAX_MANIFEST as u64 => {
+                let what = format!("manifest {digest} is too large");
+                return Err(CopyError::Wrong { place: self.place(), what });
+            }
+            _ => fs::read(&path).map_err(CopyError::file("read", &path))?,
+        };
+        if Digest::sha256_of(&json) != *digest {
+            return Err(CopyError::Digest(digest.clone()));
+        }
+        let value: Value = serde_json::from_slice(&json).unwrap_or_default();
+        let media_type = value["mediaType"].as_str().unwrap_or_default().to_owned();
+        Ok(Some(RawManifest { media_type, json: json.into(), digest: digest.clone() }))
+    }
+
+    /// A blob.
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Stream, CopyError> {
+        let path = self.path(digest);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CopyError::Missing {
+                    place: self.place(),
+                    what: format!("blob {digest}"),
+                });
+            }
+            file => file.map_err(CopyError::file("open", &path))?,
+        };
+        let size = file.metadata().map_err(CopyError::file("read", &path))?.len();
+        Ok(Stream::Local(Section::open(file, path, (0, size), digest.clone())?))
+    }
+
+    /// What is listed and about a manifest.
+    pub(super) fn referrers(&self, digest: &Digest) -> Result<Vec<Digest>, CopyError> {
+        let mut about = Vec::new();
+        for entry in self.entries()? {
+            let Some(manifest) = self.manifest(&entry.digest)? else { continue };
+            let value: Value = serde_json::from_slice(&manifest.json).unwrap_or_default();
+            if value["subject"]["digest"].as_str() == Some(digest.to_string().as_str()) {
+                about.push(entry.digest);
+            }
+        }
+        Ok(about)
+    }
+
+    /// What is listed under a name.
+    pub(super) fn named(&self, name: &str) -> Result<Option<RawManifest>, CopyError> {
+        let entries = self.entries()?;
+        let found = entries.iter().find(|it| it.annotations.get(NAME).is_some_and(|it| it == name));
+        found.map_or(Ok(None), |entry| self.manifest(&entry.digest))
+    }
+
+    /// Whether a blob is there.
+    pub(super) fn has(&self, digest: &Digest, size: u64) -> bool {
+        fs::metadata(self.path(digest)).is_ok_and(|metadata| metadata.len() == size)
+    }
+
+    /// Keeps a blob, all of it or nothing.
+    pub(super) async fn put(&self, digest: &Digest, mut from: Stream) -> Result<(), CopyError> {
+        let path = self.path(digest);
+        let temporary = path.with_extension("partial");
+        let kept = async {
+            let mut file = File::create(&temporary).map_err(CopyError::file("make", &temporary))?;
+            while let Some(piece) = from.next().await? {
+                file.write_all(&piece).map_err(CopyError::file("write", &temporary))?;
+            }
+            fs::rename(&temporary, &path).map_err(CopyError::file("write", &path))
+        };
+        let kept = kept.await;
+        if kept.is_err() {
+            // What is left of it helps nobody.
+            drop(fs::remove_file(&temporary));
+        }
+        kept
+    }
+
+    /// Keeps a manifest; a listed one is an image of its own, under a name or none.
+    pub(super) fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        listed: Option<Option<&str>>,
+    ) -> Result<(), CopyError> {
+        let path = self.path(&manifest.digest);
+        fs::write(&path, &manifest.json).map_err(CopyError::file("write", &path))?;
+        let Some(name) = listed else { return Ok(()) };
+        let digest = manifest.digest.to_string();
+        let mut entry = json!({
+            "mediaType": manifest.media_type,
+            "digest": digest,
+            "size": manifest.json.len(),
+        });
+        if let Some(name) = name {
+            entry["annotations"] = json!({ NAME: name });
+        }
+        {
+            let mut index = self.index.borrow_mut();
+            let Some(entries) = index["manifests"].as_array_mut() else {
+                let what = "index.json lists no manifests".to_owned();
+                return Err(CopyError::Wrong { place: self.place(), what });
+            };
+            entries.retain(|other| match other["annotations"][NAME].as_str() {
+                Some(theirs) => Some(theirs) != name,
+                None => name.is_some() || other["digest"] != digest.as_str(),
+            });
+            entries.push(entry);
+        }
+        self.write_index()
+    }
+
+    /// The name of the image that is to come.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn write_index(&self) -> Result<(), CopyError> {
+        let path = self.root.join("index.json");
+        let temporary = self.root.join(".index.json");
+        fs::write(&temporary, self.index.borrow().to_string())
+            .map_err(CopyError::file("write", &temporary))?;
+        fs::rename(&temporary, &path).map_err(CopyError::file("write", &path))
+    }
+}

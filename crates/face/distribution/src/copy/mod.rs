@@ -1,0 +1,187 @@
+//! `image cp SOURCE DESTINATION`: an image from any place to any place. Only what is missing travels.
+
+mod archive;
+mod ends;
+mod error;
+mod layout;
+mod place;
+mod stream;
+mod work;
+mod writer;
+
+use std::{cell::RefCell, fs::File, path::Path};
+
+use ferry_cli::{
+    face::{Args, Cli, CliError, Command, Outcome},
+    flags::{Flag, Matches},
+};
+use ferry_oci::{InvalidPlatform, Platform, Reference};
+use ferry_stdx::size::format_decimal;
+use ferry_transfer::{Client, Wanted};
+
+use self::{
+    archive::Archive,
+    ends::{End, Source, Target, saved},
+    error::CopyError,
+    layout::Layout,
+    place::Place,
+    work::{Tally, Work},
+    writer::Writer,
+};
+use crate::registry::{self, failed};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "cp",
+    short: "Copy an image between registries, daemons, archives and layouts",
+    long: "Copy an image between registries, daemons, archives and layouts. Only what is not there yet travels.
+
+Places:
+  docker://NAME or NAME       at a registry
+  docker-daemon:NAME          in the daemon
+  docker-archive:FILE[:NAME]  a tar, as save writes it
+  oci:DIRECTORY[:NAME]        an OCI layout
+
+Between registries and layouts, all platforms of an image are copied, with its signatures and whatever else is about it.",
+    usage: "[OPTIONS] SOURCE DESTINATION",
+    flags: &[
+        Flag::bool("insecure", "Allow communication with insecure registries"),
+        Flag::string("platform", "Copy this platform of the image only (e.g. \"linux/arm64\")"),
+        Flag::bool("quiet", "Only print the digest").short('q'),
+        Flag::bool("referrers", "Copy signatures, SBOMs and what else is about the image")
+            .default("true"),
+    ],
+    args: Args::Exactly(2),
+    run,
+    ..Command::NEW
+};
+
+/// What both ends are opened with.
+struct Means<'a> {
+    cli: &'a Cli,
+    client: Client,
+}
+
+fn run(cli: &Cli, matches: &Matches) -> Outcome {
+    let (from, to) = (Place::parse(matches.arg(0))?, Place::parse(matches.arg(1))?);
+    let platform = match matches.text("platform") {
+        "" => None,
+        text => Some(
+            text.parse::<Platform>()
+                .map_err(|error: InvalidPlatform| CliError::new(error.to_string()))?
+                .normalized(),
+        ),
+    };
+    let at_registries: Vec<&Reference> = [&from, &to]
+        .into_iter()
+        .filter_map(|place| match place {
+            Place::Registry(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let insecure = if matches.flag("insecure") { at_registries.as_slice() } else { &[] };
+    let means = Means { cli, client: registry::client(insecure) };
+    let source = source(&means, &from, matches!(to, Place::Registry(_)))?;
+    let target = target(&means, &to, &from)?;
+    let work = Work {
+        source: &source,
+        target: &target,
+        platform,
+        about: matches.flag("referrers"),
+        tally: Tally::default(),
+    };
+    let copied = cli.wait(work.run());
+    if let (Err(_), Target::Archive { end: End::File(partial, _), .. }) = (&copied, &target) {
+        // What is left of it helps nobody.
+        drop(std::fs::remove_file(partial));
+    }
+    let digest = copied.map_err(|error| failed(&error))?;
+    if !matches.flag("quiet") {
+        tell(cli, &work.tally);
+    }
+    cli.println(&digest.to_string())?;
+    Ok(0)
+}
+
+/// What has travelled, on standard error.
+fn tell(cli: &Cli, tally: &Tally) {
+    cli.warn(&format!(
+        "{} blobs copied ({}), {} mounted, {} there already; {} manifests",
+        tally.copied.get(),
+        format_decimal(tally.bytes.get()),
+        tally.mounted.get(),
+        tally.there.get(),
+        tally.manifests.get()
+    ));
+}
+
+fn opened<T>(result: Result<T, CopyError>) -> Result<T, CliError> {
+    result.map_err(|error| failed(&error))
+}
+
+fn source(means: &Means<'_>, place: &Place, compress: bool) -> Result<Source, CliError> {
+    let Means { cli, client } = means;
+    match place {
+        Place::Registry(name) => {
+            let auth = registry::auth(cli, name)?;
+            let repository = registry::open(client, auth.as_ref(), name, Wanted::Read);
+            let repository = cli.wait(repository).map_err(|error| failed(&error))?;
+            Ok(Source::Registry(Box::new(repository), name.clone()))
+        }
+        Place::Daemon(name) => {
+            let file = opened(cli.wait(saved(cli.client()?, name)))?;
+            let place = format!("docker-daemon:{}", name.familiar());
+            let archive = Archive::open(file, Path::new(&place), Some(name), compress);
+            Ok(Source::Archive(Box::new(opened(archive)?)))
+        }
+        Place::Archive(path, name) => {
+            let file = opened(File::open(path).map_err(CopyError::file("open", path)))?;
+            let archive = Archive::open(file, path, name.as_ref(), compress);
+            Ok(Source::Archive(Box::new(opened(archive)?)))
+        }
+        Place::Layout(path, name) => Ok(Source::Layout(opened(Layout::open(path, name.clone()))?)),
+    }
+}
+
+fn target(means: &Means<'_>, place: &Place, from: &Place) -> Result<Target, CliError> {
+    let Means { cli, client } = means;
+    match place {
+        Place::Registry(name) => {
+            let auth = registry::auth(cli, name)?;
+            let beside = match from {
+                Place::Registry(source) if source.domain() == name.domain() => Some(source.path()),
+                _ => None,
+            };
+            let others: Vec<&str> = beside.into_iter().collect();
+            let repository = registry::open(client, auth.as_ref(), name, Wanted::Write(&others));
+            let repository = cli.wait(repository).map_err(|error| failed(&error))?;
+            let beside = beside.filter(|path| *path != name.path()).map(str::to_owned);
+            Ok(Target::Registry { repository: Box::new(repository), name: name.clone(), beside })
+        }
+        Place::Layout(path, name) => {
+            Ok(Target::Layout(opened(Layout::create(path, name.clone()))?))
+        }
+        Place::Archive(path, name) => {
+            let name = name.clone().or_else(|| name_of(from));
+            let partial = path.with_extension("partial");
+            let file = opened(File::create(&partial).map_err(CopyError::file("make", &partial)))?;
+            let writer = RefCell::new(Some(Writer::new(file, path)));
+            Ok(Target::Archive { writer, end: End::File(partial, path.clone()), name })
+        }
+        Place::Daemon(name) => {
+            let file = opened(stream::nameless())?;
+            let writer = RefCell::new(Some(Writer::new(file, Path::new("archive"))));
+            let end = End::Load(cli.client()?.clone());
+            Ok(Target::Archive { writer, end, name: Some(name.clone()) })
+        }
+    }
+}
+
+/// The name that an image has where it comes from.
+fn name_of(place: &Place) -> Option<Reference> {
+    match place {
+        Place::Registry(name) | Place::Daemon(name) => Some(name.clone()),
+        Place::Archive(_, name) => name.clone(),
+        Place::Layout(..) => None,
+    }
+    .filter(|name| name.tag().is_some())
+}

@@ -1,0 +1,301 @@
+//! One repository at one registry, document by document and blob by blob: for whoever copies between registries and other places.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ferry_errkind::{ErrorKind, Kinded};
+use ferry_oci::{Descriptor, Digest, Hasher, Index, MAX_MANIFEST, Reference, media};
+use http::{
+    HeaderValue,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    Client, PushError, RegistryAuth,
+    client::Shared,
+    http::{Body, Call, Cut, Fault, RequestError},
+    push::{answering, blob, put_manifest, upload::Upload},
+    source::{Source, SourceError},
+};
+
+/// Answers of searches and referrers are never larger.
+const MAX_LIST: usize = 4 << 20;
+/// Pieces of a blob that may wait for the network.
+const DEPTH: usize = 8;
+
+/// What is wanted of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// To read it.
+    Read,
+    /// To write to it, and to have blobs of these repositories of the same registry mounted.
+    Write(&'a [&'a str]),
+}
+
+/// One repository at one registry.
+#[derive(Debug)]
+pub struct Repository {
+    shared: Arc<Shared>,
+    source: Source,
+}
+
+/// A manifest, an index, or an artifact's manifest, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawManifest {
+    /// What the registry calls it.
+    pub media_type: String,
+    /// Its bytes.
+    pub json: Bytes,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+/// A blob on its way. Its digest is compared when its end is read.
+#[derive(Debug)]
+pub struct BlobStream {
+    body: Body,
+    hasher: Hasher,
+    digest: Digest,
+    name: String,
+}
+
+/// Something of a repository could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The registry does not take or give it.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// An answer broke off.
+    #[error(transparent)]
+    Request(RequestError),
+    /// It is not what it was asked for by.
+    #[error("what the registry gives as {0} has another digest")]
+    Digest(Digest),
+    /// An answer is not what it should be.
+    #[error("the registry's answer to {0} does not read")]
+    Answer(&'static str),
+}
+
+impl Kinded for RepositoryError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            RepositoryError::Push(error) => error.kind(),
+            RepositoryError::Request(error) => error.kind(),
+            RepositoryError::Digest(_) | RepositoryError::Answer(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            RepositoryError::Push(error) => error.hint(),
+            RepositoryError::Request(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl From<SourceError> for RepositoryError {
+    fn from(error: SourceError) -> RepositoryError {
+        RepositoryError::Push(error.into())
+    }
+}
+
+impl Client {
+    /// A repository, by the way that its registry answers: TLS, and without only where that is allowed.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn repository(
+        &self,
+        name: &Reference,
+        auth: Option<&RegistryAuth>,
+        wanted: Wanted<'_>,
+    ) -> Result<Repository, RepositoryError> {
+        let with = |source: Source| match wanted {
+            Wanted::Read => source,
+            Wanted::Write(others) => source.for_push(others.iter().copied()),
+        };
+        let source = answering(&self.shared, name, auth, with).await?;
+        Ok(Repository { shared: Arc::clone(&self.shared), source })
+    }
+}
+
+impl Repository {
+    /// A manifest by its tag or digest; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn manifest(&self, name: &str) -> Result<Option<RawManifest>, RepositoryError> {
+        let location = self.source.location(&format!("manifests/{name}"));
+        let mut call = Call::get(location.clone());
+        for kind in
+            [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST]
+        {
+            call.headers.append(ACCEPT, HeaderValue::from_static(kind));
+        }
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(None);
+        };
+        let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let broken = |fault| broken_off(&location, fault);
+        let json = answer.body.read(MAX_MANIFEST).await.map_err(broken)?;
+        let digest = Digest::sha256_of(&json);
+        match name.parse::<Digest>() {
+            Ok(wanted) if wanted != digest => Err(RepositoryError::Digest(wanted)),
+            _ => Ok(Some(RawManifest { media_type, json, digest })),
+        }
+    }
+
+    /// Sends a manifest under a tag or its digest. Whether the registry says that it lists it with what it is about.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn put_manifest(
+        &self,
+        name: &str,
+        manifest: &RawManifest,
+    ) -> Result<bool, RepositoryError> {
+        let content = (manifest.media_type.as_str(), manifest.json.clone());
+        Ok(put_manifest(&self.shared, &self.source, name, content).await?)
+    }
+
+    /// The size of a blob that is there.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RepositoryError> {
+        Ok(blob::exists(&self.shared, &self.source, digest).await?)
+    }
+
+    /// Has the registry give this repository a blob of another one; whether it did.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn mount(&self, digest: &Digest, from: &str) -> Result<bool, RepositoryError> {
+        Ok(blob::mount(&self.shared, &self.source, digest, from).await?)
+    }
+
+    /// A blob; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobStream>, RepositoryError> {
+        let location = self.source.location(&format!("blobs/{digest}"));
+        let name = location.to_string();
+        let answer = missing(self.source.call(&self.shared, Call::get(location)).await)?;
+        Ok(answer.map(|answer| BlobStream {
+            body: answer.body,
+            hasher: Hasher::new(),
+            digest: digest.clone(),
+            name,
+        }))
+    }
+
+    /// Sends a blob that is in memory.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn put_bytes(&self, bytes: Bytes) -> Result<(), RepositoryError> {
+        let digest = Digest::sha256_of(&bytes);
+        let upload = Upload { shared: &self.shared, source: &self.source };
+        Ok(upload.whole(bytes, &digest).await?)
+    }
+
+    /// Sends a blob as it comes; `None` from `next` is its end. The registry compares the digest.
+    ///
+    /// # Errors
+    /// [`RepositoryError`], or what `next` fails with.
+    pub async fn put_blob<E: From<RepositoryError>>(
+        &self,
+        digest: &Digest,
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, E>,
+    ) -> Result<(), E> {
+        let upload = Upload { shared: &self.shared, source: &self.source };
+        let (sender, flow) = mpsc::channel(DEPTH);
+        // It has the sender: the body ends when it does.
+        let feed = async move {
+            loop {
+                let (piece, end) = match next().await {
+                    Ok(Some(piece)) => (Ok(piece), None),
+                    Ok(None) => return Ok(()),
+                    // Without it the request would look whole.
+                    Err(error) => (Err(Cut), Some(error)),
+                };
+                let left = sender.send(piece).await.is_err();
+                match end {
+                    Some(error) => return Err(error),
+                    // The registry does not want more, and says why.
+                    None if left => return Ok(()),
+                    None => {}
+                }
+            }
+        };
+        let (fed, sent) = tokio::join!(feed, upload.flow(flow, digest));
+        fed?;
+        sent.map_err(|error| E::from(error.into()))
+    }
+
+    /// What is about a manifest: by the API of OCI 1.1, or by the tag that stands for it where a registry has none.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, RepositoryError> {
+        let location = self.source.location(&format!("referrers/{digest}"));
+        let call = Call::get(location.clone());
+        let json = match missing(self.source.call(&self.shared, call).await)? {
+            Some(answer) => {
+                let broken = |fault| broken_off(&location, fault);
+                answer.body.read(MAX_LIST).await.map_err(broken)?
+            }
+            None => match self.manifest(&fallback_tag(digest)).await? {
+                Some(manifest) => manifest.json,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let index: Index =
+            serde_json::from_slice(&json).map_err(|_| RepositoryError::Answer("referrers"))?;
+        Ok(index.manifests)
+    }
+}
+
+/// The tag under which what is about a manifest is listed at a registry that has no referrers of its own.
+pub fn fallback_tag(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm(), digest.hex())
+}
+
+impl BlobStream {
+    /// The next piece; `None` at the end, when it is known to be the right one.
+    ///
+    /// # Errors
+    /// It broke off, or is another one.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RepositoryError> {
+        let broken = |fault| {
+            let url = self.name.clone();
+            RepositoryError::Request(RequestError { method: "Get", url, fault })
+        };
+        match self.body.next().await.map_err(broken)? {
+            Some(piece) => {
+                self.hasher.update(&piece);
+                Ok(Some(piece))
+            }
+            None if std::mem::take(&mut self.hasher).finish() == self.digest => Ok(None),
+            None => Err(RepositoryError::Digest(self.digest.clone())),
+        }
+    }
+}
+
+/// What a registry says it has not, or never had.
+fn missing<T>(answer: Result<T, SourceError>) -> Result<Option<T>, RepositoryError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(SourceError::Refused(refusal)) if refusal.status == 404 => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn broken_off(location: &crate::http::Location, fault: Fault) -> RepositoryError {
+    RepositoryError::Request(RequestError::new("Get", location, fault))
+}
