@@ -45,15 +45,15 @@ impl Stopping {
         self.deadline
     }
 
-    /// Whether somebody wants it to run again when it has ended.
+    /// Whether somebody wants it to run again when it has ended, and nobody wants it gone.
     pub(super) fn wants_start(&self) -> bool {
-        self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Restart(_)))
+        !self.wants_removal()
+            && self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Restart(_)))
     }
 
     /// Whether it is removed when it has ended.
     pub(super) fn wants_removal(&self) -> bool {
-        !self.wants_start()
-            && self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Remove { .. }))
+        self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Remove { .. }))
     }
 
     pub(super) fn into_waiters(self) -> Vec<Waiter> {
@@ -259,12 +259,17 @@ impl Actor {
     /// It has ended: tells everyone who waited for that. Returns whether the task goes on.
     pub(super) async fn stopped(&mut self) -> Next {
         let Some(stopping) = self.stopping.take() else { return Next::Continue };
+        let is_removed = stopping.wants_removal();
         let mut removal = None;
         for waiter in stopping.into_waiters() {
             match waiter {
                 Waiter::Stop(reply) => {
                     self.event("stop", &[]);
                     answer(reply, Ok(true));
+                }
+                Waiter::Restart(reply) if is_removed => {
+                    let words = "container is marked for removal and cannot be started";
+                    answer(reply, Err(self.state_conflict(words.to_owned())));
                 }
                 Waiter::Restart(reply) => {
                     let started = self.start_by_hand().await.map(|_| ());

@@ -1,6 +1,6 @@
 //! The life of a container, as FEATURES A20, A21, A25, A26, A28, A33, A34, A39, A46 and A47 have it.
 
-use ferry_testkit::{Client, eventually};
+use ferry_testkit::{Client, Traces, eventually};
 
 use crate::with_busybox;
 
@@ -15,6 +15,7 @@ through_both!(
     input_and_terminal,
     clients_that_leave_hold_up_nothing,
     what_stays_in_the_background_holds_up_nothing,
+    a_removal_ends_a_restart,
     create_options_show_in_inspect,
     the_image_stays_as_it_is
 );
@@ -94,6 +95,29 @@ fn what_stays_in_the_background_holds_up_nothing(client: Client) {
     let words = ["run", "-d", "--name", "left", "--pid", "host", "--log-driver", "none", "busybox"];
     sandbox.ok(&[&words[..], &["sh", "-c", "yes & sleep 0.2; exit 3"]].concat());
     assert_eq!(sandbox.ok(&["wait", "left"]), "3");
+}
+
+fn a_removal_ends_a_restart(client: Client) {
+    let sandbox = with_busybox(client);
+    let script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done";
+    sandbox.ok(&["run", "-d", "--name", "deaf", "busybox", "sh", "-c", script]);
+    let says = |word: &str| {
+        eventually(word, || sandbox.ok(&["logs", "deaf"]).ends_with(word).then_some(()));
+    };
+    says("ready");
+    let processes = || Traces::of(&sandbox).processes;
+    assert!(!processes().is_empty());
+    // It waits for ever for the end of what does not obey.
+    let mut restart = sandbox.command(&["restart", "-t", "-1", "deaf"]);
+    let mut restart = restart.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    says("asked");
+    sandbox.ok(&["rm", "-f", "deaf"]);
+    assert!(!restart.wait().unwrap().success());
+    let mut words = String::new();
+    std::io::Read::read_to_string(restart.stderr.as_mut().unwrap(), &mut words).unwrap();
+    assert!(words.contains("is marked for removal and cannot be started"), "{words}");
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+    eventually("all its processes are gone", || processes().is_empty().then_some(()));
 }
 
 fn exec_runs_inside(client: Client) {
