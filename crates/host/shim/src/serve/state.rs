@@ -323,6 +323,16 @@ impl Shim {
         linux.is_some_and(|linux| !linux.namespaces.iter().any(|namespace| namespace.kind == "pid"))
     }
 
+    /// Whether its processes end with the first of them.
+    fn has_own_pids(&self) -> bool {
+        let linux = self.launch.spec.linux.as_ref();
+        let mut namespaces = linux.into_iter().flat_map(|linux| &linux.namespaces);
+        namespaces.any(|namespace| {
+            let joins = namespace.path.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+            namespace.kind == "pid" && !joins
+        })
+    }
+
     pub(super) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
             || (matches!(self.phase, Phase::Failed { .. }) && !self.owned)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_sys::pidfd;
+use ferry_sys::{pidfd, process};
 
 use super::{Phase, Shim, chain, complain, now};
 use crate::{launch::ExitRecord, serve::output::Streams, wire::Event};
@@ -67,6 +67,11 @@ impl Shim {
 
     pub(super) fn delete_cgroup(&mut self) {
         let Some(cgroup) = self.cgroup.take() else { return };
+        if !self.has_own_pids() {
+            // What its first process has left behind goes on.
+            cgroup.kill_all().ok();
+            bury_orphans();
+        }
         let deadline = SystemTime::now() + CGROUP_PATIENCE;
         loop {
             match cgroup.delete() {
@@ -76,6 +81,7 @@ impl Shim {
                 }
                 Err(_) => {
                     cgroup.kill_all().ok();
+                    bury_orphans();
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -95,6 +101,15 @@ impl Shim {
                 self.finish(137, false);
             }
             Phase::Failed { .. } | Phase::Ended => {}
+        }
+    }
+}
+
+/// Dead children that nobody waits for any more would keep the group busy.
+fn bury_orphans() {
+    while let Ok(Some(pid)) = process::peek_any() {
+        if pidfd::open(pid).and_then(|orphan| pidfd::wait(orphan.as_fd())).is_err() {
+            return;
         }
     }
 }
