@@ -148,7 +148,8 @@ impl ReserveError {
     }
 
     /// Looks for who has the port. Takes a while: all processes are looked into.
-    fn with_holder(mut self) -> Self {
+    #[must_use]
+    pub fn with_holder(mut self) -> Self {
         if let ReserveError::InUse { wanted, holder } = &mut self {
             *holder = Holder::of(wanted.protocol, wanted.address, wanted.port);
         }
@@ -157,7 +158,7 @@ impl ReserveError {
 }
 
 impl PortReservation {
-    /// Holds a port; port 0 is any that is free. `None` is every IPv4 address.
+    /// Holds a port; port 0 is any that is free. `None` is every IPv4 address. Who has it is for [`ReserveError::with_holder`] to find out.
     pub fn bind(
         protocol: Protocol,
         address: Option<IpAddr>,
@@ -166,7 +167,7 @@ impl PortReservation {
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut held = held();
         if port != 0 {
-            return hold(&mut held, (protocol, address, port)).map_err(ReserveError::with_holder);
+            return hold(&mut held, (protocol, address, port));
         }
         // One after the other, as Docker does: a port that was just given back is not somebody else's at once.
         for _ in EPHEMERAL {

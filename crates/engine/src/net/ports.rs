@@ -13,7 +13,7 @@ use ferry_model::{
 use ferry_network::PublishedPort;
 
 use super::order;
-use crate::{Shared, networks::PortOwner};
+use crate::{Shared, failpoint, networks::PortOwner};
 
 /// Tries to find a port that is free in both families where any will do.
 const ATTEMPTS: usize = 16;
@@ -309,6 +309,7 @@ pub(crate) fn change(
         ferry_network::unpublish(&shared.table(), &gone)?;
     }
     release_missing(shared, &before, container);
+    failpoint::hit("ports.withdrawn");
     if let Err(failure) = open(shared, container, change) {
         // What was taken away comes back.
         let back = held_only(&before, container);
