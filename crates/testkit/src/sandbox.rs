@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Api, Run,
+    Api, Run, claims,
     command::{eventually, run, run_with_input},
     programs,
 };
@@ -77,9 +77,9 @@ impl Sandbox {
             format!("--exec-root={}", root.join("run").display()),
             format!("--bridge={bridge}"),
             format!("--cgroup-parent=ferry-test-{pid}-{number}"),
-            format!("--bip={}", subnet(pid, number)),
             "--debug".to_owned(),
         ];
+        all.extend(own_ranges(flags));
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Sandbox {
             root,
@@ -307,13 +307,12 @@ impl Drop for Sandbox {
             eprintln!("--- the daemon's log\n{}", self.daemon_log());
         }
         // The bridge and the table stay with a daemon that stops, as its containers do; the test is over.
-        for command in [
-            ["ip", "link", "delete", &self.bridge],
-            ["nft", "delete", "table", &format!("ip {}", self.table())],
+        let table = self.table();
+        for words in [
+            ["ip", "link", "delete", "dev", &self.bridge],
+            ["nft", "delete", "table", "ip", &table],
+            ["nft", "delete", "table", "ip6", &table],
         ] {
-            let mut words: Vec<&str> = command.to_vec();
-            let last: Vec<&str> = words.pop().unwrap_or_default().split(' ').collect();
-            words.extend(last);
             drop(Command::new(words[0]).args(&words[1..]).output());
         }
         let parent = self.cgroup_parent();
@@ -325,10 +324,21 @@ impl Drop for Sandbox {
     }
 }
 
-/// Addresses that two tests at a time do not share: 10.200.0.0/13 in pieces of /24.
-fn subnet(pid: u32, number: u32) -> String {
-    let slot = (pid * 7 + number) % 2048;
-    format!("10.{}.{}.1/24", 200 + slot / 256, slot % 256)
+/// Addresses of the default network and of all others, unless the test has its own: daemons beside each other would choose the same range
+/// at the same time.
+fn own_ranges(flags: &[&str]) -> Vec<String> {
+    let is_told = |name: &str| flags.iter().any(|flag| flag.starts_with(name));
+    let mut own = Vec::new();
+    if !is_told("--bip=") {
+        let number = claims::claim("bridge", 6 * 256);
+        own.push(format!("--bip=10.{}.{}.1/24", 200 + number / 256, number % 256));
+    }
+    let number = claims::claim("pool", 16 * 4);
+    let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);
+    own.push(format!("--default-address-pool=base={base},size=24"));
+    // Where a route of the machine is wider than all that.
+    own.push("--default-address-pool=base=172.16.0.0/12,size=16".to_owned());
+    own
 }
 
 /// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.
