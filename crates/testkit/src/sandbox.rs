@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    Api, Run, claims,
+    Api, Run,
+    claims::{self, Claim},
     command::{eventually, run, run_with_input},
     programs,
 };
@@ -40,6 +41,8 @@ pub struct Sandbox {
     starts: Cell<u32>,
     /// The socket of a daemon that is not ours, and the containers that it had before.
     foreign: Option<(PathBuf, Vec<String>)>,
+    /// Its ranges of addresses.
+    _claims: [Claim; 2],
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -79,7 +82,8 @@ impl Sandbox {
             format!("--cgroup-parent=ferry-test-{pid}-{number}"),
             "--debug".to_owned(),
         ];
-        all.extend(own_ranges(flags));
+        let (ranges, claims) = own_ranges(flags);
+        all.extend(ranges);
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Sandbox {
             root,
@@ -89,6 +93,7 @@ impl Sandbox {
             daemon: RefCell::new(None),
             starts: Cell::new(0),
             foreign: None,
+            _claims: claims,
         }
     }
 
@@ -324,21 +329,21 @@ impl Drop for Sandbox {
     }
 }
 
-/// Addresses of the default network and of all others, unless the test has its own: daemons beside each other would choose the same range
+/// Addresses of the default network, unless the test has its own, and of all others: daemons beside each other would choose the same range
 /// at the same time.
-fn own_ranges(flags: &[&str]) -> Vec<String> {
-    let is_told = |name: &str| flags.iter().any(|flag| flag.starts_with(name));
+fn own_ranges(flags: &[&str]) -> (Vec<String>, [Claim; 2]) {
+    let (bridge, pool) = (claims::claim("bridge", 6 * 256), claims::claim("pool", 16 * 4));
     let mut own = Vec::new();
-    if !is_told("--bip=") {
-        let number = claims::claim("bridge", 6 * 256);
+    if !flags.iter().any(|flag| flag.starts_with("--bip=")) {
+        let number = bridge.number;
         own.push(format!("--bip=10.{}.{}.1/24", 200 + number / 256, number % 256));
     }
-    let number = claims::claim("pool", 16 * 4);
+    let number = pool.number;
     let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);
     own.push(format!("--default-address-pool=base={base},size=24"));
     // Where a route of the machine is wider than all that.
     own.push("--default-address-pool=base=172.16.0.0/12,size=16".to_owned());
-    own
+    (own, [bridge, pool])
 }
 
 /// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.
