@@ -79,7 +79,7 @@ same sctp reached "$(settled 'socat -u -T 20 SCTP:127.0.0.1:7000 - 2>/dev/null' 
 ferry rm -f sctp >/dev/null
 
 # Links of the host that containers share: what they are, and packets between two containers, who know each other by name.
-kind() { nsenter -t "$(pid "$1")" -n ip -d -j link show eth0 | sed -n 's/.*"info_kind":"\([a-z]*\)","info_data":{"mode":"\([a-z0-9]*\)".*/\1 \2/p'; }
+kind() { nsenter -t "$(pid "$1")" -n ip-full -d -j link show eth0 | sed -n 's/.*"info_kind":"\([a-z]*\)","info_data":{"mode":"\([a-z0-9]*\)".*/\1 \2/p'; }
 # shared NAME KIND OPTION…
 shared() {
   net=$1 wanted=$2; shift 2
@@ -88,7 +88,7 @@ shared() {
     ferry run -d --name $box --network "$net" busybox sh -c "mkdir /www; echo $box > /www/index.html; httpd -f -p 80 -h /www" >/dev/null
   done
   same "$net.link" "$wanted" "$(kind one)"
-  same "$net.traffic" two "$(settled 'ferry exec one wget -T 5 -qO- http://two/ 2>/dev/null' two)"
+  same "$net.traffic" two "$(settled 'ferry exec one wget -qO- http://two/ 2>/dev/null' two)"
   ferry rm -f one two >/dev/null
   true_that "$net.remove" ferry network rm "$net"
 }
@@ -96,7 +96,8 @@ ip link add lan0 type dummy && ip link set lan0 up
 shared macvlan "macvlan bridge" -d macvlan --subnet 10.9.1.0/24 -o parent=lan0
 shared macvlan_alone "macvlan bridge" -d macvlan --subnet 10.9.2.0/24
 shared macvlan_vlan "macvlan bridge" -d macvlan --subnet 10.9.3.0/24 -o parent=lan0.30
-same parents_that_were_made_are_gone "lo lan0" "$(echo $(ls /sys/class/net | grep -v -e veth -e '^f[er]' | sort -r))"
+# The kernel makes dummy0 by itself.
+same parents_that_were_made_are_gone "lo lan0" "$(echo $(ls /sys/class/net | grep -v -e dummy0 -e '^f[er]' | sort -r))"
 shared ipvlan_l2 "ipvlan l2" -d ipvlan --subnet 10.9.4.0/24 -o parent=lan0
 shared ipvlan_l3 "ipvlan l3" -d ipvlan --subnet 10.9.5.0/24 -o parent=lan0 -o ipvlan_mode=l3
 shared ipvlan_vlan "ipvlan l2" -d ipvlan --subnet 10.9.6.0/24 -o parent=lan0.60
