@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod api;
+mod claims;
 mod command;
 mod ferry_registry;
 pub mod images;
@@ -18,6 +19,7 @@ mod sandbox;
 mod traces;
 
 pub use api::Api;
+pub use claims::{free_port, free_range};
 pub use command::{Run, eventually, run, run_with_input};
 pub use ferry_registry::{Answer, FerryRegistry, Http};
 pub use registry::{Registry, RegistryOptions};

@@ -1,12 +1,11 @@
 //! Debian's `docker-registry` on loopback.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use crate::{command::eventually, programs};
+use crate::{claims::free_port, command::eventually, programs};
 
 /// How the registry is set up.
 #[derive(Debug, Clone, Default)]
@@ -79,9 +78,4 @@ impl Drop for Registry {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// A TCP port that nobody has at this moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

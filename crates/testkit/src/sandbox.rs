@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     Api, Run,
+    claims::{self, Claim},
     command::{eventually, run, run_with_input},
     programs,
 };
@@ -40,6 +41,8 @@ pub struct Sandbox {
     starts: Cell<u32>,
     /// The socket of a daemon that is not ours, and the containers that it had before.
     foreign: Option<(PathBuf, Vec<String>)>,
+    /// Its ranges of addresses.
+    _claims: [Claim; 2],
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -77,9 +80,10 @@ impl Sandbox {
             format!("--exec-root={}", root.join("run").display()),
             format!("--bridge={bridge}"),
             format!("--cgroup-parent=ferry-test-{pid}-{number}"),
-            format!("--bip={}", subnet(pid, number)),
             "--debug".to_owned(),
         ];
+        let (ranges, claims) = own_ranges(flags);
+        all.extend(ranges);
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Sandbox {
             root,
@@ -89,6 +93,7 @@ impl Sandbox {
             daemon: RefCell::new(None),
             starts: Cell::new(0),
             foreign: None,
+            _claims: claims,
         }
     }
 
@@ -307,13 +312,12 @@ impl Drop for Sandbox {
             eprintln!("--- the daemon's log\n{}", self.daemon_log());
         }
         // The bridge and the table stay with a daemon that stops, as its containers do; the test is over.
-        for command in [
-            ["ip", "link", "delete", &self.bridge],
-            ["nft", "delete", "table", &format!("ip {}", self.table())],
+        let table = self.table();
+        for words in [
+            ["ip", "link", "delete", "dev", &self.bridge],
+            ["nft", "delete", "table", "ip", &table],
+            ["nft", "delete", "table", "ip6", &table],
         ] {
-            let mut words: Vec<&str> = command.to_vec();
-            let last: Vec<&str> = words.pop().unwrap_or_default().split(' ').collect();
-            words.extend(last);
             drop(Command::new(words[0]).args(&words[1..]).output());
         }
         let parent = self.cgroup_parent();
@@ -325,10 +329,21 @@ impl Drop for Sandbox {
     }
 }
 
-/// Addresses that two tests at a time do not share: 10.200.0.0/13 in pieces of /24.
-fn subnet(pid: u32, number: u32) -> String {
-    let slot = (pid * 7 + number) % 2048;
-    format!("10.{}.{}.1/24", 200 + slot / 256, slot % 256)
+/// Addresses of the default network, unless the test has its own, and of all others: daemons beside each other would choose the same range
+/// at the same time.
+fn own_ranges(flags: &[&str]) -> (Vec<String>, [Claim; 2]) {
+    let (bridge, pool) = (claims::claim("bridge", 6 * 256), claims::claim("pool", 16 * 4));
+    let mut own = Vec::new();
+    if !flags.iter().any(|flag| flag.starts_with("--bip=")) {
+        let number = bridge.number;
+        own.push(format!("--bip=10.{}.{}.1/24", 200 + number / 256, number % 256));
+    }
+    let number = pool.number;
+    let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);
+    own.push(format!("--default-address-pool=base={base},size=24"));
+    // Where a route of the machine is wider than all that.
+    own.push("--default-address-pool=base=172.16.0.0/12,size=16".to_owned());
+    (own, [bridge, pool])
 }
 
 /// The binary under test: what `FERRY_BINARY` names, or what cargo has built for this profile.

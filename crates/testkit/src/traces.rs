@@ -1,8 +1,11 @@
 //! What containers leave in the kernel and on the disk, counted from the kernel's own files.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
 
-use crate::{Sandbox, command::run};
+use crate::{
+    Sandbox,
+    command::{eventually, run},
+};
 
 /// Everything that belongs to one sandbox at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,47 @@ impl Traces {
             zombies: zombies(pid),
         }
     }
+
+    /// Looks when nothing moves any more: of no container is anything left, and two looks are the same.
+    #[track_caller]
+    pub fn at_rest(sandbox: &Sandbox) -> Traces {
+        let mut last = Traces::of(sandbox);
+        eventually("nothing is left of any container, and nothing moves", || {
+            std::thread::sleep(PAUSE);
+            let now = Traces::of(sandbox);
+            let rests = now == last && now.has_no_containers();
+            last = now;
+            rests.then(|| last.clone())
+        })
+    }
+
+    /// Waits until everything is as it was, but for `more` descriptors: a daemon keeps some for what it has learnt.
+    #[track_caller]
+    pub fn come_back_to(sandbox: &Sandbox, before: &Traces, more: usize, what: &str) {
+        let mut now = Traces::of(sandbox);
+        for _ in 0..200 {
+            let same = Traces { descriptors: before.descriptors, ..now.clone() } == *before;
+            if same && now.descriptors <= before.descriptors.saturating_add(more) {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+            now = Traces::of(sandbox);
+        }
+        assert_eq!(now, *before, "{what}: something stays (up to {more} descriptors may)");
+    }
+
+    /// The directories of containers and volumes of no name have ids as names.
+    fn has_no_containers(&self) -> bool {
+        let of_nobody = |path: &String| path.rsplit('/').next().unwrap_or_default().len() != 64;
+        self.links.is_empty()
+            && self.processes.is_empty()
+            && self.zombies == 0
+            && self.cgroups.iter().chain(&self.directories).all(of_nobody)
+    }
 }
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
 
 fn lines(path: &str) -> impl Iterator<Item = String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();

@@ -27,7 +27,7 @@ pub struct Attach<'a> {
     pub host_link: &'a str,
     /// The container's addresses, with the lengths of their subnets' prefixes.
     pub addresses: &'a [Net],
-    /// The container's hardware address.
+    /// The container's hardware address; nothing where it is not its own.
     pub mac: [u8; 6],
     /// Name of the end inside.
     pub inside: &'a str,

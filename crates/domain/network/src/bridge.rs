@@ -105,14 +105,7 @@ impl Bridge {
 
     /// Removes the link and its part of the firewall; with the last bridge the whole table.
     pub fn remove(&self) -> Result<(), BridgeError> {
-        let kernel = |source| BridgeError::Kernel { link: self.link.clone(), source };
-        let removed = Socket::open(Family::Route)
-            .and_then(|mut socket| socket.exchange(&[link::delete(&self.link)], |_| ()));
-        // The rules go last: as long as the link is there they hold.
-        match removed {
-            Err(error) if !error.is_absent() => Err(kernel(error)),
-            _ => firewall::uninstall(&self.table, &self.link).map_err(kernel),
-        }
+        remove(&self.link, &self.table)
     }
 
     pub(crate) fn index(&self) -> u32 {
@@ -152,6 +145,18 @@ impl Bridge {
             masquerade: self.masquerade,
             open: self.open,
         }
+    }
+}
+
+/// Removes a bridge by its name and that of the engine's table, as far as they are there.
+pub fn remove(link: &str, table: &str) -> Result<(), BridgeError> {
+    let kernel = |source| BridgeError::Kernel { link: link.to_owned(), source };
+    let removed = Socket::open(Family::Route)
+        .and_then(|mut socket| socket.exchange(&[link::delete(link)], |_| ()));
+    // The rules go last: as long as the link is there they hold.
+    match removed {
+        Err(error) if !error.is_absent() => Err(kernel(error)),
+        _ => firewall::uninstall(table, link).map_err(kernel),
     }
 }
 

@@ -143,9 +143,6 @@ impl Kinded for AttachError {
 /// Ports could not be published, or not be withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// Only TCP and UDP can be.
-    #[error("publishing {} ports is not supported yet", .0.as_str().to_uppercase())]
-    Protocol(ferry_model::network::Protocol),
     /// The kernel did not do it.
     #[error("cannot change the published ports of nftables table {table}")]
     Kernel {
@@ -166,10 +163,7 @@ pub enum PublishError {
 
 impl Kinded for PublishError {
     fn kind(&self) -> ErrorKind {
-        match self {
-            PublishError::Protocol(_) => ErrorKind::NotImplemented,
-            PublishError::Kernel { .. } | PublishError::Leftovers { .. } => ErrorKind::Internal,
-        }
+        ErrorKind::Internal
     }
 }
 

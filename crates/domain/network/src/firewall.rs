@@ -37,10 +37,13 @@ pub(crate) const TCP_ANY: &str = "tcp_any";
 pub(crate) const TCP_AT: &str = "tcp_at";
 pub(crate) const UDP_ANY: &str = "udp_any";
 pub(crate) const UDP_AT: &str = "udp_at";
-pub(crate) const MAPS: [&str; 4] = [TCP_ANY, TCP_AT, UDP_ANY, UDP_AT];
+pub(crate) const SCTP_ANY: &str = "sctp_any";
+pub(crate) const SCTP_AT: &str = "sctp_at";
+pub(crate) const MAPS: [&str; 6] = [TCP_ANY, TCP_AT, UDP_ANY, UDP_AT, SCTP_ANY, SCTP_AT];
 
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
+const IPPROTO_SCTP: u8 = 132;
 /// `RTN_LOCAL`.
 const LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
 /// `IPS_DST_NAT`.
@@ -222,8 +225,10 @@ fn declare(batch: &mut Batch, ip: Ip, table: &str) {
         set(OUTBOUND, &[address], &[], true),
         set(TCP_ANY, &[Port], &[address, Port], false),
         set(UDP_ANY, &[Port], &[address, Port], false),
+        set(SCTP_ANY, &[Port], &[address, Port], false),
         set(TCP_AT, &[address, Port], &[address, Port], false),
         set(UDP_AT, &[address, Port], &[address, Port], false),
+        set(SCTP_AT, &[address, Port], &[address, Port], false),
     ] {
         batch.add_set(table, &set);
     }
@@ -270,9 +275,12 @@ fn rules(ip: Ip) -> Vec<Rule<'static>> {
             [network(destination, length), skip],
         ));
     }
-    for (protocol, at, any) in
-        [(&[IPPROTO_TCP], TCP_AT, TCP_ANY), (&[IPPROTO_UDP], UDP_AT, UDP_ANY)]
-    {
+    // Where ports are in the header is the same in all three.
+    for (protocol, at, any) in [
+        (&[IPPROTO_TCP], TCP_AT, TCP_ANY),
+        (&[IPPROTO_UDP], UDP_AT, UDP_ANY),
+        (&[IPPROTO_SCTP], SCTP_AT, SCTP_ANY),
+    ] {
         let transport = vec![Expr::Meta(MetaKey::Transport, 0), is(protocol)];
         let port =
             |word| Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, word };

@@ -25,7 +25,7 @@ mod subnet;
 pub use attach::{
     Attach, Departing, departing, detach, loopback_up, mac_for, remove_unknown, set_default_route,
 };
-pub use bridge::{Bridge, BridgeSettings, addresses_of, used_ranges};
+pub use bridge::{Bridge, BridgeSettings, addresses_of, remove as remove_bridge, used_ranges};
 pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;
 pub use ferry_netlink::upper::Sharing;

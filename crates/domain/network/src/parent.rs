@@ -20,14 +20,23 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Finds the link, or makes it: `eth0.10` is VLAN 10 of `eth0`, and a name that begins with `dm-` a link that leads nowhere. The
-    /// flag tells whether it was made.
-    pub fn ensure(name: &str, sharing: Sharing) -> Result<(Parent, bool), ParentError> {
+    /// Whether there is such a link, so that [`Parent::ensure`] would make none.
+    pub fn is_there(name: &str) -> Result<bool, ParentError> {
+        let found =
+            Socket::open(Family::Route).and_then(|mut socket| link::find(&mut socket, name));
+        match found {
+            Ok(found) => Ok(found.is_some()),
+            Err(source) => Err(ParentError::Kernel { link: name.to_owned(), source }),
+        }
+    }
+
+    /// Finds the link, or makes it: `eth0.10` is VLAN 10 of `eth0`, and a name that begins with `dm-` a link that leads nowhere.
+    pub fn ensure(name: &str, sharing: Sharing) -> Result<Parent, ParentError> {
         let kernel = |source| ParentError::Kernel { link: name.to_owned(), source };
         let parent = Parent { link: name.to_owned(), sharing };
         let mut socket = Socket::open(Family::Route).map_err(kernel)?;
         if link::find(&mut socket, name).map_err(kernel)?.is_some() {
-            return Ok((parent, false));
+            return Ok(parent);
         }
         let create = match name.strip_prefix("dm-") {
             Some(_) => upper::create_dummy(name),
@@ -47,16 +56,16 @@ impl Parent {
         socket
             .exchange(&[create, up], |_| ())
             .map_err(|source| ParentError::Make { link: name.to_owned(), source })?;
-        Ok((parent, true))
+        Ok(parent)
     }
 
-    /// Removes the link, if it is there. Only for one that [`Parent::ensure`] made.
-    pub fn remove(&self) -> Result<(), ParentError> {
+    /// Removes a link, if it is there. Only for one that [`Parent::ensure`] made.
+    pub fn remove(name: &str) -> Result<(), ParentError> {
         let removed = Socket::open(Family::Route)
-            .and_then(|mut socket| socket.exchange(&[link::delete(&self.link)], |_| ()));
+            .and_then(|mut socket| socket.exchange(&[link::delete(name)], |_| ()));
         match removed {
             Err(source) if !source.is_absent() => {
-                Err(ParentError::Kernel { link: self.link.clone(), source })
+                Err(ParentError::Kernel { link: name.to_owned(), source })
             }
             _ => Ok(()),
         }
@@ -85,7 +94,12 @@ impl Parent {
         })
     }
 
-    /// Whether containers have the parent's hardware address, and are reached by their addresses alone.
+    /// Whether containers have the parent's hardware address.
+    pub fn has_one_mac(&self) -> bool {
+        matches!(self.sharing, Sharing::Ipvlan { .. })
+    }
+
+    /// Whether containers are reached by their addresses alone.
     pub fn routes(&self) -> bool {
         matches!(self.sharing, Sharing::Ipvlan { mode, .. } if mode != 0)
     }

@@ -20,7 +20,7 @@ const IPPROTO_UDP: u8 = 17;
 /// A port of the host that leads to a container's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublishedPort {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// The host's address; `None` is every address of this machine of the container's family.
     pub host_ip: Option<IpAddr>,
@@ -33,13 +33,14 @@ pub struct PublishedPort {
 }
 
 impl PublishedPort {
-    fn map(&self) -> Result<&'static str, PublishError> {
+    fn map(&self) -> &'static str {
         match (self.protocol, self.host_ip) {
-            (Protocol::Tcp, None) => Ok(firewall::TCP_ANY),
-            (Protocol::Tcp, Some(_)) => Ok(firewall::TCP_AT),
-            (Protocol::Udp, None) => Ok(firewall::UDP_ANY),
-            (Protocol::Udp, Some(_)) => Ok(firewall::UDP_AT),
-            (Protocol::Sctp, _) => Err(PublishError::Protocol(self.protocol)),
+            (Protocol::Tcp, None) => firewall::TCP_ANY,
+            (Protocol::Tcp, Some(_)) => firewall::TCP_AT,
+            (Protocol::Udp, None) => firewall::UDP_ANY,
+            (Protocol::Udp, Some(_)) => firewall::UDP_AT,
+            (Protocol::Sctp, None) => firewall::SCTP_ANY,
+            (Protocol::Sctp, Some(_)) => firewall::SCTP_AT,
         }
     }
 
@@ -59,13 +60,13 @@ impl PublishedPort {
 type ByMap = BTreeMap<&'static str, BTreeSet<Element>>;
 
 /// Those of one family.
-fn by_map(ports: &[PublishedPort], ip: Ip) -> Result<ByMap, PublishError> {
+fn by_map(ports: &[PublishedPort], ip: Ip) -> ByMap {
     let mut maps = ByMap::new();
     let same = |port: &&PublishedPort| port.container_ip.is_ipv6() == (ip == Ip::V6);
     for port in ports.iter().filter(same) {
-        maps.entry(port.map()?).or_default().insert(port.element());
+        maps.entry(port.map()).or_default().insert(port.element());
     }
-    Ok(maps)
+    maps
 }
 
 /// Lets ports of the host lead to containers. What one of them led to before, it does no more.
@@ -121,7 +122,7 @@ pub fn reconcile(
     let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
     let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
     for ip in [Ip::V4, Ip::V6] {
-        let mut wanted = by_map(ports, ip)?;
+        let mut wanted = by_map(ports, ip);
         for map in firewall::MAPS {
             wanted.entry(map).or_default();
         }
@@ -141,7 +142,7 @@ fn in_families(
     let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
     let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
     for ip in [Ip::V4, Ip::V6] {
-        let maps = by_map(ports, ip)?;
+        let maps = by_map(ports, ip);
         if !maps.is_empty() {
             work(&mut socket, ip, &maps).map_err(kernel)?;
         }

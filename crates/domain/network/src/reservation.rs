@@ -43,8 +43,8 @@ static HELD: Mutex<Held> = Mutex::new(Held { keys: BTreeSet::new(), next: *EPHEM
 /// A port could not be held.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    /// Only TCP and UDP can be.
-    #[error("publishing {} ports is not supported yet", .0.as_str().to_uppercase())]
+    /// The kernel does not know the protocol: SCTP is a module of its own.
+    #[error("publishing {} ports is not supported by this machine's kernel", .0.as_str().to_uppercase())]
     Protocol(Protocol),
     /// Another reservation of this process has it. Docker's words.
     #[error("Bind for {} failed: port is already allocated", SocketAddr::new(*address, *port))]
@@ -84,7 +84,7 @@ pub enum ReserveError {
 /// A port that was to be bound, as Docker writes it: `0.0.0.0:8080:172.29.0.2:80/tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// The host's address.
     pub address: IpAddr,
@@ -148,7 +148,8 @@ impl ReserveError {
     }
 
     /// Looks for who has the port. Takes a while: all processes are looked into.
-    fn with_holder(mut self) -> Self {
+    #[must_use]
+    pub fn with_holder(mut self) -> Self {
         if let ReserveError::InUse { wanted, holder } = &mut self {
             *holder = Holder::of(wanted.protocol, wanted.address, wanted.port);
         }
@@ -157,7 +158,7 @@ impl ReserveError {
 }
 
 impl PortReservation {
-    /// Holds a port; port 0 is any that is free. `None` is every IPv4 address.
+    /// Holds a port; port 0 is any that is free. `None` is every IPv4 address. Who has it is for [`ReserveError::with_holder`] to find out.
     pub fn bind(
         protocol: Protocol,
         address: Option<IpAddr>,
@@ -166,7 +167,7 @@ impl PortReservation {
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut held = held();
         if port != 0 {
-            return hold(&mut held, (protocol, address, port)).map_err(ReserveError::with_holder);
+            return hold(&mut held, (protocol, address, port));
         }
         // One after the other, as Docker does: a port that was just given back is not somebody else's at once.
         for _ in EPHEMERAL {
@@ -235,6 +236,7 @@ fn hold(held: &mut Held, key: Key) -> Result<PortReservation, ReserveError> {
     let socket = open(key).map_err(|error| match error {
         Errno::ADDRINUSE => ReserveError::InUse { wanted, holder: None },
         Errno::ADDRNOTAVAIL => ReserveError::NotOurs { wanted },
+        Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT => ReserveError::Protocol(protocol),
         error => ReserveError::Bind { wanted, source: error.into() },
     })?;
     held.keys.insert(key);
@@ -243,13 +245,13 @@ fn hold(held: &mut Held, key: Key) -> Result<PortReservation, ReserveError> {
 
 fn open((protocol, address, port): Key) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let kind = match protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
-        Protocol::Sctp => return Err(Errno::PROTONOSUPPORT),
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, None),
+        Protocol::Udp => (SocketType::DGRAM, None),
+        Protocol::Sctp => (SocketType::STREAM, Some(net::ipproto::SCTP)),
     };
     let new = || {
-        let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, number)?;
         if family == AddressFamily::INET6 {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }

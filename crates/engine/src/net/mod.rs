@@ -269,7 +269,7 @@ fn wire(
         pid,
         host_link: &endpoint.host_link,
         addresses: &endpoint.link_addresses(),
-        mac: endpoint.mac,
+        mac: endpoint.mac.unwrap_or_default(),
         inside: &endpoint.interface,
         gateways: &gateways,
         direct: &direct,

@@ -13,7 +13,7 @@ use ferry_model::{
 use ferry_network::PublishedPort;
 
 use super::order;
-use crate::{Shared, networks::PortOwner};
+use crate::{Shared, failpoint, networks::PortOwner};
 
 /// Tries to find a port that is free in both families where any will do.
 const ATTEMPTS: usize = 16;
@@ -151,10 +151,6 @@ fn reserve_one(
     key: PortKey,
     wanted: &PortBinding,
 ) -> Result<Vec<PortBinding>, Failure> {
-    if key.protocol == Protocol::Sctp {
-        let words = "publishing SCTP ports is not supported yet";
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
-    }
     let mut addresses = match wanted.host_ip {
         Some(ip) => vec![ip],
         None if std::path::Path::new("/proc/net/if_inet6").exists() => {
@@ -163,6 +159,9 @@ fn reserve_one(
         None => vec![Ipv4Addr::UNSPECIFIED.into()],
     };
     addresses.retain(|ip| target(endpoint, *ip, key.port).is_some());
+    if key.protocol == Protocol::Sctp {
+        only_translated(shared, endpoint, key, wanted, &mut addresses)?;
+    }
     let candidates: Vec<u16> = match wanted.host_port {
         0 => vec![0; ATTEMPTS],
         first => (first..=wanted.host_port_end.max(first)).collect(),
@@ -177,6 +176,30 @@ fn reserve_one(
     match failure {
         Some(failure) => Err(failure),
         None => Ok(Vec::new()),
+    }
+}
+
+/// Only the kernel carries SCTP: what would take a relay is left out, or refused if it was asked for.
+fn only_translated(
+    shared: &Shared,
+    endpoint: &EndpointStatus,
+    key: PortKey,
+    wanted: &PortBinding,
+    addresses: &mut Vec<IpAddr>,
+) -> Result<(), Failure> {
+    let refuse = |why: String| Err(Failure::new(ErrorKind::NotImplemented, why));
+    if shared.config.bridge.respect_firewall {
+        return refuse("publishing SCTP ports is not supported with --firewall=respect".to_owned());
+    }
+    addresses.retain(|ip| {
+        let binding = PortBinding { host_ip: Some(*ip), ..*wanted };
+        published(key, &binding, endpoint).is_some()
+    });
+    match (wanted.host_ip, addresses.is_empty()) {
+        (Some(ip), true) => refuse(format!(
+            "publishing SCTP ports on {ip} is not supported for a container that has no address which {ip} can be translated to"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -309,6 +332,7 @@ pub(crate) fn change(
         ferry_network::unpublish(&shared.table(), &gone)?;
     }
     release_missing(shared, &before, container);
+    failpoint::hit("ports.withdrawn");
     if let Err(failure) = open(shared, container, change) {
         // What was taken away comes back.
         let back = held_only(&before, container);

@@ -19,15 +19,15 @@ pub(crate) enum Ground {
 }
 
 impl Ground {
-    /// Brings it up. The flag tells whether a link of the host was made for it.
+    /// Brings it up.
     pub(super) fn ensure(
         config: &BridgeConfig,
         network: &Network,
         addresses: Vec<Net>,
-    ) -> Result<(Ground, bool), Failure> {
+    ) -> Result<Ground, Failure> {
         if let Some(sharing) = sharing(network)? {
-            let (parent, made) = Parent::ensure(&network.bridge, sharing)?;
-            return Ok((Ground::Parent(Arc::new(parent)), made));
+            let parent = Parent::ensure(&network.bridge, sharing)?;
+            return Ok(Ground::Parent(Arc::new(parent)));
         }
         let bridge = Bridge::ensure(&BridgeSettings {
             link: network.bridge.clone(),
@@ -38,7 +38,7 @@ impl Ground {
             masquerade: options::flag(network, options::MASQUERADE),
             open: options::flag(network, options::ICC),
         })?;
-        Ok((Ground::Bridge(Arc::new(bridge)), false))
+        Ok(Ground::Bridge(Arc::new(bridge)))
     }
 
     pub(crate) fn attach(&self, attach: &Attach<'_>) -> Result<(), AttachError> {
@@ -48,22 +48,28 @@ impl Ground {
         }
     }
 
-    /// `made`: the link of the host is ours.
-    pub(super) fn remove(&self, made: bool) -> Result<(), Failure> {
-        match self {
-            Ground::Bridge(bridge) => Ok(bridge.remove()?),
-            Ground::Parent(parent) if made => Ok(parent.remove()?),
-            Ground::Parent(_) => Ok(()),
-        }
-    }
-
     /// Containers are reached by routes, and have no next hop.
     pub(crate) fn routes(&self) -> bool {
         matches!(self, Ground::Parent(parent) if parent.routes())
     }
 }
 
-/// Chooses the link below a new macvlan or ipvlan network: the one that is asked for, or one that leads nowhere.
+/// Removes what a network's containers were put on, as its record has it. A link of the host goes if it was made for the network, and no
+/// other network shares it.
+pub(super) fn remove(
+    config: &BridgeConfig,
+    network: &Network,
+    shared: bool,
+) -> Result<(), Failure> {
+    match sharing(network)? {
+        Some(_) if network.made_parent && !shared => Ok(Parent::remove(&network.bridge)?),
+        Some(_) => Ok(()),
+        None => Ok(ferry_network::remove_bridge(&network.bridge, &table(config))?),
+    }
+}
+
+/// Chooses the link below a new macvlan or ipvlan network: the one that is asked for, or one that leads nowhere. The record says whether it
+/// has to be made.
 pub(super) fn settle(network: &mut Network) -> Result<(), Failure> {
     if sharing(network)?.is_none() {
         return Ok(());
@@ -77,6 +83,7 @@ pub(super) fn settle(network: &mut Network) -> Result<(), Failure> {
         Some(parent) => network.bridge.clone_from(parent),
         None => network.bridge = format!("dm-{}", network.id.get(..12).unwrap_or_default()),
     }
+    network.made_parent = !Parent::is_there(&network.bridge)?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(crate) use ground::Ground;
 pub(crate) use options::host_binding;
 pub(crate) use ports::PortOwner;
 
-use crate::{config::BridgeConfig, random};
+use crate::{config::BridgeConfig, failpoint, random};
 
 const NETWORKS: Table<Network> = Table::new("network");
 
@@ -69,7 +69,8 @@ pub(crate) struct Endpoint {
     /// The next hops to the outside; internal networks have none.
     pub(crate) gateway: Option<Ipv4Addr>,
     pub(crate) gateway6: Option<Ipv6Addr>,
-    pub(crate) mac: [u8; 6],
+    /// None where it is the parent's.
+    pub(crate) mac: Option<[u8; 6]>,
     pub(crate) host_link: String,
     /// Name of the link inside.
     pub(crate) interface: String,
@@ -79,7 +80,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn mac_text(&self) -> String {
-        self.mac.map(|byte| format!("{byte:02x}")).join(":")
+        self.mac.map_or_else(String::new, |mac| mac.map(|byte| format!("{byte:02x}")).join(":"))
     }
 
     /// What its link gets: its addresses, and those that mean something on the link alone.
@@ -171,41 +172,57 @@ impl Networks {
     }
 
     /// Adds a network and brings its bridge up.
+    ///
+    /// It is on record first: whatever a crash leaves in the kernel belongs to a network that is known, and can be removed.
     pub(crate) fn create(&self, mut network: Network, now: Timestamp) -> Result<Network, Failure> {
-        self.lock().check_free(&network.name)?;
+        // From looking whether its name is free to keeping it, and from choosing a range: nobody else may do so meanwhile.
+        let mut state = self.lock();
+        state.check_free(&network.name)?;
         network.id = random::id()?;
         network.created = now;
         network.builtin = false;
-        configuration::settle(&mut network, &self.lock().networks)?;
+        configuration::settle(&mut network, &state.networks)?;
         if network.config_only {
-            return self.note_configuration(network);
+            return self.note_configuration(state, network);
         }
         network.bridge = network
             .options
-            .get("com.docker.network.bridge.name")
+            .get(options::NAME)
             .cloned()
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
         options::check(&network)?;
         ground::settle(&mut network)?;
-        // From choosing a range to keeping it nobody else may choose, nor take the name.
-        let mut state = self.lock();
-        state.check_free(&network.name)?;
         pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
-        let (live, made) = bring_up(&self.config, &network)?;
-        network.made_parent = made;
         let mut batch = Batch::new();
         batch.put(&NETWORKS, &network.id, &network)?;
         self.db.write(batch)?;
+        failpoint::hit("network-create.record");
+        let live = match bring_up(&self.config, &network) {
+            Ok(live) => live,
+            Err(failure) => {
+                // What of it was made goes. A bridge that its user named may have been there before.
+                if !network.options.contains_key(options::NAME) {
+                    ground::remove(&self.config, &network, false).ok();
+                }
+                if let Err(failure) = self.forget(&network) {
+                    tracing::warn!(network = %network.name, %failure, "a network that could not be made stays on record");
+                }
+                return Err(failure);
+            }
+        };
+        failpoint::hit("network-create.link");
         state.bridges.insert(network.name.clone(), live);
         state.networks.insert(network.name.clone(), network.clone());
         Ok(network)
     }
 
     /// Adds a network that is only a configuration: there is nothing to make.
-    fn note_configuration(&self, mut network: Network) -> Result<Network, Failure> {
+    fn note_configuration(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        mut network: Network,
+    ) -> Result<Network, Failure> {
         network.driver = "null".to_owned();
-        let mut state = self.lock();
-        state.check_free(&network.name)?;
         let mut batch = Batch::new();
         batch.put(&NETWORKS, &network.id, &network)?;
         self.db.write(batch)?;
@@ -219,24 +236,28 @@ impl Networks {
             let words = format!("{} is a pre-defined network and cannot be removed", network.name);
             return Err(Failure::new(ErrorKind::Forbidden, words));
         }
-        configuration::check_unused(network, &self.lock().networks)?;
-        if !network.config_only {
-            // After a restart of the engine its bridge may be there without being known.
-            self.ground(&network.name)?;
-        }
         let mut state = self.lock();
+        configuration::check_unused(network, &state.networks)?;
         let shared = state
             .networks
             .values()
             .any(|other| other.name != network.name && other.bridge == network.bridge);
-        if let Some(live) = state.bridges.remove(&network.name) {
-            live.ground.remove(network.made_parent && !shared)?;
+        // By its record: after a restart of the engine it may be there without being known, and it may be that it cannot come up.
+        if !network.config_only {
+            ground::remove(&self.config, network, shared)?;
         }
-        let mut batch = Batch::new();
-        batch.delete(&NETWORKS, &network.id);
-        self.db.write(batch)?;
+        state.bridges.remove(&network.name);
+        failpoint::hit("network-remove.link");
+        self.forget(network)?;
+        failpoint::hit("network-remove.record");
         state.networks.remove(&network.name);
         Ok(())
+    }
+
+    fn forget(&self, network: &Network) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        batch.delete(&NETWORKS, &network.id);
+        Ok(self.db.write(batch)?)
     }
 
     /// What a network's containers are put on, brought up if it is not yet.
@@ -282,18 +303,26 @@ impl Networks {
         let network = &state.networks.get(&network.name).unwrap_or(network).clone();
         let live = self.live(&mut state, &network.name)?;
         let wanted = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
+        if mac.is_some() && matches!(&live.ground, Ground::Parent(parent) if parent.has_one_mac()) {
+            let words = "ipvlan interfaces do not support custom mac address assignment";
+            return Err(Failure::new(ErrorKind::Internal, words));
+        }
         let leased = live.lease(&wanted)?;
         let first = leased.first().map(|(ip, ..)| *ip);
         let bridged = matches!(live.ground, Ground::Bridge(_));
-        // Whoever has a link on the parent has been seen by others there: nobody should take the next one for him.
-        let generated =
-            if bridged { first.map(ferry_network::mac_for) } else { Some(random_mac()?) };
+        let generated = match &live.ground {
+            Ground::Bridge(_) => first.map(ferry_network::mac_for),
+            // They have the parent's.
+            Ground::Parent(parent) if parent.has_one_mac() => None,
+            // Whoever has a link on the parent has been seen by others there: nobody should take the next one for him.
+            Ground::Parent(_) => Some(random_mac()?),
+        };
         let mut endpoint = Endpoint {
             v4: None,
             v6: None,
             gateway: None,
             gateway6: None,
-            mac: mac.or(generated).unwrap_or_default(),
+            mac: mac.or(generated),
             host_link: if bridged { host_link(endpoint) } else { String::new() },
             interface,
             link_local,
@@ -362,7 +391,7 @@ impl Networks {
             } else {
                 pools::fill(network, others.iter(), &self.config.pools)?;
             }
-            let (live, _) = bring_up(&self.config, network)?;
+            let live = bring_up(&self.config, network)?;
             if network.ipam != noted {
                 let mut batch = Batch::new();
                 batch.put(&NETWORKS, &network.id, network)?;
@@ -412,10 +441,9 @@ impl Live {
     }
 }
 
-/// The flag tells whether the link below was made for it.
-fn bring_up(config: &BridgeConfig, network: &Network) -> Result<(Live, bool), Failure> {
+fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
     let gateways = pools::gateways(network)?;
-    let (ground, made) = Ground::ensure(config, network, gateways.clone())?;
+    let ground = Ground::ensure(config, network, gateways.clone())?;
     let gateways = match &ground {
         Ground::Bridge(bridge) => bridge.addresses().to_vec(),
         Ground::Parent(_) => gateways,
@@ -432,7 +460,7 @@ fn bring_up(config: &BridgeConfig, network: &Network) -> Result<(Live, bool), Fa
         }
         live.push(LivePool { ipam, gateway: (*gateway, *prefix_len) });
     }
-    Ok((Live { ground, pools: live }, made))
+    Ok(Live { ground, pools: live })
 }
 
 pub(crate) fn table(config: &BridgeConfig) -> String {

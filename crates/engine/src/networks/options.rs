@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::Network;
 
+/// The link's name.
+pub(super) const NAME: &str = "com.docker.network.bridge.name";
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";

@@ -105,10 +105,10 @@ impl Networks {
                     state.ports.entry(owner.id.to_owned()).or_default().push(reserved);
                     return Ok(port);
                 }
-                Err(error) => failure = Some((port, Failure::from(error.leading_to(leads_to)))),
+                Err(error) => failure = Some((port, error.leading_to(leads_to))),
             }
         }
-        let Some((port, failure)) = failure else {
+        let Some((port, error)) = failure else {
             return Err(Failure::new(ErrorKind::InvalidArgument, "empty host port range"));
         };
         // One of ours is named by its name: that says more than a process id of our own.
@@ -120,10 +120,12 @@ impl Networks {
                     || own.address == address)
         });
         // Who has it stands in the message itself: docker's own command line does not show hints.
-        let holder = match other {
-            Some(other) => Some(format!("container \"{}\" publishes it", other.name)),
-            None => failure.hint().map(str::to_owned),
-        };
+        let holder = other.map(|other| format!("container \"{}\" publishes it", other.name));
+        // Nobody is to wait for that.
+        drop(state);
+        let error = if holder.is_some() { error } else { error.with_holder() };
+        let failure = Failure::from(error);
+        let holder = holder.or_else(|| failure.hint().map(str::to_owned));
         Err(match holder {
             Some(holder) => {
                 Failure::new(failure.kind(), format!("{} ({holder})", failure.message()))

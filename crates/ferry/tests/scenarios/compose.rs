@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use ferry_testkit::{Run, Sandbox, binary, run};
+use ferry_testkit::{Run, Sandbox, binary, eventually, run};
 
 const FILE: &str = "
 services:
@@ -107,7 +107,9 @@ fn a_project_goes_up_stays_and_goes_down() {
     again.ok();
     assert_eq!(project.id("shop-web-1"), web, "nothing to do is nothing done");
     assert_eq!(project.ok(&["ps", "--services"]), "db\nweb");
-    assert_eq!(project.ok(&["logs", "web"]), "web-1  | hello from web");
+    eventually("it has said hello", || {
+        (project.ok(&["logs", "web"]) == "web-1  | hello from web").then_some(())
+    });
     assert_eq!(project.ok(&["exec", "-T", "web", "sh", "-c", "echo $WHO"]), "nobody");
 
     // What changed is replaced, and nothing else.

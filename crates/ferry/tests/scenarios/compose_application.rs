@@ -89,8 +89,10 @@ fn nginx_two_replicas_postgresql_and_redis() {
     };
     sql("create table t (n int)");
     sql("insert into t values (42)");
-    let pong = project.ok(&["exec", "-T", "app", "sh", "-c", "echo PING | nc -w 1 cache 6379"]);
-    assert!(pong.contains("+PONG"), "{pong}");
+    eventually("redis answers by its name", || {
+        let ask = ["exec", "-T", "app", "sh", "-c", "echo PING | nc -w 1 cache 6379"];
+        project.run(&ask).stdout.contains("+PONG").then_some(())
+    });
     // What is in the volume outlives the containers.
     project.ok(&["down"]);
     project.ok(&["up", "-d", "--wait", "--wait-timeout", "120", "db", "cache"]);

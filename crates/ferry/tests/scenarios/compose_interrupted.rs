@@ -3,11 +3,10 @@
 
 use std::{
     fs,
-    net::TcpListener,
     process::{Child, Command, Stdio},
 };
 
-use ferry_testkit::{Run, binary, eventually, run};
+use ferry_testkit::{Run, binary, eventually, free_port, run};
 
 use crate::{compose::Project, compose_rolling::get};
 
@@ -97,7 +96,7 @@ impl Updated {
 
 #[test]
 fn an_update_side_by_side_is_finished_from_each_moment() {
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut updated = Updated::new(&format!(
         "    ports: ['127.0.0.1:{port}:80']\n    deploy: {{update_config: {{order: start-first}}}}"
     ));

@@ -188,7 +188,7 @@ services:
 
 #[test]
 fn the_seed_file_goes_up_and_down() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = ferry_testkit::free_port();
     let project = Project::new(&SEED.replace("8000", &free.to_string()));
     // Servers that stand for the real ones: who has the password answers on 5432.
     let image = project.sandbox.dir().join("postgres");

@@ -264,9 +264,11 @@ fn requests_and_streams_reach_the_daemon() {
     let event: Value = serde_json::from_slice(&event).unwrap();
     assert_eq!((kind, &event["Action"]), (2, &"pause".into()));
     assert_eq!(desktop.page("POST", "/api/containers/web/unpause", b"").status, 204);
-    let logs = desktop.page("GET", "/api/containers/web/logs?stdout=1", b"");
+    let logs = eventually("its output is in the log", || {
+        let logs = desktop.page("GET", "/api/containers/web/logs?stdout=1", b"");
+        logs.text().contains("<b>out</b>").then_some(logs)
+    });
     assert_eq!(logs.header("content-type"), Some("application/octet-stream"), "never a page");
-    assert!(logs.text().contains("<b>out</b>"));
     let missing = desktop.page("POST", "/api/containers/nosuch/start", b"");
     assert_eq!(missing.status, 404);
     assert!(missing.text().contains("No such container: nosuch"), "{}", missing.text());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ferry_testkit::{Client, Sandbox};
+use ferry_testkit::{Client, Sandbox, eventually};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -64,6 +64,12 @@ fn figures_are_those_of_du() {
     ]);
     sandbox.ok(&["run", "--name", "filler", "busybox", "sh", "-c", FILL, "/root"]);
     sandbox.ok(&["volume", "create", "empty"]);
+    // A copy of a layer that came too late goes in the background.
+    eventually("only layers are left", || {
+        let layers = std::fs::read_dir(sandbox.data().join("layers")).unwrap().flatten();
+        let mut names = layers.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        (!names.any(|name| name.starts_with("tmp-"))).then_some(())
+    });
     let (_, usage) = sandbox.api().call("GET", "/system/df", None);
     same(&usage["LayersSize"], &sandbox.data().join("layers"));
     for container in usage["Containers"].as_array().unwrap() {

@@ -42,18 +42,23 @@ fn a_verdict_from_start_to_end(client: Client) {
     let filtered = |word: &str| {
         sandbox.ok(&["ps", "-a", "--filter", &format!("health={word}"), "--format", "{{.Names}}"])
     };
+    // Longer than any machine takes for this test.
+    let period = ["--health-start-period", "1h", "--health-start-interval", "100ms"];
+    run_checked(&sandbox, "young", &period);
+    assert!(status().ends_with("(health: starting)"), "{}", status());
+    assert_eq!(filtered("starting"), "young");
+    eventually("some probes failed", || {
+        (health(&sandbox, "young")["Log"].as_array().unwrap().len() > 2).then_some(())
+    });
+    let young = health(&sandbox, "young");
+    assert_eq!((&young["Status"], &young["FailingStreak"]), (&json!("starting"), &json!(0)));
+    stops_with_the_container(&sandbox, "young");
+    sandbox.ok(&["rm", "-f", "young"]);
     run_checked(
         &sandbox,
         "web",
-        &["--health-start-period", "2s", "--health-start-interval", "100ms"],
+        &["--health-start-period", "500ms", "--health-start-interval", "100ms"],
     );
-    assert!(status().ends_with("(health: starting)"), "{}", status());
-    assert_eq!(filtered("starting"), "web");
-    eventually("some probes failed", || {
-        (health(&sandbox, "web")["Log"].as_array().unwrap().len() > 2).then_some(())
-    });
-    let young = health(&sandbox, "web");
-    assert_eq!((&young["Status"], &young["FailingStreak"]), (&json!("starting"), &json!(0)));
     becomes(&sandbox, "web", "unhealthy");
     assert!(status().ends_with("(unhealthy)"), "{}", status());
     assert_eq!((filtered("unhealthy"), filtered("healthy")), ("web".into(), String::new()));
@@ -66,24 +71,29 @@ fn a_verdict_from_start_to_end(client: Client) {
     assert_eq!(log.last().unwrap()["Output"], "probed\n");
     assert_eq!(log.last().unwrap()["ExitCode"], 0);
     assert_eq!(sandbox.ok(&["ps", "--filter", "health=none", "-q"]), "");
-    stops_with_the_container(&sandbox);
 }
 
-fn stops_with_the_container(sandbox: &Sandbox) {
-    sandbox.ok(&["pause", "web"]);
-    let paused = health(sandbox, "web");
+/// Of one whose start takes for ever, so that it says `starting` until a probe succeeds.
+fn stops_with_the_container(sandbox: &Sandbox, name: &str) {
+    sandbox.ok(&["exec", name, "touch", "/ok"]);
+    becomes(sandbox, name, "healthy");
+    sandbox.ok(&["pause", name]);
+    let paused = health(sandbox, name);
     assert_eq!(paused["Status"], "unhealthy", "Docker says so when nobody probes");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!(health(sandbox, "web"), paused, "what is paused is not probed");
-    sandbox.ok(&["unpause", "web"]);
-    becomes(sandbox, "web", "healthy");
-    sandbox.ok(&["kill", "web"]);
-    sandbox.ok(&["wait", "web"]);
-    assert_eq!(health(sandbox, "web")["Status"], "unhealthy");
-    sandbox.ok(&["start", "web"]);
-    let again = health(sandbox, "web");
+    assert_eq!(health(sandbox, name), paused, "what is paused is not probed");
+    sandbox.ok(&["unpause", name]);
+    becomes(sandbox, name, "healthy");
+    // No probe is to succeed before the next start was looked at.
+    sandbox.ok(&["exec", name, "rm", "/ok"]);
+    sandbox.ok(&["kill", name]);
+    sandbox.ok(&["wait", name]);
+    assert_eq!(health(sandbox, name)["Status"], "unhealthy");
+    sandbox.ok(&["start", name]);
+    let again = health(sandbox, name);
     assert_eq!((&again["Status"], &again["FailingStreak"]), (&json!("starting"), &json!(0)));
-    becomes(sandbox, "web", "healthy");
+    sandbox.ok(&["exec", name, "touch", "/ok"]);
+    becomes(sandbox, name, "healthy");
 }
 
 fn a_probe_that_hangs_is_killed(client: Client) {
@@ -98,7 +108,8 @@ fn a_probe_that_hangs_is_killed(client: Client) {
         "--health-interval",
         "100ms",
         "--health-timeout",
-        "300ms",
+        // Time enough for its first word.
+        "3s",
         "--health-retries",
         "1",
         "busybox",
@@ -108,7 +119,7 @@ fn a_probe_that_hangs_is_killed(client: Client) {
     becomes(&sandbox, "slow", "unhealthy");
     let result = health(&sandbox, "slow")["Log"][0].clone();
     assert_eq!(result["ExitCode"], -1);
-    assert_eq!(result["Output"], "Health check exceeded timeout (300ms): before\n");
+    assert_eq!(result["Output"], "Health check exceeded timeout (3s): before\n");
     let sleepers = sandbox.ok(&["top", "slow", "-o", "pid,args"]);
     let count = sleepers.lines().filter(|line| line.contains("sleep 7731")).count();
     assert!(count <= 1, "only the probe that runs now is left: {sleepers}");

@@ -1,7 +1,8 @@
 //! Requests that nobody would write: paths, queries, bodies, archives and streams changed at random, from a seed that a failure names.
 //! The daemon answers each of them, writes of no panic, and is the same process afterwards.
 //!
-//! `FERRY_LOAD_SECONDS` makes it longer, `FERRY_SEED` repeats one.
+//! `FERRY_LOAD_SECONDS` makes it longer. The seed is always the same, so that a change is judged by what was sent before it, too;
+//! `FERRY_SEED` names another, and `FERRY_SEED=random` chooses one.
 
 use std::{
     io::{Read, Write},
@@ -17,6 +18,9 @@ use crate::with_busybox;
 
 /// How long, if nobody says.
 const SECONDS: u64 = 8;
+
+/// The seed, if nobody says.
+const SEED: u64 = 20_261_121;
 
 /// A stream of numbers that is the same for the same seed.
 struct Random(u64);
@@ -285,8 +289,11 @@ fn nothing_that_is_said_ends_the_daemon() {
     sandbox.ok(&["run", "-d", "-i", "--name", "box", "busybox", "cat"]);
     sandbox.ok(&["run", "-d", "-t", "--name", "idle", "busybox", "sleep", "1000"]);
     sandbox.ok(&["volume", "create", "lots"]);
-    let seed = std::env::var("FERRY_SEED").ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
+    let seed: u64 = match std::env::var("FERRY_SEED").as_deref() {
+        Ok("random") => u64::from(std::process::id()) * 2_654_435_761 + 1,
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => SEED,
+    };
     let seconds = std::env::var("FERRY_LOAD_SECONDS").ok().and_then(|text| text.parse().ok());
     let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
     let pid = sandbox.daemon_pid();

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use ferry_testkit::{Client, eventually, programs, run_with_input};
+use ferry_testkit::{Client, eventually, free_port, programs, run_with_input};
 
 use super::{compose::Project, with_busybox};
 
@@ -70,8 +70,10 @@ fn a_pod_is_played_and_taken_down() {
         (side("nc -w 1 127.0.0.1 80 < /dev/null") == "hello from a pod\n").then_some(())
     });
     let ask = "nc -w 1 front 80 < /dev/null";
-    let said = sandbox.ok(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", ask]);
-    assert_eq!(said, "hello from a pod");
+    eventually("its service answers by its name", || {
+        let words = ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", ask];
+        (sandbox.run(&words).stdout == "hello from a pod\n").then_some(())
+    });
     eventually("the probe is asked", || {
         let health = sandbox.inspect("web-serve", "{{.State.Health.Status}}");
         (health.trim() == "healthy").then_some(())
@@ -160,7 +162,7 @@ fn dry_run(kubectl: &Path, server: &str, home: &Path, text: &str) -> String {
 fn kubectl_takes_what_is_generated() {
     let Some(kubectl) = programs::find("kubectl") else { return };
     let sandbox = with_busybox(Client::Ferry);
-    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let free = free_port();
     let ports = format!("{free}:80");
     sandbox.ok(&[
         "create",
@@ -245,7 +247,7 @@ fn answer(port: u16) -> Option<String> {
 
 #[test]
 fn a_compose_project_is_converted_and_played() {
-    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let free = free_port();
     let text = SHOP.replace("PORT", &free.to_string());
     let project = Project::new(&text);
     std::fs::write(project.directory.join("motd"), "welcome").unwrap();

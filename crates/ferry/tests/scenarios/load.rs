@@ -65,26 +65,6 @@ fn for_each(count: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-/// Waits until nothing changes any more.
-fn settled(sandbox: &Sandbox, what: &str) -> Traces {
-    let mut last = Traces::of(sandbox);
-    eventually(what, || {
-        std::thread::sleep(Duration::from_millis(500));
-        let now = Traces::of(sandbox);
-        let same = now == last;
-        last = now;
-        same.then(|| last.clone())
-    })
-}
-
-/// Nothing stays; the daemon may keep a few descriptors more for what it has learnt.
-fn nothing_stays(before: &Traces, after: &Traces) {
-    let more = after.descriptors.saturating_sub(before.descriptors);
-    assert!(more <= 4, "{more} descriptors stay: {before:?}\n{after:?}");
-    let without_descriptors = |traces: &Traces| Traces { descriptors: 0, ..traces.clone() };
-    assert_eq!(without_descriptors(after), without_descriptors(before));
-}
-
 /// Memory that a process has for itself, with its share of what it has with others, in MB.
 fn memory(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -125,7 +105,7 @@ fn five_hundred_containers() {
     let sandbox = with_busybox(Client::Ferry);
     sandbox.ok(&["network", "create", "--subnet", "10.207.0.0/16", "wide"]);
     sandbox.ok(&["run", "--rm", "--network", "wide", "busybox", "true"]);
-    let before = settled(&sandbox, "the first container's traces go");
+    let before = Traces::at_rest(&sandbox);
     let api = sandbox.api();
     let mut figures = Figures::default();
     let began = Instant::now();
@@ -174,7 +154,7 @@ fn five_hundred_containers() {
         assert_eq!(status, 204, "{answer}");
     });
     eprintln!("{count} containers removed in {:?}", began.elapsed());
-    nothing_stays(&before, &settled(&sandbox, "the last container's traces go"));
+    Traces::come_back_to(&sandbox, &before, 4, "after the last container");
     figures.check();
 }
 
@@ -292,7 +272,7 @@ fn two_hundred_clients() {
         let words = ["run", "--rm", "--network", network, "-p", "127.0.0.1::80", "busybox", "true"];
         sandbox.ok(&words);
     }
-    let before = settled(&sandbox, "the first container's traces go");
+    let before = Traces::at_rest(&sandbox);
     let tally = Tally::default();
     let lives = AtomicUsize::new(0);
     let deadline = Instant::now() + Duration::from_secs(seconds as u64);
@@ -333,5 +313,5 @@ fn two_hundred_clients() {
         sandbox.api().call("DELETE", &format!("/containers/shared-{index}?force=1"), None);
     }
     assert_eq!(running(&sandbox.api()), 0);
-    nothing_stays(&before, &settled(&sandbox, "the last container's traces go"));
+    Traces::come_back_to(&sandbox, &before, 4, "after the last container");
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_testkit::{Client, Sandbox, eventually, run};
+use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
 
 use crate::with_busybox;
 
@@ -39,18 +39,16 @@ fn web_server(sandbox: &Sandbox, name: &str, options: &[&str]) {
     sandbox.ok(&words);
 }
 
-/// An address of the host that is not loopback and not the sandbox's bridge.
-fn host_address(sandbox: &Sandbox) -> Option<String> {
-    let links = run(Command::new("ip").args(["-j", "-4", "addr"])).ok();
-    let links: serde_json::Value = serde_json::from_str(&links).unwrap();
-    let link = links.as_array().unwrap().iter().find(|link| {
-        let name = link["ifname"].as_str().unwrap_or_default();
-        name != "lo"
-            && name != sandbox.bridge()
-            && link["operstate"] == "UP"
-            && !name.starts_with("ft")
-    })?;
-    link["addr_info"][0]["local"].as_str().map(str::to_owned)
+/// An address of the host on the link that leads out: all others may be those of tests, and go with them.
+fn host_address() -> Option<String> {
+    let json = |words: &str| -> serde_json::Value {
+        let shown = run(Command::new("ip").args(words.split(' '))).ok();
+        serde_json::from_str(&shown).unwrap_or_default()
+    };
+    let routes = json("-j -4 route show default");
+    let link = routes[0]["dev"].as_str()?;
+    let links = json(&format!("-j -4 addr show dev {link}"));
+    links[0]["addr_info"][0]["local"].as_str().map(str::to_owned)
 }
 
 fn published_ports_answer(client: Client) {
@@ -72,7 +70,7 @@ fn published_ports_answer(client: Client) {
         fetch(&format!("127.0.0.1:{}", number(local))).filter(|body| body == "web")
     });
     assert_eq!(fetch(&format!("127.0.0.1:{}", number(everywhere))).as_deref(), Some("web"));
-    if let Some(address) = host_address(&sandbox) {
+    if let Some(address) = host_address() {
         assert_eq!(fetch(&format!("{address}:{}", number(everywhere))).as_deref(), Some("web"));
         assert_eq!(
             fetch(&format!("{address}:{}", number(local))),
@@ -127,8 +125,8 @@ fn udp_ports_answer(client: Client) {
 
 fn a_taken_port_names_its_holder(client: Client) {
     let sandbox = with_busybox(client);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let port = free_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     sandbox
         .run(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox"])
         .fails(125)
@@ -208,7 +206,7 @@ fn addresses_are_its_own(client: Client) {
 /// NAT to the outside: the outside is a network namespace of the test's own, which has no way back to the containers.
 fn containers_reach_out(client: Client) {
     let sandbox = with_busybox(client);
-    let Some(address) = host_address(&sandbox) else { return };
+    let Some(address) = host_address() else { return };
     let listener = TcpListener::bind((address.as_str(), 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
@@ -224,8 +222,8 @@ fn containers_reach_out(client: Client) {
 
 fn networks_of_ones_own(client: Client) {
     let sandbox = with_busybox(client);
-    let third = std::process::id() % 200;
-    let subnet = format!("10.199.{third}.0/24");
+    let base = free_range();
+    let subnet = format!("{base}.0/24");
     let id = sandbox.ok(&["network", "create", "--subnet", &subnet, "apart"]);
     assert_eq!(id.len(), 64);
     assert!(
@@ -238,7 +236,7 @@ fn networks_of_ones_own(client: Client) {
         subnet
     );
     let address = sandbox.ok(&["run", "--rm", "--network", "apart", "busybox", "hostname", "-i"]);
-    assert!(address.starts_with(&format!("10.199.{third}.")), "{address}");
+    assert!(address.starts_with(&format!("{base}.")), "{address}");
     sandbox.run(&["network", "create", "apart"]).fails(1).says("already exists");
     sandbox.run(&["network", "rm", "bridge"]).fails(1).says("pre-defined network");
     assert_eq!(sandbox.ok(&["network", "rm", "apart"]), "apart");

@@ -12,10 +12,10 @@ through_both!(
     ports_follow_the_way_out
 );
 
-/// Two networks that other tests do not use: 10.198.0.0/16 in pieces of /25.
+/// Two networks that other tests do not use.
 fn two_networks(sandbox: &Sandbox) -> [String; 2] {
-    let third = std::process::id() % 250;
-    let subnets = [format!("10.198.{third}.0/25"), format!("10.198.{third}.128/25")];
+    let base = ferry_testkit::free_range();
+    let subnets = [format!("{base}.0/25"), format!("{base}.128/25")];
     for (name, subnet) in ["back", "front"].iter().zip(&subnets) {
         sandbox.ok(&["network", "create", "--subnet", subnet, name]);
     }

@@ -69,18 +69,11 @@ fn a_hangup_reads_the_file_again() {
     eventually("the new settings", || {
         (labels() == "[two=2] [https://mirror.example.org] ferry other").then_some(())
     });
-    let events = sandbox.ok(&[
-        "events",
-        "--since",
-        "0",
-        "--until",
-        "0s",
-        "--filter",
-        "type=daemon",
-        "--format",
-        "{{.Action}} {{.Actor.Attributes.labels}}",
-    ]);
-    assert_eq!(events, "reload two=2");
+    let format = "{{.Action}} {{.Actor.Attributes.labels}}";
+    let ask = ["events", "--since", "0", "--until", "0s", "--filter", "type=daemon", "--format"];
+    eventually("an event tells of it", || {
+        (sandbox.ok(&[&ask[..], &[format]].concat()) == "reload two=2").then_some(())
+    });
     std::fs::write(&file, r#"{"labls": []}"#).unwrap();
     hang_up();
     eventually("a complaint", || {
@@ -121,8 +114,7 @@ fn get(address: &str, path: &str) -> String {
 
 #[test]
 fn numbers_for_prometheus() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = format!("127.0.0.1:{}", ferry_testkit::free_port());
     let sandbox = Sandbox::start_with(&["--metrics-addr", &address]);
     sandbox.busybox();
     sandbox.ok(&["run", "-d", "busybox", "sleep", "1000"]);

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
-use ferry_testkit::{Client, Sandbox};
+use ferry_testkit::{Client, Sandbox, eventually};
 
 through_both!(a_remapped_daemon, what_cannot_be_remapped, namespaces_are_shared_in_whole);
 
@@ -47,10 +47,11 @@ fn a_remapped_daemon(client: Client) {
         see("id -u; stat -c %u:%g / /bin/busybox /etc/hosts /data").trim(),
         "0\n0:0\n0:0\n0:0\n0:0"
     );
-    assert_eq!(
-        see("cat /proc/net/dev | grep -c eth0; cat /sys/class/net/eth0/operstate").trim(),
-        "1\nup"
-    );
+    // The kernel takes note of the state when it has time.
+    eventually("its link is up", || {
+        let look = "grep -c eth0 /proc/net/dev; cat /sys/class/net/eth0/operstate";
+        (see(look).trim() == "1\nup").then_some(())
+    });
     see(
         "echo 1.2.3.4 there >> /etc/hosts; touch /data/root /data/user; chown 1000:1000 /data/user; touch /new; chown 7 /new",
     );

@@ -154,9 +154,16 @@ fn out_and_in_again() {
     sandbox.with_input(&["volume", "import", "-", "bad"], b"no tar at all").fails(1);
     sandbox.with_input(&["volume", "import", "-", "bad"], b"").fails(1).says("empty");
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "again\norigin\npiped");
-    let left = fs::read_dir(sandbox.data().join("volumes")).unwrap().flatten();
-    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with('.')).count();
-    assert_eq!(left, 0, "nothing half made stays");
+    nothing_half_made(&sandbox.data().join("volumes"));
+}
+
+/// What is being made or taken away has a name with a dot.
+fn nothing_half_made(directory: &Path) {
+    eventually("nothing half made stays", || {
+        let mut entries = fs::read_dir(directory).unwrap().flatten();
+        let any = entries.any(|entry| entry.file_name().to_string_lossy().starts_with('.'));
+        (!any).then_some(())
+    });
 }
 
 /// The script appends to `a`, then to `b`: at every moment `a` has as many lines as `b`, or one more.
@@ -178,7 +185,9 @@ fn containers_stand_still_meanwhile() {
     }
     sandbox
         .ok(&["run", "-d", "--name", "writer", "-v", "busy:/d", "busybox", "sh", "-c", TWO_FILES]);
-    eventually("both files are there", || at.join("b").exists().then_some(()));
+    eventually("both files have lines", || {
+        fs::metadata(at.join("b")).is_ok_and(|file| file.len() > 0).then_some(())
+    });
     let pid = sandbox.inspect("writer", "{{.State.Pid}}");
     sandbox.ok(&["volume", "clone", "busy", "copy"]);
     assert_of_one_moment(&content(&sandbox, "copy"));
@@ -203,6 +212,9 @@ fn a_daemon_that_dies_meanwhile_leaves_nothing() {
     sandbox
         .ok(&["run", "-d", "--name", "writer", "-v", "busy:/d", "busybox", "sh", "-c", TWO_FILES]);
     let at = content(&sandbox, "busy");
+    eventually("both files have lines", || {
+        fs::metadata(at.join("b")).is_ok_and(|file| file.len() > 0).then_some(())
+    });
     for (point, command) in [
         ("volume.frozen", ["volume", "snapshot", "busy", "new"]),
         ("volume.copied", ["volume", "clone", "busy", "new"]),
@@ -219,9 +231,7 @@ fn a_daemon_that_dies_meanwhile_leaves_nothing() {
         assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "busy");
         assert_eq!(sandbox.ok(&["volume", "snapshot", "--ls", "busy"]), "");
         for directory in [sandbox.data().join("volumes"), at.parent().unwrap().to_owned()] {
-            let entries = fs::read_dir(directory).unwrap().flatten();
-            let names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-            assert!(!names.iter().any(|name| name.to_string_lossy().starts_with('.')), "{names:?}");
+            nothing_half_made(&directory);
         }
     }
     sandbox.ok(&["volume", "clone", "busy", "new"]);

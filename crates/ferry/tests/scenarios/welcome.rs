@@ -44,5 +44,7 @@ fn the_built_in_image_answers() {
         assert!(page.contains(fact), "{fact} is not in {page}");
     }
     assert!(sandbox.ok(&["exec", "welcome", "/ferry", "welcome", "--show"]).contains(&host));
-    assert!(sandbox.ok(&["logs", "welcome"]).contains("GET / HTTP/1.0"));
+    eventually("it says who came", || {
+        sandbox.ok(&["logs", "welcome"]).contains("GET / HTTP/1.0").then_some(())
+    });
 }

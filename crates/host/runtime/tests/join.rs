@@ -3,8 +3,9 @@
 
 mod bed;
 
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bed::{Bed, drain, finish, piped, spec, strings};
 use ferry_oci::runtime::{Process, Spec};
@@ -109,7 +110,12 @@ fn a_container_that_is_gone_cannot_be_joined() {
     let spec = spec(&["sleep", "100"]);
     let running = start(&bed, &spec);
     ferry_sys::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGKILL).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    // Dead, and not waited for.
+    let status = format!("/proc/{}/status", running.pid);
+    let is_dead = || std::fs::read_to_string(&status).unwrap().contains("State:\tZ");
+    while !is_dead() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let (stdio, _output) = piped();
     let error = further(&bed, &spec, &running, &process(&spec, &["true"]), stdio).unwrap_err();
     assert!(error.to_string().starts_with("unable to start container process: "), "{error}");
@@ -159,12 +165,12 @@ fn init_passes_signals_on() {
     let Some(bed) = bed() else { return };
     let script = "trap 'echo term; exit 3' TERM; echo up; while :; do sleep 0.05; done";
     let (running, output) = start_init(&bed, &["sh", "-c", script]);
-    let started = Instant::now();
-    std::thread::sleep(Duration::from_millis(100));
+    // Its trap is set when it says so.
+    let mut up = [0; 3];
+    std::fs::File::from(output.try_clone().unwrap()).read_exact(&mut up).unwrap();
     ferry_sys::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
-    assert_eq!(drain(output), "up\nterm\n");
+    assert_eq!((&up, drain(output).as_str()), (b"up\n", "term\n"));
     assert_eq!(finish(running), 3);
-    assert!(started.elapsed() < Duration::from_secs(20));
 
     let (running, _output) = start_init(&bed, &["sleep", "100"]);
     ferry_sys::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();

@@ -42,7 +42,13 @@ impl Drop for Registry {
 }
 
 impl Registry {
+    /// Somebody else may have the port by the time the registry asks for it: then it has another one.
     fn start(binary: &Path, directory: &Path) -> Registry {
+        let started = (0..5).find_map(|_| Registry::start_once(binary, directory));
+        started.expect("the registry starts")
+    }
+
+    fn start_once(binary: &Path, directory: &Path) -> Option<Registry> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = free.local_addr().unwrap().to_string();
         drop(free);
@@ -55,14 +61,17 @@ impl Registry {
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(binary);
         command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Registry { child: command.spawn().unwrap(), host };
-        for _ in 0..200 {
+        let mut registry = Registry { child: command.spawn().unwrap(), host };
+        for _ in 0..2400 {
+            if registry.child.try_wait().unwrap().is_some() {
+                return None;
+            }
             if TcpStream::connect(&registry.host).is_ok() {
-                return registry;
+                return Some(registry);
             }
             std::thread::sleep(Duration::from_millis(25));
         }
-        panic!("the registry does not start");
+        None
     }
 
     async fn send(

@@ -372,7 +372,7 @@ async fn an_abandoned_pull_leaves_no_layer() {
     }
     pull.abort();
     drop(pull.await);
-    for _ in 0..200 {
+    for _ in 0..3000 {
         let entries = std::fs::read_dir(scratch.layers.root()).unwrap().count();
         if entries == 0 {
             return;

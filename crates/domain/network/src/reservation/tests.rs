@@ -43,7 +43,7 @@ fn who_has_a_port_is_named() {
     let expected =
         format!("failed to bind host port for 127.0.0.1:{port}/tcp: address already in use");
     assert_eq!(error.to_string(), expected);
-    let hint = error.hint().expect("a hint");
+    let hint = error.with_holder().hint().expect("a hint");
     assert!(hint.contains(&format!("(process {})", std::process::id())), "{hint}");
 }
 

@@ -1,13 +1,8 @@
 //! The daemon is killed in the middle of builds: nothing half is ever used, and nothing is left.
 
-use std::{
-    fs,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
-use ferry_testkit::{Client, Sandbox};
+use ferry_testkit::{Client, Sandbox, eventually};
 
 use super::{context, steps::modern};
 use crate::with_busybox;
@@ -44,7 +39,6 @@ fn a_daemon_that_is_killed_leaves_no_half_layer() {
         build.wait().unwrap();
         sandbox.start_daemon(None);
         // Removed beside whatever else is done.
-        let began = Instant::now();
         let left = || {
             let layers = entries(&sandbox.data().join("layers"));
             let mut left: Vec<String> =
@@ -53,10 +47,9 @@ fn a_daemon_that_is_killed_leaves_no_half_layer() {
             left.extend(sandbox.ok(&["ps", "-aq"]).lines().map(str::to_owned));
             left
         };
-        while !left().is_empty() {
-            assert!(began.elapsed() < Duration::from_secs(20), "after {pause} ms: {:?}", left());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        eventually(&format!("nothing is left after {pause} ms"), || {
+            left().is_empty().then_some(())
+        });
     }
     // What it goes on from is what it would be anew.
     modern(&sandbox, &directory, &["-t", "resumed"]).ok();

@@ -11,6 +11,10 @@ fn pods_outlive_the_daemon() {
     let (pod, id) = bed.running("survive", IDLE);
     let before = bed.cri.pod_status(&pod).unwrap().status.unwrap();
     let pid = bed.cri.output(&id, "echo $$; readlink /proc/self/ns/net");
+    let log = bed.cri.status(&id).unwrap().log_path;
+    eventually("it is ready for the signal", || {
+        std::fs::read_to_string(&log).ok().filter(|text| text.contains("ready"))
+    });
     bed.ferry().kill_daemon();
     bed.ferry().start_daemon(None);
     assert_eq!(bed.cri.pod_status(&pod).unwrap().status.unwrap(), before);

@@ -147,7 +147,9 @@ fn further_programs_are_waited_for() {
     };
     let late = call!(bed.cri, runtime.exec_sync(request)).unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
-    assert_eq!(bed.cri.output(&id, "ps | grep -c '[s]leep 30'"), "0");
+    eventually("it was ended", || {
+        (bed.cri.output(&id, "ps | grep -c '[s]leep 30'") == "0").then_some(())
+    });
 }
 
 #[test]

@@ -118,7 +118,9 @@ fn a_log_for_programs() {
     assert!(log.lines().count() > 1, "{log}");
     for line in log.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert!(["debug", "info"].contains(&line["level"].as_str().unwrap()), "{line}");
+        // A busy machine may be worth a warning.
+        let levels = ["debug", "info", "warning"];
+        assert!(levels.contains(&line["level"].as_str().unwrap()), "{line}");
         assert!(line["msg"].is_string() && line["time"].as_str().unwrap().ends_with('Z'), "{line}");
     }
 }
@@ -152,9 +154,7 @@ fn certificates_open_the_door() {
         return;
     }
     let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = format!("127.0.0.1:{}", ferry_testkit::free_port());
     let place: PathBuf = directory.join("run");
     std::fs::create_dir(&place).unwrap();
     let host = format!("tcp://{address}");

@@ -66,7 +66,7 @@ fn long_forms(client: Client) {
     });
     let listening = sandbox.ok(&["port", "web", "8080/tcp"]);
     eventually("it listens", || std::net::TcpStream::connect(&listening).ok());
-    assert!(shared.join("terminal").exists());
+    eventually("it has a terminal", || shared.join("terminal").exists().then_some(()));
     // One more time with every exposed port, and a terminal in an exec of its own.
     sandbox.ok(&["create", "--name", "all", "--publish-all", "--expose", "9000", "busybox", "top"]);
     sandbox.ok(&["start", "all"]);

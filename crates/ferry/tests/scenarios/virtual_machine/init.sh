@@ -71,6 +71,37 @@ ferry run -d --name named --network side busybox sh -c 'mkdir /www; echo name > 
 same names "name" "$(ferry run --rm --network side busybox sh -c 'sleep 1; wget -qO- http://named/')"
 same joined_ipc "there" "$(ferry run -d --name shm --ipc shareable busybox sh -c 'echo there > /dev/shm/x; sleep 1000' >/dev/null; sleep 1; ferry run --rm --ipc container:shm busybox cat /dev/shm/x)"
 
+# SCTP has ports, too.
+ferry run -d --name sctp -p 7000:7/sctp busybox sleep 1000 >/dev/null
+nsenter -t "$(pid sctp)" -n socat SCTP-LISTEN:7,fork,reuseaddr SYSTEM:'echo reached' &
+same sctp_is_published "7/sctp -> 0.0.0.0:7000" "$(ferry port sctp | grep -v ::)"
+same sctp reached "$(settled 'socat -u -T 20 SCTP:127.0.0.1:7000 - 2>/dev/null' reached)"
+ferry rm -f sctp >/dev/null
+
+# Links of the host that containers share: what they are, and packets between two containers, who know each other by name.
+kind() { nsenter -t "$(pid "$1")" -n ip-full -d -j link show eth0 | sed -n 's/.*"info_kind":"\([a-z]*\)","info_data":{"mode":"\([a-z0-9]*\)".*/\1 \2/p'; }
+# shared NAME KIND OPTION…
+shared() {
+  net=$1 wanted=$2; shift 2
+  true_that "$net.create" ferry network create "$@" "$net"
+  for box in one two; do
+    ferry run -d --name $box --network "$net" busybox sh -c "mkdir /www; echo $box > /www/index.html; httpd -f -p 80 -h /www" >/dev/null
+  done
+  same "$net.link" "$wanted" "$(kind one)"
+  same "$net.traffic" two "$(settled 'ferry exec one wget -qO- http://two/ 2>/dev/null' two)"
+  ferry rm -f one two >/dev/null
+  true_that "$net.remove" ferry network rm "$net"
+}
+ip link add lan0 type dummy && ip link set lan0 up
+shared macvlan "macvlan bridge" -d macvlan --subnet 10.9.1.0/24 -o parent=lan0
+shared macvlan_alone "macvlan bridge" -d macvlan --subnet 10.9.2.0/24
+shared macvlan_vlan "macvlan bridge" -d macvlan --subnet 10.9.3.0/24 -o parent=lan0.30
+# The kernel makes dummy0 by itself.
+same parents_that_were_made_are_gone "lo lan0" "$(echo $(ls /sys/class/net | grep -v -e dummy0 -e '^f[er]' | sort -r))"
+shared ipvlan_l2 "ipvlan l2" -d ipvlan --subnet 10.9.4.0/24 -o parent=lan0
+shared ipvlan_l3 "ipvlan l3" -d ipvlan --subnet 10.9.5.0/24 -o parent=lan0 -o ipvlan_mode=l3
+shared ipvlan_vlan "ipvlan l2" -d ipvlan --subnet 10.9.6.0/24 -o parent=lan0.60
+
 # What a container writes has a limit of its own where the file system has projects.
 ferry run -d --name small --storage-opt size=8m busybox sleep 1000 >/dev/null
 same quota_is_what_df_says "8192" "$(ferry exec small df -k / | tail -n 1 | awk '{print $2}')"
