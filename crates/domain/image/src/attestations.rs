@@ -32,7 +32,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn attest(&self, image: &Digest, said: &Vec<Attestation>) -> Result<(), ImageError> {
+    pub fn attest(&self, image: &Digest, said: Vec<Attestation>) -> Result<(), ImageError> {
         // Not while the image is being removed.
         let state = self.lock();
         if !state.images.contains_key(image) {
@@ -42,7 +42,7 @@ impl ImageStore {
         let mut batch = Batch::new();
         match said.is_empty() {
             true => batch.delete(&ATTESTATIONS, &image.to_string()),
-            false => batch.put(&ATTESTATIONS, &image.to_string(), said).map_err(record)?,
+            false => batch.put(&ATTESTATIONS, &image.to_string(), &said).map_err(record)?,
         }
         self.db.write(batch).map_err(record)
     }

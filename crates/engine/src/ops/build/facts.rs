@@ -19,7 +19,7 @@ pub(super) const BELOW: &str = "what it stands on";
 /// Begins the names of what a `COPY` copies.
 pub(super) const SOURCE: &str = "source ";
 /// Begins the names of what a `RUN` mounts.
-pub(super) const MOUNTED: &str = "files of the mount ";
+pub(super) const MOUNTED: &str = "content of the mount ";
 
 /// What the outcome of a step depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

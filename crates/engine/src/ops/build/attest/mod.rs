@@ -73,7 +73,7 @@ impl Build {
             if said.is_empty() && shared.images.attestations(&image)?.is_empty() {
                 return Ok(());
             }
-            Ok(shared.images.attest(&image, &said)?)
+            Ok(shared.images.attest(&image, said)?)
         })
         .await
     }

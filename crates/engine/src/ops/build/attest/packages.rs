@@ -35,10 +35,10 @@ pub(super) fn of(root: &InRoot) -> Result<Packages, Failure> {
     let (deb, apk) =
         (["/var/lib/dpkg/status"], ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"]);
     if let Some(text) = first(root, &deb, MAX_LIST)? {
-        all.extend(paragraphs(&text).filter_map(debian));
+        all.extend(paragraphs(&text).filter_map(|fields| debian(&fields)));
     }
     if let Some(text) = first(root, &apk, MAX_LIST)? {
-        all.extend(paragraphs(&text).filter_map(alpine));
+        all.extend(paragraphs(&text).filter_map(|fields| alpine(&fields)));
     }
     all.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     let release = first(root, &["/etc/os-release", "/usr/lib/os-release"], MAX_RELEASE)?;
@@ -83,26 +83,26 @@ fn field(fields: &[(&str, &str)], wanted: &str) -> Option<String> {
     Some(found.1.to_owned()).filter(|value| !value.is_empty())
 }
 
-fn debian(fields: Vec<(&str, &str)>) -> Option<Package> {
+fn debian(fields: &[(&str, &str)]) -> Option<Package> {
     // What was removed but not purged is written down, too.
-    if !field(&fields, "Status")?.ends_with(" installed") {
+    if !field(fields, "Status")?.ends_with(" installed") {
         return None;
     }
     Some(Package {
-        name: field(&fields, "Package")?,
-        version: field(&fields, "Version")?,
-        architecture: field(&fields, "Architecture").unwrap_or_default(),
+        name: field(fields, "Package")?,
+        version: field(fields, "Version")?,
+        architecture: field(fields, "Architecture").unwrap_or_default(),
         license: None,
         kind: "deb",
     })
 }
 
-fn alpine(fields: Vec<(&str, &str)>) -> Option<Package> {
+fn alpine(fields: &[(&str, &str)]) -> Option<Package> {
     Some(Package {
-        name: field(&fields, "P")?,
-        version: field(&fields, "V")?,
-        architecture: field(&fields, "A").unwrap_or_default(),
-        license: field(&fields, "L"),
+        name: field(fields, "P")?,
+        version: field(fields, "V")?,
+        architecture: field(fields, "A").unwrap_or_default(),
+        license: field(fields, "L"),
         kind: "apk",
     })
 }
@@ -115,11 +115,11 @@ mod tests {
     fn packages_are_read() {
         let text = "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2:1-2+b1\nDescription: a shell\n with: colons\n\n\
             Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\n";
-        let found: Vec<Package> = paragraphs(text).filter_map(debian).collect();
+        let found: Vec<Package> = paragraphs(text).filter_map(|fields| debian(&fields)).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("bash", "5.2:1-2+b1"));
         let text = "C:Q1abc=\nP:musl\nV:1.2.4-r2\nA:x86_64\nL:MIT\nF:lib\n\nP:nothing\n";
-        let found: Vec<Package> = paragraphs(text).filter_map(alpine).collect();
+        let found: Vec<Package> = paragraphs(text).filter_map(|fields| alpine(&fields)).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].kind, found[0].license.as_deref()), ("apk", Some("MIT")));
     }
