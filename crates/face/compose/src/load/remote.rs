@@ -181,17 +181,21 @@ impl Git {
     fn file(&self, directory: &Path) -> Result<PathBuf, String> {
         let fail = |e: std::io::Error| format!("{}: {e}", self.below);
         let root = fs::canonicalize(directory).map_err(fail)?;
-        let mut path = fs::canonicalize(root.join(&self.below)).map_err(fail)?;
-        if path.is_dir() {
-            let known = files::NAMES.iter().map(|name| path.join(name)).find(|path| path.is_file());
-            path = fs::canonicalize(known.ok_or("it has no Compose file")?).map_err(fail)?;
-        }
         // Neither dots nor links lead out of what was fetched.
-        if path.starts_with(&root) {
-            Ok(path)
-        } else {
-            Err("it leads out of the repository".to_owned())
+        let inside = |path: &Path| {
+            let real = fs::canonicalize(path).map_err(fail)?;
+            if real.starts_with(&root) {
+                Ok(real)
+            } else {
+                Err("it leads out of the repository".to_owned())
+            }
+        };
+        let path = inside(&root.join(&self.below))?;
+        if !path.is_dir() {
+            return Ok(path);
         }
+        let known = files::NAMES.iter().map(|name| path.join(name)).find(|path| path.is_file());
+        inside(&known.ok_or("it has no Compose file")?)
     }
 }
 
