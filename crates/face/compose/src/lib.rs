@@ -9,6 +9,7 @@
 //! Invariants: names, labels and config hashes are Docker Compose's, so that either program takes over a project of the other;
 //! what cannot be honoured is refused by name.
 
+mod bundle;
 mod commands;
 #[cfg(test)]
 mod corpus;
@@ -17,6 +18,7 @@ mod coverage;
 mod kubernetes;
 mod load;
 mod model;
+mod remote;
 mod run;
 mod yaml;
 

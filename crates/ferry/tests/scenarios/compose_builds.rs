@@ -36,7 +36,7 @@ services:
         ARG THREE
         COPY --from=files f /f
         RUN --mount=type=secret,id=t --mount=type=secret,id=file --mount=type=ssh \
-            echo "$ONE $TWO $THREE $(cat /f /run/secrets/t /run/secrets/file) $(test -S $SSH_AUTH_SOCK && echo agent)" > /out
+            echo "$$ONE $$TWO $$THREE $$(cat /f /run/secrets/t /run/secrets/file) $$(test -S $$SSH_AUTH_SOCK && echo agent)" > /out
   base:
     image: own/base:1
     build: {context: ., dockerfile_inline: "FROM busybox\nRUN echo based > /base\n"}

@@ -50,6 +50,7 @@ mod compose_flags;
 mod compose_interrupted;
 mod compose_life;
 mod compose_pairings;
+mod compose_publish;
 mod compose_python;
 mod compose_rolling;
 mod compose_streams;

@@ -230,7 +230,7 @@ fn variables(found: &BTreeMap<String, load::Variable>, format: &str) -> Result<S
 }
 
 /// Puts the digest of each image behind its name, as its registry has it.
-fn pin(
+pub(super) fn pin(
     compose: &Compose<'_>,
     project: &mut Project,
     names: &BTreeSet<String>,
@@ -268,7 +268,7 @@ fn pin(
 }
 
 /// Only the images, for a file beside the others.
-fn locked(project: &Project, names: &BTreeSet<String>) -> Value {
+pub(super) fn locked(project: &Project, names: &BTreeSet<String>) -> Value {
     let images: serde_json::Map<String, Value> = names
         .iter()
         .filter_map(|name| {

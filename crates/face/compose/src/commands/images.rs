@@ -18,7 +18,7 @@ use super::{
     select,
 };
 use crate::{
-    model::Service,
+    model::{Project, Service},
     run::{Container, images},
 };
 
@@ -206,6 +206,18 @@ fn pull(compose: &Compose<'_>, matches: &Matches) -> Outcome {
 fn push(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), matches.flag("include-deps"))?;
+    let (ignores, quiet) = (matches.flag("ignore-push-failures"), matches.flag("quiet"));
+    push_all(compose, &project, &names, ignores, quiet)
+}
+
+/// Pushes the images that are built for services.
+pub(super) fn push_all(
+    compose: &Compose<'_>,
+    project: &Project,
+    names: &BTreeSet<String>,
+    ignores: bool,
+    quiet: bool,
+) -> Outcome {
     let session = compose.session()?;
     for service in names.iter().filter_map(|name| project.services.get(name)) {
         let Some(build) = &service.build else { continue };
@@ -221,17 +233,17 @@ fn push(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             session.progress("", &service.name, "Pushing");
             compose.progress.finish();
             let mut words = vec!["push".to_owned()];
-            if matches.flag("quiet") {
+            if quiet {
                 words.push("--quiet".to_owned());
             }
             words.push(name.clone());
             match run_words(compose.cli, &words) {
-                Err(error) if matches.flag("ignore-push-failures") => {
+                Err(error) if ignores => {
                     compose.cli.warn(error.message());
                 }
                 Err(error) => return Err(error),
                 Ok(0) => session.progress("", &service.name, "Pushed"),
-                Ok(code) if matches.flag("ignore-push-failures") => {
+                Ok(code) if ignores => {
                     compose.cli.warn(&format!("push of {name} ended with code {code}"));
                 }
                 Ok(code) => return Ok(code),

@@ -112,6 +112,10 @@ fn restart(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             };
             let why = why.as_str();
             let hooks = project.services.get(&name);
+            if let Some(service) = hooks {
+                // What it depends on may have been restarted just now.
+                converge::conditions(session, project, service).await?;
+            }
             try_join_all(mine.map(|one| async move {
                 hooks::pre_stop(session, hooks, one).await?;
                 session.progress("Container", &one.name, "Restarting");

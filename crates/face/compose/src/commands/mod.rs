@@ -12,6 +12,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod ps;
+mod publish;
 mod refused;
 mod run;
 mod scale;
@@ -87,7 +88,7 @@ static VERBS: &[&Verb] = &[
     &lifecycle::PAUSE,
     &list::PORT,
     &ps::PS,
-    &refused::PUBLISH,
+    &publish::PUBLISH,
     &images::PULL,
     &images::PUSH,
     &lifecycle::RESTART,
@@ -213,6 +214,7 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
             profiles: matches.texts("profile").to_vec(),
             all_resources: matches.flag("all-resources"),
             compatibility: switch(cli, matches, "compatibility", "COMPOSE_COMPATIBILITY"),
+            logins: Some(ferry_cli::face::logins(cli)),
             ..Request::default()
         },
         before: Vec::new(),

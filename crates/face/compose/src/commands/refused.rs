@@ -17,17 +17,3 @@ pub(super) static BRIDGE: Verb = Verb {
     },
     run: |_, _| Err(CliError::new("not supported yet: compose bridge")),
 };
-
-pub(super) static PUBLISH: Verb = Verb {
-    command: Command {
-        name: "publish",
-        short: "Publish compose application",
-        usage: "[OPTIONS] REPOSITORY[:TAG]",
-        args: Args::Any,
-        flags: &[DRY],
-        hidden: true,
-        interspersed: false,
-        ..Command::NEW
-    },
-    run: |_, _| Err(CliError::new("not supported yet: compose publish")),
-};

@@ -139,7 +139,7 @@ fn start(
             hooks::post_start(session, Some(service), id, called).await
         })?;
         if !session.dry {
-            compose.cli.println(called)?;
+            compose.cli.println(id)?;
         }
         return Ok(0);
     }

@@ -31,6 +31,9 @@ pub(crate) enum LoadError {
     /// What the specification has and this program does not.
     #[error("not supported yet: {0}")]
     NotSupported(String),
+    /// What lies elsewhere cannot be had.
+    #[error("cannot load {what}: {why}")]
+    Remote { what: String, why: String },
     /// A circle.
     #[error("dependency cycle detected: {0}")]
     Cycle(String),
@@ -40,6 +43,7 @@ impl Kinded for LoadError {
     fn kind(&self) -> ErrorKind {
         match self {
             LoadError::NoFile | LoadError::Open { .. } => ErrorKind::NotFound,
+            LoadError::Remote { .. } => ErrorKind::Unavailable,
             LoadError::NotSupported(_) => ErrorKind::NotImplemented,
             _ => ErrorKind::InvalidArgument,
         }

@@ -10,7 +10,7 @@ use std::{
 use super::{Found, LoadError, Request, dotenv, paths};
 use crate::yaml::MAX_BYTES;
 
-const NAMES: [&str; 4] =
+pub(super) const NAMES: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 const OVERRIDES: [&str; 4] = [
     "compose.override.yml",

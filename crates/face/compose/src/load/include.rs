@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{LoadError, Loader, files, paths};
+use super::{LoadError, Loader, files, paths, remote};
+use crate::remote::Registries;
 
 /// Files that include each other are no deeper than this.
 const MAX_DEPTH: usize = 32;
@@ -19,19 +20,13 @@ pub(super) fn include(
     from: &Path,
     tree: &mut Value,
 ) -> Result<(), LoadError> {
-    let files = named(&loader.directory, if entry.is_string() { entry } else { &entry["path"] });
     if loader.request.sealed {
         return Err(LoadError::NotSupported("include".to_owned()));
     }
+    let files = named(loader, if entry.is_string() { entry } else { &entry["path"] })?;
     let Some(first) = files.first() else {
         return Err(LoadError::Invalid("include without path".to_owned()));
     };
-    for file in &files {
-        let text = file.display().to_string();
-        if ["oci:/", "git:/", "http:/", "https:/", "ssh:/"].iter().any(|kind| text.contains(kind)) {
-            return Err(LoadError::NotSupported(format!("include of {text}")));
-        }
-    }
     let directory = match entry["project_directory"].as_str() {
         Some(text) => paths::absolute(&loader.directory, text),
         None => first.parent().unwrap_or(Path::new("/")).to_owned(),
@@ -71,16 +66,22 @@ pub(super) fn include(
     import(part, tree)
 }
 
-/// One path or several, below a directory.
-fn named(directory: &Path, value: &Value) -> Vec<PathBuf> {
+/// One path or several, below the directory; what lies elsewhere is fetched.
+fn named(loader: &Loader<'_>, value: &Value) -> Result<Vec<PathBuf>, LoadError> {
+    let one = |text: &str| {
+        if remote::is_remote(text) {
+            let registries = Registries { logins: loader.request.logins.as_ref() };
+            return remote::fetch(text, &registries);
+        }
+        if text.contains("://") {
+            return Err(LoadError::NotSupported(format!("include of {text}")));
+        }
+        Ok(paths::absolute(&loader.directory, text))
+    };
     match value {
-        Value::String(path) => vec![paths::absolute(directory, path)],
-        Value::Array(list) => list
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|path| paths::absolute(directory, path))
-            .collect(),
-        _ => Vec::new(),
+        Value::String(path) => Ok(vec![one(path)?]),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).map(one).collect(),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -90,7 +91,7 @@ fn environment(
     named_files: &Value,
     directory: &Path,
 ) -> Result<BTreeMap<String, String>, LoadError> {
-    let mut files = named(&loader.directory, named_files);
+    let mut files = named(loader, named_files)?;
     if files.is_empty() {
         files.extend(Some(directory.join(".env")).filter(|path| path.is_file()));
     }

@@ -46,12 +46,12 @@ fn expand(text: &str, variables: &mut Variables<'_>, depth: usize) -> Result<Str
             out.push_str(&braced(&inside[..end], variables, depth)?);
             rest = &inside[end + 1..];
         } else {
-            let length = name_length(rest);
-            if length == 0 {
-                return Err(Fault::Format);
+            match name_length(rest) {
+                // Shells have dollars of their own: `$(date)`, `$1`.
+                0 => out.push('$'),
+                length => out.push_str(&value(&rest[..length], variables)),
             }
-            out.push_str(&value(&rest[..length], variables));
-            rest = &rest[length..];
+            rest = &rest[name_length(rest)..];
         }
         if out.len() > MAX_LENGTH {
             return Err(Fault::Format);
@@ -182,6 +182,8 @@ mod tests {
             ("${X:?e}${EMPTY?e}", "x"),
             ("${NO:-a:b}/c}", "a:b/c}"),
             ("[$NO]", "[]"),
+            ("$(date $1) $ x $$$", "$(date $1) $ x $$"),
+            ("${NO-$(b)}", "$(b)"),
         ] {
             assert_eq!(all(text).as_deref(), Ok(want), "{text}");
         }
@@ -189,7 +191,7 @@ mod tests {
             all("${NO:?say $X}"),
             Err(Fault::Required { name: "NO".into(), words: "say x".into() })
         );
-        for text in ["${", "${}", "$ x", "${1}", "${X!y}", "$", "${X:}"] {
+        for text in ["${", "${}", "${1}", "${X!y}", "${ X}", "${X:}"] {
             assert_eq!(all(text), Err(Fault::Format), "{text}");
         }
     }

@@ -12,6 +12,7 @@ mod mounts;
 mod normalise;
 mod paths;
 mod ports;
+mod remote;
 mod render;
 pub(crate) mod schema;
 mod shape;
@@ -25,7 +26,10 @@ use std::{
 use serde_json::{Value, json};
 
 pub(crate) use error::LoadError;
+pub(crate) use files::read as read_file;
 pub(crate) use normalise::prune;
+pub(crate) use paths::absolute;
+pub(crate) use remote::is_remote;
 pub(crate) use render::{
     Form, config, html_safe, ordered_network, ordered_service, ordered_volume,
 };
@@ -66,6 +70,8 @@ pub(crate) struct Request {
     pub(crate) all_resources: bool,
     /// Names are those of Compose 1.
     pub(crate) compatibility: bool,
+    /// Who is logged in at which registry.
+    pub(crate) logins: Option<ferry_cli::face::Logins>,
 }
 
 /// A project and what was noticed about its files.

@@ -1,0 +1,253 @@
+//! Projects from elsewhere: published as an artifact of a registry and included from there, by both programs, and from git.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use ferry_testkit::{FerryRegistry, Run, binary, eventually, programs, run};
+use serde_json::Value;
+
+use crate::compose::{Project, real};
+
+const PUBLISHED: &str = "
+services:
+  web:
+    image: busybox
+    command: sleep 1000
+    stop_grace_period: 0s
+    env_file: [web.env]
+    extends: {file: base/base.yaml, service: base}
+";
+
+/// A command of a project with a cache of its own.
+fn typed(project: &Project, program: PathBuf, first: &[&str], args: &[&str]) -> Run {
+    let mut command = Command::new(program);
+    command
+        .args(first)
+        .args(args)
+        .current_dir(&project.directory)
+        .env("DOCKER_HOST", project.sandbox.host())
+        .env("DOCKER_CONFIG", project.sandbox.dir().join("config"))
+        .env("XDG_CACHE_HOME", project.sandbox.dir().join("cache"))
+        .env("__TEST__INSECURE__REGISTRY__", "1");
+    run(&mut command)
+}
+
+fn ours(project: &Project, args: &[&str]) -> Run {
+    typed(project, binary(), &["compose"], args)
+}
+
+fn files(project: &Project) {
+    fs::create_dir_all(project.directory.join("base")).unwrap();
+    fs::write(project.directory.join("compose.yaml"), PUBLISHED).unwrap();
+    fs::write(project.directory.join("web.env"), "FROM_FILE=yes\n").unwrap();
+    let base = "services: {base: {labels: {extended: \"1\"}}}\n";
+    fs::write(project.directory.join("base/base.yaml"), base).unwrap();
+}
+
+fn manifest(registry: &FerryRegistry, name: &str) -> Value {
+    let (name, tag) = name.split_once(':').unwrap();
+    registry.http().ask("GET", &format!("/v2/{name}/manifests/{tag}")).is(200).json()
+}
+
+#[test]
+fn a_project_is_published_and_included() {
+    let project = Project::new("services: {}\n");
+    let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
+    files(&project);
+    let name = |name: &str| format!("{}/{name}", registry.host());
+    let refused = ours(&project, &["publish", &name("app:1")]).fails(1);
+    refused.says("service \"web\" has env_file declared.");
+    ours(&project, &["publish", "--app", &name("app:1")])
+        .fails(1)
+        .says("not supported yet: compose publish --app");
+    ours(&project, &["publish", "--oci-version", "3", &name("app:1")])
+        .fails(1)
+        .says("unsupported OCI version: 3");
+    ours(&project, &["publish", "--yes", "--with-env", &name("app:1")]).ok();
+    let mine = manifest(&registry, "app:1");
+    assert_eq!(mine["artifactType"], "application/vnd.docker.compose.project");
+    ours(&project, &["publish", "-y", "--with-env", "--oci-version", "1.0", &name("old:1")]).ok();
+    let old = manifest(&registry, "old:1");
+    let kind = "application/vnd.docker.compose.config.empty.v1+json";
+    assert!(old["artifactType"].is_null() && old["config"]["mediaType"] == kind, "{old}");
+
+    // Docker's own publishes the same.
+    if let Some(compose) = real() {
+        typed(
+            &project,
+            compose.clone(),
+            &[],
+            &["publish", "--yes", "--with-env", &name("theirs:1")],
+        )
+        .ok();
+        let mut theirs = manifest(&registry, "theirs:1");
+        let mut mine = mine;
+        for one in [&mut mine, &mut theirs] {
+            one["annotations"] = Value::Null;
+        }
+        assert_eq!(mine, theirs);
+    }
+
+    // Each includes what either has published.
+    let user = project.sandbox.dir().join("user");
+    fs::create_dir_all(&user).unwrap();
+    let user = Project { sandbox: ferry_testkit::Sandbox::start(), directory: user };
+    let mut programs: Vec<(PathBuf, Vec<&str>)> = vec![(binary(), vec!["compose"])];
+    programs.extend(real().map(|compose| (compose, vec![])));
+    let published: &[&str] =
+        if real().is_some() { &["app:1", "old:1", "theirs:1"] } else { &["app:1", "old:1"] };
+    for published in published {
+        let text = format!("include: [\"oci://{}\"]\n", name(published));
+        fs::write(user.directory.join("compose.yaml"), text).unwrap();
+        let shown: Vec<String> = programs
+            .iter()
+            .map(|(program, first)| {
+                let config = ["config", "--format", "json"];
+                let shown = typed(&user, program.clone(), first, &config).ok();
+                let shown: Value = serde_json::from_str(&shown).unwrap();
+                let web = &shown["services"]["web"];
+                assert_eq!(
+                    (web["image"].as_str(), web["environment"]["FROM_FILE"].as_str()),
+                    (Some("busybox"), Some("yes")),
+                    "{published}"
+                );
+                assert_eq!(web["labels"]["extended"], "1", "{published}");
+                web.to_string()
+            })
+            .collect();
+        assert!(shown.windows(2).all(|pair| pair[0] == pair[1]), "{shown:?}");
+    }
+    // It goes up from there, too.
+    user.sandbox.busybox();
+    ours(&user, &["up", "-d"]).ok();
+    let found = ours(&user, &["exec", "-T", "web", "sh", "-c", "echo $FROM_FILE"]).ok();
+    assert_eq!(found, "yes");
+    ours(&user, &["down"]).ok();
+    fs::write(
+        user.directory.join("compose.yaml"),
+        format!("include: [\"oci://{}\"]\n", name("none:1")),
+    )
+    .unwrap();
+    let missing = ours(&user, &["config"]);
+    assert!(missing.code != 0 && missing.stderr.contains("cannot load oci://"), "{missing:?}");
+}
+
+#[test]
+fn images_go_with_what_is_published() {
+    let project = Project::new("services: {}\n");
+    let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
+    let image = format!("{}/web:1", registry.host());
+    let text = format!(
+        "services:\n  web:\n    image: {image}\n    build: {{context: ., dockerfile_inline: FROM busybox}}\n"
+    );
+    fs::write(project.directory.join("compose.yaml"), &text).unwrap();
+    let name = format!("{}/app", registry.host());
+    let told = ours(&project, &["--dry-run", "publish", &name]).ok();
+    assert!(told.contains("/app:latest"), "{told}");
+    assert_eq!(registry.http().ask("GET", "/v2/app/manifests/latest").status, 404);
+    project.ok(&["build"]);
+    ours(&project, &["publish", "--resolve-image-digests", &name]).ok();
+    assert_eq!(registry.http().ask("HEAD", "/v2/web/manifests/1").status, 200);
+    let digest = registry.http().ask("HEAD", "/v2/web/manifests/1");
+    let digest = digest.header("docker-content-digest").to_owned();
+    let published = manifest(&registry, "app:latest");
+    let last = published["layers"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["annotations"]["com.docker.compose.file"], "image-digests.yaml");
+    fs::write(project.directory.join("compose.yaml"), format!("include: [\"oci://{name}\"]\n"))
+        .unwrap();
+    let pinned = ours(&project, &["config", "--images"]).ok();
+    assert_eq!(pinned, format!("{image}@{digest}"));
+    // What only a build can make is of no use to others, nor is what lies beside it.
+    fs::write(project.directory.join("compose.yaml"), "services: {a: {build: .}}\n").unwrap();
+    ours(&project, &["publish", &name])
+        .fails(1)
+        .says("only contains a build section for service(s):");
+    fs::write(project.directory.join("other.yaml"), "services: {a: {image: x}}\n").unwrap();
+    fs::write(project.directory.join("compose.yaml"), "include: [other.yaml]\n").unwrap();
+    ours(&project, &["publish", &name])
+        .fails(1)
+        .says("cannot publish compose file with local includes");
+}
+
+struct GitServer(Child);
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_project_comes_from_git() {
+    let Some(git) = programs::find("git") else { return };
+    let project = Project::new("services: {}\n");
+    let repository = project.sandbox.dir().join("git/app");
+    fs::create_dir_all(repository.join("deep")).unwrap();
+    let said = |words: &[&str]| {
+        let mut command = Command::new(&git);
+        command.arg("-C").arg(&repository).args(["-c", "user.name=n", "-c", "user.email=e@x"]);
+        run(command.args(words)).ok()
+    };
+    let commit = |image: &str| {
+        let text = format!("services: {{a: {{image: {image}, env_file: a.env}}}}\n");
+        fs::write(repository.join("deep/compose.yaml"), text).unwrap();
+        fs::write(repository.join("deep/a.env"), "A=1\n").unwrap();
+        said(&["add", "."]);
+        said(&["commit", "-q", "-m", image]);
+        said(&["rev-parse", "HEAD"])
+    };
+    said(&["init", "-q", "-b", "main"]);
+    std::os::unix::fs::symlink("/etc/hostname", repository.join("outside.yaml")).unwrap();
+    let first = commit("one");
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let base = format!("--base-path={}", project.sandbox.dir().join("git").display());
+    let server = Command::new(&git)
+        .args([
+            "daemon",
+            "--listen=127.0.0.1",
+            &format!("--port={port}"),
+            "--export-all",
+            "--reuseaddr",
+            &base,
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut server = GitServer(server.unwrap());
+    let up = eventually("git serves", || {
+        if server.0.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+    });
+    if !up {
+        programs::may_be_missing("git-daemon");
+        return;
+    }
+    let image = |reference: &str| {
+        let text = format!("include: [\"git://127.0.0.1:{port}/app#{reference}\"]\n");
+        fs::write(project.directory.join("compose.yaml"), text).unwrap();
+        ours(&project, &["config", "--images"])
+    };
+    assert_eq!(image("main:deep").ok(), "one");
+    let second = commit("two");
+    assert_eq!(image("main:deep/compose.yaml").ok(), "two", "a branch is asked for each time");
+    assert_eq!(image(&format!("{first}:deep")).ok(), "one");
+    assert_eq!(image(&format!("{second}:deep")).ok(), "two");
+    for (reference, words) in [
+        ("nothing:deep", "git ls-remote"),
+        ("main", "it has no Compose file"),
+        ("main:outside.yaml", "it leads out of the repository"),
+        ("main:../..", "it leads out of the repository"),
+        ("--upload-pack=x", "git ls-remote"),
+    ] {
+        let wrong = image(reference);
+        assert!(wrong.code != 0 && wrong.stderr.contains(words), "{reference}: {wrong:?}");
+    }
+}
