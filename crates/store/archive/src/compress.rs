@@ -185,7 +185,7 @@ mod tests {
             .map(|at| {
                 number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 // Words of a few letters, as in text and programs.
-                if number >> 28 < 6 { (at % 97) as u8 } else { (number >> 24 & 15) as u8 }
+                if number >> 28 < 6 { (at % 97) as u8 } else { ((number >> 24) & 15) as u8 }
             })
             .collect();
         let mut whole = Vec::new();
