@@ -76,7 +76,7 @@ fn package(at: usize, one: &Package, found: &Packages) -> Value {
 }
 
 /// As a part of a package URL.
-pub(super) fn escaped(text: &str) -> String {
+pub(in super::super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
