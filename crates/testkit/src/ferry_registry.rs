@@ -23,10 +23,23 @@ impl FerryRegistry {
     /// Serves `root` with further flags.
     #[track_caller]
     pub fn start(root: &Path, flags: &[&str]) -> FerryRegistry {
+        FerryRegistry::started(Command::new(binary()), root, flags)
+    }
+
+    /// Serves what the daemon at this address has.
+    #[track_caller]
+    pub fn from_engine(daemon: &str, root: &Path, flags: &[&str]) -> FerryRegistry {
+        let mut command = Command::new(binary());
+        command.env("DOCKER_HOST", daemon).env_remove("DOCKER_CONTEXT");
+        FerryRegistry::started(command, root, &[&["--from-engine"], flags].concat())
+    }
+
+    #[track_caller]
+    fn started(mut command: Command, root: &Path, flags: &[&str]) -> FerryRegistry {
         std::fs::create_dir_all(root).unwrap();
         let log = root.with_extension("log");
         let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-        let mut child = Command::new(binary())
+        let mut child = command
             .args(["registry", "serve", "--addr", "127.0.0.1:0", "--root"])
             .arg(root)
             .args(flags)

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use rustix::io::ReadWriteFlags;
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Read at once. With what hyper holds back, a client costs two or three of these.
 const PIECE: usize = 64 << 10;
@@ -23,6 +23,8 @@ const PIECE: usize = 64 << 10;
 pub(crate) enum Body {
     Text(Option<Bytes>),
     Part(Part),
+    /// Pieces that somebody else sends, and how much of them is still to come.
+    Pieces(mpsc::Receiver<io::Result<Bytes>>, u64),
 }
 
 /// Some bytes of a file.
@@ -44,11 +46,17 @@ impl Body {
         Body::Part(Part { file: Arc::new(file), at, left: length, reading: None })
     }
 
+    /// `length` bytes that come piece by piece.
+    pub(crate) fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Body {
+        Body::Pieces(pieces, length)
+    }
+
     /// How much it is.
     pub(crate) fn length(&self) -> u64 {
         match self {
             Body::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
             Body::Part(part) => part.left,
+            Body::Pieces(_, left) => *left,
         }
     }
 }
@@ -70,6 +78,13 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Body::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Body::Part(part) => part.poll(context),
+            Body::Pieces(pieces, left) => pieces.poll_recv(context).map(|piece| {
+                let piece = piece?;
+                if let Ok(piece) = &piece {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                Some(piece.map(Frame::data))
+            }),
         }
     }
 

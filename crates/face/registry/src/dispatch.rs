@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Instant};
 
 use ferry_access::Action;
-use ferry_registry_store::{Store, StoreError};
+use ferry_registry_store::{Limits, Store, StoreError};
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     access::{Access, Identity},
     body::Body,
+    daemon,
     fault::{Code, Fault},
     handlers::{blobs, lists, manifests, token, uploads},
     journal::{Audit, Requests},
@@ -22,10 +23,19 @@ use crate::{
 /// Of all JSON that is no manifest.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// What is served.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// What was pushed here.
+    Store(Arc<Store>),
+    /// What a daemon has, to be read only.
+    Daemon(ferry_client::Client),
+}
+
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) store: Arc<Store>,
+    pub(crate) content: Content,
     pub(crate) access: Access,
     pub(crate) audit: Arc<Audit>,
     pub(crate) requests: Option<Requests>,
@@ -57,7 +67,10 @@ impl Call {
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
-        let store = Arc::clone(&self.state.store);
+        let Content::Store(store) = &self.state.content else {
+            return Err(Fault::new(Code::Unsupported, "the operation is unsupported"));
+        };
+        let store = Arc::clone(store);
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         Ok(done.map_err(|_| Fault::new(Code::Unknown, "the registry has failed"))??)
     }
@@ -87,6 +100,14 @@ impl Call {
     /// Whether the client may see this in a list.
     pub(crate) fn sees(&self, repository: &str) -> bool {
         self.identity.as_ref().is_some_and(|identity| identity.granted(Action::Pull, repository))
+    }
+
+    /// How much is taken.
+    pub(crate) fn limits(&self) -> Limits {
+        match &self.state.content {
+            Content::Store(store) => store.limits().clone(),
+            Content::Daemon(_) => Limits::default(),
+        }
     }
 
     fn who(&self) -> Option<&str> {
@@ -137,7 +158,8 @@ async fn handle(call: &mut Call, body: Incoming) -> Answer {
     if call.path == "/token" {
         return token::token(call, body).await;
     }
-    if pages::is_page(&call.path) {
+    let daemon = matches!(state.content, Content::Daemon(_));
+    if pages::is_page(&call.path) && !daemon {
         return pages::page(call).await;
     }
     let Some(route) = Route::parse(&call.path) else {
@@ -151,6 +173,9 @@ async fn handle(call: &mut Call, body: Incoming) -> Answer {
 }
 
 async fn operate(call: &Call, route: Route, body: Incoming) -> Answer {
+    if let Content::Daemon(client) = &call.state.content {
+        return daemon::operate(call, client, route).await;
+    }
     match (route, call.method.as_str()) {
         (Route::Base, "GET" | "HEAD") => Ok(answer_json("{}".to_owned())),
         (Route::Catalog, "GET") => lists::catalog(call).await,

@@ -12,6 +12,7 @@ mod access;
 mod body;
 mod commands;
 mod control;
+mod daemon;
 mod dispatch;
 mod fault;
 mod handlers;

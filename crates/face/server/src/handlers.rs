@@ -11,6 +11,7 @@ pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod network;
+pub(crate) mod served;
 pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod volume;

@@ -10,7 +10,7 @@ use crate::{
     with_busybox,
 };
 
-through_both!(searching);
+through_both!(searching, what_a_daemon_has_is_served);
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -91,8 +91,10 @@ fn an_image_goes_anywhere_and_only_what_is_missing_travels() {
     sandbox.ok(&["image", "cp", "-q", &there, "docker-daemon:direct:2"]);
     assert_eq!(sandbox.run(&["run", "--rm", "direct:2", "echo", "there"]).stdout, "there\n");
     // From an archive that has several images, one has to be named.
+    let build = ["build", "-q", "-t", "second:1", "-"];
+    sandbox.with_input(&build, b"FROM busybox\nLABEL number=2\n").ok();
     let several = sandbox.dir().join("several.tar");
-    sandbox.ok(&["save", "-o", several.to_str().unwrap(), "busybox", "copied:1", "ferry/welcome"]);
+    sandbox.ok(&["save", "-o", several.to_str().unwrap(), "busybox", "copied:1", "second:1"]);
     let from = |name: &str| format!("docker-archive:{}{name}", several.display());
     sandbox.run(&["image", "cp", &from(""), &there]).fails(1).says("several images");
     sandbox
@@ -144,8 +146,8 @@ fn platforms_and_signatures_go_along() {
             let entries = list["manifests"].as_array().unwrap().iter();
             entries.map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
         };
-        assert_eq!(listed(&index), [signature.clone()], "{host}");
-        assert_eq!(listed(&signature), [counter.clone()], "{host}");
+        assert_eq!(listed(&index), [signature.as_str()], "{host}");
+        assert_eq!(listed(&signature), [counter.as_str()], "{host}");
         http.ask("GET", &format!("/v2/b/manifests/{cosign}")).is(200);
         let list: Value = http.ask("GET", "/v2/b/manifests/both").is(200).json();
         for entry in list["manifests"].as_array().unwrap() {
@@ -297,4 +299,69 @@ fn searching(client: Client) {
     let found =
         sandbox.ok(&["search", "--format", "{{.Name}}", &format!("{}/where", debian.host())]);
     assert_eq!(found, "some/where");
+}
+
+fn what_a_daemon_has_is_served(client: Client) {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["tag", "busybox", "team/app:2"]);
+    sandbox.ok(&["tag", "busybox", "localhost:1/not/to/be/served:1"]);
+    let build = sandbox.with_input(
+        &["build", "-q", "-t", "team/app:built", "-"],
+        b"FROM busybox\nRUN echo built >/file && mkdir /directory && ln /file /directory/link\n",
+    );
+    build.ok();
+    let root = sandbox.dir().join("accounts");
+    let registry = FerryRegistry::from_engine(&sandbox.host(), &root, &[]);
+    let http = registry.http();
+    let catalog: Value = http.ask("GET", "/v2/_catalog").is(200).json();
+    let names = catalog["repositories"].as_array().unwrap();
+    assert!(names.contains(&json!("busybox")) && names.contains(&json!("team/app")), "{catalog}");
+    assert!(!names.iter().any(|name| name.as_str().unwrap().contains("served")), "{catalog}");
+    let tags: Value = http.ask("GET", "/v2/team/app/tags/list?n=1").is(200).json();
+    assert_eq!(tags["tags"], json!(["2"]));
+    // Another daemon pulls it, and has just what is in it.
+    let image = format!("{}/team/app:built", registry.host());
+    let other = ferry_testkit::Sandbox::start().through(client);
+    other.ok(&["pull", &image]);
+    let seen =
+        other.ok(&["run", "--rm", &image, "sh", "-c", "cat /file; stat -c %h /directory/link"]);
+    assert_eq!(seen, "built\n2");
+    let id = |sandbox: &ferry_testkit::Sandbox, name: &str| sandbox.inspect(name, "{{.Id}}");
+    assert_eq!(id(&other, &image), id(&sandbox, "team/app:built"));
+    // Documents and blobs are those of their digests, whole and in parts.
+    let answer = http.ask("GET", "/v2/busybox/manifests/latest").is(200);
+    let found = answer.header("docker-content-digest").to_owned();
+    let manifest: Value = answer.json();
+    let by_digest = http.ask("GET", &format!("/v2/busybox/manifests/{found}")).is(200);
+    assert_eq!(by_digest.body, answer.body);
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let path = format!("/v2/busybox/blobs/{layer}");
+    let whole = http.ask("GET", &path).is(200);
+    assert_eq!(whole.body.len() as u64, manifest["layers"][0]["size"].as_u64().unwrap());
+    let part = http.send("GET", &path, &[("Range", "bytes=1000-1999")], b"").is(206);
+    assert!(part.body == whole.body[1000..2000], "a part is that part");
+    assert_eq!(
+        http.ask("HEAD", &path).is(200).header("content-length"),
+        whole.body.len().to_string()
+    );
+    // What is not there, and what is not done.
+    http.ask("GET", "/v2/busybox/manifests/nothing").is(404);
+    http.ask("GET", "/v2/nothing/tags/list").is(404);
+    http.ask("GET", &format!("/v2/busybox/blobs/sha256:{}", "0".repeat(64))).is(404);
+    let built: Value = http.ask("GET", "/v2/team/app/manifests/built").is(200).json();
+    let upper = built["layers"][1]["digest"].as_str().unwrap();
+    http.ask("GET", &format!("/v2/busybox/blobs/{upper}")).is(404);
+    http.ask("POST", "/v2/busybox/blobs/uploads/").is(405);
+    http.ask("DELETE", "/v2/busybox/manifests/latest").is(405);
+    let refused = run(Command::new(ferry_testkit::binary()).args([
+        "registry",
+        "serve",
+        "--from-engine",
+        "--retain",
+        "a,keep=1",
+    ]));
+    refused.fails(1).says("--retain is about what is pushed");
+    // A daemon that is not there any more.
+    sandbox.stop_daemon();
+    http.ask("GET", "/v2/busybox/manifests/latest").is(503);
 }

@@ -105,13 +105,42 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
-/// Compresses a stream with gzip. The same bytes always give the same bytes: no name and no time is in the header.
-pub struct Gzip<R: Read>(flate2::read::GzEncoder<R>);
+/// Compresses a stream with gzip. The same bytes always give the same bytes: no name and no time is in the header, and the
+/// compressor, which looks at what it has and at what room there is, gets as much of both each time.
+pub struct Gzip<R: Read> {
+    encoder: flate2::bufread::GzEncoder<io::BufReader<Filled<R>>>,
+    made: Box<[u8]>,
+    /// What of `made` nobody has read yet.
+    rest: std::ops::Range<usize>,
+}
+
+/// What the compressor gets at once, and the room for what it makes.
+const PORTION: usize = 64 << 10;
+
+/// Reads until there is no room or nothing more, in whatever pieces the stream comes.
+struct Filled<R>(R);
+
+impl<R: Read> Read for Filled<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
 
 impl<R: Read> Gzip<R> {
     /// Compresses as well as Docker does.
     pub fn new(plain: R) -> Self {
-        Self(flate2::GzBuilder::new().read(plain, flate2::Compression::default()))
+        let plain = io::BufReader::with_capacity(PORTION, Filled(plain));
+        let encoder = flate2::GzBuilder::new().buf_read(plain, flate2::Compression::default());
+        Self { encoder, made: vec![0; PORTION].into(), rest: 0..0 }
     }
 }
 
@@ -123,6 +152,56 @@ impl<R: Read> std::fmt::Debug for Gzip<R> {
 
 impl<R: Read> Read for Gzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        if self.rest.is_empty() {
+            self.rest = 0..self.encoder.read(&mut self.made)?;
+        }
+        let read = (&self.made[self.rest.clone()]).read(buffer)?;
+        self.rest.start += read;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives what it has in pieces of odd sizes.
+    struct Odd<'a>(&'a [u8], usize);
+
+    impl Read for Odd<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = self.1 * 7 % 5003 + 1;
+            let some = self.1.min(buffer.len());
+            let read = (&self.0[..some.min(self.0.len())]).read(buffer)?;
+            self.0 = &self.0[read..];
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_in_other_pieces_are_the_same_gzip() {
+        let mut number = 1_u32;
+        let plain: Vec<u8> = (0..3_000_000_u32)
+            .map(|at| {
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Words of a few letters, as in text and programs.
+                if number >> 28 < 6 { (at % 97) as u8 } else { ((number >> 24) & 15) as u8 }
+            })
+            .collect();
+        let mut whole = Vec::new();
+        Gzip::new(plain.as_slice()).read_to_end(&mut whole).unwrap();
+        for seed in [1, 17, 4999] {
+            let mut other = Vec::new();
+            let mut gzip = Gzip::new(Odd(&plain, seed));
+            let mut piece = [0; 777];
+            loop {
+                let read = gzip.read(&mut piece).unwrap();
+                if read == 0 {
+                    break;
+                }
+                other.extend_from_slice(&piece[..read]);
+            }
+            assert!(whole == other, "pieces from {seed}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod push;
 mod remove;
 mod save;
 mod search;
+mod served;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub use push::{
 pub use remove::{prune, remove};
 pub use save::save;
 pub use search::{SearchRequest, SearchResult, search};
+pub use served::{ServedBlob, ServedManifest, served, served_blob, served_manifest};
 pub use tree::{ImageTree, TreeEntry, save_as};
 
 /// Lets `repo:tag` mean the image that `name` means.

@@ -199,33 +199,21 @@ impl<W: Write> Archive<W> {
         let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
         let created = image.entry.config.created.as_deref().and_then(Timestamp::parse_rfc3339);
         let mtime = mtime(created.unwrap_or_default());
-        let mut layers = Vec::new();
         for diff_id in image.entry.layers() {
             let tar = shared.layers.tar(diff_id).map_err(Failure::of)?;
-            let size = tar.length();
-            layers.push(descriptor(media::OCI_LAYER, diff_id.clone(), size));
-            self.blob(diff_id, size, mtime, tar).map_err(broken)?;
+            self.blob(diff_id, tar.length(), mtime, tar).map_err(broken)?;
         }
         let config_json = image.entry.image.config_json.as_bytes();
         let id = &image.entry.image.id;
         self.blob(id, config_json.len() as u64, mtime, config_json).map_err(broken)?;
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: media::OCI_MANIFEST.to_owned(),
-            config: descriptor(media::OCI_CONFIG, id.clone(), config_json.len() as u64),
-            layers,
-            annotations: BTreeMap::new(),
-        };
-        let manifest = json(&manifest)?;
-        let digest = Digest::sha256_of(&manifest);
-        let size = manifest.len() as u64;
-        self.blob(&digest, size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
-        let manifest = descriptor(media::OCI_MANIFEST, digest, size);
+        let (described, manifest) = manifest_of(shared, &image.entry)?;
+        let Descriptor { digest, size, .. } = &described;
+        self.blob(digest, *size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
         let said = shared.images.attestations(id).map_err(Failure::from)?;
         if said.is_empty() {
-            return Ok(manifest);
+            return Ok(described);
         }
-        let documents = attested::documents(image, manifest, &said)?;
+        let documents = attested::documents(image, described, &said)?;
         for document in &documents.blobs {
             let digest = Digest::sha256_of(document);
             self.blob(&digest, document.len() as u64, Mtime::default(), document.as_slice())
@@ -266,6 +254,32 @@ impl<W: Write> Archive<W> {
             ..TarEntry::default()
         })
     }
+}
+
+/// The manifest of an image whose layers are not compressed, which is how they are here; what describes it, and its bytes.
+pub(super) fn manifest_of(
+    shared: &Shared,
+    entry: &Entry,
+) -> Result<(Descriptor, Vec<u8>), Failure> {
+    let mut layers = Vec::new();
+    for diff_id in entry.layers() {
+        let layer = shared.layers.get(diff_id);
+        let layer = layer.ok_or_else(|| {
+            let words = format!("layer {diff_id} of image {} is not here", entry.image.id);
+            Failure::new(ErrorKind::Internal, words)
+        })?;
+        layers.push(descriptor(media::OCI_LAYER, diff_id.clone(), layer.tar_size));
+    }
+    let (id, size) = (entry.image.id.clone(), entry.image.config_json.len() as u64);
+    let manifest = json(&Manifest {
+        schema_version: 2,
+        media_type: media::OCI_MANIFEST.to_owned(),
+        config: descriptor(media::OCI_CONFIG, id, size),
+        layers,
+        annotations: BTreeMap::new(),
+    })?;
+    let digest = Digest::sha256_of(&manifest);
+    Ok((descriptor(media::OCI_MANIFEST, digest, manifest.len() as u64), manifest))
 }
 
 fn mtime(time: Timestamp) -> Mtime {

@@ -24,7 +24,7 @@ use super::{ROOT, failed, seconds};
 use crate::{
     access::{Access, AccessFile, Guard},
     control,
-    dispatch::State,
+    dispatch::{Content, State},
     journal::{Audit, Requests},
     serve::Server,
     tls::TlsFiles,
@@ -38,6 +38,10 @@ pub(super) const COMMAND: Command = Command {
     flags: &[
         Flag::string("addr", "Address to listen on").default("127.0.0.1:5000"),
         Flag::list("anonymous-pull", "Repositories that anybody may pull: a prefix, or * for all"),
+        Flag::bool(
+            "from-engine",
+            "Serve what the daemon has, to be pulled only; nothing is copied",
+        ),
         Flag::duration("gc-every", "Collect garbage so often; 0s for never").default("24h0m0s"),
         Flag::duration(
             "gc-grace",
@@ -83,23 +87,39 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     log_to_stderr(matches.text("log-level"))?;
-    let limits = Limits {
-        blob: u64::try_from(matches.bytes("max-blob-size")).unwrap_or(0),
-        ..Limits::default()
-    };
     let rules = rules(matches)?;
-    let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
-    let root = Path::new(matches.text("root"));
-    let store = Store::open(root, limits, immutable).map_err(|error| failed(&error))?;
+    let content = content(cli, matches)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(32)
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
-    let served = runtime.block_on(serve(cli, matches, store, rules));
+    let served = runtime.block_on(serve(cli, matches, content, rules));
     runtime.shutdown_timeout(Duration::from_secs(2));
     served
+}
+
+/// Flags about what is pushed, of which there is nothing where a daemon is served.
+const ABOUT_PUSHES: [&str; 6] =
+    ["gc-every", "gc-grace", "gc-untagged", "immutable", "max-blob-size", "retain"];
+
+fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
+    if matches.flag("from-engine") {
+        if let Some(flag) = ABOUT_PUSHES.iter().find(|flag| matches.is_set(flag)) {
+            let words =
+                format!("--{flag} is about what is pushed: it does not go with --from-engine");
+            return Err(CliError::new(words));
+        }
+        return Ok(Content::Daemon(cli.client()?.clone()));
+    }
+    let limits = Limits {
+        blob: u64::try_from(matches.bytes("max-blob-size")).unwrap_or(0),
+        ..Limits::default()
+    };
+    let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
+    let store = Store::open(Path::new(matches.text("root")), limits, immutable);
+    Ok(Content::Store(Arc::new(store.map_err(|error| failed(&error))?)))
 }
 
 fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
@@ -107,16 +127,17 @@ fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
     rules.collect::<Result<_, _>>().map_err(|error| CliError::new(error.to_string()))
 }
 
-async fn serve(cli: &Cli, matches: &Matches, store: Store, rules: Vec<Rule>) -> Outcome {
+async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>) -> Outcome {
+    let root = Path::new(matches.text("root"));
     let address = matches.text("addr");
     let refused = |error| CliError::new(format!("cannot listen on {address}: {error}"));
-    let tls = tls(matches, store.root())?;
-    let access = accounts(matches, store.root())?;
+    // It makes the directory, if there is none.
+    let access = accounts(matches, root)?;
+    let tls = tls(matches, root)?;
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let open = access.is_open(&access.loaded());
     check_exposure(matches, address.ip().is_loopback(), tls.is_some(), open)?;
-    let root = store.root().to_owned();
     let audit = Arc::new(Audit::open(&root.join("audit.log")).map_err(|error| {
         CliError::new(format!("cannot open {}: {error}", root.join("audit.log").display()))
     })?);
@@ -128,7 +149,7 @@ async fn serve(cli: &Cli, matches: &Matches, store: Store, rules: Vec<Rule>) -> 
     let url = Some(matches.text("url").trim_end_matches('/').to_owned());
     let url = url.filter(|url| !url.is_empty());
     let state = Arc::new(State {
-        store: Arc::new(store),
+        content,
         access: Access::new(access, Guard::new(rate), url, tls.is_some()),
         audit: Arc::clone(&audit),
         requests: request_log(matches)?,
@@ -136,18 +157,24 @@ async fn serve(cli: &Cli, matches: &Matches, store: Store, rules: Vec<Rule>) -> 
     let connections = usize::try_from(matches.int("max-connections")).unwrap_or(1).max(1);
     let server = Server { listener, tls: acceptor, connections };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    cli.println(&format!("registry of {} on {scheme}://{address}", root.display()))?;
+    let of = match &state.content {
+        Content::Store(_) => root.display().to_string(),
+        Content::Daemon(daemon) => daemon.endpoint().to_string(),
+    };
+    cli.println(&format!("registry of {of} on {scheme}://{address}"))?;
     if let Some(files) = &tls {
         let print = files.fingerprint().map_err(|error| failed(&error))?;
         cli.println(&format!("SHA-256 fingerprint of its certificate: {print}"))?;
     }
-    let store = Arc::clone(&state.store);
-    tokio::spawn(keep_tidy(Arc::clone(&store), Arc::clone(&audit), options(matches), rules));
-    tokio::spawn(async move {
-        if let Err(error) = control::serve(store, audit).await {
-            tracing::error!("the control socket cannot be served: {error}");
-        }
-    });
+    if let Content::Store(store) = &state.content {
+        let store = Arc::clone(store);
+        tokio::spawn(keep_tidy(Arc::clone(&store), Arc::clone(&audit), options(matches), rules));
+        tokio::spawn(async move {
+            if let Err(error) = control::serve(store, audit).await {
+                tracing::error!("the control socket cannot be served: {error}");
+            }
+        });
+    }
     server.run(state, told_to_end()).await;
     Ok(0)
 }

@@ -38,10 +38,7 @@ pub(crate) async fn get(call: &Call, name: String, digest: Digest) -> Answer {
             set(&mut response, "content-range", range);
             (at, length)
         }
-        Wanted::Beyond => {
-            return Err(Fault::new(Code::RangeInvalid, "invalid content range")
-                .header(header::CONTENT_RANGE, format!("bytes */{}", blob.size)));
-        }
+        Wanted::Beyond => return Err(beyond(blob.size)),
     };
     describe(&mut response, &digest);
     set(&mut response, "content-length", length);
@@ -49,7 +46,14 @@ pub(crate) async fn get(call: &Call, name: String, digest: Digest) -> Answer {
     Ok(response)
 }
 
-fn describe(response: &mut http::Response<Body>, digest: &Digest) {
+/// Nothing of a blob of this size is where it was asked for.
+pub(crate) fn beyond(size: u64) -> Fault {
+    Fault::new(Code::RangeInvalid, "invalid content range")
+        .header(header::CONTENT_RANGE, format!("bytes */{size}"))
+}
+
+/// The headers that go with a blob, and with a part of one.
+pub(crate) fn describe(response: &mut http::Response<Body>, digest: &Digest) {
     set(response, "content-type", "application/octet-stream");
     set(response, "docker-content-digest", digest);
     set(response, "etag", format!("\"{digest}\""));

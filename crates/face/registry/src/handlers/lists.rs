@@ -1,6 +1,7 @@
 //! Lists: repositories, tags, what is about a manifest.
 
 use ferry_oci::{Digest, media};
+use ferry_registry_store::Referrer;
 use http::{HeaderValue, Response, header};
 use serde_json::json;
 
@@ -32,30 +33,48 @@ pub(crate) async fn catalog(call: &Call) -> Answer {
         after.clone_from(end);
         names.extend(found.into_iter().filter(|name| call.sees(name)));
     }
+    Ok(catalog_answer(names, count))
+}
+
+/// A page of the catalogue, of which one name more is known if there is one.
+fn catalog_answer(mut names: Vec<String>, count: usize) -> Response<Body> {
     let more = names.len() > count;
     names.truncate(count);
     let mut response = answer_json(json!({ "repositories": names }).to_string());
     if more {
         link(&mut response, "/v2/_catalog", names.last(), count);
     }
-    Ok(response)
+    response
+}
+
+/// The page that is asked for, of all names in their order.
+pub(crate) fn catalog_page(call: &Call, names: Vec<String>) -> Answer {
+    let (count, last) = page(call, REPOSITORIES)?;
+    let names = names.into_iter().filter(|name| *name > last).take(count.saturating_add(1));
+    Ok(catalog_answer(names.collect(), count))
 }
 
 /// Repositories whose names have a word in them, in the form of Docker Hub's answers. What is there says nothing of itself, and
 /// nobody gives it stars.
 pub(crate) async fn search(call: &Call) -> Answer {
-    let word = call.query.get("q").unwrap_or_default().trim().to_lowercase();
-    let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<usize>().ok());
-    let size = number("n").or(number("page_size")).unwrap_or(SEARCH).clamp(1, MOST_FOUND);
-    let page = number("page").unwrap_or(1).max(1);
-    let (mut found, mut after) = (Vec::new(), String::new());
+    let (mut all, mut after) = (Vec::new(), String::new());
     loop {
         let from = after.clone();
         let names = call.store(move |store| store.repositories(&from, REPOSITORIES)).await?;
         let Some(end) = names.last() else { break };
         after.clone_from(end);
-        found.extend(names.into_iter().filter(|name| name.contains(&word) && call.sees(name)));
+        all.extend(names.into_iter().filter(|name| call.sees(name)));
     }
+    found(call, all)
+}
+
+/// What a search finds among all names that the client may see.
+pub(crate) fn found(call: &Call, names: Vec<String>) -> Answer {
+    let word = call.query.get("q").unwrap_or_default().trim().to_lowercase();
+    let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<usize>().ok());
+    let size = number("n").or(number("page_size")).unwrap_or(SEARCH).clamp(1, MOST_FOUND);
+    let page = number("page").unwrap_or(1).max(1);
+    let found: Vec<String> = names.into_iter().filter(|name| name.contains(&word)).collect();
     let results = found.iter().skip((page - 1).saturating_mul(size)).take(size);
     let results: Vec<_> = results
         .map(|name| {
@@ -84,18 +103,34 @@ pub(crate) async fn search(call: &Call) -> Answer {
 pub(crate) async fn tags(call: &Call, name: String) -> Answer {
     let (count, last) = page(call, TAGS)?;
     let repository = name.clone();
-    let mut tags = call.store(move |store| store.tags(&repository, &last, count + 1)).await?;
+    let tags = call.store(move |store| store.tags(&repository, &last, count + 1)).await?;
+    Ok(tags_answer(&name, tags, count))
+}
+
+fn tags_answer(name: &str, mut tags: Vec<String>, count: usize) -> Response<Body> {
     let more = tags.len() > count;
     tags.truncate(count);
     let mut response = answer_json(json!({ "name": name, "tags": tags }).to_string());
     if more {
         link(&mut response, &format!("/v2/{name}/tags/list"), tags.last(), count);
     }
-    Ok(response)
+    response
+}
+
+/// The page that is asked for, of all tags in their order.
+pub(crate) fn tags_page(call: &Call, name: &str, tags: Vec<String>) -> Answer {
+    let (count, last) = page(call, TAGS)?;
+    let tags = tags.into_iter().filter(|tag| *tag > last).take(count.saturating_add(1));
+    Ok(tags_answer(name, tags.collect(), count))
 }
 
 pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Answer {
-    let mut found = call.store(move |store| store.referrers(&name, &subject)).await?;
+    let found = call.store(move |store| store.referrers(&name, &subject)).await?;
+    Ok(index_of(call, found))
+}
+
+/// What is about a manifest, as an index.
+pub(crate) fn index_of(call: &Call, mut found: Vec<Referrer>) -> Response<Body> {
     let wanted = call.query.get("artifactType");
     if let Some(wanted) = wanted {
         found.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
@@ -107,7 +142,7 @@ pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Ans
     if wanted.is_some() {
         set(&mut response, "oci-filters-applied", "artifactType");
     }
-    Ok(response)
+    response
 }
 
 /// `n` and `last` of a query.

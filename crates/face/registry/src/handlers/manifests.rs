@@ -47,7 +47,7 @@ pub(crate) async fn put(call: &Call, name: String, target: Target, body: Incomin
     if media_type.is_empty() {
         return Err(Fault::new(Code::ManifestInvalid, "manifest invalid: Content-Type missing"));
     }
-    let bytes = receive::whole(body, call.state.store.limits().manifest).await?;
+    let bytes = receive::whole(body, call.limits().manifest).await?;
     let repository = name.clone();
     let put = call
         .change(move |store| {

@@ -61,7 +61,7 @@ pub(crate) async fn append(call: &Call, name: String, id: String, body: Incoming
     let upload = call.store(move |store| store.upload(&name, &id)).await?;
     let claim = claimed(&upload).await?;
     check_piece(call, &upload)?;
-    into_upload(body, &claim, call.state.store.limits().blob).await?;
+    into_upload(body, &claim, call.limits().blob).await?;
     Ok(under_way(&upload, StatusCode::ACCEPTED))
 }
 
@@ -79,7 +79,7 @@ async fn complete(call: &Call, name: &str, claim: Arc<Claim>, body: Incoming) ->
         return Err(Fault::new(Code::DigestInvalid, "digest missing"));
     };
     let digest = route::digest(text)?;
-    into_upload(body, &claim, call.state.store.limits().blob).await?;
+    into_upload(body, &claim, call.limits().blob).await?;
     let wanted = digest.clone();
     call.store(move |store| store.commit(&claim, &wanted)).await?;
     Ok(created(name, &digest.to_string()))

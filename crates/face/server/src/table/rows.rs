@@ -6,7 +6,7 @@ use http::Method;
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
     archive, attach, attach_ws, build, buildkit, container, events, exec, image, logs, network,
-    stats, system, volume,
+    served, stats, system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -254,6 +254,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Connection back to the client for builds",
     ),
     row(Method::POST, "/grpc", 38, here!(buildkit::grpc), "BuildKit"),
+    // beyond Docker: for `ferry registry serve --from-engine`
+    row(
+        Method::GET,
+        "/served/repositories",
+        24,
+        here!(served::repositories),
+        "Repositories as a registry lists them",
+    ),
+    row(Method::GET, "/served/manifest", 24, here!(served::manifest), "A manifest of what is here"),
+    row(Method::GET, "/served/blob", 24, here!(served::blob), "A blob of what is here"),
     // plugins
     row(Method::GET, "/plugins", 25, here!(system::plugins), "List plugins"),
     row(Method::GET, "/plugins/privileges", 25, Serve::NotYet, "What a plugin asks for"),
