@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -172,11 +172,12 @@ fn a_project_comes_from_git() {
     said(&["init", "-q", "-b", "main"]);
     std::os::unix::fs::symlink("/etc/hostname", repository.join("outside.yaml")).unwrap();
     let first = commit("one");
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = ferry_testkit::free_port();
     let base = format!("--base-path={}", project.sandbox.dir().join("git").display());
-    let server = Command::new(&git)
+    // Not through `git`, which would leave it behind when killed.
+    let place = run(Command::new(&git).arg("--exec-path")).ok();
+    let server = Command::new(PathBuf::from(place).join("git-daemon"))
         .args([
-            "daemon",
             "--listen=127.0.0.1",
             &format!("--port={port}"),
             "--export-all",
@@ -187,17 +188,13 @@ fn a_project_comes_from_git() {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = GitServer(server.unwrap());
-    let up = eventually("git serves", || {
-        if server.0.try_wait().unwrap().is_some() {
-            return Some(false);
-        }
-        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
-    });
-    if !up {
+    let Ok(server) = server else {
+        // Some packages of git have it apart.
         programs::may_be_missing("git-daemon");
         return;
-    }
+    };
+    let _server = GitServer(server);
+    eventually("git serves", || TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(()));
     let image = |reference: &str| {
         let text = format!("include: [\"git://127.0.0.1:{port}/app#{reference}\"]\n");
         fs::write(project.directory.join("compose.yaml"), text).unwrap();

@@ -252,7 +252,7 @@ fn ports_in_both_families(client: Client) {
 /// A network that is only a configuration, and one that is made with it.
 fn configurations(client: Client) {
     let sandbox = with_busybox(client);
-    let subnet = format!("{}.0/28", base());
+    let subnet = format!("{}.0/28", free_range());
     let create = |flags: &[&str]| sandbox.run(&[&["network", "create"], flags].concat());
     let flags = ["--config-only", "--subnet", &subnet, "--label", "a=b", "-o"];
     create(&[&flags[..], &["com.docker.network.driver.mtu=1400", "conf"]].concat()).ok();
