@@ -249,17 +249,7 @@ pub(crate) async fn upload(
 
 /// As Go's `url.QueryEscape`.
 fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            b' ' => out.push('+'),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    ferry_stdx::percent::encode(text, b" ").replace(' ', "+")
 }
 
 struct Stream {

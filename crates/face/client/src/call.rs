@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 
 use bytes::Bytes;
 use ferry_docker_api::{ApiVersion, Filters};
+use ferry_stdx::percent;
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::AsyncRead;
@@ -45,7 +46,7 @@ impl Call {
         self.query.push(if self.query.is_empty() { '?' } else { '&' });
         self.query.push_str(name);
         self.query.push('=');
-        escape(&value.to_string(), &mut self.query);
+        self.query.push_str(&percent::encode(&value.to_string(), b""));
         self
     }
 
@@ -236,17 +237,5 @@ pub(crate) fn api_version(headers: &http::HeaderMap) -> Option<ApiVersion> {
 
 /// Escapes a part of a path, so that an argument with `/`, `?` or `..` in it names one thing.
 pub fn path_segment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    escape(text, &mut escaped);
-    escaped
-}
-
-fn escape(text: &str, into: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            into.push(char::from(byte));
-        } else {
-            let _ = write!(into, "%{byte:02X}");
-        }
-    }
+    percent::encode(text, b"")
 }

@@ -56,15 +56,7 @@ pub(crate) fn decode(text: &str) -> String {
 
 /// Encodes all that means something in a query.
 pub(crate) fn encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-        encoded
-    })
+    ferry_stdx::percent::encode(text, b"/")
 }
 
 #[cfg(test)]

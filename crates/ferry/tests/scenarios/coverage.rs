@@ -49,6 +49,10 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /exec/{id}/json", "containers::exec_runs_inside"),
     ("GET /images/json", "docker_py::images"),
     ("GET /images/get", "archives::save_and_load_give_the_same_image"),
+    ("GET /images/search", "image_copy::searching"),
+    ("GET /served/repositories", "image_copy::what_a_daemon_has_is_served"),
+    ("GET /served/manifest", "image_copy::what_a_daemon_has_is_served"),
+    ("GET /served/blob", "image_copy::what_a_daemon_has_is_served"),
     ("GET /images/{name}/get", "archives::save_and_load_give_the_same_image"),
     ("GET /images/{name}/history", "archives::history_and_tags"),
     ("GET /images/{name}/json", "docker_py::images"),
@@ -174,7 +178,8 @@ fn behind<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
     names.collect()
 }
 
-/// A parameter is sent by our command line, whose flags all have tests, or typed into a request of a scenario.
+/// A parameter is sent by our command line, whose flags all have tests, by a registry that serves a daemon's images, or typed into a
+/// request of a scenario.
 #[test]
 fn every_query_parameter_has_a_test() {
     let crates = tests().join("../..");
@@ -189,7 +194,8 @@ fn every_query_parameter_has_a_test() {
         .flat_map(|kind| behind(&handlers, &format!("query.{kind}(\"")))
         .collect();
     assert!(read.len() > 50, "the parameters were not found: {read:?}");
-    let (client, typed) = (text("face/cli/src"), text("ferry/tests/scenarios"));
+    let client = text("face/cli/src") + &text("face/registry/src");
+    let typed = text("ferry/tests/scenarios");
     let tested = |name: &&&str| {
         client.contains(&format!("\"{name}\"")) || typed.contains(&format!("{name}="))
     };

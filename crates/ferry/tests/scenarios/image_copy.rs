@@ -214,12 +214,17 @@ fn make_list(sandbox: &ferry_testkit::Sandbox, host: &str) -> Vec<Run> {
     vec![
         ask(&["create", "--insecure", &list, &one, &two]),
         ask(&["create", "--insecure", &list, &one]),
+        ask(&["create", "--insecure", "--amend", &list, &one]),
         ask(&["inspect", &list]),
         ask(&["inspect", &list, &one]),
         ask(&["inspect", "-v", &list, &one]),
         ask(&["annotate", "--arch", "xx", &list, &one]),
         ask(&[
             "annotate",
+            "--os",
+            "linux",
+            "--os-version",
+            "1.2",
             "--arch",
             "arm64",
             "--variant",
@@ -253,9 +258,10 @@ fn lists_of_manifests_are_made_as_docker_makes_them() {
     }
     let ours = make_list(&sandbox, registry.host());
     let codes: Vec<i32> = ours.iter().map(|run| run.code).collect();
-    assert_eq!(codes, [0, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 1], "{ours:?}");
-    let list: Value = serde_json::from_str(&ours[11].stdout).unwrap();
+    assert_eq!(codes, [0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 1], "{ours:?}");
+    let list: Value = serde_json::from_str(&ours[12].stdout).unwrap();
     assert_eq!(list["manifests"][1]["platform"]["variant"], "v8", "{list}");
+    assert_eq!(list["manifests"][1]["platform"]["os.version"], "1.2", "{list}");
     // `run` finds the one for this machine.
     let image = format!("{}/m/list:1", registry.host());
     sandbox.ok(&["pull", "-q", &image]);

@@ -124,15 +124,7 @@ fn bracketed(host: &str) -> String {
 
 /// Encodes a value for a query or a form.
 pub(crate) fn percent(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+    ferry_stdx::percent::encode(value, b"")
 }
 
 #[cfg(test)]
@@ -168,10 +160,5 @@ mod tests {
             assert_eq!(here.join(text).unwrap().to_string(), shown, "{text}");
         }
         assert_eq!(here.join("file:///etc/passwd"), None);
-    }
-
-    #[test]
-    fn values_are_encoded() {
-        assert_eq!(percent("repository:a/b:pull x&"), "repository%3Aa%2Fb%3Apull%20x%26");
     }
 }

@@ -77,16 +77,7 @@ fn package(at: usize, one: &Package, found: &Packages) -> Value {
 
 /// As a part of a package URL.
 pub(in super::super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => {
-                out.push(char::from(byte));
-            }
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
+    ferry_stdx::percent::encode(text, b":")
 }
 
 #[cfg(test)]
