@@ -182,8 +182,8 @@ fn streams_that_are_attached(client: Client) {
     let mut seen = [0; 5];
     std::io::Read::read_exact(deaf.stdout.as_mut().unwrap(), &mut seen).unwrap();
     assert_eq!(&seen, b"tick\n");
-    let echoed = sandbox.with_input(&["attach", "deaf"], b"kept\n").ok();
-    assert_eq!(echoed.replace("tick\n", ""), "got kept");
+    // Docker ends an attachment with its input, so that this one may or may not see the answer.
+    sandbox.with_input(&["attach", "deaf"], b"kept\n").ok();
     let echoed = String::from_utf8(deaf.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(echoed.replace("tick\n", ""), "got kept\n");
 }
