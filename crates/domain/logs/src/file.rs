@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags, open};
 const PIECE: usize = 256 * 1024;
 
 /// A log file that is being read, and the incomplete line at its present end.
+#[derive(Debug)]
 pub(crate) struct LogReader {
     content: BufReader<File>,
     /// Not unpacked yet: who wants the last lines does not want all of a long log unpacked.

@@ -79,46 +79,73 @@ impl Kinded for ReadError {
     }
 }
 
-/// Hands the log at `path` (and its rotated predecessors) to `sink`, in order, until the end, or until `follow` says so. Blocks:
-/// needs a thread of its own. `sink` answers false when it wants no more.
-///
-/// # Errors
-/// When a file cannot be read. A log that is not there is an empty one.
-pub fn read(
+/// A log whose files are open: what was written so far can be read even if its container is removed now.
+#[derive(Debug)]
+pub struct OpenLog {
+    path: PathBuf,
+    files: Vec<LogReader>,
+    watch: Option<(Watch, Follow)>,
+}
+
+impl OpenLog {
+    /// Opens the log at `path` and its rotated predecessors. With `follow`, reading goes on until that says so.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, or there is no directory to follow. A log that is not there is an empty one.
+    pub fn open(path: &Path, follow: Option<Follow>) -> Result<OpenLog, ReadError> {
+        let failed = |source| ReadError { path: path.to_owned(), source };
+        // The watch comes first: what is written between reading and watching would be missed otherwise.
+        let watch = match follow {
+            Some(follow) => Some((Watch::new(path).map_err(failed)?, follow)),
+            None => None,
+        };
+        let files = open_files(path).map_err(failed)?;
+        Ok(OpenLog { path: path.to_owned(), files, watch })
+    }
+
+    /// Hands the records to `sink`, in order, until the end. Blocks: needs a thread of its own. `sink` answers false when it
+    /// wants no more.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(
+        self,
+        options: &ReadOptions,
+        sink: &mut dyn FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), ReadError> {
+        let OpenLog { path, files, watch } = self;
+        let mut out = Out { options, piece: Vec::new(), sink, open: true };
+        read_files(&path, files, watch, &mut out).map_err(|source| ReadError { path, source })
+    }
+}
+
+fn read_files(
     path: &Path,
-    options: &ReadOptions,
-    follow: Option<Follow>,
-    sink: &mut dyn FnMut(Vec<u8>) -> bool,
-) -> Result<(), ReadError> {
-    let failed = |source| ReadError { path: path.to_owned(), source };
-    // The watch comes first: what is written between reading and watching would be missed otherwise.
-    let watch = match &follow {
-        Some(_) => Some(Watch::new(path).map_err(failed)?),
-        None => None,
-    };
-    let mut out = Out { options, piece: Vec::new(), sink, open: true };
-    let mut files = open_files(path).map_err(failed)?;
-    let skip = match options.tail {
-        Some(tail) => start_of_tail(&mut files, tail).map_err(failed)?,
+    mut files: Vec<LogReader>,
+    watch: Option<(Watch, Follow)>,
+    out: &mut Out<'_>,
+) -> io::Result<()> {
+    let skip = match out.options.tail {
+        Some(tail) => start_of_tail(&mut files, tail)?,
         None => 0,
     };
     let mut last = None;
     for mut file in files.into_iter().skip(skip) {
-        read_to_end(&mut file, &mut out).map_err(failed)?;
+        read_to_end(&mut file, out)?;
         last = Some(file);
         if !out.open {
             return Ok(());
         }
     }
     out.flush();
-    let (Some(watch), Some(follow)) = (watch, follow) else {
+    let Some((watch, follow)) = watch else {
         if let Some(file) = &mut last {
-            finish_torn(file, &mut out);
+            finish_torn(file, out);
             out.flush();
         }
         return Ok(());
     };
-    follow_on(path, last, &watch, &follow, &mut out).map_err(failed)
+    follow_on(path, last, &watch, &follow, out)
 }
 
 fn follow_on(
@@ -326,6 +353,7 @@ impl Out<'_> {
 }
 
 /// Tells when something is written to a log or it is rotated.
+#[derive(Debug)]
 struct Watch {
     inotify: OwnedFd,
 }

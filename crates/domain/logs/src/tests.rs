@@ -57,7 +57,8 @@ fn all() -> ReadOptions {
 
 fn shown(path: &Path, options: &ReadOptions) -> String {
     let mut text = Vec::new();
-    read(path, options, None, &mut |piece| {
+    let log = OpenLog::open(path, None).unwrap();
+    log.read(options, &mut |piece| {
         text.extend(piece);
         true
     })
@@ -129,8 +130,8 @@ fn following_loses_nothing_when_the_log_is_rotated() {
     let (sender, receiver) = mpsc::channel();
     let path = log.clone();
     let reader = std::thread::spawn(move || {
-        read(&path, &all(), Some(Follow { until_closed }), &mut |piece| sender.send(piece).is_ok())
-            .unwrap();
+        let log = OpenLog::open(&path, Some(Follow { until_closed })).unwrap();
+        log.read(&all(), &mut |piece| sender.send(piece).is_ok()).unwrap();
     });
     let mut text = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
     for number in 1..200 {
@@ -246,10 +247,9 @@ fn a_follower_sees_nothing_twice_when_files_are_packed() {
         let path = path.clone();
         std::thread::spawn(move || {
             let follow = Follow { until_closed: theirs.into() };
-            read(&path, &all(), Some(follow), &mut |piece| {
-                sender.send(String::from_utf8(piece).unwrap()).is_ok()
-            })
-            .unwrap();
+            let log = OpenLog::open(&path, Some(follow)).unwrap();
+            log.read(&all(), &mut |piece| sender.send(String::from_utf8(piece).unwrap()).is_ok())
+                .unwrap();
         })
     };
     let mut seen = String::new();
@@ -273,4 +273,25 @@ fn a_follower_sees_nothing_twice_when_files_are_packed() {
     }
     drop(ours);
     reader.join().unwrap();
+}
+
+#[test]
+fn an_open_log_is_read_to_its_end_though_it_is_removed() {
+    let scratch = Scratch::new("removed");
+    let path = rotated(&scratch);
+    let (until_closed, keep_open) = rustix::pipe::pipe().unwrap();
+    let log = OpenLog::open(&path, Some(Follow { until_closed })).unwrap();
+    // A container's last words, and its removal before the reader had its turn.
+    append(&path, &line(10, "stdout"));
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    drop(keep_open);
+    let mut text = Vec::new();
+    log.read(&all(), &mut |piece| {
+        text.extend(piece);
+        true
+    })
+    .unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let numbers: Vec<&str> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"], "{text}");
 }

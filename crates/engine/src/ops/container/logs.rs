@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_logs::{Follow, Framing, ReadOptions};
+use ferry_logs::{Follow, Framing, OpenLog, ReadOptions};
 use ferry_stdx::time::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Engine, registry::Snapshot};
 
@@ -72,11 +72,17 @@ pub async fn logs(engine: &Engine, name: &str, request: LogsRequest) -> Result<L
     } else {
         None
     };
+    let (opened, open) = oneshot::channel();
     std::thread::Builder::new()
         .name("logs".to_owned())
         .spawn(move || {
+            let log = match OpenLog::open(&path, follow) {
+                Ok(log) => log,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            drop(opened.send(Ok(())));
             let mut sink = |piece: Vec<u8>| sender.blocking_send(Ok(Bytes::from(piece))).is_ok();
-            if let Err(error) = ferry_logs::read(&path, &options, follow, &mut sink) {
+            if let Err(error) = log.read(&options, &mut sink) {
                 // The client may be gone.
                 sender.blocking_send(Err(error.into())).ok();
             }
@@ -84,6 +90,13 @@ pub async fn logs(engine: &Engine, name: &str, request: LogsRequest) -> Result<L
         .map_err(|error| {
             Failure::new(ErrorKind::Internal, format!("cannot start a log reader: {error}"))
         })?;
+    // Whoever has the answer may remove the container: the files must be open by then.
+    let open = open.await;
+    shared.containers.find(&container.id.to_string())?;
+    match open {
+        Ok(open) => open?,
+        Err(_) => return Err(Failure::new(ErrorKind::Internal, "the log reader ended")),
+    }
     Ok(LogStream { tty, chunks })
 }
 
