@@ -26,25 +26,34 @@ pub(crate) struct Claim {
 /// What this process holds until it ends.
 static HELD: Mutex<Vec<Claim>> = Mutex::new(Vec::new());
 
-/// A number below `count`.
+/// A number below `count` that nobody has, as far as claims and `is_free` tell.
 #[track_caller]
-pub(crate) fn claim(what: &str, count: u32) -> Claim {
+pub(crate) fn claim(what: &str, count: u32, is_free: impl Fn(u32) -> bool) -> Claim {
     // Tests that start together have process ids that are close.
     let first = std::process::id() % count;
     for number in (first..count).chain(0..first) {
         let name = format!("ferry-test-{what}-{number}");
         let address = UnixAddr::from_abstract_name(name).unwrap();
-        if let Ok(socket) = UnixDatagram::bind_addr(&address) {
+        if let Ok(socket) = UnixDatagram::bind_addr(&address)
+            && is_free(number)
+        {
             return Claim { number, _socket: socket };
         }
     }
     panic!("tests have taken all {count} numbers for {what}");
 }
 
+/// Whether no link of the machine leads to a network that begins there. A test that was killed leaves its links, and no claim.
+pub(crate) fn is_unrouted(base: Ipv4Addr) -> bool {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+    let destination = format!("{:08X}", u32::from_le_bytes(base.octets()));
+    !routes.lines().any(|line| line.split('\t').nth(1) == Some(&destination))
+}
+
 /// One that is held until the process ends.
 #[track_caller]
-fn keep(what: &str, count: u32) -> u32 {
-    let claim = claim(what, count);
+fn keep(what: &str, count: u32, is_free: impl Fn(u32) -> bool) -> u32 {
+    let claim = claim(what, count, is_free);
     let number = claim.number;
     HELD.lock().unwrap().push(claim);
     number
@@ -55,7 +64,7 @@ fn keep(what: &str, count: u32) -> u32 {
 pub fn free_port() -> u16 {
     let (first, count) = PORTS;
     loop {
-        let port = first + u16::try_from(keep("port", count.into())).unwrap();
+        let port = first + u16::try_from(keep("port", count.into(), |_| true)).unwrap();
         let places: [SocketAddr; 2] =
             [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
         let taken = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
@@ -71,6 +80,7 @@ pub fn free_port() -> u16 {
 /// The first three numbers of a range of 256 addresses that no other test has: `10.188.7`.
 #[track_caller]
 pub fn free_range() -> String {
-    let number = keep("range", 12 * 256);
-    format!("10.{}.{}", 188 + number / 256, number % 256)
+    let base = |number: u32| Ipv4Addr::from_bits((10 << 24) + (188 << 16) + (number << 8));
+    let number = keep("range", 12 * 256, |number| is_unrouted(base(number)));
+    base(number).to_string().strip_suffix(".0").unwrap().to_owned()
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     fs::File,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering},
@@ -332,11 +333,13 @@ impl Drop for Sandbox {
 /// Addresses of the default network, unless the test has its own, and of all others: daemons beside each other would choose the same range
 /// at the same time.
 fn own_ranges(flags: &[&str]) -> (Vec<String>, [Claim; 2]) {
-    let (bridge, pool) = (claims::claim("bridge", 6 * 256), claims::claim("pool", 16 * 4));
+    let base = |number: u32| Ipv4Addr::from_bits((10 << 24) + (200 << 16) + (number << 8));
+    let bridge = claims::claim("bridge", 6 * 256, |number| claims::is_unrouted(base(number)));
+    let pool = claims::claim("pool", 16 * 4, |_| true);
     let mut own = Vec::new();
     if !flags.iter().any(|flag| flag.starts_with("--bip=")) {
-        let number = bridge.number;
-        own.push(format!("--bip=10.{}.{}.1/24", 200 + number / 256, number % 256));
+        let gateway = Ipv4Addr::from_bits(base(bridge.number).to_bits() + 1);
+        own.push(format!("--bip={gateway}/24"));
     }
     let number = pool.number;
     let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);

@@ -15,6 +15,28 @@ fn plain(sandbox: &Sandbox, args: &[&str]) -> ferry_testkit::Run {
     run(&mut command)
 }
 
+/// A script that says `docker` finds Docker's name in every text, and Docker's daemon under its name.
+#[test]
+fn by_the_name_of_docker() {
+    let sandbox = with_busybox(Client::Ferry);
+    let named = |name: &str, host: &str, args: &[&str]| {
+        let link = sandbox.dir().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(ferry_testkit::binary(), &link).unwrap();
+        }
+        run(std::process::Command::new(link).args(args).env("DOCKER_HOST", host))
+    };
+    let docker = |args: &[&str]| named("docker", &sandbox.host(), args);
+    assert_eq!(docker(&["run", "--rm", "busybox", "echo", "hello"]).ok(), "hello");
+    assert!(docker(&["--version"]).ok().starts_with("Docker version "));
+    assert!(docker(&["--help"]).ok().starts_with("Usage:  docker [OPTIONS] COMMAND"));
+    docker(&["ps", "--nope"]).fails(125).says("docker ps --help");
+    docker(&["nope"]).fails(1).says("docker: unknown command: docker nope");
+    named("docker", "unix:///nowhere", &["ps"]).fails(1).says("Is the docker daemon running?");
+    let help = named("dockerd", "", &["--help"]).ok().trim().to_owned();
+    assert!(help.starts_with("Usage:\tdockerd [OPTIONS]"), "{help}");
+}
+
 fn contexts(client: Client) {
     let sandbox = with_busybox(client);
     let host = format!("host={}", sandbox.host());

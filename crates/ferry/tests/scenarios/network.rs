@@ -9,10 +9,14 @@ use std::{
 
 use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
 
-use crate::with_busybox;
+use crate::{
+    lan::{Lan, ip},
+    with_busybox,
+};
 
 through_both!(
     published_ports_answer,
+    published_ports_answer_other_hosts,
     udp_ports_answer,
     a_taken_port_names_its_holder,
     modes,
@@ -87,6 +91,30 @@ fn published_ports_answer(client: Client) {
     }
     sandbox.ok(&["rm", "-f", "web"]);
     assert_eq!(fetch(&format!("127.0.0.1:{}", number(everywhere))), None);
+}
+
+fn published_ports_answer_other_hosts(client: Client) {
+    let sandbox = with_busybox(client);
+    let base = free_range();
+    let lan = Lan::new(if client == Client::Docker { 'p' } else { 'q' }, &format!("{base}.1/24"));
+    ip(&format!("addr add {base}.2/24 dev {}", lan.parent));
+    let one_address = format!("{base}.2::80");
+    web_server(&sandbox, "web", &["-p", "80", "-p", &one_address, "-p", "127.0.0.1::80"]);
+    let ports = sandbox.ok(&["port", "web", "80"]);
+    let port = |address: &str| {
+        let line = ports.lines().find(|line| line.starts_with(address));
+        line.and_then(|line| line.rsplit(':').next()).unwrap().to_owned()
+    };
+    let from_there = |port: &str| {
+        let url = format!("http://{base}.2:{port}/index.html");
+        let words = ["netns", "exec", &lan.host, "curl", "-sm3", &url];
+        run(Command::new("ip").args(words)).stdout.trim().to_owned()
+    };
+    eventually("the other host is answered", || {
+        (from_there(&port("0.0.0.0")) == "web").then_some(())
+    });
+    assert_eq!(from_there(&port(&format!("{base}.2"))), "web");
+    assert_eq!(from_there(&port("127.0.0.1")), "", "a port on localhost is on localhost only");
 }
 
 /// Debian's busybox has no server for UDP; the host's python has.

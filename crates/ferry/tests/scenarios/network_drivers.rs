@@ -6,44 +6,16 @@ use std::process::Command;
 use ferry_testkit::{Client, Sandbox, eventually, free_range, run};
 use serde_json::Value;
 
-use crate::with_busybox;
+use crate::{
+    lan::{Lan, ip},
+    with_busybox,
+};
 
 through_both!(macvlan_is_in_the_parents_network, link_local_addresses, drivers_refuse);
 against_docker!(link_local_addresses);
 
-fn ip(words: &str) -> String {
-    run(Command::new("ip").args(words.split(' '))).ok()
-}
-
 fn json(words: &str) -> Value {
     serde_json::from_str(&ip(words)).unwrap()
-}
-
-/// A link of the host, and another host at its other end, in a network namespace of its own.
-struct Lan {
-    parent: String,
-    host: String,
-}
-
-impl Lan {
-    fn new(letter: char, address: &str) -> Lan {
-        let number = std::process::id();
-        let lan =
-            Lan { parent: format!("fl{letter}{number}"), host: format!("flan{letter}{number}") };
-        ip(&format!("netns add {}", lan.host));
-        ip(&format!("link add {} type veth peer name lan netns {}", lan.parent, lan.host));
-        ip(&format!("link set {} up", lan.parent));
-        ip(&format!("-n {} link set lan up", lan.host));
-        ip(&format!("-n {} addr add {address} dev lan", lan.host));
-        lan
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        drop(run(Command::new("ip").args(["link", "del", &self.parent])));
-        drop(run(Command::new("ip").args(["netns", "del", &self.host])));
-    }
 }
 
 fn macvlan_is_in_the_parents_network(client: Client) {

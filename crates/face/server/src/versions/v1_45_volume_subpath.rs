@@ -1,4 +1,5 @@
-//! 1.45: subpaths of volumes; a container's short id is no longer among its aliases.
+//! 1.45: subpaths of volumes; a container's short id is no longer among its aliases; images no longer tell of the container that
+//! they were committed from.
 
 use ferry_errkind::Failure;
 use http::Method;
@@ -9,6 +10,7 @@ use super::{Change, answer, body, refuse};
 pub(super) const CHANGES: &[Change] = &[
     body(Method::POST, "/containers/create", create),
     answer(Method::GET, "/containers/{id}/json", short_id_alias),
+    answer(Method::GET, "/images/{name}/json", container_config),
 ];
 
 fn create(request: &mut Value) -> Result<(), Failure> {
@@ -45,5 +47,18 @@ fn short_id_alias(container: &mut Value) {
         if let Some(endpoint) = endpoint.as_object_mut() {
             endpoint.insert("Aliases".into(), aliases.into());
         }
+    }
+}
+
+/// Builders have left this empty since 2023; old clients read it nevertheless.
+fn container_config(image: &mut Value) {
+    let empty = json!({
+        "Hostname": "", "Domainname": "", "User": "", "AttachStdin": false, "AttachStdout": false,
+        "AttachStderr": false, "Tty": false, "OpenStdin": false, "StdinOnce": false, "Env": null,
+        "Cmd": null, "Image": "", "Volumes": null, "WorkingDir": "", "Entrypoint": null,
+        "OnBuild": null, "Labels": null,
+    });
+    if let Some(image) = image.as_object_mut() {
+        image.insert("ContainerConfig".into(), empty);
     }
 }
