@@ -20,7 +20,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     step("clippy", root, "cargo", &clippy)?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
     if nextest.is_ok_and(|output| output.status.success()) {
-        let mut tests = vec!["nextest", "run", "--workspace", "--no-fail-fast"];
+        let mut tests = vec!["nextest", "run", "--workspace", "--profile", "ci"];
         if !scenarios {
             tests.extend(["-E", "not binary(scenarios)"]);
         }
