@@ -80,6 +80,7 @@ mod network;
 mod network_drivers;
 mod network_options;
 mod networks;
+mod news;
 mod oci;
 mod promises;
 mod push;
