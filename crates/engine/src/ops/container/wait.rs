@@ -39,10 +39,14 @@ impl Wait {
             (now, _) => now.is_some(),
         };
         let holds = |snapshot: &Snapshot| match condition {
-            WaitCondition::NotRunning => !matches!(
-                snapshot.container.state.phase,
-                Phase::Running | Phase::Paused | Phase::Restarting
-            ),
+            WaitCondition::NotRunning => match snapshot.container.state.phase {
+                // Started by hand since: the end between may have been over before anybody looked.
+                Phase::Running | Phase::Paused => {
+                    snapshot.exits > before && snapshot.container.restart_count == 0
+                }
+                Phase::Restarting => false,
+                Phase::Created | Phase::Exited | Phase::Removing | Phase::Dead => true,
+            },
             WaitCondition::NextExit => snapshot.exits > before || failed(snapshot),
             WaitCondition::Removed => false,
         };
@@ -111,6 +115,30 @@ mod tests {
         let outcome = WaitOutcome { exit_code: 127, error: Some(words.to_string()) };
         assert_eq!(begin().finish().await, outcome);
         show.send_replace(snapshot(1, 3, None));
+        assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
+    }
+
+    #[tokio::test]
+    async fn a_restart_by_hand_hides_no_end() {
+        let running = |exits, restart_count| {
+            let mut snapshot = snapshot(exits, 3, None);
+            let container = Arc::make_mut(&mut snapshot.container);
+            container.state.phase = Phase::Running;
+            container.restart_count = restart_count;
+            snapshot
+        };
+        let (show, snapshots) = watch::channel(running(0, 0));
+        let begin = || Wait {
+            condition: WaitCondition::NotRunning,
+            exits: 0,
+            failed_start: None,
+            snapshots: snapshots.clone(),
+        };
+        // Its policy brought it back.
+        show.send_replace(running(1, 1));
+        let early = tokio::time::timeout(Duration::from_millis(20), begin().finish()).await;
+        assert!(early.is_err(), "{early:?}");
+        show.send_replace(running(2, 0));
         assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
     }
 }
