@@ -93,8 +93,15 @@ impl EventBus {
     }
 
     pub(crate) fn publish(&self, event: Event) {
+        self.publish_of(event, || ());
+    }
+
+    /// Publishes the event of what `show` makes visible. Whoever is told of it finds it, and whoever found it and asks finds the
+    /// event: `subscribe` waits until both are there.
+    fn publish_of(&self, event: Event, show: impl FnOnce()) {
         self.count(&event);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        show();
         if recent.len() == MEMORY {
             recent.pop_front();
         }
@@ -111,7 +118,20 @@ impl EventBus {
         more: &[(&str, String)],
         time: Timestamp,
     ) {
+        self.container_of(container, action, more, time, || ());
+    }
+
+    /// As [`EventBus::container`], of what `show` makes visible: nobody knows of one without the other.
+    pub(crate) fn container_of(
+        &self,
+        container: &Container,
+        action: &str,
+        more: &[(&str, String)],
+        time: Timestamp,
+        show: impl FnOnce(),
+    ) {
         if container.spec.pod.is_some() {
+            show();
             let container = Arc::new(container.clone());
             // An error means that nobody listens.
             self.pods.send(PodEvent { container, action: action.to_owned(), time }).ok();
@@ -121,13 +141,14 @@ impl EventBus {
         attributes.insert("image".to_owned(), container.spec.image.clone());
         attributes.insert("name".to_owned(), container.name.clone());
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        self.publish(Event {
+        let event = Event {
             subject: Subject::Container,
             action: action.to_owned(),
             id: container.id.clone(),
             attributes,
             time,
-        });
+        };
+        self.publish_of(event, show);
     }
 
     /// A prune is over.
@@ -153,5 +174,22 @@ impl EventBus {
             attributes,
             time,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_of_what_is_not_there() {
+        let bus = EventBus::new();
+        let (_, mut told) = bus.subscribe(None);
+        let (action, id, attributes) = ("die".to_owned(), "c".to_owned(), BTreeMap::new());
+        let time = Timestamp::from_nanos(1);
+        let event = Event { subject: Subject::Container, action, id, attributes, time };
+        bus.publish_of(event.clone(), || assert!(told.try_recv().is_err()));
+        assert_eq!(told.try_recv(), Ok(event.clone()));
+        assert_eq!(bus.subscribe(Some(time)).0, [event]);
     }
 }

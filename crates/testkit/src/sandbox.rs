@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use crate::{
     Api, Run,
     claims::{self, Claim},
     command::{eventually, run, run_with_input},
-    programs,
+    programs, traces,
 };
 
 /// Whose command line a scenario is typed into.
@@ -263,6 +264,18 @@ impl Sandbox {
         self.ok(&["inspect", "-f", format, name])
     }
 
+    /// The shims that have not ended some time after their containers.
+    fn shims_that_stay(&self) -> Vec<u32> {
+        let deadline = Instant::now() + FAREWELL;
+        loop {
+            let shims = traces::shims(&self.root);
+            if shims.is_empty() || Instant::now() > deadline {
+                return shims;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Brings the image `busybox` in.
     #[track_caller]
     pub fn busybox(&self) {
@@ -270,6 +283,9 @@ impl Sandbox {
         self.ok(&["import", "-c", "CMD [\"sh\"]", tar.to_str().unwrap(), "busybox:latest"]);
     }
 }
+
+/// A shim waits for 20 s for a client that takes nothing.
+const FAREWELL: Duration = Duration::from_secs(25);
 
 /// The ids of all containers.
 fn containers(api: &Api) -> Vec<String> {
@@ -293,10 +309,15 @@ impl Drop for Sandbox {
         if self.daemon.borrow().is_none() && !std::thread::panicking() {
             self.start_daemon(None);
         }
+        let mut refused = String::new();
         if self.daemon.borrow().is_some() {
             let api = self.api();
             for id in containers(&api) {
-                api.call("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+                let path = format!("/containers/{id}?force=1&v=1");
+                let (status, why) = api.call("DELETE", &path, None);
+                if !matches!(status, 204 | 404) {
+                    refused += &format!("{id}: {status} {why}\n");
+                }
             }
             let (_, all) =
                 api.call("GET", "/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D", None);
@@ -309,8 +330,10 @@ impl Drop for Sandbox {
             }
             self.stop_daemon();
         }
+        let left = if std::thread::panicking() { Vec::new() } else { self.shims_that_stay() };
+        let log = self.daemon_log();
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log\n{}", self.daemon_log());
+            eprintln!("--- the daemon's log\n{log}");
         }
         // The bridge and the table stay with a daemon that stops, as its containers do; the test is over.
         let table = self.table();
@@ -327,6 +350,7 @@ impl Drop for Sandbox {
         }
         drop(std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&parent)));
         drop(std::fs::remove_dir_all(&self.root));
+        assert!(left.is_empty(), "shims {left:?} stay: {refused}--- the daemon's log\n{log}");
     }
 }
 

@@ -33,7 +33,8 @@ impl Traces {
     /// Looks now.
     #[track_caller]
     pub fn of(sandbox: &Sandbox) -> Traces {
-        let root = sandbox.dir().to_string_lossy().into_owned();
+        // With the slash: `…-1` is not `…-10`.
+        let root = format!("{}/", sandbox.dir().display());
         let pid = sandbox.daemon_pid();
         Traces {
             mounts: lines("/proc/self/mountinfo").filter(|line| line.contains(&root)).collect(),
@@ -140,9 +141,7 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
         }
         let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         let name = status.lines().next().unwrap_or_default();
-        // A shim whose container is gone has no mounts any more, but the log of the daemon that it is from.
-        let log = std::fs::read_link(format!("/proc/{pid}/fd/2")).unwrap_or_default();
-        if name.ends_with("ferry-shim") && log.starts_with(root) {
+        if is_shim_of(Path::new(root), pid) {
             found.insert(format!("{pid} {name}"));
         }
         if mounts.contains(root)
@@ -152,6 +151,19 @@ fn processes(root: &str, daemon: u32) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The shims that daemons with this directory have made.
+pub(crate) fn shims(root: &Path) -> Vec<u32> {
+    let pids = names(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+    pids.filter(|pid| is_shim_of(root, *pid)).collect()
+}
+
+/// A shim whose container is gone has no mounts any more, but the log of the daemon that it is from.
+fn is_shim_of(root: &Path, pid: u32) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let log = std::fs::read_link(format!("/proc/{pid}/fd/2")).unwrap_or_default();
+    name == "ferry-shim\n" && log.starts_with(root)
 }
 
 /// Dead children of the daemon and of the process that it forks shims from. What these two leave when they die is not theirs

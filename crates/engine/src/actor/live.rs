@@ -45,6 +45,8 @@ pub(crate) enum ShimEvent {
 pub(crate) struct ShimState {
     pub(crate) pid: Option<i32>,
     pub(crate) started: bool,
+    /// Execs that run.
+    pub(crate) execs: Vec<String>,
 }
 
 impl Live {
@@ -54,7 +56,7 @@ impl Live {
         let mut live = Live { stream, buffer: Vec::new() };
         live.send(&Request::Control { version: wire::VERSION, owner }).await?;
         match live.receive().await? {
-            Event::State { pid, started, execs: _ } => Ok((live, ShimState { pid, started })),
+            Event::State { pid, started, execs } => Ok((live, ShimState { pid, started, execs })),
             other => Err(io::Error::other(format!("the shim said {other:?} first"))),
         }
     }

@@ -326,6 +326,12 @@ impl Actor {
         });
     }
 
+    /// As [`Actor::publish`], with the event of it: whoever is told finds the record so.
+    pub(super) fn publish_as(&self, action: &str, more: &[(&str, String)]) {
+        let now = self.shared.now();
+        self.shared.events.container_of(&self.container, action, more, now, || self.publish());
+    }
+
     /// Writes the record.
     pub(super) fn save(&self) -> Result<(), Failure> {
         let passing = self.shared.is_passing(&self.container);

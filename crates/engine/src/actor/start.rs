@@ -191,8 +191,7 @@ impl Actor {
         self.live = Some(live);
         self.start_health();
         self.save_or_warn();
-        self.publish();
-        self.event("start", &[]);
+        self.publish_as("start", &[]);
     }
 
     /// Until they are mounted, nobody may exchange its volumes.
@@ -317,10 +316,6 @@ impl Actor {
             self.event("oom", &[]);
         }
         let ran = at.since(started);
-        self.event(
-            "die",
-            &[("exitCode", exit_code.to_string()), ("execDuration", ran.as_secs().to_string())],
-        );
         let comes_back = self.plan_restart(ran);
         let goes_away =
             self.container.spec.host.auto_remove && !comes_back && !self.restart_is_wanted();
@@ -331,7 +326,10 @@ impl Actor {
             failpoint::hit("stop.record");
             self.discard_run_dir();
         }
-        self.publish();
+        self.publish_as(
+            "die",
+            &[("exitCode", exit_code.to_string()), ("execDuration", ran.as_secs().to_string())],
+        );
         if self.stopped().await == Next::End {
             return Next::End;
         }

@@ -1,5 +1,7 @@
 //! `exec`: further processes in a running container.
 
+use std::time::Duration;
+
 use ferry_container::Namespace;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{
@@ -11,6 +13,9 @@ use ferry_shim::wire::{self, Attach, Event, Request};
 use tokio::net::UnixStream;
 
 use crate::{Engine, Shared, actor, random};
+
+/// How long the end of an exec may be on its way from the shim to the container's task.
+const NEWS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to start an exec.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,13 +44,13 @@ pub(crate) fn note(shared: &Shared, name: &str, spec: ExecSpec) -> Result<String
     }
     let id = random::id()?;
     let action = action("exec_create", &spec.cmd);
-    shared.events.container(&container, &action, &[("execID", id.clone())], shared.now());
     shared.execs.add(Exec {
         id: id.clone(),
         container_id: container.id.clone(),
         spec,
         ..Exec::default()
     });
+    shared.events.container(&container, &action, &[("execID", id.clone())], shared.now());
     Ok(id)
 }
 
@@ -181,22 +186,19 @@ pub async fn wait(engine: &Engine, exec_id: &str) -> Result<i32, Failure> {
 pub async fn inspect(engine: &Engine, exec_id: &str) -> Result<Exec, Failure> {
     let shared = &engine.shared;
     let exec = shared.execs.get(exec_id)?;
-    if !exec.running {
+    // Without a process it is still being started.
+    if !exec.running || exec.pid == 0 {
         return Ok(exec);
     }
-    // Its end may have reached its client before it reached us: the shim knows.
+    // Its end may have reached its client before it reached us: the shim, if there still is one, knows whether it runs.
     let run_dir = shared.dirs.run(&exec.container_id);
-    if let Ok((mut live, _)) = actor::Live::connect(&run_dir, false).await {
-        let quick = std::time::Duration::from_millis(2);
-        while let Ok(Ok(event)) = tokio::time::timeout(quick, live.receive()).await {
-            if let Event::ExecExited { id, exit_code } = event {
-                shared.execs.ended(&id, exit_code);
-                if id == exec_id {
-                    break;
-                }
-            }
-        }
+    if let Ok((_, state)) = actor::Live::connect(&run_dir, false).await
+        && state.execs.iter().any(|id| id == exec_id)
+    {
+        return Ok(exec);
     }
+    // The container's task is about to hear how it ended, and tells of it.
+    drop(tokio::time::timeout(NEWS_PATIENCE, shared.execs.end_of(exec_id)).await);
     shared.execs.get(exec_id)
 }
 

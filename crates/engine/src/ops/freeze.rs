@@ -3,7 +3,7 @@
 //! A file in a container's run directory says that it is us who froze it: when the daemon dies meanwhile, the next one lets the
 //! container go on ([`was_frozen`]).
 
-use std::{fs, future::Future, path::Path, sync::Arc};
+use std::{fs, future::Future, io, path::Path, sync::Arc};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Phase;
@@ -48,14 +48,20 @@ impl Frozen {
             }
             let mark = shared.dirs.run(&container.id).join(MARK);
             if let Err(error) = fs::write(&mark, "") {
+                // It has ended, and its run directory is gone.
+                if error.kind() == io::ErrorKind::NotFound {
+                    continue;
+                }
                 frozen.thaw(shared).await;
                 let words = format!("cannot freeze container {}: {error}", container.id);
                 return Err(Failure::new(ErrorKind::Internal, words));
             }
             match ask(&handle, |reply| Command::Pause { reply }).await {
                 Ok(()) => frozen.0.push(handle),
-                // It has ended, or its user has frozen it: it writes nothing.
-                Err(failure) if failure.kind() == ErrorKind::Conflict => {
+                // It has ended, is removed, or its user has frozen it: it writes nothing.
+                Err(failure)
+                    if matches!(failure.kind(), ErrorKind::Conflict | ErrorKind::NotFound) =>
+                {
                     drop(fs::remove_file(&mark));
                 }
                 Err(failure) => {

@@ -81,6 +81,7 @@ mod network;
 mod network_drivers;
 mod network_options;
 mod networks;
+mod news;
 mod oci;
 mod promises;
 mod pulls;
@@ -104,6 +105,13 @@ mod welcome;
 mod why;
 mod words;
 
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
 use ferry_testkit::{Client, Sandbox};
 
 /// A daemon with the image `busybox`.
@@ -116,10 +124,36 @@ fn with_busybox(client: Client) -> Sandbox {
     sandbox
 }
 
-/// An empty directory of the test's own.
-fn scratch(name: &str) -> std::path::PathBuf {
-    let dir = std::env::temp_dir().join(format!("ferry-{name}-{}", std::process::id()));
+/// A directory of the test's own besides its sandbox; it goes when nobody has it any more.
+struct Scratch(PathBuf);
+
+/// An empty one.
+fn scratch(name: &str) -> Scratch {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let dir = PathBuf::from(format!("/var/tmp/ferry-{name}-{}-{number}", std::process::id()));
     drop(std::fs::remove_dir_all(&dir));
     std::fs::create_dir_all(&dir).unwrap();
-    dir
+    Scratch(dir)
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a browser has started may write for a moment after the browser's end.
+        for _ in 0..20 {
+            drop(std::fs::remove_dir_all(&self.0));
+            if !self.0.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 }

@@ -66,8 +66,6 @@ fn pages_show_what_is_there() {
     }
     http.ask("POST", "/").is(405);
     shown_by_a_browser(&format!("http://{}/r/team/web?ref=1.0", registry.host()), &dir);
-    drop(registry);
-    drop(std::fs::remove_dir_all(dir));
 }
 
 /// What a browser makes of it.
@@ -99,6 +97,4 @@ fn pages_ask_who_you_are() {
     nobody.ask("GET", "/r/team/web").is(404);
     let asked = nobody.ask("GET", "/login").is(401);
     assert!(asked.header("www-authenticate").starts_with("Basic "));
-    drop(registry);
-    drop(std::fs::remove_dir_all(dir));
 }

@@ -242,7 +242,6 @@ fn tls_of_our_own_making() {
     let again = FerryRegistry::start(&root, &["--tls-self-signed", "localhost"]);
     assert!(again.lines()[1].trim().ends_with(&print));
     drop(again);
-    drop(std::fs::remove_dir_all(dir));
 }
 
 #[test]
@@ -257,7 +256,6 @@ fn what_others_reach_is_not_open_by_accident() {
     assert!(refused(&["--insecure-http"]).contains("without accounts"));
     assert!(refused(&["--tls-self-signed", "x"]).contains("without accounts"));
     assert!(refused(&["--tls-cert", "x"]).contains("--tls-key"));
-    drop(std::fs::remove_dir_all(dir));
 }
 
 #[test]
@@ -296,7 +294,6 @@ fn guessing_a_password_ends() {
     }
     assert_eq!(wrong.ask("GET", "/v2/").is(429).code(), "TOOMANYREQUESTS");
     drop(registry);
-    drop(std::fs::remove_dir_all(dir));
 }
 
 #[test]
@@ -395,7 +392,6 @@ fn killed_in_an_upload_it_goes_on() {
     assert_eq!(http.ask("GET", &format!("/v2/a/blobs/{digest}")).is(200).body, whole);
     assert!(files(&root.join("uploads")).is_empty());
     drop(registry);
-    drop(std::fs::remove_dir_all(dir));
 }
 
 #[test]
@@ -420,5 +416,4 @@ fn a_full_disk_refuses_and_recovers() {
     http.send("POST", small, &[], b"abc").is(201);
     drop(registry);
     run(Command::new("umount").arg("-l").arg(&root)).ok();
-    drop(std::fs::remove_dir_all(dir));
 }

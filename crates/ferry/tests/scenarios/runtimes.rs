@@ -10,6 +10,8 @@ use std::{
 
 use ferry_testkit::{Client, Sandbox, Traces, eventually, programs};
 
+use crate::{Scratch, scratch};
+
 through_both!(
     a_life_with_runc,
     a_life_with_crun,
@@ -29,8 +31,8 @@ fn crun_containers_outlive_the_daemon() {
 }
 
 /// A runtime that can work on this machine, in a directory of the test's own.
-fn runtime(name: &str) -> Option<(PathBuf, PathBuf)> {
-    let directory = tempfile();
+fn runtime(name: &str) -> Option<(PathBuf, Scratch)> {
+    let directory = scratch("runtime");
     if name == "ferry-oci" {
         let link = directory.join(name);
         std::os::unix::fs::symlink(ferry_testkit::binary(), &link).unwrap();
@@ -52,18 +54,11 @@ fn runtime(name: &str) -> Option<(PathBuf, PathBuf)> {
     Some((wrapper, directory))
 }
 
-fn tempfile() -> PathBuf {
-    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path = PathBuf::from(format!("/var/tmp/ferry-runtime-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    path
-}
-
 /// A daemon that has only this runtime besides its own, and whose default it is.
 struct Foreign {
     sandbox: Sandbox,
-    directory: PathBuf,
+    /// Where the runtime is.
+    _directory: Scratch,
 }
 
 impl Foreign {
@@ -72,13 +67,7 @@ impl Foreign {
         let add = format!("--add-runtime={name}={}", program.display());
         let sandbox = Sandbox::start_with(&[&add]).through(client);
         sandbox.busybox();
-        Some(Foreign { sandbox, directory })
-    }
-}
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.directory).ok();
+        Some(Foreign { sandbox, _directory: directory })
     }
 }
 
@@ -391,7 +380,7 @@ fn outlives_the_daemon(name: &str) {
 
 fn what_a_runtime_refuses_is_told(client: Client) {
     let (Some(runc), Some(_)) = (programs::find("runc"), programs::find("unshare")) else { return };
-    let broken = tempfile();
+    let broken = scratch("runtime-broken");
     let mute = broken.join("mute");
     std::fs::write(&mute, "#!/bin/sh\nexit 3\n").unwrap();
     std::fs::set_permissions(&mute, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -420,7 +409,6 @@ fn what_a_runtime_refuses_is_told(client: Client) {
         .fails(1)
         .says("unknown or invalid runtime name: other");
     assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
-    std::fs::remove_dir_all(broken).unwrap();
 }
 
 fn runtimes_are_listed_and_chosen(client: Client) {
@@ -473,5 +461,4 @@ fn runtimes_are_listed_and_chosen(client: Client) {
     ]);
     assert!(!sandbox.dir().join("run/c").join(id).join("bundle").exists());
     sandbox.ok(&["rm", "-f", "one", "two", "own"]);
-    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -74,7 +74,8 @@ pub async fn attach(
         return Err(Failure::new(ErrorKind::Conflict, words));
     }
     let stdin = request.stdin && container.spec.open_stdin;
-    engine.shared.events.container(&container, "attach", &[], engine.shared.now());
+    let now = engine.shared.now();
+    engine.shared.events.container(&container, "attach", &[], now);
     let pending = if request.stream {
         let (reply, stream) = oneshot::channel();
         let streams = Attach { stdin, stdout: request.stdout, stderr: request.stderr };
@@ -83,8 +84,10 @@ pub async fn attach(
     } else {
         None
     };
-    let wanted =
-        LogsRequest { stdout: request.stdout, stderr: request.stderr, ..LogsRequest::default() };
+    // What is written when it runs comes by the stream: a slow reader of the log must not come upon it, too.
+    let until = (container.state.phase != Phase::Running).then_some(now);
+    let AttachRequest { stdout, stderr, .. } = request;
+    let wanted = LogsRequest { stdout, stderr, until, ..LogsRequest::default() };
     let logs = if request.logs { Some(logs(engine, name, wanted).await?) } else { None };
     let pending = PendingStream(pending);
     let detach_keys = request.detach_keys;

@@ -95,9 +95,9 @@ pub(crate) fn create_of(
     let container = made.fill(container)?;
     made.keep = true;
     drop(made);
-    shared.events.container(&container, "create", &[], shared.now());
     warnings.extend(shared.warnings_for(&container));
-    Actor::spawn(shared, container, None);
+    let show = || drop(Actor::spawn(shared, container.clone(), None));
+    shared.events.container_of(&container, "create", &[], shared.now(), show);
     Ok(CreatedContainer { id, warnings })
 }
 

@@ -1,5 +1,7 @@
 //! `wait`: until a container has ended or is gone.
 
+use std::sync::Arc;
+
 use ferry_errkind::Failure;
 use ferry_model::container::{Phase, WaitCondition, WaitOutcome};
 use tokio::sync::watch;
@@ -11,6 +13,8 @@ use crate::{Engine, registry::Snapshot};
 pub struct Wait {
     condition: WaitCondition,
     exits: u64,
+    /// The start that had failed already.
+    failed_start: Option<Arc<str>>,
     snapshots: watch::Receiver<Snapshot>,
 }
 
@@ -21,30 +25,120 @@ pub struct Wait {
 /// No such container.
 pub async fn wait(engine: &Engine, name: &str, condition: WaitCondition) -> Result<Wait, Failure> {
     let handle = engine.shared.containers.find(name)?;
-    let exits = handle.snapshot.borrow().exits;
-    Ok(Wait { condition, exits, snapshots: handle.snapshot })
+    let Snapshot { exits, failed_start, .. } = handle.snapshot.borrow().clone();
+    Ok(Wait { condition, exits, failed_start, snapshots: handle.snapshot })
 }
 
 impl Wait {
     /// Returns when the condition holds.
     pub async fn finish(mut self) -> WaitOutcome {
-        let (condition, before) = (self.condition, self.exits);
+        let Wait { condition, exits: before, ref failed_start, ref mut snapshots } = self;
+        // Each failure has a text of its own, also when the words are the same.
+        let failed = |snapshot: &Snapshot| match (&snapshot.failed_start, failed_start) {
+            (Some(now), Some(before)) => !Arc::ptr_eq(now, before),
+            (now, _) => now.is_some(),
+        };
         let holds = |snapshot: &Snapshot| match condition {
-            WaitCondition::NotRunning => !matches!(
-                snapshot.container.state.phase,
-                Phase::Running | Phase::Paused | Phase::Restarting
-            ),
-            WaitCondition::NextExit => snapshot.exits > before || snapshot.failed_start.is_some(),
+            WaitCondition::NotRunning => match snapshot.container.state.phase {
+                // Started by hand since: the end between may have been over before anybody looked.
+                Phase::Running | Phase::Paused => {
+                    snapshot.exits > before && snapshot.container.restart_count == 0
+                }
+                Phase::Restarting => false,
+                Phase::Created | Phase::Exited | Phase::Removing | Phase::Dead => true,
+            },
+            WaitCondition::NextExit => snapshot.exits > before || failed(snapshot),
             WaitCondition::Removed => false,
         };
-        // An error means that the container is gone, which ends every wait.
-        self.snapshots.wait_for(holds).await.ok();
-        let last = self.snapshots.borrow();
-        // Whoever waits for the removal learns why it never ran from `start`.
-        let error = match condition {
-            WaitCondition::Removed => None,
-            _ => last.failed_start.as_deref().map(str::to_owned),
+        let outcome = |snapshot: &Snapshot| {
+            // Whoever waits for the removal learns why it never ran from `start`.
+            let error = match condition {
+                WaitCondition::Removed => None,
+                _ => snapshot.failed_start.as_deref().map(str::to_owned),
+            };
+            WaitOutcome { exit_code: snapshot.last_exit, error }
         };
-        WaitOutcome { exit_code: last.last_exit, error }
+        // It counts how things stood when the condition held: the container may be started again by now.
+        if let Ok(held) = snapshots.wait_for(holds).await {
+            return outcome(&held);
+        }
+        // The container is gone, which ends every wait.
+        outcome(&snapshots.borrow())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ferry_model::container::{Container, ContainerSpec, ContainerState};
+
+    use super::*;
+
+    fn snapshot(exits: u64, last_exit: i32, failed_start: Option<&Arc<str>>) -> Snapshot {
+        let container = Container {
+            version: 1,
+            id: "0123456789abcdef".to_owned(),
+            name: "web".to_owned(),
+            created: Default::default(),
+            image_id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+            layers: Vec::new(),
+            platform: "linux/amd64".to_owned(),
+            spec: ContainerSpec::default(),
+            mounts: Vec::new(),
+            state: ContainerState::default(),
+            endpoints: Default::default(),
+            ports: Default::default(),
+            restart_count: 0,
+            stopped_by_user: false,
+            first_id: None,
+            cni: None,
+        };
+        let failed_start = failed_start.cloned();
+        Snapshot { container: Arc::new(container), exits, last_exit, failed_start }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_failed_before_ends_no_wait() {
+        let words: Arc<str> = "no such directory".into();
+        let (show, snapshots) = watch::channel(snapshot(0, 128, Some(&words)));
+        let begin = || Wait {
+            condition: WaitCondition::NextExit,
+            exits: 0,
+            failed_start: Some(Arc::clone(&words)),
+            snapshots: snapshots.clone(),
+        };
+        let early = tokio::time::timeout(Duration::from_millis(20), begin().finish()).await;
+        assert!(early.is_err(), "{early:?}");
+        // It fails once more, in the same words.
+        show.send_replace(snapshot(0, 127, Some(&words.to_string().into())));
+        let outcome = WaitOutcome { exit_code: 127, error: Some(words.to_string()) };
+        assert_eq!(begin().finish().await, outcome);
+        show.send_replace(snapshot(1, 3, None));
+        assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
+    }
+
+    #[tokio::test]
+    async fn a_restart_by_hand_hides_no_end() {
+        let running = |exits, restart_count| {
+            let mut snapshot = snapshot(exits, 3, None);
+            let container = Arc::make_mut(&mut snapshot.container);
+            container.state.phase = Phase::Running;
+            container.restart_count = restart_count;
+            snapshot
+        };
+        let (show, snapshots) = watch::channel(running(0, 0));
+        let begin = || Wait {
+            condition: WaitCondition::NotRunning,
+            exits: 0,
+            failed_start: None,
+            snapshots: snapshots.clone(),
+        };
+        // Its policy brought it back.
+        show.send_replace(running(1, 1));
+        let early = tokio::time::timeout(Duration::from_millis(20), begin().finish()).await;
+        assert!(early.is_err(), "{early:?}");
+        show.send_replace(running(2, 0));
+        assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
     }
 }

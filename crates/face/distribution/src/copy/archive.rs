@@ -295,10 +295,14 @@ fn members(file: &File, path: &Path) -> Result<HashMap<String, (u64, u64)>, Copy
             Kind::File if member.entry.sparse.is_none() => {
                 found.insert(name, (member.offset, member.entry.stored));
             }
-            Kind::Symlink => {
+            kind @ (Kind::Symlink | Kind::HardLink) => {
                 let target = String::from_utf8_lossy(&member.entry.link).into_owned();
-                let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
-                links.push((clean(&format!("{directory}/{target}")), name));
+                // A hard link's target is a name of the archive, a symbolic link's begins beside the link.
+                let from = match kind {
+                    Kind::Symlink => name.rsplit_once('/').map_or("", |(directory, _)| directory),
+                    _ => "",
+                };
+                links.push((clean(&format!("{from}/{target}")), name));
             }
             _ => {}
         }

@@ -51,16 +51,18 @@ impl Source {
         }
     }
 
-    /// A manifest by its digest.
-    pub(super) async fn manifest(&self, digest: &Digest) -> Result<RawManifest, CopyError> {
+    /// A manifest by what names it.
+    pub(super) async fn manifest(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
         let found = match self {
-            Source::Registry(repository, _) => repository.manifest(&digest.to_string()).await?,
-            Source::Layout(layout) => layout.manifest(digest)?,
+            Source::Registry(repository, _) => {
+                repository.manifest(&entry.digest.to_string()).await?
+            }
+            Source::Layout(layout) => layout.manifest(entry)?,
             Source::Archive(_) => None,
         };
         found.ok_or_else(|| CopyError::Missing {
             place: "the source".to_owned(),
-            what: format!("manifest {digest}"),
+            what: format!("manifest {}", entry.digest),
         })
     }
 
@@ -82,16 +84,13 @@ impl Source {
     /// Signatures, SBOMs and whatever else is about a manifest.
     pub(super) async fn about(&self, digest: &Digest) -> Result<Vec<About>, CopyError> {
         let referrers = match self {
-            Source::Registry(repository, _) => {
-                let found = repository.referrers(digest).await?;
-                found.into_iter().map(|referrer| referrer.digest).collect()
-            }
+            Source::Registry(repository, _) => repository.referrers(digest).await?,
             Source::Layout(layout) => layout.referrers(digest)?,
             Source::Archive(_) => return Ok(Vec::new()),
         };
         let mut about = Vec::new();
-        for digest in referrers {
-            about.push(About { manifest: self.manifest(&digest).await?, tag: None });
+        for entry in &referrers {
+            about.push(About { manifest: self.manifest(entry).await?, tag: None });
         }
         for suffix in COSIGN {
             let tag = format!("{}.{suffix}", fallback_tag(digest));

@@ -93,13 +93,13 @@ impl Layout {
                 what: format!("it has several images: name one of {}", names.join(", ")),
             });
         }
-        let found = self.manifest(&first.digest)?;
-        let found = found.ok_or_else(|| missing(format!("manifest {}", first.digest)))?;
-        Ok(RawManifest { media_type: first.media_type.clone(), ..found })
+        let found = self.manifest(first)?;
+        found.ok_or_else(|| missing(format!("manifest {}", first.digest)))
     }
 
-    /// A manifest by its digest.
-    pub(super) fn manifest(&self, digest: &Digest) -> Result<Option<RawManifest>, CopyError> {
+    /// A manifest by what lists it, which also says what it is: the manifest itself need not.
+    pub(super) fn manifest(&self, entry: &Descriptor) -> Result<Option<RawManifest>, CopyError> {
+        let digest = &entry.digest;
         let path = self.path(digest);
         let json = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -113,7 +113,7 @@ impl Layout {
             return Err(CopyError::Digest(digest.clone()));
         }
         let value: Value = serde_json::from_slice(&json).unwrap_or_default();
-        let media_type = value["mediaType"].as_str().unwrap_or_default().to_owned();
+        let media_type = value["mediaType"].as_str().unwrap_or(&entry.media_type).to_owned();
         Ok(Some(RawManifest { media_type, json: json.into(), digest: digest.clone() }))
     }
 
@@ -134,13 +134,13 @@ impl Layout {
     }
 
     /// What is listed and about a manifest.
-    pub(super) fn referrers(&self, digest: &Digest) -> Result<Vec<Digest>, CopyError> {
+    pub(super) fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, CopyError> {
         let mut about = Vec::new();
         for entry in self.entries()? {
-            let Some(manifest) = self.manifest(&entry.digest)? else { continue };
+            let Some(manifest) = self.manifest(&entry)? else { continue };
             let value: Value = serde_json::from_slice(&manifest.json).unwrap_or_default();
             if value["subject"]["digest"].as_str() == Some(digest.to_string().as_str()) {
-                about.push(entry.digest);
+                about.push(entry);
             }
         }
         Ok(about)
@@ -150,7 +150,7 @@ impl Layout {
     pub(super) fn named(&self, name: &str) -> Result<Option<RawManifest>, CopyError> {
         let entries = self.entries()?;
         let found = entries.iter().find(|it| it.annotations.get(NAME).is_some_and(|it| it == name));
-        found.map_or(Ok(None), |entry| self.manifest(&entry.digest))
+        found.map_or(Ok(None), |entry| self.manifest(entry))
     }
 
     /// Whether a blob is there.
@@ -221,5 +221,26 @@ impl Layout {
         fs::write(&temporary, self.index.borrow().to_string())
             .map_err(CopyError::file("write", &temporary))?;
         fs::rename(&temporary, &path).map_err(CopyError::file("write", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_what_its_entry_says_that_it_is() {
+        let root = std::env::temp_dir().join(format!("ferry-layout-{}", std::process::id()));
+        drop(fs::remove_dir_all(&root));
+        let layout = Layout::create(&root, None).unwrap();
+        // OCI has the field since 1.1 only.
+        let json = bytes::Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
+        let digest = Digest::sha256_of(&json);
+        let media_type = media::OCI_MANIFEST.to_owned();
+        let manifest = RawManifest { media_type, json, digest };
+        layout.put_manifest(&manifest, Some(Some("v1"))).unwrap();
+        assert_eq!(layout.top().unwrap(), manifest);
+        assert_eq!(layout.named("v1").unwrap(), Some(manifest));
+        fs::remove_dir_all(&root).unwrap();
     }
 }

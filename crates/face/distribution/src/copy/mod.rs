@@ -9,7 +9,11 @@ mod stream;
 mod work;
 mod writer;
 
-use std::{cell::RefCell, fs::File, path::Path};
+use std::{
+    cell::RefCell,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use ferry_cli::{
     face::{Args, Cli, CliError, Command, Outcome},
@@ -162,8 +166,10 @@ fn target(means: &Means<'_>, place: &Place, from: &Place) -> Result<Target, CliE
         }
         Place::Archive(path, name) => {
             let name = name.clone().or_else(|| name_of(from));
-            let partial = path.with_extension("partial");
-            let file = opened(File::create(&partial).map_err(CopyError::file("make", &partial)))?;
+            // As `save` names it: it is nobody else's file.
+            let partial = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
+            let file = File::create_new(&partial).map_err(CopyError::file("make", &partial));
+            let file = opened(file)?;
             let writer = RefCell::new(Some(Writer::new(file, path)));
             Ok(Target::Archive { writer, end: End::File(partial, path.clone()), name })
         }

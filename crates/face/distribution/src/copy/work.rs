@@ -60,7 +60,7 @@ impl Work<'_> {
             place: "the image".to_owned(),
             what: format!("platform {wanted}, only {}", index.platforms().join(", ")),
         })?;
-        self.source.manifest(&best.digest).await
+        self.source.manifest(best).await
     }
 
     fn manifest<'a>(
@@ -81,7 +81,7 @@ impl Work<'_> {
             match read(&manifest)? {
                 Document::Index(index) => {
                     for entry in &index.manifests {
-                        let child = self.source.manifest(&entry.digest).await?;
+                        let child = self.source.manifest(entry).await?;
                         self.manifest(child, As::Child, depth + 1, seen).await?;
                     }
                 }

@@ -110,13 +110,16 @@ async fn send_all<W: AsyncWrite + Unpin>(
     let container = loop {
         tokio::select! {
             container = &mut pending => break container,
-            Some(frame) = out.control.recv() => if !out.answer(frame).await { return },
+            frame = out.control.recv() => match frame {
+                Some(frame) => if !out.answer(frame).await { return },
+                None => return,
+            },
         }
     };
     let Some(mut container) = container else { return };
     let (mut from, mut to) = container.split();
     let mut buffer = vec![0; PIECE];
-    let mut open = true;
+    let (mut open, mut typed) = (true, Bytes::new());
     loop {
         tokio::select! {
             read = from.read(&mut buffer) => match read {
@@ -127,8 +130,14 @@ async fn send_all<W: AsyncWrite + Unpin>(
                 Some(frame) => if !out.answer(frame).await { return },
                 None => return,
             },
-            bytes = keyboard.recv(), if open => match bytes {
-                Some(bytes) if takes_input => drop(to.write_all(&bytes).await),
+            // Beside the output: a program that answers while it reads waits until we take its answer.
+            written = to.write(&typed), if !typed.is_empty() => match written {
+                Ok(count) => typed.advance(count),
+                // That it does not read any more is no reason to stop its output.
+                Err(_) => typed.clear(),
+            },
+            bytes = keyboard.recv(), if open && typed.is_empty() => match bytes {
+                Some(bytes) if takes_input => typed = bytes,
                 Some(_) => {}
                 None => {
                     open = false;

@@ -239,7 +239,6 @@ pub(super) fn convert_deleted(deleted: Vec<String>) -> Option<Vec<String>> {
     (!deleted.is_empty()).then_some(deleted)
 }
 
-/// Beyond Docker: why a container ended, cause first.
 /// How long connections may go on, unless the caller says.
 const PATIENCE: i64 = 10;
 /// Longer than a day nobody waits.
@@ -262,6 +261,7 @@ pub(crate) async fn withdraw(request: Request) -> Result<Reply, Failure> {
     reply::json(&Connections { left })
 }
 
+/// Beyond Docker: why a container ended, cause first.
 pub(crate) async fn why(request: Request) -> Result<Reply, Failure> {
     let findings = ops::why(&request.engine, request.name()).await?;
     let findings: Vec<WhyFinding> = findings

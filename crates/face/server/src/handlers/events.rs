@@ -70,10 +70,12 @@ async fn send_events(
     };
     tokio::pin!(end);
     loop {
+        // In this order: what happened before `until` is told, however late we come to it.
         let event = tokio::select! {
-            () = &mut end => return,
+            biased;
             () = sender.closed() => return,
             event = future.recv() => event,
+            () = &mut end => return,
         };
         match event {
             Ok(event) if wanted(&event) => {
@@ -94,4 +96,32 @@ fn line(event: &Event) -> Bytes {
     let mut text = serde_json::to_vec(&event::message(event)).unwrap_or_default();
     text.push(b'\n');
     Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ferry_model::event::Subject;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_before_the_end_is_told() {
+        let (bus, future) = broadcast::channel(100);
+        for second in 1..=50 {
+            let (action, id, attributes) = ("start".to_owned(), "c".to_owned(), BTreeMap::new());
+            let time = Timestamp::from_nanos(second);
+            bus.send(Event { subject: Subject::Container, action, id, attributes, time })
+                .expect("there is a receiver");
+        }
+        let (sender, mut pieces) = mpsc::channel(BACKLOG);
+        let until = Some(Timestamp::from_nanos(40));
+        send_events(Vec::new(), future, until, Filters::default(), sender).await;
+        let mut told = 0;
+        while pieces.recv().await.is_some() {
+            told += 1;
+        }
+        assert_eq!(told, 40);
+    }
 }

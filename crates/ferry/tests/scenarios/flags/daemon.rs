@@ -12,7 +12,8 @@ use crate::with_busybox;
 
 #[test]
 fn what_containers_and_the_machine_get() {
-    let pid_file = crate::scratch("flags-daemon").join("daemon.pid");
+    let directory = crate::scratch("flags-daemon");
+    let pid_file = directory.join("daemon.pid");
     let sandbox = Sandbox::start_with(&[
         "--default-shm-size=32m",
         "--default-ulimit=nofile=100:200",
@@ -52,7 +53,6 @@ fn what_containers_and_the_machine_get() {
     assert_eq!(insecure, false, "{info}");
     assert_eq!(info["LiveRestoreEnabled"], true);
     assert_eq!(info["CgroupDriver"], "cgroupfs");
-    std::fs::remove_dir_all(pid_file.parent().unwrap()).unwrap();
 }
 
 /// Flags that are honoured or refused, but never taken and forgotten.
@@ -192,7 +192,6 @@ fn certificates_open_the_door() {
     let pid = rustix::process::Pid::from_child(&daemon);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     daemon.wait().unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// `login` with everything on its command line.

@@ -65,12 +65,7 @@ impl<W: Write> TarWriter<W> {
     /// Appends an entry and exactly `entry.size` bytes of its file. A file that has more is cut, as its size was
     /// promised already; one that has fewer is an error of kind `UnexpectedEof`, and the archive is of no use.
     pub fn append_file(&mut self, entry: &Entry, mut payload: impl Read) -> io::Result<()> {
-        let mtime = self.times.of(entry.mtime);
-        let entry = match mtime == entry.mtime {
-            true => Cow::Borrowed(entry),
-            false => Cow::Owned(Entry { mtime, ..entry.clone() }),
-        };
-        self.out.write_all(&header::encode(&entry))?;
+        self.begin(entry)?;
         if entry.kind != Kind::File || entry.size == 0 {
             return Ok(());
         }
@@ -81,7 +76,12 @@ impl<W: Write> TarWriter<W> {
     /// Appends an entry whose payload comes piece by piece: exactly `entry.size` bytes by [`TarWriter::piece`], and then
     /// [`TarWriter::end`].
     pub fn begin(&mut self, entry: &Entry) -> io::Result<()> {
-        self.out.write_all(&header::encode(entry))
+        let mtime = self.times.of(entry.mtime);
+        let entry = match mtime == entry.mtime {
+            true => Cow::Borrowed(entry),
+            false => Cow::Owned(Entry { mtime, ..entry.clone() }),
+        };
+        self.out.write_all(&header::encode(&entry))
     }
 
     /// Appends some of a payload.
