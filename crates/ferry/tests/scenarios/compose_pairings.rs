@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use ferry_testkit::{Client, Run, Sandbox, binary, eventually, run};
+use ferry_testkit::{Client, Run, Sandbox, binary, eventually, free_range, run};
 
 use crate::{compose::real, with_busybox};
 
@@ -318,16 +318,17 @@ fn what_is_not_well_is_told(bed: &Bed) {
 }
 
 fn resources_of_every_kind(bed: &Bed) {
-    bed.file(
-        "services:\n  a:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    hostname: other\n    \
-         networks: {default: {aliases: [known]}, side: {ipv4_address: 10.243.7.9}}\n    \
+    // The pairings run at the same time, on one machine.
+    let range = free_range();
+    let file = "services:\n  a:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    hostname: other\n    \
+         networks: {default: {aliases: [known]}, side: {ipv4_address: RANGE.9}}\n    \
          volumes: ['named:/named', 'there:/there', './file:/file:ro', {type: tmpfs, target: /memory}]\n    \
          configs: [{source: text, target: /etc/text}]\n    secrets: [token]\n    env_file: more.env\n    \
          labels: {own: label}\n    ulimits: {nofile: 512}\n    sysctls: {net.ipv4.ip_forward: 1}\n    cap_drop: [NET_RAW]\n    mem_limit: 64m\n\
-         networks: {side: {ipam: {config: [{subnet: 10.243.7.0/24}]}}}\n\
+         networks: {side: {ipam: {config: [{subnet: RANGE.0/24}]}}}\n\
          volumes: {named: {labels: {l: v}}, there: {external: true, name: NAME-there}}\n\
-         configs: {text: {content: some text}}\nsecrets: {token: {file: ./token}}\n",
-    );
+         configs: {text: {content: some text}}\nsecrets: {token: {file: ./token}}\n";
+    bed.file(&file.replace("RANGE", &range));
     for (name, text) in [("file", "bound"), ("token", "s3cret"), ("more.env", "MORE=yes\n")] {
         fs::write(bed.directory.join(name), text).unwrap();
     }
@@ -341,7 +342,7 @@ fn resources_of_every_kind(bed: &Bed) {
     assert!(found.contains("Name:"), "{found}");
     let address =
         format!("{{{{(index .NetworkSettings.Networks \"{}_side\").IPAddress}}}}", bed.name);
-    assert_eq!(bed.inspect("a-1", &address), "10.243.7.9");
+    assert_eq!(bed.inspect("a-1", &address), format!("{range}.9"));
     let limits = "{{.HostConfig.Memory}} {{.HostConfig.CapDrop}} {{.Config.Labels.own}}";
     let limits = bed.inspect("a-1", limits);
     assert!(limits.starts_with("67108864 [") && limits.ends_with("NET_RAW] label"), "{limits}");
