@@ -281,7 +281,7 @@ fn commands_for_containers(bed: &Bed) {
 fn conditions_hooks_and_restarts(bed: &Bed) {
     bed.file(
         "services:\n  first: {image: IMAGE, command: sh -c 'sleep 0.3; echo done > /shared/done', volumes: ['shared:/shared']}\n  \
-         base:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: test -f /well, interval: 100ms}\n    \
+         base:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: test -f /well, interval: 100ms, retries: 6000}\n    \
          post_start: [{command: touch /well}]\n    pre_stop: [{command: touch /shared/stopped}]\n    volumes: ['shared:/shared']\n  \
          web:\n    image: IMAGE\n    command: sh -c 'cat /shared/done; exec sleep 1000'\n    stop_grace_period: 0s\n    volumes: ['shared:/shared']\n    depends_on:\n      \
          first: {condition: service_completed_successfully}\n      base: {condition: service_healthy, restart: true}\n\

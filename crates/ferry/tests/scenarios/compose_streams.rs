@@ -148,8 +148,8 @@ fn a_run_with_and_without_input() {
 #[test]
 fn what_a_service_depends_on_is_shown_if_asked_for() {
     let project = Project::new(
-        "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; sleep 1000'\n    stop_grace_period: 0s\n    \
-         healthcheck: {test: 'true', interval: 100ms}\n  \
+        "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; touch /said; sleep 1000'\n    stop_grace_period: 0s\n    \
+         healthcheck: {test: test -f /said, interval: 100ms, retries: 6000}\n  \
          main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",
     );
     let up = |more: &[&str]| {
