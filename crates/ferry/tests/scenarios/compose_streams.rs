@@ -113,13 +113,16 @@ fn keys_detach_from_a_service() {
     input.write_all(b"word\r").unwrap();
     let (mut seen, mut byte) = (Vec::new(), [0]);
     let mut output = typed.stdout.take().unwrap();
-    while !String::from_utf8_lossy(&seen).contains("word") {
+    // The first one may be the echo of the terminal on this side.
+    while String::from_utf8_lossy(&seen).matches("word").count() < 2 {
         assert_ne!(output.read(&mut byte).unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
         seen.push(byte[0]);
     }
     input.write_all(b"\x18q").unwrap();
-    drop(output);
-    typed.wait().unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let ended = typed.wait().unwrap();
+    assert!(rest.contains("read escape sequence"), "{ended}: {rest}");
     assert_eq!(project.sandbox.inspect("shop-tty-1", "{{.State.Status}}"), "running");
 }
 
