@@ -5,7 +5,7 @@ mod bake;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -105,25 +105,37 @@ fn refuse(session: &Session<'_>, service: &Service, build: &Build) -> Result<(),
     }
 }
 
+/// Files of one name that there may be.
+const MAX_SCRATCH: u32 = 1000;
+
 /// Files that are only there for a build.
 #[derive(Debug, Default)]
 struct Scratch(Vec<PathBuf>);
 
 impl Scratch {
-    /// A file that only its owner reads.
+    /// A file that only its owner reads; `name` says what it is.
     fn file(&mut self, name: &str, text: &str) -> Result<String, CliError> {
         use std::os::unix::fs::OpenOptionsExt;
-        let name = format!(".ferry-compose-{}-{}-{name}", std::process::id(), self.0.len());
-        let path = std::env::temp_dir().join(name);
-        let fail =
-            |error: std::io::Error| CliError::new(format!("open {}: {error}", path.display()));
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&path).map_err(fail)?;
+        let mut number = 0;
+        let (path, opened) = loop {
+            let name = format!(".ferry-compose-{}-{number}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            match options.open(&path) {
+                // Ours, or of one that was killed and had our process id.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_SCRATCH => {
+                    number += 1;
+                }
+                opened => break (path, opened),
+            }
+        };
         let shown = path.display().to_string();
-        let written = file.write_all(text.as_bytes()).map_err(fail);
+        let fail = |error: std::io::Error| CliError::new(format!("open {shown}: {error}"));
+        let mut file = opened.map_err(fail)?;
         self.0.push(path);
-        written.map(|()| shown)
+        file.write_all(text.as_bytes()).map_err(fail)?;
+        Ok(shown)
     }
 }
 
@@ -254,7 +266,8 @@ impl<'a> Target<'a> {
                 From::File(path) => path.clone(),
                 // It may stand in a file with variables only.
                 From::Variable(name) => {
-                    scratch.file(id, project.environment.get(name).map_or("", String::as_str))?
+                    let text = project.environment.get(name).map_or("", String::as_str);
+                    scratch.file("secret", text)?
                 }
             };
             add("secret", &format!("id={id},type=file,src={path}"));
