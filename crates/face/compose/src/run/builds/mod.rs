@@ -45,13 +45,13 @@ pub(crate) fn build(
     let Some(build) = &service.build else { return Ok(()) };
     let image = project.image_of(service);
     let target = Target::of(session, project, service, build, how)?;
+    refuse(session, service, build)?;
     if session.dry {
         return session.cli.println(&format!(
             "POST /build?t={image}  # service {}: {why}; context {}",
             service.name, build.context
         ));
     }
-    refuse(session, service, build)?;
     let mut scratch = Scratch::default();
     let words = target.words(project, how, &mut scratch)?;
     session.progress("", &service.name, "Building");
