@@ -7,9 +7,10 @@ use std::{
     process::Command,
 };
 
-use ferry_testkit::{Run, Sandbox, binary, eventually, run};
+use ferry_testkit::{Run, Sandbox, binary, run};
 
-const FILE: &str = "
+/// Three services, of which one waits for another and one is not up of itself.
+pub(crate) const FILE: &str = "
 services:
   web:
     image: busybox
@@ -85,78 +86,6 @@ pub(crate) fn real() -> Option<PathBuf> {
         "/tmp/peers/root/usr/libexec/docker/cli-plugins/docker-compose",
     ];
     named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
-}
-
-#[test]
-fn a_project_goes_up_stays_and_goes_down() {
-    let project = Project::new(FILE);
-    let first = project.run(&["up", "-d"]);
-    for line in [
-        " Network shop_default  Created",
-        " Volume shop_data  Created",
-        " Container shop-db-1  Healthy",
-        " Container shop-web-1  Started",
-    ] {
-        assert!(first.stderr.contains(line), "{line} is missing:\n{}", first.stderr);
-    }
-    first.ok();
-    let (web, db) = (project.id("shop-web-1"), project.id("shop-db-1"));
-    let again = project.run(&["up", "-d"]);
-    assert!(again.stderr.contains(" Container shop-web-1  Running"), "{}", again.stderr);
-    assert!(!again.stderr.contains("Created") && !again.stderr.contains("Started"));
-    again.ok();
-    assert_eq!(project.id("shop-web-1"), web, "nothing to do is nothing done");
-    assert_eq!(project.ok(&["ps", "--services"]), "db\nweb");
-    eventually("it has said hello", || {
-        (project.ok(&["logs", "web"]) == "web-1  | hello from web").then_some(())
-    });
-    assert_eq!(project.ok(&["exec", "-T", "web", "sh", "-c", "echo $WHO"]), "nobody");
-
-    // What changed is replaced, and nothing else.
-    fs::write(project.directory.join(".env"), "WHO=me\n").unwrap();
-    project.ok(&["up", "-d"]);
-    assert_ne!(project.id("shop-web-1"), web);
-    assert_eq!(project.id("shop-db-1"), db);
-    assert_eq!(project.ok(&["exec", "-T", "web", "sh", "-c", "echo $WHO"]), "me");
-
-    project.ok(&["down"]);
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
-    assert_eq!(project.sandbox.ok(&["volume", "ls", "-q"]), "shop_data", "down keeps volumes");
-    project.ok(&["down", "-v"]);
-    assert_eq!(project.sandbox.ok(&["volume", "ls", "-q"]), "");
-    assert!(!project.sandbox.ok(&["network", "ls"]).contains("shop"));
-}
-
-#[test]
-fn scale_profiles_one_offs_and_orphans() {
-    let project = Project::new(FILE);
-    project.ok(&["up", "-d", "--scale", "web=3"]);
-    let names = || project.sandbox.ok(&["ps", "--format", "{{.Names}}"]);
-    let count = |names: String| names.lines().filter(|name| name.contains("web")).count();
-    assert_eq!(count(names()), 3);
-    project.ok(&["up", "-d"]);
-    assert_eq!(count(names()), 1);
-    assert_eq!(project.ok(&["run", "--rm", "-T", "--no-deps", "tool", "echo", "hey"]), "hey");
-    let other = FILE.replace("  web:", "  front:");
-    fs::write(project.directory.join("compose.yaml"), other).unwrap();
-    let up = project.run(&["up", "-d"]);
-    assert!(up.stderr.contains("Found orphan containers ([shop-web-1])"), "{}", up.stderr);
-    project.ok(&["up", "-d", "--remove-orphans"]);
-    assert_eq!(count(names()), 0);
-    assert_eq!(project.ok(&["ls", "-q"]), "shop");
-}
-
-#[test]
-fn the_foreground_ends_with_a_container_and_its_code() {
-    let project = Project::new(
-        "services:\n  a:\n    image: busybox\n    command: sh -c 'echo one; echo two >&2; exit 7'\n  \
-         long:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n",
-    );
-    let up = project.run(&["up", "--exit-code-from", "a"]).fails(7);
-    assert!(up.stdout.contains("a-1     | one\n"), "{}", up.stdout);
-    assert!(up.stderr.contains("a-1     | two\n"), "{}", up.stderr);
-    assert!(up.stdout.contains("a-1 exited with code 7\n"), "{}", up.stdout);
-    assert_eq!(project.ok(&["ps", "-q"]), "", "the other one was stopped");
 }
 
 #[test]

@@ -23,14 +23,14 @@ services:
   app:
     image: busybox
     command: sh -c 'mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www'
-    healthcheck: {test: wget -qO- http://127.0.0.1:8080/, interval: 200ms}
+    healthcheck: {test: wget -qO- http://127.0.0.1:8080/, interval: 200ms, retries: 600}
     deploy: {replicas: 2}
     stop_grace_period: 0s
     depends_on: {db: {condition: service_healthy}}
   cache:
     image: services
     command: [redis-server, --bind, 0.0.0.0, --protected-mode, "no", --save, ""]
-    healthcheck: {test: redis-cli ping, interval: 200ms}
+    healthcheck: {test: redis-cli ping, interval: 200ms, retries: 600}
   db:
     image: services
     environment: {PGDATA: /data/db}

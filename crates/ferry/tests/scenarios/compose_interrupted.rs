@@ -87,7 +87,12 @@ impl Updated {
         for number in 1..containers.len() {
             let index = number.to_string();
             let cat = ["exec", "-T", "--index", &index, "web", "cat", "/www/v"];
-            assert_eq!(self.project.ok(&cat), self.version.to_string(), "{moment}");
+            // Well is who has a gate, which may be before it has written this.
+            let version = eventually(moment, || {
+                let text = self.project.run(&cat).stdout.trim().to_owned();
+                Some(text).filter(|text| !text.is_empty())
+            });
+            assert_eq!(version, self.version.to_string(), "{moment}");
         }
         let again = self.up(&["--dry-run"]);
         assert_eq!(again.ok(), "", "{moment}: nothing is left to do");

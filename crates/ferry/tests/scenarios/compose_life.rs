@@ -228,7 +228,12 @@ fn an_update_that_fails_leaves_what_ran() {
     let second = ids();
     assert_eq!(second.lines().count(), 2);
     assert!(!second.lines().any(|id| first.contains(id)), "both were replaced");
-    assert_eq!(project.ok(&["exec", "-T", "--index", "2", "web", "cat", "/version"]), "2");
+    // Its health does not say that it has come to write this.
+    let version = eventually("it says its version", || {
+        let cat = project.run(&["exec", "-T", "--index", "2", "web", "cat", "/version"]);
+        Some(cat.stdout.trim().to_owned()).filter(|text| !text.is_empty())
+    });
+    assert_eq!(version, "2");
     fs::write(project.directory.join(".env"), "VERSION=bad\n").unwrap();
     let failed = project.run(&["up", "-d"]);
     assert_ne!(failed.code, 0);

@@ -8,9 +8,12 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use ferry_testkit::{Client, Run, Sandbox, binary, eventually, run};
+use ferry_testkit::{Client, Run, Sandbox, binary, eventually, free_range, run};
 
-use crate::{compose::real, with_busybox};
+use crate::{
+    compose::{FILE, real},
+    with_busybox,
+};
 
 /// Each scenario in the pairings that this machine has.
 macro_rules! pairings {
@@ -136,35 +139,19 @@ impl Bed {
     }
 }
 
-const FILE: &str = "
-services:
-  web:
-    image: IMAGE
-    command: sh -c 'echo hello from web; exec sleep 1000'
-    environment: {WHO: \"${WHO:-nobody}\"}
-    depends_on: {db: {condition: service_healthy}}
-    stop_grace_period: 0s
-  db:
-    image: IMAGE
-    command: sleep 1000
-    volumes: [data:/data]
-    healthcheck: {test: test -f /data/ready || touch /data/ready, interval: 100ms}
-    stop_grace_period: 0s
-  tool:
-    image: IMAGE
-    command: 'true'
-    profiles: [tools]
-volumes: {data: }
-";
+/// The project of `compose.rs`, with this bed's image.
+fn shop() -> String {
+    FILE.replace("image: busybox", "image: IMAGE")
+}
 
 fn up_again_changed_and_down(bed: &Bed) {
-    bed.file(FILE);
+    bed.file(&shop());
     let first = bed.run(&["up", "-d"]);
     for line in [
-        "Network NAME_default  Created",
-        "Volume NAME_data  Created",
-        "Container NAME-db-1  Healthy",
-        "Container NAME-web-1  Started",
+        " Network NAME_default  Created",
+        " Volume NAME_data  Created",
+        " Container NAME-db-1  Healthy",
+        " Container NAME-web-1  Started",
     ] {
         let line = line.replace("NAME", &bed.name);
         assert!(first.stderr.contains(&line), "{line} is missing:\n{}", first.stderr);
@@ -172,10 +159,14 @@ fn up_again_changed_and_down(bed: &Bed) {
     first.ok();
     let (web, db) = (bed.id("web-1"), bed.id("db-1"));
     let again = bed.run(&["up", "-d"]);
-    assert!(again.stderr.contains(&format!("Container {}  Running", bed.of("web-1"))), "{again:?}");
+    assert!(
+        again.stderr.contains(&format!(" Container {}  Running", bed.of("web-1"))),
+        "{again:?}"
+    );
+    assert!(!again.stderr.contains("Created") && !again.stderr.contains("Started"), "{again:?}");
     again.ok();
     assert_eq!(bed.id("web-1"), web, "nothing to do is nothing done");
-    assert_eq!(bed.ok(&["ps", "--services"]).lines().count(), 2);
+    assert_eq!(bed.ok(&["ps", "--services"]), "db\nweb");
     eventually("it is logged", || {
         (bed.ok(&["logs", "web"]) == "web-1  | hello from web").then_some(())
     });
@@ -198,7 +189,7 @@ fn up_again_changed_and_down(bed: &Bed) {
 }
 
 fn scaled_run_and_orphaned(bed: &Bed) {
-    bed.file(FILE);
+    bed.file(&shop());
     bed.ok(&["up", "-d", "--scale", "web=3"]);
     let count = || bed.ok(&["ps", "-q", "web"]).lines().count();
     assert_eq!(count(), 3);
@@ -208,11 +199,15 @@ fn scaled_run_and_orphaned(bed: &Bed) {
     assert_eq!(count(), 1);
     assert_eq!(bed.ok(&["run", "--rm", "-T", "--no-deps", "tool", "echo", "hey"]), "hey");
     bed.ok(&["--profile", "tools", "up", "-d", "tool"]);
-    assert_eq!(bed.inspect("tool-1", "{{.State.ExitCode}}"), "0");
+    eventually("it has ended well", || {
+        let ended = bed.inspect("tool-1", "{{.State.Status}} {{.State.ExitCode}}");
+        (ended == "exited 0").then_some(())
+    });
     let web = bed.id("web-1");
-    bed.file(&FILE.replace("  web:", "  front:"));
+    bed.file(&shop().replace("  web:", "  front:"));
     let up = bed.run(&["up", "-d"]);
-    assert!(up.stderr.contains("Found orphan containers"), "{}", up.stderr);
+    let orphan = format!("Found orphan containers ([{}])", bed.of("web-1"));
+    assert!(up.stderr.contains(&orphan), "{}", up.stderr);
     assert_eq!(bed.id("web-1"), web);
     bed.ok(&["up", "-d", "--remove-orphans"]);
     assert_ne!(bed.sandbox.run(&["inspect", &bed.of("web-1")]).code, 0);
@@ -225,9 +220,8 @@ fn the_foreground_ends_with_a_code(bed: &Bed) {
          long:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n",
     );
     let up = bed.run(&["up", "--exit-code-from", "a"]).fails(7);
-    assert!(up.stdout.contains("| one\n"), "{}", up.stdout);
-    let all = format!("{}{}", up.stdout, up.stderr);
-    assert!(all.contains("| two\n") && all.contains("a-1 exited with code 7"), "{all}");
+    assert!(up.stdout.contains("| one\n") && up.stderr.contains("| two\n"), "{up}");
+    assert!(up.stdout.contains("a-1 exited with code 7\n"), "{up}");
     assert_eq!(bed.ok(&["ps", "-q"]), "", "the other one was stopped");
     bed.run(&["up", "--exit-code-from", "nobody"]).says("no such service: nobody");
 }
@@ -281,7 +275,7 @@ fn commands_for_containers(bed: &Bed) {
 fn conditions_hooks_and_restarts(bed: &Bed) {
     bed.file(
         "services:\n  first: {image: IMAGE, command: sh -c 'sleep 0.3; echo done > /shared/done', volumes: ['shared:/shared']}\n  \
-         base:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: test -f /well, interval: 100ms}\n    \
+         base:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: test -f /well, interval: 100ms, retries: 6000}\n    \
          post_start: [{command: touch /well}]\n    pre_stop: [{command: touch /shared/stopped}]\n    volumes: ['shared:/shared']\n  \
          web:\n    image: IMAGE\n    command: sh -c 'cat /shared/done; exec sleep 1000'\n    stop_grace_period: 0s\n    volumes: ['shared:/shared']\n    depends_on:\n      \
          first: {condition: service_completed_successfully}\n      base: {condition: service_healthy, restart: true}\n\
@@ -318,16 +312,17 @@ fn what_is_not_well_is_told(bed: &Bed) {
 }
 
 fn resources_of_every_kind(bed: &Bed) {
-    bed.file(
-        "services:\n  a:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    hostname: other\n    \
-         networks: {default: {aliases: [known]}, side: {ipv4_address: 10.243.7.9}}\n    \
+    // The pairings run at the same time, on one machine.
+    let range = free_range();
+    let file = "services:\n  a:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    hostname: other\n    \
+         networks: {default: {aliases: [known]}, side: {ipv4_address: RANGE.9}}\n    \
          volumes: ['named:/named', 'there:/there', './file:/file:ro', {type: tmpfs, target: /memory}]\n    \
          configs: [{source: text, target: /etc/text}]\n    secrets: [token]\n    env_file: more.env\n    \
          labels: {own: label}\n    ulimits: {nofile: 512}\n    sysctls: {net.ipv4.ip_forward: 1}\n    cap_drop: [NET_RAW]\n    mem_limit: 64m\n\
-         networks: {side: {ipam: {config: [{subnet: 10.243.7.0/24}]}}}\n\
+         networks: {side: {ipam: {config: [{subnet: RANGE.0/24}]}}}\n\
          volumes: {named: {labels: {l: v}}, there: {external: true, name: NAME-there}}\n\
-         configs: {text: {content: some text}}\nsecrets: {token: {file: ./token}}\n",
-    );
+         configs: {text: {content: some text}}\nsecrets: {token: {file: ./token}}\n";
+    bed.file(&file.replace("RANGE", &range));
     for (name, text) in [("file", "bound"), ("token", "s3cret"), ("more.env", "MORE=yes\n")] {
         fs::write(bed.directory.join(name), text).unwrap();
     }
@@ -341,7 +336,7 @@ fn resources_of_every_kind(bed: &Bed) {
     assert!(found.contains("Name:"), "{found}");
     let address =
         format!("{{{{(index .NetworkSettings.Networks \"{}_side\").IPAddress}}}}", bed.name);
-    assert_eq!(bed.inspect("a-1", &address), "10.243.7.9");
+    assert_eq!(bed.inspect("a-1", &address), format!("{range}.9"));
     let limits = "{{.HostConfig.Memory}} {{.HostConfig.CapDrop}} {{.Config.Labels.own}}";
     let limits = bed.inspect("a-1", limits);
     assert!(limits.starts_with("67108864 [") && limits.ends_with("NET_RAW] label"), "{limits}");

@@ -32,7 +32,7 @@ services:
     depends_on: {web: {condition: service_healthy}}
   web:
     build: .
-    healthcheck: {test: python3 -c "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/health')", interval: 500ms, timeout: 20s}
+    healthcheck: {test: python3 -c "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/health')", interval: 500ms, retries: 240, timeout: 20s}
     deploy: {replicas: 2}
     stop_grace_period: 1s
     depends_on: [cache]

@@ -113,13 +113,16 @@ fn keys_detach_from_a_service() {
     input.write_all(b"word\r").unwrap();
     let (mut seen, mut byte) = (Vec::new(), [0]);
     let mut output = typed.stdout.take().unwrap();
-    while !String::from_utf8_lossy(&seen).contains("word") {
+    // The first one may be the echo of the terminal on this side.
+    while String::from_utf8_lossy(&seen).matches("word").count() < 2 {
         assert_ne!(output.read(&mut byte).unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
         seen.push(byte[0]);
     }
     input.write_all(b"\x18q").unwrap();
-    drop(output);
-    typed.wait().unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let ended = typed.wait().unwrap();
+    assert!(rest.contains("read escape sequence"), "{ended}: {rest}");
     assert_eq!(project.sandbox.inspect("shop-tty-1", "{{.State.Status}}"), "running");
 }
 
@@ -148,8 +151,8 @@ fn a_run_with_and_without_input() {
 #[test]
 fn what_a_service_depends_on_is_shown_if_asked_for() {
     let project = Project::new(
-        "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; sleep 1000'\n    stop_grace_period: 0s\n    \
-         healthcheck: {test: 'true', interval: 100ms}\n  \
+        "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; touch /said; sleep 1000'\n    stop_grace_period: 0s\n    \
+         healthcheck: {test: test -f /said, interval: 100ms, retries: 6000}\n  \
          main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",
     );
     let up = |more: &[&str]| {

@@ -86,6 +86,12 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             "none of the selected services is configured for watch, consider setting an 'develop' section",
         ));
     }
+    let paths: BTreeSet<PathBuf> =
+        watched.iter().map(|one| PathBuf::from(&one.trigger.path)).collect();
+    let paths: Vec<PathBuf> = paths.into_iter().collect();
+    let fail = |error: std::io::Error| CliError::new(format!("cannot watch files: {error}"));
+    // What changes while all is built and started is told afterwards.
+    let changes = (!compose.dry).then(|| Changes::of(&paths, never)).transpose().map_err(fail)?;
     if !matches.flag("no-up") {
         let mut started = project.clone();
         // Sources may have changed while nobody was watching.
@@ -96,7 +102,7 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         scale::up(compose, &mut started, &names, Plan::default())?;
     }
-    if compose.dry {
+    let Some(mut changes) = changes else {
         for one in &watched {
             compose.cli.println(&format!(
                 "# service {}: {} when {} changes",
@@ -104,12 +110,7 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             ))?;
         }
         return Ok(0);
-    }
-    let paths: BTreeSet<PathBuf> =
-        watched.iter().map(|one| PathBuf::from(&one.trigger.path)).collect();
-    let paths: Vec<PathBuf> = paths.into_iter().collect();
-    let fail = |error: std::io::Error| CliError::new(format!("cannot watch files: {error}"));
-    let mut changes = Changes::of(&paths, never).map_err(fail)?;
+    };
     let work = Work { compose, project: &project, matches };
     for one in watched.iter().filter(|one| one.trigger.initial_sync) {
         let all = BTreeSet::from([PathBuf::from(&one.trigger.path)]);

@@ -58,6 +58,8 @@ pub(crate) struct Pending {
     pub(crate) rolls: BTreeMap<String, Vec<Roll>>,
     /// Names of those that were made or stopped, and so do not run: what a rehearsal starts.
     made: BTreeMap<String, BTreeSet<String>>,
+    /// Ids of those that were too many: a rehearsal still sees them.
+    removed: BTreeSet<String>,
     /// The daemon lets one container take another one's place.
     hands_over: bool,
     /// The project's containers, where nothing was done to any of them.
@@ -224,6 +226,7 @@ impl Work<'_> {
         {
             self.changed.store(true, Ordering::Relaxed);
         }
+        self.pending().removed.extend(decision.remove.iter().map(|(one, _)| one.id.clone()));
         try_join_all(decision.remove.iter().map(|(container, why)| async move {
             hooks::pre_stop(session, Some(service), container).await?;
             session.stop(container, plan.timeout, why).await?;
@@ -470,7 +473,8 @@ pub(crate) async fn start_and_roll(
         conditions(session, project, service).await?;
         if session.dry {
             let mut starts = pending.made.get(&name).cloned().unwrap_or_default();
-            starts.extend(own.iter().map(|one| one.name.clone()));
+            let stay = own.iter().filter(|one| !pending.removed.contains(&one.id));
+            starts.extend(stay.map(|one| one.name.clone()));
             for name in starts {
                 session.make(Change::container(&name, &name, "start"), "it is to run").await?;
             }

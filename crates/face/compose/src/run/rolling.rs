@@ -56,6 +56,16 @@ fn time(text: Option<&String>) -> Duration {
     Duration::from_nanos(nanos.unsigned_abs())
 }
 
+/// How many of `count` go at a time.
+fn batch(config: &UpdateConfig, count: usize) -> usize {
+    let batch = match config.parallelism {
+        None => 1,
+        Some(0) => count,
+        Some(batch) => usize::try_from(batch).unwrap_or(usize::MAX),
+    };
+    batch.max(1)
+}
+
 /// How long connections may go on, in seconds: as long as the container may take to end.
 pub(crate) fn patience(service: &Service, timeout: Option<i64>) -> u64 {
     let grace = service.stop_grace_period.as_ref();
@@ -116,14 +126,9 @@ impl<'a> Update<'a> {
     pub(crate) async fn run(mut self, rolls: &[Roll], hands_over: bool) -> Result<(), CliError> {
         self.hands_over = hands_over;
         let (config, session) = (self.config, self.session);
-        let batch = match config.parallelism {
-            None => 1,
-            Some(0) => rolls.len(),
-            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
-        };
         let mut replaced: Vec<Replaced<'_>> = Vec::new();
         let mut failures = 0;
-        for (at, batch) in rolls.chunks(batch.max(1)).enumerate() {
+        for (at, batch) in rolls.chunks(batch(config, rolls.len())).enumerate() {
             if at > 0 && !session.dry {
                 tokio::time::sleep(time(config.delay.as_ref())).await;
             }
@@ -208,8 +213,7 @@ impl Update<'_> {
         session.make(start.query_if(self.hands_over, "aside", 1), why).await?;
         hooks::post_start(session, Some(self.service), new, name).await?;
         if !session.dry {
-            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
-            well(session, new, name, monitor).await?;
+            well(session, new, name, self.monitor()).await?;
         }
         self.reveal((new, name), side_by_side.then_some(old.id.as_str()), why).await?;
         if side_by_side { self.stop(old, why).await } else { Ok(()) }
@@ -234,6 +238,10 @@ impl Update<'_> {
             reveal_again(session, known, from, self.patience(), why).await?;
         }
         if side_by_side { self.discard(new, name).await } else { Ok(()) }
+    }
+
+    fn monitor(&self) -> Duration {
+        self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)))
     }
 
     fn patience(&self) -> u64 {
@@ -285,27 +293,17 @@ impl Update<'_> {
     async fn failed(&self, replaced: Vec<Replaced<'_>>, error: &CliError) -> Result<(), CliError> {
         let session = self.session;
         let service = &self.service.name;
-        match self.config.failure_action.as_str() {
-            "rollback" => {}
-            _ => {
-                let gone = replaced
-                    .iter()
-                    .map(|done| converge::remove_old(session, done.old, "its replacement is well"));
-                try_join_all(gone).await?;
-                return Err(CliError::new(format!(
-                    "update of service {service} paused: {}",
-                    error.message()
-                )));
-            }
+        if self.config.failure_action != "rollback" {
+            let gone = replaced
+                .iter()
+                .map(|done| converge::remove_old(session, done.old, "its replacement is well"));
+            try_join_all(gone).await?;
+            let words = format!("update of service {service} paused: {}", error.message());
+            return Err(CliError::new(words));
         }
         let back = self.service.deploy.as_ref().and_then(|deploy| deploy.rollback_config.as_ref());
         let back = back.cloned().unwrap_or_default();
-        let batch = match back.parallelism {
-            None => 1,
-            Some(0) => replaced.len(),
-            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
-        };
-        for (at, batch) in replaced.chunks(batch.max(1)).enumerate() {
+        for (at, batch) in replaced.chunks(batch(&back, replaced.len())).enumerate() {
             if at > 0 {
                 tokio::time::sleep(time(back.delay.as_ref())).await;
             }
@@ -324,11 +322,8 @@ impl Update<'_> {
         if first && self.hands_over {
             // It was well before, and is asked whether it is.
             session.make(start.clone().query("aside", 1), why).await?;
-            let monitor = self.config.monitor.as_ref().map_or(MONITOR, |text| time(Some(text)));
-            well(session, &done.old.id, &done.name, monitor).await?;
-            let change = Change::container(&done.old.id, &done.name, "reveal");
-            let change = change.query("t", self.patience()).query("from", &done.new);
-            session.make(change, why).await?;
+            well(session, &done.old.id, &done.name, self.monitor()).await?;
+            self.reveal((&done.old.id, &done.name), Some(done.new.as_str()), why).await?;
         } else if first {
             session.make(start.clone(), why).await?;
         } else if self.hands_over {

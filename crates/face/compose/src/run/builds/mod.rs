@@ -1,15 +1,19 @@
 //! How the images of services are built: what a service says of it, as a command line of our own `build` and as a file for
 //! `buildx bake`.
 
+mod bake;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use ferry_cli::face::{CliError, run_words};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use self::bake::attested;
+pub(crate) use self::bake::bake;
 use super::{Session, labels, order::sorted};
 use crate::model::{Build, FileObject, FileReference, Project, Service};
 
@@ -41,13 +45,13 @@ pub(crate) fn build(
     let Some(build) = &service.build else { return Ok(()) };
     let image = project.image_of(service);
     let target = Target::of(session, project, service, build, how)?;
+    refuse(session, service, build)?;
     if session.dry {
         return session.cli.println(&format!(
             "POST /build?t={image}  # service {}: {why}; context {}",
             service.name, build.context
         ));
     }
-    refuse(session, service, build)?;
     let mut scratch = Scratch::default();
     let words = target.words(project, how, &mut scratch)?;
     session.progress("", &service.name, "Building");
@@ -71,14 +75,11 @@ pub(crate) fn build(
 
 /// Refuses what cannot be built, by name; a daemon that is not ours has the classic builder only.
 fn refuse(session: &Session<'_>, service: &Service, build: &Build) -> Result<(), CliError> {
-    let attested = |value: &Option<Value>| {
-        value.as_ref().is_some_and(|value| *value != json!(false) && *value != json!("false"))
-    };
     let never = [
         ("isolation", !matches!(build.isolation.as_str(), "" | "default")),
         ("platforms", build.platforms.len() > 1),
-        ("provenance", attested(&build.provenance)),
-        ("sbom", attested(&build.sbom)),
+        ("provenance", attested("provenance", build.provenance.as_ref()).is_some()),
+        ("sbom", attested("sbom", build.sbom.as_ref()).is_some()),
     ];
     if let Some((key, _)) = never.iter().find(|(_, used)| *used) {
         return Err(CliError::new(format!(
@@ -104,25 +105,37 @@ fn refuse(session: &Session<'_>, service: &Service, build: &Build) -> Result<(),
     }
 }
 
+/// Files of one name that there may be.
+const MAX_SCRATCH: u32 = 1000;
+
 /// Files that are only there for a build.
 #[derive(Debug, Default)]
 struct Scratch(Vec<PathBuf>);
 
 impl Scratch {
-    /// A file that only its owner reads.
+    /// A file that only its owner reads; `name` says what it is.
     fn file(&mut self, name: &str, text: &str) -> Result<String, CliError> {
         use std::os::unix::fs::OpenOptionsExt;
-        let name = format!(".ferry-compose-{}-{}-{name}", std::process::id(), self.0.len());
-        let path = std::env::temp_dir().join(name);
-        let fail =
-            |error: std::io::Error| CliError::new(format!("open {}: {error}", path.display()));
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&path).map_err(fail)?;
+        let mut number = 0;
+        let (path, opened) = loop {
+            let name = format!(".ferry-compose-{}-{number}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            match options.open(&path) {
+                // Ours, or of one that was killed and had our process id.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_SCRATCH => {
+                    number += 1;
+                }
+                opened => break (path, opened),
+            }
+        };
         let shown = path.display().to_string();
-        let written = file.write_all(text.as_bytes()).map_err(fail);
+        let fail = |error: std::io::Error| CliError::new(format!("open {shown}: {error}"));
+        let mut file = opened.map_err(fail)?;
         self.0.push(path);
-        written.map(|()| shown)
+        file.write_all(text.as_bytes()).map_err(fail)?;
+        Ok(shown)
     }
 }
 
@@ -253,7 +266,8 @@ impl<'a> Target<'a> {
                 From::File(path) => path.clone(),
                 // It may stand in a file with variables only.
                 From::Variable(name) => {
-                    scratch.file(id, project.environment.get(name).map_or("", String::as_str))?
+                    let text = project.environment.get(name).map_or("", String::as_str);
+                    scratch.file("secret", text)?
                 }
             };
             add("secret", &format!("id={id},type=file,src={path}"));
@@ -298,85 +312,6 @@ impl<'a> Target<'a> {
         }
         words.push(build.context.clone());
         Ok(words)
-    }
-
-    /// As a target of a bake file.
-    fn baked(&self, how: &Building) -> Value {
-        let build = self.build;
-        let mut map = Map::new();
-        let mut put = |name: &str, value: Value| {
-            let empty = match &value {
-                Value::Null => true,
-                Value::String(text) => text.is_empty(),
-                Value::Array(list) => list.is_empty(),
-                Value::Object(map) => map.is_empty(),
-                Value::Bool(on) => !on,
-                Value::Number(_) => false,
-            };
-            if !empty {
-                map.insert(name.to_owned(), value);
-            }
-        };
-        let place = |(name, place): (&String, &Option<String>)| {
-            let place = match self.bases.get(name.as_str()) {
-                Some(base) => format!("target:{}", base.name),
-                None => place.clone().unwrap_or_default(),
-            };
-            (name.clone(), Value::from(place))
-        };
-        let secret = |(id, from): &(String, From)| match from {
-            From::File(path) => format!("id={id},type=file,src={path}"),
-            From::Variable(name) => format!("id={id},type=env,env={name}"),
-        };
-        let host = |host: &String| {
-            let (name, address) = host.split_once('=').or_else(|| host.split_once(':'))?;
-            Some((name.to_owned(), Value::from(address)))
-        };
-        let attested = |kind: &str, value: &Option<Value>| match value.as_ref()? {
-            Value::Bool(false) => None,
-            Value::String(text) if text == "false" => None,
-            Value::String(text) if text != "true" => Some(format!("type={kind},{text}")),
-            _ => Some(format!("type={kind}")),
-        };
-        let attests = [("provenance", &build.provenance), ("sbom", &build.sbom)];
-        put("context", build.context.clone().into());
-        put("contexts", build.additional_contexts.iter().map(place).collect::<Map<_, _>>().into());
-        put("dockerfile", self.dockerfile().into());
-        put("dockerfile-inline", build.dockerfile_inline.clone().into());
-        put("args", json!(self.args));
-        put("labels", json!(self.labels));
-        put("tags", json!(self.tags));
-        put("cache-from", json!(build.cache_from));
-        put("cache-to", json!(build.cache_to));
-        put("target", build.target.clone().into());
-        put("secret", self.secrets.iter().map(secret).collect::<Vec<_>>().into());
-        put(
-            "ssh",
-            self.ssh.iter().map(|(id, path)| format!("{id}={path}")).collect::<Vec<_>>().into(),
-        );
-        let own = [self.platform.to_owned()];
-        let platforms = if build.platforms.len() > 1 { &build.platforms } else { own.as_slice() };
-        put(
-            "platforms",
-            platforms.iter().filter(|one| !one.is_empty()).cloned().collect::<Vec<_>>().into(),
-        );
-        put("pull", (how.pull || build.pull).into());
-        put("no-cache", (how.no_cache || build.no_cache).into());
-        put("network", build.network.clone().into());
-        put("no-cache-filter", json!(build.no_cache_filter));
-        put("shm-size", (build.shm_size.0 > 0).then(|| build.shm_size.0.to_string()).into());
-        let limits =
-            build.ulimits.iter().map(|(name, limit)| format!("{name}={}", limit.written()));
-        put("ulimits", limits.collect::<Vec<_>>().into());
-        put("call", if how.check { "lint" } else { "" }.into());
-        put("entitlements", json!(self.entitlements));
-        put("extra-hosts", build.extra_hosts.iter().filter_map(host).collect::<Map<_, _>>().into());
-        let pushed = how.push && !self.service.image.is_empty();
-        let output = if pushed { "type=registry" } else { "type=docker" };
-        put("output", if how.check { Value::Null } else { json!([output]) });
-        let attests = attests.iter().filter_map(|(kind, value)| attested(kind, value));
-        put("attest", attests.collect::<Vec<_>>().into());
-        Value::Object(map)
     }
 }
 
@@ -443,23 +378,4 @@ pub(crate) fn build_order<'a>(project: &'a Project, names: &BTreeSet<String>) ->
         }
     }
     order
-}
-
-/// A bake file for services.
-pub(crate) fn bake(
-    session: &Session<'_>,
-    project: &Project,
-    services: &[&Service],
-    how: &Building,
-) -> Result<Value, CliError> {
-    let mut targets = Map::new();
-    let mut sorted: Vec<&&Service> = services.iter().collect();
-    sorted.sort_by_key(|service| &service.name);
-    for service in sorted {
-        let Some(build) = &service.build else { continue };
-        let target = Target::of(session, project, service, build, how)?;
-        targets.insert(service.name.clone(), target.baked(how));
-    }
-    let names: Vec<&String> = targets.keys().collect();
-    Ok(json!({"group": {"default": {"targets": names}}, "target": targets}))
 }
