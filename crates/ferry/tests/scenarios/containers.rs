@@ -5,6 +5,7 @@ use ferry_testkit::{Client, Traces, eventually};
 use crate::with_busybox;
 
 through_both!(
+    wait_ends_with_each_end,
     a_life,
     exit_codes,
     exec_runs_inside,
@@ -20,6 +21,7 @@ through_both!(
     the_image_stays_as_it_is
 );
 against_docker!(
+    wait_ends_with_each_end,
     a_life,
     exit_codes,
     exec_runs_inside,
@@ -407,4 +409,15 @@ fn the_image_stays_as_it_is(client: Client) {
     let left: Vec<_> =
         layers.map(|entry| entry.file_name()).filter(|name| name.len() == 64).collect();
     assert!(left.is_empty(), "an image's layers go with its last name: {left:?}");
+}
+
+fn wait_ends_with_each_end(client: Client) {
+    let sandbox = with_busybox(client);
+    let run = ["run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c"];
+    sandbox.ok(&[&run[..], &["sleep 0.5; exit 3"]].concat());
+    assert_eq!(sandbox.ok(&["wait", "again"]), "3", "though it comes back");
+    eventually("it comes back", || {
+        (sandbox.inspect("again", "{{.RestartCount}}") != "0").then_some(())
+    });
+    sandbox.ok(&["rm", "-f", "again"]);
 }

@@ -39,14 +39,13 @@ impl Wait {
             (now, _) => now.is_some(),
         };
         let holds = |snapshot: &Snapshot| match condition {
-            WaitCondition::NotRunning => match snapshot.container.state.phase {
-                // Started by hand since: the end between may have been over before anybody looked.
-                Phase::Running | Phase::Paused => {
-                    snapshot.exits > before && snapshot.container.restart_count == 0
-                }
-                Phase::Restarting => false,
-                Phase::Created | Phase::Exited | Phase::Removing | Phase::Dead => true,
-            },
+            // An end ends the wait also where a policy or `restart` brings the container back, as Docker has it: else whoever
+            // looks late would miss it, and of a container that always comes back nobody would learn.
+            WaitCondition::NotRunning => {
+                let phase = snapshot.container.state.phase;
+                let ended = !phase.is_running() && phase != Phase::Restarting;
+                ended || snapshot.exits > before
+            }
             WaitCondition::NextExit => snapshot.exits > before || failed(snapshot),
             WaitCondition::Removed => false,
         };
@@ -119,26 +118,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restart_by_hand_hides_no_end() {
-        let running = |exits, restart_count| {
+    async fn an_end_counts_though_it_comes_back() {
+        let in_phase = |exits, phase| {
             let mut snapshot = snapshot(exits, 3, None);
-            let container = Arc::make_mut(&mut snapshot.container);
-            container.state.phase = Phase::Running;
-            container.restart_count = restart_count;
+            Arc::make_mut(&mut snapshot.container).state.phase = phase;
             snapshot
         };
-        let (show, snapshots) = watch::channel(running(0, 0));
-        let begin = || Wait {
-            condition: WaitCondition::NotRunning,
-            exits: 0,
-            failed_start: None,
-            snapshots: snapshots.clone(),
-        };
-        // Its policy brought it back.
-        show.send_replace(running(1, 1));
-        let early = tokio::time::timeout(Duration::from_millis(20), begin().finish()).await;
-        assert!(early.is_err(), "{early:?}");
-        show.send_replace(running(2, 0));
-        assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
+        for phase in [Phase::Running, Phase::Restarting] {
+            let (show, snapshots) = watch::channel(in_phase(1, Phase::Restarting));
+            let begin = || Wait {
+                condition: WaitCondition::NotRunning,
+                exits: 1,
+                failed_start: None,
+                snapshots: snapshots.clone(),
+            };
+            show.send_replace(in_phase(1, Phase::Running));
+            let early = tokio::time::timeout(Duration::from_millis(20), begin().finish()).await;
+            assert!(early.is_err(), "{early:?}");
+            show.send_replace(in_phase(2, phase));
+            assert_eq!(begin().finish().await, WaitOutcome { exit_code: 3, error: None });
+        }
     }
 }

@@ -9,7 +9,6 @@ use ferry_cli::{
     face::{Args, CliError, Command, Outcome},
     flags::{Flag, Matches},
 };
-use ferry_docker_api::WaitResponse;
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -428,9 +427,7 @@ impl Attached<'_> {
                     }
                     logs::show(&self.session, one, &names[index], index, options, printer).await
                 };
-                let wait = self.session.client.post(format!("/containers/{}/wait", one.id));
-                let wait = wait.json::<WaitResponse>();
-                let (printed, ended) = tokio::join!(printed, wait);
+                let (printed, ended) = tokio::join!(printed, self.session.wait_for_end(&one.id));
                 Some((one, printed.and_then(|()| Ok(ended?))))
             })
             .collect();
@@ -454,7 +451,7 @@ impl Attached<'_> {
     /// Waits for all that are started; the code that the command ends with.
     async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>) -> Outcome
     where
-        F: Future<Output = Option<(&'b Container, Result<WaitResponse, CliError>)>>,
+        F: Future<Output = Option<(&'b Container, Result<i64, CliError>)>>,
     {
         let from = self.matches.text("exit-code-from");
         let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();
@@ -462,7 +459,7 @@ impl Attached<'_> {
         let (mut code, mut aborted) = (0, false);
         while let Some(ended) = waits.next().await {
             let Some((container, ended)) = ended else { continue };
-            let status = ended?.status_code;
+            let status = ended?;
             if self.shown.contains(&container.service) {
                 let name = container.short_name(&self.project.name);
                 self.session.cli.println(&format!("{name} exited with code {status}"))?;

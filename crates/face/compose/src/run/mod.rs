@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_cli::face::{Cli, CliError};
 use ferry_client::{Call, Client, path_segment};
-use ferry_docker_api::{ContainerInspect, ContainerSummary, Filters};
+use ferry_docker_api::{ContainerInspect, ContainerSummary, Filters, WaitResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::model::Project;
@@ -246,6 +246,21 @@ impl Session<'_> {
     /// All about one.
     pub(crate) async fn inspect(&self, id: &str) -> Result<ContainerInspect, CliError> {
         Ok(self.client.get(format!("/containers/{}/json", path_segment(id))).json().await?)
+    }
+
+    /// Waits until one has ended for good: an end that its restart policy brings it back from is none. Answers its exit code.
+    pub(crate) async fn wait_for_end(&self, id: &str) -> Result<i64, CliError> {
+        loop {
+            let wait = self.client.post(format!("/containers/{}/wait", path_segment(id)));
+            let ended: WaitResponse = wait.json().await?;
+            // Without it the container is gone: removed by somebody else, or by itself.
+            let now = self.inspect(id).await.ok().and_then(|container| container.state);
+            match now {
+                Some(state) if state.running || state.restarting => {}
+                Some(state) => return Ok(state.exit_code),
+                None => return Ok(ended.status_code),
+            }
+        }
     }
 
     /// Stops one; `timeout` in seconds, else its own.
