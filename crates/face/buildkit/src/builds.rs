@@ -12,7 +12,10 @@ use ferry_engine::{
 };
 use ferry_stdx::time::Timestamp;
 use prost::Message;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    task::JoinHandle,
+};
 use tonic::Status;
 
 use crate::{
@@ -30,6 +33,8 @@ const AT_WORK: usize = 256;
 const ARRIVAL: Duration = Duration::from_secs(6);
 /// Events that a slow listener may be behind.
 const BACKLOG: usize = 256;
+/// How long what the engine said may take to be heard.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What a frontend came to.
 #[derive(Debug, Clone)]
@@ -61,6 +66,8 @@ struct State {
     /// What the gateway was asked for: buildx names the frontend there only.
     frontend: Option<(String, BTreeMap<String, String>)>,
     outcomes: Vec<Outcome>,
+    /// Who takes down what the engine says.
+    followers: Vec<JoinHandle<()>>,
     ended: Option<End>,
     pinned: bool,
 }
@@ -133,11 +140,8 @@ impl Builds {
 
     /// Takes the outcome of a build down.
     pub(crate) fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
-        let at = now();
-        let error = response.as_ref().err().map(|status| status.message().to_owned());
         build.let_go();
-        build.status.close(error.as_deref(), at);
-        build.lock().ended = Some(End { at, response });
+        build.close(now(), response);
         self.tell(BuildHistoryEventType::Complete, build);
         let mut all = self.lock();
         let counts =
@@ -267,10 +271,37 @@ impl Build {
         self.lock().outcomes.get(number.checked_sub(1)?).cloned()
     }
 
+    /// Notes who takes down what the engine says of it.
+    pub(crate) fn followed_by(&self, follower: JoinHandle<()>) {
+        self.lock().followers.push(follower);
+    }
+
+    /// Waits until all that the engine said is taken down. It says things until nobody has the outcome any more.
+    pub(crate) async fn hear_out(&self) {
+        self.let_go();
+        let followers = std::mem::take(&mut self.lock().followers);
+        let all = async {
+            for follower in followers {
+                follower.await.ok();
+            }
+        };
+        tokio::time::timeout(PARTING, all).await.ok();
+    }
+
     /// Lets go of what the frontends came to.
     fn let_go(&self) {
-        self.lock().outcomes.clear();
+        let outcomes = std::mem::take(&mut self.lock().outcomes);
         self.returned.send_replace(None);
+        // With the last of them go the files of the build, which takes its time.
+        drop(outcomes);
+    }
+
+    /// Nothing more will be said: whoever has heard the last message finds the build ended.
+    fn close(&self, at: Timestamp, response: Result<BTreeMap<String, String>, Status>) {
+        let mut state = self.lock();
+        let error = response.as_ref().err().map(Status::message);
+        self.status.close(error, at);
+        state.ended = Some(End { at, response });
     }
 
     /// The client has decided.
@@ -307,9 +338,9 @@ impl Build {
         if let Some((_, own)) = &self.kept {
             return BuildHistoryRecord { pinned: self.lock().pinned, ..own.clone() };
         }
+        let state = self.lock();
         let counts = self.status.counts();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-        let state = self.lock();
         let (frontend, frontend_attrs) = state
             .frontend
             .clone()
@@ -343,4 +374,29 @@ impl Build {
 /// The time.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::moby::buildkit::v1::Vertex;
+
+    #[tokio::test]
+    async fn what_was_said_last_is_heard_before_the_end() {
+        let builds = Builds::default();
+        let asked = SolveRequest { r#ref: "x".to_owned(), ..SolveRequest::default() };
+        let build = builds.begin(asked).unwrap();
+        let slow = Arc::clone(&build);
+        build.followed_by(tokio::spawn(async move {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            slow.status.vertex(Vertex { digest: "last".to_owned(), ..Vertex::default() });
+        }));
+        build.hear_out().await;
+        builds.end(&build, Ok(BTreeMap::new()));
+        let last = build.status.next(0).await.unwrap();
+        assert_eq!(last.vertexes[0].digest, "last");
+        assert!(build.status.next(1).await.is_none() && build.has_ended());
+    }
 }

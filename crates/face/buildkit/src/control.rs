@@ -42,6 +42,7 @@ impl Service for Control {
         let build = self.kit.shared.builds.begin(request.into_inner())?;
         let mut at_work = AtWork { kit: &self.kit, build: &build, ended: false };
         let response = self.run(&build).await;
+        build.hear_out().await;
         at_work.ended = true;
         self.kit.end(&build, response.clone());
         response.map(|exporter_response| Response::new(SolveResponse { exporter_response }))
