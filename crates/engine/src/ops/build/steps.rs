@@ -72,7 +72,7 @@ impl Build {
         };
         let given = mounts::give(self, step, sources, vertex).await?;
         let entry = Entry { image, config };
-        let layer = run::run(self, entry, step, &given, host, vertex).await?;
+        let layer = run::run(self, entry, step, given, host, vertex).await?;
         let made = self.made(&facts, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
