@@ -119,7 +119,7 @@ fn learn(shared: &Shared, image: &Current) -> usize {
         if carried.made.layer.iter().all(|layer| image.layers().contains(layer))
             && shared.builds.find(&carried.key, &shared.layers, shared.now()).is_none()
         {
-            shared.builds.learn(carried.key, carried.made, shared.now());
+            shared.builds.learn(&carried.key, carried.made, None, shared.now());
             count += 1;
         }
     }

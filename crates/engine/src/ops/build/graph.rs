@@ -415,20 +415,20 @@ impl Build {
             None => {
                 let key =
                     Digest::sha256_of(format!("first {} {shown}", current.files()).as_bytes());
-                self.first_made(key)?
+                self.first_made(&key)?
             }
         };
         Ok(next(current, state, None, created, shown, true))
     }
 
     /// When something was done for the first time that needs nothing to be done.
-    fn first_made(&self, key: Digest) -> Result<String, Failure> {
+    fn first_made(&self, key: &Digest) -> Result<String, Failure> {
         let shared = &self.engine.shared;
-        if let Some(made) = shared.builds.find(&key, &shared.layers, shared.now()) {
+        if let Some(made) = shared.builds.find(key, &shared.layers, shared.now()) {
             return Ok(made.created);
         }
         let made = Made { layer: None, created: self.now(), what: "first".to_owned(), size: 0 };
-        shared.builds.learn(key, made.clone(), shared.now());
+        shared.builds.learn(key, made.clone(), None, shared.now());
         Ok(made.created)
     }
 

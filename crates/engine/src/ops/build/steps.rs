@@ -302,8 +302,7 @@ impl Build {
         // Until here the layer itself kept it from being swept.
         drop(layer);
         let made = Made { layer: diff_id, created: self.now(), what: what.to_owned(), size };
-        shared.builds.learn_facts(&key, facts);
-        shared.builds.learn(key.clone(), made.clone(), shared.now());
+        shared.builds.learn(&key, made.clone(), Some(facts), shared.now());
         self.note(key, made.clone());
         made
     }
