@@ -393,7 +393,7 @@ impl Build {
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
         match effect {
-            Effect::Config { shown } => self.configured(current, state, shown),
+            Effect::Config { shown } => self.configured(current, state, shown).await,
             Effect::Run(step) => self.run_step(turn, current, state, step, vertex).await,
             Effect::Copy(step) => self.copy_step(turn, current, state, step, vertex).await,
             Effect::Directory { path, shown } => {
@@ -403,7 +403,7 @@ impl Build {
     }
 
     /// An instruction that only changes the configuration: as old as what it stands on, so that it is the same image every time.
-    fn configured(
+    async fn configured(
         &self,
         current: Current,
         state: &State,
@@ -415,15 +415,16 @@ impl Build {
             None => {
                 let key =
                     Digest::sha256_of(format!("first {} {shown}", current.files()).as_bytes());
-                self.first_made(&key)?
+                self.first_made(&key).await?
             }
         };
         Ok(next(current, state, None, created, shown, true))
     }
 
     /// When something was done for the first time that needs nothing to be done.
-    fn first_made(&self, key: &Digest) -> Result<String, Failure> {
+    async fn first_made(&self, key: &Digest) -> Result<String, Failure> {
         let shared = &self.engine.shared;
+        let _turn = shared.builds.turn(key).await;
         if let Some(made) = shared.builds.find(key, &shared.layers, shared.now()) {
             return Ok(made.created);
         }
