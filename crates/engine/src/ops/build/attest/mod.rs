@@ -10,8 +10,6 @@ use ferry_errkind::Failure;
 use ferry_image::Attestation;
 use ferry_oci::Digest;
 
-pub(super) use spdx::escaped;
-
 use super::{
     graph::{Build, Current},
     steps::view,
