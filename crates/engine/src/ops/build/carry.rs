@@ -7,11 +7,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, History, ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BuildError, Vertex, VertexKind,
-    cache::Made,
-    graph::{Build, Current},
-};
+use super::{BuildError, Vertex, VertexKind, cache::Made, current::Current, graph::Build};
 use crate::Shared;
 
 /// The field of the configuration.

@@ -6,9 +6,8 @@ use ferry_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
 
 use super::{
-    BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind,
-    attest::Material,
-    graph::{Build, Current},
+    BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind, attest::Material,
+    current::Current, graph::Build,
 };
 use crate::ops::image::{PullProgress, PullRequest, package_url, pull};
 
