@@ -1,8 +1,9 @@
-//! The builds that are at work, and those that were: what `Status` follows and `history` lists.
+//! The builds that are at work, and those that were: what `Status` follows and `history` lists. Those of earlier daemons are only in
+//! the engine's history, and looked up there.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     proto::moby::buildkit::v1::{
         BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRecord, Exporter, SolveRequest,
     },
+    solve::failed,
     status::{StatusLog, stamp},
 };
 
@@ -85,29 +87,16 @@ pub(crate) struct Builds {
     all: Mutex<Vec<Arc<Build>>>,
     begun: Notify,
     events: broadcast::Sender<BuildHistoryEvent>,
-    restored: Once,
 }
 
 impl Default for Builds {
     fn default() -> Self {
         let events = broadcast::Sender::new(BACKLOG);
-        Builds { all: Mutex::default(), begun: Notify::new(), events, restored: Once::new() }
+        Builds { all: Mutex::default(), begun: Notify::new(), events }
     }
 }
 
 impl Builds {
-    /// Takes up the builds of earlier daemons.
-    pub(crate) fn restore(&self, engine: &Engine) {
-        self.restored.call_once(|| {
-            let records = ops::histories(engine).into_iter().rev();
-            let mut all = self.lock();
-            let fresh = std::mem::take(&mut *all);
-            let known = |id: &str| fresh.iter().any(|build| build.id() == id);
-            all.extend(records.filter(|one| !known(&one.reference)).filter_map(Build::kept));
-            all.extend(fresh);
-        });
-    }
-
     /// A new build.
     pub(crate) fn begin(&self, asked: SolveRequest) -> Result<Arc<Build>, Status> {
         let build = Arc::new(Build {
@@ -173,24 +162,35 @@ impl Builds {
     }
 
     /// The build of a reference.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<Build>> {
+    fn find(&self, id: &str) -> Option<Arc<Build>> {
         self.lock().iter().find(|build| build.id() == id).cloned()
     }
 
+    /// The build of a reference, also one that an earlier daemon did.
+    pub(crate) fn recall(&self, engine: &Engine, id: &str) -> Option<Arc<Build>> {
+        self.find(id).or_else(|| ops::called(engine, id).and_then(Build::kept))
+    }
+
     /// What `history` lists, oldest first, and what happens from now on.
-    pub(crate) fn history(&self) -> (Vec<Arc<Build>>, broadcast::Receiver<BuildHistoryEvent>) {
+    pub(crate) fn history(
+        &self,
+        engine: &Engine,
+    ) -> (Vec<Arc<Build>>, broadcast::Receiver<BuildHistoryEvent>) {
         let events = self.events.subscribe();
-        let listed = self.lock().iter().filter(|build| !build.asked.internal).cloned().collect();
-        (listed, events)
+        let records = ops::histories(engine).into_iter().rev();
+        let all = self.lock();
+        let known = |record: &BuildRecord| all.iter().any(|build| build.id() == record.reference);
+        let kept = records.filter(|record| !known(record)).filter_map(Build::kept);
+        let own = all.iter().filter(|build| !build.asked.internal).cloned();
+        (kept.chain(own).collect(), events)
     }
 
     /// Forgets a build that has ended.
-    pub(crate) fn forget(&self, id: &str) -> Result<(), Status> {
-        let mut all = self.lock();
-        let at = all.iter().position(|build| build.id() == id && build.has_ended());
-        let at = at.ok_or_else(|| Status::not_found(format!("no build record for {id}")))?;
-        let gone = all.remove(at);
-        drop(all);
+    pub(crate) async fn forget(&self, engine: &Engine, id: &str) -> Result<(), Status> {
+        let missing = || Status::not_found(format!("no build record for {id}"));
+        let gone = self.recall(engine, id).filter(|build| build.has_ended()).ok_or_else(missing)?;
+        ops::forget(engine, id).await.map_err(|why| failed(&why))?;
+        self.lock().retain(|build| !Arc::ptr_eq(build, &gone));
         self.tell(BuildHistoryEventType::Deleted, &gone);
         Ok(())
     }

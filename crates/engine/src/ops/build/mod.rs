@@ -45,7 +45,7 @@ use crate::{Engine, bridge, random};
 pub use attest::{Attest, Provenance};
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
-pub use history::{BuildRecord, Ending, Output, annotate, forget, histories, history};
+pub use history::{BuildRecord, Ending, Output, annotate, called, forget, histories, history};
 pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
 pub use prune::{Budget, PruneRequest, prune, records};
