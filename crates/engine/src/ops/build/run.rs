@@ -109,6 +109,8 @@ pub(super) async fn run(
             true => Some(keep(build, found, step, &container.id, mounted).await?),
             false => None,
         };
+        // Whoever hears of it and builds again finds its caches unused.
+        container.remove().await;
         return Err(BuildError { code, command, kept, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
