@@ -1,8 +1,9 @@
-//! The builds that are at work, and those that were: what `Status` follows and `history` lists.
+//! The builds that are at work, and those that were: what `Status` follows and `history` lists. Those of earlier daemons are only in
+//! the engine's history, and looked up there.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -12,13 +13,17 @@ use ferry_engine::{
 };
 use ferry_stdx::time::Timestamp;
 use prost::Message;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    task::JoinHandle,
+};
 use tonic::Status;
 
 use crate::{
     proto::moby::buildkit::v1::{
         BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRecord, Exporter, SolveRequest,
     },
+    solve::failed,
     status::{StatusLog, stamp},
 };
 
@@ -30,6 +35,8 @@ const AT_WORK: usize = 256;
 const ARRIVAL: Duration = Duration::from_secs(6);
 /// Events that a slow listener may be behind.
 const BACKLOG: usize = 256;
+/// How long what the engine said may take to be heard.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What a frontend came to.
 #[derive(Debug, Clone)]
@@ -61,6 +68,8 @@ struct State {
     /// What the gateway was asked for: buildx names the frontend there only.
     frontend: Option<(String, BTreeMap<String, String>)>,
     outcomes: Vec<Outcome>,
+    /// Who takes down what the engine says.
+    followers: Vec<JoinHandle<()>>,
     ended: Option<End>,
     pinned: bool,
 }
@@ -78,29 +87,16 @@ pub(crate) struct Builds {
     all: Mutex<Vec<Arc<Build>>>,
     begun: Notify,
     events: broadcast::Sender<BuildHistoryEvent>,
-    restored: Once,
 }
 
 impl Default for Builds {
     fn default() -> Self {
         let events = broadcast::Sender::new(BACKLOG);
-        Builds { all: Mutex::default(), begun: Notify::new(), events, restored: Once::new() }
+        Builds { all: Mutex::default(), begun: Notify::new(), events }
     }
 }
 
 impl Builds {
-    /// Takes up the builds of earlier daemons.
-    pub(crate) fn restore(&self, engine: &Engine) {
-        self.restored.call_once(|| {
-            let records = ops::histories(engine).into_iter().rev();
-            let mut all = self.lock();
-            let fresh = std::mem::take(&mut *all);
-            let known = |id: &str| fresh.iter().any(|build| build.id() == id);
-            all.extend(records.filter(|one| !known(&one.reference)).filter_map(Build::kept));
-            all.extend(fresh);
-        });
-    }
-
     /// A new build.
     pub(crate) fn begin(&self, asked: SolveRequest) -> Result<Arc<Build>, Status> {
         let build = Arc::new(Build {
@@ -133,11 +129,8 @@ impl Builds {
 
     /// Takes the outcome of a build down.
     pub(crate) fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
-        let at = now();
-        let error = response.as_ref().err().map(|status| status.message().to_owned());
         build.let_go();
-        build.status.close(error.as_deref(), at);
-        build.lock().ended = Some(End { at, response });
+        build.close(now(), response);
         self.tell(BuildHistoryEventType::Complete, build);
         let mut all = self.lock();
         let counts =
@@ -169,24 +162,35 @@ impl Builds {
     }
 
     /// The build of a reference.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<Build>> {
+    fn find(&self, id: &str) -> Option<Arc<Build>> {
         self.lock().iter().find(|build| build.id() == id).cloned()
     }
 
+    /// The build of a reference, also one that an earlier daemon did.
+    pub(crate) fn recall(&self, engine: &Engine, id: &str) -> Option<Arc<Build>> {
+        self.find(id).or_else(|| ops::called(engine, id).and_then(Build::kept))
+    }
+
     /// What `history` lists, oldest first, and what happens from now on.
-    pub(crate) fn history(&self) -> (Vec<Arc<Build>>, broadcast::Receiver<BuildHistoryEvent>) {
+    pub(crate) fn history(
+        &self,
+        engine: &Engine,
+    ) -> (Vec<Arc<Build>>, broadcast::Receiver<BuildHistoryEvent>) {
         let events = self.events.subscribe();
-        let listed = self.lock().iter().filter(|build| !build.asked.internal).cloned().collect();
-        (listed, events)
+        let records = ops::histories(engine).into_iter().rev();
+        let all = self.lock();
+        let known = |record: &BuildRecord| all.iter().any(|build| build.id() == record.reference);
+        let kept = records.filter(|record| !known(record)).filter_map(Build::kept);
+        let own = all.iter().filter(|build| !build.asked.internal).cloned();
+        (kept.chain(own).collect(), events)
     }
 
     /// Forgets a build that has ended.
-    pub(crate) fn forget(&self, id: &str) -> Result<(), Status> {
-        let mut all = self.lock();
-        let at = all.iter().position(|build| build.id() == id && build.has_ended());
-        let at = at.ok_or_else(|| Status::not_found(format!("no build record for {id}")))?;
-        let gone = all.remove(at);
-        drop(all);
+    pub(crate) async fn forget(&self, engine: &Engine, id: &str) -> Result<(), Status> {
+        let missing = || Status::not_found(format!("no build record for {id}"));
+        let gone = self.recall(engine, id).filter(|build| build.has_ended()).ok_or_else(missing)?;
+        ops::forget(engine, id).await.map_err(|why| failed(&why))?;
+        self.lock().retain(|build| !Arc::ptr_eq(build, &gone));
         self.tell(BuildHistoryEventType::Deleted, &gone);
         Ok(())
     }
@@ -267,10 +271,37 @@ impl Build {
         self.lock().outcomes.get(number.checked_sub(1)?).cloned()
     }
 
+    /// Notes who takes down what the engine says of it.
+    pub(crate) fn followed_by(&self, follower: JoinHandle<()>) {
+        self.lock().followers.push(follower);
+    }
+
+    /// Waits until all that the engine said is taken down. It says things until nobody has the outcome any more.
+    pub(crate) async fn hear_out(&self) {
+        self.let_go();
+        let followers = std::mem::take(&mut self.lock().followers);
+        let all = async {
+            for follower in followers {
+                follower.await.ok();
+            }
+        };
+        tokio::time::timeout(PARTING, all).await.ok();
+    }
+
     /// Lets go of what the frontends came to.
     fn let_go(&self) {
-        self.lock().outcomes.clear();
+        let outcomes = std::mem::take(&mut self.lock().outcomes);
         self.returned.send_replace(None);
+        // With the last of them go the files of the build, which takes its time.
+        drop(outcomes);
+    }
+
+    /// Nothing more will be said: whoever has heard the last message finds the build ended.
+    fn close(&self, at: Timestamp, response: Result<BTreeMap<String, String>, Status>) {
+        let mut state = self.lock();
+        let error = response.as_ref().err().map(Status::message);
+        self.status.close(error, at);
+        state.ended = Some(End { at, response });
     }
 
     /// The client has decided.
@@ -307,9 +338,9 @@ impl Build {
         if let Some((_, own)) = &self.kept {
             return BuildHistoryRecord { pinned: self.lock().pinned, ..own.clone() };
         }
+        let state = self.lock();
         let counts = self.status.counts();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-        let state = self.lock();
         let (frontend, frontend_attrs) = state
             .frontend
             .clone()
@@ -343,4 +374,29 @@ impl Build {
 /// The time.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::moby::buildkit::v1::Vertex;
+
+    #[tokio::test]
+    async fn what_was_said_last_is_heard_before_the_end() {
+        let builds = Builds::default();
+        let asked = SolveRequest { r#ref: "x".to_owned(), ..SolveRequest::default() };
+        let build = builds.begin(asked).unwrap();
+        let slow = Arc::clone(&build);
+        build.followed_by(tokio::spawn(async move {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            slow.status.vertex(Vertex { digest: "last".to_owned(), ..Vertex::default() });
+        }));
+        build.hear_out().await;
+        builds.end(&build, Ok(BTreeMap::new()));
+        let last = build.status.next(0).await.unwrap();
+        assert_eq!(last.vertexes[0].digest, "last");
+        assert!(build.status.next(1).await.is_none() && build.has_ended());
+    }
 }

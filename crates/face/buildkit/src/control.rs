@@ -42,6 +42,7 @@ impl Service for Control {
         let build = self.kit.shared.builds.begin(request.into_inner())?;
         let mut at_work = AtWork { kit: &self.kit, build: &build, ended: false };
         let response = self.run(&build).await;
+        build.hear_out().await;
         at_work.ended = true;
         self.kit.end(&build, response.clone());
         response.map(|exporter_response| Response::new(SolveResponse { exporter_response }))
@@ -52,8 +53,11 @@ impl Service for Control {
         request: Request<StatusRequest>,
     ) -> Result<Response<BoxStream<StatusResponse>>, Status> {
         let (builds, engine) = (&self.kit.shared.builds, &self.kit.shared.engine);
-        builds.restore(engine);
-        let build = builds.get(&request.into_inner().r#ref).await?;
+        let id = request.into_inner().r#ref;
+        let build = match builds.recall(engine, &id) {
+            Some(build) => build,
+            None => builds.get(&id).await?,
+        };
         if let Some(id) = build.kept_as() {
             let record = ops::history(engine, id).await.map_err(|why| failed(&why))?;
             let said = solve::replay(record).into_iter().map(Ok);
@@ -136,8 +140,7 @@ impl Service for Control {
             let words = format!("choosing builds by {:?} is not supported", asked.filter.join(","));
             return Err(Status::unimplemented(words));
         }
-        self.kit.shared.builds.restore(&self.kit.shared.engine);
-        let (builds, events) = self.kit.shared.builds.history();
+        let (builds, events) = self.kit.shared.builds.history(&self.kit.shared.engine);
         let listed = |build: &&Arc<Build>| {
             (asked.r#ref.is_empty() || build.id() == asked.r#ref)
                 && !(asked.active_only && build.has_ended())
@@ -183,13 +186,11 @@ impl Service for Control {
     ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
         let UpdateBuildHistoryRequest { r#ref, pinned, delete, finalize } = request.into_inner();
         let (builds, engine) = (&self.kit.shared.builds, &self.kit.shared.engine);
-        builds.restore(engine);
         if delete {
-            builds.forget(&r#ref)?;
-            ops::forget(engine, &r#ref).await.map_err(|why| failed(&why))?;
+            builds.forget(engine, &r#ref).await?;
         } else if !finalize {
             let missing = || Status::not_found(format!("no build record for {}", r#ref));
-            let build = builds.find(&r#ref).ok_or_else(missing)?;
+            let build = builds.recall(engine, &r#ref).ok_or_else(missing)?;
             build.pin(pinned);
             self.kit.remember(&build);
         }
@@ -250,7 +251,9 @@ impl BuildKit {
     /// Lets the engine keep the record of a build that has ended with its own, for the daemons that come.
     fn remember(&self, build: &Build) {
         if !build.asked.internal && build.has_ended() {
-            ops::annotate(&self.shared.engine, build.id(), build.record().encode_to_vec());
+            let record = build.record();
+            let (engine, about) = (&self.shared.engine, record.encode_to_vec());
+            ops::annotate(engine, build.id(), about, record.pinned);
         }
     }
 

@@ -12,7 +12,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use ferry_engine::{
@@ -44,8 +43,6 @@ use crate::{
 
 /// Messages between the engine and whoever follows.
 const BACKLOG: usize = 256;
-/// How long what was said may take to be heard.
-const PARTING: Duration = Duration::from_secs(2);
 
 /// What a frontend is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +121,7 @@ async fn image(
     let renderer = Renderer { names: export::keeps_image(&exporters).then_some(names) };
     let (sender, messages) = mpsc::channel(BACKLOG);
     // What is said is said until the result goes: being recorded is a part of it.
-    let follower = tokio::spawn(follow(Arc::clone(build), renderer, messages));
+    build.followed_by(tokio::spawn(follow(Arc::clone(build), renderer, messages)));
     let failed_build = |error: BuildError| error::of_build(&error, &asked.dockerfile, &text);
     if let Some(call) = &asked.call {
         let source = ContextSource::Tar(Box::new(tokio::io::empty()));
@@ -147,14 +144,7 @@ async fn image(
         built = &mut work => built,
     };
     drop((filled, current));
-    match built {
-        Ok(built) => Ok(Outcome::Built(Arc::new(built))),
-        Err(error) => {
-            // All that was said comes before the end.
-            tokio::time::timeout(PARTING, follower).await.ok();
-            Err(failed_build(error))
-        }
-    }
+    built.map(|built| Outcome::Built(Arc::new(built))).map_err(failed_build)
 }
 
 /// Fetches the directories of `--build-context`, each into one of its own here.

@@ -160,17 +160,14 @@ impl BuildCache {
         self.lock().records.get(&key.to_string())?.made.layer.clone()
     }
 
-    /// Remembers a step; on disk it is only after [`BuildCache::persist`].
-    pub(super) fn learn(&self, key: Digest, made: Made, now: Timestamp) {
+    /// Remembers a step, and what it depended on where that is known; on disk it is only after [`BuildCache::persist`].
+    pub(super) fn learn(&self, key: &Digest, made: Made, facts: Option<&Facts>, now: Timestamp) {
+        let facts = facts.map(Facts::shortened);
         let mut known = self.lock();
         let key = key.to_string();
+        known.facts.extend(facts.map(|facts| (key.clone(), facts)));
         known.records.insert(key.clone(), Record { made, added: now, used: now, uses: 0 });
         known.fresh.insert(key);
-    }
-
-    /// Remembers what a step depended on.
-    pub(super) fn learn_facts(&self, key: &Digest, facts: &Facts) {
-        self.lock().facts.insert(key.to_string(), facts.shortened());
     }
 
     /// Whether the step is remembered, be its layer here or not.

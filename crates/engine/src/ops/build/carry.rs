@@ -7,11 +7,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, History, ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BuildError, Vertex, VertexKind,
-    cache::Made,
-    graph::{Build, Current},
-};
+use super::{BuildError, Vertex, VertexKind, cache::Made, current::Current, graph::Build};
 use crate::Shared;
 
 /// The field of the configuration.
@@ -119,7 +115,7 @@ fn learn(shared: &Shared, image: &Current) -> usize {
         if carried.made.layer.iter().all(|layer| image.layers().contains(layer))
             && shared.builds.find(&carried.key, &shared.layers, shared.now()).is_none()
         {
-            shared.builds.learn(carried.key, carried.made, shared.now());
+            shared.builds.learn(&carried.key, carried.made, None, shared.now());
             count += 1;
         }
     }

@@ -79,18 +79,20 @@ impl Facts {
     /// How near another step is: the same instruction first, then as much as possible the same. `None` where the two have nothing to do with
     /// each other.
     pub(super) fn likeness(&self, other: &Facts) -> Option<(bool, usize)> {
-        let word = |facts: &Facts| facts.text.split_whitespace().next().map(str::to_owned);
         let same = self.text == other.text;
-        let below = |facts: &Facts| facts.map().get(BELOW).map(|value| (*value).to_owned());
-        let alike = same || word(self) == word(other) && below(self) == below(other);
+        if !same && self.place() != other.place() {
+            return None;
+        }
         let own = self.map();
-        let common = || {
-            other
-                .list
-                .iter()
-                .filter(|(name, value)| own.get(name.as_str()) == Some(&value.as_str()))
-        };
-        alike.then(|| (same, common().count()))
+        let is_own =
+            |(name, value): &&(String, String)| own.get(name.as_str()) == Some(&value.as_str());
+        Some((same, other.list.iter().filter(is_own).count()))
+    }
+
+    /// The instruction's name and what it stands on.
+    fn place(&self) -> (Option<&str>, Option<&str>) {
+        let below = self.list.iter().find(|(name, _)| name == BELOW);
+        (self.text.split_whitespace().next(), below.map(|(_, value)| value.as_str()))
     }
 
     /// What is not as it was before, in words. `below` is what the step stands on.

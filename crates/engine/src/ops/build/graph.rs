@@ -7,9 +7,9 @@ use std::{
 };
 
 use ferry_build::{Base, Effect, Plan, PlanRequest, State};
-use ferry_dockerfile::{Instruction, Kind, parse_instruction};
+use ferry_dockerfile::{Instruction, Kind};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_oci::{Digest, History, ImageConfig, Platform};
+use ferry_oci::{Digest, ImageConfig, Platform};
 use ferry_stdx::time::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -18,66 +18,11 @@ use super::{
     attest::Material,
     cache::{Made, Past},
     context::Place,
+    current::{Current, next},
     known::Known,
-    progress::Step,
+    prepare::Ready,
 };
 use crate::{Engine, shared::HeldLease};
-
-/// An image on its way.
-#[derive(Debug, Clone)]
-pub(super) struct Current {
-    pub(super) config: ImageConfig,
-    /// What `FROM` was told, with the digest it stands for.
-    pub(super) name: String,
-    /// The configuration as it came, of an image that was looked up.
-    pub(super) json: Option<String>,
-}
-
-impl Current {
-    /// Nothing yet.
-    fn scratch(platform: &Platform) -> Current {
-        let config = ImageConfig {
-            architecture: platform.architecture.clone(),
-            os: platform.os.clone(),
-            variant: platform.variant.clone(),
-            ..ImageConfig::default()
-        };
-        Current { config, name: "scratch".to_owned(), json: None }
-    }
-
-    pub(super) fn layers(&self) -> &[Digest] {
-        &self.config.rootfs.diff_ids
-    }
-
-    pub(super) fn json(&self) -> Result<String, Failure> {
-        serde_json::to_string(&self.config)
-            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
-    }
-
-    pub(super) fn id(&self) -> Result<Digest, Failure> {
-        Ok(Digest::sha256_of(self.json()?.as_bytes()))
-    }
-
-    /// The machine that it is for.
-    pub(super) fn platform(&self) -> String {
-        let ImageConfig { os, architecture, variant, .. } = &self.config;
-        format!("{os}/{architecture}/{}", variant.as_deref().unwrap_or_default())
-    }
-
-    /// What a step finds: files, and the machine that they are for.
-    pub(super) fn files(&self) -> String {
-        format!("{} {:?}", self.platform(), self.layers())
-    }
-}
-
-/// A stage, ready to be built.
-#[derive(Debug, Clone)]
-struct Ready {
-    base: Option<Current>,
-    instructions: Vec<Instruction>,
-    /// One for `FROM`, then one for each instruction.
-    vertices: Vec<Vertex>,
-}
 
 /// A build.
 #[derive(Debug)]
@@ -197,124 +142,6 @@ impl Build {
         self.wanted.build_args.keys().filter(|name| !known(name)).cloned().collect()
     }
 
-    /// Finds the images that stages start from, and with them the instructions that are to be done.
-    async fn prepare(self: &Arc<Self>) -> Result<BTreeMap<usize, Ready>, BuildError> {
-        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
-        let mut todo = self.plan.needed.clone();
-        while !todo.is_empty() {
-            let mut bases = self.bases(&todo).await?;
-            let mut more = Vec::new();
-            for number in std::mem::take(&mut todo) {
-                let mut base = bases.remove(&number);
-                let triggers = triggers(base.as_mut())?;
-                // A trigger can name any earlier stage.
-                more.extend(self.plan.uses(number, &triggers));
-                let mut instructions = triggers;
-                instructions.extend(self.plan.stages[number].instructions.iter().cloned());
-                if Some(&number) == self.plan.needed.last() {
-                    instructions.extend(labels(&self.request.labels));
-                }
-                ready.insert(number, Ready { base, instructions, vertices: Vec::new() });
-            }
-            todo = self.plan.with_all_uses(more);
-            todo.retain(|number| !ready.contains_key(number));
-        }
-        self.number(&mut ready);
-        for stage in ready.values() {
-            for vertex in &stage.vertices {
-                self.teller.vertex(vertex).await?;
-            }
-        }
-        Ok(ready)
-    }
-
-    /// The images that these stages start from, each looked up once, all at the same time.
-    async fn bases(
-        self: &Arc<Self>,
-        stages: &[usize],
-    ) -> Result<BTreeMap<usize, Current>, BuildError> {
-        let mut wanted: BTreeMap<(String, Option<String>), Vec<usize>> = BTreeMap::new();
-        for number in stages {
-            let stage = &self.plan.stages[*number];
-            if let Base::Image(name) = &stage.base {
-                let platform = stage.platform.clone().or_else(|| self.request.platform.clone());
-                wanted.entry((name.clone(), platform)).or_default().push(*number);
-            }
-        }
-        let mut tasks = JoinSet::new();
-        for ((name, platform), users) in wanted {
-            let build = Arc::clone(self);
-            tasks.spawn(async move {
-                let image = build.image(&name, platform, build.request.pull).await;
-                let line = users.first().map(|number| &build.plan.stages[*number].from);
-                let image = image.map_err(|error| build.at(error, line))?;
-                Ok::<_, BuildError>((users, image))
-            });
-        }
-        let mut bases = BTreeMap::new();
-        while let Some(found) = tasks.join_next().await {
-            let broken = |error: tokio::task::JoinError| {
-                Failure::new(ErrorKind::Internal, error.to_string())
-            };
-            let (users, image) = found.map_err(broken)??;
-            bases.extend(users.into_iter().map(|number| (number, image.clone())));
-        }
-        Ok(bases)
-    }
-
-    /// Gives each instruction its vertex, its number and its name.
-    fn number(&self, ready: &mut BTreeMap<usize, Ready>) {
-        let of = ready.values().map(|stage| stage.instructions.len() + 1).sum();
-        let mut number = 0;
-        for (at, stage) in ready {
-            let plan = &self.plan.stages[*at];
-            let layers = |kind: &Kind| {
-                matches!(kind, Kind::Run { .. } | Kind::Copy { .. } | Kind::Workdir(_))
-            };
-            let total = 1 + stage
-                .instructions
-                .iter()
-                .filter(|instruction| layers(&instruction.kind))
-                .count();
-            let name = match &plan.name {
-                Some(name) => format!("{name} "),
-                None if self.plan.stages.len() > 1 => format!("stage-{at} "),
-                None => String::new(),
-            };
-            let width = total.to_string().len();
-            let mut index = 0;
-            let mut last: Option<Digest> = None;
-            let triggers = stage.instructions.len().saturating_sub(plan.instructions.len());
-            let from = std::iter::once(&plan.from);
-            for instruction in from.chain(&stage.instructions) {
-                number += 1;
-                let base = matches!(instruction.kind, Kind::From { .. });
-                let kind = match &instruction.kind {
-                    Kind::From { .. } => VertexKind::Base,
-                    kind if layers(kind) => VertexKind::Layer,
-                    _ => VertexKind::Config,
-                };
-                let shown = match (&stage.base, base) {
-                    (Some(current), true) => format!("FROM {}", current.name),
-                    _ => instruction.text.replace('\n', " "),
-                };
-                let label = match kind {
-                    VertexKind::Config => shown,
-                    _ => {
-                        index += 1;
-                        format!("[{name}{index:>width$}/{total}] {shown}")
-                    }
-                };
-                let mut vertex = Vertex::new(&format!("{} {number}", self.id), kind, label);
-                vertex.inputs = last.take().into_iter().collect();
-                let triggers = if base { triggers } else { 0 };
-                vertex.step = Some(Step { number, of, text: instruction.text.clone(), triggers });
-                last = Some(vertex.digest.clone());
-                stage.vertices.push(vertex);
-            }
-        }
-    }
-
     async fn stage(self: &Arc<Self>, number: usize, ready: Ready) -> Result<Current, BuildError> {
         let stage = &self.plan.stages[number];
         let mut vertices = ready.vertices.into_iter();
@@ -393,7 +220,7 @@ impl Build {
         vertex: &mut Vertex,
     ) -> Result<Current, BuildError> {
         match effect {
-            Effect::Config { shown } => self.configured(current, state, shown),
+            Effect::Config { shown } => self.configured(current, state, shown).await,
             Effect::Run(step) => self.run_step(turn, current, state, step, vertex).await,
             Effect::Copy(step) => self.copy_step(turn, current, state, step, vertex).await,
             Effect::Directory { path, shown } => {
@@ -403,7 +230,7 @@ impl Build {
     }
 
     /// An instruction that only changes the configuration: as old as what it stands on, so that it is the same image every time.
-    fn configured(
+    async fn configured(
         &self,
         current: Current,
         state: &State,
@@ -415,20 +242,21 @@ impl Build {
             None => {
                 let key =
                     Digest::sha256_of(format!("first {} {shown}", current.files()).as_bytes());
-                self.first_made(key)?
+                self.first_made(&key).await?
             }
         };
         Ok(next(current, state, None, created, shown, true))
     }
 
     /// When something was done for the first time that needs nothing to be done.
-    fn first_made(&self, key: Digest) -> Result<String, Failure> {
+    async fn first_made(&self, key: &Digest) -> Result<String, Failure> {
         let shared = &self.engine.shared;
-        if let Some(made) = shared.builds.find(&key, &shared.layers, shared.now()) {
+        let _turn = shared.builds.turn(key).await;
+        if let Some(made) = shared.builds.find(key, &shared.layers, shared.now()) {
             return Ok(made.created);
         }
         let made = Made { layer: None, created: self.now(), what: "first".to_owned(), size: 0 };
-        shared.builds.learn(key, made.clone(), shared.now());
+        shared.builds.learn(key, made.clone(), None, shared.now());
         Ok(made.created)
     }
 
@@ -555,55 +383,4 @@ pub(super) struct Turn<'a> {
     pub(super) fresh: bool,
     /// What the step stands on, in words.
     pub(super) below: &'a str,
-}
-
-/// The image after an instruction.
-fn next(
-    current: Current,
-    state: &State,
-    layer: Option<Digest>,
-    created: String,
-    shown: &str,
-    config_only: bool,
-) -> Current {
-    let mut config = current.config;
-    config.history.push(History {
-        created: Some(created.clone()),
-        created_by: Some(shown.to_owned()),
-        author: None,
-        comment: Some("buildkit.dockerfile.v0".to_owned()),
-        empty_layer: (config_only || layer.is_none()).then_some(true),
-    });
-    config.rootfs.diff_ids.extend(layer);
-    config.created = Some(created);
-    config.author = state.author.clone().or(config.author);
-    config.comment = None;
-    config.docker_version = None;
-    config.config = Some(state.config.clone());
-    Current { config, ..current }
-}
-
-/// What a base image has those do who build on it.
-fn triggers(base: Option<&mut Current>) -> Result<Vec<Instruction>, BuildError> {
-    let config = base.and_then(|base| base.config.config.as_mut());
-    let texts = config.and_then(|config| config.on_build.take()).unwrap_or_default();
-    let read = |text: &String| {
-        let read = parse_instruction(text).map_err(BuildError::of)?;
-        Ok(Instruction { line: 0, ..read })
-    };
-    texts.iter().map(read).collect()
-}
-
-/// `--label` as the instruction that it stands for.
-fn labels(labels: &BTreeMap<String, String>) -> Option<Instruction> {
-    let quoted = |text: &String| format!("'{}'", text.replace('\'', "'\"'\"'"));
-    let pairs: Vec<_> = labels.iter().map(|(name, value)| (quoted(name), quoted(value))).collect();
-    let words: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let text = format!("LABEL {}", words.join(" "));
-    (!pairs.is_empty()).then_some(Instruction {
-        line: 0,
-        last_line: 0,
-        text,
-        kind: Kind::Label(pairs),
-    })
 }

@@ -9,6 +9,7 @@ mod carry;
 mod compare;
 mod context;
 mod copy;
+mod current;
 mod explain;
 mod facts;
 mod fetch;
@@ -18,6 +19,7 @@ mod history;
 mod kept;
 mod known;
 mod mounts;
+mod prepare;
 mod progress;
 mod prune;
 mod request;
@@ -36,14 +38,14 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, ImageConfig, Platform, Reference};
 use tokio::sync::mpsc;
 
-use self::{graph::Build, history::Recorder, progress::Teller};
+use self::{current::Current, graph::Build, history::Recorder, progress::Teller};
 use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
 pub use attest::{Attest, Provenance};
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
-pub use history::{BuildRecord, Ending, Output, annotate, forget, histories, history};
+pub use history::{BuildRecord, Ending, Output, annotate, called, forget, histories, history};
 pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
 pub use progress::{BuildProgress, Log, Status, Step, Vertex, VertexKind, Warning};
 pub use prune::{Budget, PruneRequest, prune, records};
@@ -225,7 +227,7 @@ async fn warn(
 #[derive(Debug)]
 pub struct Built {
     build: Arc<Build>,
-    outcome: Arc<graph::Current>,
+    outcome: Arc<Current>,
     names: Vec<Reference>,
 }
 
@@ -306,7 +308,7 @@ async fn receive(
 /// Records the image and names it.
 async fn export(
     build: &Arc<Build>,
-    outcome: &graph::Current,
+    outcome: &Current,
     names: Vec<Reference>,
 ) -> Result<Digest, BuildError> {
     let mut vertex = Vertex::new(&build.id, VertexKind::Export, "exporting to image");

@@ -60,7 +60,7 @@ pub(super) async fn run(
     build: &Build,
     image: Entry,
     step: &RunStep,
-    given: &Given,
+    given: Given,
     mut host: HostSettings,
     vertex: &mut Vertex,
 ) -> Result<Layer, BuildError> {
@@ -89,14 +89,12 @@ pub(super) async fn run(
         host,
         ..ContainerSpec::default()
     };
-    let found = image.config.clone();
-    let shared = Arc::clone(&engine.shared);
+    let (found, mounted) = (image.config.clone(), given.places());
     let name = build.place.name_container(vertex)?;
-    shared.builds.enter(&name);
-    let _step = Step { engine: engine.clone(), name: name.clone() };
+    engine.shared.builds.enter(&name);
+    let step_of = Step { engine: engine.clone(), name: name.clone() };
     let request = CreateContainer { name: Some(name), platform: None, spec };
-    let made = crate::blocking(move || create_of(&shared, &image, request)).await?;
-    let container = Temporary { engine: engine.clone(), id: made.id };
+    let container = create(engine, image, request, (given, step_of)).await?;
     vertex.container = Some(container.id.clone());
     build.teller.vertex(vertex).await?;
     let code = follow(build, &container.id, vertex).await?;
@@ -108,13 +106,15 @@ pub(super) async fn run(
         );
         let error = BuildError::from(Failure::new(ErrorKind::Internal, words));
         let kept = match build.request.keep_failed {
-            true => Some(keep(build, found, step, &container.id, given.places()).await?),
+            true => Some(keep(build, found, step, &container.id, mounted).await?),
             false => None,
         };
+        // Whoever hears of it and builds again finds its caches unused.
+        container.remove().await;
         return Err(BuildError { code, command, kept, ..error });
     }
     let (shared, id) = (Arc::clone(&engine.shared), container.id.clone());
-    let (mounted, times) = (given.places(), build.request.times());
+    let times = build.request.times();
     let layer = crate::blocking(move || {
         let record = shared.containers.find(&id)?.container();
         write_step(&shared, &record, &mounted, times)
@@ -224,14 +224,40 @@ impl Drop for Step {
 struct Temporary {
     engine: Engine,
     id: String,
+    /// What it uses and what it is known by: there until it is gone.
+    uses: Option<(Given, Step)>,
+}
+
+/// Creates the container of a step. It is somebody's at once: where nobody waits any more (a build that another stage has failed),
+/// it is removed as soon as it is there.
+async fn create(
+    engine: &Engine,
+    image: Entry,
+    request: CreateContainer,
+    uses: (Given, Step),
+) -> Result<Temporary, Failure> {
+    let engine = engine.clone();
+    crate::blocking(move || {
+        let made = create_of(&engine.shared, &image, request)?;
+        Ok(Temporary { engine, id: made.id, uses: Some(uses) })
+    })
+    .await
 }
 
 impl Temporary {
-    /// Goes on where whoever waits for it is gone: a build that another stage has failed.
-    async fn remove(mut self) {
+    /// Begins to remove it, once; goes on where whoever waits for it is gone.
+    fn begin_removal(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        let uses = self.uses.take()?;
         let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
-        let removed = tokio::spawn(async move { remove(&engine, &id).await }).await;
-        if let Err(error) = removed {
+        Some(tokio::spawn(async move {
+            remove(&engine, &id).await;
+            drop(uses);
+        }))
+    }
+
+    async fn remove(mut self) {
+        let Some(removal) = self.begin_removal() else { return };
+        if let Err(error) = removal.await {
             tracing::warn!(%error, "a build may have left a container");
         }
     }
@@ -239,11 +265,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if self.id.is_empty() {
-            return;
-        }
-        let (engine, id) = (self.engine.clone(), self.id.clone());
-        tokio::spawn(async move { remove(&engine, &id).await });
+        drop(self.begin_removal());
     }
 }
 

@@ -6,11 +6,10 @@ use ferry_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
 
 use super::{
-    BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind,
-    attest::{Material, escaped},
-    graph::{Build, Current},
+    BuildError, BuildProgress, NamedContext, Status, Vertex, VertexKind, attest::Material,
+    current::Current, graph::Build,
 };
-use crate::ops::image::{PullProgress, PullRequest, pull};
+use crate::ops::image::{PullProgress, PullRequest, package_url, pull};
 
 impl Build {
     /// An image that is here, or is fetched.
@@ -114,9 +113,8 @@ impl Build {
 /// An image as provenance names it: by the digest that its registry has, if it came from one.
 fn material(reference: &Reference, found: &Named) -> Material {
     let config = &found.entry.config;
-    let platform = escaped(&format!("{}/{}", config.os, config.architecture));
     let reference = reference.clone().with_default_tag();
-    let (name, tag) = (reference.familiar_name(), reference.tag().unwrap_or_default());
+    let name = reference.familiar_name();
     let of_name = |digest: &String| {
         let parsed = Reference::parse(digest).ok()?;
         let own = parsed.familiar_name() == name;
@@ -126,7 +124,7 @@ fn material(reference: &Reference, found: &Named) -> Material {
     let manifest = found.entry.image.manifest.as_ref();
     let digest = digest.or_else(|| manifest.map(|manifest| manifest.descriptor.digest.clone()));
     Material {
-        uri: format!("pkg:docker/{name}@{tag}?platform={platform}"),
+        uri: package_url(&reference, &format!("{}/{}", config.os, config.architecture)),
         digest: digest.unwrap_or_else(|| found.entry.image.id.clone()),
     }
 }

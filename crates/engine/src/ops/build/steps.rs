@@ -22,9 +22,10 @@ use super::{
     cache::Made,
     context,
     copy::{self, Copies},
+    current::Current,
     facts::{BELOW, Facts},
     fetch,
-    graph::{Build, Current, Turn},
+    graph::{Build, Turn},
     known::{self, Known},
     mounts, run,
     tree::Files,
@@ -72,7 +73,7 @@ impl Build {
         };
         let given = mounts::give(self, step, sources, vertex).await?;
         let entry = Entry { image, config };
-        let layer = run::run(self, entry, step, &given, host, vertex).await?;
+        let layer = run::run(self, entry, step, given, host, vertex).await?;
         let made = self.made(&facts, Some(layer), &step.shown);
         Ok(self.finish(current, state, &made, &step.shown))
     }
@@ -302,8 +303,7 @@ impl Build {
         // Until here the layer itself kept it from being swept.
         drop(layer);
         let made = Made { layer: diff_id, created: self.now(), what: what.to_owned(), size };
-        shared.builds.learn_facts(&key, facts);
-        shared.builds.learn(key.clone(), made.clone(), shared.now());
+        shared.builds.learn(&key, made.clone(), Some(facts), shared.now());
         self.note(key, made.clone());
         made
     }

@@ -50,6 +50,14 @@ pub async fn tag(engine: &Engine, name: &str, repo: &str, tag: &str) -> Result<(
     .await
 }
 
+/// An image as attestations name it, by a package URL.
+pub(crate) fn package_url(name: &Reference, platform: &str) -> String {
+    let version = name.tag().map(|tag| format!("@{tag}")).unwrap_or_default();
+    let digest = name.digest().map(|digest| format!("digest={digest}&")).unwrap_or_default();
+    let (name, platform) = (name.familiar_name(), ferry_stdx::percent::encode(platform, b":"));
+    format!("pkg:docker/{name}{version}?{digest}platform={platform}")
+}
+
 /// `repo` and `tag` as one reference; `latest` when there is no tag.
 pub(crate) fn named(repo: &str, tag: &str) -> Result<Reference, Failure> {
     let parse = |text: &str| Reference::parse(text).map_err(bad_reference);

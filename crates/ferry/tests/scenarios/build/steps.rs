@@ -61,6 +61,22 @@ fn caches_stay_and_are_pruned() {
 }
 
 #[test]
+fn steps_that_want_the_same_caches_for_themselves_never_wait_for_each_other_for_ever() {
+    let sandbox = with_busybox(Client::Ferry);
+    let mount = |id: &str, target: &str| {
+        format!("--mount=type=cache,sharing=locked,id={id},target={target}")
+    };
+    let (a, b, again) = (mount("a", "/a"), mount("b", "/b"), mount("a", "/again"));
+    let dockerfile = format!(
+        "FROM busybox AS one\nRUN {a} {b} echo one >> /a/log; touch /one\n\
+         FROM busybox AS two\nRUN {b} {a} echo two >> /a/log; touch /two\n\
+         FROM busybox\nCOPY --from=one /one /\nCOPY --from=two /two /\n\
+         RUN {a} {again} sort /again/log > /out\n"
+    );
+    assert_eq!(builds(&sandbox, &dockerfile, &[]), "one\ntwo");
+}
+
+#[test]
 fn secrets_are_seen_and_stay_nowhere() {
     let sandbox = with_busybox(Client::Ferry);
     let file = sandbox.dir().join("secret");

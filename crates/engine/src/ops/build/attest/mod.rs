@@ -10,12 +10,7 @@ use ferry_errkind::Failure;
 use ferry_image::Attestation;
 use ferry_oci::Digest;
 
-pub(super) use spdx::escaped;
-
-use super::{
-    graph::{Build, Current},
-    steps::view,
-};
+use super::{current::Current, graph::Build, steps::view};
 
 /// What is to be said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -76,7 +76,7 @@ fn package(at: usize, one: &Package, found: &Packages) -> Value {
 }
 
 /// As a part of a package URL.
-pub(in super::super) fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     ferry_stdx::percent::encode(text, b":")
 }
 

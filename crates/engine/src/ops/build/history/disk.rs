@@ -47,10 +47,15 @@ pub(super) fn load(root: &Path) -> VecDeque<Shelf> {
         }
     }
     all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
-    let over = all.len().saturating_sub(REMEMBERED);
-    for record in all.drain(..over) {
-        forget(root, &record.id);
-    }
+    let mut over = all.iter().filter(|record| record.goes()).count().saturating_sub(REMEMBERED);
+    all.retain(|record| {
+        let goes = over > 0 && record.goes();
+        if goes {
+            over -= 1;
+            forget(root, &record.id);
+        }
+        !goes
+    });
     all.into_iter().map(|record| Arc::new(Mutex::new(record))).collect()
 }
 

@@ -49,6 +49,9 @@ pub struct BuildRecord {
     /// What a face remembers of it, in its own words.
     #[serde(default)]
     pub about: Vec<u8>,
+    /// It stays, however many come after it.
+    #[serde(default)]
+    pub pinned: bool,
     /// What the image is called.
     pub tags: Vec<String>,
     /// The Dockerfile's name.
@@ -146,20 +149,19 @@ impl Histories {
         look(all.get_or_insert_with(|| disk::load(&self.root)))
     }
 
-    fn begin(&self, record: BuildRecord) -> Shelf {
+    /// Remembers a build that begins; answers the one that is not remembered any more for it.
+    fn begin(&self, record: BuildRecord) -> (Shelf, Option<Shelf>) {
         let shelf = Arc::new(Mutex::new(record));
         let gone = self.with(|all| {
             // Those at work stay; there are never that many.
-            let over = all.len() >= REMEMBERED;
-            let oldest = all.iter().position(|shelf| open(shelf).ending != Ending::Running);
-            let gone = all.remove(oldest.filter(|_| over).unwrap_or(usize::MAX));
+            let goes = |shelf: &Shelf| open(shelf).goes();
+            let over = all.iter().filter(|shelf| !open(shelf).pinned).count() >= REMEMBERED;
+            let oldest = all.iter().position(goes).filter(|_| over);
+            let gone = oldest.and_then(|oldest| all.remove(oldest));
             all.push_back(Arc::clone(&shelf));
             gone
         });
-        if let Some(gone) = gone {
-            disk::forget(&self.root, &open(&gone).id);
-        }
-        shelf
+        (shelf, gone)
     }
 
     /// The last build that a client calls so.
@@ -168,11 +170,15 @@ impl Histories {
         self.with(|all| all.iter().rev().find(is_it).cloned()).filter(|_| !reference.is_empty())
     }
 
-    /// Writes a record, if it is still remembered and its build has ended.
+    /// Writes the record of a build that has ended, or removes what was written where it is not remembered any more.
     fn save(&self, shelf: &Shelf) {
         let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.with(|all| all.iter().any(|other| Arc::ptr_eq(other, shelf)));
-        if !known || open(shelf).ending == Ending::Running {
+        if !known {
+            let id = open(shelf).id.clone();
+            return disk::forget(&self.root, &id);
+        }
+        if open(shelf).ending == Ending::Running {
             return;
         }
         if let Err(error) = disk::save(&self.root, shelf) {
@@ -202,7 +208,11 @@ impl Recorder {
             started: engine.shared.now(),
             ..BuildRecord::new(id)
         };
-        Recorder { shelf: engine.shared.histories.begin(record), engine: engine.clone() }
+        let (shelf, gone) = engine.shared.histories.begin(record);
+        if let Some(gone) = gone {
+            save(engine, &gone);
+        }
+        Recorder { shelf, engine: engine.clone() }
     }
 
     /// Where what is told goes, too.
@@ -279,10 +289,17 @@ pub async fn history(engine: &Engine, id: &str) -> Result<BuildRecord, Failure> 
     .await
 }
 
-/// Lets a face remember something of a build, by the name that its client has for it.
-pub fn annotate(engine: &Engine, reference: &str, about: Vec<u8>) {
+/// The last build that a client calls so, without what its steps wrote.
+pub fn called(engine: &Engine, reference: &str) -> Option<BuildRecord> {
+    engine.shared.histories.called(reference).map(|shelf| open(&shelf).shallow())
+}
+
+/// Lets a face remember something of a build, by the name that its client has for it. One that is pinned stays.
+pub fn annotate(engine: &Engine, reference: &str, about: Vec<u8>, pinned: bool) {
     let Some(shelf) = engine.shared.histories.called(reference) else { return };
-    open(&shelf).about = about;
+    let mut record = open(&shelf);
+    (record.about, record.pinned) = (about, pinned);
+    drop(record);
     save(engine, &shelf);
 }
 
@@ -294,11 +311,9 @@ pub async fn forget(engine: &Engine, reference: &str) -> Result<(), Failure> {
     let (shared, reference) = (Arc::clone(&engine.shared), reference.to_owned());
     crate::blocking(move || {
         let histories = &shared.histories;
-        // Not while it is being written.
-        let _turn = histories.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gone) = histories.called(&reference) else { return Ok(()) };
         histories.with(|all| all.retain(|shelf| !Arc::ptr_eq(shelf, &gone)));
-        disk::forget(&histories.root, &open(&gone).id);
+        histories.save(&gone);
         Ok(())
     })
     .await
@@ -311,6 +326,7 @@ impl BuildRecord {
             id: id.to_owned(),
             reference: String::new(),
             about: Vec::new(),
+            pinned: false,
             tags: Vec::new(),
             dockerfile: String::new(),
             target: String::new(),
@@ -325,12 +341,18 @@ impl BuildRecord {
         }
     }
 
+    /// Whether it may go for a newer one.
+    fn goes(&self) -> bool {
+        self.ending != Ending::Running && !self.pinned
+    }
+
     /// Everything but the output.
     fn shallow(&self) -> BuildRecord {
         BuildRecord {
             id: self.id.clone(),
             reference: self.reference.clone(),
             about: self.about.clone(),
+            pinned: self.pinned,
             tags: self.tags.clone(),
             dockerfile: self.dockerfile.clone(),
             target: self.target.clone(),
@@ -360,6 +382,20 @@ mod tests {
     use ferry_oci::Digest;
 
     use super::*;
+
+    #[test]
+    fn the_oldest_goes_unless_it_is_pinned() {
+        let histories = Histories::at(PathBuf::from("/nowhere"));
+        let begin = |number: usize| {
+            let (ending, pinned) = (Ending::Done, number == 0);
+            let record = BuildRecord { ending, pinned, ..BuildRecord::new(&number.to_string()) };
+            histories.begin(record).1.map(|gone| open(&gone).id.clone())
+        };
+        let gone: Vec<String> = (0..REMEMBERED + 3).filter_map(begin).collect();
+        assert_eq!(gone, ["1", "2"]);
+        let left = histories.with(|all| all.iter().map(|one| open(one).id.clone()).next());
+        assert_eq!(left.as_deref(), Some("0"));
+    }
 
     #[test]
     fn the_middle_of_too_much_output_goes() {

@@ -7,7 +7,7 @@ use ferry_image::Attestation;
 use ferry_oci::{Descriptor, Digest, Index, Manifest, Platform, media};
 use serde_json::{Value, json};
 
-use super::{Saved, descriptor, json as written};
+use super::{super::package_url, Saved, descriptor, json as written};
 
 /// A statement.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -91,11 +91,11 @@ fn statement(
         Failure::new(ErrorKind::Internal, format!("an attestation does not read: {error}"))
     })?;
     let digest = json!({ manifest.digest.algorithm(): manifest.digest.hex() });
-    let platform = platform.to_string().replace('/', "%2F");
-    let subjects = image.names.iter().map(|name| {
-        let (own, tag) = (name.familiar_name(), name.tag().unwrap_or_default().to_owned());
-        json!({ "name": format!("pkg:docker/{own}@{tag}?platform={platform}"), "digest": digest })
-    });
+    let platform = platform.to_string();
+    let subjects = image
+        .names
+        .iter()
+        .map(|name| json!({ "name": package_url(name, &platform), "digest": digest }));
     let mut subjects: Vec<Value> = subjects.collect();
     if subjects.is_empty() {
         subjects.push(json!({ "name": "_", "digest": digest }));

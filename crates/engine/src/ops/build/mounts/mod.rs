@@ -1,26 +1,30 @@
 //! `RUN --mount`: what a step sees besides its own files, and what becomes of that afterwards.
 
+mod caches;
+
 use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use ferry_build::RunStep;
 use ferry_dockerfile::{IgnoreFile, Mount, MountKind};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{BindMount, HostSettings};
-use ferry_oci::Digest;
 use tokio::sync::OwnedMutexGuard;
 
+pub(crate) use self::caches::CacheMounts;
+use self::caches::CacheUse;
+pub(super) use self::caches::{kept, remove};
 use super::{
     BuildError, Vertex,
     facts::{Facts, MOUNTED},
     graph::{Build, Turn},
     tree::{Files, Found, Lookup, invalid},
 };
-use crate::{Engine, Shared, random, records::failed};
+use crate::{Shared, random, records::failed};
 
 /// Longest secret, in bytes, as BuildKit has it.
 const MAX_SECRET: usize = 500 << 10;
@@ -36,6 +40,8 @@ pub(super) struct Given {
     rooms: Vec<Room>,
     caches: Vec<CacheUse>,
     agents: Vec<tokio::task::JoinHandle<()>>,
+    /// Of caches that nobody else may have meanwhile.
+    locks: Vec<OwnedMutexGuard<()>>,
 }
 
 /// A directory in memory that nobody else may look into.
@@ -157,6 +163,7 @@ pub(super) async fn give(
     vertex: &Vertex,
 ) -> Result<Given, BuildError> {
     let mut given = Given::default();
+    given.locks.extend(caches::locked(build, step, &sources).await);
     for (at, (mount, source)) in step.mounts.iter().zip(sources.0).enumerate() {
         match mount.kind {
             MountKind::Tmpfs => {
@@ -170,7 +177,7 @@ pub(super) async fn give(
                 let copy = copied(source, place).await?;
                 given.bind(&copy, &mount.target, mount.writable);
             }
-            MountKind::Cache => cache(build, mount, source, &mut given).await?,
+            MountKind::Cache => caches::give(build, mount, source, &mut given).await?,
             MountKind::Secret => secret(build, mount, &mut given).await?,
             MountKind::Ssh => agent(build, mount, at, &mut given).await?,
         }
@@ -301,193 +308,8 @@ fn room(shared: &Shared) -> Result<Room, Failure> {
     Ok(Room(path))
 }
 
-/// Directories that stay from build to build, and who uses them.
-#[derive(Debug, Default)]
-pub(crate) struct CacheMounts {
-    used: Mutex<BTreeMap<String, usize>>,
-    locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-/// A use of such a directory.
-#[derive(Debug)]
-struct CacheUse {
-    engine: Engine,
-    name: String,
-    _lock: Option<OwnedMutexGuard<()>>,
-}
-
-impl Drop for CacheUse {
-    fn drop(&mut self) {
-        let mut used = lock(&self.engine.shared.cache_mounts.used);
-        if let Some(count) = used.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                used.remove(&self.name);
-            }
-        }
-    }
-}
-
-async fn cache(
-    build: &Arc<Build>,
-    mount: &Mount,
-    source: Option<Source>,
-    given: &mut Given,
-) -> Result<(), BuildError> {
-    let namespace = build.request.build_args.get("BUILDKIT_CACHE_MOUNT_NS").cloned().flatten();
-    let base = source.as_ref().map(|source| source.key.as_str());
-    let identity = format!(
-        "{:?} {:?} {base:?} {:?} {} {}",
-        namespace.unwrap_or_default(),
-        mount.id,
-        mount.mode,
-        mount.uid,
-        mount.gid
-    );
-    let name = Digest::sha256_of(identity.as_bytes()).hex();
-    let name = name.get(..32).unwrap_or(&name).to_owned();
-    let taken = take(&build.engine, &name, &mount.sharing).await;
-    let path = directory(&build.engine.shared, &taken.name);
-    if !path.exists() {
-        fill(mount, source, &path).await?;
-    }
-    note(&path, &mount.id);
-    given.bind(&path.join("data"), &mount.target, mount.writable);
-    given.caches.push(taken);
-    Ok(())
-}
-
-/// Takes the directory, or the next one that nobody uses, or waits for it.
-async fn take(engine: &Engine, name: &str, sharing: &str) -> CacheUse {
-    let mounts = &engine.shared.cache_mounts;
-    let mut lock_of = None;
-    if sharing == "locked" {
-        let known = {
-            let mut locks = lock(&mounts.locks);
-            // Those that nobody has or waits for.
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(locks.entry(name.to_owned()).or_default())
-        };
-        lock_of = Some(known.lock_owned().await);
-    }
-    let mut used = lock(&mounts.used);
-    let mut own = name.to_owned();
-    let mut number = 0;
-    while sharing == "private" && used.contains_key(&own) {
-        number += 1;
-        own = format!("{name}-{number}");
-    }
-    *used.entry(own.clone()).or_insert(0) += 1;
-    CacheUse { engine: engine.clone(), name: own, _lock: lock_of }
-}
-
-/// A new directory; it gets its name when it is whole.
-async fn fill(mount: &Mount, source: Option<Source>, path: &Path) -> Result<(), Failure> {
-    let (mount, path) = (mount.clone(), path.to_owned());
-    let unique = random::id()?;
-    crate::blocking(move || {
-        let fresh = path.with_extension(unique);
-        let data = fresh.join("data");
-        let unmade = |source| failed("make directory", &data, source);
-        std::fs::create_dir_all(&data).map_err(unmade)?;
-        if let Some(Source { files, found, .. }) = source.filter(|source| source.found.directory) {
-            super::copy::unpack_into(&files, &found, b"", &data)?;
-        }
-        std::os::unix::fs::chown(&data, Some(mount.uid), Some(mount.gid)).map_err(unmade)?;
-        let mode = std::fs::Permissions::from_mode(mount.mode.unwrap_or(0o755));
-        std::fs::set_permissions(&data, mode).map_err(unmade)?;
-        match std::fs::rename(&fresh, &path) {
-            Ok(()) => Ok(()),
-            // Another step was first.
-            Err(_) if path.exists() => std::fs::remove_dir_all(&fresh).map_err(unmade),
-            Err(source) => Err(unmade(source)),
-        }
-    })
-    .await
-}
-
-/// Writes down what it is for, and that it was used now.
-fn note(path: &Path, id: &str) {
-    if let Err(error) = std::fs::write(path.join("id"), id) {
-        tracing::warn!(path = %path.display(), %error, "a cache has no note");
-    }
-}
-
-fn directory(shared: &Shared, name: &str) -> PathBuf {
-    shared.config.data_root.join("build-caches").join(name)
-}
-
-/// A directory that stays.
-#[derive(Debug)]
-pub(super) struct KeptCache {
-    pub(super) name: String,
-    pub(super) id: String,
-    pub(super) size: u64,
-    pub(super) used: ferry_stdx::time::Timestamp,
-    pub(super) created: ferry_stdx::time::Timestamp,
-    pub(super) in_use: bool,
-}
-
-/// All of them.
-pub(super) fn kept(shared: &Shared) -> Vec<KeptCache> {
-    let root = shared.config.data_root.join("build-caches");
-    let mut kept = Vec::new();
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let Ok(id) = std::fs::read_to_string(path.join("id")) else { continue };
-        let time = |found: std::io::Result<std::fs::Metadata>| {
-            let time = found.and_then(|found| found.modified()).ok();
-            time.map(ferry_stdx::time::Timestamp::from_system).unwrap_or_default()
-        };
-        kept.push(KeptCache {
-            size: crate::usage::disk_use(&path),
-            in_use: lock(&shared.cache_mounts.used).contains_key(&name),
-            used: time(std::fs::metadata(path.join("id"))),
-            created: time(std::fs::metadata(&path)),
-            name,
-            id,
-        });
-    }
-    kept
-}
-
-/// Removes what was being made when a crash came.
+/// Removes what was being made, and what steps were given, when a crash came.
 pub(super) fn sweep(shared: &Shared) {
-    let root = shared.config.data_root.join("build-caches");
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        if !entry.path().join("id").exists() {
-            std::fs::remove_dir_all(entry.path()).ok();
-        }
-    }
+    caches::sweep(shared);
     std::fs::remove_dir_all(shared.config.exec_root.join("b")).ok();
-}
-
-/// Removes one, unless a step has it. A step that comes meanwhile finds none and makes its own: nobody waits for the files to go.
-pub(super) fn remove(shared: &Shared, name: &str) -> bool {
-    let path = directory(shared, name);
-    let stays = |error: std::io::Error| {
-        tracing::warn!(path = %path.display(), %error, "a cache stays");
-        false
-    };
-    let gone = match random::id() {
-        Ok(id) => path.with_extension(id),
-        Err(failure) => return stays(std::io::Error::other(failure.message().to_owned())),
-    };
-    let used = lock(&shared.cache_mounts.used);
-    if used.contains_key(name) {
-        return false;
-    }
-    // Without its note it is none any more, also for a daemon that comes after this one.
-    let renamed =
-        std::fs::remove_file(path.join("id")).and_then(|()| std::fs::rename(&path, &gone));
-    drop(used);
-    match renamed.and_then(|()| std::fs::remove_dir_all(&gone)) {
-        Ok(()) => true,
-        Err(error) => stays(error),
-    }
-}
-
-/// The maps behind these locks are whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
