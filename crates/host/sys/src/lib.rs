@@ -12,6 +12,7 @@
 
 pub mod bpf;
 pub mod caps;
+pub mod code;
 pub mod exe;
 pub mod fdpass;
 pub mod idmap;
