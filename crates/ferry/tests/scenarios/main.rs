@@ -46,6 +46,7 @@ mod commit;
 mod compose;
 mod compose_application;
 mod compose_builds;
+mod compose_elsewhere;
 mod compose_flags;
 mod compose_interrupted;
 mod compose_life;

@@ -4,6 +4,7 @@ mod build;
 mod config;
 mod containers;
 mod down;
+mod elsewhere;
 mod events;
 mod exec;
 mod generate;
