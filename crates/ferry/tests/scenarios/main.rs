@@ -56,6 +56,7 @@ mod compose_python;
 mod compose_rolling;
 mod compose_streams;
 mod compose_switches;
+mod compose_words;
 mod containers;
 mod copying;
 mod coverage;
