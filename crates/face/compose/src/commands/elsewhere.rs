@@ -91,9 +91,9 @@ mod tests {
         };
         assert_eq!(
             table(&variables, &project),
-            "VARIABLE   VALUE       SOURCE         REQUIRED   DEFAULT\n\
-             A          <unset>     none           yes        \n\
-             LONGER     x y         compose file   no         x y\n\
+            "VARIABLE   VALUE      SOURCE         REQUIRED   DEFAULT\n\
+             A          <unset>    none           yes        \n\
+             LONGER     x y        compose file   no         x y\n\
              SET        a\\u{1b}b   environment    no         \n"
         );
     }
