@@ -12,15 +12,19 @@ use serde_json::Value;
 
 use crate::compose::{Project, real};
 
+/// Docker Compose cannot publish names of files in brackets.
 const PUBLISHED: &str = "
 services:
   web:
     image: busybox
     command: sleep 1000
     stop_grace_period: 0s
-    env_file: [web.env]
+    env_file:
+      - web.env
     environment: {WHO: \"${WHO:-nobody}\"}
-    extends: {file: base/base.yaml, service: base}
+    extends:
+      file: base/base.yaml
+      service: base
     volumes: [\"./data:/data\"]
 ";
 
