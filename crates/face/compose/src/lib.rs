@@ -9,6 +9,7 @@
 //! Invariants: names, labels and config hashes are Docker Compose's, so that either program takes over a project of the other;
 //! what cannot be honoured is refused by name.
 
+mod app;
 mod bundle;
 mod commands;
 #[cfg(test)]

@@ -82,11 +82,19 @@ pub(crate) enum RemoteError {
         /// What was asked for.
         reference: String,
     },
+    /// An image has more parts than are copied.
+    #[error("image {reference} has too many parts")]
+    TooLarge {
+        /// Which one.
+        reference: String,
+    },
     /// Nobody answered.
-    #[error("no answer about {reference} for {} seconds", PATIENCE.as_secs())]
+    #[error("no answer about {reference} for {seconds} seconds")]
     Silence {
         /// What was asked for.
         reference: String,
+        /// For how long.
+        seconds: u64,
     },
     /// Nothing can be asked at all.
     #[error("cannot ask a registry")]
@@ -100,13 +108,14 @@ pub(crate) struct Published {
     pub(crate) files: Vec<(Descriptor, Bytes)>,
 }
 
+/// What is read of a manifest.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Manifest {
+pub(crate) struct Manifest {
     artifact_type: String,
-    config: Option<Descriptor>,
-    layers: Vec<Descriptor>,
-    manifests: Vec<Descriptor>,
+    pub(crate) config: Option<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
 }
 
 /// Registries, as who is logged in.
@@ -116,7 +125,8 @@ pub(crate) struct Registries<'a> {
 }
 
 impl Registries<'_> {
-    fn auth(&self, reference: &Reference) -> Result<Option<RegistryAuth>, RemoteError> {
+    /// The credentials for a repository.
+    pub(crate) fn auth(&self, reference: &Reference) -> Result<Option<RegistryAuth>, RemoteError> {
         let Some(logins) = self.logins else { return Ok(None) };
         let wrong = |words: String| RemoteError::Credentials(words);
         let text =
@@ -142,7 +152,7 @@ impl Registries<'_> {
     pub(crate) fn pull(&self, name: &str) -> Result<Published, RemoteError> {
         let reference = parse(name)?;
         let auth = self.auth(&reference)?;
-        apart(&reference, async {
+        apart(&reference, PATIENCE, async || {
             let client = client();
             pull(&client, &reference, auth.as_ref()).await
         })
@@ -156,7 +166,7 @@ impl Registries<'_> {
         manifest: &RawManifest,
     ) -> Result<(), RemoteError> {
         let auth = self.auth(reference)?;
-        apart(reference, async {
+        apart(reference, PATIENCE, async || {
             let sent = push(&client(), reference, auth.as_ref(), blobs, manifest).await;
             sent.map_err(|source| RemoteError::Push {
                 reference: reference.familiar(),
@@ -183,7 +193,8 @@ async fn push(
     repository.put_manifest(tag(reference), manifest).await.map(drop)
 }
 
-fn tag(reference: &Reference) -> &str {
+/// The tag of a name, which has one.
+pub(crate) fn tag(reference: &Reference) -> &str {
     reference.tag().unwrap_or("latest")
 }
 
@@ -202,9 +213,10 @@ impl RemoteError {
 impl Kinded for RemoteError {
     fn kind(&self) -> ErrorKind {
         match self {
-            RemoteError::Reference(_) | RemoteError::Kind { .. } | RemoteError::TooMany { .. } => {
-                ErrorKind::InvalidArgument
-            }
+            RemoteError::Reference(_)
+            | RemoteError::Kind { .. }
+            | RemoteError::TooLarge { .. }
+            | RemoteError::TooMany { .. } => ErrorKind::InvalidArgument,
             RemoteError::Pull { source, .. } | RemoteError::Push { source, .. } => source.kind(),
             RemoteError::Missing { .. } => ErrorKind::NotFound,
             RemoteError::Silence { .. } => ErrorKind::Unavailable,
@@ -221,22 +233,29 @@ pub(crate) fn parse(name: &str) -> Result<Reference, RemoteError> {
     Ok(reference.with_default_tag())
 }
 
-fn client() -> Client {
+/// Who asks.
+pub(crate) fn client() -> Client {
     let user_agent = format!("ferry-compose/{}", env!("CARGO_PKG_VERSION"));
     Client::new(ClientConfig { user_agent, ..ClientConfig::default() })
 }
 
 /// Waits for an answer on a thread of its own: whoever loads a project may be waiting for something else already.
-fn apart<T: Send>(
+pub(crate) fn apart<T: Send>(
     reference: &Reference,
-    work: impl Future<Output = Result<T, RemoteError>> + Send,
+    patience: Duration,
+    work: impl AsyncFnOnce() -> Result<T, RemoteError> + Send,
 ) -> Result<T, RemoteError> {
     let wait = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RemoteError::Start)?;
-        runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, work).await })
-            .unwrap_or_else(|_| Err(RemoteError::Silence { reference: reference.familiar() }))
+        runtime.block_on(async { tokio::time::timeout(patience, work()).await }).unwrap_or_else(
+            |_| {
+                Err(RemoteError::Silence {
+                    reference: reference.familiar(),
+                    seconds: patience.as_secs(),
+                })
+            },
+        )
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("registry".to_owned());

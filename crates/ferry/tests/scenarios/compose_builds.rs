@@ -227,6 +227,8 @@ fn images_are_pinned_to_their_digests() {
     );
     let lock = project.ok(&["config", "--lock-image-digests"]);
     assert_eq!(lock, format!("services:\n  web:\n    image: {pinned}"));
+    assert_eq!(project.ok(&["convert", "--lock-image-digests"]), lock);
+    assert_eq!(project.ok(&["convert", "--resolve-image-digests"]), whole);
     // What was locked is a file to go with the others.
     fs::write(project.directory.join("compose.override.yaml"), &lock).unwrap();
     assert!(project.ok(&["config", "--images"]).contains(&pinned));

@@ -61,9 +61,6 @@ fn a_project_is_published_and_included() {
     let name = |name: &str| format!("{}/{name}", registry.host());
     let refused = ours(&project, &["publish", &name("app:1")]).fails(1);
     refused.says("service \"web\" has env_file declared.");
-    ours(&project, &["publish", "--app", &name("app:1")])
-        .fails(1)
-        .says("not supported yet: compose publish --app");
     ours(&project, &["publish", "--oci-version", "3", &name("app:1")])
         .fails(1)
         .says("unsupported OCI version: 3");

@@ -320,47 +320,71 @@ fn runs_of_a_service() {
     assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
 }
 
-/// The names of flags and commands in a help text.
-fn flags(help: &str) -> impl Iterator<Item = String> {
-    let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
-    options.filter_map(|line| {
-        let name = line.split_once("--")?.1;
+/// The flags in a help text, with the letters of those that have one.
+fn flags(help: &str) -> BTreeSet<(String, Option<char>)> {
+    let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let flags = options.filter_map(|line| {
+        let (before, name) = line.split_once("--")?;
         let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(name.len());
-        Some(name[..end].to_owned()).filter(|name| name != "help" && !name.ends_with('-'))
-    })
+        Some((name[..end].to_owned(), before.chars().nth(1)))
+    });
+    flags.filter(|(name, _)| name != "help").collect()
+}
+
+/// The words in each list of words that a scenario has, and in each command of a page of the guide.
+fn typed(text: &str, page: bool) -> Vec<Vec<String>> {
+    if page {
+        let commands = text.lines().filter_map(|line| line.split_once("ferry compose "));
+        let words = |line: &str| line.split([' ', '`']).map(str::to_owned).collect();
+        return commands.map(|(_, line)| words(line)).collect();
+    }
+    let lists = text.split('[').map(|after| after.split(']').next().unwrap_or_default());
+    lists.map(|list| list.split('"').skip(1).step_by(2).map(str::to_owned).collect()).collect()
 }
 
 #[test]
-fn every_flag_of_compose_is_typed() {
+fn every_flag_of_every_command_is_typed() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let guide = tests.join("../../../docs/guide");
-    let mut text = String::new();
-    for entry in fs::read_dir(tests.join("scenarios")).unwrap().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("compose") {
-            text.push_str(&fs::read_to_string(entry.path()).unwrap());
-        }
-    }
-    for page in ["11-compose.md", "15-kubernetes.md"] {
-        text.push_str(&fs::read_to_string(guide.join(page)).unwrap());
-    }
-    let typed: BTreeSet<&str> = text
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-        .filter(|word| word.starts_with("--"))
-        .collect();
     let help = |words: &[&str]| {
         run(Command::new(binary()).arg("compose").args(words).arg("--help")).stdout
     };
     let top = help(&[]);
     let rows = top.split("Commands:\n").skip(1).flat_map(str::lines);
     let names = rows.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    let mut names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
-    names.extend(["", "convert"]);
-    names.sort_unstable();
+    let mut names: BTreeSet<&str> =
+        names.filter_map(|line| line.split_whitespace().next()).collect();
+    names.insert("convert");
+    // The command of a list is its first word that is one; what stands before it is for all commands.
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut look = |text: &str, page: bool| {
+        for words in typed(text, page) {
+            let mut command = String::new();
+            for word in words {
+                if command.is_empty() && names.contains(word.as_str()) {
+                    command = word;
+                } else if word.starts_with('-') {
+                    let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+                    seen.insert((command.clone(), name.to_owned()));
+                }
+            }
+        }
+    };
+    for entry in fs::read_dir(tests.join("scenarios")).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("compose") {
+            look(&fs::read_to_string(entry.path()).unwrap(), false);
+        }
+    }
+    for page in ["11-compose.md", "15-kubernetes.md"] {
+        look(&fs::read_to_string(guide.join(page)).unwrap(), true);
+    }
     let mut untested = String::new();
-    for name in names {
+    for name in names.iter().copied().chain([""]) {
         let words: Vec<&str> = [name].into_iter().filter(|name| !name.is_empty()).collect();
-        for flag in flags(&help(&words)).collect::<BTreeSet<_>>() {
-            if !typed.contains(format!("--{flag}").as_str()) {
+        for (flag, letter) in flags(&help(&words)) {
+            let has = |typed: String| seen.contains(&(name.to_owned(), typed));
+            if !has(format!("--{flag}")) && !letter.is_some_and(|letter| has(format!("-{letter}")))
+            {
                 untested.push_str(&format!("compose {name} --{flag}\n"));
             }
         }

@@ -4,6 +4,7 @@ mod build;
 mod config;
 mod containers;
 mod down;
+mod elsewhere;
 mod events;
 mod exec;
 mod generate;
@@ -32,7 +33,10 @@ use ferry_cli::{
 use crate::{
     load::{self, LoadError, Request},
     model::Project,
-    run::{Session, progress::Progress},
+    run::{
+        Session,
+        progress::{Progress, is_on_stdout},
+    },
 };
 use tokio::sync::Semaphore;
 
@@ -189,7 +193,8 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
         "auto" => cli.stdout_is_terminal() && cli.env("NO_COLOR").is_none(),
         _ => return Err(CliError::new(format!("unsupported --ansi value {ansi:?}"))),
     };
-    let dynamic = ansi == "always" || (ansi == "auto" && cli.stderr_is_terminal());
+    let terminal = if is_on_stdout() { cli.stdout_is_terminal() } else { cli.stderr_is_terminal() };
+    let dynamic = ansi == "always" || (ansi == "auto" && terminal);
     let Some(progress) = Progress::new(&progress, dynamic) else {
         return Err(CliError::new(format!("unsupported --progress value {progress:?}")));
     };

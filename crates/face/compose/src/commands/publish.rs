@@ -1,6 +1,8 @@
 //! `compose publish`: a project becomes an artifact of a registry, from where `include: oci://…` has it. As with Docker Compose, what is
 //! published are the files as they are written, not what becomes of them here.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use ferry_cli::{
@@ -62,9 +64,6 @@ enum Version {
 }
 
 fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
-    if matches.flag("app") {
-        return Err(CliError::new("not supported yet: compose publish --app"));
-    }
     let versions: &[Version] = match matches.text("oci-version") {
         "" => &[Version::New, Version::Old],
         "1.1" => &[Version::New],
@@ -84,17 +83,21 @@ fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     }
     let names = project.services.keys().cloned().collect();
     push_all(compose, &project, &names, true, false)?;
-    if matches.flag("resolve-image-digests") {
+    let app = matches.flag("app");
+    // The images that go with it are those that it names, also later.
+    if app || matches.flag("resolve-image-digests") {
         pin(compose, &mut project, &names)?;
         let text = to_yaml(&locked(&project, &names));
         files.push(File::named(FILE_TYPE, "com.docker.compose.file", "image-digests.yaml", text));
     }
+    let images = if app { images(&project) } else { BTreeSet::new() };
     let session = compose.session()?;
     if compose.dry {
-        let count = files.len();
-        session
-            .cli
-            .println(&format!("PUT {}  # {count} files of the project", reference.familiar()))?;
+        let place = reference.familiar();
+        session.cli.println(&format!("PUT {place}  # {} files of the project", files.len()))?;
+        for image in &images {
+            session.cli.println(&format!("PUT {place}  # a copy of {image}"))?;
+        }
         return Ok(0);
     }
     session.progress("", name, "publishing");
@@ -107,6 +110,10 @@ fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         let digest = Digest::sha256_of(&json);
         let manifest = RawManifest { media_type: MANIFEST_TYPE.to_owned(), json, digest };
         outcome = registries.push(&reference, &blobs, &manifest);
+        if outcome.is_ok() && app {
+            outcome = registries.push_images(&reference, &images, &manifest);
+            break;
+        }
         // An older registry does not know kinds of artifacts.
         if !outcome.as_ref().is_err_and(RemoteError::is_unknown_kind) {
             break;
@@ -115,6 +122,13 @@ fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     session.progress("", name, if outcome.is_ok() { "published" } else { "Error" });
     outcome.map_err(words)?;
     Ok(0)
+}
+
+/// The images that the services run, with their digests.
+fn images(project: &Project) -> BTreeSet<String> {
+    let services = project.tree["services"].as_object().into_iter().flatten();
+    let images = services.filter_map(|(_, service)| service["image"].as_str());
+    images.map(str::to_owned).collect()
 }
 
 fn words(error: RemoteError) -> CliError {

@@ -5,7 +5,7 @@ use ferry_cli::{
     flags::{Flag, Matches},
 };
 
-use super::{Compose, DRY, Verb, select, up::images_how};
+use super::{Compose, DRY, Verb, elsewhere, select, up::images_how};
 use crate::{
     load::LoadError,
     model::Service,
@@ -76,6 +76,7 @@ pub(super) static RUN: Verb = Verb {
 
 fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let mut project = compose.project()?;
+    elsewhere::agreed(compose, &project, false)?;
     let name = matches.arg(0).to_owned();
     let mut names = select(&mut project, std::slice::from_ref(&name), true)?;
     names.remove(&name);

@@ -12,7 +12,7 @@ use ferry_cli::{
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Compose, DRY, Verb, scale::YES, select};
+use super::{Compose, DRY, Verb, elsewhere, scale::YES, select};
 use crate::{
     model::Project,
     run::{
@@ -214,6 +214,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         return Err(CliError::new("--detach and --watch are incompatible"));
     }
     let mut project = compose.project()?;
+    elsewhere::agreed(compose, &project, matches.flag("yes"))?;
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
     let mut plan = plan_of(&project, matches)?;
     plan.remove_orphans |=

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Found, LoadError, Request, dotenv, paths};
-use crate::yaml::MAX_BYTES;
+use super::{Found, LoadError, Request, dotenv, paths, remote};
+use crate::{remote::Registries, yaml::MAX_BYTES};
 
 pub(super) const NAMES: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -52,10 +52,9 @@ pub(super) fn find(request: &Request) -> Result<Found, LoadError> {
     let start = directory.clone().unwrap_or_else(|| here.clone());
     let mut given: Vec<PathBuf> = request.files.iter().map(|file| named(&here, file)).collect();
     // Variables that choose files may stand in the `.env` beside us.
-    let dotenv_at = match (&directory, given.first()) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(file)) => file.parent().unwrap_or(&here).to_owned(),
-        (None, None) => start.clone(),
+    let dotenv_at = match &directory {
+        Some(directory) => directory.clone(),
+        None => beside(&given).unwrap_or_else(|| start.clone()),
     };
     let mut environment = variables(request, &here, &dotenv_at, &process)?;
     if given.is_empty()
@@ -65,19 +64,42 @@ pub(super) fn find(request: &Request) -> Result<Found, LoadError> {
         let separator = separator.unwrap_or_else(|| ":".to_owned());
         given = list.split(separator.as_str()).map(|file| named(&start, file)).collect();
     }
-    let files = if given.is_empty() { search(&start)? } else { given };
-    let directory = directory.unwrap_or_else(|| match files.first() {
-        Some(file) if file != Path::new("-") => file.parent().unwrap_or(&here).to_owned(),
-        _ => here.clone(),
-    });
-    if directory != dotenv_at {
-        environment = variables(request, &here, &directory, &process)?;
+    let given = if given.is_empty() { search(&start)? } else { given };
+    let named_by = directory.or_else(|| beside(&given)).unwrap_or_else(|| here.clone());
+    if named_by != dotenv_at {
+        environment = variables(request, &here, &named_by, &process)?;
     }
-    Ok(Found { directory, files, environment })
+    let registries = Registries { logins: request.logins.as_ref() };
+    let mut found = Found { directory: named_by.clone(), named_by, files: Vec::new(), environment };
+    for file in given {
+        let Some(name) = file.to_str().filter(|name| remote::is_remote(name)) else {
+            found.files.push(file);
+            continue;
+        };
+        let fetched = remote::fetch(name, &registries)?;
+        // As with Docker Compose, relative paths lead to where it lies now.
+        found.directory = fetched.parent().unwrap_or(&here).to_owned();
+        found.files.push(fetched);
+    }
+    Ok(found)
 }
 
+/// A file's whole name; what lies elsewhere keeps its own.
 fn named(here: &Path, file: &str) -> PathBuf {
-    if file == "-" { PathBuf::from("-") } else { paths::absolute(here, file) }
+    if file == "-" || remote::is_remote(file) {
+        PathBuf::from(file)
+    } else {
+        paths::absolute(here, file)
+    }
+}
+
+/// The directory of the first file that is one here.
+fn beside(files: &[PathBuf]) -> Option<PathBuf> {
+    let first = files.iter().find(|file| *file != Path::new("-"))?;
+    if first.to_str().is_some_and(remote::is_remote) {
+        return None;
+    }
+    first.parent().map(Path::to_owned)
 }
 
 fn search(start: &Path) -> Result<Vec<PathBuf>, LoadError> {

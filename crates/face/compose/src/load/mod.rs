@@ -100,7 +100,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
         loader.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     }
     if name.is_none() {
-        let early = loader.early_name(&found.files, &found.directory)?;
+        let early = loader.early_name(&found.files, &found.named_by)?;
         loader.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), early);
     }
     let mut tree = json!({});
@@ -119,7 +119,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
     let name = match (name, tree["name"].as_str()) {
         (Some(name), _) => name,
         (None, Some(name)) => files::cleaned_name(name)?,
-        (None, None) => files::name_of(&found.directory)?,
+        (None, None) => files::name_of(&found.named_by)?,
     };
     tree["name"] = json!(name);
     let mut profiles: BTreeSet<String> = request.profiles.iter().cloned().collect();
@@ -451,6 +451,8 @@ fn remove(tree: &mut Value, path: &[String]) {
 /// Where the project is and what it is made of.
 struct Found {
     directory: PathBuf,
+    /// The directory that gives the project its name.
+    named_by: PathBuf,
     files: Vec<PathBuf>,
     environment: BTreeMap<String, String>,
 }

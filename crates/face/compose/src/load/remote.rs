@@ -30,12 +30,12 @@ pub(super) fn fetch(text: &str, registries: &Registries<'_>) -> Result<PathBuf, 
     git.checked_out().map_err(failed)
 }
 
-/// Where fetched files lie.
+/// Where fetched files lie: where Docker Compose keeps them, so that a project has the same paths for both programs.
 fn cache() -> Result<PathBuf, String> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
-    let directory = base.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("ferry-compose");
+    let directory = base.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("docker-compose");
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
@@ -75,7 +75,7 @@ impl Drop for Draft {
 /// Writes the files of a project. The path of the one that is its Compose file.
 fn unpacked(published: &Published) -> Result<PathBuf, String> {
     let cache = cache()?;
-    let name: String = published.digest.to_string().replace(':', "-");
+    let name = published.digest.hex();
     let directory = cache.join(&name);
     if !directory.is_dir() {
         let draft = Draft::new(&cache, &name)?;
@@ -149,10 +149,10 @@ impl Git {
     fn checked_out(&self) -> Result<PathBuf, String> {
         let commit = self.commit()?;
         let cache = cache()?;
-        let name = format!("git-{commit}");
-        let directory = cache.join(&name);
+        let name = &commit;
+        let directory = cache.join(name);
         if !directory.is_dir() {
-            let draft = Draft::new(&cache, &name)?;
+            let draft = Draft::new(&cache, name)?;
             let place = Some(draft.partial.as_path());
             git(place, &["init", "--quiet"])?;
             git(place, &["fetch", "--quiet", "--depth=1", "--", &self.remote, &commit])?;

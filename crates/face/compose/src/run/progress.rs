@@ -7,7 +7,10 @@ use std::{
 };
 
 use ferry_cli::face::{window_size, write_fd};
-use rustix::stdio::stderr;
+use rustix::{
+    fd::BorrowedFd,
+    stdio::{stderr, stdout},
+};
 use serde_json::json;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -81,7 +84,7 @@ impl Progress {
             }
         };
         // That nobody reads it is no reason to stop.
-        drop(write_fd(stderr(), text.as_bytes()));
+        drop(write_fd(place(), text.as_bytes()));
     }
 
     /// Paints a last time; what comes next has the terminal for itself.
@@ -94,6 +97,16 @@ impl Progress {
     }
 }
 
+/// Whether `COMPOSE_STATUS_STDOUT` wants progress on standard output.
+pub(crate) fn is_on_stdout() -> bool {
+    std::env::var("COMPOSE_STATUS_STDOUT")
+        .is_ok_and(|text| matches!(text.to_lowercase().as_str(), "1" | "t" | "true"))
+}
+
+fn place() -> BorrowedFd<'static> {
+    if is_on_stdout() { stdout() } else { stderr() }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,8 +116,8 @@ fn paint(table: &Mutex<Table>) {
         let over = {
             let mut table = lock(table);
             let text =
-                table.text(window_size(stderr()).map_or(80, |size| usize::from(size.columns)));
-            drop(write_fd(stderr(), text.as_bytes()));
+                table.text(window_size(place()).map_or(80, |size| usize::from(size.columns)));
+            drop(write_fd(place(), text.as_bytes()));
             table.over
         };
         if over {
