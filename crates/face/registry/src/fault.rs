@@ -30,6 +30,8 @@ pub(crate) enum Code {
     TooLarge,
     NotFound,
     Unavailable,
+    /// What an upstream gives is not what it should be.
+    Upstream,
     Unknown,
 }
 
@@ -56,6 +58,7 @@ impl Code {
             Code::TooLarge => ("SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),
             Code::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND),
             Code::Unavailable => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
+            Code::Upstream => ("UNKNOWN", StatusCode::BAD_GATEWAY),
             Code::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -90,6 +93,21 @@ impl Fault {
     /// Whether it means that something is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code.parts().1 == StatusCode::NOT_FOUND
+    }
+
+    /// Whether somebody else than the client is at fault, and it may pass.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.code, Code::Unavailable | Code::Upstream | Code::TooManyRequests)
+    }
+
+    /// Whether it has this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
+    /// Its words.
+    pub(crate) fn words(&self) -> &str {
+        &self.message
     }
 
     /// Whether it means that the client has to say who it is.

@@ -67,6 +67,7 @@ fn put(store: &Store, repository: &str, tag: &str, text: &str) -> Result<Digest,
         target: &target,
         media_type: media::OCI_MANIFEST,
         bytes: text.as_bytes(),
+        cached: false,
     };
     store.put_manifest(&put).map(|put| put.digest)
 }
@@ -123,6 +124,7 @@ fn an_index_keeps_its_manifests_and_a_signature_lives_as_long_as_its_image() {
         target: &target,
         media_type: media::OCI_INDEX,
         bytes: index.as_bytes(),
+        cached: false,
     };
     let index = store.put_manifest(&of_index).unwrap().digest;
     let config = blob(&store, "a", "{}");

@@ -76,6 +76,14 @@ impl Upload {
         &self.repository
     }
 
+    /// What came so far and is still to come, open for reading. It stays readable when the upload is over.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.path).map_err(StoreError::file("open", &self.path))
+    }
+
     /// The right to send, unless another request has it.
     pub fn claim(self: &Arc<Upload>) -> Option<Claim> {
         let free = self.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);

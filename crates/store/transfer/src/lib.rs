@@ -54,7 +54,9 @@ pub use self::{
     pull::{Pulled, PulledLayer},
     push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed, composed},
     refusal::Refusal,
-    repository::{BlobStream, RawManifest, Repository, RepositoryError, Wanted, fallback_tag},
+    repository::{
+        BlobStream, Quota, RawManifest, Repository, RepositoryError, Wanted, fallback_tag,
+    },
     search::{SearchError, SearchResult},
     source::SourceError,
 };

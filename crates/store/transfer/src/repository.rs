@@ -1,20 +1,20 @@
 //! One repository at one registry, document by document and blob by blob: for whoever copies between registries and other places.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::{Descriptor, Digest, Hasher, Index, MAX_MANIFEST, Reference, media};
 use http::{
-    HeaderValue,
-    header::{ACCEPT, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE},
 };
 use tokio::sync::mpsc;
 
 use crate::{
-    Client, PushError, RegistryAuth,
+    Client, PushError, Refusal, RegistryAuth, TokenError,
     client::Shared,
-    http::{Body, Call, Cut, Fault, RequestError},
+    http::{Answer, Body, Call, Cut, Fault, RequestError},
     push::{answering, blob, put_manifest, upload::Upload},
     source::{Source, SourceError},
 };
@@ -38,6 +38,18 @@ pub enum Wanted<'a> {
 pub struct Repository {
     shared: Arc<Shared>,
     source: Source,
+    quota: Mutex<Option<Quota>>,
+}
+
+/// How much a registry still gives, as Docker Hub says it with manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Manifests in all.
+    pub limit: u64,
+    /// Manifests that are left.
+    pub remaining: u64,
+    /// For so many seconds, if it says that.
+    pub window: Option<u64>,
 }
 
 /// A manifest, an index, or an artifact's manifest, as it came.
@@ -55,7 +67,9 @@ pub struct RawManifest {
 #[derive(Debug)]
 pub struct BlobStream {
     body: Body,
-    hasher: Hasher,
+    /// `None` for a part, which has no digest.
+    hasher: Option<Hasher>,
+    size: Option<u64>,
     digest: Digest,
     name: String,
 }
@@ -118,7 +132,7 @@ impl Client {
             Wanted::Write(others) => source.for_push(others.iter().copied()),
         };
         let source = answering(&self.shared, name, auth, with).await?;
-        Ok(Repository { shared: Arc::clone(&self.shared), source })
+        Ok(Repository { shared: Arc::clone(&self.shared), source, quota: Mutex::default() })
     }
 }
 
@@ -128,16 +142,12 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError`].
     pub async fn manifest(&self, name: &str) -> Result<Option<RawManifest>, RepositoryError> {
-        let location = self.source.location(&format!("manifests/{name}"));
-        let mut call = Call::get(location.clone());
-        for kind in
-            [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST]
-        {
-            call.headers.append(ACCEPT, HeaderValue::from_static(kind));
-        }
+        let call = self.about_manifest(Method::GET, name);
+        let location = call.location.clone();
         let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
             return Ok(None);
         };
+        self.note_quota(&answer.headers);
         let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
         let broken = |fault| broken_off(&location, fault);
@@ -146,6 +156,46 @@ impl Repository {
         match name.parse::<Digest>() {
             Ok(wanted) if wanted != digest => Err(RepositoryError::Digest(wanted)),
             _ => Ok(Some(RawManifest { media_type, json, digest })),
+        }
+    }
+
+    /// The digest of a manifest, without the manifest: `None` when it is not there, and `Some(None)` from a registry that does not
+    /// say.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn manifest_digest(
+        &self,
+        name: &str,
+    ) -> Result<Option<Option<Digest>>, RepositoryError> {
+        let call = self.about_manifest(Method::HEAD, name);
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(None);
+        };
+        self.note_quota(&answer.headers);
+        let digest = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
+        answer.body.skip().await;
+        Ok(Some(digest))
+    }
+
+    fn about_manifest(&self, method: Method, name: &str) -> Call {
+        let mut call = Call::new(method, self.source.location(&format!("manifests/{name}")));
+        for kind in
+            [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST]
+        {
+            call.headers.append(ACCEPT, HeaderValue::from_static(kind));
+        }
+        call
+    }
+
+    /// What the registry last said of how much it still gives.
+    pub fn quota(&self) -> Option<Quota> {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_quota(&self, headers: &HeaderMap) {
+        if let Some(quota) = Quota::of(headers) {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
         }
     }
 
@@ -187,11 +237,41 @@ impl Repository {
         let name = location.to_string();
         let answer = missing(self.source.call(&self.shared, Call::get(location)).await)?;
         Ok(answer.map(|answer| BlobStream {
+            size: length(&answer),
             body: answer.body,
-            hasher: Hasher::new(),
+            hasher: Some(Hasher::new()),
             digest: digest.clone(),
             name,
         }))
+    }
+
+    /// A blob from its `at`th byte on, whose digest is for the caller to compare. `None` when the registry does not give parts.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn blob_from(
+        &self,
+        digest: &Digest,
+        at: u64,
+    ) -> Result<Option<BlobStream>, RepositoryError> {
+        let location = self.source.location(&format!("blobs/{digest}"));
+        let name = location.to_string();
+        let mut call = Call::get(location);
+        if let Ok(range) = HeaderValue::try_from(format!("bytes={at}-")) {
+            call.headers.insert(RANGE, range);
+        }
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(None);
+        };
+        let part = answer.header(CONTENT_RANGE).unwrap_or_default();
+        let from = part.trim().strip_prefix("bytes ").and_then(|part| part.split('-').next());
+        if answer.status != StatusCode::PARTIAL_CONTENT
+            || from.and_then(|from| from.parse().ok()) != Some(at)
+        {
+            return Ok(None);
+        }
+        let size = length(&answer);
+        Ok(Some(BlobStream { body: answer.body, hasher: None, size, digest: digest.clone(), name }))
     }
 
     /// Sends a blob that is in memory.
@@ -266,7 +346,62 @@ pub fn fallback_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.hex())
 }
 
+impl Quota {
+    /// `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 76;w=21600`.
+    fn of(headers: &HeaderMap) -> Option<Quota> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let number =
+            |text: &str| text.split(';').next().and_then(|first| first.trim().parse().ok());
+        let limit = text("ratelimit-limit")?;
+        let window = limit.split(';').find_map(|part| part.trim().strip_prefix("w="));
+        Some(Quota {
+            limit: number(limit)?,
+            remaining: number(text("ratelimit-remaining")?)?,
+            window: window.and_then(|window| window.parse().ok()),
+        })
+    }
+}
+
+impl RepositoryError {
+    /// What the registry, or its token server, answered instead.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            RepositoryError::Push(PushError::Source(error)) => error.refusal(),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry wants to know who asks, or does not let them.
+    pub fn is_denied(&self) -> bool {
+        let wanted = matches!(self, RepositoryError::Push(PushError::NoCredentials))
+            || matches!(
+                self,
+                RepositoryError::Push(PushError::Source(SourceError::NoCredentials { .. }))
+            );
+        wanted || self.refusal().is_some_and(|refusal| matches!(refusal.status, 401 | 403))
+    }
+
+    /// Whether no whole answer came: nobody there, a connection that broke, nothing for a long time.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            RepositoryError::Request(error) => error.is_broken(),
+            RepositoryError::Push(PushError::Source(SourceError::Request(error))) => {
+                error.is_broken()
+            }
+            RepositoryError::Push(PushError::Source(SourceError::Token { source, .. })) => {
+                matches!(&**source, TokenError::Request(error) if error.is_broken())
+            }
+            _ => false,
+        }
+    }
+}
+
 impl BlobStream {
+    /// How much it is, if the registry says so.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
     /// The next piece; `None` at the end, when it is known to be the right one.
     ///
     /// # Errors
@@ -278,13 +413,23 @@ impl BlobStream {
         };
         match self.body.next().await.map_err(broken)? {
             Some(piece) => {
-                self.hasher.update(&piece);
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&piece);
+                }
                 Ok(Some(piece))
             }
-            None if std::mem::take(&mut self.hasher).finish() == self.digest => Ok(None),
-            None => Err(RepositoryError::Digest(self.digest.clone())),
+            None => match self.hasher.take().map(Hasher::finish) {
+                Some(found) if found != self.digest => {
+                    Err(RepositoryError::Digest(self.digest.clone()))
+                }
+                _ => Ok(None),
+            },
         }
     }
+}
+
+fn length(answer: &Answer) -> Option<u64> {
+    answer.header(CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
 }
 
 /// What a registry says it has not, or never had.

@@ -9,11 +9,12 @@ use std::{
 
 use ferry_access::Grant;
 use ferry_cli::{
-    face::{Args, Cli, CliError, Command, Outcome},
+    face::{Args, Cli, CliError, Command, Outcome, logins},
     flags::{Flag, Matches},
 };
 use ferry_errkind::chain;
 use ferry_registry_store::{GcOptions, Limits, Pattern, Rule, Store};
+use ferry_transfer::{ClientConfig, Tuning};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -26,6 +27,7 @@ use crate::{
     control,
     dispatch::{Content, State},
     journal::{Audit, Requests},
+    proxy::{Address, Upstream, Upstreams},
     serve::Server,
     tls::TlsFiles,
 };
@@ -62,6 +64,11 @@ pub(super) const COMMAND: Command = Command {
             .default("4096"),
         Flag::uint("max-rate", "Most requests of an address in a second; 0 for any number"),
         Flag::bool("open", "Let anybody do everything although others than this machine reach it"),
+        Flag::list("proxy", "Keep copies of what another registry has: [PREFIX=]https://HOST"),
+        Flag::duration("proxy-timeout", "An upstream that sends nothing for so long is away")
+            .default("30s"),
+        Flag::duration("proxy-ttl", "Ask an upstream again after so long where a tag points")
+            .default("1m0s"),
         Flag::string("request-log", "File to which every request is written"),
         Flag::list("retain", "Which tags stay: REPOSITORY[:TAG],keep=N,older=30d"),
         ROOT,
@@ -101,14 +108,23 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Flags about what is pushed, of which there is nothing where a daemon is served.
-const ABOUT_PUSHES: [&str; 6] =
-    ["gc-every", "gc-grace", "gc-untagged", "immutable", "max-blob-size", "retain"];
+const ABOUT_PUSHES: [&str; 9] = [
+    "gc-every",
+    "gc-grace",
+    "gc-untagged",
+    "immutable",
+    "max-blob-size",
+    "proxy",
+    "proxy-timeout",
+    "proxy-ttl",
+    "retain",
+];
 
 fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
     if matches.flag("from-engine") {
         if let Some(flag) = ABOUT_PUSHES.iter().find(|flag| matches.is_set(flag)) {
             let words =
-                format!("--{flag} is about what is pushed: it does not go with --from-engine");
+                format!("--{flag} is about what is kept here: it does not go with --from-engine");
             return Err(CliError::new(words));
         }
         return Ok(Content::Daemon(cli.client()?.clone()));
@@ -120,6 +136,29 @@ fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
     let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
     let store = Store::open(Path::new(matches.text("root")), limits, immutable);
     Ok(Content::Store(Arc::new(store.map_err(|error| failed(&error))?)))
+}
+
+fn upstreams(cli: &Cli, matches: &Matches) -> Result<Upstreams, CliError> {
+    let addresses = matches.texts("proxy").iter().map(|text| text.parse::<Address>());
+    let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?;
+    let patience = Duration::from_secs(seconds(matches, "proxy-timeout").max(1));
+    let tuning = Tuning {
+        stall: patience,
+        connect_patience: patience.min(Tuning::default().connect_patience),
+        ..Tuning::default()
+    };
+    let plain = addresses.iter().filter(|address| !address.secure);
+    let config = ClientConfig {
+        user_agent: format!("Ferry-Registry/{} (linux)", env!("CARGO_PKG_VERSION")),
+        insecure: plain.map(|address| address.domain.clone()).collect(),
+        ..ClientConfig::default()
+    };
+    let client = ferry_transfer::Client::tuned(config, tuning);
+    let ttl = Duration::from_secs(seconds(matches, "proxy-ttl"));
+    let all = addresses
+        .into_iter()
+        .map(|address| Upstream::new(address, ttl, client.clone(), logins(cli)));
+    Upstreams::new(all.collect()).map_err(CliError::new)
 }
 
 fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
@@ -153,6 +192,7 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
         access: Access::new(access, Guard::new(rate), url, tls.is_some()),
         audit: Arc::clone(&audit),
         requests: request_log(matches)?,
+        upstreams: upstreams(cli, matches)?,
     });
     let connections = usize::try_from(matches.int("max-connections")).unwrap_or(1).max(1);
     let server = Server { listener, tls: acceptor, connections };
