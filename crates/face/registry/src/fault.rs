@@ -140,6 +140,9 @@ impl Fault {
     }
 }
 
+/// When to come again with an upload that there is no room for, in seconds.
+const RETRY: u64 = 30;
+
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         let refusal = match error {
@@ -177,6 +180,9 @@ impl From<StoreError> for Fault {
             Refusal::UploadBusy(id) => fault(Code::BlobUploadInvalid).about("upload", id),
             Refusal::TooLarge(_) => fault(Code::TooLarge),
             Refusal::NoSpace => fault(Code::Unavailable),
+            Refusal::TooManyUploads(_) => {
+                fault(Code::TooManyRequests).header(header::RETRY_AFTER, RETRY.to_string())
+            }
             Refusal::RepositoryUnknown(name) => fault(Code::NameUnknown).about("name", name),
             Refusal::TagImmutable(tag) => fault(Code::Denied).about("tag", tag),
         }

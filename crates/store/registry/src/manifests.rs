@@ -357,7 +357,7 @@ impl Store {
         Ok(self.reader.keys(&REPOSITORIES, (after, "~"), limit)?)
     }
 
-    /// What is about a manifest, whether that is here or not.
+    /// At most `limit` of what is about a manifest, whether that is here or not, behind the digest with this hex form.
     ///
     /// # Errors
     /// When the records cannot be read.
@@ -365,9 +365,12 @@ impl Store {
         &self,
         repository: &str,
         subject: &Digest,
+        after: &str,
+        limit: usize,
     ) -> Result<Vec<Referrer>, StoreError> {
-        let (after, before) = below(&key(repository, &subject.hex()));
-        let found = self.reader.range(&REFERRERS, (&after, &before), MAX_REFERENCES)?;
+        let about = key(repository, &subject.hex());
+        let before = below(&about).1;
+        let found = self.reader.range(&REFERRERS, (&key(&about, after), &before), limit)?;
         Ok(found.into_iter().map(|(_, referrer)| referrer).collect())
     }
 

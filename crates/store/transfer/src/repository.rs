@@ -1,18 +1,22 @@
 //! One repository at one registry, document by document and blob by blob: for whoever copies between registries and other places.
 
+mod error;
+mod quota;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::{Descriptor, Digest, Hasher, Index, MAX_MANIFEST, Reference, media};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE},
 };
 use tokio::sync::mpsc;
 
+pub use self::{error::RepositoryError, quota::Quota};
 use crate::{
-    Client, PushError, Refusal, RegistryAuth, TokenError,
+    Client, RegistryAuth,
+    browse::next,
     client::Shared,
     http::{Answer, Body, Call, Cut, Fault, RequestError},
     push::{answering, blob, put_manifest, upload::Upload},
@@ -21,6 +25,8 @@ use crate::{
 
 /// Answers of searches and referrers are never larger.
 const MAX_LIST: usize = 4 << 20;
+/// Pages of referrers that are asked for.
+const MAX_PAGES: usize = 32;
 /// Pieces of a blob that may wait for the network.
 const DEPTH: usize = 8;
 
@@ -39,17 +45,6 @@ pub struct Repository {
     shared: Arc<Shared>,
     source: Source,
     quota: Mutex<Option<Quota>>,
-}
-
-/// How much a registry still gives, as Docker Hub says it with manifests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Manifests in all.
-    pub limit: u64,
-    /// Manifests that are left.
-    pub remaining: u64,
-    /// For so many seconds, if it says that.
-    pub window: Option<u64>,
 }
 
 /// A manifest, an index, or an artifact's manifest, as it came.
@@ -72,48 +67,6 @@ pub struct BlobStream {
     size: Option<u64>,
     digest: Digest,
     name: String,
-}
-
-/// Something of a repository could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RepositoryError {
-    /// The registry does not take or give it.
-    #[error(transparent)]
-    Push(#[from] PushError),
-    /// An answer broke off.
-    #[error(transparent)]
-    Request(RequestError),
-    /// It is not what it was asked for by.
-    #[error("what the registry gives as {0} has another digest")]
-    Digest(Digest),
-    /// An answer is not what it should be.
-    #[error("the registry's answer to {0} does not read")]
-    Answer(&'static str),
-}
-
-impl Kinded for RepositoryError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            RepositoryError::Push(error) => error.kind(),
-            RepositoryError::Request(error) => error.kind(),
-            RepositoryError::Digest(_) | RepositoryError::Answer(_) => ErrorKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            RepositoryError::Push(error) => error.hint(),
-            RepositoryError::Request(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl From<SourceError> for RepositoryError {
-    fn from(error: SourceError) -> RepositoryError {
-        RepositoryError::Push(error.into())
-    }
 }
 
 impl Client {
@@ -323,77 +276,38 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError`].
     pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, RepositoryError> {
-        let location = self.source.location(&format!("referrers/{digest}"));
-        let call = Call::get(location.clone());
-        let json = match missing(self.source.call(&self.shared, call).await)? {
-            Some(answer) => {
-                let broken = |fault| broken_off(&location, fault);
-                answer.body.read(MAX_LIST).await.map_err(broken)?
-            }
-            None => match self.manifest(&fallback_tag(digest)).await? {
-                Some(manifest) => manifest.json,
-                None => return Ok(Vec::new()),
-            },
+        let read = |json: &[u8]| {
+            let index: Result<Index, _> = serde_json::from_slice(json);
+            index.map(|index| index.manifests).map_err(|_| RepositoryError::Answer("referrers"))
         };
-        let index: Index =
-            serde_json::from_slice(&json).map_err(|_| RepositoryError::Answer("referrers"))?;
-        Ok(index.manifests)
+        let mut location = self.source.location(&format!("referrers/{digest}"));
+        let mut all = Vec::new();
+        for page in 0..MAX_PAGES {
+            let call = Call::get(location.clone());
+            let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+                let old = match page {
+                    0 => self.manifest(&fallback_tag(digest)).await?,
+                    _ => None,
+                };
+                return old.map_or(Ok(all), |manifest| read(&manifest.json));
+            };
+            let next = answer.header(LINK).and_then(next).and_then(|next| location.join(next));
+            let broken = |fault| broken_off(&location, fault);
+            let found = read(&answer.body.read(MAX_LIST).await.map_err(broken)?)?;
+            let ends = found.is_empty();
+            all.extend(found);
+            match next.filter(|next| next.origin == location.origin && !ends) {
+                Some(next) => location = next,
+                None => break,
+            }
+        }
+        Ok(all)
     }
 }
 
 /// The tag under which what is about a manifest is listed at a registry that has no referrers of its own.
 pub fn fallback_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.hex())
-}
-
-impl Quota {
-    /// `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 76;w=21600`.
-    fn of(headers: &HeaderMap) -> Option<Quota> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let number =
-            |text: &str| text.split(';').next().and_then(|first| first.trim().parse().ok());
-        let limit = text("ratelimit-limit")?;
-        let window = limit.split(';').find_map(|part| part.trim().strip_prefix("w="));
-        Some(Quota {
-            limit: number(limit)?,
-            remaining: number(text("ratelimit-remaining")?)?,
-            window: window.and_then(|window| window.parse().ok()),
-        })
-    }
-}
-
-impl RepositoryError {
-    /// What the registry, or its token server, answered instead.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            RepositoryError::Push(PushError::Source(error)) => error.refusal(),
-            _ => None,
-        }
-    }
-
-    /// Whether the registry wants to know who asks, or does not let them.
-    pub fn is_denied(&self) -> bool {
-        let wanted = matches!(self, RepositoryError::Push(PushError::NoCredentials))
-            || matches!(
-                self,
-                RepositoryError::Push(PushError::Source(SourceError::NoCredentials { .. }))
-            );
-        wanted || self.refusal().is_some_and(|refusal| matches!(refusal.status, 401 | 403))
-    }
-
-    /// Whether no whole answer came: nobody there, a connection that broke, nothing for a long time.
-    pub fn is_broken(&self) -> bool {
-        match self {
-            RepositoryError::Request(error) => error.is_broken(),
-            RepositoryError::Push(PushError::Source(SourceError::Request(error))) => {
-                error.is_broken()
-            }
-            RepositoryError::Push(PushError::Source(SourceError::Token { source, .. })) => {
-                matches!(&**source, TokenError::Request(error) if error.is_broken())
-            }
-            _ => false,
-        }
-    }
 }
 
 impl BlobStream {

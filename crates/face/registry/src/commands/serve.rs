@@ -63,6 +63,7 @@ pub(super) const COMMAND: Command = Command {
         Flag::uint("max-connections", "Most connections at once; further ones wait")
             .default("4096"),
         Flag::uint("max-rate", "Most requests of an address in a second; 0 for any number"),
+        Flag::uint("max-uploads", "Most uploads that are begun and not finished").default("10000"),
         Flag::bool("open", "Let anybody do everything although others than this machine reach it"),
         Flag::list("proxy", "Keep copies of what another registry has: [PREFIX=]https://HOST"),
         Flag::duration("proxy-timeout", "An upstream that sends nothing for so long is away")
@@ -108,12 +109,13 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Flags about what is pushed, of which there is nothing where a daemon is served.
-const ABOUT_PUSHES: [&str; 9] = [
+const ABOUT_PUSHES: [&str; 10] = [
     "gc-every",
     "gc-grace",
     "gc-untagged",
     "immutable",
     "max-blob-size",
+    "max-uploads",
     "proxy",
     "proxy-timeout",
     "proxy-ttl",
@@ -131,6 +133,7 @@ fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
     }
     let limits = Limits {
         blob: u64::try_from(matches.bytes("max-blob-size")).unwrap_or(0),
+        uploads: usize::try_from(matches.int("max-uploads")).unwrap_or(1).max(1),
         ..Limits::default()
     };
     let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
@@ -170,6 +173,7 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     let root = Path::new(matches.text("root"));
     let address = matches.text("addr");
     let refused = |error| CliError::new(format!("cannot listen on {address}: {error}"));
+    let upstreams = upstreams(cli, matches)?;
     // It makes the directory, if there is none.
     let access = accounts(matches, root)?;
     let tls = tls(matches, root)?;
@@ -192,7 +196,7 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
         access: Access::new(access, Guard::new(rate), url, tls.is_some()),
         audit: Arc::clone(&audit),
         requests: request_log(matches)?,
-        upstreams: upstreams(cli, matches)?,
+        upstreams,
     });
     let connections = usize::try_from(matches.int("max-connections")).unwrap_or(1).max(1);
     let server = Server { listener, tls: acceptor, connections };

@@ -48,7 +48,7 @@ pub(super) async fn referrers(
                 artifact_type: found.artifact_type,
                 annotations: found.annotations,
             });
-            Ok(lists::index_of(call, found.collect()))
+            lists::referrers_page(call, &name, &digest, found.collect())
         }
         Err(fault) if fault.is_passing() => lists::referrers(call, name, digest).await,
         Err(fault) => Err(fault),

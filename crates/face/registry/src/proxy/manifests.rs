@@ -62,7 +62,9 @@ impl Manifest<'_> {
         }
         match self.ask(here.as_ref()).await {
             Ok(()) => {
-                self.upstream.freshen(self.key());
+                if matches!(self.target, Target::Tag(_)) {
+                    self.upstream.freshen(self.key());
+                }
                 Ok(None)
             }
             Err(fault) if here.is_some() && fault.is_passing() => {
