@@ -38,6 +38,7 @@ mod refusal;
 mod repository;
 mod resolve;
 mod search;
+mod signatures;
 mod source;
 mod stream;
 
@@ -58,5 +59,6 @@ pub use self::{
         BlobStream, Quota, RawManifest, Repository, RepositoryError, Wanted, fallback_tag,
     },
     search::{SearchError, SearchResult},
+    signatures::{InvalidKey, SignatureRule, VerifyKey},
     source::SourceError,
 };
