@@ -88,6 +88,7 @@ mod pulls;
 mod push;
 mod registry;
 mod registry_pages;
+mod registry_proxy;
 mod registry_serve;
 mod runtimes;
 mod services;
