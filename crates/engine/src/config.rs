@@ -171,6 +171,8 @@ pub struct RegistryConfig {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Hosts and networks that may be spoken to without TLS or with unknown certificates.
     pub insecure: Vec<String>,
+    /// Whose images must be signed, and by whom.
+    pub signatures: Vec<ferry_transfer::SignatureRule>,
 }
 
 impl EngineConfig {

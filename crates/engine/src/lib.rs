@@ -54,7 +54,7 @@ pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_container::why::Finding;
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_network::{Pool, network_of, parse_subnet};
-pub use ferry_transfer::{AuthOutcome, RegistryAuth};
+pub use ferry_transfer::{AuthOutcome, RegistryAuth, SignatureRule, VerifyKey};
 pub use ferry_volume::Snapshot as VolumeSnapshot;
 pub use ops::build::Budget as BuildBudget;
 

@@ -96,6 +96,7 @@ impl Live {
                 user_agent: format!("ferry/{}", env!("CARGO_PKG_VERSION")),
                 max_concurrent: config.max_concurrent_downloads,
                 max_uploads: config.max_concurrent_uploads,
+                signatures: config.registries.signatures.clone(),
             }),
         }
     }

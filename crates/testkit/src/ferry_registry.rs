@@ -26,6 +26,14 @@ impl FerryRegistry {
         FerryRegistry::started(Command::new(binary()), root, flags)
     }
 
+    /// Serves `root` with further flags and the credentials of another directory.
+    #[track_caller]
+    pub fn start_with_config(config: &Path, root: &Path, flags: &[&str]) -> FerryRegistry {
+        let mut command = Command::new(binary());
+        command.env("DOCKER_CONFIG", config);
+        FerryRegistry::started(command, root, flags)
+    }
+
     /// Serves what the daemon at this address has.
     #[track_caller]
     pub fn from_engine(daemon: &str, root: &Path, flags: &[&str]) -> FerryRegistry {

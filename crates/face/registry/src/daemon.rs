@@ -48,7 +48,7 @@ pub(crate) async fn operate(call: &Call, daemon: &Client, route: Route) -> dispa
             lists::tags_page(call, &name, tags)
         }
         // Nothing that is about an image is kept by a daemon.
-        Route::Referrers(..) => Ok(lists::index_of(call, Vec::new())),
+        Route::Referrers(name, digest) => lists::referrers_page(call, &name, &digest, Vec::new()),
         Route::Manifest(name, target) => manifest(call, daemon, &name, &target).await,
         Route::Blob(name, digest) => blob(call, daemon, &name, &digest).await,
         Route::Uploads(_) | Route::Upload(..) => {

@@ -16,6 +16,7 @@ use crate::{
     handlers::{blobs, lists, manifests, token, uploads},
     journal::{Audit, Requests},
     pages,
+    proxy::{self, Upstreams},
     query::Query,
     route::Route,
 };
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) access: Access,
     pub(crate) audit: Arc<Audit>,
     pub(crate) requests: Option<Requests>,
+    /// Whose content is kept here as a copy.
+    pub(crate) upstreams: Upstreams,
 }
 
 /// A request's head, read.
@@ -67,12 +70,7 @@ impl Call {
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
-        let Content::Store(store) = &self.state.content else {
-            return Err(Fault::new(Code::Unsupported, "the operation is unsupported"));
-        };
-        let store = Arc::clone(store);
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        Ok(done.map_err(|_| Fault::new(Code::Unknown, "the registry has failed"))??)
+        on_store(self.kept()?, work).await
     }
 
     /// As [`Call::store`]; what is changed goes into the audit log, with who did it.
@@ -110,9 +108,36 @@ impl Call {
         }
     }
 
+    /// Whether a tag stays as it is once it is set.
+    pub(crate) fn is_immutable(&self, repository: &str, tag: &str) -> bool {
+        match &self.state.content {
+            Content::Store(store) => store.is_immutable(repository, tag),
+            Content::Daemon(_) => false,
+        }
+    }
+
+    /// The store, where one is served.
+    pub(crate) fn kept(&self) -> Result<Arc<Store>, Fault> {
+        match &self.state.content {
+            Content::Store(store) => Ok(Arc::clone(store)),
+            Content::Daemon(_) => {
+                Err(Fault::new(Code::Unsupported, "the operation is unsupported"))
+            }
+        }
+    }
+
     fn who(&self) -> Option<&str> {
         self.identity.as_ref().and_then(|identity| identity.name.as_deref())
     }
+}
+
+/// Runs what touches the disk on a thread that may wait.
+pub(crate) async fn on_store<T: Send + 'static>(
+    store: Arc<Store>,
+    work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
+    Ok(done.map_err(|_| Fault::new(Code::Unknown, "the registry has failed"))??)
 }
 
 /// Answers a request.
@@ -166,9 +191,13 @@ async fn handle(call: &mut Call, body: Incoming) -> Answer {
         return Err(Fault::new(Code::NotFound, "there is no such page"));
     };
     let route = route?;
+    let (route, upstream) = state.upstreams.lead(call, route)?;
     let identity = access.identify(&call.headers, call.peer).await?;
     access.authorise(&identity, &route, &call.method, &call.headers)?;
     call.identity = Some(identity);
+    if let Some((upstream, theirs)) = upstream {
+        return proxy::operate(call, upstream, theirs, route).await;
+    }
     operate(call, route, body).await
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Code {
     TooLarge,
     NotFound,
     Unavailable,
+    /// What an upstream gives is not what it should be.
+    Upstream,
     Unknown,
 }
 
@@ -56,6 +58,7 @@ impl Code {
             Code::TooLarge => ("SIZE_INVALID", StatusCode::PAYLOAD_TOO_LARGE),
             Code::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND),
             Code::Unavailable => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
+            Code::Upstream => ("UNKNOWN", StatusCode::BAD_GATEWAY),
             Code::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -92,6 +95,21 @@ impl Fault {
         self.code.parts().1 == StatusCode::NOT_FOUND
     }
 
+    /// Whether somebody else than the client is at fault, and it may pass.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.code, Code::Unavailable | Code::Upstream | Code::TooManyRequests)
+    }
+
+    /// Whether it has this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
+    /// Its words.
+    pub(crate) fn words(&self) -> &str {
+        &self.message
+    }
+
     /// Whether it means that the client has to say who it is.
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.code == Code::Unauthorized
@@ -121,6 +139,9 @@ impl Fault {
         response
     }
 }
+
+/// When to come again with an upload that there is no room for, in seconds.
+const RETRY: u64 = 30;
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
@@ -159,6 +180,9 @@ impl From<StoreError> for Fault {
             Refusal::UploadBusy(id) => fault(Code::BlobUploadInvalid).about("upload", id),
             Refusal::TooLarge(_) => fault(Code::TooLarge),
             Refusal::NoSpace => fault(Code::Unavailable),
+            Refusal::TooManyUploads(_) => {
+                fault(Code::TooManyRequests).header(header::RETRY_AFTER, RETRY.to_string())
+            }
             Refusal::RepositoryUnknown(name) => fault(Code::NameUnknown).about("name", name),
             Refusal::TagImmutable(tag) => fault(Code::Denied).about("tag", tag),
         }

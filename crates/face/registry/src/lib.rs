@@ -18,6 +18,7 @@ mod fault;
 mod handlers;
 mod journal;
 mod pages;
+mod proxy;
 mod query;
 mod range;
 mod receive;

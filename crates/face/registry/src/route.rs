@@ -70,6 +70,19 @@ impl Route {
         Some(route)
     }
 
+    /// The same, about another repository.
+    pub(crate) fn renamed(self, to: String) -> Route {
+        match self {
+            Route::Tags(_) => Route::Tags(to),
+            Route::Manifest(_, target) => Route::Manifest(to, target),
+            Route::Blob(_, digest) => Route::Blob(to, digest),
+            Route::Uploads(_) => Route::Uploads(to),
+            Route::Upload(_, id) => Route::Upload(to, id),
+            Route::Referrers(_, digest) => Route::Referrers(to, digest),
+            own @ (Route::Base | Route::Catalog | Route::Search) => own,
+        }
+    }
+
     /// Whose content it is about.
     pub(crate) fn repository(&self) -> Option<&str> {
         match self {

@@ -52,6 +52,37 @@ fn push_two(http: &Http, name: &str) -> String {
 }
 
 #[test]
+fn an_image_goes_to_another_machine_and_comes_back() {
+    use std::os::unix::fs::PermissionsExt;
+    let (here, there) = (with_busybox(Client::Ferry), ferry_testkit::Sandbox::start());
+    // In the place of ssh: what it would do at the other end.
+    let ssh = here.dir().join("bin/ssh");
+    std::fs::create_dir_all(ssh.parent().unwrap()).unwrap();
+    let (calls, ferry) = (here.dir().join("calls"), ferry_testkit::binary());
+    let text = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\nwhile [ \"$1\" != -- ]; do shift; done; shift 3\nexport DOCKER_HOST={}\nexec {} \"$@\"\n",
+        calls.display(),
+        there.host(),
+        ferry.display()
+    );
+    std::fs::write(&ssh, text).unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", ssh.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let over = |args: &[&str]| run(here.command(args).env("PATH", &path));
+    let far = "ssh://me@there:2222/team/busybox:far";
+    over(&["image", "cp", "docker-daemon:busybox", far]).ok();
+    assert_eq!(there.ok(&["run", "--rm", "team/busybox:far", "echo", "there"]), "there");
+    over(&["image", "cp", far, "docker-daemon:team/busybox:back"]).ok();
+    let id = |sandbox: &ferry_testkit::Sandbox, name: &str| sandbox.inspect(name, "{{.Id}}");
+    assert_eq!(id(&here, "team/busybox:back"), id(&there, "team/busybox:far"));
+    let called = std::fs::read_to_string(calls).unwrap();
+    let first = called.lines().next().unwrap();
+    assert_eq!(first, "-o ConnectTimeout=30 -T -l me -p 2222 -- there ferry system dial-stdio");
+    over(&["image", "cp", "ssh://-oProxyCommand=x/a", "a"]).fails(1).says("invalid SSH URL");
+    over(&["image", "cp", "ssh://there", "a"]).fails(1).says("is no ssh://[USER@]HOST");
+}
+
+#[test]
 fn an_image_goes_anywhere_and_only_what_is_missing_travels() {
     let sandbox = with_busybox(Client::Ferry);
     let ours = FerryRegistry::start(&sandbox.dir().join("ours"), &[]);
@@ -105,7 +136,7 @@ fn an_image_goes_anywhere_and_only_what_is_missing_travels() {
     // What is not there, and what is no place.
     let nothing = format!("{}/nothing:1", ours.host());
     sandbox.run(&["image", "cp", &nothing, &layout]).fails(1).says("has no manifest 1");
-    sandbox.run(&["image", "cp", &image, "ssh://host/x"]).fails(1).says("not supported: ssh:");
+    sandbox.run(&["image", "cp", &image, "sif:x"]).fails(1).says("not supported: sif:");
     for damage in [&ours, &theirs] {
         let scrubbed = FerryRegistry::command(damage.root(), &["scrub"]).ok();
         assert!(scrubbed.ends_with("0 damaged"), "{scrubbed}");
@@ -366,7 +397,7 @@ fn what_a_daemon_has_is_served(client: Client) {
         "--retain",
         "a,keep=1",
     ]));
-    refused.fails(1).says("--retain is about what is pushed");
+    refused.fails(1).says("--retain is about what is kept here");
     // A daemon that is not there any more.
     sandbox.stop_daemon();
     http.ask("GET", "/v2/busybox/manifests/latest").is(503);

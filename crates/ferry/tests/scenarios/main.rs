@@ -90,6 +90,7 @@ mod pulls;
 mod push;
 mod registry;
 mod registry_pages;
+mod registry_proxy;
 mod registry_serve;
 mod runtimes;
 mod services;

@@ -7,7 +7,7 @@ use ferry_oci::Digest;
 
 use crate::{
     Refusal, Store, StoreError,
-    records::{HOLDERS, LINKS, LinkRecord, MANIFESTS, below, digest_of, key},
+    records::{HOLDERS, LINKS, LinkRecord, MANIFESTS, below, digest_of, key, last},
     store::now,
 };
 
@@ -80,6 +80,33 @@ impl Store {
         records.db.write(batch)?;
         records.want(to, digest, now());
         Ok(())
+    }
+
+    /// Whether any repository has a blob.
+    ///
+    /// # Errors
+    /// When the records fail.
+    pub fn is_held(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let (after, before) = below(&digest.hex());
+        let holders = self.reader.keys(&HOLDERS, (&after, &before), 1)?;
+        Ok(!holders.is_empty() && self.files.blob(digest).is_file())
+    }
+
+    /// Gives a repository a blob if any other one has it. Whether one does. The caller knows that this repository's upstream has it.
+    ///
+    /// # Errors
+    /// When the records or the disk fail.
+    pub fn adopt(&self, digest: &Digest, to: &str) -> Result<bool, StoreError> {
+        let (after, before) = below(&digest.hex());
+        let holders = self.reader.keys(&HOLDERS, (&after, &before), 1)?;
+        let Some(from) = holders.first().map(|holder| last(holder).to_owned()) else {
+            return Ok(false);
+        };
+        match self.mount(digest, &from, to) {
+            Ok(()) => Ok(true),
+            Err(StoreError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes a blob from a repository. Its bytes go when no repository has it, by [`Store::collect`].

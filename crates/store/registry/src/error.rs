@@ -41,6 +41,9 @@ pub enum Refusal {
     /// More than the registry takes.
     #[error("content is larger than {0} bytes, the most that this registry takes")]
     TooLarge(u64),
+    /// More uploads than the registry keeps, and somebody was at each of them not long ago.
+    #[error("too many uploads are under way: {0}, the most that this registry keeps")]
+    TooManyUploads(usize),
     /// The disk is full.
     #[error("no space is left in the registry")]
     NoSpace,
@@ -118,7 +121,7 @@ impl Kinded for Refusal {
                 ErrorKind::Conflict
             }
             Refusal::TooLarge(_) => ErrorKind::TooLarge,
-            Refusal::NoSpace => ErrorKind::Unavailable,
+            Refusal::NoSpace | Refusal::TooManyUploads(_) => ErrorKind::Unavailable,
         }
     }
 }

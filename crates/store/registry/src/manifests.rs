@@ -44,6 +44,8 @@ pub struct PutManifest<'a> {
     pub media_type: &'a str,
     /// The manifest.
     pub bytes: &'a [u8],
+    /// It is a copy of an upstream's: what it refers to need not be here yet.
+    pub cached: bool,
 }
 
 /// What came of it.
@@ -162,8 +164,16 @@ fn read(bytes: &[u8], media_type: &str, digest: &Digest) -> Result<Facts, Refusa
         (subject, referrer)
     });
     let media_type = media_type.to_owned();
-    let record =
-        ManifestRecord { media_type, size, at: now(), blobs, manifests, subject, content_size };
+    let record = ManifestRecord {
+        media_type,
+        size,
+        at: now(),
+        blobs,
+        manifests,
+        subject,
+        content_size,
+        cached: false,
+    };
     Ok(Facts { record, referrer })
 }
 
@@ -183,7 +193,8 @@ impl Store {
             let wanted = wanted.clone();
             return Err(Refusal::DigestMismatch { wanted, found: digest }.into());
         }
-        let read = read(put.bytes, put.media_type, &digest)?;
+        let mut read = read(put.bytes, put.media_type, &digest)?;
+        read.record.cached = put.cached;
         let locked = self.digest_lock(&digest);
         // The same manifest as another tag is there already, and durable; unless it is damaged.
         if self.manifest_bytes(&digest).ok().as_deref() != Some(put.bytes) {
@@ -205,7 +216,10 @@ impl Store {
     ) -> Result<Option<Digest>, StoreError> {
         let (repository, hex) = (put.repository, digest.hex());
         let records = self.records();
-        let missing = missing(&records, repository, &read.record)?;
+        let missing = match put.cached {
+            true => Vec::new(),
+            false => missing(&records, repository, &read.record)?,
+        };
         if !missing.is_empty() {
             return Err(Refusal::ManifestBlobUnknown(missing).into());
         }
@@ -232,6 +246,26 @@ impl Store {
         }
         records.db.write(batch)?;
         Ok(replaced)
+    }
+
+    /// Points a tag at a manifest that is here. Whether it is.
+    ///
+    /// # Errors
+    /// When the tag must stay as it is, or the records fail.
+    pub fn set_tag(&self, repository: &str, tag: &str, to: &Digest) -> Result<bool, StoreError> {
+        let records = self.records();
+        if records.db.get(&MANIFESTS, &key(repository, &to.hex()))?.is_none() {
+            return Ok(false);
+        }
+        let name = key(repository, tag);
+        let before = records.db.get(&TAGS, &name)?.map(|record| record.digest);
+        if before.is_some_and(|before| before != *to) && self.is_immutable(repository, tag) {
+            return Err(Refusal::TagImmutable(tag.to_owned()).into());
+        }
+        let mut batch = Batch::new();
+        batch.put(&TAGS, &name, &TagRecord { digest: to.clone(), at: now() })?;
+        records.db.write(batch)?;
+        Ok(true)
     }
 
     /// Whether a tag stays as it is once it is set.
@@ -323,7 +357,7 @@ impl Store {
         Ok(self.reader.keys(&REPOSITORIES, (after, "~"), limit)?)
     }
 
-    /// What is about a manifest, whether that is here or not.
+    /// At most `limit` of what is about a manifest, whether that is here or not, behind the digest with this hex form.
     ///
     /// # Errors
     /// When the records cannot be read.
@@ -331,9 +365,12 @@ impl Store {
         &self,
         repository: &str,
         subject: &Digest,
+        after: &str,
+        limit: usize,
     ) -> Result<Vec<Referrer>, StoreError> {
-        let (after, before) = below(&key(repository, &subject.hex()));
-        let found = self.reader.range(&REFERRERS, (&after, &before), MAX_REFERENCES)?;
+        let about = key(repository, &subject.hex());
+        let before = below(&about).1;
+        let found = self.reader.range(&REFERRERS, (&key(&about, after), &before), limit)?;
         Ok(found.into_iter().map(|(_, referrer)| referrer).collect())
     }
 

@@ -64,6 +64,9 @@ pub struct ManifestRecord {
     /// Sum of the sizes of configuration and layers, as it says.
     #[serde(default)]
     pub content_size: u64,
+    /// It is a copy of an upstream's: what it refers to comes when somebody asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 /// A manifest that is about another one, as the referrers API lists it: a descriptor.

@@ -132,6 +132,9 @@ impl Store {
         }
         for repository in self.repositories("", usize::MAX)? {
             for (manifest, record) in manifests::all(&self.reader, &repository)? {
+                if record.cached {
+                    continue;
+                }
                 for digest in record.blobs.iter().chain(&record.manifests) {
                     let link = crate::records::key(&repository, &digest.hex());
                     if self.reader.get(&LINKS, &link)?.is_none() {

@@ -21,11 +21,13 @@ pub struct Limits {
     pub blob: u64,
     /// The largest manifest.
     pub manifest: usize,
+    /// Most uploads that are begun and not finished.
+    pub uploads: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { blob: 64 << 30, manifest: ferry_oci::MAX_MANIFEST }
+        Limits { blob: 64 << 30, manifest: ferry_oci::MAX_MANIFEST, uploads: 10_000 }
     }
 }
 

@@ -67,6 +67,7 @@ fn put(store: &Store, repository: &str, tag: &str, text: &str) -> Result<Digest,
         target: &target,
         media_type: media::OCI_MANIFEST,
         bytes: text.as_bytes(),
+        cached: false,
     };
     store.put_manifest(&put).map(|put| put.digest)
 }
@@ -123,6 +124,7 @@ fn an_index_keeps_its_manifests_and_a_signature_lives_as_long_as_its_image() {
         target: &target,
         media_type: media::OCI_INDEX,
         bytes: index.as_bytes(),
+        cached: false,
     };
     let index = store.put_manifest(&of_index).unwrap().digest;
     let config = blob(&store, "a", "{}");
@@ -137,10 +139,82 @@ fn an_index_keeps_its_manifests_and_a_signature_lives_as_long_as_its_image() {
     }
     let untagged = GcOptions { untagged: Some(0), ..at_once() };
     assert_eq!(store.collect(&untagged).unwrap().manifests, 0);
-    assert_eq!(store.referrers("a", &index).unwrap()[0].digest, signature);
+    assert_eq!(store.referrers("a", &index, "", 10).unwrap()[0].digest, signature);
     store.delete_tag("a", "index").unwrap();
     assert_eq!(store.collect(&untagged).unwrap().manifests, 3);
-    assert!(store.referrers("a", &index).unwrap().is_empty());
+    assert!(store.referrers("a", &index, "", 10).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_about_an_image_is_listed_in_pages() {
+    let place = Place::new("pages");
+    let store = place.open();
+    let subject = Digest::sha256_of(b"not here");
+    let config = blob(&store, "a", "{}");
+    for number in 0..5 {
+        let about = manifest_of(&config, &[]).replacen(
+            '{',
+            &format!(
+                "{{\"subject\":{{\"digest\":\"{subject}\"}},\"annotations\":{{\"n\":\"{number}\"}},"
+            ),
+            1,
+        );
+        put(&store, "a", &format!("t{number}"), &about).unwrap();
+    }
+    let all = store.referrers("a", &subject, "", 10).unwrap();
+    assert_eq!(all.len(), 5);
+    let mut pages = Vec::new();
+    loop {
+        let last = pages.last().map(|one: &crate::Referrer| one.digest.hex()).unwrap_or_default();
+        let page = store.referrers("a", &subject, &last, 2).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        pages.extend(page);
+    }
+    assert_eq!(pages, all);
+}
+
+#[test]
+fn uploads_without_end_are_refused() {
+    let place = Place::new("uploads");
+    let limits = Limits { uploads: 3, ..Limits::default() };
+    let store = Store::open(&place.root, limits, Vec::new()).unwrap();
+    let begun: Vec<_> = (0..3).map(|_| store.begin_upload("a").unwrap()).collect();
+    let refused = store.begin_upload("a").unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(Refusal::TooManyUploads(3))), "{refused}");
+    store.forget(&begun[0].claim().unwrap()).unwrap();
+    store.begin_upload("a").unwrap();
+    assert_eq!(std::fs::read_dir(place.root.join("uploads")).unwrap().count(), 6);
+}
+
+#[test]
+fn a_copy_may_come_before_what_it_refers_to() {
+    let place = Place::new("copies");
+    let store = place.open();
+    let (config, layer) = (Digest::sha256_of(b"config"), Digest::sha256_of(b"layer"));
+    let text = manifest_of(&config, &[layer]);
+    let target = Target::Tag("1".to_owned());
+    let copy = PutManifest {
+        repository: "up/a",
+        target: &target,
+        media_type: media::OCI_MANIFEST,
+        bytes: text.as_bytes(),
+        cached: true,
+    };
+    let digest = store.put_manifest(&copy).unwrap().digest;
+    assert!(store.scrub().unwrap().damage.is_empty(), "what did not come is not missing");
+    assert!(store.set_tag("up/a", "2", &digest).unwrap());
+    assert!(!store.set_tag("up/a", "3", &Digest::sha256_of(b"unknown")).unwrap());
+    // Its layer comes with another repository, and is given to this one.
+    let layer = blob(&store, "other", "layer");
+    assert!(store.is_held(&layer).unwrap() && store.blob("up/a", &layer).is_err());
+    assert!(store.adopt(&layer, "up/a").unwrap());
+    assert_eq!(store.blob("up/a", &layer).unwrap().size, 5);
+    assert!(!store.adopt(&config, "up/a").unwrap());
+    store.collect(&at_once()).unwrap();
+    assert_eq!(store.blob("up/a", &layer).unwrap().size, 5, "a manifest needs it");
 }
 
 #[test]

@@ -23,6 +23,9 @@ use crate::{
     store::{now, random_id},
 };
 
+/// When there is no room, an upload to which nothing came for so many seconds gives way to another.
+const ABANDONED: u64 = 600;
+
 /// A blob on its way in.
 #[derive(Debug)]
 pub struct Upload {
@@ -74,6 +77,14 @@ impl Upload {
     /// For which repository.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// What came so far and is still to come, open for reading. It stays readable when the upload is over.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.path).map_err(StoreError::file("open", &self.path))
     }
 
     /// The right to send, unless another request has it.
@@ -167,8 +178,9 @@ impl Store {
     /// Begins an upload.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails, or too many are under way.
     pub fn begin_upload(&self, repository: &str) -> Result<Arc<Upload>, StoreError> {
+        self.make_room()?;
         let id = random_id()?;
         let note = self.files.uploads().join(format!("{id}.repository"));
         fs::write(&note, repository).map_err(StoreError::file("write", &note))?;
@@ -186,6 +198,26 @@ impl Store {
         });
         self.open_uploads().insert(id, Arc::clone(&upload));
         Ok(upload)
+    }
+
+    /// Where there are too many uploads, the one that nobody was at for the longest time goes, if that is long enough.
+    fn make_room(&self) -> Result<(), StoreError> {
+        loop {
+            let oldest = {
+                let uploads = self.open_uploads();
+                if uploads.len() < self.limits.uploads {
+                    return Ok(());
+                }
+                let idle = uploads.values().filter(|upload| !upload.busy.load(Ordering::Acquire));
+                idle.min_by_key(|upload| upload.active()).cloned()
+            };
+            let stale = now().saturating_sub(ABANDONED);
+            let claim = oldest.filter(|upload| upload.active() <= stale);
+            match claim.and_then(|upload| upload.claim()) {
+                Some(claim) => self.forget(&claim)?,
+                None => return Err(Refusal::TooManyUploads(self.limits.uploads).into()),
+            }
+        }
     }
 
     /// An upload under way.

@@ -117,7 +117,7 @@ impl Client {
 }
 
 /// Where a list goes on: `</v2/…>; rel="next"`.
-fn next(link: &str) -> Option<&str> {
+pub(crate) fn next(link: &str) -> Option<&str> {
     let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     rest.contains("next").then_some(target)
 }

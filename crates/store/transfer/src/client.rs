@@ -10,6 +10,7 @@ use crate::{
     error::PullError,
     flight::Flights,
     http::{Http, Insecure, Location, Origin, Proxies},
+    signatures::SignatureRule,
     source::Source,
 };
 
@@ -31,6 +32,8 @@ pub struct ClientConfig {
     pub max_concurrent: usize,
     /// Most layers that are sent at once; 0 leaves it to the client.
     pub max_uploads: usize,
+    /// Whose images are pulled only if they are signed.
+    pub signatures: Vec<SignatureRule>,
 }
 
 /// Times and places that only tests have a reason to change.
@@ -62,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     pub(crate) tuning: Tuning,
     pub(crate) max_uploads: usize,
+    pub(crate) signatures: Vec<SignatureRule>,
     mirrors: BTreeMap<String, Vec<String>>,
 }
 
@@ -85,7 +89,8 @@ impl Client {
 
     /// A client with times and places of its own.
     pub fn tuned(config: ClientConfig, tuning: Tuning) -> Client {
-        let ClientConfig { mirrors, insecure, user_agent, max_concurrent, max_uploads } = config;
+        let ClientConfig { mirrors, insecure, user_agent, max_concurrent, max_uploads, signatures } =
+            config;
         let permits = if max_concurrent == 0 { DEFAULT_CONCURRENT } else { max_concurrent };
         let insecure = Insecure::new(&insecure);
         let http = Http::new(&user_agent, insecure, Proxies::from_env(), &tuning);
@@ -96,6 +101,7 @@ impl Client {
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             flights: Flights::default(),
             tuning,
+            signatures,
             mirrors,
         };
         Client { shared: Arc::new(shared) }

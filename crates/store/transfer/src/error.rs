@@ -90,6 +90,20 @@ pub enum PullError {
         "image operating system \"{0}\" cannot be used on this platform: operating system is not supported"
     )]
     OperatingSystem(String),
+    /// Nobody signed it who is trusted.
+    #[error(
+        "{reference} is refused: images of {prefix} must be signed, and of {digest} there is no signature by a key that is known here ({seen} by others)"
+    )]
+    Unsigned {
+        /// The image as users write it.
+        reference: String,
+        /// What the name leads to.
+        digest: Digest,
+        /// Of the rule that wants it signed.
+        prefix: String,
+        /// How many signatures there are that are not good.
+        seen: usize,
+    },
     /// A layer did not come.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -148,6 +162,7 @@ impl Kinded for PullError {
             | PullError::UnknownRepository { .. }
             | PullError::NoPlatform { .. } => ErrorKind::NotFound,
             PullError::Domain(_) => ErrorKind::InvalidArgument,
+            PullError::Unsigned { .. } => ErrorKind::Forbidden,
             PullError::Source(error) | PullError::Config(error) => error.kind(),
             PullError::Layer(error) => error.kind(),
             PullError::Manifest { .. }
@@ -182,6 +197,10 @@ impl Kinded for PullError {
             PullError::MediaType(_) => {
                 Some("this is an artifact of another kind, not a container image".to_owned())
             }
+            PullError::Unsigned { .. } => Some(
+                "have it signed ('cosign sign --key …'), or see [[signatures]] in /etc/ferry/config.toml"
+                    .to_owned(),
+            ),
             PullError::ManifestDigest(_) | PullError::ConfigDigest(_) => Some(DAMAGED.to_owned()),
             _ => None,
         }

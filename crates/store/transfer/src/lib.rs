@@ -38,6 +38,7 @@ mod refusal;
 mod repository;
 mod resolve;
 mod search;
+mod signatures;
 mod source;
 mod stream;
 
@@ -54,7 +55,10 @@ pub use self::{
     pull::{Pulled, PulledLayer},
     push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed, composed},
     refusal::Refusal,
-    repository::{BlobStream, RawManifest, Repository, RepositoryError, Wanted, fallback_tag},
+    repository::{
+        BlobStream, Quota, RawManifest, Repository, RepositoryError, Wanted, fallback_tag,
+    },
     search::{SearchError, SearchResult},
+    signatures::{InvalidKey, SignatureRule, VerifyKey},
     source::SourceError,
 };

@@ -13,6 +13,7 @@ use crate::{
     layer::Job,
     progress::{LayerVoice, Progress, Tell},
     resolve::{Found, Resolver},
+    signatures,
     source::Source,
 };
 
@@ -71,6 +72,8 @@ impl Client {
         let sources = shared.sources(reference, auth).await?;
         let resolver = Resolver { shared, sources: &sources, reference, platform, tell: progress };
         let found = resolver.resolve().await?;
+        // Before the first layer: nothing of an image that is refused comes here.
+        signatures::check(&resolver, &shared.signatures, &found).await?;
         let jobs = plan(self, &sources, &found, layers, ingest_dir, progress)?;
         try_join_all(jobs.into_iter().map(Job::run)).await?;
         Ok(pulled(found))

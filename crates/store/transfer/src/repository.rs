@@ -1,26 +1,32 @@
 //! One repository at one registry, document by document and blob by blob: for whoever copies between registries and other places.
 
-use std::sync::Arc;
+mod error;
+mod quota;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::{Descriptor, Digest, Hasher, Index, MAX_MANIFEST, Reference, media};
 use http::{
-    HeaderValue,
-    header::{ACCEPT, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE},
 };
 use tokio::sync::mpsc;
 
+pub use self::{error::RepositoryError, quota::Quota};
 use crate::{
-    Client, PushError, RegistryAuth,
+    Client, RegistryAuth,
+    browse::next,
     client::Shared,
-    http::{Body, Call, Cut, Fault, RequestError},
+    http::{Answer, Body, Call, Cut, Fault, RequestError},
     push::{answering, blob, put_manifest, upload::Upload},
     source::{Source, SourceError},
 };
 
 /// Answers of searches and referrers are never larger.
 const MAX_LIST: usize = 4 << 20;
+/// Pages of referrers that are asked for.
+const MAX_PAGES: usize = 32;
 /// Pieces of a blob that may wait for the network.
 const DEPTH: usize = 8;
 
@@ -38,6 +44,7 @@ pub enum Wanted<'a> {
 pub struct Repository {
     shared: Arc<Shared>,
     source: Source,
+    quota: Mutex<Option<Quota>>,
 }
 
 /// A manifest, an index, or an artifact's manifest, as it came.
@@ -55,51 +62,11 @@ pub struct RawManifest {
 #[derive(Debug)]
 pub struct BlobStream {
     body: Body,
-    hasher: Hasher,
+    /// `None` for a part, which has no digest.
+    hasher: Option<Hasher>,
+    size: Option<u64>,
     digest: Digest,
     name: String,
-}
-
-/// Something of a repository could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RepositoryError {
-    /// The registry does not take or give it.
-    #[error(transparent)]
-    Push(#[from] PushError),
-    /// An answer broke off.
-    #[error(transparent)]
-    Request(RequestError),
-    /// It is not what it was asked for by.
-    #[error("what the registry gives as {0} has another digest")]
-    Digest(Digest),
-    /// An answer is not what it should be.
-    #[error("the registry's answer to {0} does not read")]
-    Answer(&'static str),
-}
-
-impl Kinded for RepositoryError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            RepositoryError::Push(error) => error.kind(),
-            RepositoryError::Request(error) => error.kind(),
-            RepositoryError::Digest(_) | RepositoryError::Answer(_) => ErrorKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            RepositoryError::Push(error) => error.hint(),
-            RepositoryError::Request(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl From<SourceError> for RepositoryError {
-    fn from(error: SourceError) -> RepositoryError {
-        RepositoryError::Push(error.into())
-    }
 }
 
 impl Client {
@@ -118,7 +85,7 @@ impl Client {
             Wanted::Write(others) => source.for_push(others.iter().copied()),
         };
         let source = answering(&self.shared, name, auth, with).await?;
-        Ok(Repository { shared: Arc::clone(&self.shared), source })
+        Ok(Repository { shared: Arc::clone(&self.shared), source, quota: Mutex::default() })
     }
 }
 
@@ -128,16 +95,12 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError`].
     pub async fn manifest(&self, name: &str) -> Result<Option<RawManifest>, RepositoryError> {
-        let location = self.source.location(&format!("manifests/{name}"));
-        let mut call = Call::get(location.clone());
-        for kind in
-            [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST]
-        {
-            call.headers.append(ACCEPT, HeaderValue::from_static(kind));
-        }
+        let call = self.about_manifest(Method::GET, name);
+        let location = call.location.clone();
         let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
             return Ok(None);
         };
+        self.note_quota(&answer.headers);
         let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
         let broken = |fault| broken_off(&location, fault);
@@ -146,6 +109,46 @@ impl Repository {
         match name.parse::<Digest>() {
             Ok(wanted) if wanted != digest => Err(RepositoryError::Digest(wanted)),
             _ => Ok(Some(RawManifest { media_type, json, digest })),
+        }
+    }
+
+    /// The digest of a manifest, without the manifest: `None` when it is not there, and `Some(None)` from a registry that does not
+    /// say.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn manifest_digest(
+        &self,
+        name: &str,
+    ) -> Result<Option<Option<Digest>>, RepositoryError> {
+        let call = self.about_manifest(Method::HEAD, name);
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(None);
+        };
+        self.note_quota(&answer.headers);
+        let digest = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
+        answer.body.skip().await;
+        Ok(Some(digest))
+    }
+
+    fn about_manifest(&self, method: Method, name: &str) -> Call {
+        let mut call = Call::new(method, self.source.location(&format!("manifests/{name}")));
+        for kind in
+            [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST]
+        {
+            call.headers.append(ACCEPT, HeaderValue::from_static(kind));
+        }
+        call
+    }
+
+    /// What the registry last said of how much it still gives.
+    pub fn quota(&self) -> Option<Quota> {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_quota(&self, headers: &HeaderMap) {
+        if let Some(quota) = Quota::of(headers) {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
         }
     }
 
@@ -187,11 +190,41 @@ impl Repository {
         let name = location.to_string();
         let answer = missing(self.source.call(&self.shared, Call::get(location)).await)?;
         Ok(answer.map(|answer| BlobStream {
+            size: length(&answer),
             body: answer.body,
-            hasher: Hasher::new(),
+            hasher: Some(Hasher::new()),
             digest: digest.clone(),
             name,
         }))
+    }
+
+    /// A blob from its `at`th byte on, whose digest is for the caller to compare. `None` when the registry does not give parts.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn blob_from(
+        &self,
+        digest: &Digest,
+        at: u64,
+    ) -> Result<Option<BlobStream>, RepositoryError> {
+        let location = self.source.location(&format!("blobs/{digest}"));
+        let name = location.to_string();
+        let mut call = Call::get(location);
+        if let Ok(range) = HeaderValue::try_from(format!("bytes={at}-")) {
+            call.headers.insert(RANGE, range);
+        }
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(None);
+        };
+        let part = answer.header(CONTENT_RANGE).unwrap_or_default();
+        let from = part.trim().strip_prefix("bytes ").and_then(|part| part.split('-').next());
+        if answer.status != StatusCode::PARTIAL_CONTENT
+            || from.and_then(|from| from.parse().ok()) != Some(at)
+        {
+            return Ok(None);
+        }
+        let size = length(&answer);
+        Ok(Some(BlobStream { body: answer.body, hasher: None, size, digest: digest.clone(), name }))
     }
 
     /// Sends a blob that is in memory.
@@ -243,21 +276,32 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError`].
     pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, RepositoryError> {
-        let location = self.source.location(&format!("referrers/{digest}"));
-        let call = Call::get(location.clone());
-        let json = match missing(self.source.call(&self.shared, call).await)? {
-            Some(answer) => {
-                let broken = |fault| broken_off(&location, fault);
-                answer.body.read(MAX_LIST).await.map_err(broken)?
-            }
-            None => match self.manifest(&fallback_tag(digest)).await? {
-                Some(manifest) => manifest.json,
-                None => return Ok(Vec::new()),
-            },
+        let read = |json: &[u8]| {
+            let index: Result<Index, _> = serde_json::from_slice(json);
+            index.map(|index| index.manifests).map_err(|_| RepositoryError::Answer("referrers"))
         };
-        let index: Index =
-            serde_json::from_slice(&json).map_err(|_| RepositoryError::Answer("referrers"))?;
-        Ok(index.manifests)
+        let mut location = self.source.location(&format!("referrers/{digest}"));
+        let mut all = Vec::new();
+        for page in 0..MAX_PAGES {
+            let call = Call::get(location.clone());
+            let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+                let old = match page {
+                    0 => self.manifest(&fallback_tag(digest)).await?,
+                    _ => None,
+                };
+                return old.map_or(Ok(all), |manifest| read(&manifest.json));
+            };
+            let next = answer.header(LINK).and_then(next).and_then(|next| location.join(next));
+            let broken = |fault| broken_off(&location, fault);
+            let found = read(&answer.body.read(MAX_LIST).await.map_err(broken)?)?;
+            let ends = found.is_empty();
+            all.extend(found);
+            match next.filter(|next| next.origin == location.origin && !ends) {
+                Some(next) => location = next,
+                None => break,
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -267,6 +311,11 @@ pub fn fallback_tag(digest: &Digest) -> String {
 }
 
 impl BlobStream {
+    /// How much it is, if the registry says so.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
     /// The next piece; `None` at the end, when it is known to be the right one.
     ///
     /// # Errors
@@ -278,13 +327,23 @@ impl BlobStream {
         };
         match self.body.next().await.map_err(broken)? {
             Some(piece) => {
-                self.hasher.update(&piece);
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&piece);
+                }
                 Ok(Some(piece))
             }
-            None if std::mem::take(&mut self.hasher).finish() == self.digest => Ok(None),
-            None => Err(RepositoryError::Digest(self.digest.clone())),
+            None => match self.hasher.take().map(Hasher::finish) {
+                Some(found) if found != self.digest => {
+                    Err(RepositoryError::Digest(self.digest.clone()))
+                }
+                _ => Ok(None),
+            },
         }
     }
+}
+
+fn length(answer: &Answer) -> Option<u64> {
+    answer.header(CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
 }
 
 /// What a registry says it has not, or never had.

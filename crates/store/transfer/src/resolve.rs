@@ -169,6 +169,18 @@ impl Resolver<'_> {
         }
     }
 
+    /// Any small document of the repository.
+    pub(crate) async fn document(&self, path: &str, from: usize) -> Result<Bytes, PullError> {
+        let mut headers = HeaderMap::new();
+        headers.append(ACCEPT, HeaderValue::from_static(media::OCI_INDEX));
+        let fetch = Fetch { path, headers, limit: MAX_MANIFEST, expected: None };
+        match fetch.run(self.shared, self.sources, from).await {
+            Ok(fetched) => Ok(fetched.bytes),
+            Err(Failed::Source(error)) => Err(PullError::Source(error)),
+            Err(Failed::Digest(digest)) => Err(PullError::ManifestDigest(digest)),
+        }
+    }
+
     pub(crate) async fn config(
         &self,
         config: &Descriptor,

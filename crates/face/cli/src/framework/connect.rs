@@ -31,25 +31,10 @@ pub(super) fn client(cli: &Cli) -> Result<Client, CliError> {
             why.message()
         ))
     })?;
-    let version = match cli.env("DOCKER_API_VERSION") {
-        None => None,
-        Some(text) => {
-            Some(text.trim_start_matches('v').parse::<ApiVersion>().map_err(|error| {
-                CliError::new(format!("cannot use DOCKER_API_VERSION: {error}"))
-            })?)
-        }
-    };
     let named = target.is_some();
-    let Target { endpoint, tls } = target
+    let target = target
         .unwrap_or_else(|| Target { endpoint: Endpoint::Unix(DEFAULT_SOCKET.into()), tls: None });
-    let client = Client::new(Config {
-        endpoint,
-        tls,
-        version,
-        user_agent: format!("Ferry-Client/{} (linux)", env!("CARGO_PKG_VERSION")),
-        headers: cli.config().http_headers(),
-        product: if cli.program() == "docker" { "Docker" } else { "Ferry" },
-    });
+    let client = client_of(cli, target)?;
     if named {
         return Ok(client);
     }
@@ -61,6 +46,30 @@ pub(super) fn client(cli: &Cli) -> Result<Client, CliError> {
             None => client,
         },
     })
+}
+
+/// A client of the daemon at `host`, whatever else was named.
+pub(super) fn client_at(cli: &Cli, host: &str) -> Result<Client, CliError> {
+    client_of(cli, Target { endpoint: endpoint(host)?, tls: None })
+}
+
+fn client_of(cli: &Cli, target: Target) -> Result<Client, CliError> {
+    let version = match cli.env("DOCKER_API_VERSION") {
+        None => None,
+        Some(text) => {
+            Some(text.trim_start_matches('v').parse::<ApiVersion>().map_err(|error| {
+                CliError::new(format!("cannot use DOCKER_API_VERSION: {error}"))
+            })?)
+        }
+    };
+    Ok(Client::new(Config {
+        endpoint: target.endpoint,
+        tls: target.tls,
+        version,
+        user_agent: format!("Ferry-Client/{} (linux)", env!("CARGO_PKG_VERSION")),
+        headers: cli.config().http_headers(),
+        product: if cli.program() == "docker" { "Docker" } else { "Ferry" },
+    }))
 }
 
 /// The daemon that flags, environment or a context name; `None` for ours.

@@ -93,6 +93,14 @@ impl Cli {
         Ok(self.client.get_or_init(|| client))
     }
 
+    /// Another daemon than that of this command line: `ssh://host`, as `-H` has it.
+    ///
+    /// # Errors
+    /// The text names no place where a daemon could listen.
+    pub fn client_at(&self, host: &str) -> Result<Client, CliError> {
+        connect::client_at(self, host)
+    }
+
     /// Runs a future to its end.
     pub fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

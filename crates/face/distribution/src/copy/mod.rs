@@ -19,6 +19,7 @@ use ferry_cli::{
     face::{Args, Cli, CliError, Command, Outcome},
     flags::{Flag, Matches},
 };
+use ferry_client::Client as Daemon;
 use ferry_oci::{InvalidPlatform, Platform, Reference};
 use ferry_stdx::size::format_decimal;
 use ferry_transfer::{Client, Wanted};
@@ -42,6 +43,7 @@ pub(crate) const COMMAND: Command = Command {
 Places:
   docker://NAME or NAME       at a registry
   docker-daemon:NAME          in the daemon
+  ssh://[USER@]HOST/NAME      in the daemon of another machine, by ssh
   docker-archive:FILE[:NAME]  a tar, as save writes it
   oci:DIRECTORY[:NAME]        an OCI layout
 
@@ -132,10 +134,12 @@ fn source(means: &Means<'_>, place: &Place, compress: bool) -> Result<Source, Cl
             Ok(Source::Registry(Box::new(repository), name.clone()))
         }
         Place::Daemon(name) => {
-            let file = opened(cli.wait(saved(cli.client()?, name)))?;
             let place = format!("docker-daemon:{}", name.familiar());
-            let archive = Archive::open(file, Path::new(&place), Some(name), compress);
-            Ok(Source::Archive(Box::new(opened(archive)?)))
+            of_daemon(means, cli.client()?, &place, name, compress)
+        }
+        Place::Ssh(host, name) => {
+            let place = format!("{host}/{}", name.familiar());
+            of_daemon(means, &cli.client_at(host)?, &place, name, compress)
         }
         Place::Archive(path, name) => {
             let file = opened(File::open(path).map_err(CopyError::file("open", path)))?;
@@ -173,19 +177,33 @@ fn target(means: &Means<'_>, place: &Place, from: &Place) -> Result<Target, CliE
             let writer = RefCell::new(Some(Writer::new(file, path)));
             Ok(Target::Archive { writer, end: End::File(partial, path.clone()), name })
         }
-        Place::Daemon(name) => {
-            let file = opened(stream::nameless())?;
-            let writer = RefCell::new(Some(Writer::new(file, Path::new("archive"))));
-            let end = End::Load(cli.client()?.clone());
-            Ok(Target::Archive { writer, end, name: Some(name.clone()) })
-        }
+        Place::Daemon(name) => to_daemon(cli.client()?.clone(), name),
+        Place::Ssh(host, name) => to_daemon(cli.client_at(host)?, name),
     }
+}
+
+fn of_daemon(
+    means: &Means<'_>,
+    daemon: &Daemon,
+    place: &str,
+    name: &Reference,
+    compress: bool,
+) -> Result<Source, CliError> {
+    let file = opened(means.cli.wait(saved(daemon, name)))?;
+    let archive = Archive::open(file, Path::new(place), Some(name), compress);
+    Ok(Source::Archive(Box::new(opened(archive)?)))
+}
+
+fn to_daemon(daemon: Daemon, name: &Reference) -> Result<Target, CliError> {
+    let file = opened(stream::nameless())?;
+    let writer = RefCell::new(Some(Writer::new(file, Path::new("archive"))));
+    Ok(Target::Archive { writer, end: End::Load(daemon), name: Some(name.clone()) })
 }
 
 /// The name that an image has where it comes from.
 fn name_of(place: &Place) -> Option<Reference> {
     match place {
-        Place::Registry(name) | Place::Daemon(name) => Some(name.clone()),
+        Place::Registry(name) | Place::Daemon(name) | Place::Ssh(_, name) => Some(name.clone()),
         Place::Archive(_, name) => name.clone(),
         Place::Layout(..) => None,
     }

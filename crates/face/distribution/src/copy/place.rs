@@ -14,6 +14,8 @@ pub(super) enum Place {
     Registry(Reference),
     /// `docker-daemon:name`: in the daemon of this command line.
     Daemon(Reference),
+    /// `ssh://[user@]host[:port]/name`: in the daemon of another machine; the first is what `-H` would say.
+    Ssh(String, Reference),
     /// `docker-archive:file[:name]`: what `save` writes.
     Archive(PathBuf, Option<Reference>),
     /// `oci:directory[:name]`: an OCI layout.
@@ -21,8 +23,8 @@ pub(super) enum Place {
 }
 
 /// Kinds of places that other programs know, and that are refused by name.
-const ELSEWHERE: [&str; 7] =
-    ["containers-storage", "dir", "docker-tarball", "oci-archive", "ostree", "sif", "ssh"];
+const ELSEWHERE: [&str; 6] =
+    ["containers-storage", "dir", "docker-tarball", "oci-archive", "ostree", "sif"];
 
 impl Place {
     /// Reads what the user wrote.
@@ -31,6 +33,16 @@ impl Place {
         match kind {
             "docker" if rest.starts_with("//") => {
                 registry::name(rest.trim_start_matches('/')).map(Place::Registry)
+            }
+            "ssh" => {
+                let (host, name) = rest
+                    .strip_prefix("//")
+                    .and_then(|rest| rest.split_once('/'))
+                    .filter(|(host, name)| !host.is_empty() && !name.is_empty())
+                    .ok_or_else(|| {
+                        CliError::new(format!("{text:?} is no ssh://[USER@]HOST[:PORT]/NAME"))
+                    })?;
+                Ok(Place::Ssh(format!("ssh://{host}"), registry::name(name)?))
             }
             "docker-daemon" => registry::name(rest).map(Place::Daemon),
             "docker-archive" => {
@@ -45,7 +57,7 @@ impl Place {
                 "not supported: {other}: in {text:?}"
             ))
             .with_hint(
-                "write docker://NAME, docker-daemon:NAME, docker-archive:FILE[:NAME] or oci:DIRECTORY[:NAME]",
+                "write docker://NAME, docker-daemon:NAME, ssh://HOST/NAME, docker-archive:FILE[:NAME] or oci:DIRECTORY[:NAME]",
             )),
             // A registry may have a port, and a name a tag.
             _ => registry::name(text).map(Place::Registry),
@@ -82,11 +94,17 @@ mod tests {
         assert_eq!(read("docker-daemon:a:2"), Place::Daemon(name("a:2")));
         assert_eq!(read("docker-archive:x.tar"), Place::Archive("x.tar".into(), None));
         assert_eq!(
+            read("ssh://me@there:22/team/a:2"),
+            Place::Ssh("ssh://me@there:22".into(), name("team/a:2"))
+        );
+        assert_eq!(
             read("docker-archive:/x.tar:r.example:5000/a:1"),
             Place::Archive("/x.tar".into(), Some(name("r.example:5000/a:1")))
         );
         assert_eq!(read("oci:dir:v1"), Place::Layout("dir".into(), Some("v1".into())));
-        for wrong in ["", "oci:", "docker-archive::a", "dir:x", "ssh://host/a", "docker://", "A"] {
+        for wrong in
+            ["", "oci:", "docker-archive::a", "dir:x", "ssh://host", "ssh:///a", "docker://", "A"]
+        {
             assert!(Place::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -9,11 +9,12 @@ use std::{
 
 use ferry_access::Grant;
 use ferry_cli::{
-    face::{Args, Cli, CliError, Command, Outcome},
+    face::{Args, Cli, CliError, Command, Outcome, logins},
     flags::{Flag, Matches},
 };
 use ferry_errkind::chain;
 use ferry_registry_store::{GcOptions, Limits, Pattern, Rule, Store};
+use ferry_transfer::{ClientConfig, Tuning};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -26,6 +27,7 @@ use crate::{
     control,
     dispatch::{Content, State},
     journal::{Audit, Requests},
+    proxy::{Address, Upstream, Upstreams},
     serve::Server,
     tls::TlsFiles,
 };
@@ -61,7 +63,13 @@ pub(super) const COMMAND: Command = Command {
         Flag::uint("max-connections", "Most connections at once; further ones wait")
             .default("4096"),
         Flag::uint("max-rate", "Most requests of an address in a second; 0 for any number"),
+        Flag::uint("max-uploads", "Most uploads that are begun and not finished").default("10000"),
         Flag::bool("open", "Let anybody do everything although others than this machine reach it"),
+        Flag::list("proxy", "Keep copies of what another registry has: [PREFIX=]https://HOST"),
+        Flag::duration("proxy-timeout", "An upstream that sends nothing for so long is away")
+            .default("30s"),
+        Flag::duration("proxy-ttl", "Ask an upstream again after so long where a tag points")
+            .default("1m0s"),
         Flag::string("request-log", "File to which every request is written"),
         Flag::list("retain", "Which tags stay: REPOSITORY[:TAG],keep=N,older=30d"),
         ROOT,
@@ -101,25 +109,59 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Flags about what is pushed, of which there is nothing where a daemon is served.
-const ABOUT_PUSHES: [&str; 6] =
-    ["gc-every", "gc-grace", "gc-untagged", "immutable", "max-blob-size", "retain"];
+const ABOUT_PUSHES: [&str; 10] = [
+    "gc-every",
+    "gc-grace",
+    "gc-untagged",
+    "immutable",
+    "max-blob-size",
+    "max-uploads",
+    "proxy",
+    "proxy-timeout",
+    "proxy-ttl",
+    "retain",
+];
 
 fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
     if matches.flag("from-engine") {
         if let Some(flag) = ABOUT_PUSHES.iter().find(|flag| matches.is_set(flag)) {
             let words =
-                format!("--{flag} is about what is pushed: it does not go with --from-engine");
+                format!("--{flag} is about what is kept here: it does not go with --from-engine");
             return Err(CliError::new(words));
         }
         return Ok(Content::Daemon(cli.client()?.clone()));
     }
     let limits = Limits {
         blob: u64::try_from(matches.bytes("max-blob-size")).unwrap_or(0),
+        uploads: usize::try_from(matches.int("max-uploads")).unwrap_or(1).max(1),
         ..Limits::default()
     };
     let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
     let store = Store::open(Path::new(matches.text("root")), limits, immutable);
     Ok(Content::Store(Arc::new(store.map_err(|error| failed(&error))?)))
+}
+
+fn upstreams(cli: &Cli, matches: &Matches) -> Result<Upstreams, CliError> {
+    let addresses = matches.texts("proxy").iter().map(|text| text.parse::<Address>());
+    let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?;
+    let patience = Duration::from_secs(seconds(matches, "proxy-timeout").max(1));
+    let tuning = Tuning {
+        stall: patience,
+        connect_patience: patience.min(Tuning::default().connect_patience),
+        ..Tuning::default()
+    };
+    let plain = addresses.iter().filter(|address| !address.secure);
+    let config = ClientConfig {
+        user_agent: format!("Ferry-Registry/{} (linux)", env!("CARGO_PKG_VERSION")),
+        insecure: plain.map(|address| address.domain.clone()).collect(),
+        ..ClientConfig::default()
+    };
+    let client = ferry_transfer::Client::tuned(config, tuning);
+    let ttl = Duration::from_secs(seconds(matches, "proxy-ttl"));
+    let all = addresses
+        .into_iter()
+        .map(|address| Upstream::new(address, ttl, client.clone(), logins(cli)));
+    Upstreams::new(all.collect()).map_err(CliError::new)
 }
 
 fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
@@ -131,6 +173,7 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     let root = Path::new(matches.text("root"));
     let address = matches.text("addr");
     let refused = |error| CliError::new(format!("cannot listen on {address}: {error}"));
+    let upstreams = upstreams(cli, matches)?;
     // It makes the directory, if there is none.
     let access = accounts(matches, root)?;
     let tls = tls(matches, root)?;
@@ -153,6 +196,7 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
         access: Access::new(access, Guard::new(rate), url, tls.is_some()),
         audit: Arc::clone(&audit),
         requests: request_log(matches)?,
+        upstreams,
     });
     let connections = usize::try_from(matches.int("max-connections")).unwrap_or(1).max(1);
     let server = Server { listener, tls: acceptor, connections };

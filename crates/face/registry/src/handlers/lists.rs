@@ -16,6 +16,9 @@ use crate::{
 /// Without `n`, and at most.
 const REPOSITORIES: usize = 1000;
 const TAGS: usize = 100_000;
+const REFERRERS: usize = 1000;
+/// Of what is about a manifest, as JSON.
+const MOST_BYTES: usize = 2 << 20;
 /// Results of a search that does not say, and the most of one answer.
 const SEARCH: usize = 25;
 const MOST_FOUND: usize = 100;
@@ -125,13 +128,51 @@ pub(crate) fn tags_page(call: &Call, name: &str, tags: Vec<String>) -> Answer {
 }
 
 pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Answer {
-    let found = call.store(move |store| store.referrers(&name, &subject)).await?;
-    Ok(index_of(call, found))
+    let (count, last) = page(call, REFERRERS)?;
+    let (repository, about) = (name.clone(), subject.clone());
+    let found = call.store(move |store| {
+        let after = last.trim_start_matches("sha256:");
+        store.referrers(&repository, &about, after, count.saturating_add(1))
+    });
+    Ok(index_of(call, &name, &subject, found.await?, count))
 }
 
-/// What is about a manifest, as an index.
-pub(crate) fn index_of(call: &Call, mut found: Vec<Referrer>) -> Response<Body> {
+/// The page that is asked for, of all that is about a manifest.
+pub(crate) fn referrers_page(
+    call: &Call,
+    name: &str,
+    subject: &Digest,
+    mut all: Vec<Referrer>,
+) -> Answer {
+    let (count, last) = page(call, REFERRERS)?;
+    all.sort_by_key(|referrer| referrer.digest.to_string());
+    all.retain(|referrer| referrer.digest.to_string() > last);
+    all.truncate(count.saturating_add(1));
+    Ok(index_of(call, name, subject, all, count))
+}
+
+/// What is about a manifest, as an index: at most `count`, of which one more is known if there is one.
+fn index_of(
+    call: &Call,
+    name: &str,
+    subject: &Digest,
+    mut found: Vec<Referrer>,
+    count: usize,
+) -> Response<Body> {
     let wanted = call.query.get("artifactType");
+    let all = found.len();
+    // Clients read no more than of a manifest, and annotations may be long.
+    let mut room = MOST_BYTES;
+    let fits = found.iter().take(count).enumerate().take_while(|(at, referrer)| {
+        let size = serde_json::to_string(referrer).map_or(0, |text| text.len());
+        let fits = *at == 0 || size <= room;
+        room = room.saturating_sub(size);
+        fits
+    });
+    let fits = fits.count();
+    found.truncate(fits);
+    let more = found.len() < all;
+    let last = found.last().map(|referrer| referrer.digest.to_string());
     if let Some(wanted) = wanted {
         found.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
     }
@@ -141,6 +182,12 @@ pub(crate) fn index_of(call: &Call, mut found: Vec<Referrer>) -> Response<Body> 
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     if wanted.is_some() {
         set(&mut response, "oci-filters-applied", "artifactType");
+    }
+    if let Some(last) = last.filter(|_| more) {
+        let filter = wanted.map(|kind| format!("&artifactType={}", encode(kind)));
+        let path = format!("/v2/{name}/referrers/{subject}");
+        let query = format!("last={}&n={count}{}", encode(&last), filter.unwrap_or_default());
+        set(&mut response, "link", format!("<{path}?{query}>; rel=\"next\""));
     }
     response
 }

@@ -56,6 +56,7 @@ pub(crate) async fn put(call: &Call, name: String, target: Target, body: Incomin
                 target: &target,
                 media_type: &media_type,
                 bytes: &bytes,
+                cached: false,
             })?;
             let entry = json!({
                 "action": "push",

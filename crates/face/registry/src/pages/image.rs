@@ -14,6 +14,8 @@ use crate::{dispatch::Call, fault::Fault, query::encode};
 
 /// Larger configurations are not shown.
 const MAX_CONFIG: u64 = 4 << 20;
+/// So much of what is about an image is shown.
+const REFERRERS: usize = 1000;
 
 /// What the page shows.
 struct Image {
@@ -68,7 +70,7 @@ fn read(store: &Store, name: &str, target: &Target) -> Result<Image, StoreError>
         Some(digest) => configuration(store, name, &digest)?,
         None => Value::Null,
     };
-    let referrers = store.referrers(name, &manifest.digest)?;
+    let referrers = store.referrers(name, &manifest.digest, "", REFERRERS)?;
     Ok(Image { manifest, text, config, referrers })
 }
 

@@ -73,6 +73,7 @@ async fn repositories(call: &Call) -> Result<Option<String>, Fault> {
     text.raw("<form role=search><label>Search <input name=q type=search autofocus value=\"")
         .text(&wanted)
         .raw("\"></label> <button>Go</button></form>");
+    upstreams(call, &mut text);
     if names.is_empty() {
         text.raw("<p>There is no repository here that you may see.</p>");
     }
@@ -86,6 +87,27 @@ async fn repositories(call: &Call) -> Result<Option<String>, Fault> {
         text.raw("<p><a rel=next href=\"/").text(&query).raw("\">Further repositories</a></p>");
     }
     Ok(Some(document("Repositories", &[], &text)))
+}
+
+/// Whose copies are kept here, and what they still give.
+fn upstreams(call: &Call, text: &mut Text) {
+    let mut all = call.state.upstreams.iter().peekable();
+    if all.peek().is_none() {
+        return;
+    }
+    text.raw("<table><thead><tr><th>Copies of<th>Below<th>Quota<th>State</tr></thead><tbody>");
+    for upstream in all {
+        text.raw("<tr><td>").text(&upstream.url).raw("<td><code>").text(&upstream.prefix);
+        text.raw("</code><td>");
+        if let Some(quota) = upstream.quota() {
+            text.text(&format!("{} of {} left", quota.remaining, quota.limit));
+            if let Some(window) = quota.window {
+                text.text(&format!(" (in {} minutes)", window.div_ceil(60)));
+            }
+        }
+        text.raw("<td>").raw(if upstream.is_away() { "away" } else { "" }).raw("</tr>");
+    }
+    text.raw("</tbody></table>");
 }
 
 async fn tags(call: &Call, name: &str) -> Result<Option<String>, Fault> {

@@ -165,6 +165,15 @@ fn referrers(http: &Http) {
 
 fn filter(http: &Http) {
     let (subject, signature, _) = refer(http, "refer/some");
+    // A list may come in pages, by its headers.
+    let (answer, first) = listed(http, "refer/some", &subject, "?n=1");
+    if let Some(next) = answer.header("link").strip_prefix('<') {
+        let next = next.split('>').next().unwrap();
+        let answer = http.ask("GET", next).is(200);
+        let second = answer.json()["manifests"].as_array().unwrap().clone();
+        assert_eq!((first.len(), second.len(), answer.header("link")), (1, 1, ""));
+        assert_ne!(first[0]["digest"], second[0]["digest"]);
+    }
     let (answer, list) =
         listed(http, "refer/some", &subject, "?artifactType=application%2Fsignature");
     assert_eq!(list.len(), 1);

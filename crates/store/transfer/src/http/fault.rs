@@ -85,6 +85,11 @@ impl RequestError {
         };
         RequestError { method, url, fault }
     }
+
+    /// Whether nobody answered, or the answer broke off.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.fault.before_request() || self.fault.is_passing()
+    }
 }
 
 impl Fault {
