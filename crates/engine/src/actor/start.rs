@@ -109,7 +109,9 @@ impl Actor {
         let run_dir = shared.dirs.run(&self.container.id);
         let profile = shared.apparmor.of(&self.container.spec);
         let launcher = Arc::clone(&shared);
+        let labels = crate::selinux::wishes(&shared, &self.container);
         crate::blocking(move || {
+            crate::selinux::relabel(&labels)?;
             launcher.apparmor.prepare(&profile)?;
             launcher.template.launch(&launch).map_err(|error| match error {
                 // Docker's words already: a log that cannot be opened.

@@ -69,6 +69,7 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         ("UpperDir", upper_dir.clone()),
         ("WorkDir", work_dir.clone()),
     ];
+    let labels = container.selinux.clone().unwrap_or_default();
     ContainerInspect {
         id: container.id.clone(),
         created: container.created.format_rfc3339_nano(),
@@ -84,8 +85,8 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         restart_count: i64::from(container.restart_count),
         driver: defaults.storage_driver.clone(),
         platform: container.platform.split('/').next().unwrap_or("linux").to_owned(),
-        mount_label: String::new(),
-        process_label: String::new(),
+        mount_label: labels.mount,
+        process_label: labels.process,
         app_armor_profile: apparmor_profile.clone(),
         exec_ids: nil_if_empty(exec_ids.clone()),
         host_config: Some(HostConfig {

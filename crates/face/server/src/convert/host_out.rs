@@ -95,7 +95,7 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         privileged,
         publish_all_ports,
         readonly_rootfs,
-        security_opt: nil_if_empty(shown_security(security_opt, privileged)),
+        security_opt: nil_if_empty(security_opt),
         storage_opt,
         tmpfs,
         uts_mode: host_word(uts_host),
@@ -135,15 +135,6 @@ const MASKED: [&str; 12] = [
 /// Paths that a container cannot write to.
 const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// dockerd adds this to privileged containers.
-fn shown_security(mut options: Vec<String>, privileged: bool) -> Vec<String> {
-    let disable = "label=disable";
-    if privileged && !options.iter().any(|option| option == disable) {
-        options.push(disable.to_owned());
-    }
-    options
-}
 
 /// `net_admin` is shown as `CAP_NET_ADMIN`.
 fn capability(name: &str) -> String {
