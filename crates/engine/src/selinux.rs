@@ -92,7 +92,7 @@ impl Selinux {
 }
 
 /// Adds what Docker adds to a new container's options: nothing confines what shares the host's processes or memory, and
-/// whoever shares a container's has that one's label.
+/// whoever shares a container's, which must be there, has that one's label.
 pub(crate) fn add_options(shared: &Shared, spec: &mut ContainerSpec) -> Result<(), Failure> {
     let host = &mut spec.host;
     if host.security_opt.iter().any(|option| option.split('=').next() == Some("label")) {
@@ -103,11 +103,12 @@ pub(crate) fn add_options(shared: &Shared, spec: &mut ContainerSpec) -> Result<(
         host.security_opt.push("label=disable".to_owned());
         return Ok(());
     }
-    if !shared.selinux.enabled {
-        return Ok(());
-    }
     let of = |name: &str| -> Result<Vec<String>, Failure> {
-        let other = shared.containers.find(name)?.container();
+        let other = shared.containers.find(name).map_err(|missing| {
+            // What was asked for is the new container: with Docker this is no 404 either.
+            Failure::new(ErrorKind::InvalidArgument, missing.message())
+        })?;
+        let other = other.container();
         let process = other.selinux.as_ref().map_or("", |labels| labels.process.as_str());
         Ok(selinux_options_of(process))
     };

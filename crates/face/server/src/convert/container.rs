@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_docker_api::{
     ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, HostConfig,
-    NetworkSettings, Nothing, StrSlice, SummaryHostConfig, SummaryNetworkSettings,
+    MountPoint as WirePoint, NetworkSettings, Nothing, StrSlice, SummaryHostConfig,
+    SummaryNetworkSettings,
 };
 use ferry_engine::EngineConfig;
 use ferry_model::container::{
     AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, ListedContainer,
-    NetworkMode,
+    MountKind, MountPoint, NetworkMode,
 };
 use ferry_stdx::{id, time::Timestamp};
 
@@ -99,11 +100,20 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         },
         size_rw: size.map(|DiskUse { rw, .. }| bytes(rw)),
         size_root_fs: size.map(|DiskUse { total, .. }| bytes(total)),
-        mounts: Some(container.mounts.iter().map(mount::point).collect()),
+        mounts: Some(shown_mounts(&container.spec, &container.mounts)),
         config: Some(config(container)),
         network_settings: Some(network_settings(container, defaults)),
         image_manifest_descriptor: None,
     }
+}
+
+/// Docker shows all mounts but those of `--tmpfs`, which are in `HostConfig` alone.
+fn shown_mounts(spec: &ContainerSpec, mounts: &[MountPoint]) -> Vec<WirePoint> {
+    let in_host_config = |point: &MountPoint| {
+        let mut paths = spec.host.tmpfs.keys().map(|path| path.trim_end_matches('/'));
+        point.kind == MountKind::Tmpfs && paths.any(|path| path == point.destination)
+    };
+    mounts.iter().filter(|point| !in_host_config(point)).map(mount::point).collect()
 }
 
 /// Docker shows links with the names of both sides: `/db:/web/store`.
@@ -144,7 +154,7 @@ pub(crate) fn summary(listed: &ListedContainer, now: Timestamp) -> ContainerSumm
             annotations: spec.host.annotations.clone(),
         },
         network_settings: Some(SummaryNetworkSettings { networks: Some(networks) }),
-        mounts: Some(mounts.iter().map(mount::point).collect()),
+        mounts: Some(shown_mounts(spec, mounts)),
     }
 }
 

@@ -79,8 +79,8 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         volumes_from: nil_if_empty(volumes_from),
         console_size: console_size.map_or([0, 0], |(height, width)| [height, width]),
         annotations,
-        cap_add: StrSlice(nil_if_empty(cap_add.iter().map(|name| capability(name)).collect())),
-        cap_drop: StrSlice(nil_if_empty(cap_drop.iter().map(|name| capability(name)).collect())),
+        cap_add: StrSlice(nil_if_empty(cap_add)),
+        cap_drop: StrSlice(nil_if_empty(cap_drop)),
         cgroupns_mode: cgroupns_word(cgroupns_mode, defaults.cgroup_v2, privileged).to_owned(),
         dns: Some(dns),
         dns_options: Some(dns_options),
@@ -135,12 +135,6 @@ const MASKED: [&str; 12] = [
 /// Paths that a container cannot write to.
 const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// `net_admin` is shown as `CAP_NET_ADMIN`.
-fn capability(name: &str) -> String {
-    let upper = name.to_ascii_uppercase();
-    if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
-}
 
 /// Writes a network mode.
 pub(super) fn network_word(mode: &NetworkMode) -> String {
