@@ -68,6 +68,7 @@ command -v npm >/dev/null || install nodejs npm
 [ "$(uname -m)" != x86_64 ] || install qemu-system-x86
 kernel
 peer apparmor apparmor_parser
+peer checkpolicy checkpolicy
 peer docker-registry docker-registry
 peer runc runc
 peer crun crun

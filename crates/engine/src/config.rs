@@ -49,6 +49,8 @@ pub struct EngineConfig {
     pub cgroupns: CgroupnsMode,
     /// IPC mode of containers that say nothing; `None` is private.
     pub ipc: Option<IpcMode>,
+    /// SELinux is used where the machine has it.
+    pub selinux: bool,
     /// `no-new-privileges` for containers that say nothing.
     pub no_new_privileges: bool,
     /// Seccomp profile of containers that name none: JSON, `unconfined`, or empty for the built-in one.
@@ -199,6 +201,7 @@ impl EngineConfig {
             max_concurrent_uploads: 0,
             cgroupns: CgroupnsMode::Default,
             ipc: None,
+            selinux: false,
             no_new_privileges: false,
             seccomp_profile: String::new(),
             host_gateway: Vec::new(),

@@ -33,6 +33,7 @@ mod relay;
 mod resolver;
 mod rootfs;
 mod rules;
+mod selinux;
 mod shared;
 mod signal;
 mod usage;

@@ -31,6 +31,7 @@ pub(crate) fn open(shared: &Shared, container: &Container) -> Result<InRoot, Fai
         lower: shared.lower_dirs(&container.layers)?,
         upper: Some(dir.join("upper")),
         work: Some(dir.join("work")),
+        context: None,
     };
     let mount = overlay::detached(&overlay).map_err(|error| {
         Failure::new(
@@ -52,7 +53,7 @@ pub(crate) fn lower(shared: &Shared, container: &Container) -> Result<InRoot, Fa
     if let [only] = lower.as_slice() {
         return InRoot::open(only).map_err(|errno| broken(errno.to_string()));
     }
-    let overlay = Overlay { lower, upper: None, work: None };
+    let overlay = Overlay { lower, ..Overlay::default() };
     overlay::root(&overlay).map_err(|error| broken(error.to_string()))
 }
 

@@ -31,6 +31,7 @@ use crate::{
     records::ContainerDirs,
     registry::Registry,
     resolver::Resolvers,
+    selinux::Selinux,
 };
 
 /// How long a killed container's processes may take to be gone.
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) kernel: (u32, u32),
     pub(crate) hierarchy: Hierarchy,
     pub(crate) apparmor: AppArmor,
+    pub(crate) selinux: Selinux,
     pub(crate) dirs: ContainerDirs,
     pub(crate) images: ImageStore,
     pub(crate) layers: Arc<LayerStore>,
@@ -124,6 +126,7 @@ impl Shared {
         let histories = parts.config.data_root.join("build-history");
         Shared {
             live: RwLock::new(Arc::new(Live::of(&parts.config))),
+            selinux: Selinux::detect(parts.config.selinux),
             config: parts.config,
             id: parts.id,
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -132,12 +132,7 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     };
     crate::quota::check(shared, &host.storage_opt)?;
     shared.apparmor.check(spec)?;
-    let security = ferry_container::security_options(&host.security_opt, host.privileged)?;
-    // Without SELinux there is nothing that a label could be for, and Docker says nothing either.
-    let has_selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
-    if let Some(label) = security.label.iter().find(|label| has_selinux && *label != "disable") {
-        return refuse(&format!("--security-opt label={label} (SELinux)"));
-    }
+    shared.selinux.check(spec)?;
     if !matches!(host.volume_driver.as_str(), "" | "local") {
         return refuse(&format!("volume driver \"{}\"", host.volume_driver));
     }

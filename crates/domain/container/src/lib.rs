@@ -16,6 +16,7 @@ mod name;
 mod resources;
 pub mod seccomp;
 mod security;
+mod selinux;
 mod spec;
 mod update;
 mod userns;
@@ -29,6 +30,10 @@ pub use merge::merge_image;
 pub use mount::{MountError, clean_path, parse_bind, parse_request, plan_mounts};
 pub use name::{InvalidName, check_name};
 pub use security::{SeccompChoice, SecurityOptionError, SecurityOptions, security_options};
+pub use selinux::{
+    SelinuxError, is_host_directory, selinux_labels, selinux_level, selinux_level_of,
+    selinux_options_of, selinux_relabel, selinux_shared,
+};
 pub use spec::{
     DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
 };

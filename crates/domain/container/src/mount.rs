@@ -16,6 +16,14 @@ pub enum MountError {
     /// `-v` does not read.
     #[error("invalid volume specification: '{0}'")]
     Specification(String),
+    /// A field of `-v` is wrong.
+    #[error("invalid volume specification: '{text}': {why}")]
+    InSpecification {
+        /// What was given.
+        text: String,
+        /// What is wrong about it.
+        why: Box<MountError>,
+    },
     /// The path in the container is relative.
     #[error(
         "invalid mount config for type \"{kind}\": invalid mount path: '{path}' mount path must be absolute"
@@ -28,9 +36,9 @@ pub enum MountError {
     },
     /// The path in the container is `/`.
     #[error(
-        "invalid volume specification: '{0}': invalid mount config for type \"{1}\": invalid specification: destination can't be '/'"
+        "invalid mount config for type \"{0}\": invalid specification: destination can't be '/'"
     )]
-    RootTarget(String, &'static str),
+    RootTarget(&'static str),
     /// An option that there is not, or two that exclude each other.
     #[error("invalid mode: {0}")]
     Mode(String),
@@ -42,6 +50,11 @@ pub enum MountError {
         "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     )]
     VolumeName(String),
+    /// A volume's name is a single character.
+    #[error(
+        "create {0}: volume name is too short, names should be at least two alphanumeric characters"
+    )]
+    ShortVolumeName(String),
     /// A field that the kind of mount needs is empty.
     #[error("invalid mount config for type \"{kind}\": field {field} must not be empty")]
     EmptyField {
@@ -104,7 +117,9 @@ pub fn parse_bind(text: &str) -> Result<MountPoint, MountError> {
         kind,
         name: None,
         source: String::new(),
-        destination: clean_target(destination, kind, text)?,
+        destination: clean_target(destination, kind).map_err(|why| {
+            MountError::InSpecification { text: text.to_owned(), why: Box::new(why) }
+        })?,
         driver: (kind == MountKind::Volume).then(|| "local".to_owned()),
         mode: options.to_owned(),
         rw: true,
@@ -148,7 +163,7 @@ pub fn parse_request(request: &MountRequest) -> Result<MountPoint, MountError> {
         kind: request.kind,
         name: None,
         source: String::new(),
-        destination: clean_target(&request.target, request.kind, &request.target)?,
+        destination: clean_target(&request.target, request.kind)?,
         driver: None,
         mode: String::new(),
         rw: !request.read_only,
@@ -357,10 +372,9 @@ fn propagation_or_default(word: &str) -> Result<String, MountError> {
 fn check_volume_name(name: &str) -> Result<(), MountError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     match name.as_bytes() {
+        [_] => Err(MountError::ShortVolumeName(name.to_owned())),
         [first, rest @ ..]
-            if first.is_ascii_alphanumeric()
-                && !rest.is_empty()
-                && rest.iter().all(|byte| allowed(*byte)) =>
+            if first.is_ascii_alphanumeric() && rest.iter().all(|byte| allowed(*byte)) =>
         {
             Ok(())
         }
@@ -368,14 +382,14 @@ fn check_volume_name(name: &str) -> Result<(), MountError> {
     }
 }
 
-fn clean_target(path: &str, kind: MountKind, text: &str) -> Result<String, MountError> {
+fn clean_target(path: &str, kind: MountKind) -> Result<String, MountError> {
     if !is_absolute(path) {
         let kind = kind_word(kind);
         return Err(MountError::RelativeTarget { kind, path: path.to_owned() });
     }
     let clean = clean_path(path);
     if clean == "/" {
-        return Err(MountError::RootTarget(text.to_owned(), kind_word(kind)));
+        return Err(MountError::RootTarget(kind_word(kind)));
     }
     Ok(clean)
 }

@@ -36,8 +36,11 @@ pub struct SecurityOptions {
 /// An option that does not read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityOptionError {
+    /// It has no value. Docker's words.
+    #[error("invalid --security-opt 1: \"{0}\"")]
+    NoValue(String),
     /// There is no such option. Docker's words.
-    #[error("invalid --security-opt: \"{0}\"")]
+    #[error("invalid --security-opt 2: \"{0}\"")]
     Unknown(String),
     /// The profile is no JSON. Docker's words.
     #[error("decoding seccomp profile failed")]
@@ -75,7 +78,7 @@ pub fn security_options(
         let (key, value) = option
             .split_once('=')
             .or_else(|| option.split_once(':'))
-            .ok_or_else(|| SecurityOptionError::Unknown(option.clone()))?;
+            .ok_or_else(|| SecurityOptionError::NoValue(option.clone()))?;
         match key {
             "no-new-privileges" => read.no_new_privileges = flag(option, value)?,
             "writable-cgroups" => read.writable_cgroups = flag(option, value)?,

@@ -248,6 +248,12 @@ fn linux(
         devices,
         seccomp,
         rootfs_propagation: mounts::rootfs_propagation(inputs.container),
+        mount_label: inputs
+            .container
+            .selinux
+            .as_ref()
+            .map(|labels| labels.mount.clone())
+            .filter(|label| !label.is_empty()),
         masked_paths: default_paths(&host.masked_paths, &MASKED),
         readonly_paths: default_paths(&host.readonly_paths, &READONLY),
         ..Linux::default()

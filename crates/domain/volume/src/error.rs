@@ -16,6 +16,11 @@ pub enum VolumeError {
         "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     )]
     Name(String),
+    /// The name is a single character. Docker's words.
+    #[error(
+        "create {0}: volume name is too short, names should be at least two alphanumeric characters"
+    )]
+    ShortName(String),
     /// A driver option that there is not, or one that is missing. Docker's words.
     #[error("create {name}: {why}")]
     Option {
@@ -107,6 +112,7 @@ impl Kinded for VolumeError {
         match self {
             VolumeError::NotFound(_) | VolumeError::NoSnapshot(..) => ErrorKind::NotFound,
             VolumeError::Name(_)
+            | VolumeError::ShortName(_)
             | VolumeError::Option { .. }
             | VolumeError::Elsewhere(_)
             | VolumeError::SnapshotName(_) => ErrorKind::InvalidArgument,

@@ -216,11 +216,9 @@ fn check_options(name: &str, options: &BTreeMap<String, String>) -> Result<(), V
 fn check_name(name: &str) -> Result<(), VolumeError> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     match name.as_bytes() {
+        [_] => Err(VolumeError::ShortName(name.to_owned())),
         [first, rest @ ..]
-            if first.is_ascii_alphanumeric()
-                && !rest.is_empty()
-                && rest.len() < 255
-                && rest.iter().all(allowed) =>
+            if first.is_ascii_alphanumeric() && rest.len() < 255 && rest.iter().all(allowed) =>
         {
             Ok(())
         }

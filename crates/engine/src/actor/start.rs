@@ -109,7 +109,9 @@ impl Actor {
         let run_dir = shared.dirs.run(&self.container.id);
         let profile = shared.apparmor.of(&self.container.spec);
         let launcher = Arc::clone(&shared);
+        let labels = crate::selinux::wishes(&shared, &self.container);
         crate::blocking(move || {
+            crate::selinux::relabel(&labels)?;
             launcher.apparmor.prepare(&profile)?;
             launcher.template.launch(&launch).map_err(|error| match error {
                 // Docker's words already: a log that cannot be opened.
@@ -326,6 +328,10 @@ impl Actor {
             failpoint::hit("stop.record");
             self.discard_run_dir();
         }
+        // As with Docker whoever asked for the end hears of it before everybody else does.
+        for _ in 0..self.stopping.as_ref().map_or(0, Stopping::stops) {
+            self.publish_as("stop", &[]);
+        }
         self.publish_as(
             "die",
             &[("exitCode", exit_code.to_string()), ("execDuration", ran.as_secs().to_string())],
@@ -376,7 +382,8 @@ impl Actor {
             tracing::warn!(id = %self.container.id, %failure, "network not detached");
         }
         for (name, endpoint) in &mut self.container.endpoints {
-            if !endpoint.endpoint_id.is_empty() {
+            // `none` and `host` have no endpoint, and are left all the same.
+            if !endpoint.endpoint_id.is_empty() || matches!(name.as_str(), "none" | "host") {
                 net::forget(endpoint);
                 net::event(
                     &self.shared,

@@ -56,6 +56,11 @@ impl Stopping {
         self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Remove { .. }))
     }
 
+    /// How many asked for its end, and not for it to be gone.
+    pub(super) fn stops(&self) -> usize {
+        self.waiters.iter().filter(|waiter| !matches!(waiter, Waiter::Remove { .. })).count()
+    }
+
     pub(super) fn into_waiters(self) -> Vec<Waiter> {
         self.waiters
     }
@@ -263,10 +268,7 @@ impl Actor {
         let mut removal = None;
         for waiter in stopping.into_waiters() {
             match waiter {
-                Waiter::Stop(reply) => {
-                    self.event("stop", &[]);
-                    answer(reply, Ok(true));
-                }
+                Waiter::Stop(reply) => answer(reply, Ok(true)),
                 Waiter::Restart(reply) if is_removed => {
                     let words = "container is marked for removal and cannot be started";
                     answer(reply, Err(self.state_conflict(words.to_owned())));

@@ -61,6 +61,9 @@ fn gather(shared: &Shared) -> SystemInfo {
         security_options.push("name=apparmor".to_owned());
     }
     security_options.push("name=seccomp,profile=builtin".to_owned());
+    if shared.selinux.is_enabled() {
+        security_options.push("name=selinux".to_owned());
+    }
     if config.userns_remap.is_some() {
         security_options.push("name=userns".to_owned());
     }

@@ -260,12 +260,15 @@ impl Plan {
     fn overlay(&self, access: Access) -> Overlay {
         let (upper, work) = (self.dir.join("upper"), self.dir.join("work"));
         match access {
-            Access::Write => {
-                Overlay { lower: self.lower.clone(), upper: Some(upper), work: Some(work) }
-            }
+            Access::Write => Overlay {
+                lower: self.lower.clone(),
+                upper: Some(upper),
+                work: Some(work),
+                context: None,
+            },
             Access::Read => {
                 let lower = std::iter::once(upper).chain(self.lower.iter().cloned()).collect();
-                Overlay { lower, upper: None, work: None }
+                Overlay { lower, ..Overlay::default() }
             }
         }
     }

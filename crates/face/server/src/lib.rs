@@ -11,6 +11,7 @@ mod body;
 mod convert;
 mod detach;
 mod dispatch;
+pub mod fuzzing;
 mod handed;
 mod handlers;
 mod hijack;

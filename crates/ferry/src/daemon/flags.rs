@@ -391,7 +391,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         Honoured,
     ),
-    row(Flag::bool("selinux-enabled", "Enable selinux support"), "", Always(&["false"], "")),
+    row(Flag::bool("selinux-enabled", "Enable selinux support"), "", Honoured),
     row(
         Flag::int("shutdown-timeout", "Set the default shutdown timeout").default("15"),
         "",

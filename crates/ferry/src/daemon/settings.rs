@@ -151,6 +151,7 @@ impl Settings {
                 ));
             }
         };
+        config.selinux = self.switch("selinux-enabled");
         config.no_new_privileges = self.switch("no-new-privileges");
         config.seccomp_profile = match self.one("seccomp-profile") {
             None | Some("builtin") => String::new(),

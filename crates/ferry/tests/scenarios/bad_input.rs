@@ -38,7 +38,25 @@ fn wrong_bodies_and_names() {
             create.to_owned(),
             with(json!({"HostConfig": {"Binds": ["/a:b"]}})),
             400,
-            "mount path must be absolute",
+            "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' mount path must be absolute",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"Binds": ["v:/x"]}})),
+            400,
+            "create v: volume name is too short, names should be at least two alphanumeric characters",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"PidMode": "container:nope"}})),
+            400,
+            "No such container: nope",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"IpcMode": "container:nope"}})),
+            400,
+            "No such container: nope",
         ),
         (
             create.to_owned(),
@@ -72,7 +90,18 @@ fn wrong_bodies_and_names() {
             "kernel.panic",
         ),
         (create.to_owned(), with(json!({"HostConfig": {"Runtime": "nope"}})), 400, "nope"),
-        (create.to_owned(), with(json!({"HostConfig": {"SecurityOpt": ["what"]}})), 400, ""),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"SecurityOpt": ["what"]}})),
+            400,
+            "invalid --security-opt 1: \"what\"",
+        ),
+        (
+            create.to_owned(),
+            with(json!({"HostConfig": {"SecurityOpt": ["what=1"]}})),
+            400,
+            "invalid --security-opt 2: \"what=1\"",
+        ),
     ] {
         let (got, answer) = api.call("POST", &path, Some(&body));
         let message = answer["message"].as_str().unwrap_or_default();
@@ -121,4 +150,40 @@ fn wrong_bodies_and_names() {
             .count(),
         0
     );
+}
+
+/// What programs ask for through the API is shown as they wrote it, with what Docker adds.
+#[test]
+fn settings_are_shown_as_docker_shows_them() {
+    let sandbox = with_busybox(Client::Ferry);
+    let api = sandbox.api();
+    for (host, pointer, shown) in [
+        (
+            json!({"CapAdd": ["NET_ADMIN", "cap_chown"]}),
+            "/HostConfig/CapAdd",
+            json!(["NET_ADMIN", "cap_chown"]),
+        ),
+        (json!({"CapDrop": ["all"]}), "/HostConfig/CapDrop", json!(["all"])),
+        (json!({"Privileged": true}), "/HostConfig/SecurityOpt", json!(["label=disable"])),
+        (json!({"PidMode": "host"}), "/HostConfig/SecurityOpt", json!(["label=disable"])),
+        (json!({"IpcMode": "host"}), "/HostConfig/SecurityOpt", json!(["label=disable"])),
+        (
+            json!({"Privileged": true, "SecurityOpt": ["label=type:x_t"]}),
+            "/HostConfig/SecurityOpt",
+            json!(["label=type:x_t"]),
+        ),
+        (json!({"Tmpfs": {"/t": "size=1m"}}), "/Mounts", json!([])),
+        (
+            json!({"Mounts": [{"Type": "tmpfs", "Target": "/m"}]}),
+            "/Mounts/0/Destination",
+            json!("/m"),
+        ),
+    ] {
+        let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": host});
+        let (status, made) = api.call("POST", "/containers/create", Some(&body));
+        assert_eq!(status, 201, "{body}: {made}");
+        let id = made["Id"].as_str().unwrap();
+        let (_, inspected) = api.call("GET", &format!("/containers/{id}/json"), None);
+        assert_eq!(inspected.pointer(pointer), Some(&shown), "{body}");
+    }
 }

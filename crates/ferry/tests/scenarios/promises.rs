@@ -14,12 +14,14 @@ through_both!(
     the_kernel_is_shared_and_nothing_else,
     what_happens_to_one_does_not_touch_others,
     run_is_create_and_start,
+    a_life_in_events,
     an_image_is_the_same_everywhere
 );
 against_docker!(
     releases_side_by_side,
     the_kernel_is_shared_and_nothing_else,
     run_is_create_and_start,
+    a_life_in_events,
 );
 
 /// An image whose program says which release it is.
@@ -125,6 +127,55 @@ fn run_is_create_and_start(client: Client) {
         assert_eq!(sandbox.inspect("one", field), sandbox.inspect("two", field));
     }
     sandbox.ok(&["rm", "-f", "one", "two"]);
+}
+
+/// A life on each kind of network, action by action as dockerd 28.5 tells of it.
+fn a_life_in_events(client: Client) {
+    let sandbox = with_busybox(client);
+    for network in ["none", "host", "bridge"] {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let since = format!("{:.9}", since.as_secs_f64());
+        let program = "trap 'exit 3' TERM; touch /up; while :; do sleep 0.1; done";
+        let up = || {
+            eventually("the program to run", || {
+                let look = sandbox.run(&["exec", "life", "test", "-e", "/up"]);
+                (look.code == 0).then_some(())
+            });
+            sandbox.ok(&["exec", "life", "rm", "/up"]);
+        };
+        let network_flag = format!("--network={network}");
+        let name = ["run", "-d", "--name", "life", &network_flag];
+        sandbox.ok(&[&name[..], &["busybox", "sh", "-c", program]].concat());
+        up();
+        sandbox.ok(&["top", "life"]);
+        sandbox.ok(&["restart", "-t", "30", "life"]);
+        up();
+        sandbox.ok(&["stop", "-t", "30", "life"]);
+        sandbox.ok(&["start", "life"]);
+        sandbox.ok(&["kill", "life"]);
+        sandbox.ok(&["wait", "life"]);
+        sandbox.ok(&["rm", "life"]);
+        let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let until = format!("{:.9}", until.as_secs_f64());
+        let format = "{{.Type}} {{.Action}}";
+        let all = sandbox.ok(&["events", "--since", &since, "--until", &until, "--format", format]);
+        let seen: Vec<&str> = all.lines().filter(|line| !line.contains("exec_")).collect();
+        let begin = ["network connect", "container start"];
+        let end = ["network disconnect", "container stop", "container die"];
+        let wanted = [
+            &["container create"][..],
+            &begin,
+            &["container top", "container kill"],
+            &end,
+            &begin,
+            &["container restart", "container kill"],
+            &end,
+            &begin,
+            &["container kill", "network disconnect", "container die", "container destroy"],
+        ]
+        .concat();
+        assert_eq!(seen, wanted, "{network}");
+    }
 }
 
 /// Two machines that load an image have the same id, and the same bytes in its containers.

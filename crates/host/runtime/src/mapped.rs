@@ -164,6 +164,7 @@ fn assemble(
         lower: (0..lower.len()).map(|index| index.to_string().into()).collect(),
         upper: layers.upper.as_deref().and_then(inside),
         work: layers.work.as_deref().and_then(inside),
+        context: layers.context.clone(),
     };
     // Overlayfs makes files of its own as whoever mounted it: that must be somebody whom the maps know.
     process::set_filesystem_ids(uid, gid);

@@ -29,7 +29,7 @@ fn through_overlay(program: &Path) -> std::result::Result<OwnedFd, MountError> {
     // Overlayfs wants two layers where there is no upper one: an empty file system that is nowhere is the second.
     let empty = Filesystem::open("tmpfs")?.mount(attr::RDONLY)?;
     let second = format!("/proc/self/fd/{}", empty.as_raw_fd());
-    let overlay = Overlay { lower: vec![dir.into(), second.into()], upper: None, work: None };
+    let overlay = Overlay { lower: vec![dir.into(), second.into()], ..Overlay::default() };
     let root = detached(&overlay)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(root.as_fd(), name, flags, Mode::empty()).map_err(failed)

@@ -27,6 +27,7 @@ pub mod quota;
 mod raw;
 pub mod root;
 pub mod seccomp;
+pub mod selinux;
 pub mod signals;
 
 pub use rustix::io::{Errno, Result};

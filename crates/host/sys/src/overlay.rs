@@ -18,6 +18,8 @@ pub struct Overlay {
     pub upper: Option<PathBuf>,
     /// Overlayfs's own directory, on the file system of `upper`.
     pub work: Option<PathBuf>,
+    /// The SELinux label that everything in it has.
+    pub context: Option<String>,
 }
 
 /// The most lower layers the kernel takes (`OVL_MAX_STACK`).
@@ -85,6 +87,9 @@ pub fn detached_as(
         // As Docker: with an index a container that is started again while its last mount is being taken apart would
         // find its own directory busy.
         context.set("index", Some(b"off"))?;
+    }
+    if let Some(label) = &overlay.context {
+        context.set("context", Some(label.as_bytes()))?;
     }
     context.mount(0)
 }
@@ -194,6 +199,10 @@ fn option_string(overlay: &Overlay, durability: Durability) -> Vec<u8> {
             text.extend_from_slice(b",volatile");
         }
     }
+    if let Some(label) = &overlay.context {
+        // A level has commas.
+        text.extend_from_slice(format!(",context=\"{label}\"").as_bytes());
+    }
     text
 }
 
@@ -226,9 +235,11 @@ mod tests {
             lower: vec!["/a:b".into(), "/c".into()],
             upper: Some("/u,x".into()),
             work: Some("/w".into()),
+            context: Some("u:object_r:f_t:s0:c1,c2".to_owned()),
         };
         let text = String::from_utf8(option_string(&overlay, Durability::Volatile)).unwrap();
-        assert_eq!(text, r"lowerdir=/a\:b:/c,upperdir=/u\,x,workdir=/w,index=off,volatile");
+        let wanted = r#"lowerdir=/a\:b:/c,upperdir=/u\,x,workdir=/w,index=off,volatile,context="u:object_r:f_t:s0:c1,c2""#;
+        assert_eq!(text, wanted);
     }
 
     #[test]
@@ -244,7 +255,7 @@ mod tests {
             std::fs::write(layer.join(format!("f{n}")), "x").unwrap();
             std::fs::write(layer.join("top"), n.to_string()).unwrap();
         }
-        let overlay = Overlay { lower, upper: None, work: None };
+        let overlay = Overlay { lower, ..Overlay::default() };
         let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         // As this kernel has it, and as older ones do.
         for made in [detached(&overlay), classic_aside(&overlay, Durability::Synced)] {

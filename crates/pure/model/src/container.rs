@@ -141,6 +141,18 @@ pub struct Container {
     /// The first of its ids on the host, with `--userns=auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_id: Option<u32>,
+    /// What SELinux knows it by; `None` where it was made without SELinux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<SelinuxLabels>,
+}
+
+/// The labels of a container, for as long as it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelinuxLabels {
+    /// Of its processes; empty for one that SELinux does not confine.
+    pub process: String,
+    /// Of its files.
+    pub mount: String,
 }
 
 /// The phase that a container is in. Docker's words for them are `Display`.

@@ -32,7 +32,11 @@ fn what_docker_refuses() {
         ("/a:/b:ro,rw", "invalid mode: ro,rw"),
         ("vol:/b:rshared", "invalid mode: rshared"),
         ("/a:/", "destination can't be '/'"),
-        ("/a:rel", "mount path must be absolute"),
+        (
+            "/a:rel",
+            "invalid volume specification: '/a:rel': invalid mount config for type \"bind\": invalid mount path: 'rel'",
+        ),
+        ("v:/x", "create v: volume name is too short"),
         ("b@d:/x", "includes invalid characters for a local volume name"),
     ] {
         let error = parse_bind(text).unwrap_err().to_string();

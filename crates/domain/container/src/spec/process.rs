@@ -63,7 +63,12 @@ pub(super) fn plan(
             .filter(|profile| *profile != UNCONFINED)
             .map(str::to_owned),
         oom_score_adj: (spec.host.oom_score_adj != 0).then_some(spec.host.oom_score_adj),
-        selinux_label: None,
+        selinux_label: inputs
+            .container
+            .selinux
+            .as_ref()
+            .map(|labels| labels.process.clone())
+            .filter(|label| !label.is_empty()),
         io_priority: None,
         scheduler: None,
     })

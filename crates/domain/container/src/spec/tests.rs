@@ -25,6 +25,7 @@ fn container(spec: ContainerSpec) -> Container {
         stopped_by_user: false,
         cni: None,
         first_id: None,
+        selinux: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn container(exit_code: i32) -> Container {
         restart_count: 0,
         stopped_by_user: false,
         first_id: None,
+        selinux: None,
         cni: None,
     }
 }

@@ -338,6 +338,6 @@ pub(super) fn view(shared: &Shared, layers: &[Digest]) -> Result<InRoot, Failure
     if let [only] = lower.as_slice() {
         return InRoot::open(only).map_err(|errno| failed(errno.to_string()));
     }
-    let overlay = Overlay { lower, upper: None, work: None };
+    let overlay = Overlay { lower, ..Overlay::default() };
     overlay::root(&overlay).map_err(|error| failed(error.to_string()))
 }

@@ -54,6 +54,7 @@ pub(crate) fn create_of(
     check_platform(image, platform.as_deref(), &spec.image)?;
     ferry_container::merge_image(&mut spec, &image.config);
     shared.apply_defaults(&mut spec);
+    crate::selinux::add_options(shared, &mut spec)?;
     let mut warnings = validate::settings(shared, &mut spec)?;
     let inherited = inherited_mounts(shared, &spec.host.volumes_from)?;
     let mounts = ferry_container::plan_mounts(&spec, inherited)?;
@@ -68,6 +69,7 @@ pub(crate) fn create_of(
     };
     crate::net::links::check(shared, &spec)?;
     let endpoints = planned_endpoints(shared, &mut spec)?;
+    let selinux = crate::selinux::assign(shared, &spec)?;
     let container = Container {
         version: records::VERSION,
         id: id.clone(),
@@ -85,6 +87,7 @@ pub(crate) fn create_of(
         stopped_by_user: false,
         cni: None,
         first_id: None,
+        selinux,
     };
     let container = crate::userns::assigned(shared, container)?;
     validate::specification(shared, &container)?;

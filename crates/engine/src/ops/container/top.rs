@@ -38,7 +38,9 @@ pub async fn top(engine: &Engine, name: &str, arguments: &str) -> Result<Process
         let words = format!("ps: {}", String::from_utf8_lossy(&output.stderr).trim());
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
-    parse(&String::from_utf8_lossy(&output.stdout), &pids)
+    let table = parse(&String::from_utf8_lossy(&output.stdout), &pids)?;
+    engine.shared.events.container(&container, "top", &[], engine.shared.now());
+    Ok(table)
 }
 
 fn parse(text: &str, pids: &BTreeSet<String>) -> Result<ProcessTable, Failure> {

@@ -91,6 +91,7 @@ mod tests {
             restart_count: 0,
             stopped_by_user: false,
             first_id: None,
+            selinux: None,
             cni: None,
         };
         let failed_start = failed_start.cloned();

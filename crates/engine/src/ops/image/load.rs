@@ -81,7 +81,6 @@ fn load_blocking(
             tell(PullProgress::status(format!("Loaded image ID: {id}")));
         }
         for name in &image.names {
-            event(shared, "tag", &id, &name.familiar());
             tell(PullProgress::status(format!("Loaded image: {}", name.familiar())));
         }
     }

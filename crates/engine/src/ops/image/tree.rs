@@ -63,7 +63,7 @@ impl ImageTree {
         };
         let root = match lower.as_slice() {
             [only] => InRoot::open(only).map_err(|errno| failed(errno.to_string()))?,
-            _ => overlay::root(&Overlay { lower, upper: None, work: None })
+            _ => overlay::root(&Overlay { lower, ..Overlay::default() })
                 .map_err(|error| failed(error.to_string()))?,
         };
         Ok(ImageTree { root, _layers: held })

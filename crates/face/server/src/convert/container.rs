@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_docker_api::{
     ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, HostConfig,
-    NetworkSettings, Nothing, StrSlice, SummaryHostConfig, SummaryNetworkSettings,
+    MountPoint as WirePoint, NetworkSettings, Nothing, StrSlice, SummaryHostConfig,
+    SummaryNetworkSettings,
 };
 use ferry_engine::EngineConfig;
 use ferry_model::container::{
     AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, ListedContainer,
-    NetworkMode,
+    MountKind, MountPoint, NetworkMode,
 };
 use ferry_stdx::{id, time::Timestamp};
 
@@ -69,6 +70,7 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         ("UpperDir", upper_dir.clone()),
         ("WorkDir", work_dir.clone()),
     ];
+    let labels = container.selinux.clone().unwrap_or_default();
     ContainerInspect {
         id: container.id.clone(),
         created: container.created.format_rfc3339_nano(),
@@ -84,8 +86,8 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         restart_count: i64::from(container.restart_count),
         driver: defaults.storage_driver.clone(),
         platform: container.platform.split('/').next().unwrap_or("linux").to_owned(),
-        mount_label: String::new(),
-        process_label: String::new(),
+        mount_label: labels.mount,
+        process_label: labels.process,
         app_armor_profile: apparmor_profile.clone(),
         exec_ids: nil_if_empty(exec_ids.clone()),
         host_config: Some(HostConfig {
@@ -98,11 +100,20 @@ pub(crate) fn inspect(view: &ContainerView, defaults: &Defaults) -> ContainerIns
         },
         size_rw: size.map(|DiskUse { rw, .. }| bytes(rw)),
         size_root_fs: size.map(|DiskUse { total, .. }| bytes(total)),
-        mounts: Some(container.mounts.iter().map(mount::point).collect()),
+        mounts: Some(shown_mounts(&container.spec, &container.mounts)),
         config: Some(config(container)),
         network_settings: Some(network_settings(container, defaults)),
         image_manifest_descriptor: None,
     }
+}
+
+/// Docker shows all mounts but those of `--tmpfs`, which are in `HostConfig` alone.
+fn shown_mounts(spec: &ContainerSpec, mounts: &[MountPoint]) -> Vec<WirePoint> {
+    let in_host_config = |point: &MountPoint| {
+        let mut paths = spec.host.tmpfs.keys().map(|path| path.trim_end_matches('/'));
+        point.kind == MountKind::Tmpfs && paths.any(|path| path == point.destination)
+    };
+    mounts.iter().filter(|point| !in_host_config(point)).map(mount::point).collect()
 }
 
 /// Docker shows links with the names of both sides: `/db:/web/store`.
@@ -143,7 +154,7 @@ pub(crate) fn summary(listed: &ListedContainer, now: Timestamp) -> ContainerSumm
             annotations: spec.host.annotations.clone(),
         },
         network_settings: Some(SummaryNetworkSettings { networks: Some(networks) }),
-        mounts: Some(mounts.iter().map(mount::point).collect()),
+        mounts: Some(shown_mounts(spec, mounts)),
     }
 }
 

@@ -79,8 +79,8 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         volumes_from: nil_if_empty(volumes_from),
         console_size: console_size.map_or([0, 0], |(height, width)| [height, width]),
         annotations,
-        cap_add: StrSlice(nil_if_empty(cap_add.iter().map(|name| capability(name)).collect())),
-        cap_drop: StrSlice(nil_if_empty(cap_drop.iter().map(|name| capability(name)).collect())),
+        cap_add: StrSlice(nil_if_empty(cap_add)),
+        cap_drop: StrSlice(nil_if_empty(cap_drop)),
         cgroupns_mode: cgroupns_word(cgroupns_mode, defaults.cgroup_v2, privileged).to_owned(),
         dns: Some(dns),
         dns_options: Some(dns_options),
@@ -95,7 +95,7 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         privileged,
         publish_all_ports,
         readonly_rootfs,
-        security_opt: nil_if_empty(shown_security(security_opt, privileged)),
+        security_opt: nil_if_empty(security_opt),
         storage_opt,
         tmpfs,
         uts_mode: host_word(uts_host),
@@ -135,21 +135,6 @@ const MASKED: [&str; 12] = [
 /// Paths that a container cannot write to.
 const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// dockerd adds this to privileged containers.
-fn shown_security(mut options: Vec<String>, privileged: bool) -> Vec<String> {
-    let disable = "label=disable";
-    if privileged && !options.iter().any(|option| option == disable) {
-        options.push(disable.to_owned());
-    }
-    options
-}
-
-/// `net_admin` is shown as `CAP_NET_ADMIN`.
-fn capability(name: &str) -> String {
-    let upper = name.to_ascii_uppercase();
-    if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
-}
 
 /// Writes a network mode.
 pub(super) fn network_word(mode: &NetworkMode) -> String {

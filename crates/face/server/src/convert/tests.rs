@@ -79,6 +79,7 @@ fn container(captured: &ContainerInspect) -> Container {
         stopped_by_user: false,
         cni: None,
         first_id: None,
+        selinux: None,
     }
 }
 

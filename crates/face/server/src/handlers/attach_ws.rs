@@ -210,7 +210,7 @@ impl<W: AsyncWrite + Unpin> Messages<W> {
 }
 
 /// Reads a client's messages: data goes to `input`, the rest to `control`. The end of both is the client's end.
-async fn read_messages<R: AsyncRead + Unpin>(
+pub(crate) async fn read_messages<R: AsyncRead + Unpin>(
     mut reader: R,
     input: mpsc::Sender<Bytes>,
     control: mpsc::Sender<(u8, Bytes)>,

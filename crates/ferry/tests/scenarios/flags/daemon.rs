@@ -38,7 +38,7 @@ fn what_containers_and_the_machine_get() {
         "--userland-proxy=false",
         "--experimental=false",
         "--rootless=false",
-        "--selinux-enabled=false",
+        "--selinux-enabled",
     ]);
     sandbox.busybox();
     let look = "df -k /dev/shm | tail -n 1 | awk '{print $2}'; ulimit -Sn; ulimit -Hn; grep -c ndots:3 /etc/resolv.conf; \
@@ -78,7 +78,6 @@ fn what_cannot_be_is_refused_by_name() {
         "--network-control-plane-mtu=1400",
         "--node-generic-resource=gpu=1",
         "--rootless",
-        "--selinux-enabled",
         "--shutdown-timeout=3",
         "--swarm-default-advertise-addr=192.0.2.1",
         "--userland-proxy-path=/usr/bin/docker-proxy",

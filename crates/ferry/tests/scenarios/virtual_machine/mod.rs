@@ -1,5 +1,6 @@
 //! The engine under a kernel that most users have and the machine of the tests need not: Debian's own (6.1 or newer), with
-//! cgroup v2 alone. It runs in a virtual machine, emulated where there is no KVM; `init.sh` is what happens in it.
+//! cgroup v2 alone, and with AppArmor or SELinux. It runs in a virtual machine, emulated where there is no KVM; `init.sh` and
+//! `selinux.sh` are what happens in it.
 
 use std::{
     fs,
@@ -41,23 +42,55 @@ const PATIENCE: Duration = Duration::from_secs(540);
 
 #[test]
 fn a_kernel_with_cgroup_version_2() {
+    let Some([apparmor, ip, socat]) = programs::all(["apparmor_parser", "ip", "socat"]) else {
+        return;
+    };
+    let script = include_str!("init.sh");
+    check(script, "cgroup_no_v1=all", |root| {
+        with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), root);
+        // Busybox's own shows less of links, and is what its shell runs by that name.
+        with_libraries(&ip, &root.join("bin/ip-full"), root);
+        with_libraries(&socat, &root.join("bin/socat"), root);
+    });
+}
+
+#[test]
+#[ignore = "minutes of emulation, and not part of the usual run: cargo test -p ferry --test scenarios -- --ignored a_kernel_with_selinux"]
+fn a_kernel_with_selinux() {
+    let Some([checkpolicy, getfattr]) = programs::all(["checkpolicy", "getfattr"]) else { return };
+    let words = "cgroup_no_v1=all security=selinux selinux=1 enforcing=0";
+    check(include_str!("selinux.sh"), words, |root| {
+        with_libraries(&getfattr, &root.join("bin/getfattr"), root);
+        let contexts = root.join("etc/selinux/tiny/contexts");
+        fs::create_dir_all(&contexts).unwrap();
+        fs::write(root.join("etc/selinux/config"), "SELINUXTYPE=tiny\n").unwrap();
+        let labels = "process = \"system_u:system_r:container_t:s0\"\nfile = \"system_u:object_r:container_file_t:s0\"\n";
+        fs::write(contexts.join("lxc_contexts"), labels).unwrap();
+        let categories: String = (0..1024).map(|number| format!("category c{number};\n")).collect();
+        let text = include_str!("policy.conf").replace("@CATEGORIES@", &categories);
+        let source = root.join("tmp/policy.conf");
+        fs::write(&source, text).unwrap();
+        // A version that Debian's kernels of all ages know; what the policy does not name is allowed.
+        done(
+            Command::new(&checkpolicy)
+                .args(["-M", "-U", "allow", "-c", "31", "-o"])
+                .arg(root.join("policy"))
+                .arg(&source),
+        );
+    });
+}
+
+/// Boots a machine with the kernel's `words` whose first process is `script`, and checks that all it says is true.
+fn check(script: &str, words: &str, add: impl FnOnce(&Path)) {
     let Some(kernel) = Kernel::find() else {
         eprintln!(
             "SKIPPED: no unpacked kernel in target/peers/kernel (scripts/test.sh unpacks Debian's)"
         );
         return;
     };
-    let Some([qemu, cpio, ext4, modprobe, depmod, busybox, apparmor, ip, socat]) = programs::all([
-        "qemu-system-x86_64",
-        "cpio",
-        "mkfs.ext4",
-        "modprobe",
-        "depmod",
-        "busybox",
-        "apparmor_parser",
-        "ip",
-        "socat",
-    ]) else {
+    let Some([qemu, cpio, ext4, modprobe, depmod, busybox]) =
+        programs::all(["qemu-system-x86_64", "cpio", "mkfs.ext4", "modprobe", "depmod", "busybox"])
+    else {
         return;
     };
     // Only a place for files that is tidied up.
@@ -65,13 +98,10 @@ fn a_kernel_with_cgroup_version_2() {
     let dir = sandbox.dir();
     let root = dir.join("vm");
     fill(&root, &busybox);
-    with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), &root);
-    // Busybox's own shows less of links, and is what its shell runs by that name.
-    with_libraries(&ip, &root.join("bin/ip-full"), &root);
-    with_libraries(&socat, &root.join("bin/socat"), &root);
+    add(&root);
     kernel.copy_modules(&root, &modprobe, &depmod);
     fs::copy(images::busybox_tar(), root.join("busybox.tar")).unwrap();
-    executable(&root.join("init"), include_str!("init.sh"));
+    executable(&root.join("init"), script);
     let early = dir.join("early");
     fs::create_dir_all(early.join("bin")).unwrap();
     for name in ["proc", "dev", "new"] {
@@ -92,7 +122,7 @@ fn a_kernel_with_cgroup_version_2() {
             .arg(&disk),
     );
 
-    let said = run(&qemu, &kernel.image, &initrd, &disk);
+    let said = run(&qemu, &kernel.image, &initrd, &disk, words);
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
     let passed = said.lines().filter(|line| line.starts_with("ok ")).count();
     assert!(failed.is_empty() && said.contains("end of the tests"), "{said}");
@@ -101,12 +131,12 @@ fn a_kernel_with_cgroup_version_2() {
         Some("shared") => 4,
         _ => 0,
     };
-    let all: usize = include_str!("init.sh").lines().map(checks).sum();
+    let all: usize = script.lines().map(checks).sum();
     assert_eq!(passed, all, "{said}");
 }
 
 /// Boots, and answers what was written on its console.
-fn run(qemu: &Path, kernel: &Path, initrd: &Path, disk: &Path) -> String {
+fn run(qemu: &Path, kernel: &Path, initrd: &Path, disk: &Path, words: &str) -> String {
     let drive = format!("file={},if=virtio,format=raw", disk.display());
     let console = initrd.with_file_name("console");
     let mut machine = Command::new(qemu)
@@ -126,7 +156,7 @@ fn run(qemu: &Path, kernel: &Path, initrd: &Path, disk: &Path) -> String {
         .arg(kernel)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all"])
+        .args(["-append", &format!("console=ttyS0 quiet panic=-1 {words}")])
         .args(["-drive", &drive])
         .stdin(Stdio::null())
         .stdout(fs::File::create(&console).unwrap())

@@ -4,8 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ferry_cgroup::{Cgroup, MountPoint};
+use ferry_oci::runtime::Spec;
 use ferry_sys::mount::{self, Change, Filesystem, MountError, Propagation, attr};
 use ferry_sys::root::InRoot;
+use ferry_sys::selinux::Selinux;
 
 use super::mounts::has_device;
 use super::options::Options;
@@ -33,12 +35,18 @@ pub(crate) fn make(
         context.set(key, value.as_deref().map(str::as_bytes))?;
     }
     if let Some(label) = label.filter(|label| !label.is_empty())
-        && matches!(kind, "tmpfs" | "mqueue" | "devpts")
-        && Path::new("/sys/fs/selinux/enforce").exists()
+        && matches!(kind, "tmpfs" | "mqueue" | "devpts" | "overlay")
+        && Selinux::of_host().is_enabled()
     {
         context.set("context", Some(label.as_bytes()))?;
     }
     context.mount(attributes)
+}
+
+/// The label of a container's files, if the machine has labels.
+pub(crate) fn labelled(spec: &Spec) -> Option<&str> {
+    let label = spec.linux.as_ref()?.mount_label.as_deref().filter(|label| !label.is_empty())?;
+    Selinux::of_host().is_enabled().then_some(label)
 }
 
 /// The container's view of cgroups at `target`.

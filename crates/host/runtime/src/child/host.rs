@@ -6,6 +6,7 @@ use std::path::Path;
 use ferry_oci::runtime::Process;
 use ferry_sys::mount::{self, PROC_MAGIC};
 use ferry_sys::namespace::{self, flag};
+use ferry_sys::selinux::Selinux;
 use ferry_sys::{Errno, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -21,35 +22,44 @@ pub(super) struct Proc {
 /// A process's AppArmor profile or SELinux label in the making.
 #[derive(Debug)]
 pub(crate) struct Label {
+    module: Module,
     on_exec: OwnedFd,
-    /// Only AppArmor lets a process change its own.
-    now: Option<OwnedFd>,
+    now: OwnedFd,
     name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Module {
+    AppArmor,
+    Selinux,
 }
 
 impl Label {
     /// From the next program on.
     pub(super) fn set_on_exec(&self) -> Outcome<()> {
-        let words = match self.now {
-            Some(_) => format!("exec {}", self.name),
-            None => self.name.clone(),
+        let words = match self.module {
+            Module::AppArmor => format!("exec {}", self.name),
+            Module::Selinux => self.name.clone(),
         };
         self.write(&self.on_exec, "exec", &words)
     }
 
     /// From now on: for a process that executes nothing.
     pub(super) fn set_now(&self) -> Outcome<()> {
-        match &self.now {
-            Some(file) => self.write(file, "current", &format!("changeprofile {}", self.name)),
-            None => Ok(()),
-        }
+        let words = match self.module {
+            Module::AppArmor => format!("changeprofile {}", self.name),
+            Module::Selinux => self.name.clone(),
+        };
+        self.write(&self.now, "current", &words)
     }
 
     fn write(&self, file: &OwnedFd, attribute: &str, words: &str) -> Outcome<()> {
         rustix::io::write(file, words.as_bytes()).map(drop).map_err(|errno| {
-            let what = match self.now {
-                Some(_) => "unable to apply apparmor profile: apparmor failed to apply profile",
-                None => "unable to apply the exec label",
+            let what = match self.module {
+                Module::AppArmor => {
+                    "unable to apply apparmor profile: apparmor failed to apply profile"
+                }
+                Module::Selinux => "unable to apply the SELinux label",
             };
             Failure::errno(format!("{what}: write /proc/self/attr/{attribute}"), errno)
         })
@@ -95,15 +105,13 @@ impl Proc {
             )),
             (Some(profile), _) => Ok(Some(Label {
                 on_exec: self.open_attribute("exec")?,
-                now: Some(self.open_attribute("current")?),
+                module: Module::AppArmor,
+                now: self.open_attribute("current")?,
                 name: profile.to_owned(),
             })),
             // runc does nothing about labels either where SELinux is off.
-            (None, Some(label)) if enabled("/sys/fs/selinux/enforce") => {
-                let on_exec = self.open_attribute("exec")?;
-                Ok(Some(Label { on_exec, now: None, name: label.to_owned() }))
-            }
-            (None, _) => Ok(None),
+            (None, Some(label)) => open_selinux(&Selinux::of_host(), label),
+            (None, None) => Ok(None),
         }
     }
 
@@ -143,5 +151,50 @@ impl Proc {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat(dir, path, flags, Mode::empty())?;
         rustix::io::write(&file, value.as_bytes()).map(drop)
+    }
+}
+
+/// runc does nothing about labels either where SELinux is off. The session keyring, which is made next, gets the label, too.
+fn open_selinux(selinux: &Selinux, label: &str) -> Outcome<Option<Label>> {
+    if !selinux.is_enabled() {
+        return Ok(None);
+    }
+    let told = |errno| Failure::errno("unable to open the exec label", errno);
+    let on_exec = selinux.open_on_exec().map_err(told)?;
+    let now = selinux.open_current().map_err(told)?;
+    selinux
+        .set_on_keys(label)
+        .map_err(|errno| Failure::errno("unable to label the session keyring", errno))?;
+    Ok(Some(Label { module: Module::Selinux, on_exec, now, name: label.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_label_goes_to_the_attributes_of_a_machine_with_selinux() {
+        let base = std::env::temp_dir().join(format!("ferry-runtime-label-{}", std::process::id()));
+        for dir in ["fs", "attr"] {
+            fs::create_dir_all(base.join(dir)).unwrap();
+        }
+        for attribute in ["exec", "keycreate"] {
+            fs::write(base.join("attr").join(attribute), "").unwrap();
+        }
+        fs::write(base.join("attr/current"), "u:r:runtime_t:s0\0").unwrap();
+        let selinux = Selinux::at(base.join("fs"), base.join("etc"), base.join("attr"));
+        let label = "u:r:container_t:s0:c1,c2";
+        assert!(open_selinux(&selinux, label).unwrap().is_none(), "SELinux is off");
+        fs::write(base.join("fs/enforce"), "1").unwrap();
+        let opened = open_selinux(&selinux, label).unwrap().unwrap();
+        let read = |name: &str| fs::read_to_string(base.join("attr").join(name)).unwrap();
+        assert_eq!((read("keycreate"), read("exec")), (label.to_owned(), String::new()));
+        opened.set_on_exec().unwrap();
+        assert_eq!(read("exec"), label);
+        opened.set_now().unwrap();
+        assert_eq!(read("current"), label);
+        fs::remove_dir_all(base).unwrap();
     }
 }

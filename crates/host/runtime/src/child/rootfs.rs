@@ -9,6 +9,7 @@ use ferry_sys::overlay::{self, Durability, MountNamespace, Overlay};
 use ferry_sys::root::InRoot;
 use rustix::fs::CWD;
 
+use super::filesystems;
 use super::mounts::clean;
 use super::options::{self, Depth};
 use crate::bundle::Rootfs;
@@ -36,7 +37,8 @@ pub(crate) fn open(rootfs: &Rootfs, spec: &Spec, namespace: MountNamespace) -> O
             let (upper, work) = (Some(upper.clone()), Some(work.clone()));
             let volatile = spec.annotations.get(VOLATILE_ANNOTATION).is_some_and(|v| v == "true");
             let durability = if volatile { Durability::Volatile } else { Durability::Synced };
-            let layers = Overlay { lower: lower.clone(), upper, work };
+            let context = filesystems::labelled(spec).map(str::to_owned);
+            let layers = Overlay { lower: lower.clone(), upper, work, context };
             if let Some(maps) = maps {
                 return mapped::overlay(&layers, durability, &maps);
             }

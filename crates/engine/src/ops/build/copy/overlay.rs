@@ -296,8 +296,12 @@ fn on_top(
         std::fs::create_dir_all(path)
             .map_err(|source| crate::records::failed("make directory", path, source))?;
     }
-    let parts =
-        Overlay { lower: shared.lower_dirs(below)?, upper: Some(upper.clone()), work: Some(work) };
+    let parts = Overlay {
+        lower: shared.lower_dirs(below)?,
+        upper: Some(upper.clone()),
+        work: Some(work),
+        context: None,
+    };
     let failed = |words: String| Failure::new(ErrorKind::Internal, words);
     {
         let mount = overlay::detached(&parts).map_err(|error| failed(error.to_string()))?;
