@@ -10,6 +10,7 @@ mod compare;
 mod context;
 mod copy;
 mod current;
+mod emulation;
 mod explain;
 mod facts;
 mod fetch;
@@ -19,6 +20,7 @@ mod history;
 mod kept;
 mod known;
 mod mounts;
+mod platforms;
 mod prepare;
 mod progress;
 mod prune;
@@ -36,9 +38,12 @@ use ferry_archive::{Source, TarWriter, TreeOptions};
 use ferry_build::PlanRequest;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, ImageConfig, Platform, Reference};
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
-use self::{current::Current, graph::Build, history::Recorder, progress::Teller};
+use self::{
+    current::Current, graph::Build, history::Recorder, platforms::Together, progress::Teller,
+};
 use super::image::{self, keep::keep};
 use crate::{Engine, bridge, random};
 
@@ -103,32 +108,60 @@ async fn solve_recorded(
 ) -> Result<Built, BuildError> {
     request.settle_epoch()?;
     let names = names(&request.tags)?;
+    let requests = platforms::each(&request)?;
     let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let wanted = wanted(&request)?;
-    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let found = findings(engine, &file, &text, &wanted, &place);
-    let is_error = ferry_build::is_error(&file, &wanted);
-    warn(&request, found, is_error, &vertex, &teller).await?;
-    let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
-    let build = Arc::new(build);
-    let outcome = build.run().await;
-    build.remember().await;
+    let several = requests.len() > 1;
+    let together = Arc::new(Together { several, ..Together::default() });
+    let mut builds = Vec::new();
+    for request in requests {
+        let wanted = wanted(&request)?;
+        let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+        if builds.is_empty() {
+            let found = findings(engine, &file, &text, &wanted, &place);
+            let is_error = ferry_build::is_error(&file, &wanted);
+            warn(&request, found, is_error, &vertex, &teller).await?;
+        }
+        let id = match (&request.platform, several) {
+            (Some(platform), true) => format!("{id} {platform}"),
+            _ => id.clone(),
+        };
+        builds.push(Arc::new(Build::new(
+            engine.clone(),
+            request,
+            plan,
+            wanted,
+            place.clone(),
+            teller.clone(),
+            id,
+            text.clone(),
+            Arc::clone(&together),
+        )));
+    }
+    // The first that fails ends the others.
+    let outcomes = try_join_all(builds.iter().map(Build::run)).await;
+    for build in &builds {
+        build.remember().await;
+    }
     prune::ask_to_collect(engine);
-    if outcome.is_err() {
+    if outcomes.is_err() {
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;
     }
-    let outcome = outcome?;
+    let parts: Vec<Part> =
+        builds.into_iter().zip(outcomes?).map(|(build, outcome)| Part { build, outcome }).collect();
+    let main = platforms::main(parts.iter().map(|part| &part.outcome.config));
+    let built = Built { parts, main, names };
+    let build = &built.main().build;
     if let Some(name) = &build.request.cache_image {
         let name = Reference::parse(name).map_err(image::bad_reference)?.with_default_tag();
         let (config, shared) = (build.cache_image()?, engine.shared.clone());
         crate::blocking(move || Ok(keep(&shared, config.as_bytes(), None, &[name])?)).await?;
     }
-    Ok(Built { outcome, build, names })
+    Ok(built)
 }
 
 /// What `--call` asks of a Dockerfile.
@@ -146,7 +179,8 @@ pub async fn describe(
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let wanted = wanted(&request)?;
+    let first = platforms::each(&request)?.into_iter().next();
+    let wanted = wanted(first.as_ref().unwrap_or(&request))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
     let target = plan.needed.last().copied().unwrap_or_default();
@@ -226,15 +260,28 @@ async fn warn(
 /// What a build came to. Its files stay as long as this is there.
 #[derive(Debug)]
 pub struct Built {
-    build: Arc<Build>,
-    outcome: Arc<Current>,
+    /// One for each platform.
+    parts: Vec<Part>,
+    /// Which of them has the names.
+    main: usize,
     names: Vec<Reference>,
 }
 
+/// What it came to for a platform.
+#[derive(Debug)]
+struct Part {
+    build: Arc<Build>,
+    outcome: Arc<Current>,
+}
+
 impl Built {
-    /// The image's configuration.
+    fn main(&self) -> &Part {
+        &self.parts[self.main]
+    }
+
+    /// The image's configuration: that of the image that this machine runs, where there are several.
     pub fn config(&self) -> &ImageConfig {
-        &self.outcome.config
+        &self.main().outcome.config
     }
 
     /// The image's id.
@@ -242,15 +289,51 @@ impl Built {
     /// # Errors
     /// None that is known.
     pub fn id(&self) -> Result<Digest, Failure> {
-        self.outcome.id()
+        self.main().outcome.id()
     }
 
-    /// Records the image under its names.
+    /// Records the image under its names, and those of other platforms beside it.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn record(&self) -> Result<Digest, BuildError> {
-        export(&self.build, &self.outcome, self.names.clone()).await
+        let mut others = Vec::new();
+        for (at, Part { build, outcome }) in self.parts.iter().enumerate() {
+            if at != self.main {
+                others.push(export(build, outcome, Vec::new()).await?);
+            }
+        }
+        let Part { build, outcome } = self.main();
+        let id = export(build, outcome, self.names.clone()).await?;
+        let (shared, image, names) = (build.engine.shared.clone(), id.clone(), self.names.clone());
+        crate::blocking(move || Ok(shared.images.put_variants(&image, &names, &others)?)).await?;
+        build.teller.send(BuildProgress::Image(id.to_string())).await?;
+        build.teller.save(&build.engine);
+        Ok(id)
+    }
+
+    /// The only one: files of several platforms have no place for each.
+    fn only(&self) -> Result<&Part, Failure> {
+        match self.parts.as_slice() {
+            [only] => Ok(only),
+            many => {
+                let words = format!(
+                    "the files of {} platforms as one result are not supported",
+                    many.len()
+                );
+                Err(Failure::new(ErrorKind::InvalidArgument, words).with_hint(
+                    "build one platform, or ask for an image: --output type=oci,dest=FILE",
+                ))
+            }
+        }
+    }
+
+    /// Waits until what was done is on disk: it is to be remembered, also where nothing comes of it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn settle(&self) -> Result<(), Failure> {
+        persist(&self.main().build.engine).await
     }
 
     /// All its files as a tar.
@@ -258,8 +341,9 @@ impl Built {
     /// # Errors
     /// When a layer is not there any more.
     pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
-        let shared = self.build.engine.shared.clone();
-        let (layers, times) = (self.outcome.layers().to_vec(), self.build.request.times());
+        let Part { build, outcome } = self.only()?;
+        let shared = build.engine.shared.clone();
+        let (layers, times) = (outcome.layers().to_vec(), build.request.times());
         let (mut writer, pieces) = bridge::pipe();
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
@@ -328,8 +412,6 @@ async fn export(
     build.warn_of_unused(&vertex).await?;
     vertex.result = Some(id.clone());
     build.complete(&mut vertex).await?;
-    build.teller.send(BuildProgress::Image(id.to_string())).await?;
-    build.teller.save(&build.engine);
     Ok(id)
 }
 
