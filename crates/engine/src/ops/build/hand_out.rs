@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use ferry_errkind::Failure;
 use tokio::io::AsyncRead;
 
-use super::{Built, NamedContext, Part, context::Place};
+use super::{Built, NamedContext, built::Part, context::Place};
 use crate::{Engine, bridge, ops::image::ImageTree, records::failed};
 
 /// A directory that a client filled; goes when nobody has it any more.
