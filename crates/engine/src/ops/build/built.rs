@@ -60,7 +60,12 @@ impl Built {
         let Part { build, outcome } = self.main();
         let id = export(build, outcome, self.names.clone()).await?;
         let (shared, image, names) = (build.engine.shared.clone(), id.clone(), self.names.clone());
-        crate::blocking(move || Ok(shared.images.put_variants(&image, &names, &others)?)).await?;
+        crate::blocking(move || {
+            // Whoever exports it goes by its id.
+            shared.images.put_variants(&image, &[], &others)?;
+            Ok(shared.images.put_variants(&image, &names, &others)?)
+        })
+        .await?;
         build.teller.send(BuildProgress::Image(id.to_string())).await?;
         build.teller.save(&build.engine);
         Ok(id)

@@ -43,7 +43,10 @@ const MACHINES: [Machine; 11] = [
 
 /// Refuses to run programs that neither the processor nor an emulator understands.
 pub(super) fn check(os: &str, architecture: &str) -> Result<(), Failure> {
-    check_at(os, architecture, &Platform::host().architecture, Path::new(REGISTERED))
+    // Not everybody writes `amd64`.
+    let own =
+        Platform { architecture: architecture.to_owned(), ..Platform::default() }.normalized();
+    check_at(os, &own.architecture, &Platform::host().architecture, Path::new(REGISTERED))
 }
 
 fn check_at(os: &str, architecture: &str, host: &str, registered: &Path) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 //! the cache knows is taken, the rest is done.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
 };
 

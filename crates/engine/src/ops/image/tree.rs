@@ -163,10 +163,7 @@ pub async fn save_as(
         .collect::<Result<Vec<_>, _>>()
         .map_err(super::bad_reference)?;
     let entry = engine.shared.images.get(&id.to_string())?.entry;
-    let key = names.first().map_or_else(|| id.to_string(), Reference::canonical);
-    let mut others = engine.shared.images.variants(&key);
-    if others.is_empty() {
-        others = engine.shared.images.variants(&id.to_string());
-    }
+    // The names may mean another image here.
+    let others = engine.shared.images.variants(&id.to_string());
     Ok(save_images(engine, entry, names, others))
 }
