@@ -137,5 +137,6 @@ fn images_of_other_platforms_stand_beside_a_name_and_go_with_it() {
     assert_eq!((plan.delete, plan.others.as_slice()), (true, [arm.clone()].as_slice()));
     store.remove(&plan).unwrap();
     assert!(store.get(&arm.to_string()).is_err() && store.get(&main.to_string()).is_err());
+    drop(store);
     assert_eq!(scratch.store().list().len(), 1);
 }
