@@ -245,10 +245,13 @@ impl Sending<'_> {
     ) -> Result<(), Failure> {
         let tag = self.reference.tag().unwrap_or_default().to_owned();
         let (shared, id) = (Arc::clone(self.shared), entry.image.id.clone());
-        let by_digest = self.reference.clone().without_tag().with_digest(digest.clone());
+        let (name, by_digest) = (self.reference.canonical(), self.reference.clone().without_tag());
+        let by_digest = by_digest.with_digest(digest.clone());
         crate::blocking(move || {
-            // Somebody may have removed the image meanwhile: then it has no names.
-            drop(shared.images.tag(&id.to_string(), &by_digest, shared.now()));
+            // Somebody may have removed the image meanwhile: then it has no names. One that only stands beside the name gets none.
+            if shared.images.get(&name).is_ok_and(|named| named.entry.image.id == id) {
+                drop(shared.images.tag(&id.to_string(), &by_digest, shared.now()));
+            }
             Ok(())
         })
         .await?;
