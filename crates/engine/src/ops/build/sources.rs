@@ -65,8 +65,8 @@ impl Build {
                 config.os == wanted.os && config.architecture == wanted.architecture
             })
         });
-        let (here, fetches) = (here.is_some(), here.is_none());
-        if fetches || newer && reference.is_ok() {
+        let here = here.is_some();
+        if !here || newer && reference.is_ok() {
             let reference = reference.clone()?.with_default_tag();
             let fetched = self.fetch(&reference, platform, vertex).await;
             if let Err(failure) = fetched {
