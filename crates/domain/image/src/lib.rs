@@ -13,6 +13,7 @@ mod removal;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +52,8 @@ pub struct ImageStore {
 struct State {
     images: BTreeMap<Digest, Arc<Entry>>,
     names: BTreeMap<String, Name>,
+    /// What stands beside the image of a name, or of an id.
+    variants: BTreeMap<String, Vec<Digest>>,
 }
 
 /// An image with its configuration, parsed once.
@@ -95,8 +98,9 @@ impl ImageStore {
         }
         state.names = db.all(&NAMES).map_err(record)?.into_iter().collect();
         // A name whose image is gone can only come from a hand that edited the file: it must not make a start fail.
-        let State { images, names } = &mut state;
+        let State { images, names, .. } = &mut state;
         names.retain(|_, name| images.contains_key(&name.image));
+        state.variants = db.all(&variants::VARIANTS).map_err(record)?.into_iter().collect();
         Ok(ImageStore { db, state: Mutex::new(state) })
     }
 
@@ -121,11 +125,13 @@ impl ImageStore {
         let name = Name { image: entry.image.id.clone(), since: now };
         for reference in names {
             batch.put(&NAMES, &reference.canonical(), &name).map_err(record)?;
+            batch.delete(&variants::VARIANTS, &reference.canonical());
         }
         self.db.write(batch).map_err(record)?;
         state.images.insert(entry.image.id.clone(), Arc::clone(&entry));
         for reference in names {
             state.names.insert(reference.canonical(), name.clone());
+            state.variants.remove(&reference.canonical());
         }
         Ok(entry)
     }
@@ -140,13 +146,15 @@ impl ImageStore {
         state.named(&id).ok_or_else(|| ImageError::NotFound(name.to_owned()))
     }
 
-    /// All images with their names, in no order that means anything.
+    /// All images with their names, in no order that means anything; without those that only stand beside others.
     pub fn list(&self) -> Vec<Named> {
         let state = self.lock();
-        state.images.keys().filter_map(|id| state.named(id)).collect()
+        let beside = state.beside();
+        let own = state.images.keys().filter(|id| !beside.contains(id));
+        own.filter_map(|id| state.named(id)).collect()
     }
 
-    /// Lets `reference` point at the image that `name` means.
+    /// Lets `reference` point at the image that `name` means, and at what stands beside it there.
     ///
     /// # Errors
     /// When there is no such image or the disk fails.
@@ -159,11 +167,20 @@ impl ImageStore {
         let mut state = self.lock();
         let image = resolve::resolve(&state, name)?;
         let record = |source| ImageError::Record { source };
-        let name = Name { image: image.clone(), since: now };
+        let others = state.variants.get(&resolve::key(&state, name, &image)).cloned();
+        let (key, name) = (reference.canonical(), Name { image: image.clone(), since: now });
         let mut batch = Batch::new();
-        batch.put(&NAMES, &reference.canonical(), &name).map_err(record)?;
+        batch.put(&NAMES, &key, &name).map_err(record)?;
+        match &others {
+            Some(others) => batch.put(&variants::VARIANTS, &key, others).map_err(record)?,
+            None => batch.delete(&variants::VARIANTS, &key),
+        }
         self.db.write(batch).map_err(record)?;
-        state.names.insert(reference.canonical(), name);
+        match others {
+            Some(others) => state.variants.insert(key.clone(), others),
+            None => state.variants.remove(&key),
+        };
+        state.names.insert(key, name);
         Ok(image)
     }
 
@@ -177,7 +194,13 @@ impl ImageStore {
         force: bool,
         users: &Users,
     ) -> Result<RemovalPlan, ImageError> {
-        removal::plan(&self.lock(), name, force, users)
+        let state = self.lock();
+        let mut plan = removal::plan(&state, name, force, users)?;
+        let mut keys = plan.keys.clone();
+        keys.extend(plan.delete.then(|| plan.image.to_string()));
+        plan.others = state.left_alone(&keys, users);
+        plan.others.retain(|other| *other != plan.image);
+        Ok(plan)
     }
 
     /// Does what was planned, in one transaction. Layers are not touched: see [`ImageStore::layers`].
@@ -189,17 +212,23 @@ impl ImageStore {
         let mut batch = Batch::new();
         for key in &plan.keys {
             batch.delete(&NAMES, key);
+            batch.delete(&variants::VARIANTS, key);
         }
-        if plan.delete {
-            batch.delete(&IMAGES, &plan.image.to_string());
-            batch.delete(&attestations::ATTESTATIONS, &plan.image.to_string());
+        let gone: Vec<&Digest> =
+            plan.delete.then_some(&plan.image).into_iter().chain(&plan.others).collect();
+        for image in &gone {
+            batch.delete(&IMAGES, &image.to_string());
+            batch.delete(&attestations::ATTESTATIONS, &image.to_string());
+            batch.delete(&variants::VARIANTS, &image.to_string());
         }
         self.db.write(batch).map_err(|source| ImageError::Record { source })?;
         for key in &plan.keys {
             state.names.remove(key);
+            state.variants.remove(key);
         }
-        if plan.delete {
-            state.images.remove(&plan.image);
+        for image in gone {
+            state.images.remove(image);
+            state.variants.remove(&image.to_string());
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub struct RemovalPlan {
     pub(crate) keys: Vec<String>,
     /// Whether the image goes, too.
     pub delete: bool,
+    /// Images of other platforms that go with it, or with its name.
+    pub others: Vec<Digest>,
 }
 
 pub(crate) fn plan(
@@ -106,6 +108,7 @@ fn by_name(
             untag: gone.iter().map(|(_, other)| other.familiar()).collect(),
             keys: gone.iter().map(|(own, _)| (*own).clone()).collect(),
             delete: false,
+            others: Vec::new(),
         });
     }
     if let (false, Some(user)) = (force, users.first()) {
@@ -149,6 +152,7 @@ fn whole(image: &Digest, names: &[(&String, Reference)]) -> RemovalPlan {
         untag: ordered.iter().map(|(_, name)| name.familiar()).collect(),
         keys: ordered.iter().map(|(key, _)| (*key).clone()).collect(),
         delete: true,
+        others: Vec::new(),
     }
 }
 

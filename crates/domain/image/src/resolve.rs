@@ -21,13 +21,22 @@ pub(crate) fn resolve(state: &State, name: &str) -> Result<Digest, ImageError> {
 }
 
 fn by_reference(state: &State, name: &str) -> Option<Digest> {
+    state.names.get(&name_key(name)?).map(|name| name.image.clone())
+}
+
+/// What records about a name, or about an id where it is none, are kept by.
+pub(crate) fn key(state: &State, name: &str, image: &Digest) -> String {
+    let is_name = |key: &String| state.names.get(key).is_some_and(|name| name.image == *image);
+    name_key(name).filter(is_name).unwrap_or_else(|| image.to_string())
+}
+
+fn name_key(name: &str) -> Option<String> {
     let reference = Reference::parse(name).ok()?;
-    let key = if reference.digest().is_some() {
-        reference.clone().without_tag().canonical()
+    Some(if reference.digest().is_some() {
+        reference.without_tag().canonical()
     } else {
         reference.with_default_tag().canonical()
-    };
-    state.names.get(&key).map(|name| name.image.clone())
+    })
 }
 
 fn by_id_prefix(state: &State, name: &str) -> Result<Option<Digest>, ImageError> {

@@ -105,3 +105,38 @@ fn removing_follows_dockers_rules() {
     store.remove(&last).unwrap();
     assert!(scratch.store().list().is_empty());
 }
+
+#[test]
+fn images_of_other_platforms_stand_beside_a_name_and_go_with_it() {
+    let scratch = Scratch::new("variants");
+    let (main, arm) = {
+        let store = scratch.store();
+        let arm = put(&store, "arm", &[]);
+        let main = put(&store, "main", &["app"]);
+        let app = Reference::parse("app").unwrap().with_default_tag();
+        store.put_variants(&main, &[app], std::slice::from_ref(&arm)).unwrap();
+        (main, arm)
+    };
+    let store = scratch.store();
+    let beside = |name: &str| -> Vec<Digest> {
+        let key = Reference::parse(name).unwrap().with_default_tag().canonical();
+        store.variants(&key).iter().map(|entry| entry.image.id.clone()).collect()
+    };
+    assert_eq!(beside("app"), [arm.clone()]);
+    assert_eq!(store.list().len(), 1);
+    let other = Reference::parse("other:2").unwrap();
+    store.tag("app", &other, Timestamp::default()).unwrap();
+    assert_eq!(beside("other:2"), [arm.clone()]);
+    // A name that is given to another image has nothing beside it; the other name still has.
+    put(&store, "new", &["app"]);
+    assert!(beside("app").is_empty());
+    assert_eq!(store.list().len(), 2);
+    let used = Users::from([(arm.clone(), vec![User { container: "c".into(), running: true }])]);
+    assert!(store.plan_removal("other:2", false, &used).unwrap().others.is_empty());
+    let plan = store.plan_removal("other:2", false, &Users::new()).unwrap();
+    assert_eq!((plan.delete, plan.others.as_slice()), (true, [arm.clone()].as_slice()));
+    store.remove(&plan).unwrap();
+    assert!(store.get(&arm.to_string()).is_err() && store.get(&main.to_string()).is_err());
+    drop(store);
+    assert_eq!(scratch.store().list().len(), 1);
+}

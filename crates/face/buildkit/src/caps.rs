@@ -48,6 +48,7 @@ const BUILD: &[&str] = &[
     "platform",
     "meta.ignorecache",
     "meta.description",
+    "exporter.image.attestations",
     "exporter.multiple",
     "gc.freespacefilter",
     "history.filter",

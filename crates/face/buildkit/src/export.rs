@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use ferry_engine::ops::{
-    build::Built,
+    build::{Attest, BuildRequest, Built},
     image::{self as images, PushProgress, PushRequest},
 };
 use ferry_errkind::{ErrorKind, Failure};
@@ -95,6 +95,22 @@ pub(crate) fn check(build: &Build) -> Result<(), Status> {
         }
     }
     Ok(())
+}
+
+/// Refuses what there is no place for in files alone.
+pub(crate) fn check_asked(exporters: &[Exporter], asked: &BuildRequest) -> Result<(), Failure> {
+    let what = match asked.attest {
+        _ if asked.platforms.len() > 1 => "files of several platforms as one result",
+        Attest { provenance: None, sbom: false } => return Ok(()),
+        _ => "an attestation of files",
+    };
+    match exporters.iter().find(|exporter| is_files(&exporter.r#type)) {
+        Some(exporter) => {
+            let words = format!("{what} (exporter {:?}) is not supported", exporter.r#type);
+            Err(Failure::new(ErrorKind::NotImplemented, words))
+        }
+        None => Ok(()),
+    }
 }
 
 fn unsupported(what: String) -> Status {

@@ -1,12 +1,13 @@
 //! `build`: the Dockerfiles that tutorials teach, through our command line and docker's own with the classic builder.
 
 mod again;
-mod attested;
+pub(crate) mod attested;
 mod budget;
 mod contexts;
 mod corpus;
 mod crash;
 mod edits;
+mod platforms;
 mod results;
 mod steps;
 

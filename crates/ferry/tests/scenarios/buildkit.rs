@@ -8,11 +8,11 @@ use std::{
 };
 
 use ferry_testkit::{
-    Client, Registry, RegistryOptions, Run, Sandbox, eventually, run, run_with_input,
+    Client, FerryRegistry, Registry, RegistryOptions, Run, Sandbox, eventually, run, run_with_input,
 };
 use serde_json::Value;
 
-use crate::with_busybox;
+use crate::{build::attested::manifest, with_busybox};
 
 /// Where packages put plugins of the docker command line; the last is where `shared/peers` unpacks Debian's.
 const PLUGINS: [&str; 4] = [
@@ -446,6 +446,46 @@ fn images_are_pushed_by_the_build() {
     let by_digest = format!("{}/some/image@{digest}", registry.host());
     sandbox.ok(&["pull", &by_digest]);
     assert_eq!(sandbox.ok(&["run", "--rm", &by_digest, "cat", "/f"]), "pushed");
+}
+
+#[test]
+fn several_platforms_and_what_is_said_of_them_are_an_index() {
+    let Some(sandbox) = sandbox() else { return };
+    let registry = FerryRegistry::start(&sandbox.dir().join("registry"), &[]);
+    let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS make\nARG TARGETPLATFORM\n\
+        RUN echo $TARGETPLATFORM > /said\nFROM scratch\nCOPY --from=make /said /\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let name = format!("{}/app:1", registry.host());
+    let platforms = ["buildx", "build", "--platform", "linux/amd64,linux/arm64"];
+    let said = ["--provenance=mode=max", "--sbom=true", "--push", "-t", &name, "."];
+    docker(&sandbox, &directory, &[&platforms[..], &said].concat()).ok();
+    let index = manifest(&registry, "app", "1");
+    let manifests = index["manifests"].as_array().unwrap();
+    let of = |manifest: &Value| manifest["platform"]["architecture"].as_str().unwrap().to_owned();
+    let all: Vec<String> = manifests.iter().map(of).collect();
+    assert_eq!(all, ["amd64", "arm64", "unknown", "unknown"]);
+    let statements = manifest(&registry, "app", manifests[2]["digest"].as_str().unwrap());
+    assert_eq!(statements["layers"].as_array().unwrap().len(), 2);
+    // One platform, with a statement; and alone, as buildx's own wish for one is nothing that its user wants.
+    docker(
+        &sandbox,
+        &directory,
+        &["buildx", "build", "--provenance=true", "--push", "-t", &name, "."],
+    )
+    .ok();
+    assert_eq!(manifest(&registry, "app", "1")["manifests"].as_array().unwrap().len(), 2);
+    docker(&sandbox, &directory, &["buildx", "build", "--push", "-t", &name, "."]).ok();
+    assert!(manifest(&registry, "app", "1")["layers"].is_array());
+    let archive = sandbox.dir().join("app.tar");
+    let output = format!("type=oci,dest={}", archive.display());
+    docker(&sandbox, &directory, &[&platforms[..], &["-o", &output, "."]].concat()).ok();
+    let index = run(Command::new("tar").arg("-xOf").arg(&archive).arg("index.json")).ok();
+    assert!(index.contains("application/vnd.oci.image.index.v1+json\",\"digest\""), "{index}");
+    // Files alone have no place for either.
+    for words in [&["--platform", "linux/amd64,linux/arm64"][..], &["--sbom=true"]] {
+        let words = [&["buildx", "build"], words, &["-o", "out", "."]].concat();
+        docker(&sandbox, &directory, &words).fails(1).says("is not supported");
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Push<'a> {
     pub layers: &'a [PushLayer],
     /// The manifest that the image came with.
     pub manifest: Option<KeptManifest<'a>>,
+    /// One of several that an index names: no tag points at it, and it is in OCI's words.
+    pub beside: bool,
     /// Who asks.
     pub auth: Option<&'a RegistryAuth>,
 }
@@ -78,7 +80,9 @@ pub struct KnownBlob {
 /// A pushed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// The manifest's digest.
+    /// The manifest's media type.
+    pub media_type: String,
+    /// Its digest.
     pub digest: Digest,
     /// Its size.
     pub size: u64,
@@ -165,11 +169,16 @@ async fn manifest(
     let kept = push.manifest.filter(|kept| is_of(kept, &digest, &blobs));
     let (media_type, json) = match kept {
         Some(kept) => (kept.media_type.to_owned(), Bytes::copy_from_slice(kept.json)),
+        None if push.beside => written(digest, size, &blobs, true)?,
         None => composed(digest, size, &blobs)?,
     };
-    let tag = push.reference.tag().unwrap_or("latest");
-    put_manifest(shared, source, tag, (&media_type, json.clone())).await?;
-    Ok(Pushed { digest: Digest::sha256_of(&json), size: json.len() as u64, layers: blobs })
+    let (digest, size) = (Digest::sha256_of(&json), json.len() as u64);
+    let name = match push.beside {
+        true => digest.to_string(),
+        false => push.reference.tag().unwrap_or("latest").to_owned(),
+    };
+    put_manifest(shared, source, &name, (&media_type, json)).await?;
+    Ok(Pushed { media_type, digest, size, layers: blobs })
 }
 
 /// Sends a manifest; whether the registry says that it lists it with what it is about (`OCI-Subject`).
@@ -213,6 +222,15 @@ pub fn composed(
     blobs: &[Descriptor],
 ) -> Result<(String, Bytes), PushError> {
     let oci = blobs.iter().any(|blob| !blob::is_gzip(&blob.media_type));
+    written(config, size, blobs, oci)
+}
+
+fn written(
+    config: Digest,
+    size: u64,
+    blobs: &[Descriptor],
+    oci: bool,
+) -> Result<(String, Bytes), PushError> {
     let (own, of_config) = if oci {
         (media::OCI_MANIFEST, media::OCI_CONFIG)
     } else {

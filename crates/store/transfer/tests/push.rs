@@ -32,8 +32,14 @@ async fn push(
     let layers = [PushLayer { diff_id: layer.diff_id, known: Vec::new() }];
     let said = Arc::clone(&scratch.said);
     let tell = move |progress| said.lock().unwrap().push(progress);
-    let push =
-        Push { reference: &reference, config_json: b"{}", layers: &layers, manifest: None, auth };
+    let push = Push {
+        reference: &reference,
+        config_json: b"{}",
+        layers: &layers,
+        manifest: None,
+        beside: false,
+        auth,
+    };
     client().push(&push, &scratch.layers, &tell).await
 }
 

@@ -85,7 +85,7 @@ impl Build {
     }
 
     fn steps(&self, wanted: impl Fn(&Made) -> bool) -> Vec<Carried> {
-        let keys = self.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let keys = self.together.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut steps: Vec<Carried> = Vec::new();
         for (key, made) in keys.iter().filter(|(_, made)| wanted(made)) {
             if !steps.iter().any(|step| step.key == *key) {

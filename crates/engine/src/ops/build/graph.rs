@@ -2,7 +2,7 @@
 //! the cache knows is taken, the rest is done.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +19,7 @@ use super::{
     cache::{Made, Past},
     context::Place,
     current::{Current, next},
-    known::Known,
+    platforms::Together,
     prepare::Ready,
 };
 use crate::{Engine, shared::HeldLease};
@@ -41,19 +41,14 @@ pub(super) struct Build {
     done: Vec<watch::Sender<Option<Arc<Current>>>>,
     /// Layers that nothing but this build has yet.
     held: Mutex<Vec<HeldLease>>,
-    declared: Mutex<BTreeSet<String>>,
-    /// Named contexts that were fetched.
-    pub(super) fetched: tokio::sync::Mutex<BTreeMap<String, super::fetch::Remote>>,
-    /// What is known of the files of named directories.
-    pub(super) known: Mutex<BTreeMap<String, Option<Arc<Known>>>>,
+    /// What it has in common with the builds of other platforms.
+    pub(super) together: Arc<Together>,
     /// Images that it used.
     pub(super) materials: Mutex<BTreeSet<Material>>,
     /// When it began.
     pub(super) began: Timestamp,
     /// Steps that were done before this build: read where one is to be explained.
     pub(super) past: tokio::sync::OnceCell<Arc<Vec<Past>>>,
-    /// Keys of the steps, in order, with what came of them: for `--cache-to`.
-    pub(super) keys: Mutex<Vec<(Digest, Made)>>,
 }
 
 impl Build {
@@ -70,10 +65,12 @@ impl Build {
         teller: Teller,
         id: String,
         text: String,
+        together: Arc<Together>,
     ) -> Build {
         let began = engine.shared.now();
         let done = plan.stages.iter().map(|_| watch::Sender::new(None)).collect();
-        let declared = Mutex::new(plan.globals.keys().cloned().collect());
+        let globals = plan.globals.keys().cloned();
+        together.declared.lock().unwrap_or_else(PoisonError::into_inner).extend(globals);
         Build {
             engine,
             request,
@@ -85,13 +82,10 @@ impl Build {
             text,
             done,
             held: Mutex::default(),
-            declared,
-            fetched: tokio::sync::Mutex::default(),
-            known: Mutex::default(),
+            together,
             past: tokio::sync::OnceCell::new(),
             materials: Mutex::default(),
             began,
-            keys: Mutex::default(),
         }
     }
 
@@ -132,7 +126,7 @@ impl Build {
 
     /// Build arguments that no `ARG` asked for.
     pub(super) fn unused_arguments(&self) -> Vec<String> {
-        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let declared = self.together.declared.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |name: &String| {
             declared.contains(name)
                 || name.to_ascii_lowercase().ends_with("_proxy")
@@ -177,7 +171,7 @@ impl Build {
             self.start(&mut vertex).await?;
             if let Kind::Arg(args) = &instruction.kind {
                 let names = args.iter().map(|arg| arg.name.clone());
-                self.declared.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+                self.together.declared.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
             }
             let done = match state.apply(&instruction.kind) {
                 Ok(effect) => {
@@ -349,12 +343,12 @@ impl Build {
 
     /// Remembers which steps this build is made of.
     pub(super) fn note(&self, key: Digest, made: Made) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push((key, made));
+        self.together.keys.lock().unwrap_or_else(PoisonError::into_inner).push((key, made));
     }
 
     /// Whether this build itself has done the step.
     pub(super) fn was_done_here(&self, key: &Digest) -> bool {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.together.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.iter().any(|(known, _)| known == key)
     }
 

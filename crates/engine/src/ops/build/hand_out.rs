@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use ferry_errkind::Failure;
 use tokio::io::AsyncRead;
 
-use super::{Built, NamedContext, context::Place};
+use super::{Built, NamedContext, built::Part, context::Place};
 use crate::{Engine, bridge, ops::image::ImageTree, records::failed};
 
 /// A directory that a client filled; goes when nobody has it any more.
@@ -49,8 +49,9 @@ impl Built {
     /// # Errors
     /// When a layer is not there any more.
     pub async fn tree(&self) -> Result<ImageTree, Failure> {
-        let shared = self.build.engine.shared.clone();
-        let layers = self.outcome.layers().to_vec();
+        let Part { build, outcome } = self.only()?;
+        let shared = build.engine.shared.clone();
+        let layers = outcome.layers().to_vec();
         crate::blocking(move || {
             shared.builds.persist(&shared.layers)?;
             ImageTree::of(&shared, &layers)

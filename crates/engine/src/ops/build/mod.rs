@@ -4,12 +4,14 @@
 //! kept in the `BuildCache`; only the image of the target is recorded. What happens on the way is told as [`BuildProgress`].
 
 mod attest;
+mod built;
 mod cache;
 mod carry;
 mod compare;
 mod context;
 mod copy;
 mod current;
+mod emulation;
 mod explain;
 mod facts;
 mod fetch;
@@ -19,6 +21,7 @@ mod history;
 mod kept;
 mod known;
 mod mounts;
+mod platforms;
 mod prepare;
 mod progress;
 mod prune;
@@ -31,18 +34,21 @@ mod verify;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
-use ferry_archive::{Source, TarWriter, TreeOptions};
 use ferry_build::PlanRequest;
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_oci::{Digest, ImageConfig, Platform, Reference};
+use ferry_oci::{Digest, Platform, Reference};
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
-use self::{current::Current, graph::Build, history::Recorder, progress::Teller};
+use self::{
+    built::Part, current::Current, graph::Build, history::Recorder, platforms::Together,
+    progress::Teller,
+};
 use super::image::{self, keep::keep};
-use crate::{Engine, bridge, random};
+use crate::{Engine, random};
 
 pub use attest::{Attest, Provenance};
+pub use built::Built;
 pub use cache::CacheRecord;
 pub use hand_out::{Filled, fill};
 pub use history::{BuildRecord, Ending, Output, annotate, called, forget, histories, history};
@@ -103,32 +109,60 @@ async fn solve_recorded(
 ) -> Result<Built, BuildError> {
     request.settle_epoch()?;
     let names = names(&request.tags)?;
+    let requests = platforms::each(&request)?;
     let (place, text, vertex) = receive(engine, &request, context, &id, &teller).await?;
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let wanted = wanted(&request)?;
-    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let found = findings(engine, &file, &text, &wanted, &place);
-    let is_error = ferry_build::is_error(&file, &wanted);
-    warn(&request, found, is_error, &vertex, &teller).await?;
-    let build = Build::new(engine.clone(), request, plan, wanted, place, teller, id, text);
-    let build = Arc::new(build);
-    let outcome = build.run().await;
-    build.remember().await;
+    let several = requests.len() > 1;
+    let together = Arc::new(Together { several, ..Together::default() });
+    let mut builds = Vec::new();
+    for request in requests {
+        let wanted = wanted(&request)?;
+        let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+        if builds.is_empty() {
+            let found = findings(engine, &file, &text, &wanted, &place);
+            let is_error = ferry_build::is_error(&file, &wanted);
+            warn(&request, found, is_error, &vertex, &teller).await?;
+        }
+        let id = match (&request.platform, several) {
+            (Some(platform), true) => format!("{id} {platform}"),
+            _ => id.clone(),
+        };
+        builds.push(Arc::new(Build::new(
+            engine.clone(),
+            request,
+            plan,
+            wanted,
+            place.clone(),
+            teller.clone(),
+            id,
+            text.clone(),
+            Arc::clone(&together),
+        )));
+    }
+    // The first that fails ends the others.
+    let outcomes = try_join_all(builds.iter().map(Build::run)).await;
+    for build in &builds {
+        build.remember().await;
+    }
     prune::ask_to_collect(engine);
-    if outcome.is_err() {
+    if outcomes.is_err() {
         // What was done is worth keeping even where the build fails.
         persist(engine).await?;
     }
-    let outcome = outcome?;
+    let parts: Vec<Part> =
+        builds.into_iter().zip(outcomes?).map(|(build, outcome)| Part { build, outcome }).collect();
+    let main = platforms::main(parts.iter().map(|part| &part.outcome.config));
+    let built = Built { parts, main, names };
+    let build = &built.main().build;
     if let Some(name) = &build.request.cache_image {
         let name = Reference::parse(name).map_err(image::bad_reference)?.with_default_tag();
         let (config, shared) = (build.cache_image()?, engine.shared.clone());
         crate::blocking(move || Ok(keep(&shared, config.as_bytes(), None, &[name])?)).await?;
     }
-    Ok(Built { outcome, build, names })
+    Ok(built)
 }
 
 /// What `--call` asks of a Dockerfile.
@@ -146,7 +180,8 @@ pub async fn describe(
     let file =
         ferry_dockerfile::parse(&text).map_err(|error| unreadable(error, &request, &text))?;
     refuse_frontends(file.syntax.as_deref())?;
-    let wanted = wanted(&request)?;
+    let first = platforms::each(&request)?.into_iter().next();
+    let wanted = wanted(first.as_ref().unwrap_or(&request))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
     let target = plan.needed.last().copied().unwrap_or_default();
@@ -223,69 +258,6 @@ async fn warn(
     Ok(())
 }
 
-/// What a build came to. Its files stay as long as this is there.
-#[derive(Debug)]
-pub struct Built {
-    build: Arc<Build>,
-    outcome: Arc<Current>,
-    names: Vec<Reference>,
-}
-
-impl Built {
-    /// The image's configuration.
-    pub fn config(&self) -> &ImageConfig {
-        &self.outcome.config
-    }
-
-    /// The image's id.
-    ///
-    /// # Errors
-    /// None that is known.
-    pub fn id(&self) -> Result<Digest, Failure> {
-        self.outcome.id()
-    }
-
-    /// Records the image under its names.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn record(&self) -> Result<Digest, BuildError> {
-        export(&self.build, &self.outcome, self.names.clone()).await
-    }
-
-    /// All its files as a tar.
-    ///
-    /// # Errors
-    /// When a layer is not there any more.
-    pub async fn files(&self) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
-        let shared = self.build.engine.shared.clone();
-        let (layers, times) = (self.outcome.layers().to_vec(), self.build.request.times());
-        let (mut writer, pieces) = bridge::pipe();
-        crate::blocking(move || {
-            shared.builds.persist(&shared.layers)?;
-            // Its layers are held as long as they are read, and only they: whoever waits for the last word of the build would wait
-            // for its files to be taken.
-            let held = shared.hold(&layers);
-            let root = steps::view(&shared, &layers)?;
-            tokio::task::spawn_blocking(move || {
-                let _held = held;
-                let options = TreeOptions::layer(Source::Plain);
-                let mut tar = TarWriter::new(&mut writer).timed(times);
-                let written = ferry_archive::write_tree(root.as_dir(), &options, &mut tar)
-                    .map_err(|error| ferry_errkind::chain(&error))
-                    .and_then(|()| tar.finish().map(drop).map_err(|error| error.to_string()));
-                if let Err(why) = written {
-                    let words = format!("cannot write the files of the build: {why}");
-                    writer.fail(Failure::new(ErrorKind::Internal, words));
-                }
-            });
-            Ok(())
-        })
-        .await?;
-        Ok(pieces)
-    }
-}
-
 async fn receive(
     engine: &Engine,
     request: &BuildRequest,
@@ -328,8 +300,6 @@ async fn export(
     build.warn_of_unused(&vertex).await?;
     vertex.result = Some(id.clone());
     build.complete(&mut vertex).await?;
-    build.teller.send(BuildProgress::Image(id.to_string())).await?;
-    build.teller.save(&build.engine);
     Ok(id)
 }
 

@@ -99,11 +99,12 @@ impl Build {
                 .iter()
                 .filter(|instruction| layers(&instruction.kind))
                 .count();
-            let name = match &plan.name {
-                Some(name) => format!("{name} "),
-                None if self.plan.stages.len() > 1 => format!("stage-{at} "),
-                None => String::new(),
-            };
+            let mut name = self.prefix();
+            match &plan.name {
+                Some(own) => name.extend([own, " "]),
+                None if self.plan.stages.len() > 1 => name.push_str(&format!("stage-{at} ")),
+                None => {}
+            }
             let width = total.to_string().len();
             let mut index = 0;
             let mut last: Option<Digest> = None;

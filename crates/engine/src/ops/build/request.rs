@@ -36,6 +36,8 @@ pub struct BuildRequest {
     pub pull: bool,
     /// `os/architecture`, when it is not this machine's.
     pub platform: Option<String>,
+    /// Several platforms at once, instead of that: what comes of it is an image for each.
+    pub platforms: Vec<String>,
     /// Credentials by registry.
     pub auths: BTreeMap<String, RegistryAuth>,
     /// Limits, network and the like for `RUN`.

@@ -28,7 +28,7 @@ impl Build {
             Ok(reference) => reference.clone().with_default_tag().canonical(),
             Err(_) => name.to_owned(),
         };
-        let words = format!("[internal] load metadata for {shown}");
+        let words = format!("[{}internal] load metadata for {shown}", self.prefix());
         let mut vertex = Vertex::new(&self.id, VertexKind::Internal, words);
         self.start(&mut vertex).await?;
         let found = self.look_up(name, &reference, platform, newer, &vertex).await;
@@ -54,28 +54,65 @@ impl Build {
         let wanted = platform.as_deref().map(str::parse::<Platform>).transpose();
         let wanted =
             wanted.map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
-        let here = shared.images.get(name).ok().filter(|named| {
+        let _turn = match wanted {
+            Some(_) => Some(self.together.looking.lock().await),
+            None => None,
+        };
+        let before = shared.images.get(name).ok();
+        let here = before.as_ref().filter(|named| {
             let config = &named.entry.config;
             wanted.as_ref().is_none_or(|wanted| {
                 config.os == wanted.os && config.architecture == wanted.architecture
             })
         });
-        if here.is_none() || newer && reference.is_ok() {
+        let here = here.is_some();
+        if !here || newer && reference.is_ok() {
             let reference = reference.clone()?.with_default_tag();
             let fetched = self.fetch(&reference, platform, vertex).await;
             if let Err(failure) = fetched {
                 // What is only here, no registry has a newer one of.
-                if here.is_none() || failure.kind() != ErrorKind::NotFound {
+                if !here || failure.kind() != ErrorKind::NotFound {
                     return Err(failure.into());
                 }
             }
         }
         let found = shared.images.get(name).map_err(Failure::from)?;
+        if let (Some(before), Ok(reference), false) = (before, reference, here) {
+            self.give_back(reference, before, &found).await?;
+        }
         if let Ok(reference) = reference {
             self.note_material(material(reference, &found));
         }
         let json = Some(found.entry.image.config_json.clone());
         Ok(Current { config: found.entry.config.clone(), name: String::new(), json })
+    }
+
+    /// Lets names mean again what they meant before an image of another machine was fetched: a build changes no image.
+    async fn give_back(
+        &self,
+        reference: &Reference,
+        before: Named,
+        found: &Named,
+    ) -> Result<(), Failure> {
+        let is_of_host = |named: &Named| {
+            let (config, host) = (&named.entry.config, Platform::host());
+            config.os == host.os && config.architecture == host.architecture
+        };
+        if is_of_host(found) || before.entry.image.id == found.entry.image.id {
+            return Ok(());
+        }
+        let shared = std::sync::Arc::clone(&self.engine.shared);
+        let digests = before.digests.iter().filter_map(|name| Reference::parse(name).ok());
+        let names: Vec<Reference> = digests.chain([reference.clone().with_default_tag()]).collect();
+        let id = before.entry.image.id.to_string();
+        self.hold(found.entry.layers());
+        crate::blocking(move || {
+            for name in names {
+                shared.images.tag(&id, &name, shared.now())?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn fetch(

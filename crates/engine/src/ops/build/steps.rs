@@ -23,6 +23,7 @@ use super::{
     context,
     copy::{self, Copies},
     current::Current,
+    emulation,
     facts::{BELOW, Facts},
     fetch,
     graph::{Build, Turn},
@@ -71,6 +72,7 @@ impl Build {
             stored: self.engine.shared.now(),
             size: 0,
         };
+        emulation::check(&current.config.os, &current.config.architecture)?;
         let given = mounts::give(self, step, sources, vertex).await?;
         let entry = Entry { image, config };
         let layer = run::run(self, entry, step, given, host, vertex).await?;
@@ -204,7 +206,7 @@ impl Build {
 
     /// What is known of the files of a named directory, looked up once.
     async fn known(&self, name: &str, directory: &Arc<OwnedFd>) -> Option<Arc<Known>> {
-        let all = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = || self.together.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all().get(name) {
             return known.clone();
         }
@@ -217,7 +219,9 @@ impl Build {
 
     /// Writes down what the files of contexts came to.
     pub(super) async fn remember(&self) {
-        let named = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let named = std::mem::take(
+            &mut *self.together.known.lock().unwrap_or_else(PoisonError::into_inner),
+        );
         let all: Vec<_> = named.into_values().flatten().chain(self.place.known()).collect();
         let saved = crate::blocking(move || {
             all.iter().for_each(|known| known.save());
@@ -229,7 +233,7 @@ impl Build {
 
     /// A named context that is elsewhere, fetched once.
     async fn named_remote(&self, name: &str, url: &str) -> Result<Files, BuildError> {
-        let mut fetched = self.fetched.lock().await;
+        let mut fetched = self.together.fetched.lock().await;
         let remote = match fetched.get(name) {
             Some(remote) => remote.clone(),
             None => {

@@ -5,7 +5,10 @@ use ferry_oci::{Digest, ImageConfig};
 use ferry_stdx::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{BuildError, BuildProgress, BuildRequest, ContextSource, compare, solve};
+use super::{
+    BuildError, BuildProgress, BuildRequest, ContextSource, compare, platforms::refuse_several,
+    solve,
+};
 use crate::Engine;
 
 /// How an image and what is built now compare.
@@ -32,6 +35,7 @@ pub async fn verify(
     progress: mpsc::Sender<BuildProgress>,
     image: &str,
 ) -> Result<Verdict, BuildError> {
+    refuse_several(&request, "--verify")?;
     let found = engine.shared.images.get(image).map_err(Failure::from)?;
     let (image, before) = (found.entry.image.id.clone(), found.entry.config.clone());
     let _layers = engine.shared.hold(&before.rootfs.diff_ids);

@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 mod import;
+mod index;
 pub(crate) mod keep;
 mod list;
 mod load;

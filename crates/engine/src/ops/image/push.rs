@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_image::Entry;
-use ferry_oci::{Descriptor, Digest, Manifest, Platform, Reference};
-use ferry_transfer::{KeptManifest, KnownBlob, Progress, Push, PushLayer, Pushed, RegistryAuth};
+use ferry_image::{Attestation, Entry};
+use ferry_oci::{Descriptor, Digest, Manifest, Platform, Reference, media};
+use ferry_transfer::{
+    KeptManifest, KnownBlob, Progress, Push, PushLayer, Pushed, RawManifest, RegistryAuth, Wanted,
+};
 use tokio::sync::mpsc;
 
 pub use ferry_transfer::Described as DistributionView;
 
-use super::{PullProgress, bad_reference, event};
+use super::{
+    PullProgress, bad_reference, event,
+    index::{self, Part},
+    save::descriptor,
+};
 use crate::{Engine, Shared};
 
 /// What `push` is asked for.
@@ -58,15 +64,37 @@ pub async fn push(
         None => repository.tag().map(|_| repository.clone()),
     };
     let images = chosen(shared, &repository, wanted.as_ref());
-    if let (Some(platform), Ok(images)) = (&request.platform, &images) {
-        for (reference, entry) in images {
-            check_platform(platform, reference, entry)?;
+    let images = match (&request.platform, images) {
+        (Some(platform), Ok(images)) => {
+            let of_platform = |(reference, entry)| {
+                let entry = of_platform(shared, platform, &reference, entry)?;
+                Ok((reference, entry))
+            };
+            Ok(images.into_iter().map(of_platform).collect::<Result<Vec<_>, Failure>>()?)
         }
-    }
+        (_, images) => images,
+    };
     let status = format!("The push refers to repository [{}]", repository.familiar_name());
     progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
     for (reference, entry) in images? {
-        push_one(shared, &reference, &entry, request.auth.as_ref(), &progress).await?;
+        let sending = Sending { shared, reference: &reference, auth: request.auth.as_ref() };
+        let others = shared.images.variants(&reference.canonical());
+        let all: Vec<_> = std::iter::once(Arc::clone(&entry)).chain(others).collect();
+        let said: Vec<_> = all
+            .iter()
+            .map(|entry| shared.images.attestations(&entry.image.id))
+            .collect::<Result<_, _>>()?;
+        // Whoever asks for one platform gets its manifest and nothing around it, as from Docker.
+        let whole =
+            request.platform.is_none() && (all.len() > 1 || said.iter().any(|one| !one.is_empty()));
+        let (digest, size) = match whole {
+            true => sending.all(all.into_iter().zip(said).collect(), &progress).await?,
+            false => {
+                let pushed = sending.one(&entry, false, &progress).await?;
+                (pushed.digest, pushed.size)
+            }
+        };
+        sending.done(&entry, digest, size, &progress).await?;
     }
     Ok(())
 }
@@ -93,16 +121,18 @@ fn chosen(
     Ok(tags)
 }
 
-fn check_platform(wanted: &Platform, reference: &Reference, entry: &Entry) -> Result<(), Failure> {
-    let own = Platform {
-        architecture: entry.config.architecture.clone(),
-        os: entry.config.os.clone(),
-        variant: entry.config.variant.clone(),
-        ..Platform::default()
-    }
-    .normalized();
-    if own.fitness(wanted) > 0 {
-        return Ok(());
+/// The image of a name that is for a platform.
+fn of_platform(
+    shared: &Shared,
+    wanted: &Platform,
+    reference: &Reference,
+    entry: Arc<Entry>,
+) -> Result<Arc<Entry>, Failure> {
+    let others = shared.images.variants(&reference.canonical());
+    let own = platform_of(&entry);
+    let mut all = std::iter::once(entry).chain(others);
+    if let Some(found) = all.find(|entry| platform_of(entry).fitness(wanted) > 0) {
+        return Ok(found);
     }
     let name = reference.familiar();
     let words = format!(
@@ -111,42 +141,126 @@ fn check_platform(wanted: &Platform, reference: &Reference, entry: &Entry) -> Re
     Err(Failure::new(ErrorKind::NotFound, words))
 }
 
-async fn push_one(
-    shared: &Arc<Shared>,
-    reference: &Reference,
-    entry: &Arc<Entry>,
-    auth: Option<&RegistryAuth>,
-    progress: &mpsc::Sender<PushProgress>,
-) -> Result<(), Failure> {
-    let _lease = shared.lease(entry.layers());
-    let sender = progress.clone();
-    // As in a pull: a slow reader misses steps.
-    let tell = move |message: Progress| {
-        let Progress { id, status, current, total } = message;
-        let step = PullProgress { id, status, current, total };
-        drop(sender.try_send(PushProgress::Step(step)));
-    };
-    let layers = known(shared, reference, entry);
-    let stored = entry.image.manifest.as_ref();
-    let push = Push {
-        reference,
-        config_json: entry.image.config_json.as_bytes(),
-        layers: &layers,
-        manifest: stored.map(|stored| KeptManifest {
-            media_type: &stored.descriptor.media_type,
-            json: stored.json.as_bytes(),
-        }),
-        auth,
-    };
-    let pushed = shared.live().registries.push(&push, &shared.layers, &tell).await?;
-    note(shared, reference, entry, &pushed).await?;
-    let tag = reference.tag().unwrap_or_default().to_owned();
-    let Pushed { digest, size, .. } = pushed;
-    let status = format!("{tag}: digest: {digest} size: {size}");
-    progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
-    progress.send(PushProgress::Done { tag, digest, size }).await.ok();
-    event(shared, "push", &entry.image.id, &reference.familiar());
-    Ok(())
+fn platform_of(entry: &Entry) -> Platform {
+    Platform {
+        architecture: entry.config.architecture.clone(),
+        os: entry.config.os.clone(),
+        variant: entry.config.variant.clone(),
+        ..Platform::default()
+    }
+    .normalized()
+}
+
+/// A name on its way to its registry.
+struct Sending<'a> {
+    shared: &'a Arc<Shared>,
+    reference: &'a Reference,
+    auth: Option<&'a RegistryAuth>,
+}
+
+impl Sending<'_> {
+    /// Sends an image; one `beside` others gets no tag.
+    async fn one(
+        &self,
+        entry: &Arc<Entry>,
+        beside: bool,
+        progress: &mpsc::Sender<PushProgress>,
+    ) -> Result<Pushed, Failure> {
+        let Sending { shared, reference, auth } = *self;
+        let _lease = shared.lease(entry.layers());
+        let sender = progress.clone();
+        // As in a pull: a slow reader misses steps.
+        let tell = move |message: Progress| {
+            let Progress { id, status, current, total } = message;
+            let step = PullProgress { id, status, current, total };
+            drop(sender.try_send(PushProgress::Step(step)));
+        };
+        let layers = known(shared, reference, entry);
+        let stored = entry.image.manifest.as_ref();
+        let push = Push {
+            reference,
+            config_json: entry.image.config_json.as_bytes(),
+            layers: &layers,
+            manifest: stored.map(|stored| KeptManifest {
+                media_type: &stored.descriptor.media_type,
+                json: stored.json.as_bytes(),
+            }),
+            beside,
+            auth,
+        };
+        let pushed = shared.live().registries.push(&push, &shared.layers, &tell).await?;
+        note(shared, reference, entry, &pushed).await?;
+        Ok(pushed)
+    }
+
+    /// Sends images of several platforms and what is said of them, and an index of all that under the tag.
+    async fn all(
+        &self,
+        images: Vec<(Arc<Entry>, Vec<Attestation>)>,
+        progress: &mpsc::Sender<PushProgress>,
+    ) -> Result<(Digest, u64), Failure> {
+        let mut parts = Vec::new();
+        for (entry, said) in &images {
+            let Pushed { media_type, digest, size, .. } = self.one(entry, true, progress).await?;
+            let manifest = descriptor(&media_type, digest, size);
+            parts.push(Part { entry, manifest, said: said.clone() });
+        }
+        let documents = index::documents(parts, std::slice::from_ref(self.reference))?;
+        let of_index = documents.described();
+        let registries = &self.shared.live().registries;
+        let opened = registries.repository(self.reference, self.auth, Wanted::Write(&[])).await;
+        let repository = opened.map_err(Failure::of)?;
+        for blob in documents.blobs {
+            let digest = Digest::sha256_of(&blob);
+            let there = repository.blob_size(&digest).await.map_err(Failure::of)?;
+            if there != Some(blob.len() as u64) {
+                repository.put_bytes(blob.into()).await.map_err(Failure::of)?;
+            }
+        }
+        let statements = documents.manifests.into_iter().map(|json| (media::OCI_MANIFEST, json));
+        for (media_type, json) in statements.chain([(media::OCI_INDEX, documents.index)]) {
+            let digest = Digest::sha256_of(&json);
+            let name = match media_type {
+                media::OCI_INDEX => self.tag(),
+                _ => digest.to_string(),
+            };
+            let manifest =
+                RawManifest { media_type: media_type.to_owned(), json: json.into(), digest };
+            repository.put_manifest(&name, &manifest).await.map_err(Failure::of)?;
+        }
+        Ok((of_index.digest, of_index.size))
+    }
+
+    fn tag(&self) -> String {
+        self.reference.tag().unwrap_or("latest").to_owned()
+    }
+
+    /// Says that a tag is there, and remembers by which digest.
+    async fn done(
+        &self,
+        entry: &Arc<Entry>,
+        digest: Digest,
+        size: u64,
+        progress: &mpsc::Sender<PushProgress>,
+    ) -> Result<(), Failure> {
+        let tag = self.reference.tag().unwrap_or_default().to_owned();
+        let (shared, id) = (Arc::clone(self.shared), entry.image.id.clone());
+        let (name, by_digest) = (self.reference.canonical(), self.reference.clone().without_tag());
+        let by_digest = by_digest.with_digest(digest.clone());
+        crate::blocking(move || {
+            // Somebody may have removed the image meanwhile: then it has no names. One that only stands beside the name gets none.
+            if shared.images.get(&name).is_ok_and(|named| named.entry.image.id == id) {
+                drop(shared.images.tag(&id.to_string(), &by_digest, shared.now()));
+            }
+            Ok(())
+        })
+        .await?;
+        let status = format!("{tag}: digest: {digest} size: {size}");
+        progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
+        progress.send(PushProgress::Done { tag, digest, size }).await.ok();
+        event(self.shared, "push", &entry.image.id, &self.reference.familiar());
+        Ok(())
+    }
 }
 
 /// The layers with every blob that they are known to be: those of the image's own manifest first.
@@ -188,7 +302,7 @@ fn at_registry(places: &[String], reference: &Reference) -> Option<String> {
     paths.filter(|path| *path != reference.path()).map(str::to_owned).next()
 }
 
-/// Remembers where the layers are now, and the image's digest.
+/// Remembers where the layers are now.
 async fn note(
     shared: &Arc<Shared>,
     reference: &Reference,
@@ -197,13 +311,9 @@ async fn note(
 ) -> Result<(), Failure> {
     let (shared, entry) = (Arc::clone(shared), Arc::clone(entry));
     let place = format!("{}/{}", reference.domain(), reference.path());
-    let by_digest = reference.clone().without_tag().with_digest(pushed.digest.clone());
     let blobs: Vec<Descriptor> = pushed.layers.clone();
     crate::blocking(move || {
         shared.images.note_blobs(&place, entry.layers().iter().zip(blobs))?;
-        let id = entry.image.id.to_string();
-        // Somebody may have removed the image meanwhile: then it has no names.
-        drop(shared.images.tag(&id, &by_digest, shared.now()));
         Ok(())
     })
     .await

@@ -86,6 +86,10 @@ fn remove_one(shared: &Shared, name: &str, force: bool) -> Result<Vec<ImageRemov
         let gone = layers.into_iter().rev().filter(|layer| !kept.contains(layer));
         removals.extend(gone.map(|layer| ImageRemoval::Deleted(layer.to_string())));
     }
+    for other in plan.others {
+        event(shared, "delete", &other, &other.to_string());
+        removals.push(ImageRemoval::Deleted(other.to_string()));
+    }
     Ok(removals)
 }
 

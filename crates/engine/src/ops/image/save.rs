@@ -3,8 +3,6 @@
 //! The same images give the same bytes: layers come back exactly as they were read, members are sorted by what needs them,
 //! and no clock is in it.
 
-mod attested;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read, Write},
@@ -20,13 +18,25 @@ use ferry_stdx::time::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::event;
+use super::{
+    event,
+    index::{self, Part},
+};
 use crate::{Engine, Shared, bridge};
 
 /// An image to be saved and the names that go with it.
 struct Saved {
     entry: Arc<Entry>,
     names: Vec<Reference>,
+    /// The same for other platforms.
+    others: Vec<Arc<Entry>>,
+}
+
+impl Saved {
+    /// Every image, the one with the names first.
+    fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        std::iter::once(&self.entry).chain(&self.others)
+    }
 }
 
 /// Writes images into a tar. The pieces end with an error when it is not whole.
@@ -47,15 +57,19 @@ pub(super) fn save_images(
     engine: &Engine,
     entry: Arc<Entry>,
     names: Vec<Reference>,
+    others: Vec<Arc<Entry>>,
 ) -> mpsc::Receiver<Result<Bytes, Failure>> {
-    written(engine.shared.clone(), vec![Saved { entry, names }])
+    written(engine.shared.clone(), vec![Saved { entry, names, others }])
 }
 
 fn written(shared: Arc<Shared>, images: Vec<Saved>) -> mpsc::Receiver<Result<Bytes, Failure>> {
     let (mut writer, pieces) = bridge::pipe();
     tokio::task::spawn_blocking(move || {
-        let layers: Vec<Digest> =
-            images.iter().flat_map(|image| image.entry.layers().iter().cloned()).collect();
+        let layers: Vec<Digest> = images
+            .iter()
+            .flat_map(Saved::all)
+            .flat_map(|entry| entry.layers().iter().cloned())
+            .collect();
         let _lease = shared.lease(&layers);
         match write(&shared, &images, &mut writer) {
             Ok(()) => {}
@@ -81,10 +95,10 @@ fn choose(shared: &Shared, names: &[String]) -> Result<Vec<Saved>, Failure> {
             let named = shared.images.get(name)?;
             let is_tag = |reference: &Reference| named.tags.contains(&reference.familiar());
             let reference = parsed.filter(|name| name.tag().is_some()).filter(is_tag);
-            add(&mut images, named.entry, reference);
+            add(shared, &mut images, named.entry, reference);
         }
         for (reference, entry) in tags {
-            add(&mut images, entry, Some(reference));
+            add(shared, &mut images, entry, Some(reference));
         }
     }
     Ok(images)
@@ -104,11 +118,18 @@ pub(super) fn tags_of(shared: &Shared, repository: &Reference) -> Vec<(Reference
     tags
 }
 
-fn add(images: &mut Vec<Saved>, entry: Arc<Entry>, name: Option<Reference>) {
-    let known = images.iter_mut().find(|saved| saved.entry.image.id == entry.image.id);
-    match known {
+fn add(shared: &Shared, images: &mut Vec<Saved>, entry: Arc<Entry>, name: Option<Reference>) {
+    let id = &entry.image.id;
+    let key = name.as_ref().map_or_else(|| id.to_string(), Reference::canonical);
+    let others = shared.images.variants(&key);
+    let ids = |all: &[Arc<Entry>]| -> Vec<Digest> {
+        all.iter().map(|entry| entry.image.id.clone()).collect()
+    };
+    let wanted = ids(&others);
+    let same = |saved: &&mut Saved| saved.entry.image.id == *id && ids(&saved.others) == wanted;
+    match images.iter_mut().find(same) {
         Some(saved) => saved.names.extend(name),
-        None => images.push(Saved { entry, names: name.into_iter().collect() }),
+        None => images.push(Saved { entry, names: name.into_iter().collect(), others }),
     }
 }
 
@@ -194,32 +215,44 @@ struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// Writes the blobs of an image; answers its manifest. Layers are uncompressed here, so it is not the one it came with.
+    /// Writes an image, and those of other platforms; answers what describes it: its manifest, or an index where there is more to say.
     fn image(&mut self, shared: &Shared, image: &Saved) -> Result<Descriptor, Failure> {
-        let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
-        let created = image.entry.config.created.as_deref().and_then(Timestamp::parse_rfc3339);
+        let mut parts = Vec::new();
+        for entry in image.all() {
+            let manifest = self.part(shared, entry)?;
+            let said = shared.images.attestations(&entry.image.id).map_err(Failure::from)?;
+            parts.push(Part { entry, manifest, said });
+        }
+        if let [only] = parts.as_slice()
+            && only.said.is_empty()
+        {
+            return Ok(only.manifest.clone());
+        }
+        let documents = index::documents(parts, &image.names)?;
+        let all = documents.blobs.iter().chain(&documents.manifests).chain([&documents.index]);
+        for document in all {
+            let digest = Digest::sha256_of(document);
+            let size = document.len() as u64;
+            self.blob(&digest, size, Mtime::default(), document.as_slice()).map_err(broken)?;
+        }
+        Ok(documents.described())
+    }
+
+    /// Writes the blobs of an image; answers its manifest. Layers are uncompressed here, so it is not the one it came with.
+    fn part(&mut self, shared: &Shared, entry: &Entry) -> Result<Descriptor, Failure> {
+        let created = entry.config.created.as_deref().and_then(Timestamp::parse_rfc3339);
         let mtime = mtime(created.unwrap_or_default());
-        for diff_id in image.entry.layers() {
+        for diff_id in entry.layers() {
             let tar = shared.layers.tar(diff_id).map_err(Failure::of)?;
             self.blob(diff_id, tar.length(), mtime, tar).map_err(broken)?;
         }
-        let config_json = image.entry.image.config_json.as_bytes();
-        let id = &image.entry.image.id;
+        let config_json = entry.image.config_json.as_bytes();
+        let id = &entry.image.id;
         self.blob(id, config_json.len() as u64, mtime, config_json).map_err(broken)?;
-        let (described, manifest) = manifest_of(shared, &image.entry)?;
+        let (described, manifest) = manifest_of(shared, entry)?;
         let Descriptor { digest, size, .. } = &described;
         self.blob(digest, *size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
-        let said = shared.images.attestations(id).map_err(Failure::from)?;
-        if said.is_empty() {
-            return Ok(described);
-        }
-        let documents = attested::documents(image, described, &said)?;
-        for document in &documents.blobs {
-            let digest = Digest::sha256_of(document);
-            self.blob(&digest, document.len() as u64, Mtime::default(), document.as_slice())
-                .map_err(broken)?;
-        }
-        Ok(documents.index)
+        Ok(described)
     }
 
     fn blob(
@@ -286,7 +319,11 @@ fn mtime(time: Timestamp) -> Mtime {
     Mtime { seconds: time.seconds(), nanos: 0 }
 }
 
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+fn broken(error: io::Error) -> Failure {
+    Failure::new(ErrorKind::Internal, error.to_string())
+}
+
+pub(super) fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest,

@@ -163,5 +163,7 @@ pub async fn save_as(
         .collect::<Result<Vec<_>, _>>()
         .map_err(super::bad_reference)?;
     let entry = engine.shared.images.get(&id.to_string())?.entry;
-    Ok(save_images(engine, entry, names))
+    // The names may mean another image here.
+    let others = engine.shared.images.variants(&id.to_string());
+    Ok(save_images(engine, entry, names, others))
 }

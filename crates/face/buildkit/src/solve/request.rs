@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_engine::{
     RegistryAuth,
-    ops::build::{BuildRequest, NamedContext},
+    ops::build::{Attest, BuildRequest, NamedContext, Provenance},
 };
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{NetworkMode, Ulimit};
@@ -81,7 +81,9 @@ impl Asked {
             "no-cache" if value.is_empty() => request.no_cache = true,
             "no-cache" => request.no_cache_filter = value.split(',').map(str::to_owned).collect(),
             "image-resolve-mode" => request.pull = value == "pull",
-            "platform" if value.contains(',') => return Err(unsupported("more than one platform")),
+            "platform" if value.contains(',') => {
+                request.platforms = value.split(',').map(str::to_owned).collect();
+            }
             "platform" => request.platform = Some(value.to_owned()),
             "force-network-mode" => {
                 request.host.network_mode = match value {
@@ -102,6 +104,7 @@ impl Asked {
             // What the client can make of an answer.
             "frontend.caps" => {}
             "requestid" => self.call = Some(Call::parse(value)?),
+            // Several platforms are an index, one is an image.
             "multi-platform" if matches!(value, "false" | "0") => {}
             other => return Err(unsupported(format!("the frontend's attribute {other:?}"))),
         }
@@ -121,7 +124,7 @@ impl Asked {
             "vcs" => {}
             // How directories of several builds are told apart: each build has its own here.
             "sharedkey" | "local-sessionid" => {}
-            "attest" => return Err(unsupported(format!("the attestation {key:?}"))),
+            "attest" => attestation(key, value, &mut request.attest)?,
             "context" => {
                 if let Some(directory) = value.strip_prefix("local:") {
                     self.directories.insert(key.to_owned(), directory.to_owned());
@@ -201,6 +204,36 @@ pub(crate) fn cache_reference(build: &Build) -> Result<Option<String>, Failure> 
         found = Some(export.attrs.get("ref").cloned().ok_or_else(missing)?);
     }
     Ok(found)
+}
+
+/// `attest:provenance` and `attest:sbom`, whose value says how.
+fn attestation(kind: &str, value: &str, attest: &mut Attest) -> Result<(), Failure> {
+    let mut provenance = Provenance::default();
+    let mut wanted = true;
+    for part in value.split(',').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, "true"));
+        match (kind, name, value) {
+            (_, "type", _) if value == kind => {}
+            (_, "disabled", "true" | "1") => wanted = false,
+            (_, "disabled", "false" | "0") => {}
+            // What buildx asks for where its user asks for nothing: Docker's own store has no place for it, and nobody misses it.
+            ("provenance", "inline-only", "true" | "1") => wanted = false,
+            ("provenance", "inline-only", "false" | "0") => {}
+            ("provenance", "mode", "min" | "max") => provenance.max = value == "max",
+            ("provenance", "version", "v0.2" | "v1") => provenance.v1 = value == "v1",
+            _ => {
+                return Err(unsupported(format!(
+                    "the attribute {part} of the attestation {kind:?}"
+                )));
+            }
+        }
+    }
+    match kind {
+        "provenance" => attest.provenance = wanted.then_some(provenance),
+        "sbom" => attest.sbom = wanted,
+        other => return Err(unsupported(format!("the attestation {other:?}"))),
+    }
+    Ok(())
 }
 
 /// What a name means in a build.
@@ -345,6 +378,21 @@ mod tests {
             found.into_iter().collect::<Vec<_>>(),
             ["docker.io", "given.test", "two.test:5000"]
         );
+    }
+
+    #[test]
+    fn attestations_read() {
+        let read = |kind: &str, value: &str| {
+            let mut attest = Attest::default();
+            attestation(kind, value, &mut attest).map(|()| attest)
+        };
+        let max = read("provenance", "type=provenance,mode=max").expect("reads");
+        assert_eq!(max.provenance, Some(Provenance { max: true, v1: false }));
+        assert_eq!(read("provenance", "mode=min,inline-only=true"), Ok(Attest::default()));
+        assert_eq!(read("sbom", "disabled=true"), Ok(Attest::default()));
+        assert!(read("sbom", "").expect("reads").sbom);
+        assert!(read("sbom", "generator=some/image").is_err());
+        assert!(read("other", "").is_err());
     }
 
     #[test]

@@ -95,6 +95,9 @@ pub(crate) async fn build(request: Request) -> Result<Reply, Failure> {
 /// Builds as our own command line asks: every event is a message, and the files of the result may follow.
 async fn asked(request: Request) -> Result<Reply, Failure> {
     let mut wanted = wanted(&request)?;
+    if let Some(several) = wanted.platform.take_if(|platform| platform.contains(',')) {
+        wanted.platforms = several.split(',').map(str::to_owned).collect();
+    }
     let Request { engine, body, peer, .. } = request;
     let mut body = BodyReader::new(body);
     let ask = direct::read(&mut body).await?;
@@ -164,6 +167,12 @@ async fn finish(
         let verdict = ops::verify(engine, wanted, context, sender, &ask.verify).await?;
         return Ok((vec![direct::verified(verdict)], None));
     }
+    if wanted.platforms.len() > 1 && ask.result.contains("files") {
+        return Err(unsupported(
+            "the files of several platforms as one result (type=local, type=tar)",
+        )
+        .into());
+    }
     let built = ops::solve(engine, wanted, context, sender).await?;
     match ask.result.as_str() {
         "" => {
@@ -179,8 +188,7 @@ async fn finish(
             Ok((vec![direct::tagged(solve::FILES_ID, &id)], Some(files)))
         }
         "nothing" => {
-            // Its steps are to be remembered all the same.
-            drop(built.files().await?);
+            built.settle().await?;
             Ok((Vec::new(), None))
         }
         other => Err(invalid(format!("there is no result {other:?}")).into()),

@@ -1,8 +1,8 @@
-//! What is said of an image that was built: SLSA and SPDX, in the archive that it goes to.
+//! What is said of an image that was built: SLSA and SPDX, in the archive and at the registry that it goes to.
 
 use std::{path::Path, process::Command};
 
-use ferry_testkit::{Client, run};
+use ferry_testkit::{Client, FerryRegistry, run};
 use serde_json::Value;
 
 use super::{context, steps::modern};
@@ -12,13 +12,22 @@ const STATUS: &str = "Package: bash\nStatus: install ok installed\nArchitecture:
     Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
 
 /// A blob of an unpacked layout, which has the digest that it is called by.
-fn blob(layout: &Path, descriptor: &Value) -> Value {
+pub(super) fn blob(layout: &Path, descriptor: &Value) -> Value {
     let digest = descriptor["digest"].as_str().unwrap().trim_start_matches("sha256:");
     let path = layout.join("blobs/sha256").join(digest);
     let sum = run(Command::new("sha256sum").arg(&path)).ok();
     assert!(sum.starts_with(digest), "{sum}");
     assert_eq!(descriptor["size"], std::fs::metadata(&path).unwrap().len());
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A manifest or an index at a registry.
+#[track_caller]
+pub(crate) fn manifest(registry: &FerryRegistry, repository: &str, name: &str) -> Value {
+    let kinds = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+        application/vnd.docker.distribution.manifest.v2+json";
+    let path = format!("/v2/{repository}/manifests/{name}");
+    registry.http().with("Accept", kinds).ask("GET", &path).is(200).json()
 }
 
 #[test]
@@ -96,14 +105,51 @@ fn an_archive_has_what_is_said_of_its_image() {
 }
 
 #[test]
+fn it_goes_with_the_image_to_a_registry() {
+    let sandbox = with_busybox(Client::Ferry);
+    let registry = FerryRegistry::start(&sandbox.dir().join("registry"), &[]);
+    let directory = context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nRUN echo x > /x\n")]);
+    let name = format!("{}/app:1", registry.host());
+    modern(
+        &sandbox,
+        &directory,
+        &["-t", &name, "--push", "--provenance", "true", "--sbom", "true"],
+    )
+    .ok();
+    let index = manifest(&registry, "app", "1");
+    assert_eq!(index["mediaType"], "application/vnd.oci.image.index.v1+json");
+    let (image, said) = (&index["manifests"][0], &index["manifests"][1]);
+    assert_eq!(said["annotations"]["vnd.docker.reference.digest"], image["digest"]);
+    let image = manifest(&registry, "app", image["digest"].as_str().unwrap());
+    let id = sandbox.ok(&["image", "inspect", "-f", "{{.Id}}", &name]);
+    assert_eq!(image["config"]["digest"], id.as_str());
+    assert_eq!(image["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    let said = manifest(&registry, "app", said["digest"].as_str().unwrap());
+    let kinds: Vec<&str> = said["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["annotations"]["in-toto.io/predicate-type"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["https://slsa.dev/provenance/v0.2", "https://spdx.dev/Document"]);
+    // Whoever pulls it gets the image.
+    sandbox.ok(&["rmi", &name]);
+    sandbox.ok(&["pull", "-q", &name]);
+    assert_eq!(sandbox.ok(&["run", "--rm", &name, "cat", "/x"]), "x");
+    // An image of which nothing is said goes alone.
+    modern(&sandbox, &directory, &["-t", &name, "--push"]).ok();
+    assert!(manifest(&registry, "app", "1")["layers"].is_array());
+}
+
+#[test]
 fn where_nobody_would_find_it_it_is_refused() {
     let sandbox = with_busybox(Client::Ferry);
     let directory = context(&sandbox, "c", &[("Dockerfile", "FROM busybox\n")]);
     let refused = |args: &[&str], words: &str| {
         modern(&sandbox, &directory, args).fails(1).says(words);
     };
-    refused(&["--provenance", "true"], "attestations are supported in OCI archives only");
-    refused(&["--sbom", "true", "-o", "out"], "attestations are supported in OCI archives only");
+    refused(&["--sbom", "true", "-o", "out"], "attestations of files are not supported");
+    refused(&["--provenance", "true", "-o", "-"], "attestations of files are not supported");
     refused(&["--sbom", "generator=x"], "the attribute generator=x of an attestation");
     refused(&["--attest", "type=other"], "attestations of type \"other\"");
     modern(&sandbox, &directory, &["--provenance", "false", "--sbom=0"]).ok();

@@ -1,12 +1,17 @@
-//! `--attest`, `--provenance` and `--sbom`: what is to be said of an image. It goes with the image into an OCI archive; the image store has no
-//! place for it that others would find, and a push does not send it.
+//! `--attest`, `--provenance` and `--sbom`: what is to be said of an image. It is kept beside the image, and goes with it into archives and to
+//! registries; files that are exported alone have no place for it.
 
 use ferry_docker_api::solve::{AskedProvenance, BuildAsk};
 
+use super::outputs::{Output, Outputs};
 use crate::framework::{CliError, Matches};
 
 /// Reads the flags.
-pub(super) fn read(matches: &Matches, ask: &mut BuildAsk) -> Result<(), CliError> {
+pub(super) fn read(
+    matches: &Matches,
+    outputs: &Outputs,
+    ask: &mut BuildAsk,
+) -> Result<(), CliError> {
     let mut all: Vec<String> = matches.texts("attest").to_vec();
     for kind in ["provenance", "sbom"] {
         match matches.text(kind) {
@@ -22,13 +27,11 @@ pub(super) fn read(matches: &Matches, ask: &mut BuildAsk) -> Result<(), CliError
     if ask.provenance.is_none() && !ask.sbom {
         return Ok(());
     }
-    let outputs = matches.texts("output");
-    let archive = |text: &String| text.split(',').any(|part| part == "type=oci");
-    if outputs.is_empty() || !outputs.iter().all(archive) || matches.flag("push") {
-        return Err(CliError::new("attestations are supported in OCI archives only")
-            .with_hint("--output type=oci,dest=FILE, and neither --push nor --load"));
+    match outputs.0.iter().any(|output| matches!(output, Output::Local(_) | Output::Tar(_))) {
+        true => Err(CliError::new("attestations of files are not supported, only those of images")
+            .with_hint("--push, or --output type=image or type=oci,dest=FILE")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// `type=provenance,mode=max,version=v1`, `type=sbom`, `…,disabled=true`.

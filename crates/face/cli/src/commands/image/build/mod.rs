@@ -81,7 +81,7 @@ const FLAGS: &[Flag] = &[
     Flag::value("no-cache-filter", "stringArray", "Do not cache specified stages"),
     Flag::string("on-error", "Open a \"shell\" in what a step that failed has written").beyond_docker(),
     Flag::value("output", "stringArray", "Output destination (format: \"type=local,dest=path\")").short('o'),
-    Flag::string("platform", "Set platform if server is multi-platform capable"),
+    Flag::string("platform", "Set target platform for build, several between commas"),
     Flag::string("progress", "Set type of progress output (\"auto\", \"plain\", \"quiet\", \"rawjson\", \"tty\"). Use plain to show container output").default("auto"),
     Flag::string("provenance", "Shorthand for \"--attest=type=provenance\""),
     Flag::bool("pull", "Always attempt to pull a newer version of the image"),
@@ -204,7 +204,7 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     };
     question.ask.explain = matches.flag("explain");
     question.ask.verify = verify(matches)?.to_owned();
-    attest::read(matches, &mut question.ask)?;
+    attest::read(matches, &outputs, &mut question.ask)?;
     let mut progress = Progress::new(mode);
     let mut told = Told::default();
     let built =
@@ -371,7 +371,8 @@ fn finish(cli: &Cli, matches: &Matches, outputs: &Outputs, names: &[String], id:
             .map_err(|error| CliError::new(format!("cannot write metadata to {file}: {error}")))?;
     }
     for name in names.iter().filter(|name| !matches.texts("tag").contains(name)) {
-        tag(cli, id, name)?;
+        // By a name, as other platforms stand beside the image there.
+        tag(cli, matches.texts("tag").first().map_or(id, String::as_str), name)?;
     }
     outputs.0.iter().try_for_each(|output| deliver(cli, output, names, id))?;
     if matches.flag("quiet") && !id.is_empty() {
