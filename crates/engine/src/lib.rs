@@ -54,6 +54,10 @@ pub use ferry_archive::{Change, ChangeKind};
 pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
 pub use ferry_container::why::Finding;
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
+pub use ferry_dns::{
+    Query as DnsQuery, Rcode as DnsRcode, Record as DnsRecord, kind as dns_kind,
+    refusal as dns_refusal,
+};
 pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth, SignatureRule, VerifyKey};
 pub use ferry_volume::Snapshot as VolumeSnapshot;

@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) histories: Histories,
     pub(crate) networks: Networks,
     pub(crate) resolvers: Resolvers,
+    /// Where names for people are served, if they are.
+    pub(crate) announcement: std::sync::OnceLock<crate::ops::names::Announcement>,
     live: RwLock<Arc<Live>>,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
@@ -145,6 +147,7 @@ impl Shared {
             histories: Histories::at(histories),
             networks: parts.networks,
             resolvers: Resolvers::default(),
+            announcement: std::sync::OnceLock::new(),
             containers: Registry::default(),
             execs: Execs::default(),
             events: EventBus::new(),

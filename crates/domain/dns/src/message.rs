@@ -34,6 +34,8 @@ pub enum Rcode {
     ServerFailure,
     /// Something else than a question.
     NotImplemented,
+    /// A name that this server does not know about.
+    Refused,
 }
 
 impl Rcode {
@@ -43,6 +45,7 @@ impl Rcode {
             Rcode::FormatError => 1,
             Rcode::ServerFailure => 2,
             Rcode::NotImplemented => 4,
+            Rcode::Refused => 5,
         }
     }
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Holder {
 impl Holder {
     /// Who has that port on an address that is in the way. `None` if it cannot be told: sockets that are bound and do
     /// not listen are in no table, and other users' processes can only be looked into by root.
-    pub(crate) fn of(protocol: Protocol, address: IpAddr, port: u16) -> Option<Self> {
+    pub fn of(protocol: Protocol, address: IpAddr, port: u16) -> Option<Self> {
         let names = match protocol {
             Protocol::Tcp => ["tcp", "tcp6"],
             Protocol::Udp => ["udp", "udp6"],

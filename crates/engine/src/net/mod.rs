@@ -134,7 +134,7 @@ fn join(
     }
     let interface = order::free_link_name(&container.endpoints, request.driver_opts.get(IFNAME))?;
     let id = random::id()?;
-    let endpoint = shared.networks.lease(network, &id, &request, interface)?;
+    let endpoint = shared.networks.lease(network, container, &id, &request, interface)?;
     let dns_names = names_of(container, &request);
     if let Some(status) = container.endpoints.get_mut(name) {
         status.network_id = network.id.clone();
@@ -286,6 +286,7 @@ pub(crate) fn detach(shared: &Arc<Shared>, container: &Container) {
     shared.resolvers.stop(&container.id);
     for endpoint in container.endpoints.values().filter(|it| !it.endpoint_id.is_empty()) {
         shared.resolvers.leave(endpoint);
+        shared.networks.left(&endpoint.endpoint_id);
         match ferry_network::departing(&endpoint.host_link) {
             Some(link) => {
                 for address in addresses(endpoint) {
@@ -330,6 +331,7 @@ fn unwire(container: &str, endpoint: &EndpointStatus) {
 
 fn release(shared: &Shared, endpoint: &EndpointStatus) {
     shared.resolvers.leave(endpoint);
+    shared.networks.left(&endpoint.endpoint_id);
     for address in addresses(endpoint) {
         shared.networks.release(&endpoint.network_id, address);
     }

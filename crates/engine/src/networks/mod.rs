@@ -14,7 +14,10 @@ use std::{
 
 use ferry_db::{Batch, Db, Table};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::network::{EndpointRequest, Network};
+use ferry_model::{
+    container::Container,
+    network::{EndpointRequest, Network},
+};
 use ferry_network::{Ipam, Net};
 use ferry_stdx::time::Timestamp;
 
@@ -46,6 +49,15 @@ struct State {
     departing: HashSet<IpAddr>,
     /// Ids of containers that nobody is to find.
     aside: HashSet<String>,
+    /// Who is on which network, by the endpoint's id, from the lease of its addresses on: long before its record says that it runs.
+    joined: HashMap<String, Joined>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    network_id: String,
+    container: String,
+    container_id: String,
 }
 
 #[derive(Debug)]
@@ -238,6 +250,10 @@ impl Networks {
         }
         let mut state = self.lock();
         configuration::check_unused(network, &state.networks)?;
+        let users = state.joined.values().filter(|joined| joined.network_id == network.id);
+        let users: Vec<(&str, &str)> =
+            users.map(|user| (user.container.as_str(), user.container_id.as_str())).collect();
+        check_nobody(network, &users)?;
         let shared = state
             .networks
             .values()
@@ -288,7 +304,8 @@ impl Networks {
     pub(crate) fn lease(
         &self,
         network: &Network,
-        endpoint: &str,
+        container: &Container,
+        endpoint_id: &str,
         request: &EndpointRequest,
         interface: String,
     ) -> Result<Endpoint, Failure> {
@@ -323,7 +340,7 @@ impl Networks {
             gateway: None,
             gateway6: None,
             mac: mac.or(generated),
-            host_link: if bridged { host_link(endpoint) } else { String::new() },
+            host_link: if bridged { host_link(endpoint_id) } else { String::new() },
             interface,
             link_local,
         };
@@ -340,6 +357,12 @@ impl Networks {
                 _ => {}
             }
         }
+        let joined = Joined {
+            network_id: network.id.clone(),
+            container: container.name.clone(),
+            container_id: container.id.clone(),
+        };
+        state.joined.insert(endpoint_id.to_owned(), joined);
         Ok(endpoint)
     }
 
@@ -350,6 +373,11 @@ impl Networks {
         let v6 = address.is_ipv6();
         let of_family = live.pools.iter_mut().filter(|pool| pool.ipam.is_v6() == v6);
         Ok(pools::allocate(of_family, Some(address)).map(|_| ())?)
+    }
+
+    /// An endpoint is nobody's any more: its network may go, even if the kernel is still taking its link apart.
+    pub(crate) fn left(&self, endpoint_id: &str) {
+        self.lock().joined.remove(endpoint_id);
     }
 
     /// From here to [`Self::release`] nobody gets the address: whoever had it may still answer for it.
@@ -439,6 +467,22 @@ impl Live {
             pool.ipam.release(address);
         }
     }
+}
+
+/// A network with containers (name and id) on it does not go.
+pub(crate) fn check_nobody(network: &Network, users: &[(&str, &str)]) -> Result<(), Failure> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let told =
+        |(name, id): &(&str, &str)| format!("name:\"{name}\" id:\"{}\"", ferry_stdx::id::short(id));
+    let users: Vec<String> = users.iter().map(told).collect();
+    let words = format!(
+        "error while removing network: network {} has active endpoints ({})",
+        network.name,
+        users.join(", ")
+    );
+    Err(Failure::new(ErrorKind::Forbidden, words))
 }
 
 fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {

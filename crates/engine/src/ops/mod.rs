@@ -7,6 +7,7 @@ pub mod exec;
 pub mod exec_sync;
 pub(crate) mod freeze;
 pub mod image;
+pub mod names;
 pub mod network;
 pub mod pod;
 pub mod system;

@@ -9,7 +9,7 @@ use ferry_model::{
     network::{CreateNetwork, EndpointRequest, Network, NetworkView},
 };
 
-use crate::{Engine, Shared, actor::Command, filter, ops::container::ask};
+use crate::{Engine, Shared, actor::Command, filter, networks::check_nobody, ops::container::ask};
 
 /// The networks that fulfil all filters (`name`, `id`, `driver`, `label`, `type`, `dangling`, `scope`), by name.
 ///
@@ -111,20 +111,9 @@ pub async fn remove(engine: &Engine, name: &str) -> Result<(), Failure> {
     crate::blocking(move || {
         let network = shared.networks.find(&name)?;
         let users = view(&shared, network.clone()).containers;
-        if !users.is_empty() {
-            let users: Vec<String> = users
-                .iter()
-                .map(|(id, (name, _))| {
-                    format!("name:\"{name}\" id:\"{}\"", ferry_stdx::id::short(id))
-                })
-                .collect();
-            let words = format!(
-                "error while removing network: network {} has active endpoints ({})",
-                network.name,
-                users.join(", ")
-            );
-            return Err(Failure::new(ErrorKind::Forbidden, words));
-        }
+        let users: Vec<(&str, &str)> =
+            users.iter().map(|(id, (name, _))| (name.as_str(), id.as_str())).collect();
+        check_nobody(&network, &users)?;
         shared.networks.remove(&network)?;
         event(&shared, "destroy", &network);
         Ok(())

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod logs;
+pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod served;
 pub(crate) mod stats;

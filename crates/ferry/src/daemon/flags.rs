@@ -342,6 +342,35 @@ pub(super) const ROWS: &[Row] = &[
         Honoured,
     ),
     row(
+        Flag::bool(
+            "names",
+            "Containers answer as NAME.localhost, and services as SERVICE.PROJECT.localhost, on this machine (beyond Docker)",
+        ),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::list("names-dns", "Where names are looked up, or \"none\" (127.0.0.1:1053)"),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::list(
+            "names-http",
+            "Where names answer by HTTP, or \"none\" (127.0.0.1:80 and [::1]:80)",
+        ),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::list(
+            "names-https",
+            "Where names answer by HTTPS, or \"none\" (127.0.0.1:443 and [::1]:443)",
+        ),
+        "",
+        Honoured,
+    ),
+    row(
         Flag::int("network-control-plane-mtu", "Network Control plane MTU").default("1500"),
         "",
         Refused("there is no Swarm in ferry"),

@@ -5,7 +5,9 @@ mod file;
 mod flags;
 mod listen;
 mod log;
+mod names;
 mod notify;
+mod own_file;
 mod registries;
 mod remap;
 mod runtimes;
@@ -16,6 +18,7 @@ use std::{path::PathBuf, process::ExitCode};
 use ferry_buildkit::BuildKit;
 use ferry_cri::CriListener;
 use ferry_engine::Engine;
+use ferry_names::Names;
 use ferry_server::{Listener, Product};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -50,6 +53,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
     let settings = file::merged(*settings)?;
     let engine = settings.engine_config()?;
     let addresses = listen::addresses(&settings)?;
+    let names = names::read(&settings, own_file::read()?)?;
     if settings.switch("validate") {
         eprintln!("configuration OK");
         return Ok(());
@@ -80,29 +84,46 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
         };
         let cri = settings.one("cri").map(CriListener::bind).transpose();
         let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
+        let names = match &names {
+            Some(settings) => Some(Names::open(engine.clone(), settings).await),
+            None => None,
+        };
         let _pid_file = PidFile::write(pid_file)?;
         tracing::info!(exec_root = %exec_root.display(), "the engine is up");
         // A quarter of the daemon's memory is code that only the start needed.
         if let Err(errno) = ferry_sys::code::let_go() {
             tracing::debug!("code that only the start needed stays mapped: {errno}");
         }
-        serve(engine, listeners, cri, metrics, reload).await
+        serve(engine, listeners, Beside { cri, metrics, names }, reload).await
     })?;
     // A thread that waits for a container's disk must not keep a daemon that has said goodbye.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(())
 }
 
+/// What is served beside Docker's API, if it is wanted.
+struct Beside {
+    cri: Option<CriListener>,
+    metrics: Option<tokio::net::TcpListener>,
+    names: Option<Names>,
+}
+
 /// Serves on all sockets until the daemon is told to end.
 async fn serve(
     engine: Engine,
     listeners: Vec<Listener>,
-    cri: Option<CriListener>,
-    metrics: Option<tokio::net::TcpListener>,
+    beside: Beside,
     reload: Reload,
 ) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
+    let Beside { cri, metrics, names } = beside;
+    if let Some(names) = names {
+        let mut stopped = stopped.clone();
+        servers.spawn(names.serve(async move {
+            stopped.wait_for(|stop| *stop).await.ok();
+        }));
+    }
     if let Some(listener) = cri {
         let mut stopped = stopped.clone();
         let stop = async move {

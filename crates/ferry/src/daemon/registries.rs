@@ -1,69 +1,18 @@
 //! Where images come from: dockerd's `registry-mirrors` and `insecure-registries`, and for every other registry
-//! `/etc/ferry/config.toml`:
-//!
-//! ```toml
-//! [registries."quay.io"]
-//! mirrors = ["https://mirror.example.org"]
-//!
-//! [registries."10.0.0.5:5000"]
-//! insecure = true
-//!
-//! [[signatures]]
-//! prefix = "registry.example.com/team"
-//! keys = ["/etc/ferry/keys/team.pub"]
-//! ```
+//! `config.toml`.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use ferry_engine::{RegistryConfig, SignatureRule, VerifyKey};
-use serde::Deserialize;
 
-/// Where it is.
-const FILE: &str = "/etc/ferry/config.toml";
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    registries: BTreeMap<String, Registry>,
-    #[serde(default)]
-    signatures: Vec<Signatures>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signatures {
-    /// Whose images must be signed: a registry, or more of a name.
-    prefix: String,
-    /// Files with public keys, one of which is enough.
-    keys: Vec<PathBuf>,
-}
+use super::own_file::{self, FILE, Signatures};
 
 /// Largest file with a key.
 const MAX_KEY: u64 = 64 << 10;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Registry {
-    /// Tried in order before the registry itself.
-    #[serde(default)]
-    mirrors: Vec<String>,
-    /// Plain HTTP and unknown certificates are fine.
-    #[serde(default)]
-    insecure: bool,
-}
-
 /// Puts together what flags and the file say.
 pub(super) fn read(mirrors: &[String], insecure: &[String]) -> Result<RegistryConfig, String> {
-    let file = match std::fs::read_to_string(Path::new(FILE)) {
-        Ok(text) => parse(&text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => File::default(),
-        Err(error) => return Err(format!("cannot read {FILE}: {error}")),
-    };
+    let file = own_file::read()?;
     let mut config = RegistryConfig { insecure: insecure.to_vec(), ..RegistryConfig::default() };
     for mirror in mirrors {
         check_url(mirror)?;
@@ -111,10 +60,6 @@ fn rule(Signatures { prefix, keys }: Signatures) -> Result<SignatureRule, String
     Ok(SignatureRule { prefix, keys })
 }
 
-fn parse(text: &str) -> Result<File, String> {
-    toml::from_str(text).map_err(|error| format!("{FILE}: {error}"))
-}
-
 fn check_url(mirror: &str) -> Result<(), String> {
     let rest = mirror.strip_prefix("https://").or_else(|| mirror.strip_prefix("http://"));
     match rest {
@@ -127,14 +72,13 @@ fn check_url(mirror: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn the_file_says_mirrors_and_what_is_insecure() {
-        let file = parse("[registries.\"quay.io\"]\nmirrors = [\"https://m\"]\n[registries.\"h:5\"]\ninsecure = true").unwrap();
-        assert_eq!(file.registries["quay.io"].mirrors, ["https://m"]);
-        assert!(file.registries["h:5"].insecure);
-        assert!(parse("[registries.x]\nmirror = []").unwrap_err().contains("mirror"));
+    fn a_mirror_is_a_url() {
+        assert!(check_url("https://mirror.example.org").is_ok());
         assert!(check_url("mirror.example.org").is_err());
     }
 
@@ -145,7 +89,7 @@ mod tests {
         std::fs::write(&path, key).unwrap();
         let of = |prefix: &str, path: &Path| {
             let text = format!("[[signatures]]\nprefix = \"{prefix}\"\nkeys = [{path:?}]");
-            parse(&text).unwrap().signatures.into_iter().map(rule).next().unwrap()
+            own_file::parse(&text).unwrap().signatures.into_iter().map(rule).next().unwrap()
         };
         let read = of("r.example/team", &path).unwrap();
         assert_eq!((read.prefix.as_str(), read.keys.len()), ("r.example/team", 1));
@@ -157,7 +101,7 @@ mod tests {
         std::fs::write(&path, "no key").unwrap();
         assert!(of("r.example", &path).unwrap_err().contains("public key of ECDSA P-256"));
         std::fs::remove_file(path).unwrap();
-        let none = parse("[[signatures]]\nprefix = \"r.example\"\nkeys = []").unwrap();
+        let none = own_file::parse("[[signatures]]\nprefix = \"r.example\"\nkeys = []").unwrap();
         assert!(rule(none.signatures.into_iter().next().unwrap()).is_err());
     }
 }

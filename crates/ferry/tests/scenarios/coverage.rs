@@ -70,6 +70,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /distribution/{name}/json", "push::platforms"),
     ("GET /distribution/catalog", "desktop::in_a_browser"),
     ("GET /distribution/{name}/tags", "desktop::in_a_browser"),
+    ("GET /names", "host_names::a_project_answers_by_name"),
     ("GET /networks", "networks::networks_come_and_go"),
     ("GET /networks/", "networks::networks_come_and_go"),
     ("POST /networks/create", "networks::networks_come_and_go"),

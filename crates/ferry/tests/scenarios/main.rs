@@ -70,6 +70,7 @@ mod docker_py;
 mod flags;
 mod guide;
 mod health;
+mod host_names;
 mod hostile;
 mod image_copy;
 mod isolation;

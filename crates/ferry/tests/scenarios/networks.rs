@@ -214,3 +214,29 @@ fn ports_follow_the_way_out(client: Client) {
     let port = sandbox.ok(&["port", "web", "80"]);
     eventually("it is published again", || crate::network::fetch(&port));
 }
+
+/// Either the container comes up and its network stays, or the network goes and the container does not come up.
+#[test]
+fn a_network_does_not_go_while_somebody_comes() {
+    let sandbox = Sandbox::start();
+    sandbox.busybox();
+    for round in 0..8_u64 {
+        let (network, name) = (format!("n{round}"), format!("c{round}"));
+        let id = sandbox.ok(&["network", "create", &network]);
+        sandbox.ok(&["create", "--name", &name, "--network", &network, "busybox", "sleep", "1000"]);
+        let mut start = sandbox.command(&["start", &name]);
+        let start = std::thread::spawn(move || ferry_testkit::run(&mut start));
+        std::thread::sleep(std::time::Duration::from_millis(round * 4));
+        let removed = sandbox.run(&["network", "rm", &network]);
+        let started = start.join().unwrap();
+        assert_ne!(started.code == 0, removed.code == 0, "{started}\n{removed}");
+        let bridge = std::path::Path::new("/sys/class/net").join(format!("fr-{}", &id[..12]));
+        assert_eq!(bridge.exists(), started.code == 0, "{started}\n{removed}");
+        if started.code == 0 {
+            removed.says(&format!("has active endpoints (name:\"{name}\" id:"));
+            // A container that has ended is no hindrance, at once.
+            sandbox.ok(&["stop", "-t", "0", &name]);
+            sandbox.ok(&["network", "rm", &network]);
+        }
+    }
+}

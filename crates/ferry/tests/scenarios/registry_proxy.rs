@@ -189,7 +189,6 @@ fn what_lies_never_enters() {
     }
     assert_clean(cache.root());
     drop(cache);
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -207,7 +206,6 @@ fn what_breaks_off_goes_on() {
     assert_eq!(part.body, bytes[10..20]);
     assert_eq!(upstream.asked("GET", digest), 2);
     drop(cache);
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -225,7 +223,6 @@ fn what_stalls_is_given_up() {
         (blob(&cache.http(), &upstream.small.0).0 == 200).then_some(())
     });
     drop(cache);
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -258,7 +255,6 @@ fn many_ask_and_the_upstream_is_asked_once() {
     }
     assert_eq!(upstream.asked("GET", &digest), 1);
     drop(cache);
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -279,5 +275,4 @@ fn tags_are_asked_about_and_quotas_shown() {
         FerryRegistry::command(&dir.join("other"), &["serve", "--proxy", "UP=https://ghcr.io"]);
     wrong.fails(1).says("its prefix is no name of a repository");
     drop(cache);
-    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -5,8 +5,8 @@ use http::Method;
 
 use super::{Endpoint, Serve, here};
 use crate::handlers::{
-    archive, attach, attach_ws, build, buildkit, container, events, exec, image, logs, network,
-    served, stats, system, volume,
+    archive, attach, attach_ws, build, buildkit, container, events, exec, image, logs, names,
+    network, served, stats, system, volume,
 };
 
 /// The endpoints. The first that matches answers, so that fixed names come before `{name}`.
@@ -209,6 +209,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "What a registry has under a name",
     ),
     // networks
+    row(Method::GET, "/names", 24, here!(names::names), "Containers by name on their host"),
     row(Method::GET, "/networks", 24, here!(network::list), "List networks"),
     row(Method::GET, "/networks/", 24, here!(network::list), "List networks"),
     row(Method::POST, "/networks/create", 24, here!(network::create), "Create a network"),

@@ -8,6 +8,7 @@ mod events;
 mod info;
 mod inspect;
 mod login;
+mod names;
 mod ourselves;
 mod plan;
 mod prune;
@@ -34,6 +35,7 @@ pub(crate) const TOP: Group = Group {
         inspect::COMMAND,
         login::LOGIN,
         login::LOGOUT,
+        names::COMMAND,
         search::COMMAND,
         version::COMMAND,
     ],
