@@ -122,11 +122,11 @@ fn images_of_other_platforms_stand_beside_a_name_and_go_with_it() {
         let key = Reference::parse(name).unwrap().with_default_tag().canonical();
         store.variants(&key).iter().map(|entry| entry.image.id.clone()).collect()
     };
-    assert_eq!(beside("app"), [arm.clone()]);
+    assert_eq!(beside("app"), std::slice::from_ref(&arm));
     assert_eq!(store.list().len(), 1);
     let other = Reference::parse("other:2").unwrap();
     store.tag("app", &other, Timestamp::default()).unwrap();
-    assert_eq!(beside("other:2"), [arm.clone()]);
+    assert_eq!(beside("other:2"), std::slice::from_ref(&arm));
     // A name that is given to another image has nothing beside it; the other name still has.
     put(&store, "new", &["app"]);
     assert!(beside("app").is_empty());

@@ -360,6 +360,20 @@ fn upkeep_beside_clients() {
 }
 
 #[test]
+fn uploads_that_are_begun_have_a_limit() {
+    let dir = scratch("uploads");
+    let registry = FerryRegistry::start(&dir, &["--max-uploads", "2"]);
+    let http = registry.http();
+    let begin = || http.send("POST", "/v2/a/b/blobs/uploads/", &[], b"");
+    let first = begin().is(202);
+    begin().is(202);
+    assert_eq!(begin().is(429).code(), "TOOMANYREQUESTS");
+    // One that is given up makes room.
+    http.send("DELETE", first.header("location"), &[], b"").is(204);
+    begin().is(202);
+}
+
+#[test]
 fn killed_in_an_upload_it_goes_on() {
     let dir = scratch("registry-crash");
     let root = dir.join("root");

@@ -429,7 +429,7 @@ impl Attached<'_> {
                     logs::show(&self.session, one, &names[index], index, options, printer).await
                 };
                 let (printed, ended) = tokio::join!(printed, self.session.wait_for_end(&one.id));
-                Some((one, printed.and_then(|()| ended)))
+                Some((one, printed.and(ended)))
             })
             .collect();
         let ((), code) = tokio::try_join!(self.start(), self.ends(waits))?;

@@ -114,7 +114,9 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let work = Work { compose, project: &project, matches };
     for one in watched.iter().filter(|one| one.trigger.initial_sync) {
         let all = BTreeSet::from([PathBuf::from(&one.trigger.path)]);
-        work.sync(one, &all)?;
+        // `up --watch` may not have started them yet.
+        let own = work.all_containers(&one.service.name)?;
+        work.sync(one, &all, &own)?;
     }
     compose.progress.finish();
     compose.cli.println("Watch enabled")?;
@@ -201,7 +203,8 @@ impl Work<'_> {
             if rebuild.contains(&one.service.name) {
                 continue;
             }
-            self.sync(one, &paths)?;
+            let own = self.containers(&self.compose.session()?, &one.service.name)?;
+            self.sync(one, &paths, &own)?;
             match one.trigger.action.as_str() {
                 "sync+restart" => drop(restart.insert(one.service.name.clone())),
                 "sync+exec" => self.exec(one)?,
@@ -219,8 +222,20 @@ impl Work<'_> {
         Ok(all.into_iter().filter(|one| one.service == service && one.running()).collect())
     }
 
-    /// Copies files into every container of the service, and removes what is gone.
-    fn sync(&self, one: &Watched<'_>, paths: &BTreeSet<PathBuf>) -> Result<(), CliError> {
+    /// Also those that do not run.
+    fn all_containers(&self, service: &str) -> Result<Vec<Container>, CliError> {
+        let session = self.compose.session()?;
+        let all = self.compose.cli.wait(session.containers(&self.project.name, false))?;
+        Ok(all.into_iter().filter(|one| one.service == service).collect())
+    }
+
+    /// Copies files into containers of the service, and removes what is gone.
+    fn sync(
+        &self,
+        one: &Watched<'_>,
+        paths: &BTreeSet<PathBuf>,
+        own: &[Container],
+    ) -> Result<(), CliError> {
         let session = self.compose.session()?;
         let target = Path::new(&one.trigger.target);
         let inside = |below: &Path| {
@@ -239,7 +254,6 @@ impl Work<'_> {
             })?;
         }
         let tar = tar.finish().map_err(|error| CliError::new(error.to_string()))?;
-        let own = self.containers(&session, &one.service.name)?;
         let shown = format!(
             "Syncing service {:?} after {} changes were detected",
             one.service.name,
@@ -247,7 +261,7 @@ impl Work<'_> {
         );
         self.compose.cli.println(&shown)?;
         self.compose.cli.wait(async {
-            for container in &own {
+            for container in own {
                 let change =
                     Change::put(format!("/containers/{}/archive", path_segment(&container.id)));
                 let change = change.query("path", "/");

@@ -23,6 +23,8 @@ label() { text "/proc/$(pid "$1")/attr/current"; }
 level() { echo "$1" | cut -d: -f4-; }
 # begin OPTION…
 begin() {
+  # Named, so that no command starts a daemon of its own.
+  export DOCKER_HOST=unix:///run/ferry/ferry.sock
   ferry daemon "$@" >>/run/daemon.log 2>&1 &
   n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
 }
