@@ -12,7 +12,7 @@ use ferry_cli::{
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Compose, DRY, Verb, elsewhere, scale::YES, select};
+use super::{Compose, DRY, Verb, elsewhere, scale::YES, select, watch};
 use crate::{
     model::Project,
     run::{
@@ -267,6 +267,7 @@ impl Watcher {
             .args(&compose.before)
             .args(["watch", "--no-up"])
             .args(matches.args())
+            .env(watch::WATCHES_FOR, std::process::id().to_string())
             .stdin(std::process::Stdio::null())
             .spawn()
             .map_err(fail)?;

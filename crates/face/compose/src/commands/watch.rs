@@ -77,7 +77,26 @@ fn never(path: &Path) -> bool {
         || name == "4913"
 }
 
+/// Names the process of an `up --watch` to the one that watches for it.
+pub(super) const WATCHES_FOR: &str = "FERRY_WATCHES_FOR";
+
+/// Ends with the `up --watch` that this watches for, also when that is killed.
+fn end_with_parent() -> Result<(), CliError> {
+    let Some(parent) = std::env::var(WATCHES_FOR).ok().and_then(|pid| pid.parse::<i32>().ok())
+    else {
+        return Ok(());
+    };
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .map_err(|errno| CliError::new(format!("cannot watch over `up`: {errno}")))?;
+    // It may have ended before that.
+    match rustix::process::getppid() {
+        Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(CliError::new("`up` has ended")),
+    }
+}
+
 fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
+    end_with_parent()?;
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), true)?;
     let watched = triggers(&project, &names)?;

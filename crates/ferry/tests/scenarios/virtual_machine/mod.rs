@@ -55,7 +55,6 @@ fn a_kernel_with_cgroup_version_2() {
 }
 
 #[test]
-#[ignore = "minutes of emulation, and not part of the usual run: cargo test -p ferry --test scenarios -- --ignored a_kernel_with_selinux"]
 fn a_kernel_with_selinux() {
     let Some([checkpolicy, getfattr]) = programs::all(["checkpolicy", "getfattr"]) else { return };
     let words = "cgroup_no_v1=all security=selinux selinux=1 enforcing=0";

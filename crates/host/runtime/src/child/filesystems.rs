@@ -1,6 +1,6 @@
 //! Making file systems: ordinary ones by their type, and the two shapes of `/sys/fs/cgroup`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ferry_cgroup::{Cgroup, MountPoint};
@@ -8,6 +8,7 @@ use ferry_oci::runtime::Spec;
 use ferry_sys::mount::{self, Change, Filesystem, MountError, Propagation, attr};
 use ferry_sys::root::InRoot;
 use ferry_sys::selinux::Selinux;
+use rustix::fs::XattrFlags;
 
 use super::mounts::has_device;
 use super::options::Options;
@@ -34,13 +35,23 @@ pub(crate) fn make(
     for (key, value) in &options.data {
         context.set(key, value.as_deref().map(str::as_bytes))?;
     }
-    if let Some(label) = label.filter(|label| !label.is_empty())
-        && matches!(kind, "tmpfs" | "mqueue" | "devpts" | "overlay")
-        && Selinux::of_host().is_enabled()
+    let label = label.filter(|label| !label.is_empty() && Selinux::of_host().is_enabled());
+    if let Some(label) = label
+        && matches!(kind, "tmpfs" | "devpts" | "overlay")
     {
         context.set("context", Some(label.as_bytes()))?;
     }
-    context.mount(attributes)
+    let tree = context.mount(attributes)?;
+    // Message queues take no label as an option, only afterwards, as runc does it; a kernel that has none for them leaves them to
+    // its policy.
+    if let Some(label) = label
+        && kind == "mqueue"
+    {
+        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+        let name = "security.selinux";
+        rustix::fs::setxattr(path, name, label.as_bytes(), XattrFlags::empty()).ok();
+    }
+    Ok(tree)
 }
 
 /// The label of a container's files, if the machine has labels.
