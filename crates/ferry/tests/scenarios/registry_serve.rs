@@ -362,7 +362,7 @@ fn upkeep_beside_clients() {
 #[test]
 fn uploads_that_are_begun_have_a_limit() {
     let dir = scratch("uploads");
-    let registry = FerryRegistry::start(&dir, &["--max-uploads", "2"]);
+    let registry = FerryRegistry::start(&dir.join("store"), &["--max-uploads", "2"]);
     let http = registry.http();
     let begin = || http.send("POST", "/v2/a/b/blobs/uploads/", &[], b"");
     let first = begin().is(202);
