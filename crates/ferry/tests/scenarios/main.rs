@@ -62,6 +62,7 @@ mod copying;
 mod coverage;
 mod crash;
 mod cri;
+mod default_places;
 mod desktop;
 mod devices;
 mod disk;

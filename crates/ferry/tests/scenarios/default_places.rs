@@ -1,0 +1,68 @@
+//! A machine where nothing was set up but `/etc/ferry`: the command line starts the daemon, which reads its files where they are by
+//! default. In a mount namespace that has `/etc`, `/run` and `/var` of its own, so that none of the user's is touched.
+
+use std::process::Command;
+
+use ferry_testkit::{Client, Registry, RegistryOptions, Sandbox, binary, images, run};
+
+use crate::with_busybox;
+
+/// `$1` is an empty directory, `$2` the binary, `$3` an image's tar; what is to be in `/etc/ferry` lies in the first.
+const SCRIPT: &str = r#"
+set -e
+mkdir "$1/upper" "$1/work" "$1/lib" "$1/log"
+mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" overlay /etc
+mkdir -p /etc/ferry
+cp "$1/daemon.json" "$1/config.toml" /etc/ferry/
+mount --bind "$1/lib" /var/lib
+mount --bind "$1/log" /var/log
+mount -t tmpfs tmpfs /run
+end() {
+  daemon=$(cat /run/ferry/ferry.pid)
+  kill "$daemon"
+  while [ -d "/proc/$daemon" ]; do sleep 0.05; done
+}
+trap end EXIT
+"$2" import "$3" busybox >/dev/null
+echo "label: $("$2" info --format '{{.Labels}}')"
+echo "run: $("$2" run --rm --network none busybox echo hello)"
+"$2" pull -q registry.example/app:1
+echo "pulled: $("$2" run --rm --network none registry.example/app:1 echo from the mirror)"
+[ -d /var/lib/ferry/containers ] && echo "data is there"
+"#;
+
+#[test]
+fn the_first_command_starts_a_daemon_with_the_files_of_the_machine() {
+    let sandbox = with_busybox(Client::Ferry);
+    let Some(registry) = Registry::start(sandbox.dir(), &RegistryOptions::default()) else {
+        return;
+    };
+    let image = format!("{}/app:1", registry.host());
+    sandbox.ok(&["tag", "busybox", &image]);
+    sandbox.ok(&["push", "-q", &image]);
+    // Names that are nobody else's, and a place that is tidied up.
+    let own = Sandbox::prepared(&[]);
+    let directory = own.dir().join("machine");
+    std::fs::create_dir_all(&directory).unwrap();
+    let daemon = serde_json::json!({
+        "bridge": own.bridge(), "cgroup-parent": own.cgroup_parent(), "labels": ["place=default"],
+    });
+    std::fs::write(directory.join("daemon.json"), daemon.to_string()).unwrap();
+    let mirror = format!("http://{}", registry.host());
+    let config = format!("[registries.\"registry.example\"]\nmirrors = [\"{mirror}\"]\n");
+    std::fs::write(directory.join("config.toml"), config).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"]);
+    command.args([directory.as_path(), &binary(), &images::busybox_tar()]);
+    command.env_remove("DOCKER_HOST").env_remove("FERRY_HOST");
+    let said = run(&mut command).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    let expected = [
+        "label: [place=default]",
+        "run: hello",
+        "registry.example/app:1",
+        "pulled: from the mirror",
+        "data is there",
+    ];
+    assert_eq!(lines, expected);
+}
