@@ -18,13 +18,19 @@ install() {
     { apt-get update -qq; apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
 }
 
+# rustup_script URL: the script that installs rustup.
+rustup_script() { curl --proto '=https' --tlsv1.2 -sSf --connect-timeout 15 "$1"; }
+
 # prepare_rust: a compiler, and a target that links statically.
 prepare_rust() {
   install build-essential ca-certificates curl
   export PATH="$HOME/.cargo/bin:$PATH"
   if ! command -v cargo >/dev/null; then
     say "Installing Rust with rustup"
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy -c rustfmt
+    # The same script in two places; some networks reach only the second, which everything else comes from, too.
+    local script
+    script=$(rustup_script https://sh.rustup.rs || rustup_script https://static.rust-lang.org/rustup/rustup-init.sh)
+    sh -s -- -y --profile minimal -c clippy -c rustfmt <<<"$script"
   fi
   FERRY_TARGET="$(uname -m)-unknown-linux-musl"
   if command -v rustup >/dev/null && rustup target add "$FERRY_TARGET" >/dev/null 2>&1; then
