@@ -30,7 +30,8 @@ prepare_rust() {
     # The same script in two places; some networks reach only the second, which everything else comes from, too.
     local script
     script=$(rustup_script https://sh.rustup.rs || rustup_script https://static.rust-lang.org/rustup/rustup-init.sh)
-    sh -s -- -y --profile minimal -c clippy -c rustfmt <<<"$script"
+    # The version whose lints the code was read by: a later clippy may know more of them.
+    sh -s -- -y --profile minimal --default-toolchain 1.95.0 -c clippy -c rustfmt <<<"$script"
   fi
   FERRY_TARGET="$(uname -m)-unknown-linux-musl"
   if command -v rustup >/dev/null && rustup target add "$FERRY_TARGET" >/dev/null 2>&1; then
