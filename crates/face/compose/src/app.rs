@@ -134,7 +134,9 @@ impl Image<'_> {
         if parts.layers.len() > MAX_BLOBS {
             return Err(RemoteError::TooLarge { reference: self.reference.familiar() });
         }
-        for blob in parts.config.iter().chain(&parts.layers) {
+        let all = parts.config.iter().chain(&parts.layers);
+        // What only its maker may hand out stays there.
+        for blob in all.filter(|blob| blob.urls.is_empty()) {
             self.blob(to, target, blob).await?;
         }
         Ok(())
