@@ -134,7 +134,7 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     for one in watched.iter().filter(|one| one.trigger.initial_sync) {
         let all = BTreeSet::from([PathBuf::from(&one.trigger.path)]);
         // `up --watch` may not have started them yet.
-        let own = work.all_containers(&one.service.name)?;
+        let own = work.containers(&one.service.name)?;
         work.sync(one, &all, &own)?;
     }
     compose.progress.finish();
@@ -222,7 +222,7 @@ impl Work<'_> {
             if rebuild.contains(&one.service.name) {
                 continue;
             }
-            let own = self.containers(&self.compose.session()?, &one.service.name)?;
+            let own = self.running(&one.service.name)?;
             self.sync(one, &paths, &own)?;
             match one.trigger.action.as_str() {
                 "sync+restart" => drop(restart.insert(one.service.name.clone())),
@@ -236,16 +236,15 @@ impl Work<'_> {
         rebuild.iter().try_for_each(|name| self.rebuild(name))
     }
 
-    fn containers(&self, session: &Session<'_>, service: &str) -> Result<Vec<Container>, CliError> {
-        let all = self.compose.cli.wait(session.containers(&self.project.name, false))?;
-        Ok(all.into_iter().filter(|one| one.service == service && one.running()).collect())
-    }
-
-    /// Also those that do not run.
-    fn all_containers(&self, service: &str) -> Result<Vec<Container>, CliError> {
+    /// The containers of a service, also those that do not run.
+    fn containers(&self, service: &str) -> Result<Vec<Container>, CliError> {
         let session = self.compose.session()?;
         let all = self.compose.cli.wait(session.containers(&self.project.name, false))?;
         Ok(all.into_iter().filter(|one| one.service == service).collect())
+    }
+
+    fn running(&self, service: &str) -> Result<Vec<Container>, CliError> {
+        Ok(self.containers(service)?.into_iter().filter(Container::running).collect())
     }
 
     /// Copies files into containers of the service, and removes what is gone.
@@ -311,7 +310,7 @@ impl Work<'_> {
     fn exec(&self, one: &Watched<'_>) -> Result<(), CliError> {
         let Some(hook) = &one.trigger.exec else { return Ok(()) };
         let session = Session { attached: true, ..self.compose.session()? };
-        let own = self.containers(&session, &one.service.name)?;
+        let own = self.running(&one.service.name)?;
         self.compose.cli.wait(async {
             for container in &own {
                 hooks::run(&session, one.service, hook, &container.id, &container.name, "watch")
@@ -323,7 +322,7 @@ impl Work<'_> {
 
     fn restart(&self, name: &str) -> Result<(), CliError> {
         let session = self.compose.session()?;
-        let own = self.containers(&session, name)?;
+        let own = self.running(name)?;
         self.compose
             .cli
             .println(&format!("Restarting service {name:?} after changes were detected"))?;
