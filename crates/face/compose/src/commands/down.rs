@@ -11,6 +11,7 @@ use super::{
     up::{stop_in_order, timeout},
 };
 use crate::{
+    load,
     model::Project,
     run::{Container, Session, resources},
 };
@@ -60,10 +61,7 @@ fn down(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
     }
     let orphans = matches.flag("remove-orphans")
-        || compose
-            .cli
-            .env("COMPOSE_REMOVE_ORPHANS")
-            .is_some_and(|text| text == "1" || text == "true");
+        || compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| load::is_on(&text));
     compose.cli.wait(async {
         let all = session.containers(&project.name, true).await?;
         let known = |name: &str| {

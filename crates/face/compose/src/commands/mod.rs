@@ -175,10 +175,7 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
 
 /// A switch of the command line, or of the environment.
 fn switch(cli: &Cli, matches: &Matches, flag: &str, variable: &str) -> bool {
-    let said = || {
-        cli.env(variable)
-            .is_some_and(|text| matches!(text.as_str(), "1" | "true" | "TRUE" | "True" | "t" | "T"))
-    };
+    let said = || cli.env(variable).is_some_and(|text| load::is_on(&text));
     if matches.is_set(flag) { matches.flag(flag) } else { said() }
 }
 

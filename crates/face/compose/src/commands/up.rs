@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Compose, DRY, Verb, elsewhere, scale::YES, select, watch};
 use crate::{
+    load,
     model::Project,
     run::{
         Change, Container, Session,
@@ -218,7 +219,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
     let mut plan = plan_of(&project, matches)?;
     plan.remove_orphans |=
-        compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| text == "1" || text == "true");
+        compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| load::is_on(&text));
     plan.only_create = matches.flag("no-start");
     let shown = shown(&project, &names, matches)?;
     let mut session = compose.session()?;

@@ -128,8 +128,7 @@ fn variables(
     {
         named = list.split(',').map(|file| paths::absolute(here, file)).collect();
     }
-    let disabled =
-        process.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|text| text == "1" || text == "true");
+    let disabled = process.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|text| is_on(text));
     if named.is_empty() && !disabled {
         named = Some(directory.join(".env")).filter(|path| path.is_file()).into_iter().collect();
     }
@@ -142,6 +141,11 @@ fn variables(
     }
     all.extend(process.clone());
     Ok(all)
+}
+
+/// Whether a variable of Compose's own is a switch that is on.
+pub(crate) fn is_on(text: &str) -> bool {
+    matches!(text.to_lowercase().as_str(), "1" | "t" | "true")
 }
 
 /// Reads one file of variables.

@@ -26,7 +26,7 @@ use std::{
 use serde_json::{Value, json};
 
 pub(crate) use error::LoadError;
-pub(crate) use files::read as read_file;
+pub(crate) use files::{is_on, read as read_file};
 pub(crate) use normalise::prune;
 pub(crate) use paths::absolute;
 pub(crate) use remote::is_remote;

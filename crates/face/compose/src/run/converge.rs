@@ -28,7 +28,10 @@ use super::{
     starts::Starts,
     wait::{Until, until},
 };
-use crate::model::{Project, Service};
+use crate::{
+    load,
+    model::{Project, Service},
+};
 
 /// How `up` and `create` treat containers that are there.
 #[derive(Debug, Clone, Default)]
@@ -146,7 +149,7 @@ pub(crate) async fn orphans(
         .await?;
         return Ok(());
     }
-    if session.cli.env("COMPOSE_IGNORE_ORPHANS").is_some_and(|text| text == "1" || text == "true") {
+    if session.cli.env("COMPOSE_IGNORE_ORPHANS").is_some_and(|text| load::is_on(&text)) {
         return Ok(());
     }
     let names: Vec<&str> = orphans.iter().map(|container| container.name.as_str()).collect();

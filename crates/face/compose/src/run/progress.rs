@@ -13,6 +13,8 @@ use rustix::{
 };
 use serde_json::json;
 
+use crate::load::is_on;
+
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const EVERY: Duration = Duration::from_millis(100);
 /// Rows that are painted; there are terminals with fewer, which show the last.
@@ -99,8 +101,7 @@ impl Progress {
 
 /// Whether `COMPOSE_STATUS_STDOUT` wants progress on standard output.
 pub(crate) fn is_on_stdout() -> bool {
-    std::env::var("COMPOSE_STATUS_STDOUT")
-        .is_ok_and(|text| matches!(text.to_lowercase().as_str(), "1" | "t" | "true"))
+    std::env::var("COMPOSE_STATUS_STDOUT").is_ok_and(|text| is_on(&text))
 }
 
 fn place() -> BorrowedFd<'static> {
