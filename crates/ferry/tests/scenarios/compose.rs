@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use ferry_testkit::{Run, Sandbox, binary, run};
@@ -47,19 +47,36 @@ impl Project {
         Project { sandbox, directory }
     }
 
-    pub(crate) fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
+    /// A program in the project's directory, with the sandbox's daemon.
+    pub(crate) fn program(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
-            .args(first)
-            .args(args)
             .current_dir(&self.directory)
             .env("DOCKER_HOST", self.sandbox.host())
             .env("DOCKER_CONFIG", self.sandbox.dir().join("config"));
-        run(&mut command)
+        command
+    }
+
+    /// Our own `compose`.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.program(&binary());
+        command.arg("compose").args(args);
+        command
+    }
+
+    pub(crate) fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
+        run(self.program(program).args(first).args(args))
+    }
+
+    /// Begins one of our own, which nobody looks at.
+    pub(crate) fn begin(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Run {
-        self.typed(&binary(), &["compose"], args)
+        run(&mut self.command(args))
     }
 
     pub(crate) fn ok(&self, args: &[&str]) -> String {

@@ -3,14 +3,17 @@
 use std::{
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use ferry_testkit::{FerryRegistry, Registry, RegistryOptions, Run, Sandbox, binary, run};
 use serde_json::Value;
 
-use crate::compose::{Project, real};
+use crate::{
+    compose::{Project, real},
+    compose_publish::files,
+};
 
 /// Docker Compose cannot publish names of files in brackets.
 const PUBLISHED: &str = "
@@ -85,20 +88,12 @@ impl<'a> User<'a> {
     }
 }
 
-fn files(directory: &Path) {
-    fs::create_dir_all(directory.join("base")).unwrap();
-    fs::write(directory.join("compose.yaml"), PUBLISHED).unwrap();
-    fs::write(directory.join("web.env"), "FROM_FILE=yes\n").unwrap();
-    let base = "services: {base: {labels: {extended: \"1\"}}}\n";
-    fs::write(directory.join("base/base.yaml"), base).unwrap();
-}
-
 #[test]
 fn a_project_goes_up_right_from_its_registry() {
     let project = Project::new("services: {}\n");
     let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
     let author = User::new(&project.sandbox, "shop", None);
-    files(&author.directory);
+    files(&author.directory, PUBLISHED);
     let name = format!("{}/team/app:1", registry.host());
     author.ok(&["publish", "--yes", "--with-env", &name]);
 
@@ -231,7 +226,7 @@ fn what_either_program_publishes_both_use() {
     let options = RegistryOptions::default();
     let Some(registry) = Registry::start(sandbox.dir(), &options) else { return };
     let author = User::new(sandbox, "shop", None);
-    files(&author.directory);
+    files(&author.directory, PUBLISHED);
     let programs = [("ours", None), ("theirs", Some(theirs.clone()))];
     for (who, program) in &programs {
         let name = format!("{}/team/{who}:1", registry.host());

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ferry_testkit::{Run, binary, eventually, free_port, run};
+use ferry_testkit::{Run, eventually, free_port, run};
 
 use crate::{compose::Project, compose_rolling::get};
 
@@ -45,12 +45,8 @@ impl Updated {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .args(["compose", "up", "-d"])
-            .current_dir(&self.project.directory)
-            .env("DOCKER_HOST", self.project.sandbox.host())
-            .env("VERSION", self.version.to_string());
+        let mut command = self.project.command(&["up", "-d"]);
+        command.env("VERSION", self.version.to_string());
         command
     }
 

@@ -1,12 +1,7 @@
 //! What Compose does to projects that live: files that change, updates that fail, programs that are killed; in every pairing of the
 //! two programs with the two daemons, where both have it.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
 use ferry_testkit::{Run, Sandbox, binary, eventually, run};
 
@@ -179,15 +174,7 @@ fn watch_copies_what_changes() {
     fs::write(project.directory.join("page"), "one").unwrap();
     fs::create_dir_all(project.directory.join("src/deep")).unwrap();
     fs::write(project.directory.join("src/deep/a.txt"), "first").unwrap();
-    let mut child = Command::new(binary())
-        .args(["compose", "watch"])
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = project.begin(&["watch"]);
     let cat = |path: &str| project.run(&["exec", "-T", "web", "cat", path]).stdout;
     eventually("the first copy", || (cat("/app/deep/a.txt") == "first").then_some(()));
     fs::write(project.directory.join("src/deep/a.txt"), "second").unwrap();
@@ -254,13 +241,7 @@ fn killed_in_the_middle_and_up_again() {
     // One alone first: what all containers have in common is made with it.
     project.ok(&["up", "-d", "s0"]);
     for pause in [5, 40, 80, 140, 250] {
-        let mut child = Command::new(binary())
-            .args(["compose", "up", "-d", "--force-recreate"])
-            .current_dir(&project.directory)
-            .env("DOCKER_HOST", project.sandbox.host())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = project.begin(&["up", "-d", "--force-recreate"]);
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -301,13 +282,7 @@ fn the_daemon_is_killed_in_the_middle_and_up_again() {
         lines
     };
     for pause in [10, 60, 120, 200, 400] {
-        let mut child = Command::new(binary())
-            .args(["compose", "up", "-d"])
-            .current_dir(&project.directory)
-            .env("DOCKER_HOST", project.sandbox.host())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = project.begin(&["up", "-d"]);
         std::thread::sleep(Duration::from_millis(pause));
         project.sandbox.kill_daemon();
         child.wait().unwrap();
@@ -421,16 +396,7 @@ fn docker_takes_the_program_as_its_plugin() {
 
 /// `up` before our eyes, and so many signals as from Ctrl-C, one second apart; how it ended.
 fn interrupted(project: &Project, signals: usize) -> Option<i32> {
-    let child = Command::new(binary())
-        .args(["compose", "up"])
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut child = child;
+    let mut child = project.begin(&["up"]);
     let pid = rustix::process::Pid::from_child(&child);
     eventually("it runs", || (project.ok(&["ps", "-q"]).lines().count() == 1).then_some(()));
     // The shell sets its trap first.

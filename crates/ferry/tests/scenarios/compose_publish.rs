@@ -3,11 +3,11 @@
 use std::{
     fs,
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use ferry_testkit::{FerryRegistry, Run, binary, eventually, programs, run};
+use ferry_testkit::{FerryRegistry, Run, eventually, programs, run};
 use serde_json::Value;
 
 use crate::compose::Project;
@@ -23,29 +23,17 @@ services:
 ";
 
 /// A command of a project with a cache of its own.
-fn typed(project: &Project, program: PathBuf, first: &[&str], args: &[&str]) -> Run {
-    let mut command = Command::new(program);
-    command
-        .args(first)
-        .args(args)
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
-        .env("DOCKER_CONFIG", project.sandbox.dir().join("config"))
-        .env("XDG_CACHE_HOME", project.sandbox.dir().join("cache"))
-        .env("__TEST__INSECURE__REGISTRY__", "1");
-    run(&mut command)
-}
-
 fn ours(project: &Project, args: &[&str]) -> Run {
-    typed(project, binary(), &["compose"], args)
+    run(project.command(args).env("XDG_CACHE_HOME", project.sandbox.dir().join("cache")))
 }
 
-fn files(project: &Project) {
-    fs::create_dir_all(project.directory.join("base")).unwrap();
-    fs::write(project.directory.join("compose.yaml"), PUBLISHED).unwrap();
-    fs::write(project.directory.join("web.env"), "FROM_FILE=yes\n").unwrap();
+/// A project, and what it refers to.
+pub(crate) fn files(directory: &Path, text: &str) {
+    fs::create_dir_all(directory.join("base")).unwrap();
+    fs::write(directory.join("compose.yaml"), text).unwrap();
+    fs::write(directory.join("web.env"), "FROM_FILE=yes\n").unwrap();
     let base = "services: {base: {labels: {extended: \"1\"}}}\n";
-    fs::write(project.directory.join("base/base.yaml"), base).unwrap();
+    fs::write(directory.join("base/base.yaml"), base).unwrap();
 }
 
 fn manifest(registry: &FerryRegistry, name: &str) -> Value {
@@ -57,7 +45,7 @@ fn manifest(registry: &FerryRegistry, name: &str) -> Value {
 fn a_project_is_published_and_included() {
     let project = Project::new("services: {}\n");
     let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
-    files(&project);
+    files(&project.directory, PUBLISHED);
     let name = |name: &str| format!("{}/{name}", registry.host());
     let refused = ours(&project, &["publish", &name("app:1")]).fails(1);
     refused.says("service \"web\" has env_file declared.");

@@ -4,7 +4,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -12,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_testkit::{binary, eventually, free_port, images, run};
+use ferry_testkit::{eventually, free_port, images, run};
 
 use crate::compose::Project;
 
@@ -138,11 +137,7 @@ fn an_update_fails_no_request() {
             scope.spawn(|| asked.ask(port));
         }
         for version in ["2", "3"] {
-            let updated = run(Command::new(binary())
-                .args(["compose", "up", "-d"])
-                .current_dir(&project.directory)
-                .env("DOCKER_HOST", project.sandbox.host())
-                .env("VERSION", version));
+            let updated = run(project.command(&["up", "-d"]).env("VERSION", version));
             if updated.code != 0 {
                 asked.end.store(true, Ordering::Relaxed);
             }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Stdio},
 };
 
 use ferry_testkit::{binary, eventually, programs, run_with_input};
@@ -28,11 +28,8 @@ services:
 ";
 
 fn spawned(project: &Project, args: &[&str]) -> Child {
-    Command::new(binary())
-        .arg("compose")
-        .args(args)
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
+    project
+        .command(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -101,10 +98,9 @@ fn keys_detach_from_a_service() {
     let project = Project::new(FILE);
     project.ok(&["up", "-d", "tty"]);
     let words = format!("{} compose attach --detach-keys=ctrl-x,q tty", binary().display());
-    let mut typed = Command::new(script)
+    let mut typed = project
+        .program(&script)
         .args(["-qec", &words, "/dev/null"])
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -129,12 +125,7 @@ fn keys_detach_from_a_service() {
 #[test]
 fn a_run_with_and_without_input() {
     let project = Project::new(FILE);
-    let typed = |args: &[&str]| {
-        let mut command = Command::new(binary());
-        command.arg("compose").args(args).current_dir(&project.directory);
-        command.env("DOCKER_HOST", project.sandbox.host());
-        run_with_input(&mut command, b"typed\n")
-    };
+    let typed = |args: &[&str]| run_with_input(&mut project.command(args), b"typed\n");
     assert_eq!(typed(&["run", "--rm", "-T", "a", "cat"]).ok(), "typed");
     assert_eq!(typed(&["run", "--rm", "-T", "--interactive=false", "a", "cat"]).ok(), "");
     assert_eq!(typed(&["run", "--rm", "-T", "-i=false", "a", "echo", "said"]).ok(), "said");

@@ -1,13 +1,9 @@
 //! Words and variables of Compose that other scenarios type for other commands only: each flag is typed for each command that has it
 //! (`compose_switches.rs` looks whether that is so), and each `COMPOSE_…` variable is set.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use ferry_testkit::{Run, binary, eventually, run};
+use ferry_testkit::{Run, eventually, run};
 
 use crate::compose::Project;
 
@@ -221,15 +217,7 @@ fn up_watches() {
     );
     fs::create_dir(project.directory.join("src")).unwrap();
     fs::write(project.directory.join("src/f"), "one").unwrap();
-    let mut child = Command::new(binary())
-        .args(["compose", "up", "--watch"])
-        .current_dir(&project.directory)
-        .env("DOCKER_HOST", project.sandbox.host())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = project.begin(&["up", "--watch"]);
     let shown = || project.run(&["exec", "-T", "web", "cat", "/app/f"]).stdout;
     eventually("the first copy", || (shown() == "one").then_some(()));
     fs::write(project.directory.join("src/f"), "two").unwrap();
@@ -244,11 +232,6 @@ fn up_watches() {
 #[test]
 fn parts_of_a_file() {
     let project = project();
-    for command in ["config", "convert"] {
-        let part = |words: &[&str]| project.ok(&[&[command], words].concat());
-        let networks = part(&["--networks"]);
-        assert_eq!(networks, "default", "{command}");
-    }
     let same: &[(&[&str], &[&str], &str)] = &[
         (&["config", "--networks"], &["convert", "--networks"], "default"),
         (&["config", "--volumes"], &["convert", "--volumes"], "data"),
@@ -284,14 +267,7 @@ fn parts_of_a_file() {
 fn variables_of_the_environment() {
     let project = project();
     let with = |variables: &[(&str, &str)], words: &[&str]| -> Run {
-        let mut command = Command::new(binary());
-        command
-            .arg("compose")
-            .args(words)
-            .current_dir(&project.directory)
-            .env("DOCKER_HOST", project.sandbox.host())
-            .envs(variables.iter().copied());
-        run(&mut command)
+        run(project.command(words).envs(variables.iter().copied()))
     };
     let write = |name: &str, text: &str| fs::write(project.directory.join(name), text).unwrap();
     let who = |variables: &[(&str, &str)]| {
@@ -325,6 +301,7 @@ fn variables_of_the_environment() {
     assert!(wrong.stderr.contains("unsupported --ansi value \"maybe\""), "{wrong:?}");
 
     let up = with(&[("COMPOSE_PROGRESS", "json"), ("COMPOSE_PARALLEL_LIMIT", "1")], &["up", "-d"]);
+    assert!(up.stderr.contains("shop-a-1"), "{up:?}");
     assert!(up.stderr.lines().all(|line| line.starts_with('{')), "{up:?}");
     let up = with(&[("COMPOSE_STATUS_STDOUT", "1")], &["up", "-d"]);
     assert!(up.stdout.contains("Container shop-a-1  Running"), "{up:?}");
