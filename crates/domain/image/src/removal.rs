@@ -47,10 +47,21 @@ pub(crate) fn plan(
         .filter_map(|(key, _)| Some((key, Reference::parse(key).ok()?)))
         .collect();
     let users = users.get(&image).map(Vec::as_slice).unwrap_or_default();
-    if is_id(name, &image) {
-        return by_id(&image, &names, force, users);
+    let mut plan = match is_id(name, &image) {
+        true => by_id(&image, &names, force, users)?,
+        false => by_name(&image, &names, name, force, users)?,
+    };
+    // What another name has beside its image stays: else that name would silently be of one platform less.
+    if plan.delete
+        && let Some(other) = state.has_beside(&image, &plan.keys)
+    {
+        if plan.keys.is_empty() {
+            let why = format!("image is one of the platforms of {other}");
+            return Err(conflict(&image, "cannot be forced", &why));
+        }
+        plan.delete = false;
     }
-    by_name(&image, &names, name, force, users)
+    Ok(plan)
 }
 
 fn by_id(

@@ -140,3 +140,21 @@ fn images_of_other_platforms_stand_beside_a_name_and_go_with_it() {
     drop(store);
     assert_eq!(scratch.store().list().len(), 1);
 }
+
+#[test]
+fn an_image_that_another_name_has_beside_it_loses_its_own_name_only() {
+    let scratch = Scratch::new("beside");
+    let store = scratch.store();
+    let arm = put(&store, "arm", &["arm"]);
+    let main = put(&store, "main", &["app"]);
+    let app = Reference::parse("app").unwrap().with_default_tag();
+    store.put_variants(&main, &[app], std::slice::from_ref(&arm)).unwrap();
+    let plan = store.plan_removal("arm", false, &Users::new()).unwrap();
+    assert_eq!((plan.delete, plan.untag.as_slice()), (false, ["arm:latest".to_owned()].as_slice()));
+    store.remove(&plan).unwrap();
+    let refused = store.plan_removal(&arm.to_string(), true, &Users::new()).unwrap_err();
+    assert!(refused.to_string().contains("one of the platforms of docker.io/library/app:latest"));
+    let plan = store.plan_removal("app", false, &Users::new()).unwrap();
+    store.remove(&plan).unwrap();
+    assert!(store.list().is_empty() && store.get(&arm.to_string()).is_err());
+}

@@ -66,6 +66,13 @@ impl State {
         self.variants.values().flatten().filter(|id| !named.contains(id)).collect()
     }
 
+    /// The name, other than these, that has an image beside its own.
+    pub(crate) fn has_beside(&self, image: &Digest, keys: &[String]) -> Option<&str> {
+        let names = self.names.keys().filter(|key| !keys.contains(key));
+        let mut names = names.map(String::as_str);
+        names.find(|key| self.variants.get(*key).is_some_and(|others| others.contains(image)))
+    }
+
     /// Those that nothing names any more once these keys are gone, and no container has.
     pub(crate) fn left_alone(&self, keys: &[String], users: &Users) -> Vec<Digest> {
         let (gone, stay): (Vec<_>, Vec<_>) =
