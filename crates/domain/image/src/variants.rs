@@ -8,11 +8,11 @@ use ferry_oci::{Digest, Reference};
 
 use crate::{Entry, ImageError, ImageStore, State, Users};
 
-/// By canonical name, or by the id of an image that has none.
+/// By canonical name, and by the image's id for whoever goes by that.
 pub(crate) const VARIANTS: Table<Vec<Digest>> = Table::new("image_variant");
 
 impl ImageStore {
-    /// Lets `others` stand beside an image under its names, or beside its id if it has none, instead of those that did before.
+    /// Lets `others` stand beside an image, under its id and these names, instead of those that did before.
     ///
     /// # Errors
     /// When the disk fails.
@@ -24,9 +24,7 @@ impl ImageStore {
     ) -> Result<(), ImageError> {
         let record = |source| ImageError::Record { source };
         let mut keys: Vec<String> = names.iter().map(Reference::canonical).collect();
-        if keys.is_empty() {
-            keys.push(image.to_string());
-        }
+        keys.push(image.to_string());
         let mut state = self.lock();
         // A name that moved on meanwhile, or an image that went, has nothing to stand beside.
         let is_of = |key: &String| match state.names.get(key) {
@@ -34,6 +32,11 @@ impl ImageStore {
             None => *key == image.to_string() && state.images.contains_key(image),
         };
         keys.retain(is_of);
+        // Most images stand alone, now as before.
+        keys.retain(|key| state.variants.get(key).map(Vec::as_slice).unwrap_or_default() != others);
+        if keys.is_empty() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
         for key in &keys {
             match others.is_empty() {

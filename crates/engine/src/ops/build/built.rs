@@ -54,18 +54,18 @@ impl Built {
         let mut others = Vec::new();
         for (at, Part { build, outcome }) in self.parts.iter().enumerate() {
             if at != self.main {
-                others.push(export(build, outcome, Vec::new()).await?);
+                let other = export(build, outcome, Vec::new()).await?;
+                if !others.contains(&other) {
+                    others.push(other);
+                }
             }
         }
         let Part { build, outcome } = self.main();
         let id = export(build, outcome, self.names.clone()).await?;
+        // Where every stage names a platform of its own, several platforms are one image.
+        others.retain(|other| *other != id);
         let (shared, image, names) = (build.engine.shared.clone(), id.clone(), self.names.clone());
-        crate::blocking(move || {
-            // Whoever exports it goes by its id.
-            shared.images.put_variants(&image, &[], &others)?;
-            Ok(shared.images.put_variants(&image, &names, &others)?)
-        })
-        .await?;
+        crate::blocking(move || Ok(shared.images.put_variants(&image, &names, &others)?)).await?;
         build.teller.send(BuildProgress::Image(id.to_string())).await?;
         build.teller.save(&build.engine);
         Ok(id)
