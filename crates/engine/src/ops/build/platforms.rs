@@ -27,8 +27,6 @@ pub(super) struct Together {
     pub(super) known: Mutex<BTreeMap<String, Option<Arc<Known>>>>,
     /// Keys of the steps, in order, with what came of them: for `--cache-to`.
     pub(super) keys: Mutex<Vec<(Digest, Made)>>,
-    /// One image is looked up at a time: for another platform it may get the name that it has for this machine's.
-    pub(super) looking: tokio::sync::Mutex<()>,
 }
 
 /// The request of each platform, in the order in which they were named, each once.

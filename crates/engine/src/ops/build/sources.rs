@@ -31,6 +31,14 @@ impl Build {
         let words = format!("[{}internal] load metadata for {shown}", self.prefix());
         let mut vertex = Vertex::new(&self.id, VertexKind::Internal, words);
         self.start(&mut vertex).await?;
+        // For another platform its name may mean another image for a moment: nobody else looks it up meanwhile.
+        let _turn = match &platform {
+            Some(_) => {
+                let key = Digest::sha256_of(format!("image {shown}").as_bytes());
+                Some(self.engine.shared.builds.turn(&key).await)
+            }
+            None => None,
+        };
         let found = self.look_up(name, &reference, platform, newer, &vertex).await;
         if let Err(error) = &found {
             vertex.error = Some(error.failure.message().to_owned());
@@ -54,10 +62,6 @@ impl Build {
         let wanted = platform.as_deref().map(str::parse::<Platform>).transpose();
         let wanted =
             wanted.map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
-        let _turn = match wanted {
-            Some(_) => Some(self.together.looking.lock().await),
-            None => None,
-        };
         let before = shared.images.get(name).ok();
         let here = before.as_ref().filter(|named| {
             let config = &named.entry.config;
