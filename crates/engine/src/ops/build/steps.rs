@@ -187,14 +187,11 @@ impl Build {
             Some(NamedContext::Remote(url)) => {
                 return Ok((self.named_remote(from, url).await?, None));
             }
-            Some(NamedContext::Image(_)) => self.image(from, None, false).await?.layers().to_vec(),
+            Some(NamedContext::Image(_)) => self.layers_of(from).await?,
             None => match self.plan.stage(from, stage) {
                 Some(number) => self.stage_done(number).await?.layers().to_vec(),
                 None if from == "scratch" => Vec::new(),
-                None => {
-                    let platform = self.request.platform.clone();
-                    self.image(from, platform, false).await?.layers().to_vec()
-                }
+                None => self.layers_of(from).await?,
             },
         };
         self.hold(&layers);
@@ -202,6 +199,12 @@ impl Build {
         let own = layers.clone();
         let root = crate::blocking(move || view(&shared, &own)).await?;
         Ok((Files::all(root), Some(layers)))
+    }
+
+    /// The layers of an image, of the platform that is built.
+    async fn layers_of(&self, image: &str) -> Result<Vec<Digest>, BuildError> {
+        let found = self.image(image, self.request.platform.clone(), false).await?;
+        Ok(found.layers().to_vec())
     }
 
     /// What is known of the files of a named directory, looked up once.
