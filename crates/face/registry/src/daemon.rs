@@ -14,7 +14,6 @@ use crate::{
     dispatch::{self, Call, answer_json},
     fault::{Code, Fault},
     handlers::{bare, blobs, lists, set},
-    range::{Wanted, wanted},
     route::Route,
 };
 
@@ -111,18 +110,7 @@ async fn blob(call: &Call, daemon: &Client, name: &str, digest: &Digest) -> disp
     let size = answer.header("x-size").and_then(|text| text.parse::<u64>().ok());
     let size = size
         .ok_or_else(|| Fault::new(Code::Unavailable, "the daemon does not say how large it is"))?;
-    let mut response = bare(StatusCode::OK);
-    let (at, length) = match wanted(call.header(header::RANGE), size) {
-        Wanted::All => (0, size),
-        Wanted::Part(at, length) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(&mut response, "content-range", format!("bytes {at}-{}/{size}", at + length - 1));
-            (at, length)
-        }
-        Wanted::Beyond => return Err(blobs::beyond(size)),
-    };
-    blobs::describe(&mut response, digest);
-    set(&mut response, "content-length", length);
+    let (mut response, at, length) = blobs::portion(call, digest, size)?;
     if call.method == Method::GET {
         if at > 0 {
             answer = ask(at).await.map_err(refused)?;

@@ -29,25 +29,34 @@ pub(crate) async fn get(call: &Call, name: String, digest: Digest) -> Answer {
         set(&mut response, "etag", format!("\"{digest}\""));
         return Ok(response);
     }
-    let mut response = bare(StatusCode::OK);
-    let (at, length) = match wanted(call.header(header::RANGE), blob.size) {
-        Wanted::All => (0, blob.size),
-        Wanted::Part(at, length) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let range = format!("bytes {at}-{}/{}", at + length - 1, blob.size);
-            set(&mut response, "content-range", range);
-            (at, length)
-        }
-        Wanted::Beyond => return Err(beyond(blob.size)),
-    };
-    describe(&mut response, &digest);
-    set(&mut response, "content-length", length);
+    let (mut response, at, length) = portion(call, &digest, blob.size)?;
     *response.body_mut() = Body::part(blob.file, at, length);
     Ok(response)
 }
 
+/// The head of an answer with what is asked for of a blob of this size: from where, and how much.
+pub(crate) fn portion(
+    call: &Call,
+    digest: &Digest,
+    size: u64,
+) -> Result<(http::Response<Body>, u64, u64), Fault> {
+    let mut response = bare(StatusCode::OK);
+    let (at, length) = match wanted(call.header(header::RANGE), size) {
+        Wanted::All => (0, size),
+        Wanted::Part(at, length) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(&mut response, "content-range", format!("bytes {at}-{}/{size}", at + length - 1));
+            (at, length)
+        }
+        Wanted::Beyond => return Err(beyond(size)),
+    };
+    describe(&mut response, digest);
+    set(&mut response, "content-length", length);
+    Ok((response, at, length))
+}
+
 /// Nothing of a blob of this size is where it was asked for.
-pub(crate) fn beyond(size: u64) -> Fault {
+fn beyond(size: u64) -> Fault {
     Fault::new(Code::RangeInvalid, "invalid content range")
         .header(header::CONTENT_RANGE, format!("bytes */{size}"))
 }

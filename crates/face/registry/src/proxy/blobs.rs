@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::Bytes;
 use ferry_oci::Digest;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -16,7 +16,6 @@ use crate::{
     dispatch::{Answer, Call},
     fault::{Code, Fault},
     handlers::{self, bare, blobs, set},
-    range::{Wanted, wanted},
 };
 
 /// Smaller ones are awaited whole: if they do not come, the answer says why.
@@ -84,18 +83,7 @@ fn flowing(
     file: Arc<File>,
     size: u64,
 ) -> Answer {
-    let mut response = bare(StatusCode::OK);
-    let (at, length) = match wanted(call.header(header::RANGE), size) {
-        Wanted::All => (0, size),
-        Wanted::Part(at, length) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(&mut response, "content-range", format!("bytes {at}-{}/{size}", at + length - 1));
-            (at, length)
-        }
-        Wanted::Beyond => return Err(blobs::beyond(size)),
-    };
-    blobs::describe(&mut response, digest);
-    set(&mut response, "content-length", length);
+    let (mut response, at, length) = blobs::portion(call, digest, size)?;
     let (sender, pieces) = mpsc::channel(AHEAD);
     let follower = Follower { coming, file, size, at, end: at + length };
     tokio::spawn(follower.run(sender));
