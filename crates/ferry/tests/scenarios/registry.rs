@@ -17,7 +17,12 @@ through_both!(
 );
 
 /// Puts the sandbox's busybox into a registry with skopeo.
-fn push(sandbox: &Sandbox, registry: &Registry, name: &str, more: &[&str]) -> Option<()> {
+pub(crate) fn push(
+    sandbox: &Sandbox,
+    registry: &Registry,
+    name: &str,
+    more: &[&str],
+) -> Option<()> {
     let skopeo = programs::find("skopeo")?;
     let tar = sandbox.dir().join("push.tar");
     drop(std::fs::remove_file(&tar));

@@ -6,34 +6,17 @@ mod upstream;
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
 use ferry_testkit::{
-    Answer, Client, FerryRegistry, Http, Registry, RegistryOptions, Sandbox, eventually, programs,
-    run,
+    Answer, Client, FerryRegistry, Http, Registry, RegistryOptions, Sandbox, eventually,
 };
 
 use self::upstream::{Mode, Upstream};
-use crate::{scratch, with_busybox};
+use crate::{registry::push, scratch, with_busybox};
 
 through_both!(copies_outlive_their_upstream, a_daemon_uses_it_as_its_mirror);
-
-/// Puts the sandbox's busybox into a registry with skopeo.
-fn fill(sandbox: &Sandbox, registry: &Registry, name: &str, more: &[&str]) -> Option<()> {
-    let skopeo = programs::find("skopeo")?;
-    let tar = sandbox.dir().join("fill.tar");
-    drop(std::fs::remove_file(&tar));
-    sandbox.ok(&["save", "-o", tar.to_str().unwrap(), "busybox"]);
-    run(Command::new(skopeo)
-        .args(["copy", "--insecure-policy", "--quiet", "--dest-tls-verify=false"])
-        .args(more)
-        .arg(format!("docker-archive:{}", tar.display()))
-        .arg(format!("docker://{}/{name}", registry.host())))
-    .ok();
-    Some(())
-}
 
 /// `config.json` with a password for a registry.
 fn credentials(dir: &Path, host: &str) -> PathBuf {
@@ -52,7 +35,7 @@ fn copies_outlive_their_upstream(client: Client) {
         ..RegistryOptions::default()
     };
     let Some(upstream) = Registry::start(sandbox.dir(), &options) else { return };
-    if fill(&sandbox, &upstream, "some/where:1", &["--dest-creds", "me:secret"]).is_none() {
+    if push(&sandbox, &upstream, "some/where:1", &["--dest-creds", "me:secret"]).is_none() {
         return;
     }
     let root = sandbox.dir().join("cache");
@@ -104,7 +87,7 @@ fn a_daemon_uses_it_as_its_mirror(client: Client) {
         .through(client);
     sandbox.busybox();
     prepared.start_daemon(None);
-    if fill(&sandbox, &upstream, "library/mirrored:1", &[]).is_none() {
+    if push(&sandbox, &upstream, "library/mirrored:1", &[]).is_none() {
         return;
     }
     let pulled = sandbox.ok(&["pull", "mirrored:1"]);
