@@ -39,10 +39,11 @@ pub(super) fn read(mirrors: &[String], insecure: &[String]) -> Result<RegistryCo
 /// would be known only then.
 fn rule(Signatures { prefix, keys }: Signatures) -> Result<SignatureRule, String> {
     let wrong = |why: &str| format!("{FILE}: signatures: {prefix:?}: {why}");
-    let host = prefix.split('/').next().unwrap_or_default();
-    let is_host = host == "localhost" || host.contains(['.', ':']);
-    if !is_host || prefix.contains(char::is_whitespace) || prefix.contains("://") {
-        return Err(wrong("a prefix begins with a registry's name, such as docker.io"));
+    // One that no name can have would let everything in.
+    if !SignatureRule::is_prefix(&prefix) {
+        return Err(wrong(
+            "a prefix begins with a registry's name, such as docker.io, and goes on with whole parts of images' names",
+        ));
     }
     if keys.is_empty() {
         return Err(wrong("it needs the file of a key"));
@@ -93,7 +94,7 @@ mod tests {
         };
         let read = of("r.example/team", &path).unwrap();
         assert_eq!((read.prefix.as_str(), read.keys.len()), ("r.example/team", 1));
-        for prefix in ["team", "https://r.example", ""] {
+        for prefix in ["team", "https://r.example", "r.example/team:1", ""] {
             assert!(of(prefix, &path).unwrap_err().contains("begins with a registry's name"));
         }
         let missing = of("r.example", Path::new("/no/such/key")).unwrap_err();

@@ -104,8 +104,8 @@ fn a_daemon_uses_it_as_its_mirror(client: Client) {
 /// A cache of a made-up upstream.
 fn cache_of(upstream: &Upstream, dir: &Path, more: &[&str]) -> FerryRegistry {
     let proxy = format!("http://{}", upstream.host());
-    let flags = [&["--proxy", proxy.as_str(), "--proxy-ttl", "0s", "--proxy-timeout", "1s"], more];
-    FerryRegistry::start(&dir.join("cache"), &flags.concat())
+    let flags = [&["--proxy", proxy.as_str(), "--proxy-ttl", "0s"], more].concat();
+    FerryRegistry::start(&dir.join("cache"), &flags)
 }
 
 /// A blob, and whether all of it came.
@@ -195,7 +195,7 @@ fn what_breaks_off_goes_on() {
 fn what_stalls_is_given_up() {
     let dir = scratch("proxy-stalls");
     let upstream = Upstream::start();
-    let cache = cache_of(&upstream, &dir, &[]);
+    let cache = cache_of(&upstream, &dir, &["--proxy-timeout", "1s"]);
     upstream.set(Mode::Stalls);
     let (status, words, _) = blob(&cache.http(), &upstream.small.0);
     assert_eq!(status, 503, "{}", String::from_utf8_lossy(&words));
@@ -257,5 +257,19 @@ fn tags_are_asked_about_and_quotas_shown() {
     let wrong =
         FerryRegistry::command(&dir.join("other"), &["serve", "--proxy", "UP=https://ghcr.io"]);
     wrong.fails(1).says("its prefix is no name of a repository");
+    drop(cache);
+}
+
+#[test]
+fn a_mirror_is_asked_by_whole_names() {
+    let dir = scratch("proxy-names");
+    let upstream = Upstream::start();
+    let proxy = format!("up=http://{}/team", upstream.host());
+    let cache = FerryRegistry::start(&dir.join("cache"), &["--proxy", &proxy]);
+    let of = |name: &str| format!("/v2/{name}/manifests/1?ns={}", upstream.host());
+    cache.http().ask("GET", &of("team/a")).is(200);
+    cache.http().ask("GET", "/v2/up/a/manifests/1").is(200);
+    assert_eq!(upstream.asked("GET", "/v2/team/a/manifests/"), 1, "both names have one copy");
+    assert_eq!(cache.http().ask("GET", &of("other/a")).is(404).code(), "NAME_UNKNOWN");
     drop(cache);
 }

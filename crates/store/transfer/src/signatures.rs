@@ -11,6 +11,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde::Deserialize;
 
 use crate::{
+    auth::domain_of,
     error::PullError,
     repository::fallback_tag,
     resolve::{Found, Resolver},
@@ -81,16 +82,28 @@ impl VerifyKey {
 }
 
 impl SignatureRule {
-    fn is_about(&self, name: &Reference) -> bool {
-        let whole = format!("{}/{}", name.domain(), name.path());
-        let prefix = self.prefix.trim_end_matches('/');
-        whole.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// Whether names of images can begin like this: with a registry, and whole parts of a path.
+    pub fn is_prefix(text: &str) -> bool {
+        let text = text.trim_end_matches('/');
+        let named = Reference::parse(&format!("{text}/a/b"));
+        named.is_ok_and(|name| domain_of(name.domain()) == domain_of(text))
+    }
+
+    /// How much of a name's path the rule says, if it is about the name. A registry has several names: a host's letters have no
+    /// case, and port 443 goes without saying. None of them leads around a rule.
+    fn fitness(&self, name: &Reference) -> Option<usize> {
+        let (domain, path) = self.prefix.split_once('/').unwrap_or((&self.prefix, ""));
+        let path = path.trim_end_matches('/');
+        let rest = name.path().strip_prefix(path)?;
+        let within = path.is_empty() || rest.is_empty() || rest.starts_with('/');
+        (within && domain_of(domain) == domain_of(name.domain())).then_some(path.len())
     }
 }
 
 /// The rule for a name: the one that says most of it.
 pub(crate) fn rule<'a>(rules: &'a [SignatureRule], name: &Reference) -> Option<&'a SignatureRule> {
-    rules.iter().filter(|rule| rule.is_about(name)).max_by_key(|rule| rule.prefix.len())
+    let about = rules.iter().filter_map(|rule| Some((rule.fitness(name)?, rule)));
+    about.max_by_key(|(fitness, _)| *fitness).map(|(_, rule)| rule)
 }
 
 #[derive(Deserialize)]
@@ -245,6 +258,24 @@ mod tests {
         assert_eq!(of("nginx"), "docker.io/library");
         assert_eq!(of("some/nginx"), "");
         assert_eq!(of("r.example.com/a"), "");
+        // Other names of the same registries.
+        assert_eq!(of("R.Example/team/a"), "r.example/team");
+        assert_eq!(of("r.example:443/team/a"), "r.example/team");
+        assert_eq!(of("r.example:5000/team/a"), "");
+        assert_eq!(of("registry-1.docker.io/library/nginx"), "docker.io/library");
+    }
+
+    #[test]
+    fn a_prefix_is_one_that_names_can_have() {
+        for prefix in ["docker.io", "index.docker.io/library/", "localhost/a", "r.example:5000/a/b"]
+        {
+            assert!(SignatureRule::is_prefix(prefix), "{prefix}");
+        }
+        for wrong in
+            ["", "/", "team", "https://r.example", "r.example/Team", "r.example/a:1", "r. "]
+        {
+            assert!(!SignatureRule::is_prefix(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -59,12 +59,14 @@ impl Upstreams {
             !self.0.is_empty() && !ns.is_empty() && own != Some(*ns)
         });
         if let Some(ns) = meant {
-            let Some(upstream) = self.0.iter().find(|upstream| upstream.is_for(ns)) else {
+            let mut all = self.0.iter();
+            let found = all.find_map(|upstream| Some((upstream, upstream.meant(ns, &name)?)));
+            let Some((upstream, theirs)) = found else {
                 let words = "this registry is no mirror of that one";
                 return Err(Fault::new(Code::NameUnknown, words).about("ns", ns));
             };
-            let local = upstream.local(&name);
-            return Ok((route.renamed(local), Some((Arc::clone(upstream), name))));
+            let led = Some((Arc::clone(upstream), theirs.to_owned()));
+            return Ok((route.renamed(upstream.local(theirs)), led));
         }
         let found = self.0.iter().find_map(|upstream| {
             let theirs = upstream.theirs(&name)?.to_owned();

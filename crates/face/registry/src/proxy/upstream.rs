@@ -133,10 +133,15 @@ impl Upstream {
         }
     }
 
-    /// Whether a client means this one by `?ns=`.
-    pub(super) fn is_for(&self, ns: &str) -> bool {
-        ns.eq_ignore_ascii_case(&self.domain)
-            || self.domain == "docker.io" && HUB.contains(&ns.to_lowercase().as_str())
+    /// What of ours a client means that says by `?ns=` whose `name` it has: the name without what all of ours begin with.
+    pub(super) fn meant<'a>(&self, ns: &str, name: &'a str) -> Option<&'a str> {
+        let is_ours = ns.eq_ignore_ascii_case(&self.domain)
+            || self.domain == "docker.io" && HUB.contains(&ns.to_lowercase().as_str());
+        match self.below.as_str() {
+            _ if !is_ours => None,
+            "" => Some(name),
+            below => name.strip_prefix(below)?.strip_prefix('/'),
+        }
     }
 
     /// What a repository here is called there; `None` when it is not below our prefix.
@@ -169,16 +174,19 @@ impl Upstream {
     pub(super) async fn auth(&self, name: &Reference) -> Result<Option<RegistryAuth>, Fault> {
         let (logins, image) = (self.logins.clone(), name.canonical());
         let asked = tokio::task::spawn_blocking(move || logins.auth(&image)).await;
-        let unreadable = || {
-            tracing::error!(upstream = self.url, "its credentials cannot be read");
+        let unreadable = |why: &str| {
+            tracing::error!(upstream = self.url, "its credentials cannot be read: {why}");
             Fault::new(Code::Unavailable, "the registry has no use of its upstream's credentials")
         };
-        let header = asked.map_err(|_| unreadable())?.map_err(|_| unreadable())?;
+        let asked = asked.map_err(|error| unreadable(&error.to_string()))?;
+        let header = asked.map_err(|error| unreadable(&error.to_string()))?;
         if header.is_empty() {
             return Ok(None);
         }
-        let json = URL_SAFE.decode(header).map_err(|_| unreadable())?;
-        let config: AuthConfig = serde_json::from_slice(&json).map_err(|_| unreadable())?;
+        // Their errors may quote what they did not read.
+        let json = URL_SAFE.decode(header).map_err(|_| unreadable("they are not base64"))?;
+        let config: AuthConfig =
+            serde_json::from_slice(&json).map_err(|_| unreadable("they are not JSON"))?;
         let AuthConfig {
             username, password, identity_token, registry_token, server_address, ..
         } = config;
