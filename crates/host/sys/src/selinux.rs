@@ -4,12 +4,11 @@
 //! Everything goes through three directories (selinuxfs, the policy's configuration, a process's attributes), which
 //! [`Selinux::at`] takes from anywhere: a machine without SELinux can stand in for one that has it.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, XattrFlags, openat, statat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, XattrFlags, fstat, openat};
 
 use crate::{Errno, Result};
 
@@ -67,7 +66,7 @@ impl Selinux {
     }
 
     /// Whether the kernel came up with SELinux, be it without a policy.
-    pub fn is_in_kernel(&self) -> bool {
+    fn is_in_kernel(&self) -> bool {
         self.filesystem.join("enforce").exists()
     }
 
@@ -149,12 +148,7 @@ pub fn file_label(path: &Path) -> Result<String> {
 /// The kernel's; [`Errno::OPNOTSUPP`] where the file system takes no labels.
 pub fn relabel(path: &Path, label: &str) -> Result<()> {
     let top = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    set_label(top.as_fd(), label)?;
-    let stat = rustix::fs::fstat(&top)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Ok(());
-    }
-    let mut open = vec![entries(top.as_fd(), OsStr::new("."))?];
+    let mut open: Vec<Dir> = relabel_one(top.as_fd(), label)?.into_iter().collect();
     while let Some(directory) = open.last_mut() {
         let Some(entry) = directory.read() else {
             open.pop();
@@ -184,21 +178,25 @@ fn relabel_entry(
 ) -> Result<Option<Dir>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat(directory, name, flags, Mode::empty())?;
-    set_label(found.as_fd(), label)?;
-    let stat = statat(&found, c"", AtFlags::EMPTY_PATH)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => entries(found.as_fd(), OsStr::new(".")).map(Some),
-        _ => Ok(None),
+    relabel_one(found.as_fd(), label)
+}
+
+/// Labels what is open. If it is a directory, it comes back to be read.
+fn relabel_one(file: BorrowedFd<'_>, label: &str) -> Result<Option<Dir>> {
+    set_label(file, label)?;
+    if FileType::from_raw_mode(fstat(file)?.st_mode) != FileType::Directory {
+        return Ok(None);
     }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(file, c".", flags, Mode::empty()).and_then(Dir::new).map(Some)
 }
 
-fn entries(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Dir> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(directory, name, flags, Mode::empty()).and_then(Dir::new)
-}
-
-/// A descriptor that is only a path takes no attributes, but its name in `/proc` does.
-fn set_label(file: BorrowedFd<'_>, label: &str) -> Result<()> {
+/// Gives a file that is open, be it only as a path, a label. A descriptor that is only a path takes no attributes, but its name in
+/// `/proc` does.
+///
+/// # Errors
+/// The kernel's; [`Errno::OPNOTSUPP`] where the file system takes no labels.
+pub fn set_label(file: BorrowedFd<'_>, label: &str) -> Result<()> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut value = label.as_bytes().to_vec();
     value.push(0);
