@@ -1,20 +1,19 @@
 //! Making file systems: ordinary ones by their type, and the two shapes of `/sys/fs/cgroup`.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ferry_cgroup::{Cgroup, MountPoint};
 use ferry_oci::runtime::Spec;
 use ferry_sys::mount::{self, Change, Filesystem, MountError, Propagation, attr};
 use ferry_sys::root::InRoot;
-use ferry_sys::selinux::Selinux;
-use rustix::fs::XattrFlags;
+use ferry_sys::selinux::{self, Selinux};
 
 use super::mounts::has_device;
 use super::options::Options;
 use crate::error::{Failure, Outcome, words};
 
-/// A new file system as a detached mount.
+/// A new file system as a detached mount, with the label that [`labelled`] told.
 pub(crate) fn make(
     kind: &str,
     source: Option<&str>,
@@ -35,7 +34,6 @@ pub(crate) fn make(
     for (key, value) in &options.data {
         context.set(key, value.as_deref().map(str::as_bytes))?;
     }
-    let label = label.filter(|label| !label.is_empty() && Selinux::of_host().is_enabled());
     if let Some(label) = label
         && matches!(kind, "tmpfs" | "devpts" | "overlay")
     {
@@ -47,9 +45,7 @@ pub(crate) fn make(
     if let Some(label) = label
         && kind == "mqueue"
     {
-        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-        let name = "security.selinux";
-        rustix::fs::setxattr(path, name, label.as_bytes(), XattrFlags::empty()).ok();
+        selinux::set_label(tree.as_fd(), label).ok();
     }
     Ok(tree)
 }

@@ -166,7 +166,7 @@ fn first(mut birth: Birth<'_>, socket: BorrowedFd<'_>) -> Outcome<std::convert::
         }
     };
     protect::read_only_paths(&root, &linux.readonly_paths)?;
-    protect::mask_paths(&root, &linux.masked_paths, linux.mount_label.as_deref())?;
+    protect::mask_paths(&root, &linux.masked_paths, filesystems::labelled(spec))?;
     mounted.make_read_only()?;
     rootfs::ensure_cwd(&root, &program.cwd)?;
 

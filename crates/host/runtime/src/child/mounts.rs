@@ -136,7 +136,7 @@ pub(crate) fn mount_all(
     socket: BorrowedFd<'_>,
 ) -> Outcome<Mounted> {
     let mut mounted = Mounted::default();
-    let label = spec.linux.as_ref().and_then(|linux| linux.mount_label.as_deref());
+    let label = filesystems::labelled(spec);
     for (entry, source) in spec.mounts.iter().zip(sources) {
         let options = Options::read(&entry.options);
         if wants_maps(entry) && matches!(source, Source::New) {
