@@ -37,30 +37,24 @@ enum Module {
 impl Label {
     /// From the next program on.
     pub(super) fn set_on_exec(&self) -> Outcome<()> {
-        let words = match self.module {
-            Module::AppArmor => format!("exec {}", self.name),
-            Module::Selinux => self.name.clone(),
-        };
-        self.write(&self.on_exec, "exec", &words)
+        self.write(&self.on_exec, "exec", "exec")
     }
 
     /// From now on: for a process that executes nothing.
     pub(super) fn set_now(&self) -> Outcome<()> {
-        let words = match self.module {
-            Module::AppArmor => format!("changeprofile {}", self.name),
-            Module::Selinux => self.name.clone(),
-        };
-        self.write(&self.now, "current", &words)
+        self.write(&self.now, "current", "changeprofile")
     }
 
-    fn write(&self, file: &OwnedFd, attribute: &str, words: &str) -> Outcome<()> {
+    /// `verb` is AppArmor's alone: it wants to be told what the attribute says already.
+    fn write(&self, file: &OwnedFd, attribute: &str, verb: &str) -> Outcome<()> {
+        let (words, what) = match self.module {
+            Module::AppArmor => (
+                format!("{verb} {}", self.name),
+                "unable to apply apparmor profile: apparmor failed to apply profile",
+            ),
+            Module::Selinux => (self.name.clone(), "unable to apply the SELinux label"),
+        };
         rustix::io::write(file, words.as_bytes()).map(drop).map_err(|errno| {
-            let what = match self.module {
-                Module::AppArmor => {
-                    "unable to apply apparmor profile: apparmor failed to apply profile"
-                }
-                Module::Selinux => "unable to apply the SELinux label",
-            };
             Failure::errno(format!("{what}: write /proc/self/attr/{attribute}"), errno)
         })
     }
@@ -109,7 +103,6 @@ impl Proc {
                 now: self.open_attribute("current")?,
                 name: profile.to_owned(),
             })),
-            // runc does nothing about labels either where SELinux is off.
             (None, Some(label)) => open_selinux(&Selinux::of_host(), label),
             (None, None) => Ok(None),
         }
