@@ -30,7 +30,8 @@ const DRAWS: usize = 1000;
 /// What this machine has, and whether it is used.
 #[derive(Debug)]
 pub(crate) struct Selinux {
-    in_kernel: bool,
+    /// The machine has labels.
+    is_there: bool,
     enabled: bool,
     contexts: Option<ContainerContexts>,
 }
@@ -46,12 +47,10 @@ impl Selinux {
     }
 
     fn on(host: &Host, wanted: bool) -> Selinux {
-        let enabled = wanted && host.is_enabled();
-        Selinux {
-            in_kernel: host.is_enabled(),
-            enabled,
-            contexts: enabled.then(|| host.container_contexts()).flatten(),
-        }
+        let is_there = host.is_enabled();
+        let enabled = wanted && is_there;
+        let contexts = enabled.then(|| host.container_contexts()).flatten();
+        Selinux { is_there, enabled, contexts }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -62,7 +61,7 @@ impl Selinux {
     pub(crate) fn check(&self, spec: &ContainerSpec) -> Result<(), Failure> {
         let options = security_options(&spec.host.security_opt, spec.host.privileged)?;
         match options.label.iter().find(|label| *label != "disable") {
-            Some(label) if self.in_kernel && !self.enabled => {
+            Some(label) if self.is_there && !self.enabled => {
                 let words = format!(
                     "--security-opt label={label} needs a daemon with --selinux-enabled on this host"
                 );
