@@ -92,7 +92,7 @@ pub async fn logs(engine: &Engine, name: &str, request: LogsRequest) -> Result<L
         })?;
     // Whoever has the answer may remove the container: the files must be open by then.
     let open = open.await;
-    shared.containers.find(&container.id.to_string())?;
+    shared.containers.find(&container.id)?;
     match open {
         Ok(open) => open?,
         Err(_) => return Err(Failure::new(ErrorKind::Internal, "the log reader ended")),
