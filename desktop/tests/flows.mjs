@@ -167,6 +167,14 @@ await step('a long log: its end first, older lines as one scrolls up, all of it 
   await page.evaluate(() => (document.querySelector('.log').scrollTop = 0));
   await eventually('the first line', async () => /number 1$/.test(await first()));
   await page.getByText('from the beginning').waitFor();
+  // Searched is what is here; the rest on request.
+  await visit('containers');
+  await visit('containers', id('long'), 'logs');
+  await page.getByText(/^5,000 lines/).waitFor();
+  await page.getByRole('searchbox').fill('number 12345');
+  await page.getByText('0 found').waitFor();
+  await button('Search older lines, too').click();
+  await page.getByText('1 found').waitFor();
   ferry('rm', '-f', 'long');
 });
 
@@ -306,6 +314,36 @@ await step('volumes: one that nobody uses is looked into and exported', async ()
   await visit('volumes');
   await eventually('nothing of the look is left', () => ferry('ps', '-aq', '--filter', 'label=ferry.desktop.volume') === '');
   ferry('volume', 'rm', 'lonely');
+});
+
+await step('volumes: snapshots, back to one, and a clone', async () => {
+  const said = (volume) => ferry('run', '--rm', '-v', `${volume}:/v`, 'busybox', 'cat', '/v/said');
+  ferry('run', '--rm', '-v', 'kept:/v', 'busybox', 'sh', '-c', 'echo before > /v/said');
+  await visit('volumes', 'kept');
+  await page.getByText('None yet. A snapshot').waitFor();
+  await button('Take a snapshot').click();
+  const taken = page.locator('.snapshots li');
+  await taken.waitFor();
+  const [name] = ferry('volume', 'snapshot', '--ls', 'kept').split('  ').slice(-1);
+  await taken.getByText(name).waitFor();
+  ferry('run', '--rm', '-v', 'kept:/v', 'busybox', 'sh', '-c', 'echo after > /v/said');
+  await button('Clone').click();
+  await dialog.getByLabel('Name', { exact: true }).fill('kept-twin');
+  await button('Clone', dialog).click();
+  await page.getByRole('heading', { name: 'kept-twin', exact: true }).waitFor();
+  assert.equal(said('kept-twin'), 'after');
+  await visit('volumes', 'kept');
+  await button(`Restore ${name}`).click();
+  await dialog.getByText('What is in the volume now is lost').waitFor();
+  await button('Restore', dialog).click();
+  await page.getByText('Restored kept').waitFor();
+  assert.equal(said('kept'), 'before');
+  await button(`Remove ${name}`).click();
+  await button('Remove', dialog).click();
+  await taken.waitFor({ state: 'detached' });
+  assert.equal(ferry('volume', 'snapshot', '--ls', 'kept'), '');
+  await visit('volumes');
+  ferry('volume', 'rm', 'kept', 'kept-twin');
 });
 
 await step('networks: picture, connect, disconnect', async () => {

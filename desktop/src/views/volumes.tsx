@@ -18,6 +18,7 @@ import type { ContainerSummary, Volume } from '../types';
 import { t } from '../words';
 import { Inspect } from './container/inspect';
 import { askPrune } from './prune';
+import { VolumeCopies } from './volume-copies';
 import { VolumeFiles } from './volume-files';
 
 const anonymous = (name: string) => /^[0-9a-f]{64}$/.test(name);
@@ -235,6 +236,7 @@ export function VolumePage({ name }: { name: string }) {
             </ul>
           </section>
           <VolumeFiles volume={name} users={users} />
+          <VolumeCopies key={name} volume={name} />
           <section class="card">
             <h2>{t('details')}</h2>
             <dl class="facts">

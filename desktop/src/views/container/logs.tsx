@@ -232,6 +232,11 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
                 <input type="checkbox" checked={only} onChange={(event) => setOnly(event.currentTarget.checked)} />
                 {t('onlyHits')}
               </label>
+              {older.state === 'more' && store.length >= NEWEST && (
+                <button type="button" class="link" onClick={() => older.load(true)}>
+                  {t('searchAll')}
+                </button>
+              )}
             </>
           )}
         </form>
