@@ -42,6 +42,9 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
     if let Some(signal) = &spec.stop_signal {
         crate::signal::parse(signal)?;
     }
+    if spec.pod.as_ref().is_some_and(|part| !part.unified.is_empty()) && !shared.hierarchy.is_v2() {
+        return invalid("limits by names of files (unified) need cgroup v2".to_owned());
+    }
     unsupported(shared, spec)?;
     warnings_and_corrections(spec)
 }

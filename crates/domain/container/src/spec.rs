@@ -228,10 +228,14 @@ fn linux(
     let mut resources = resources::plan_limits(&host.resources, inputs.device)?;
     let (devices, rules) = plan_devices(inputs)?;
     resources.devices = rules;
-    let pages = inputs.container.spec.pod.iter().flat_map(|part| &part.hugepages);
-    resources.hugepage_limits = pages
-        .map(|(size, limit)| LinuxHugepageLimit { page_size: size.clone(), limit: *limit })
-        .collect();
+    if let Some(part) = &inputs.container.spec.pod {
+        let page = |(size, limit): (&String, &u64)| LinuxHugepageLimit {
+            page_size: size.clone(),
+            limit: *limit,
+        };
+        resources.hugepage_limits = part.hugepages.iter().map(page).collect();
+        resources.unified.clone_from(&part.unified);
+    }
     let default_paths = |own: &Option<Vec<String>>, default: &[&str]| match own {
         Some(own) => own.clone(),
         None if security.system_paths_unconfined => Vec::new(),
@@ -405,7 +409,7 @@ pub fn plan_exec(
         process.env.push("TERM=xterm".to_owned());
     }
     if !exec.user.is_empty() {
-        process.user = process::user(&exec.user, &host.group_add);
+        process.user = process::user(&exec.user, &host.group_add, process::is_strict(inputs));
     }
     if !exec.working_dir.is_empty() {
         process.cwd.clone_from(&exec.working_dir);

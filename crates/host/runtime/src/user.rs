@@ -65,11 +65,11 @@ fn text(root: &InRoot, path: &str) -> Outcome<String> {
 }
 
 /// Resolves `name`, `uid`, `name:group`, `uid:gid`, … as Docker does (moby/sys/user, GetExecUser). `+group` at the end, any
-/// number of times, adds groups by name or number (`--group-add`).
+/// number of times, adds groups by name or number (`--group-add`); a `+` without a group says that the user has no others.
 pub(crate) fn resolve(root: &InRoot, wanted: &str, extra: &[u32]) -> Outcome<Identity> {
     let mut parts = wanted.split('+');
     let wanted = parts.next().unwrap_or_default();
-    let added: Vec<&str> = parts.collect();
+    let (added, strict): (Vec<&str>, Vec<&str>) = parts.partition(|group| !group.is_empty());
     let (user, group) = match wanted.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (wanted, None),
@@ -78,6 +78,9 @@ pub(crate) fn resolve(root: &InRoot, wanted: &str, extra: &[u32]) -> Outcome<Ide
     let group_file = text(root, "/etc/group")?;
     let group = group.filter(|group| !group.is_empty());
     let mut identity = from_text(&passwd, &group_file, user, group, extra)?;
+    if !strict.is_empty() {
+        identity.groups = extra.to_vec();
+    }
     for name in added {
         identity.groups.push(group_id(&group_file, name)?);
     }

@@ -50,7 +50,7 @@ pub(super) fn plan(
     Ok(Process {
         terminal: spec.tty,
         console_size: spec.host.console_size.map(|(height, width)| ConsoleSize { height, width }),
-        user: user(&spec.user, &spec.host.group_add),
+        user: user(&spec.user, &spec.host.group_add, is_strict(inputs)),
         args,
         env: environment(&spec.env, hostname, spec.tty),
         cwd: if spec.working_dir.is_empty() { "/".to_owned() } else { spec.working_dir.clone() },
@@ -75,11 +75,16 @@ pub(super) fn plan(
 }
 
 /// Names are resolved by the container's init in the container's own passwd and group: see `ferry-runtime`.
-pub(crate) fn user(text: &str, groups: &[String]) -> User {
+/// Whether the program has no groups but those that were asked for.
+pub(crate) fn is_strict(inputs: &SpecInputs<'_>) -> bool {
+    inputs.container.spec.pod.as_ref().is_some_and(|part| part.strict_groups)
+}
+
+pub(crate) fn user(text: &str, groups: &[String], strict: bool) -> User {
     // Root by default, with root's groups: Docker looks it up like any other user.
     let mut username = if text.is_empty() { "0".to_owned() } else { text.to_owned() };
-    // `user[:group][+group…]`: how ferry-runtime takes further groups by name.
-    for group in groups {
+    // `user[:group][+group…][+]`: how ferry-runtime takes further groups by name, and the word that there are no others.
+    for group in groups.iter().map(String::as_str).chain(strict.then_some("")) {
         username.push('+');
         username.push_str(group);
     }

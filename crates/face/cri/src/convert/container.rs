@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ferry_engine::ops::pod::Sharing;
 use ferry_model::container::{
-    BindRecursion, ContainerSpec, DeviceMapping, HealthCheck, HostSettings, MountKind,
-    MountRequest, PidMode, PodPart, Resources, UsernsMode,
+    BindRecursion, ContainerSpec, DeviceMapping, DeviceRequest, HealthCheck, HostSettings,
+    MountKind, MountRequest, PidMode, PodPart, Resources, UsernsMode,
 };
 use tonic::Status;
 
@@ -30,9 +30,6 @@ pub(crate) fn spec(
         return Err(invalid("config.metadata.name is required"));
     }
     let image = required(config.image.as_ref(), "config.image")?;
-    if let Some(device) = config.cdi_devices.first() {
-        return Err(unsupported(&format!("cdi_devices ({})", device.name)));
-    }
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.unwrap_or_default();
     let limits = linux.resources.unwrap_or_default();
@@ -83,6 +80,9 @@ fn part(
         log_path: log_path(&sandbox.config.log_directory, &config.log_path)?,
         ambient: capabilities.add_ambient_capabilities,
         hugepages,
+        unified: limits.unified.clone(),
+        strict_groups: security.supplemental_groups_policy()
+            == api::SupplementalGroupsPolicy::Strict,
         ..PodPart::default()
     })
 }
@@ -109,9 +109,6 @@ fn host(
     security::user_namespace(&namespaces)?;
     if security.privileged && !sandbox.security().privileged {
         return Err(invalid("no privileged container allowed in sandbox"));
-    }
-    if security.supplemental_groups_policy() == api::SupplementalGroupsPolicy::Strict {
-        return Err(unsupported("security_context.supplemental_groups_policy Strict"));
     }
     let (pid_mode, sharing) = match namespaces.pid() {
         api::NamespaceMode::Pod => (PidMode::Private, Sharing { pids: true }),
@@ -147,6 +144,7 @@ fn host(
         runtime: sandbox.handler.clone(),
         resources: Resources {
             devices: config.devices.iter().map(device).collect(),
+            device_requests: cdi(&config.cdi_devices),
             ..super::resources(limits)?
         },
         ..HostSettings::default()
@@ -168,6 +166,18 @@ fn device(device: &api::Device) -> DeviceMapping {
     }
 }
 
+/// Devices by the names that their vendors' files give them.
+fn cdi(devices: &[api::CdiDevice]) -> Vec<DeviceRequest> {
+    if devices.is_empty() {
+        return Vec::new();
+    }
+    vec![DeviceRequest {
+        driver: "cdi".to_owned(),
+        device_ids: devices.iter().map(|device| device.name.clone()).collect(),
+        ..DeviceRequest::default()
+    }]
+}
+
 fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
     let api::Mount {
         container_path,
@@ -180,11 +190,9 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         gid_mappings,
         recursive_read_only,
         image,
-        image_sub_path: _,
+        image_sub_path,
     } = mount;
-    if image.as_ref().is_some_and(|image| !image.image.is_empty()) {
-        return Err(unsupported(&format!("mounts.image ({container_path})")));
-    }
+    let image = image.as_ref().map(|image| image.image.as_str()).filter(|image| !image.is_empty());
     if !uid_mappings.is_empty() || !gid_mappings.is_empty() {
         return Err(unsupported(&format!("mounts.uid_mappings ({container_path})")));
     }
@@ -192,8 +200,8 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         return Err(invalid("mounts: recursive_read_only needs readonly"));
     }
     Ok(MountRequest {
-        kind: MountKind::Bind,
-        source: host_path.clone(),
+        kind: if image.is_some() { MountKind::Image } else { MountKind::Bind },
+        source: image.unwrap_or(host_path).to_owned(),
         target: container_path.clone(),
         read_only: *readonly,
         consistency: String::new(),
@@ -214,7 +222,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         volume_labels: BTreeMap::new(),
         volume_driver: String::new(),
         volume_options: BTreeMap::new(),
-        subpath: String::new(),
+        subpath: if image.is_some() { image_sub_path.clone() } else { String::new() },
         tmpfs_size: 0,
         tmpfs_mode: 0,
         tmpfs_options: Vec::new(),

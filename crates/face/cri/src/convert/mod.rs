@@ -22,12 +22,10 @@ pub(crate) fn resources(limits: &api::LinuxContainerResources) -> Result<Resourc
         cpuset_cpus,
         cpuset_mems,
         hugepage_limits: _,
-        unified,
+        // In the pod's part of a new container; refused in updates.
+        unified: _,
         memory_swap_limit_in_bytes,
     } = limits;
-    if let Some(key) = unified.keys().next() {
-        return Err(unsupported(&format!("linux.resources.unified ({key})")));
-    }
     let memory = (*memory_limit_in_bytes).max(0);
     Ok(Resources {
         cpu_period: *cpu_period,

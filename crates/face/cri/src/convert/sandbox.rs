@@ -52,7 +52,7 @@ pub(crate) fn spec(
             (false, true) => NetworkMode::None,
             (false, false) => NetworkMode::Default,
         },
-        port_bindings: if on_host || by_cni { BTreeMap::new() } else { bindings(&ports)? },
+        port_bindings: if on_host || by_cni { BTreeMap::new() } else { bindings(&ports) },
         ipc_mode: Some(match namespaces.ipc() {
             api::NamespaceMode::Node => IpcMode::Host,
             _ => IpcMode::Shareable,
@@ -110,18 +110,18 @@ fn ports(mappings: &[api::PortMapping]) -> Result<Vec<CniPort>, Status> {
 }
 
 /// The same for our own bridge.
-fn bindings(ports: &[CniPort]) -> Result<BTreeMap<PortKey, Vec<PortBinding>>, Status> {
+fn bindings(ports: &[CniPort]) -> BTreeMap<PortKey, Vec<PortBinding>> {
     let mut all: BTreeMap<PortKey, Vec<PortBinding>> = BTreeMap::new();
     for port in ports {
         let protocol = match port.protocol.as_str() {
             "tcp" => Protocol::Tcp,
             "udp" => Protocol::Udp,
-            other => return Err(super::unsupported(&format!("port_mappings.protocol {other}"))),
+            _ => Protocol::Sctp,
         };
         let key = PortKey { port: port.container_port, protocol };
         all.entry(key).or_default().push(port.host);
     }
-    Ok(all)
+    all
 }
 
 fn cni_request(
@@ -186,6 +186,18 @@ fn quantity(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_protocol_is_published_as_such() {
+        let port = |protocol: &str| CniPort {
+            container_port: 80,
+            host: PortBinding { host_ip: None, host_port: 8080, host_port_end: 8080 },
+            protocol: protocol.to_owned(),
+        };
+        let all = bindings(&["tcp", "udp", "sctp"].map(port));
+        let protocols: Vec<Protocol> = all.keys().map(|key| key.protocol).collect();
+        assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
+    }
 
     #[test]
     fn quantities_of_bits() {

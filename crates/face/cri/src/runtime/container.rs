@@ -122,6 +122,9 @@ pub(super) async fn update_resources(
 ) -> Answer<api::UpdateContainerResourcesResponse> {
     let it = runtime.container(&request.container_id)?;
     let limits = required(request.linux.as_ref(), "linux")?;
+    if let Some(key) = limits.unified.keys().next() {
+        return Err(convert::unsupported(&format!("linux.resources.unified ({key}) in an update")));
+    }
     let resources = convert::resources(limits)?;
     let update = UpdateContainer { resources, restart_policy: None };
     container::update(&runtime.engine, &it.id, update).await.map_err(refused)?;

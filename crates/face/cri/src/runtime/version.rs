@@ -63,7 +63,10 @@ pub(super) async fn status(
         status: Some(api::RuntimeStatus { conditions: conditions.to_vec() }),
         info,
         runtime_handlers: [""].into_iter().chain(names).map(handler).collect(),
-        features: Some(api::RuntimeFeatures::default()),
+        features: Some(api::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            ..api::RuntimeFeatures::default()
+        }),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod crash;
+mod given;
 mod images;
 mod network;
 mod pods;

@@ -20,6 +20,10 @@ pub struct PodPart {
     pub ambient: Vec<String>,
     /// Most bytes in huge pages, by their size (`2MB`).
     pub hugepages: BTreeMap<String, u64>,
+    /// Files of cgroup v2 and what is written to them.
+    pub unified: BTreeMap<String, String>,
+    /// Its user has the groups that were asked for, and none that the image's `/etc/group` names.
+    pub strict_groups: bool,
     /// For a sandbox: how its network comes about.
     pub network: PodNetwork,
 }

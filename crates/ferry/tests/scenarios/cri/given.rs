@@ -1,0 +1,131 @@
+//! What a container is given besides files of the host: devices by name, images, groups.
+
+use std::fs;
+
+use ferry_cri::api::{self, NamespaceMode};
+
+use super::{Bed, IDLE, client::call, with_namespaces};
+
+/// A vendor's device, which is `/dev/zero` under another name.
+const VENDOR: &str = r#"
+cdiVersion: "0.6.0"
+kind: "ferry.test/dev"
+devices:
+  - name: one
+    containerEdits:
+      env: ["DEVICE=one"]
+      deviceNodes:
+        - path: /dev/one
+          hostPath: /dev/zero
+"#;
+
+/// In process ids of its own: the program is the first.
+fn alone(container: &mut api::ContainerConfig) {
+    let options =
+        api::NamespaceOption { pid: NamespaceMode::Container.into(), ..Default::default() };
+    with_namespaces(container, options);
+}
+
+#[test]
+fn devices_by_the_names_of_their_vendors() {
+    let vendors = std::env::temp_dir().join(format!("ferry-cri-cdi-{}", std::process::id()));
+    fs::create_dir_all(&vendors).unwrap();
+    fs::write(vendors.join("vendor.yaml"), VENDOR).unwrap();
+    let bed = Bed::ours(&["--cdi-spec-dir", vendors.to_str().unwrap()]);
+    let config = bed.pod("cdi");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let with = |container: &str, device: &str| {
+        let mut wanted = bed.container(container, IDLE);
+        alone(&mut wanted);
+        wanted.cdi_devices = vec![api::CdiDevice { name: device.to_owned() }];
+        let id = bed.cri.create(&pod, wanted, &config)?;
+        bed.cri.start(&id).map(|()| id)
+    };
+    let id = with("main", "ferry.test/dev=one").unwrap();
+    let look = "tr '\\0' '\\n' < /proc/1/environ | grep DEVICE; head -c 2 /dev/one | wc -c";
+    assert_eq!(bed.cri.output(&id, look), "DEVICE=one\n2");
+    let refused = with("other", "ferry.test/dev=two").unwrap_err();
+    assert!(refused.message().contains("ferry.test/dev=two"), "{refused}");
+    fs::remove_dir_all(vendors).unwrap();
+}
+
+#[test]
+fn images_are_mounted() {
+    let bed = Bed::ours(&[]);
+    let config = bed.pod("volumes");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let image = api::ImageSpec { image: bed.image.clone(), ..api::ImageSpec::default() };
+    let mount = |place: &str, below: &str| api::Mount {
+        container_path: place.to_owned(),
+        image: Some(image.clone()),
+        image_sub_path: below.to_owned(),
+        readonly: true,
+        ..api::Mount::default()
+    };
+    let mut container = bed.container("main", IDLE);
+    container.mounts = vec![mount("/whole", ""), mount("/part", "bin")];
+    let id = bed.cri.create(&pod, container, &config).unwrap();
+    bed.cri.start(&id).unwrap();
+    let said = |script: &str| bed.cri.output(&id, script);
+    assert_eq!(said("cmp /whole/bin/busybox /bin/busybox && echo same"), "same");
+    assert_eq!(said("cmp /part/busybox /bin/busybox && echo same"), "same");
+    assert!(said("touch /whole/x 2>&1").contains("Read-only"));
+    // What a pod uses is not collected.
+    let request = api::RemoveImageRequest { image: Some(image.clone()) };
+    assert!(call!(bed.cri, image.remove_image(request)).is_err());
+
+    let mut container = bed.container("other", IDLE);
+    container.mounts = vec![mount("/nowhere", "no/such/place")];
+    let refused = bed.cri.create(&pod, container, &config).unwrap_err();
+    assert!(refused.message().contains("no/such/place"), "{refused}");
+}
+
+#[test]
+fn groups_of_the_image_come_along_or_not() {
+    let bed = Bed::any();
+    let cri = &bed.cri;
+    let config = bed.pod("groups");
+    let pod = cri.run_pod(config.clone()).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = bed.logs.join(name);
+        fs::create_dir_all(&bed.logs).unwrap();
+        fs::write(&path, text).unwrap();
+        api::Mount {
+            container_path: format!("/etc/{name}"),
+            host_path: path.to_string_lossy().into_owned(),
+            readonly: true,
+            ..api::Mount::default()
+        }
+    };
+    let files = [
+        file("passwd", "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"),
+        file("group", "root:x:0:\nweb:x:1000:\nteam:x:50000:web\n"),
+    ];
+    let groups = |name: &str, policy: api::SupplementalGroupsPolicy| {
+        let mut container = bed.container(name, IDLE);
+        alone(&mut container);
+        container.mounts = files.to_vec();
+        let linux = container.linux.get_or_insert_default();
+        let security = linux.security_context.get_or_insert_default();
+        security.run_as_user = Some(api::Int64Value { value: 1000 });
+        security.supplemental_groups = vec![60000];
+        security.supplemental_groups_policy = policy.into();
+        let id = cri.create(&pod, container, &config).unwrap();
+        cri.start(&id).unwrap();
+        let of = |script: &str| {
+            let mut all: Vec<u32> =
+                cri.output(&id, script).split_whitespace().map(|id| id.parse().unwrap()).collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        // Its own program, and a further one.
+        let own = of("sed -n 's/^Groups://p' /proc/1/status");
+        assert_eq!(own, of("sed -n 's/^Groups://p' /proc/self/status"));
+        own
+    };
+    assert_eq!(groups("merge", api::SupplementalGroupsPolicy::Merge), [1000, 50000, 60000]);
+    assert_eq!(groups("strict", api::SupplementalGroupsPolicy::Strict), [1000, 60000]);
+    let status = call!(cri, runtime.status(api::StatusRequest { verbose: false })).unwrap();
+    assert!(status.features.unwrap().supplemental_groups_policy);
+}
