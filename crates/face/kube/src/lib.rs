@@ -11,8 +11,10 @@ mod generate;
 mod manifest;
 mod plan;
 mod play;
+mod ports;
 mod probes;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod volumes;

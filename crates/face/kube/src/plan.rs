@@ -1,6 +1,6 @@
 //! A pod to bodies of container create. Pure: what runs already is nobody's concern here.
 //!
-//! The first container has the pod's network and IPC namespaces, the others join it.
+//! The first container that stays has the pod's network and IPC namespaces, and the ports of all; the others join it.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     manifest::{Manifests, Pod, Source},
+    ports::{self, Ports},
     probes,
     reader::Reader,
+    settings::{around, limits, security},
     volumes::{self, PutFile, Volume},
 };
 
@@ -33,7 +35,7 @@ pub(crate) struct PodPlan {
     pub(crate) owner: String,
     /// Tells whether it is the same as one that runs.
     pub(crate) hash: String,
-    /// In this order, each to its end.
+    /// In this order: each to its end, but sidecars.
     pub(crate) init: Vec<ContainerPlan>,
     pub(crate) containers: Vec<ContainerPlan>,
     /// Volumes that go with the pod.
@@ -44,6 +46,8 @@ pub(crate) struct PodPlan {
 #[derive(Debug)]
 pub(crate) struct ContainerPlan {
     pub(crate) name: String,
+    /// It runs to its end before the next one starts.
+    pub(crate) ends: bool,
     pub(crate) image: String,
     /// `Always`, `IfNotPresent`, `Never`.
     pub(crate) pull: String,
@@ -96,17 +100,25 @@ pub(crate) fn plan(
         around,
         hosts: aliases.concat(),
     };
-    let mut init = spec.each("initContainers", |reader| common.container(reader, true, None))?;
     let mut first: Option<String> = None;
-    let containers = spec.each("containers", |reader| {
-        let plan = common.container(reader, false, first.as_deref())?;
-        first.get_or_insert_with(|| plan.name.clone());
+    let mut ports = Ports::default();
+    let mut each = |reader: Reader<'_>, is_init: bool| {
+        let (plan, own) = common.container(reader, is_init, first.as_deref())?;
+        if !plan.ends {
+            ports.add(own);
+            first.get_or_insert_with(|| plan.name.clone());
+        }
         Ok(plan)
-    })?;
+    };
+    let mut init = spec.each("initContainers", |reader| each(reader, true))?;
+    let mut containers = spec.each("containers", |reader| each(reader, false))?;
     if containers.is_empty() {
         return Err(format!("{}.containers is required", spec.path()));
     }
     spec.finish()?;
+    if !on_host && let Some(one) = init.iter_mut().chain(&mut containers).find(|one| !one.ends) {
+        common.publish(ports, &mut one.body);
+    }
     let text: String =
         init.iter().chain(&containers).map(|one| format!("{}={}\n", one.name, one.body)).collect();
     let files: Vec<&PutFile> = init.iter().chain(&containers).flat_map(|one| &one.files).collect();
@@ -114,7 +126,6 @@ pub(crate) fn plan(
     let text = if files.is_empty() { text } else { format!("{text}{files:?}") };
     let digest = Sha256::digest(text.as_bytes());
     let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let mut containers = containers;
     for one in init.iter_mut().chain(&mut containers) {
         one.body["Labels"][HASH] = json!(hash);
     }
@@ -139,14 +150,15 @@ struct Common<'p> {
 }
 
 impl Common<'_> {
-    /// One container; `joins` is the one that has the pod's network.
+    /// One container, and the ports that it has; `joins` is the one that has the pod's network.
     fn container(
         &self,
         mut reader: Reader<'_>,
         is_init: bool,
         joins: Option<&str>,
-    ) -> Result<ContainerPlan, String> {
+    ) -> Result<(ContainerPlan, Ports), String> {
         let own = reader.needed("name")?;
+        let ends = is_init && !self.is_sidecar(&mut reader)?;
         let image = reader.needed("image")?;
         let list = |words: Vec<String>| if words.is_empty() { Value::Null } else { json!(words) };
         let (command, args) = (reader.texts("command")?, reader.texts("args")?);
@@ -157,13 +169,13 @@ impl Common<'_> {
         let words =
             |list_of: Vec<String>| list(list_of.iter().map(|word| expanded(word, &env)).collect());
         let (command, args) = (words(command), words(args));
-        let (exposed, mut bindings) = ports(&mut reader)?;
+        let ports = ports::read(&mut reader)?;
         let mounted = volumes::mounts(&mut reader, self.volumes)?;
         let mut host = json!({
             "Binds": mounted.binds,
             "Mounts": mounted.mounts,
             "Tmpfs": mounted.tmpfs,
-            "RestartPolicy": { "Name": if is_init { "no" } else { self.restart } },
+            "RestartPolicy": { "Name": if ends { "no" } else if is_init { "always" } else { self.restart } },
             "ExtraHosts": if joins.is_none() { self.hosts.clone() } else { Vec::new() },
             "PidMode": if self.host_pid { "host" } else { "" },
         });
@@ -184,8 +196,6 @@ impl Common<'_> {
             None => {
                 host["NetworkMode"] = json!(NETWORK);
                 host["IpcMode"] = json!("shareable");
-                self.published(&mut bindings);
-                host["PortBindings"] = bindings;
             }
         }
         if self.host_ipc {
@@ -206,7 +216,6 @@ impl Common<'_> {
         });
         if joins.is_none() && !self.on_host {
             body["Hostname"] = json!(self.hostname);
-            body["ExposedPorts"] = exposed;
             body["NetworkingConfig"] =
                 json!({ "EndpointsConfig": { NETWORK: { "Aliases": self.names() } } });
         }
@@ -217,7 +226,20 @@ impl Common<'_> {
             }
         }
         let name = format!("{}-{own}", self.pod.name);
-        Ok(ContainerPlan { name, image, pull, body, files: mounted.files })
+        Ok((ContainerPlan { name, ends, image, pull, body, files: mounted.files }, ports))
+    }
+
+    /// An init container that stays, and is started again when it ends.
+    fn is_sidecar(&self, reader: &mut Reader<'_>) -> Result<bool, String> {
+        match reader.text("restartPolicy")?.as_str() {
+            "" => Ok(false),
+            "Always" if !self.pod.is_job => Ok(true),
+            "Always" => Err(format!(
+                "{}.restartPolicy: nobody here ends the sidecar of a job when that has ended",
+                reader.path()
+            )),
+            other => Err(format!("{}.restartPolicy: \"{other}\" cannot be", reader.path())),
+        }
     }
 
     fn labels(&self, container: &str) -> Value {
@@ -235,22 +257,22 @@ impl Common<'_> {
         [self.pod.name.clone()].into_iter().chain(names).collect()
     }
 
-    /// Ports of load balancers that lead here: a port is one pod's, the first that is selected.
-    fn published(&self, bindings: &mut Value) {
+    /// Gives the container that has the pod's network the ports of all, and those of load balancers that lead here: such a port is
+    /// one pod's, the first that is selected.
+    fn publish(&self, ports: Ports, body: &mut Value) {
+        let Ports { exposed, mut bindings } = ports;
         for service in self.manifests.services.iter().filter(|service| service.selects(self.pod)) {
             let mut pods = self.manifests.pods.iter();
             if pods.find(|pod| service.selects(pod)).is_none_or(|pod| pod.name != self.pod.name) {
                 continue;
             }
             for (port, target, protocol) in &service.published {
-                let bound = &mut bindings[format!("{target}/{protocol}")];
-                let entry = json!({ "HostIp": "", "HostPort": port.to_string() });
-                match bound.as_array_mut() {
-                    Some(list) => list.push(entry),
-                    None => *bound = json!([entry]),
-                }
+                let bound = bindings.entry(format!("{target}/{protocol}")).or_default();
+                bound.push(json!({ "HostIp": "", "HostPort": port.to_string() }));
             }
         }
+        body["ExposedPorts"] = exposed.into_iter().map(|port| (port, json!({}))).collect();
+        body["HostConfig"]["PortBindings"] = json!(bindings);
     }
 
     fn value(&self, source: Source, name: &str, key: &str) -> Result<&str, String> {
@@ -324,108 +346,6 @@ impl Common<'_> {
     }
 }
 
-fn ports(reader: &mut Reader<'_>) -> Result<(Value, Value), String> {
-    let (mut exposed, mut bindings) = (json!({}), json!({}));
-    reader.each("ports", |mut port| {
-        let number = port.number("containerPort")?.unwrap_or_default();
-        let protocol = port.text("protocol")?.to_ascii_lowercase();
-        let protocol = if protocol.is_empty() { "tcp" } else { protocol.as_str() };
-        let key = format!("{number}/{protocol}");
-        if let Some(host) = port.number("hostPort")? {
-            let ip = port.text("hostIP")?;
-            bindings[&key] = json!([{ "HostIp": ip, "HostPort": host.to_string() }]);
-        }
-        exposed[&key] = json!({});
-        port.take("name");
-        port.finish()
-    })?;
-    Ok((exposed, bindings))
-}
-
-fn limits(reader: &mut Reader<'_>, host: &mut Value) -> Result<(), String> {
-    let mut resources = reader.inside("resources")?;
-    resources.notice("requests", "has no meaning on one machine");
-    let mut limits = resources.inside("limits")?;
-    let mut read = |key: &str| {
-        let text = match limits.take(key) {
-            Value::Null => return Ok(None),
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let wrong = || format!("{}.{key}: \"{text}\" is no quantity", limits.path());
-        milli(&text).map(Some).ok_or_else(wrong)
-    };
-    let (cpu, memory) = (read("cpu")?, read("memory")?);
-    limits.finish()?;
-    resources.finish()?;
-    if let Some(cpu) = cpu {
-        host["NanoCpus"] = json!(cpu.saturating_mul(1_000_000));
-    }
-    if let Some(memory) = memory {
-        host["Memory"] = json!(memory / 1000);
-        host["MemorySwap"] = json!(memory / 1000);
-    }
-    Ok(())
-}
-
-/// Capabilities and the like; answers the user.
-fn security(reader: &mut Reader<'_>, host: &mut Value) -> Result<String, String> {
-    let mut context = reader.inside("securityContext")?;
-    host["Privileged"] = json!(context.flag("privileged")?.unwrap_or(false));
-    host["ReadonlyRootfs"] = json!(context.flag("readOnlyRootFilesystem")?.unwrap_or(false));
-    if context.flag("allowPrivilegeEscalation")? == Some(false) {
-        host["SecurityOpt"] = json!(["no-new-privileges"]);
-    }
-    let (user, group) = (context.number("runAsUser")?, context.number("runAsGroup")?);
-    let mut capabilities = context.inside("capabilities")?;
-    host["CapAdd"] = json!(capabilities.texts("add")?);
-    host["CapDrop"] = json!(capabilities.texts("drop")?);
-    capabilities.finish()?;
-    context.finish()?;
-    Ok(match (user, group) {
-        (None, _) => String::new(),
-        (Some(user), None) => user.to_string(),
-        (Some(user), Some(group)) => format!("{user}:{group}"),
-    })
-}
-
-/// What all containers of a pod have: groups, kernel parameters, and where names are looked up.
-fn around(spec: &mut Reader<'_>) -> Result<Vec<(&'static str, Value)>, String> {
-    let mut all: Vec<(&'static str, Value)> = Vec::new();
-    let mut context = spec.inside("securityContext")?;
-    let sysctls = context.each("sysctls", |mut one| {
-        let pair = (one.needed("name")?, one.text("value")?);
-        one.finish()?;
-        Ok(pair)
-    })?;
-    let groups = context.take("supplementalGroups");
-    context.finish()?;
-    if !sysctls.is_empty() {
-        all.push(("Sysctls", json!(sysctls.into_iter().collect::<BTreeMap<_, _>>())));
-    }
-    if let Some(groups) = groups.as_array() {
-        let ids: Vec<String> = groups.iter().map(Value::to_string).collect();
-        all.push(("GroupAdd", json!(ids)));
-    }
-    let mut dns = spec.inside("dnsConfig")?;
-    for (key, ours) in [("nameservers", "Dns"), ("searches", "DnsSearch")] {
-        let list = dns.texts(key)?;
-        if !list.is_empty() {
-            all.push((ours, json!(list)));
-        }
-    }
-    let options = dns.each("options", |mut one| {
-        let (name, value) = (one.needed("name")?, one.text("value")?);
-        one.finish()?;
-        Ok(if value.is_empty() { name } else { format!("{name}:{value}") })
-    })?;
-    if !options.is_empty() {
-        all.push(("DnsOptions", json!(options)));
-    }
-    dns.finish()?;
-    Ok(all)
-}
-
 /// `$(NAME)` is the variable's value, where there is one; `$$` is a dollar sign.
 fn expanded(text: &str, env: &[String]) -> String {
     let mut out = String::new();
@@ -452,35 +372,4 @@ fn expanded(text: &str, env: &[String]) -> String {
         }
     }
     out + rest
-}
-
-pub(crate) fn quantity(text: &str) -> Option<i64> {
-    milli(text).map(|value| value / 1000)
-}
-
-/// A quantity in thousandths: `500m`, `2`, `64Mi`, `0.5`.
-pub(crate) fn milli(text: &str) -> Option<i64> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let factor: i64 = match unit {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => return None,
-    };
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole: i64 = whole.parse().ok().filter(|value| *value >= 0)?;
-    let mut value = whole.checked_mul(factor)?;
-    if !part.is_empty() {
-        let places = u32::try_from(part.len()).ok().filter(|places| *places <= 9)?;
-        let numerator: i64 = part.parse().ok()?;
-        value = value.checked_add(numerator.checked_mul(factor)? / 10_i64.pow(places))?;
-    }
-    Some(value)
 }

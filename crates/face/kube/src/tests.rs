@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{generate, manifest, plan};
+use crate::{generate, manifest, plan, settings};
 
 fn planned(text: &str) -> Result<(Vec<plan::PodPlan>, Vec<String>), String> {
     let manifests = manifest::read(ferry_compose::yaml_documents(text)?)?;
@@ -122,7 +122,7 @@ fn quantities() {
         ("1x", None),
         ("99999999999G", None),
     ] {
-        assert_eq!(plan::milli(text), value, "{text}");
+        assert_eq!(settings::milli(text), value, "{text}");
     }
 }
 
@@ -231,4 +231,42 @@ fn files_ports_and_probes_of_a_deployment() {
     assert!(body["Labels"].get("ferry.health-on-failure").is_none(), "it is only not ready");
     let away = FILES.replace("path: a/b", "path: ../b");
     assert!(planned(&away).unwrap_err().contains("no path below a volume"));
+}
+
+const SIDECAR: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  initContainers:
+    - {name: early, image: busybox, command: [\"true\"]}
+    - {name: proxy, image: busybox, restartPolicy: Always, ports: [{containerPort: 15000, hostPort: 15001}]}
+    - {name: late, image: busybox, command: [\"true\"]}
+  containers:
+    - {name: main, image: busybox, ports: [{containerPort: 80, hostPort: 8080}]}
+    - {name: side, image: busybox, ports: [{containerPort: 90, hostPort: 9090}]}
+";
+
+#[test]
+fn a_sidecar_has_the_network_of_its_pod() {
+    let (pods, _) = planned(SIDECAR).unwrap();
+    let [early, proxy, late] = pods[0].init.as_slice() else { panic!("three of them") };
+    assert_eq!((early.ends, proxy.ends, late.ends), (true, false, true));
+    let network = |one: &plan::ContainerPlan| one.body["HostConfig"]["NetworkMode"].clone();
+    assert_eq!([network(early), network(proxy)], [json!("kube"), json!("kube")]);
+    for one in [late].into_iter().chain(&pods[0].containers) {
+        assert_eq!(network(one), json!("container:web-proxy"), "{}", one.name);
+        assert!(one.body["HostConfig"].get("PortBindings").is_none(), "{}", one.name);
+    }
+    assert_eq!(proxy.body["HostConfig"]["RestartPolicy"]["Name"], json!("always"));
+    // Whatever container says so, the ports are those of the network.
+    let bindings = proxy.body["HostConfig"]["PortBindings"].as_object().unwrap();
+    assert_eq!(bindings.keys().collect::<Vec<_>>(), ["15000/tcp", "80/tcp", "90/tcp"]);
+    let job = "apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec: {template: {spec: {restartPolicy: Never, initContainers: [{name: s, image: busybox, restartPolicy: Always}], containers: [{name: m, image: busybox}]}}}";
+    assert!(planned(job).unwrap_err().contains("nobody here ends the sidecar of a job"));
+    let wrong = SIDECAR.replace("restartPolicy: Always", "restartPolicy: Never");
+    assert!(planned(&wrong).unwrap_err().contains("\"Never\" cannot be"));
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     manifest::{Manifests, Source},
-    plan::quantity,
     reader::Reader,
+    settings::quantity,
 };
 
 /// Bits of a file of a ConfigMap or Secret, where it says nothing.

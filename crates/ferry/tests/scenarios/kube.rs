@@ -285,3 +285,49 @@ fn a_compose_project_is_converted_and_played() {
     project.sandbox.ok(&["kube", "down", file]);
     project.sandbox.ok(&["volume", "rm", "shop-data"]);
 }
+
+#[test]
+fn sidecars_are_there_before_what_needs_them() {
+    let sandbox = with_busybox(Client::Ferry);
+    let (first, second) = (free_port(), free_port());
+    let text = format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: app}}
+spec:
+  terminationGracePeriodSeconds: 0
+  initContainers:
+    - name: proxy
+      image: busybox
+      restartPolicy: Always
+      command: [sh, -c, 'nc -ll -p 81 -e echo from the sidecar & until [ -e /end ]; do sleep 0.1; done; rm /end']
+      ports: [{{containerPort: 81, hostPort: {first}}}]
+    - name: needs
+      image: busybox
+      command: [sh, -c, 'until nc -w 1 127.0.0.1 81 < /dev/null | grep sidecar; do sleep 0.1; done']
+  containers:
+    - name: main
+      image: busybox
+      command: [sh, -c, 'exec nc -ll -p 80 -e echo from the program']
+      ports: [{{containerPort: 80, hostPort: {second}}}]
+"
+    );
+    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
+    assert_eq!((played.code, played.stdout.as_str()), (0, "Pod/app app created\n"), "{played:?}");
+    for (port, words) in [(first, "from the sidecar\n"), (second, "from the program\n")] {
+        eventually("both ports lead into the pod", || {
+            let mut said = String::new();
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+            stream.read_to_string(&mut said).ok()?;
+            (said == words).then_some(())
+        });
+    }
+    assert_eq!(sandbox.inspect("app-needs", "{{.State.ExitCode}}").trim(), "0");
+    // It is started again, as a container of the pod.
+    sandbox.ok(&["exec", "app-proxy", "touch", "/end"]);
+    eventually("the sidecar is back", || {
+        (sandbox.inspect("app-proxy", "{{.RestartCount}} {{.State.Running}}").trim() == "1 true")
+            .then_some(())
+    });
+}
