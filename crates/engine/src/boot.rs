@@ -4,7 +4,14 @@
 //! the end is noted; if a start was under way, the shim has undone it (its owner is gone) and the rest is removed. Then
 //! whatever in `/run`, on the bridges and in the cgroups belongs to no container goes.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
+mod sweep;
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::ops::build::BuildCache;
 use ferry_cgroup::Hierarchy;
@@ -17,7 +24,10 @@ use ferry_shim::{ExitRecord, Template};
 use ferry_stdx::time::Timestamp;
 use ferry_volume::VolumeStore;
 use rustix::fs::FlockOperation;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+};
 
 use crate::{
     actor::{Actor, Command, Live},
@@ -26,17 +36,18 @@ use crate::{
     networks::Networks,
     random,
     records::{Care, ContainerDirs},
+    registry::Handle,
     shared::{Parts, Shared},
 };
-
-/// A download that nobody went on with for so long is given up.
-const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A shim that has been told nothing answers within this, unless it is stuck.
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many containers are looked at at a time.
-const SIDE_BY_SIDE: usize = 8;
+/// So many containers are looked at at a time: each mostly waits for its shim.
+const SIDE_BY_SIDE: usize = 32;
+
+/// So many containers' networks are in order before the engine answers; with more, the others' follow while it does.
+const MENDED_FIRST: usize = 50;
 
 /// How long boot waits for a sandbox to go that was never started: its network's plugins may be slow.
 const STILLBORN_PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +84,19 @@ pub(crate) async fn boot(config: EngineConfig) -> Result<Arc<Shared>, BootError>
     let shared = Arc::new(shared);
     recover(&shared).await?;
     crate::rules::watch(&shared);
+    prepare_apparmor(&shared);
     Ok(shared)
+}
+
+/// Whoever starts a container meanwhile waits for it, or does it himself.
+fn prepare_apparmor(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || {
+        // The next start tries again, and says it to whom it concerns.
+        if let Err(failure) = shared.apparmor.load_default() {
+            tracing::warn!(%failure, "no default profile of AppArmor");
+        }
+    });
 }
 
 fn open(config: EngineConfig) -> Result<Shared, BootError> {
@@ -81,6 +104,9 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
         make_directory(path)?;
     }
     let lock = lock(&config)?;
+    // It is needed when a container starts: it comes up beside the rest.
+    let executable = config.executable.clone();
+    let template = std::thread::spawn(move || Template::spawn(&executable));
     let failure = |error: ferry_db::DbError| BootError::Open(error.into());
     let db = Arc::new(Db::open(&config.data_root.join("ferry.db")).map_err(failure)?);
     let dirs = ContainerDirs::open(&config.data_root, &config.exec_root)?;
@@ -96,12 +122,15 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
     let hierarchy = Hierarchy::detect().map_err(|error| {
         Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
     })?;
-    let template = Template::spawn(&config.executable).map_err(Failure::from)?;
+    let template = template.join().map_err(|_| {
+        Failure::new(ferry_errkind::ErrorKind::Internal, "what forks shims did not come up")
+    })?;
+    let template = template.map_err(Failure::from)?;
     let empty_layer = config.data_root.join("empty-layer");
     make_directory(&empty_layer)?;
     make_directory(&config.data_root.join("ingest"))?;
     let id = engine_id(&config)?;
-    let shared = Shared::new(Parts {
+    Ok(Shared::new(Parts {
         config,
         id,
         hierarchy,
@@ -114,12 +143,7 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
         template,
         empty_layer,
         lock,
-    });
-    // The next start tries again, and says it to whom it concerns.
-    if let Err(failure) = shared.apparmor.load_default() {
-        tracing::warn!(%failure, "no default profile of AppArmor");
-    }
-    Ok(shared)
+    }))
 }
 
 fn make_directory(path: &PathBuf) -> Result<(), BootError> {
@@ -150,14 +174,16 @@ fn engine_id(config: &EngineConfig) -> Result<String, BootError> {
 }
 
 async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
-    let (containers, unfinished) = shared.dirs.load()?;
+    let began = Instant::now();
+    let dirs = shared.dirs.clone();
+    let (containers, unfinished) = crate::blocking(move || dirs.load()).await?;
     for id in unfinished {
         // `create` writes the record last: nobody was ever told of this one.
         shared.dirs.discard(&id)?;
     }
+    let loaded = began.elapsed();
     let mut settling = Vec::new();
     for mut container in containers {
-        shared.dirs.spare_volumes(&container.id);
         if let Err(failure) = shared.containers.reserve_name(&container.name, &container.id) {
             tracing::error!(id = %container.id, %failure, "two containers have one name; this one gets its id as name");
             container.name.clone_from(&container.id);
@@ -174,11 +200,11 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
         .into_iter()
         .map(|(container, live)| Actor::spawn(shared, container, live))
         .collect();
-    // Each may have to find the others.
-    let mending = handles.iter().map(|handle| mend(Arc::clone(shared), handle.container()));
-    side_by_side(mending).await?;
-    sweep(shared).await;
-    for handle in handles {
+    let found = began.elapsed();
+    sweep::leftovers(shared).await;
+    let swept = began.elapsed();
+    mend(&handles).await;
+    for handle in &handles {
         let container = handle.container();
         handle.send(Command::Boot).await.ok();
         let part = container.spec.pod.as_ref();
@@ -189,7 +215,25 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
             tokio::time::timeout(STILLBORN_PATIENCE, handle.commands.closed()).await.ok();
         }
     }
+    let all = began.elapsed();
+    tracing::debug!(containers = handles.len(), ?loaded, ?found, ?swept, ?all, "recovered");
     Ok(())
+}
+
+/// Has each container's own task finish what the engine before did not finish inside of it, before anything else is done to it.
+/// They may have to find each other, so all are known by now.
+async fn mend(handles: &[Handle]) {
+    let slots = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    let mut mended = Vec::new();
+    for handle in handles {
+        let (done, ended) = oneshot::channel();
+        if handle.send(Command::Mend { slots: Arc::clone(&slots), done }).await.is_ok() {
+            mended.push(ended);
+        }
+    }
+    for ended in mended.into_iter().take(MENDED_FIRST) {
+        ended.await.ok();
+    }
 }
 
 /// Does it for some containers at a time, and answers in any order: each waits for its shim and for the kernel, and one that is stuck
@@ -306,15 +350,6 @@ fn thaw(shared: &Shared, container: &mut Container) {
     }
 }
 
-/// What the engine before did not finish inside of a container that goes on.
-async fn mend(shared: Arc<Shared>, container: Arc<Container>) {
-    let Some(pid) = container.state.pid.filter(|_| !container.endpoints.is_empty()) else { return };
-    let id = container.id.clone();
-    if let Err(failure) = crate::blocking(move || net::mend(&shared, &container, pid)).await {
-        tracing::warn!(%id, %failure, "the container's network is not in order");
-    }
-}
-
 async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
     let work = (Arc::clone(shared), container.clone());
     crate::blocking(move || {
@@ -327,72 +362,4 @@ async fn forget_network(shared: &Arc<Shared>, container: &mut Container) {
         net::forget(endpoint);
     }
     container.ports.clear();
-}
-
-/// Removes what belongs to no container.
-async fn sweep(shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    let swept = crate::blocking(move || {
-        let containers: Vec<_> =
-            shared.containers.all().iter().map(|handle| handle.container()).collect();
-        let ids: BTreeSet<&str> =
-            containers.iter().map(|container| container.id.as_str()).collect();
-        let run = shared.config.exec_root.join("c");
-        for entry in fs::read_dir(&run).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let id = name.to_string_lossy();
-            // One whose record does not read is left aside, and may run.
-            if !ids.contains(id.as_ref()) && !shared.dirs.data(&id).exists() {
-                fs::remove_dir_all(entry.path()).ok();
-            }
-        }
-        let running: Vec<_> =
-            containers.iter().filter(|container| container.state.phase.is_running()).collect();
-        let links: Vec<String> = running
-            .iter()
-            .flat_map(|container| container.endpoints.values())
-            .map(|endpoint| endpoint.host_link.clone())
-            .filter(|link| !link.is_empty())
-            .collect();
-        let mut ports: Vec<_> =
-            running.iter().flat_map(|container| net::own_ports(&shared, container)).collect();
-        if shared.config.bridge.respect_firewall {
-            ports.clear();
-        }
-        for link in shared
-            .networks
-            .list()
-            .into_iter()
-            .filter(|network| network.driver == "bridge")
-            .map(|network| network.bridge)
-            .filter(|link| !link.is_empty())
-        {
-            if let Err(error) = ferry_network::reconcile(&shared.table(), &link, &links, &ports) {
-                tracing::warn!(
-                    error = ferry_errkind::chain(&error),
-                    "leftovers of the network stay"
-                );
-            }
-        }
-        // The daemon before may have carried them itself.
-        if !ports.is_empty() {
-            shared.publish(&ports)?;
-        }
-        crate::mounted::sweep(&shared);
-        let used = crate::ops::volume::used_volumes(&shared);
-        for volume in shared.dirs.doomed_volumes() {
-            if !used.contains_key(&volume)
-                && let Err(error) = shared.volumes.remove(&volume)
-            {
-                tracing::debug!(%volume, %error, "a volume of a crash is gone already");
-            }
-        }
-        shared.dirs.empty_trash(None);
-        ferry_transfer::sweep_partials(&shared.config.data_root.join("ingest"), PARTIAL_AGE);
-        crate::ops::image::sweep_layers(&shared);
-        Ok(())
-    });
-    if let Err(failure) = swept.await {
-        tracing::warn!(%failure, "sweep failed");
-    }
 }

@@ -249,7 +249,8 @@ impl Namespaces {
         let host = &container.spec.host;
         let network = match &host.network_mode {
             NetworkMode::Host => Namespace::Host,
-            NetworkMode::Container(name) => join(shared, name, "net")?,
+            NetworkMode::Container(name) => join(shared, name, "net")
+                .map_err(|failure| failure.context("joining network namespace of container"))?,
             _ => Namespace::New,
         };
         let pid = match &host.pid_mode {

@@ -15,6 +15,9 @@ use ferry_model::container::Container;
 /// The version of the record's format.
 pub(crate) const VERSION: u32 = 1;
 
+/// So many records are read before another thread is worth it.
+const SHARE: usize = 32;
+
 /// A record larger than this is not ours.
 const MAX_RECORD: u64 = 16 << 20;
 
@@ -122,21 +125,20 @@ impl ContainerDirs {
         }
     }
 
+    /// What was discarded and is not removed yet.
+    pub(crate) fn in_trash(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.trash).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// Removes what was discarded. Blocks for as long as the disk needs.
-    pub(crate) fn empty_trash(&self, id: Option<&str>) {
-        let paths = match id {
-            Some(id) => vec![self.run(id), self.trash.join(id)],
-            None => vec![self.trash.clone()],
-        };
-        for path in paths {
+    pub(crate) fn empty_trash(&self, id: &str) {
+        for path in [self.run(id), self.trash.join(id)] {
             if let Err(error) = fs::remove_dir_all(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
                 tracing::warn!(path = %path.display(), %error, "cannot remove discarded files; the next start tries again");
             }
-        }
-        if id.is_none() {
-            fs::create_dir_all(&self.trash).ok();
         }
     }
 
@@ -161,21 +163,47 @@ impl ContainerDirs {
     }
 
     /// All records, and the ids of directories that have none: a crash in the middle of `create`. A record that is there and does
-    /// not read (of a newer version, damaged) is left with everything beside it: what the container wrote may be all there is of it.
+    /// not read (of a newer version, damaged) is left with everything beside it: what the container wrote may be all there is of it. The
+    /// volumes of those that read are spared.
     pub(crate) fn load(&self) -> Result<(Vec<Container>, Vec<String>), Failure> {
         let read = |source| failed("read directory", &self.data, source);
-        let (mut containers, mut unfinished) = (Vec::new(), Vec::new());
+        let mut ids = Vec::new();
         for entry in fs::read_dir(&self.data).map_err(read)? {
-            let id = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
-            match self.load_one(&id) {
-                Ok(Some(container)) => containers.push(container),
-                Ok(None) => unfinished.push(id),
+            ids.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
+        }
+        // Reading JSON is work for as many threads as there are processors.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = ids.len().div_ceil(threads).max(SHARE);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> =
+                ids.chunks(share).map(|ids| scope.spawn(|| self.load_some(ids))).collect();
+            let (mut containers, mut unfinished) = (Vec::new(), Vec::new());
+            for reader in readers {
+                let (read, without) = reader.join().map_err(|_| {
+                    Failure::new(ErrorKind::Internal, "a reader of container records ended early")
+                })?;
+                containers.extend(read);
+                unfinished.extend(without);
+            }
+            Ok((containers, unfinished))
+        })
+    }
+
+    fn load_some(&self, ids: &[String]) -> (Vec<Container>, Vec<String>) {
+        let (mut containers, mut unfinished) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.load_one(id) {
+                Ok(Some(container)) => {
+                    self.spare_volumes(id);
+                    containers.push(container);
+                }
+                Ok(None) => unfinished.push(id.clone()),
                 Err(error) => {
                     tracing::error!(%id, %error, "a container is left aside: its record does not read");
                 }
             }
         }
-        Ok((containers, unfinished))
+        (containers, unfinished)
     }
 
     fn load_one(&self, id: &str) -> Result<Option<Container>, Failure> {

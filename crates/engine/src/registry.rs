@@ -29,6 +29,8 @@ pub(crate) struct Handle {
     pub(crate) id: Arc<str>,
     pub(crate) snapshot: watch::Receiver<Snapshot>,
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Held by whoever writes into the files of a container that does not run, and while it starts.
+    pub(crate) files: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Handle {

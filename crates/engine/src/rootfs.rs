@@ -22,7 +22,7 @@ use rustix::fs::{Dir, FileType, OFlags, Stat};
 
 use crate::Shared;
 
-pub(crate) use view::{Access, View, whole, without_mounts};
+pub(crate) use view::{Access, View, bind_ids, whole, without_mounts};
 
 /// The merged view of a container that does not run.
 pub(crate) fn open(shared: &Shared, container: &Container) -> Result<InRoot, Failure> {

@@ -39,6 +39,11 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
             host.oom_score_adj
         ));
     }
+    if let Some(text) = host.dns.iter().find(|text| text.parse::<std::net::IpAddr>().is_err()) {
+        return invalid(format!(
+            "bad nameserver address {text}: ParseAddr(\"{text}\"): unable to parse IP"
+        ));
+    }
     if let Some(signal) = &spec.stop_signal {
         crate::signal::parse(signal)?;
     }
@@ -130,14 +135,14 @@ fn cpuset(shared: &Shared, resources: &Resources) -> Result<(), Failure> {
 /// What this version does not do is refused by name, never ignored.
 fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
     let host = &spec.host;
-    let refuse = |what: &str| {
-        Err(Failure::new(ErrorKind::NotImplemented, format!("{what} is not supported yet")))
-    };
     crate::quota::check(shared, &host.storage_opt)?;
     shared.apparmor.check(spec)?;
     shared.selinux.check(spec)?;
     if !matches!(host.volume_driver.as_str(), "" | "local") {
-        return refuse(&format!("volume driver \"{}\"", host.volume_driver));
+        let driver = &host.volume_driver;
+        let words =
+            format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
+        return Err(Failure::new(ErrorKind::NotFound, words));
     }
     let known = host.runtime.is_empty()
         || matches!(host.runtime.as_str(), "ferry")

@@ -50,6 +50,7 @@ fn merge_command(spec: &mut ContainerSpec, config: &ferry_oci::ContainerDefaults
         let reset = spec.entrypoint.as_ref().is_some_and(Vec::is_empty);
         if spec.cmd.as_ref().is_none_or(Vec::is_empty) {
             spec.cmd = config.cmd.clone().filter(|cmd| !cmd.is_empty());
+            spec.args_escaped = config.args_escaped.unwrap_or_default();
         }
         if !reset {
             spec.entrypoint = config.entrypoint.clone().filter(|entry| !entry.is_empty());

@@ -244,7 +244,12 @@ pub fn plan_mounts(
         take(parse_tmpfs(target, options)?)?;
     }
     for target in &spec.volumes {
-        let mut point = parse_bind(target)?;
+        // `VOLUME data` in a Dockerfile is a place below the root.
+        let relative = !target.is_empty() && !target.starts_with('/') && !target.contains(':');
+        let mut point = match relative {
+            true => parse_bind(&format!("/{target}"))?,
+            false => parse_bind(target)?,
+        };
         // `-v /path` without a source arrives here, beside the image's VOLUMEs: what is mounted there already wins.
         point.anonymous = point.name.is_none();
         by_target.entry(point.destination.clone()).or_insert(point);

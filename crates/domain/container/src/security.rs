@@ -45,9 +45,6 @@ pub enum SecurityOptionError {
     /// The profile is no JSON. Docker's words.
     #[error("decoding seccomp profile failed")]
     Profile(#[source] serde_json::Error),
-    /// A flag is neither true nor false.
-    #[error("invalid --security-opt: \"{0}\": strconv.ParseBool: invalid syntax")]
-    Flag(String),
 }
 
 impl Kinded for SecurityOptionError {
@@ -107,7 +104,7 @@ fn flag(option: &str, value: &str) -> Result<bool, SecurityOptionError> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(SecurityOptionError::Flag(option.to_owned())),
+        _ => Err(SecurityOptionError::Unknown(option.to_owned())),
     }
 }
 

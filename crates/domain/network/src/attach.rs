@@ -204,20 +204,32 @@ pub fn set_default_route(pid: i32, inside: &str, gateway: IpAddr) -> Result<(), 
         .map_err(|source| AttachError::Configure { pid, source })
 }
 
-/// Removes the links of a process's network that are not among `known`: what somebody who was killed did not finish.
-pub fn remove_unknown(pid: i32, known: &[&str]) -> Result<(), AttachError> {
-    let (_, mut socket) = open_inside(pid)?;
+/// Puts a process's network in order, where somebody was killed who had not finished: removes the links that are not among `known`,
+/// and lets the default routes (the link's name, the next hop) lead where they are to lead. The host's own network, where every
+/// link of ours is somebody's, is left alone.
+pub fn mend(pid: i32, known: &[&str], defaults: &[(&str, IpAddr)]) -> Result<(), AttachError> {
+    let (namespace, mut socket) = open_inside(pid)?;
+    if namespace.is_own() {
+        return Ok(());
+    }
     let configure = |source| AttachError::Configure { pid, source };
-    for link in link::all(&mut socket).map_err(configure)? {
-        if link.group != GROUP || known.contains(&link.name.as_str()) {
-            continue;
-        }
+    let links = link::all(&mut socket).map_err(configure)?;
+    let unknown =
+        links.iter().filter(|link| link.group == GROUP && !known.contains(&link.name.as_str()));
+    for link in unknown {
         match socket.exchange(&[link::delete(&link.name)], |_| ()) {
             Err(error) if !error.is_absent() => return Err(configure(error)),
             _ => {}
         }
     }
-    Ok(())
+    let routes: Vec<_> = defaults
+        .iter()
+        .map(|(inside, gateway)| {
+            let out = links.iter().find(|link| link.name == *inside);
+            route::set_default(out.map_or(0, |link| link.index), *gateway)
+        })
+        .collect();
+    socket.exchange(&routes, |_| ()).map_err(configure)
 }
 
 fn loopback() -> ferry_netlink::wire::Request {

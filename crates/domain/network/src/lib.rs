@@ -23,7 +23,7 @@ mod resolver;
 mod subnet;
 
 pub use attach::{
-    Attach, Departing, departing, detach, loopback_up, mac_for, remove_unknown, set_default_route,
+    Attach, Departing, departing, detach, loopback_up, mac_for, mend, set_default_route,
 };
 pub use bridge::{Bridge, BridgeSettings, addresses_of, remove as remove_bridge, used_ranges};
 pub use error::{AttachError, BridgeError, ParentError, PublishError};

@@ -106,7 +106,7 @@ pub fn unpublish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishErro
 
 /// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
 /// milliseconds: let that not be the one who starts a container.
-fn close_behind(socket: Socket) {
+pub(crate) fn close_behind(socket: Socket) {
     // Without a thread it is closed here.
     std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
 }

@@ -15,7 +15,7 @@ use ferry_netlink::{
     nft::{Batch, Chain, Comparison, Expr, Hook, Ip, MetaKey, PayloadBase, Rule},
 };
 
-use crate::AttachError;
+use crate::{AttachError, ports::close_behind};
 
 /// The address, Docker's.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -49,22 +49,23 @@ pub struct ResolverSockets {
 pub fn open_resolver(pid: i32) -> Result<ResolverSockets, AttachError> {
     let namespace =
         NetNamespace::of(pid).map_err(|source| AttachError::Namespace { pid, source })?;
-    let sockets = |port| {
-        let opened = namespace.run(move || bind(port));
-        opened
-            .map_err(|source| AttachError::Namespace { pid, source })?
-            .map_err(|source| AttachError::Resolver { pid, source })
-    };
-    let (udp, tcp) = sockets(0)?;
+    let inside = |source| AttachError::Namespace { pid, source };
+    // One visit for all of them: every visit is two changes of the thread.
+    let opened = namespace.run(|| (bind(0), Socket::open(Family::Netfilter))).map_err(inside)?;
+    let resolver = |source| AttachError::Resolver { pid, source };
+    let (udp, tcp) = opened.0.map_err(resolver)?;
     let ports = udp.local_addr().and_then(|udp| Ok((udp.port(), tcp.local_addr()?.port())));
-    let (udp_port, tcp_port) = ports.map_err(|source| AttachError::Resolver { pid, source })?;
-    let led = namespace
-        .socket(Family::Netfilter)
-        .and_then(|mut socket| lead(&mut socket, udp_port, tcp_port));
+    let (udp_port, tcp_port) = ports.map_err(resolver)?;
+    let led = opened.1.and_then(|mut socket| {
+        lead(&mut socket, udp_port, tcp_port)?;
+        close_behind(socket);
+        Ok(())
+    });
     match led {
         Ok(()) => Ok(ResolverSockets { udp, tcp, namespace }),
         Err(_) => {
-            let (udp, tcp) = sockets(DNS)?;
+            let opened = namespace.run(|| bind(DNS)).map_err(inside)?;
+            let (udp, tcp) = opened.map_err(resolver)?;
             Ok(ResolverSockets { udp, tcp, namespace })
         }
     }

@@ -1,20 +1,32 @@
 //! The connection to the shim of a container that is there.
 
 use std::os::fd::AsRawFd;
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use ferry_shim::wire::{self, Attach, Command, Event, Request};
+use ferry_stdx::time::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     sync::oneshot,
 };
 
+/// A shim does at once what it is told.
+const FINISH_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A wish to be connected with a container's streams, perhaps before it runs.
 #[derive(Debug)]
 pub(crate) struct AttachWish {
     pub(crate) streams: Attach,
-    pub(crate) reply: oneshot::Sender<UnixStream>,
+    pub(crate) reply: oneshot::Sender<Attached>,
+}
+
+/// Somebody is connected with a container's streams.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) stream: UnixStream,
+    /// What the log has until then is not in the stream, where the shim can say that.
+    pub(crate) moment: Option<Timestamp>,
 }
 
 /// A control connection.
@@ -63,6 +75,14 @@ impl Live {
 
     pub(crate) async fn command(&mut self, command: &Command) -> io::Result<()> {
         self.send(command).await
+    }
+
+    /// Says nothing more, and waits until the shim has done everything: then it closes, too.
+    pub(crate) async fn finish(mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let end = async { while self.receive().await.is_ok() {} };
+        tokio::time::timeout(FINISH_PATIENCE, end).await?;
+        Ok(())
     }
 
     /// The next event. Safe to drop before it is there.

@@ -21,7 +21,7 @@ use ferry_model::{
     network::{EndpointRequest, PortsChange},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -31,7 +31,7 @@ use crate::{
     registry::{Handle, Snapshot},
 };
 
-pub(crate) use live::{AttachWish, Live, ShimEvent, stream};
+pub(crate) use live::{AttachWish, Attached, Live, ShimEvent, stream};
 pub(crate) use start::about_users;
 pub(crate) use stop::StopWish;
 
@@ -121,6 +121,12 @@ pub(crate) enum Command {
     Attach {
         wish: AttachWish,
     },
+    /// The engine comes up: finish what the one before did not finish inside of a container that goes on.
+    Mend {
+        /// So many do it at a time.
+        slots: Arc<Semaphore>,
+        done: oneshot::Sender<()>,
+    },
     /// The engine comes up: do what the restart policy says.
     Boot,
     /// The engine goes down: let go of everything; the container goes on.
@@ -143,6 +149,7 @@ pub(crate) struct Actor {
     pub(super) exits: u64,
     pub(super) last_exit: i32,
     pub(super) failed_start: Option<Arc<str>>,
+    files: Arc<Mutex<()>>,
     publish: watch::Sender<Snapshot>,
 }
 
@@ -164,8 +171,13 @@ impl Actor {
         };
         let (publish, receiver) = watch::channel(snapshot);
         let (sender, commands) = mpsc::channel(QUEUE);
-        let handle =
-            Handle { id: container.id.as_str().into(), snapshot: receiver, commands: sender };
+        let files = Arc::default();
+        let handle = Handle {
+            id: container.id.as_str().into(),
+            snapshot: receiver,
+            commands: sender,
+            files: Arc::clone(&files),
+        };
         let actor = Actor {
             shared: Arc::clone(shared),
             last_exit: container.state.exit_code,
@@ -178,6 +190,7 @@ impl Actor {
             attaches: Vec::new(),
             exits: 0,
             failed_start: None,
+            files,
             publish,
         };
         shared.containers.insert(handle.clone());
@@ -217,9 +230,7 @@ impl Actor {
                     self.shared.networks.set_aside(&self.container.id, aside);
                 }
                 let started = self.start_by_hand().await;
-                // What never ran and removes itself is of no use to anyone, as in Docker.
-                let goes_away = self.failed_start.is_some() && self.container.spec.host.auto_remove;
-                let next = if goes_away { self.remove_quietly().await } else { Next::Continue };
+                let next = self.remove_if_useless().await;
                 answer(reply, started);
                 return next;
             }
@@ -231,8 +242,10 @@ impl Actor {
                 let withdrawn = self.withdraw().await;
                 answer(reply, withdrawn);
             }
-            Command::Stop { wish, reply } => self.stop(wish, stop::Waiter::Stop(reply)).await,
-            Command::Restart { wish, reply } => self.restart(wish, reply).await,
+            Command::Stop { wish, reply } => {
+                return self.stop(wish, stop::Waiter::Stop(reply)).await;
+            }
+            Command::Restart { wish, reply } => return self.restart(wish, reply).await,
             Command::Kill { signal, reply } => {
                 let killed = self.kill(signal).await;
                 answer(reply, killed);
@@ -260,6 +273,12 @@ impl Actor {
             Command::ReleaseNetwork { reply } => {
                 let released = self.detach_cni().await;
                 answer(reply, released);
+            }
+            Command::Mend { slots, done } => {
+                // Nobody closes it.
+                let _slot = slots.acquire().await.ok();
+                self.mend().await;
+                done.send(()).ok();
             }
             Command::Boot => {
                 self.boot().await;

@@ -67,6 +67,19 @@ impl Actor {
         Ok(())
     }
 
+    /// Makes the network of a container that was found running what the record says.
+    pub(super) async fn mend(&mut self) {
+        let Some(pid) = self.container.state.pid.filter(|_| self.live.is_some()) else { return };
+        if self.container.endpoints.is_empty() {
+            return;
+        }
+        let (shared, container) = (Arc::clone(&self.shared), self.container.clone());
+        let mended = crate::blocking(move || net::mend(&shared, &container, pid));
+        if let Err(failure) = mended.await {
+            tracing::warn!(id = %self.container.id, %failure, "the container's network is not in order");
+        }
+    }
+
     fn pid(&self) -> Result<i32, Failure> {
         self.container.state.pid.filter(|_| self.live.is_some()).ok_or_else(|| {
             let words = format!("container {} is not running", self.container.id);

@@ -5,11 +5,20 @@ use std::sync::Arc;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{container::Phase, event::Subject};
 
-use super::{Actor, Next, Reply, StopWish, answer, stop::Waiter};
+use super::{
+    Actor, Next, Reply, StopWish, answer,
+    stop::{Stopping, Waiter},
+};
 use crate::{failpoint, ops, quota, signal};
 
 impl Actor {
     pub(super) async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) -> Next {
+        if self.stopping.as_ref().is_some_and(Stopping::wants_removal) {
+            let words =
+                format!("removal of container {} is already in progress", self.container.name);
+            answer(reply, Err(Failure::new(ErrorKind::Conflict, words)));
+            return Next::Continue;
+        }
         if self.live.is_some() {
             if !force {
                 let what =
@@ -23,16 +32,25 @@ impl Actor {
                 return Next::Continue;
             }
             let wish = StopWish { timeout: Some(0), signal: Some(signal::KILL) };
-            self.stop(wish, Waiter::Remove { volumes, reply }).await;
+            let next = self.stop(wish, Waiter::Remove { volumes, reply }).await;
             if self.container.state.phase == Phase::Paused {
                 self.kill_hard().await;
             }
-            return Next::Continue;
+            return next;
         }
         let removed = self.remove_now(volumes).await;
         let next = if removed.is_ok() { Next::End } else { Next::Continue };
         answer(reply, removed);
         next
+    }
+
+    /// What could not be started and removes itself is of no use to anyone, as in Docker.
+    pub(super) async fn remove_if_useless(&mut self) -> Next {
+        if self.failed_start.is_some() && self.container.spec.host.auto_remove {
+            self.remove_quietly().await
+        } else {
+            Next::Continue
+        }
     }
 
     /// `--rm`: nobody waits for the answer.
@@ -71,7 +89,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let anonymous: Vec<String> = if volumes { self.anonymous_volumes() } else { Vec::new() };
         let cleanup = move || {
-            shared.dirs.empty_trash(Some(&id));
+            shared.dirs.empty_trash(&id);
             let used = ops::volume::used_volumes(&shared);
             for volume in anonymous.iter().filter(|volume| !used.contains_key(*volume)) {
                 match shared.volumes.remove(volume) {

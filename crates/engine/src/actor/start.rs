@@ -17,7 +17,7 @@ use ferry_shim::{
 };
 use ferry_stdx::time::Timestamp;
 
-use super::{Actor, AttachWish, Live, Next, ShimEvent, live, stop::Stopping};
+use super::{Actor, AttachWish, Attached, Live, Next, ShimEvent, live, stop::Stopping};
 use crate::{failpoint, launch, mounted, net};
 
 /// A shim that does not answer for so long is stuck: hooks are the only thing that may take long.
@@ -79,6 +79,9 @@ impl Actor {
     async fn try_start(&mut self) -> Result<(), (i32, Failure)> {
         let internal = |failure: Failure| (128, failure);
         let shared = Arc::clone(&self.shared);
+        // Two mounts of one root file system that write are none.
+        let files = Arc::clone(&self.files);
+        let _files = files.lock().await;
         let _volumes = self.hold_volumes().map_err(internal)?;
         self.mount_volumes().await.map_err(internal)?;
         net::await_departures(&shared, &self.container).await;
@@ -382,7 +385,7 @@ impl Actor {
             tracing::warn!(id = %self.container.id, %failure, "network not detached");
         }
         for (name, endpoint) in &mut self.container.endpoints {
-            // `none` and `host` have no endpoint, and are left all the same.
+            // Records of older versions have no endpoint on `none` and `host`.
             if !endpoint.endpoint_id.is_empty() || matches!(name.as_str(), "none" | "host") {
                 net::forget(endpoint);
                 net::event(
@@ -414,12 +417,18 @@ impl Actor {
 
     pub(super) async fn resize(&mut self, height: u32, width: u32) -> Result<(), Failure> {
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-        let Some(live) = &mut self.live else {
+        if self.live.is_none() {
             let words = format!("container {} is not running", self.container.id);
             return Err(Failure::new(ErrorKind::Conflict, words));
-        };
+        }
         let command = Command::Resize { exec: None, rows: size(height), cols: size(width) };
-        live.command(&command).await.map_err(|error| {
+        let run_dir = self.shared.dirs.run(&self.container.id);
+        let resized = async {
+            let (mut live, _) = Live::connect(&run_dir, false).await?;
+            live.command(&command).await?;
+            live.finish().await
+        };
+        resized.await.map_err(|error: std::io::Error| {
             Failure::new(
                 ErrorKind::Internal,
                 format!("cannot resize the terminal of container {}: {error}", self.container.id),
@@ -452,7 +461,13 @@ async fn next(live: &mut Live) -> std::io::Result<Event> {
 async fn connect(run_dir: &std::path::Path, wish: AttachWish) {
     match live::stream(run_dir, &Request::Attach(wish.streams)).await {
         // The one who wished may be gone.
-        Ok((stream, Event::Attached)) => drop(wish.reply.send(stream)),
+        Ok((stream, Event::Attached)) => {
+            drop(wish.reply.send(Attached { stream, moment: None }));
+        }
+        Ok((stream, Event::AttachedAt { moment })) => {
+            let moment = Some(Timestamp::from_nanos(moment));
+            drop(wish.reply.send(Attached { stream, moment }));
+        }
         Ok((_, other)) => tracing::warn!(?other, "the shim did not attach a client"),
         Err(error) => tracing::warn!(%error, "cannot attach a client"),
     }

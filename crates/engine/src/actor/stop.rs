@@ -77,7 +77,7 @@ impl Waiter {
 
 impl Actor {
     /// Sends the stop signal and lets `waiter` know when it has ended.
-    pub(super) async fn stop(&mut self, wish: StopWish, waiter: Waiter) {
+    pub(super) async fn stop(&mut self, wish: StopWish, waiter: Waiter) -> Next {
         self.restart_at = None;
         if self.live.is_none() {
             return self.not_running(waiter).await;
@@ -87,7 +87,8 @@ impl Actor {
             Ok(plan) => plan,
             Err(failure) => {
                 self.save_or_warn();
-                return waiter.fail(failure);
+                waiter.fail(failure);
+                return Next::Continue;
             }
         };
         match waiter {
@@ -131,9 +132,10 @@ impl Actor {
         }
         self.event("kill", &[("signal", number.to_string())]);
         failpoint::hit("stop.signal");
+        Next::Continue
     }
 
-    async fn not_running(&mut self, waiter: Waiter) {
+    async fn not_running(&mut self, waiter: Waiter) -> Next {
         if self.container.state.phase == Phase::Restarting {
             self.container.stopped_by_user = true;
             self.set_phase(Phase::Exited);
@@ -144,10 +146,13 @@ impl Actor {
             Waiter::Stop(reply) => answer(reply, Ok(false)),
             Waiter::Restart(reply) => {
                 let started = self.start_by_hand().await.map(|_| ());
+                let next = self.remove_if_useless().await;
                 answer(reply, started);
+                return next;
             }
             Waiter::Remove { reply, .. } => answer(reply, Ok(())),
         }
+        Next::Continue
     }
 
     fn stop_plan(&self, wish: &StopWish) -> Result<(i32, i64), Failure> {
@@ -257,8 +262,8 @@ impl Actor {
     }
 
     /// `restart`: a stop whose end is a start.
-    pub(super) async fn restart(&mut self, wish: StopWish, reply: Reply<()>) {
-        self.stop(wish, Waiter::Restart(reply)).await;
+    pub(super) async fn restart(&mut self, wish: StopWish, reply: Reply<()>) -> Next {
+        self.stop(wish, Waiter::Restart(reply)).await
     }
 
     /// It has ended: tells everyone who waited for that. Returns whether the task goes on.
@@ -266,6 +271,7 @@ impl Actor {
         let Some(stopping) = self.stopping.take() else { return Next::Continue };
         let is_removed = stopping.wants_removal();
         let mut removal = None;
+        let mut restarts = Vec::new();
         for waiter in stopping.into_waiters() {
             match waiter {
                 Waiter::Stop(reply) => answer(reply, Ok(true)),
@@ -278,14 +284,20 @@ impl Actor {
                     if started.is_ok() {
                         self.event("restart", &[]);
                     }
-                    answer(reply, started);
+                    restarts.push((reply, started));
                 }
                 Waiter::Remove { volumes, reply } => removal = Some((volumes, reply)),
             }
         }
-        match removal {
-            Some((volumes, reply)) => self.remove(false, volumes, reply).await,
-            None => Next::Continue,
+        let next = match removal {
+            Some((volumes, reply)) => return self.remove(false, volumes, reply).await,
+            None if restarts.is_empty() => Next::Continue,
+            None => self.remove_if_useless().await,
+        };
+        // Whoever is told that it does not start finds it gone, if that is what becomes of it.
+        for (reply, started) in restarts {
+            answer(reply, started);
         }
+        next
     }
 }

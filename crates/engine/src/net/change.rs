@@ -98,18 +98,23 @@ pub(crate) fn leave(
     mend(shared, container, pid)
 }
 
-/// Makes the inside of a running container what its record says: no other links of ours, the default route, `/etc/hosts`.
+/// Makes the inside of a running container what its record says: no other links of ours, the default route, `/etc/hosts`. One that
+/// has no network of its own has nothing to mend: its links are the host's.
 pub(crate) fn mend(shared: &Shared, container: &Container, pid: i32) -> Result<(), Failure> {
+    if matches!(container.spec.host.network_mode, NetworkMode::Host | NetworkMode::Container(_)) {
+        return Ok(());
+    }
     let known: Vec<&str> =
         container.endpoints.values().map(|endpoint| endpoint.interface.as_str()).collect();
-    ferry_network::remove_unknown(pid, &known)?;
-    for v6 in [false, true] {
-        if let Some((name, gateway)) = order::default_route(&container.endpoints, v6)
-            && let Some(out) = container.endpoints.get(name)
-        {
-            ferry_network::set_default_route(pid, &out.interface, gateway)?;
-        }
-    }
+    let defaults: Vec<_> = [false, true]
+        .into_iter()
+        .filter_map(|v6| {
+            let (name, gateway) = order::default_route(&container.endpoints, v6)?;
+            let out = container.endpoints.get(name)?;
+            Some((out.interface.as_str(), gateway))
+        })
+        .collect();
+    ferry_network::mend(pid, &known, &defaults)?;
     super::names::update(shared, container, pid)?;
     update_hosts(shared, container)
 }

@@ -84,8 +84,15 @@ impl Plan {
 pub(crate) fn plan(shared: &Shared, container: &mut Container) -> Result<Plan, Failure> {
     let spec = &container.spec;
     match &spec.host.network_mode {
-        NetworkMode::Host | NetworkMode::Container(_) => return Ok(Plan::Shared),
-        NetworkMode::None => return Ok(Plan::Loopback),
+        NetworkMode::Host => {
+            note(shared, container, "host")?;
+            return Ok(Plan::Shared);
+        }
+        NetworkMode::Container(_) => return Ok(Plan::Shared),
+        NetworkMode::None => {
+            note(shared, container, "none")?;
+            return Ok(Plan::Loopback);
+        }
         NetworkMode::Default | NetworkMode::Bridge | NetworkMode::Named(_) => {}
     }
     if spec.network_disabled {
@@ -111,6 +118,15 @@ pub(crate) fn plan(shared: &Shared, container: &mut Container) -> Result<Plan, F
         }
     }
     if joinings.is_empty() { Ok(Plan::Loopback) } else { Ok(Plan::Networks(joinings)) }
+}
+
+/// Notes that the container is on a network that gives it nothing: `inspect` shows that, as Docker.
+fn note(shared: &Shared, container: &mut Container, name: &str) -> Result<(), Failure> {
+    if let Some(status) = container.endpoints.get_mut(name) {
+        status.network_id = shared.networks.find(name)?.id;
+        status.endpoint_id = random::id()?;
+    }
+    Ok(())
 }
 
 /// Leases an address for the container's endpoint on `network`, and fills the endpoint in.

@@ -92,6 +92,7 @@ pub(crate) async fn launch(
         tty: spec.tty,
         size: size.map(|(height, width)| (clamp(height), clamp(width))),
         attach: Attach {
+            dated: false,
             stdin: spec.attach_stdin && !how.detach,
             stdout: spec.attach_stdout,
             stderr: spec.attach_stderr,
@@ -162,7 +163,8 @@ pub async fn resize(
         wire::Command::Resize { exec: Some(exec.id), rows: clamp(height), cols: clamp(width) };
     let resized = async {
         let (mut live, _) = actor::Live::connect(&run_dir, false).await?;
-        live.command(&command).await
+        live.command(&command).await?;
+        live.finish().await
     };
     resized.await.map_err(|error| {
         Failure::new(ErrorKind::Conflict, format!("cannot resize exec {exec_id}: {error}"))

@@ -33,6 +33,28 @@ pub(crate) enum Access {
     Write,
 }
 
+/// How ids at `path` of a container that does not run are on the disk, where a bind with `idmap` is there: the owner of its source
+/// has root's place, as when it runs.
+pub(crate) fn bind_ids(container: &Container, path: &Path) -> Option<IdShift> {
+    let inside = container.mounts.iter().filter(|point| path.starts_with(&point.destination));
+    let point = inside.max_by_key(|point| point.destination.len())?;
+    if !point.idmap || point.kind != MountKind::Bind || container.state.phase.is_running() {
+        return None;
+    }
+    let owner = rustix::fs::stat(&point.source).ok()?;
+    let is_root = (owner.st_uid, owner.st_gid) == (0, 0);
+    let ids = IdShift { users: with_root(owner.st_uid), groups: with_root(owner.st_gid) };
+    (!is_root).then_some(ids)
+}
+
+/// All ids as they are, but for root, who is `owner`; the last one is no id.
+fn with_root(owner: u32) -> Vec<IdRange> {
+    let Some(below) = owner.checked_sub(1) else { return vec![(0, 0, u32::MAX)] };
+    let above = owner.saturating_add(1);
+    let ranges = [(0, owner, 1), (1, 1, below), (above, above, u32::MAX - above)];
+    ranges.into_iter().filter(|(.., count)| *count > 0).collect()
+}
+
 /// A container's file system with all that is mounted in it.
 #[derive(Debug)]
 pub(crate) struct View {

@@ -53,6 +53,22 @@ fn containers_outlive_the_daemon() {
 }
 
 #[test]
+fn beside_one_on_the_network_of_the_host() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["run", "-d", "--name", "own", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["run", "-d", "--name", "hosts", "--network", "host", "busybox", "sleep", "1000"]);
+    let address = || sandbox.ok(&["exec", "own", "ip", "-o", "-4", "addr", "show", "eth0"]);
+    let before = address();
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(address(), before);
+    assert_eq!(sandbox.inspect("hosts", "{{.State.Status}}"), "running");
+    sandbox.stop_daemon();
+    sandbox.start_daemon(None);
+    assert_eq!(address(), before);
+}
+
+#[test]
 fn a_record_that_does_not_read_costs_nothing_that_was_written() {
     let sandbox = with_busybox(Client::Ferry);
     sandbox.ok(&["run", "--name", "kept", "busybox", "sh", "-c", "echo precious > /file"]);

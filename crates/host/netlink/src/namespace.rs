@@ -43,6 +43,13 @@ impl NetNamespace {
         Ok(NetNamespace { fd, pid })
     }
 
+    /// Whether this program is in it, too.
+    pub fn is_own(&self) -> bool {
+        let number = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        let own = rustix::fs::stat("/proc/self/ns/net").map(number);
+        own.is_ok() && own == rustix::fs::fstat(&self.fd).map(number)
+    }
+
     /// Its descriptor, as links are put into it by.
     pub fn fd(&self) -> &OwnedFd {
         &self.fd

@@ -40,6 +40,9 @@ pub struct Attach {
     pub stdout: bool,
     /// It gets standard error.
     pub stderr: bool,
+    /// Say when the stream began: whoever reads the log, too, reads that until then. Answered by `AttachedAt`.
+    #[serde(default)]
+    pub dated: bool,
 }
 
 /// A further process.
@@ -138,6 +141,11 @@ pub enum Event {
     },
     /// First frame on an attach connection: the stream follows.
     Attached,
+    /// The same for one that wants to know when: the stream follows, beginning with what is of lines that are not in the log yet.
+    AttachedAt {
+        /// Nanoseconds since 1970. The log's records that are not newer are not in the stream.
+        moment: i64,
+    },
     /// First frame on an exec connection: the stream follows.
     ExecStarted {
         /// The process.

@@ -44,6 +44,8 @@ pub struct ContainerSpec {
     pub env: Vec<String>,
     /// The command; appended to `entrypoint`. `None` when neither the user nor the image has one.
     pub cmd: Option<Vec<String>>,
+    /// What Windows makes of `cmd`; only shown again.
+    pub args_escaped: bool,
     /// The entry point.
     pub entrypoint: Option<Vec<String>>,
     /// Working directory; empty is `/`.

@@ -8,6 +8,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -88,8 +89,9 @@ pub async fn archive(engine: &Engine, name: &str, path: &str) -> Result<ArchiveS
     let container = shared.containers.find(name)?.container();
     let (mut writer, pieces) = bridge::pipe();
     let stat = crate::blocking(move || {
-        let view = rootfs::whole(&shared, &container, Access::Read)?;
+        let mut view = rootfs::whole(&shared, &container, Access::Read)?;
         let (stat, found) = place.stat(&view.root)?;
+        view.ids = view.ids.take().or_else(|| rootfs::bind_ids(&container, &place.path));
         shared.events.container(&container, "archive-path", &[], shared.now());
         tokio::task::spawn_blocking(move || {
             let written = place.write(&view, &found, &mut writer);
@@ -116,8 +118,13 @@ pub async fn extract(
     // First of all: whoever sends must be heard out before it is told that it is all for nothing.
     let reader = bridge::reader_of(body);
     let (shared, place) = (engine.shared.clone(), Place::new(name, &request.path)?);
-    let container = shared.containers.find(name)?.container();
+    let handle = shared.containers.find(name)?;
+    // It does not start until the files are there, as with Docker.
+    let files = Arc::clone(&handle.files).lock_owned().await;
+    let container = handle.container();
+    let files = (!container.state.phase.is_running()).then_some(files);
     crate::blocking(move || {
+        let _files = files;
         let view = rootfs::whole(&shared, &container, Access::Write)?;
         view.as_its_root(|| place.extract(&view, &container, &request, reader))?;
         shared.events.container(&container, "extract-to-dir", &[], shared.now());
@@ -276,11 +283,12 @@ impl Place {
         let codec = Codec::detect(start).map_err(|error| invalid(error.to_string()))?;
         let decoder = Decoder::new(codec, reader).map_err(broken)?;
         let mut tar = std::io::BufReader::with_capacity(256 << 10, decoder);
+        let ids = view.ids.clone().or_else(|| rootfs::bind_ids(container, &shown));
         let options = Options {
             limits: Limits::default(),
             whiteouts: Whiteouts::Literal,
             owner,
-            ids: view.ids.as_ref(),
+            ids: ids.as_ref(),
             keep_types: request.keep_types,
             keep_root: true,
         };

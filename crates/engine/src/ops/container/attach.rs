@@ -5,11 +5,16 @@ use ferry_model::container::Phase;
 use ferry_shim::wire::Attach;
 use tokio::{net::UnixStream, sync::oneshot};
 
+use std::time::Duration;
+
 use super::{LogStream, LogsRequest, logs};
 use crate::{
     Engine,
-    actor::{AttachWish, Command},
+    actor::{AttachWish, Attached, Command},
 };
+
+/// A container that has ended meanwhile attaches nobody until it starts again.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a client wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,12 +50,23 @@ pub struct Attachment {
 
 /// A stream that is there when the container runs.
 #[derive(Debug)]
-pub struct PendingStream(Option<oneshot::Receiver<UnixStream>>);
+pub struct PendingStream(Pending);
+
+#[derive(Debug)]
+enum Pending {
+    Nothing,
+    Waiting(oneshot::Receiver<Attached>),
+    There(UnixStream),
+}
 
 impl PendingStream {
     /// Waits for the container's start if need be. `None` when it never starts, or no stream was wanted.
     pub async fn connect(self) -> Option<UnixStream> {
-        self.0?.await.ok()
+        match self.0 {
+            Pending::Nothing => None,
+            Pending::Waiting(attached) => attached.await.ok().map(|attached| attached.stream),
+            Pending::There(stream) => Some(stream),
+        }
     }
 }
 
@@ -76,16 +92,25 @@ pub async fn attach(
     let stdin = request.stdin && container.spec.open_stdin;
     let now = engine.shared.now();
     engine.shared.events.container(&container, "attach", &[], now);
-    let pending = if request.stream {
-        let (reply, stream) = oneshot::channel();
-        let streams = Attach { stdin, stdout: request.stdout, stderr: request.stderr };
-        handle.send(Command::Attach { wish: AttachWish { streams, reply } }).await?;
-        Some(stream)
-    } else {
-        None
-    };
     // What is written when it runs comes by the stream: a slow reader of the log must not come upon it, too.
-    let until = (container.state.phase != Phase::Running).then_some(now);
+    let mut until = (container.state.phase != Phase::Running).then_some(now);
+    let mut pending = Pending::Nothing;
+    if request.stream {
+        let (reply, attached) = oneshot::channel();
+        let dated = request.logs;
+        let streams = Attach { stdin, stdout: request.stdout, stderr: request.stderr, dated };
+        handle.send(Command::Attach { wish: AttachWish { streams, reply } }).await?;
+        pending = Pending::Waiting(attached);
+        // One that runs is there at once, and says which of the log's records are before it.
+        if let Pending::Waiting(attached) = &mut pending
+            && request.logs
+            && until.is_none()
+            && let Ok(Ok(there)) = tokio::time::timeout(ATTACH_PATIENCE, attached).await
+        {
+            until = there.moment;
+            pending = Pending::There(there.stream);
+        }
+    }
     let AttachRequest { stdout, stderr, .. } = request;
     let wanted = LogsRequest { stdout, stderr, until, ..LogsRequest::default() };
     let logs = if request.logs { Some(logs(engine, name, wanted).await?) } else { None };

@@ -70,6 +70,10 @@ pub(crate) fn create_of(
     crate::net::links::check(shared, &spec)?;
     let endpoints = planned_endpoints(shared, &mut spec)?;
     let selinux = crate::selinux::assign(shared, &spec)?;
+    if spec.hostname.is_empty() && spec.pod.is_none() && spec.host.network_mode == NetworkMode::Host
+    {
+        spec.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
     let container = Container {
         version: records::VERSION,
         id: id.clone(),
@@ -213,7 +217,7 @@ impl Drop for Made<'_> {
         if let Err(error) = self.shared.dirs.discard(&self.id) {
             tracing::warn!(id = %self.id, %error, "a container that could not be made left files");
         }
-        self.shared.dirs.empty_trash(Some(&self.id));
+        self.shared.dirs.empty_trash(&self.id);
         for volume in &self.volumes {
             if let Err(error) = self.shared.volumes.remove(volume) {
                 tracing::warn!(%volume, %error, "a container that could not be made left a volume");

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_docker_api::{
-    ContainerConfig, ContainerInspect, ContainerSummary, DriverData, HealthConfig, HostConfig,
-    MountPoint as WirePoint, NetworkSettings, Nothing, StrSlice, SummaryHostConfig,
-    SummaryNetworkSettings,
+    ContainerConfig, ContainerInspect, ContainerSummary, DriverData, EndpointSettings,
+    HealthConfig, HostConfig, MountPoint as WirePoint, NetworkSettings, Nothing, StrSlice,
+    SummaryHostConfig, SummaryNetworkSettings,
 };
 use ferry_engine::EngineConfig;
-use ferry_model::container::{
-    AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck, ListedContainer,
-    MountKind, MountPoint, NetworkMode,
+use ferry_model::{
+    container::{
+        AttachFlags, Container, ContainerSpec, ContainerView, DiskUse, HealthCheck,
+        ListedContainer, MountKind, MountPoint, NetworkMode,
+    },
+    network::EndpointStatus,
 };
 use ferry_stdx::{id, time::Timestamp};
 
@@ -113,7 +116,23 @@ fn shown_mounts(spec: &ContainerSpec, mounts: &[MountPoint]) -> Vec<WirePoint> {
         let mut paths = spec.host.tmpfs.keys().map(|path| path.trim_end_matches('/'));
         point.kind == MountKind::Tmpfs && paths.any(|path| path == point.destination)
     };
-    mounts.iter().filter(|point| !in_host_config(point)).map(mount::point).collect()
+    let shown = |point: &MountPoint| {
+        let mut wire = mount::point(point);
+        if wire.mode.is_empty() && point.kind == MountKind::Volume && is_asked_for(spec, point) {
+            // What Docker fills in, with SELinux or without.
+            wire.mode = "z".to_owned();
+        }
+        wire
+    };
+    mounts.iter().filter(|point| !in_host_config(point)).map(shown).collect()
+}
+
+/// Whether `-v` or `--mount` named the place; others come from the image or from another container.
+fn is_asked_for(spec: &ContainerSpec, point: &MountPoint) -> bool {
+    let is_here = |path: &str| path.trim_end_matches('/') == point.destination;
+    let (binds, mounts) = (&spec.host.binds, &spec.host.mounts);
+    binds.iter().any(|bind| is_here(&bind.destination))
+        || mounts.iter().any(|mount| is_here(&mount.target))
 }
 
 /// Docker shows links with the names of both sides: `/db:/web/store`.
@@ -127,13 +146,9 @@ fn shown_links(container: &Container) -> Option<Vec<String>> {
 
 /// Writes a line of the list.
 pub(crate) fn summary(listed: &ListedContainer, now: Timestamp) -> ContainerSummary {
-    let Container {
-        id, name, created, image_id, spec, mounts, state: at, endpoints, ports, ..
-    } = &*listed.container;
-    let networks = endpoints
-        .iter()
-        .map(|(name, status)| (name.clone(), endpoint::listed(name, status)))
-        .collect();
+    let Container { id, name, created, image_id, spec, mounts, state: at, ports, .. } =
+        &*listed.container;
+    let networks = networks(&listed.container, endpoint::listed);
     let exposed = if at.phase.is_running() { spec.exposed_ports.clone() } else { BTreeSet::new() };
     ContainerSummary {
         id: id.clone(),
@@ -184,6 +199,7 @@ fn config(container: &Container) -> ContainerConfig {
         stdin_once,
         env,
         cmd,
+        args_escaped,
         entrypoint,
         working_dir,
         labels,
@@ -221,19 +237,43 @@ fn config(container: &Container) -> ContainerConfig {
         env: Some(env),
         cmd: StrSlice(cmd),
         healthcheck: healthcheck.map(health_config),
-        args_escaped: false,
+        args_escaped,
         image,
         volumes: super::nil_map(volumes),
         working_dir,
         entrypoint: StrSlice(entrypoint),
         network_disabled,
-        mac_address: String::new(),
-        on_build: nil_if_empty(on_build),
+        mac_address: main_mac(container),
+        on_build: Some(on_build)
+            .filter(|list| !list.is_empty() || host.sent_empty.contains("OnBuild")),
         labels: Some(labels),
         stop_signal: stop_signal.unwrap_or_default(),
         stop_timeout,
         shell: StrSlice(shell),
     }
+}
+
+/// The hardware address that was asked for on the main network, which Docker shows here, too.
+fn main_mac(container: &Container) -> String {
+    let main = host_out::network_word(&container.spec.host.network_mode);
+    let mac = container.endpoints.get(&main).and_then(|status| status.request.mac.clone());
+    mac.unwrap_or_default()
+}
+
+/// The endpoints, by `write`. Before the first start they show the hardware addresses that were asked for.
+fn networks(
+    container: &Container,
+    write: impl Fn(&str, &EndpointStatus) -> EndpointSettings,
+) -> BTreeMap<String, EndpointSettings> {
+    let never_started = container.state.started_at.is_none();
+    let shown = |(name, status): (&String, &EndpointStatus)| {
+        let mut settings = write(name, status);
+        if never_started && settings.mac_address.is_empty() {
+            settings.mac_address = status.request.mac.clone().unwrap_or_default();
+        }
+        (name.clone(), settings)
+    };
+    container.endpoints.iter().map(shown).collect()
 }
 
 fn health_config(check: HealthCheck) -> HealthConfig {
@@ -244,11 +284,7 @@ fn health_config(check: HealthCheck) -> HealthConfig {
 /// Writes `NetworkSettings`; the fields of the default bridge's endpoint are there twice.
 fn network_settings(container: &Container, defaults: &Defaults) -> NetworkSettings {
     let running = container.state.phase.is_running();
-    let networks: BTreeMap<_, _> = container
-        .endpoints
-        .iter()
-        .map(|(name, status)| (name.clone(), endpoint::settings(name, status)))
-        .collect();
+    let networks = networks(container, endpoint::settings);
     let main = networks.get("bridge").cloned().unwrap_or_default();
     let ports = if running {
         port::bound(&container.spec.exposed_ports, &container.ports)

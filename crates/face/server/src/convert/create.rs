@@ -64,8 +64,7 @@ fn spec(
         env,
         cmd,
         healthcheck,
-        // Windows only; dockerd on Linux does not look at it either.
-        args_escaped: _,
+        args_escaped,
         image,
         volumes,
         working_dir,
@@ -87,6 +86,10 @@ fn spec(
     move_mac_address(mac_address, &host.network_mode, endpoints, warnings)?;
     let exposed_ports =
         exposed_ports.keys().map(|text| port::key(text)).collect::<Result<BTreeSet<_>, _>>()?;
+    let mut host = host;
+    if on_build.as_ref().is_some_and(Vec::is_empty) {
+        host.sent_empty.insert("OnBuild".to_owned());
+    }
     Ok(ContainerSpec {
         image,
         hostname,
@@ -98,6 +101,7 @@ fn spec(
         stdin_once,
         env: env.unwrap_or_default(),
         cmd: cmd.0,
+        args_escaped,
         entrypoint: entrypoint.0,
         working_dir,
         labels: labels.unwrap_or_default(),

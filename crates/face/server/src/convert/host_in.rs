@@ -1,5 +1,7 @@
 //! `HostConfig` to `HostSettings`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ferry_docker_api::{HostConfig, LogConfig, RestartPolicy as WirePolicy};
 use ferry_errkind::Failure;
 use ferry_model::container::{
@@ -15,6 +17,7 @@ pub(super) fn settings(
     config: HostConfig,
     warnings: &mut Vec<String>,
 ) -> Result<HostSettings, Failure> {
+    let sent_empty = sent_empty(&config);
     let HostConfig {
         binds,
         container_id_file,
@@ -121,7 +124,39 @@ pub(super) fn settings(
         container_id_file,
         console_size: (console_size != [0, 0]).then_some((console_size[0], console_size[1])),
         resources: resources::limits(limits, warnings)?,
+        sent_empty,
     })
+}
+
+/// Lists and maps that a client sent though there was nothing in them: Docker shows them so, and the others as `null`.
+fn sent_empty(config: &HostConfig) -> BTreeSet<String> {
+    fn is<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_some_and(Vec::is_empty)
+    }
+    let limits = &config.resources;
+    let lists = [
+        ("Binds", is(config.binds.as_ref())),
+        ("VolumesFrom", is(config.volumes_from.as_ref())),
+        ("CapAdd", is(config.cap_add.0.as_ref())),
+        ("CapDrop", is(config.cap_drop.0.as_ref())),
+        ("Dns", is(config.dns.as_ref())),
+        ("DnsOptions", is(config.dns_options.as_ref())),
+        ("DnsSearch", is(config.dns_search.as_ref())),
+        ("ExtraHosts", is(config.extra_hosts.as_ref())),
+        ("GroupAdd", is(config.group_add.as_ref())),
+        ("SecurityOpt", is(config.security_opt.as_ref())),
+        ("PortBindings", config.port_bindings.as_ref().is_some_and(BTreeMap::is_empty)),
+        ("BlkioWeightDevice", is(limits.blkio_weight_device.as_ref())),
+        ("BlkioDeviceReadBps", is(limits.blkio_device_read_bps.as_ref())),
+        ("BlkioDeviceWriteBps", is(limits.blkio_device_write_bps.as_ref())),
+        ("BlkioDeviceReadIOps", is(limits.blkio_device_read_iops.as_ref())),
+        ("BlkioDeviceWriteIOps", is(limits.blkio_device_write_iops.as_ref())),
+        ("Devices", is(limits.devices.as_ref())),
+        ("DeviceCgroupRules", is(limits.device_cgroup_rules.as_ref())),
+        ("DeviceRequests", is(limits.device_requests.as_ref())),
+        ("Ulimits", is(limits.ulimits.as_ref())),
+    ];
+    lists.into_iter().filter(|(_, empty)| *empty).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The text is what counts; the parts are for those who only look. What does not read is refused by the engine.

@@ -1,5 +1,7 @@
 //! `HostSettings` to `HostConfig`: what inspect shows.
 
+use std::collections::BTreeSet;
+
 use ferry_docker_api::{HostConfig, LogConfig, RestartPolicy as WirePolicy, StrSlice};
 use ferry_model::container::{
     BindMount, CgroupnsMode, HostSettings, IpcMode, LogSettings, NetworkMode, PidMode,
@@ -10,6 +12,19 @@ use super::{container::Defaults, mount, nil_if_empty, port, resources};
 
 /// Docker's default of `--shm-size`.
 const SHM_SIZE: i64 = 64 << 20;
+
+/// How Go shows lists that are empty.
+pub(super) struct Empty<'a> {
+    /// Those that were sent.
+    sent: &'a BTreeSet<String>,
+}
+
+impl Empty<'_> {
+    /// What is shown of a list of this name: `null` if it is empty and was not sent.
+    pub(super) fn list<T>(&self, name: &str, list: Vec<T>) -> Option<Vec<T>> {
+        (!list.is_empty() || self.sent.contains(name)).then_some(list)
+    }
+}
 
 /// Writes all fields. What the user left open is shown as what it means.
 pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig {
@@ -55,7 +70,9 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         container_id_file,
         console_size,
         resources: limits,
+        sent_empty,
     } = settings.clone();
+    let empty = Empty { sent: &sent_empty };
     let or_default =
         |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
     let hidden = |paths: Option<Vec<String>>, standard: &[&str]| match paths {
@@ -65,28 +82,29 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         None => Some(standard.iter().map(|path| (*path).to_owned()).collect()),
     };
     HostConfig {
-        binds: nil_if_empty(binds.into_iter().map(|BindMount { text, .. }| text).collect()),
+        binds: empty.list("Binds", binds.into_iter().map(|BindMount { text, .. }| text).collect()),
         container_id_file,
         log_config: LogConfig {
             kind: or_default(driver, &defaults.log_driver),
             config: Some(options),
         },
         network_mode: network_word(&network_mode),
-        port_bindings: Some(port::bindings_to_wire(&port_bindings)),
+        port_bindings: Some(port::bindings_to_wire(&port_bindings))
+            .filter(|bindings| !bindings.is_empty() || sent_empty.contains("PortBindings")),
         restart_policy: policy(restart_policy),
         auto_remove,
         volume_driver,
-        volumes_from: nil_if_empty(volumes_from),
+        volumes_from: empty.list("VolumesFrom", volumes_from),
         console_size: console_size.map_or([0, 0], |(height, width)| [height, width]),
         annotations,
-        cap_add: StrSlice(nil_if_empty(cap_add)),
-        cap_drop: StrSlice(nil_if_empty(cap_drop)),
+        cap_add: StrSlice(empty.list("CapAdd", cap_add)),
+        cap_drop: StrSlice(empty.list("CapDrop", cap_drop)),
         cgroupns_mode: cgroupns_word(cgroupns_mode, defaults.cgroup_v2, privileged).to_owned(),
-        dns: Some(dns),
-        dns_options: Some(dns_options),
-        dns_search: Some(dns_search),
-        extra_hosts: nil_if_empty(extra_hosts),
-        group_add: nil_if_empty(group_add),
+        dns: empty.list("Dns", dns),
+        dns_options: empty.list("DnsOptions", dns_options),
+        dns_search: empty.list("DnsSearch", dns_search),
+        extra_hosts: empty.list("ExtraHosts", extra_hosts),
+        group_add: empty.list("GroupAdd", group_add),
         ipc_mode: ipc_word(&ipc_mode.unwrap_or_default()),
         cgroup: String::new(),
         links: nil_if_empty(links),
@@ -95,7 +113,7 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         privileged,
         publish_all_ports,
         readonly_rootfs,
-        security_opt: nil_if_empty(security_opt),
+        security_opt: empty.list("SecurityOpt", security_opt),
         storage_opt,
         tmpfs,
         uts_mode: host_word(uts_host),
@@ -108,7 +126,7 @@ pub(super) fn config(settings: &HostSettings, defaults: &Defaults) -> HostConfig
         sysctls,
         runtime: or_default(runtime, &defaults.runtime),
         isolation: String::new(),
-        resources: resources::to_wire(&limits, &ulimits, &cgroup_parent),
+        resources: resources::to_wire(&limits, &ulimits, &cgroup_parent, &empty, defaults),
         mounts: mounts.iter().map(mount::to_wire).collect(),
         masked_paths: hidden(masked_paths, &MASKED),
         readonly_paths: hidden(readonly_paths, &READONLY),

@@ -7,7 +7,7 @@ use ferry_docker_api::{
 use ferry_errkind::Failure;
 use ferry_model::container::{DeviceMapping, DeviceRate, DeviceRequest, Resources, Ulimit};
 
-use super::nil_if_empty;
+use super::{container::Defaults, host_out::Empty, nil_if_empty};
 use crate::refuse::invalid;
 
 /// Docker's least memory limit: below it nothing starts.
@@ -178,11 +178,13 @@ pub(super) fn ulimits(wire: &[WireUlimit]) -> Result<Vec<Ulimit>, Failure> {
     wire.iter().map(read).collect()
 }
 
-/// Writes limits. Lists that the docker CLI always sends are `[]`, the others `null`, when they are empty.
+/// Writes limits.
 pub(super) fn to_wire(
     resources: &Resources,
     ulimits: &[Ulimit],
     cgroup_parent: &str,
+    empty: &Empty<'_>,
+    defaults: &Defaults,
 ) -> WireResources {
     let Resources {
         memory,
@@ -217,30 +219,34 @@ pub(super) fn to_wire(
         nano_cpus,
         cgroup_parent: cgroup_parent.to_owned(),
         blkio_weight,
-        blkio_weight_device: Some(blkio_weight_device.into_iter().map(weight_out).collect()),
-        blkio_device_read_bps: Some(rates_out(blkio_device_read_bps)),
-        blkio_device_write_bps: Some(rates_out(blkio_device_write_bps)),
-        blkio_device_read_iops: Some(rates_out(blkio_device_read_iops)),
-        blkio_device_write_iops: Some(rates_out(blkio_device_write_iops)),
+        blkio_weight_device: empty
+            .list("BlkioWeightDevice", blkio_weight_device.into_iter().map(weight_out).collect()),
+        blkio_device_read_bps: empty.list("BlkioDeviceReadBps", rates_out(blkio_device_read_bps)),
+        blkio_device_write_bps: empty
+            .list("BlkioDeviceWriteBps", rates_out(blkio_device_write_bps)),
+        blkio_device_read_iops: empty
+            .list("BlkioDeviceReadIOps", rates_out(blkio_device_read_iops)),
+        blkio_device_write_iops: empty
+            .list("BlkioDeviceWriteIOps", rates_out(blkio_device_write_iops)),
         cpu_period,
         cpu_quota,
         cpu_realtime_period,
         cpu_realtime_runtime,
         cpuset_cpus,
         cpuset_mems,
-        devices: Some(devices.into_iter().map(device_out).collect()),
-        device_cgroup_rules: nil_if_empty(device_cgroup_rules),
-        device_requests: nil_if_empty(
-            device_requests.into_iter().map(device_request_out).collect(),
-        ),
+        devices: empty.list("Devices", devices.into_iter().map(device_out).collect()),
+        device_cgroup_rules: empty.list("DeviceCgroupRules", device_cgroup_rules),
+        device_requests: empty
+            .list("DeviceRequests", device_requests.into_iter().map(device_request_out).collect()),
         kernel_memory,
         kernel_memory_tcp,
         memory_reservation,
         memory_swap,
         memory_swappiness,
-        oom_kill_disable,
+        // cgroup v2 has no such thing.
+        oom_kill_disable: oom_kill_disable.or((!defaults.cgroup_v2).then_some(false)),
         pids_limit,
-        ulimits: Some(ulimits.iter().cloned().map(ulimit_out).collect()),
+        ulimits: empty.list("Ulimits", ulimits.iter().cloned().map(ulimit_out).collect()),
         cpu_count: 0,
         cpu_percent: 0,
         io_maximum_iops: 0,

@@ -78,6 +78,11 @@ impl JsonLog {
         self.flush()
     }
 
+    /// The beginning of a line that waits for its end.
+    pub(crate) fn unfinished(&self, stream: Stream) -> &[u8] {
+        &self.pending[stream as usize]
+    }
+
     /// Writes lines that never ended. The stream is over.
     pub(crate) fn finish(&mut self, now: i64) -> io::Result<()> {
         self.last_time = self.last_time.max(now);

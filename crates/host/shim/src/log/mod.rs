@@ -72,6 +72,11 @@ impl Log {
         }
     }
 
+    /// The beginning of a line that is not in the file yet.
+    pub(crate) fn unfinished(&self, stream: Stream) -> &[u8] {
+        self.file.as_ref().map_or(&[], |file| file.unfinished(stream))
+    }
+
     /// Writes lines that never ended. The streams are over.
     pub(crate) fn finish(&mut self, now: i64) -> io::Result<()> {
         if let Some(remote) = &mut self.remote {

@@ -280,7 +280,7 @@ impl Shim {
 }
 
 /// Docker's multiplexed stream: stream number, three zeros, length (big endian).
-fn frame_head(stderr: bool, length: usize) -> [u8; 8] {
+pub(super) fn frame_head(stderr: bool, length: usize) -> [u8; 8] {
     let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     [if stderr { 2 } else { 1 }, 0, 0, 0, a, b, c, d]
 }

@@ -1,6 +1,6 @@
 //! Settings of a container that concern the host: isolation, limits, mounts, ports, logging.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,8 @@ pub struct HostSettings {
     pub console_size: Option<(u32, u32)>,
     /// Limits.
     pub resources: Resources,
+    /// Names of the API's lists and maps that were sent and were empty; those that were not sent are shown as `null`.
+    pub sent_empty: BTreeSet<String>,
 }
 
 /// A `-v source:destination[:options]`.

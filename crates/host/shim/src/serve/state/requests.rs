@@ -8,9 +8,11 @@ use rustix::event::PollFlags;
 
 use super::{Made, Phase, Shim};
 use crate::{
+    log::Stream,
     serve::{
         client::{Client, Role},
         external::Refusal,
+        output::frame_head,
     },
     wire::{self, Command, Event, Request},
 };
@@ -81,11 +83,31 @@ impl Shim {
                     _ => {}
                 }
             }
-            Request::Attach(wire::Attach { stdin, stdout, stderr }) => {
+            Request::Attach(wire::Attach { stdin, stdout, stderr, dated }) => {
                 client.role = Role::Stream { exec: None, stdin, stdout, stderr };
-                client.tell(&Event::Attached);
+                if dated {
+                    client.tell(&Event::AttachedAt { moment: super::now() });
+                    self.tell_unfinished(client, stdout, stderr);
+                } else {
+                    client.tell(&Event::Attached);
+                }
             }
             Request::Exec(exec) => self.start_exec(client, *exec),
+        }
+    }
+
+    /// Lines that have begun: others have their beginnings already, and the log has none of them.
+    fn tell_unfinished(&self, client: &mut Client, stdout: bool, stderr: bool) {
+        let Some(log) = &self.log else { return };
+        for (wanted, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            let bytes = log.unfinished(stream);
+            if !wanted || bytes.is_empty() {
+                continue;
+            }
+            match self.streams.is_terminal() {
+                true => client.send(&[], bytes),
+                false => client.send(&frame_head(stream == Stream::Stderr, bytes.len()), bytes),
+            }
         }
     }
 
