@@ -46,8 +46,11 @@ const SHIM_PATIENCE: Duration = Duration::from_secs(5);
 /// So many containers are looked at at a time: each mostly waits for its shim.
 const SIDE_BY_SIDE: usize = 32;
 
-/// So many containers' networks are in order before the engine answers; with more, the others' follow while it does.
+/// The networks of so many containers are in order before the engine answers; with more, they follow while it does.
 const MENDED_FIRST: usize = 50;
+
+/// So many are put in order at a time: whoever asks something meanwhile is not to wait for them.
+const MENDED_AT_A_TIME: usize = 8;
 
 /// How long boot waits for a sandbox to go that was never started: its network's plugins may be slow.
 const STILLBORN_PATIENCE: Duration = Duration::from_secs(5);
@@ -223,7 +226,7 @@ async fn recover(shared: &Arc<Shared>) -> Result<(), BootError> {
 /// Has each container's own task finish what the engine before did not finish inside of it, before anything else is done to it.
 /// They may have to find each other, so all are known by now.
 async fn mend(handles: &[Handle]) {
-    let slots = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    let slots = Arc::new(Semaphore::new(MENDED_AT_A_TIME));
     let mut mended = Vec::new();
     for handle in handles {
         let (done, ended) = oneshot::channel();
@@ -231,8 +234,10 @@ async fn mend(handles: &[Handle]) {
             mended.push(ended);
         }
     }
-    for ended in mended.into_iter().take(MENDED_FIRST) {
-        ended.await.ok();
+    if mended.len() <= MENDED_FIRST {
+        for ended in mended {
+            ended.await.ok();
+        }
     }
 }
 

@@ -93,6 +93,10 @@ impl Selinux {
 /// Adds what Docker adds to a new container's options: nothing confines what shares the host's processes or memory, and
 /// whoever shares a container's, which must be there, has that one's label.
 pub(crate) fn add_options(shared: &Shared, spec: &mut ContainerSpec) -> Result<(), Failure> {
+    let sandbox = spec.pod.as_ref().and_then(|part| part.sandbox.clone());
+    if let Some(sandbox) = sandbox.filter(|_| !spec.host.privileged) {
+        return add_options_of_pod(shared, &sandbox, &mut spec.host.security_opt);
+    }
     let host = &mut spec.host;
     if host.security_opt.iter().any(|option| option.split('=').next() == Some("label")) {
         return Ok(());
@@ -126,6 +130,28 @@ pub(crate) fn add_options(shared: &Shared, spec: &mut ContainerSpec) -> Result<(
         (one, other) => one.or(other).unwrap_or_default(),
     };
     host.security_opt.extend(options.iter().map(|option| format!("label={option}")));
+    Ok(())
+}
+
+/// Containers of a pod share files: one that says nothing has the label of the pod, and one that says something has at least its level.
+fn add_options_of_pod(
+    shared: &Shared,
+    sandbox: &str,
+    options: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let sandbox = shared.containers.find(sandbox)?.container();
+    let process = sandbox.selinux.as_ref().map_or("", |labels| labels.process.as_str());
+    let own: Vec<&str> =
+        options.iter().filter_map(|option| option.strip_prefix("label=")).collect();
+    let has_level = own.iter().any(|label| *label == "disable" || label.starts_with("level:"));
+    let wanted = match own.is_empty() {
+        true => selinux_options_of(process),
+        false if has_level => Vec::new(),
+        false => {
+            selinux_level_of(process).map(|level| format!("level:{level}")).into_iter().collect()
+        }
+    };
+    options.extend(wanted.iter().map(|option| format!("label={option}")));
     Ok(())
 }
 

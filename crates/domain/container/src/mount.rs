@@ -189,6 +189,9 @@ pub fn parse_request(request: &MountRequest) -> Result<MountPoint, MountError> {
             }
             point.source = clean_path(&request.source);
             point.propagation = propagation_or_default(&request.propagation)?;
+            if request.relabel {
+                point.mode = "Z".to_owned();
+            }
         }
         MountKind::Volume => {
             point.driver = Some(default_driver(&request.volume_driver));
@@ -271,6 +274,7 @@ fn parse_tmpfs(target: &str, options: &str) -> Result<MountPoint, MountError> {
         recursion: BindRecursion::Enabled,
         create_source: false,
         idmap: false,
+        relabel: false,
         no_copy: false,
         volume_labels: BTreeMap::new(),
         volume_driver: String::new(),

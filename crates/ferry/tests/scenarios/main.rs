@@ -38,6 +38,7 @@ macro_rules! against_docker {
 }
 
 mod archives;
+mod at_once;
 mod bad_input;
 mod build;
 mod buildkit;
@@ -98,6 +99,7 @@ mod runtimes;
 mod services;
 mod settings;
 mod sharing;
+mod shown;
 mod stats;
 mod top;
 mod update;

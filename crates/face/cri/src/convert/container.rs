@@ -105,7 +105,6 @@ fn host(
     sandbox: &Sandbox<'_>,
 ) -> Result<(HostSettings, Sharing), Status> {
     let namespaces = security.namespace_options.clone().unwrap_or_default();
-    security::selinux(security.selinux_options.as_ref())?;
     security::user_namespace(&namespaces)?;
     if security.privileged && !sandbox.security().privileged {
         return Err(invalid("no privileged container allowed in sandbox"));
@@ -122,6 +121,7 @@ fn host(
     let mut security_opt: Vec<String> = Vec::new();
     security_opt.extend(security::seccomp(security.seccomp.as_ref())?);
     security_opt.extend(security::apparmor(security.apparmor.as_ref()));
+    security_opt.extend(security::selinux(security.selinux_options.as_ref()));
     if security.no_new_privs {
         security_opt.push("no-new-privileges".to_owned());
     }
@@ -183,8 +183,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         container_path,
         host_path,
         readonly,
-        // Without SELinux there are no labels.
-        selinux_relabel: _,
+        selinux_relabel,
         propagation: _,
         uid_mappings,
         gid_mappings,
@@ -218,6 +217,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         },
         create_source: true,
         idmap: false,
+        relabel: *selinux_relabel,
         no_copy: true,
         volume_labels: BTreeMap::new(),
         volume_driver: String::new(),

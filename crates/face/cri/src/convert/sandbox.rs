@@ -35,7 +35,6 @@ pub(crate) fn spec(
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.unwrap_or_default();
     let namespaces = security.namespace_options.clone().unwrap_or_default();
-    security::selinux(security.selinux_options.as_ref())?;
     security::user_namespace(&namespaces)?;
     let on_host = namespaces.network() == api::NamespaceMode::Node;
     let ports = ports(&config.port_mappings)?;
@@ -65,7 +64,10 @@ pub(crate) fn spec(
         dns: dns.servers,
         dns_search: dns.searches,
         dns_options: dns.options,
-        security_opt: security::seccomp(security.seccomp.as_ref())?.into_iter().collect(),
+        security_opt: security::seccomp(security.seccomp.as_ref())?
+            .into_iter()
+            .chain(security::selinux(security.selinux_options.as_ref()))
+            .collect(),
         // What holds a pod together should be the last to be killed; as containerd.
         oom_score_adj: -998,
         ..HostSettings::default()

@@ -40,14 +40,12 @@ pub(crate) fn apparmor(profile: Option<&api::SecurityProfile>) -> Option<String>
     }
 }
 
-/// Labels of SELinux are not set by Ferry.
-pub(crate) fn selinux(options: Option<&api::SeLinuxOption>) -> Result<(), Status> {
-    match options {
-        Some(options) if *options != api::SeLinuxOption::default() => {
-            Err(unsupported("security_context.selinux_options"))
-        }
-        _ => Ok(()),
-    }
+/// What `label=` says. A machine without SELinux takes labels, and they mean nothing there.
+pub(crate) fn selinux(options: Option<&api::SeLinuxOption>) -> Vec<String> {
+    let Some(api::SeLinuxOption { user, role, r#type, level }) = options else { return Vec::new() };
+    let parts = [("user", user), ("role", role), ("type", r#type), ("level", level)];
+    let given = parts.into_iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(part, value)| format!("label={part}:{value}")).collect()
 }
 
 /// User namespaces other than the machine's.
@@ -77,4 +75,20 @@ pub(crate) fn user(
         text.push_str(&format!(":{}", group.value));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_selinux_as_options() {
+        assert_eq!(selinux(None), Vec::<String>::new());
+        let given = api::SeLinuxOption {
+            r#type: "spc_t".to_owned(),
+            level: "s0:c1,c2".to_owned(),
+            ..api::SeLinuxOption::default()
+        };
+        assert_eq!(selinux(Some(&given)), ["label=type:spc_t", "label=level:s0:c1,c2"]);
+    }
 }

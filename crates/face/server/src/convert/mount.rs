@@ -53,6 +53,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
         recursion,
         create_source: create_mountpoint,
         idmap: id_map,
+        relabel: false,
         no_copy,
         volume_labels: labels,
         volume_driver: name,
@@ -111,6 +112,8 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         recursion,
         create_source,
         idmap,
+        // Docker's clients ask by `:z` and `:Z` alone.
+        relabel: _,
         no_copy,
         volume_labels,
         volume_driver,

@@ -69,11 +69,22 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         containers_stopped: count(stopped),
         images: count(images),
         driver,
-        driver_status: Some(vec![["Backing Filesystem".to_owned(), backing_fs]]),
+        driver_status: Some(
+            [
+                ("Backing Filesystem", backing_fs.as_str()),
+                // Without it there are no layers.
+                ("Supports d_type", "true"),
+                ("Using metacopy", "false"),
+                ("Native Overlay Diff", "true"),
+                ("userxattr", "false"),
+            ]
+            .map(|(name, value)| [name.to_owned(), value.to_owned()])
+            .to_vec(),
+        ),
         system_status: Vec::new(),
         plugins: PluginsInfo {
             volume: words(&["local"]),
-            network: words(&["bridge", "host", "null"]),
+            network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             authorization: None,
             log: words(&["journald", "json-file", "local", "none", "syslog"]),
         },

@@ -136,6 +136,9 @@ pub struct MountRequest {
     /// `idmap`: who owns the source is root in the container.
     #[serde(default)]
     pub idmap: bool,
+    /// The source gets the container's SELinux label, where there are labels; Kubernetes asks for it.
+    #[serde(default)]
+    pub relabel: bool,
     /// `volume-nocopy`.
     pub no_copy: bool,
     /// `volume-label`.
