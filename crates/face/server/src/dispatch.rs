@@ -14,6 +14,7 @@ use crate::{
     query::Query,
     reply::{self, Reply},
     request::Request,
+    request_body::RequestBody,
     table::{self, Endpoint, Serve},
     versions::Changes,
 };
@@ -116,6 +117,7 @@ async fn dispatch(
     let upgrade =
         request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
+    let body = RequestBody::hear(body, &parts.headers).await?;
     let (version, path) = table::split_version(parts.uri.path());
     let not_found = || Failure::new(ErrorKind::NotFound, "page not found");
     let (endpoint, params) = table::find(&parts.method, path).ok_or_else(not_found)?;

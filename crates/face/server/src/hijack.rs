@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::{
-    body::Incoming,
     ext::ReasonPhrase,
     upgrade::{OnUpgrade, Parts, Upgraded},
 };
@@ -26,6 +25,7 @@ use crate::{
     detach::{DetachKeys, Typed},
     reply::Reply,
     request::Request,
+    request_body::RequestBody,
     splice::{Pipe, Socket},
 };
 
@@ -49,7 +49,7 @@ pub(crate) enum Input {
 /// A client whose connection is about to be handed over.
 pub(crate) enum PendingClient {
     Upgrade { upgrade: OnUpgrade, pause: Duration },
-    Plain { body: Incoming, answer: mpsc::Sender<Bytes> },
+    Plain { body: RequestBody, answer: mpsc::Sender<Bytes> },
 }
 
 /// A client whose connection is ours.
@@ -66,7 +66,7 @@ pub(crate) enum Client {
     Other(TokioIo<Upgraded>),
     /// A client that asked for no upgrade: the request's body is input, the answer's body is output.
     Plain {
-        body: Incoming,
+        body: RequestBody,
         answer: mpsc::Sender<Bytes>,
     },
 }
@@ -266,7 +266,7 @@ where
 
 /// As [`both`], for a client that asked for no upgrade. One that sends no body has not closed its standard input: it has none.
 async fn run_plain(
-    mut body: Incoming,
+    mut body: RequestBody,
     answer: mpsc::Sender<Bytes>,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

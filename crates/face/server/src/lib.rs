@@ -22,6 +22,7 @@ mod read_body;
 mod refuse;
 mod reply;
 mod request;
+mod request_body;
 mod splice;
 mod table;
 mod tls;

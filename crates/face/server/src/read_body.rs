@@ -7,18 +7,20 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::request_body::RequestBody;
 
 /// Reads a body piece by piece.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
-    body: Incoming,
+    body: RequestBody,
     piece: Bytes,
 }
 
 impl BodyReader {
-    pub(crate) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: RequestBody) -> Self {
         BodyReader { body, piece: Bytes::new() }
     }
 }

@@ -10,10 +10,13 @@ use ferry_engine::Engine;
 use ferry_errkind::{ErrorKind, Failure};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 
-use crate::{convert::container::Defaults, dispatch::Product, query::Query, versions::Changes};
+use crate::{
+    convert::container::Defaults, dispatch::Product, query::Query, request_body::RequestBody,
+    versions::Changes,
+};
 
 /// JSON bodies are small; the largest honest ones carry a seccomp profile or many environment variables.
 const JSON_LIMIT: usize = 16 << 20;
@@ -37,7 +40,7 @@ pub(crate) struct Request {
     /// How the connection becomes the handler's own, when the client asked for it.
     pub(crate) upgrade: Option<OnUpgrade>,
     /// The body.
-    pub(crate) body: Incoming,
+    pub(crate) body: RequestBody,
     /// What is different for an older client.
     pub(crate) changes: Changes,
     /// The process at the other end, if it is one of this machine.

@@ -1,6 +1,12 @@
 //! What the API shows of containers, field by field as Docker's daemon does. `FERRY_TEST_DOCKER_HOST` names one to compare with; what is
 //! known to differ is in a table here, with its reason.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
 use ferry_testkit::{Client, Sandbox, eventually};
 use serde_json::{Map, Value, json};
 
@@ -149,6 +155,37 @@ fn what_was_not_sent_is_null() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(privileged["Config"]["Hostname"], host.trim());
     assert_eq!(inspect("address")["Config"]["MacAddress"], "02:42:ac:11:00:88");
+}
+
+#[test]
+fn an_answer_waits_for_a_body_that_comes_later() {
+    let sandbox = Sandbox::start();
+    for path in ["/containers/nobody/restart", "/containers/prune?filters=x", "/no/such/path"] {
+        let mut stream = UnixStream::connect(sandbox.socket()).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"{}").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 40"), "{path}: {line:?}");
+    }
+}
+
+#[test]
+fn no_container_is_a_task() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["create", "--name", "one", "busybox"]);
+    let names = |filter: &str| sandbox.ok(&["ps", "-a", "--format={{.Names}}", "--filter", filter]);
+    assert_eq!(names("is-task=true"), "");
+    assert_eq!(names("is-task=false"), "one");
+    assert_eq!(names("isolation=default"), "one");
+    sandbox
+        .run(&["ps", "-a", "--filter", "is-task=perhaps"])
+        .fails(1)
+        .says("invalid filter 'is-task=[perhaps]'");
 }
 
 /// Takes out what is another one each time.

@@ -54,8 +54,7 @@ pub(crate) async fn list(request: Request) -> Result<Reply, Failure> {
             filters.add(filter, &value);
         }
     }
-    // Docker lists nothing that is a swarm task, and has no isolation here.
-    filters.0.remove("is-task");
+    // There is none on Linux.
     filters.0.remove("isolation");
     let wanted = ListContainers {
         all: query.flag("all"),
