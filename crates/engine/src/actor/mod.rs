@@ -320,7 +320,10 @@ impl Actor {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.shared.containers.reserve_name(name, &self.container.id)?;
+        self.shared
+            .containers
+            .reserve_name(name, &self.container.id)
+            .map_err(|failure| failure.context("Error when allocating new name"))?;
         self.container.name = name.to_owned();
         crate::net::renamed(&self.shared, &mut self.container);
         if let Err(error) = self.save() {

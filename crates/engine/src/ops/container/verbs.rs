@@ -42,7 +42,9 @@ pub async fn start(engine: &Engine, name: &str) -> Result<bool, Failure> {
 /// # Errors
 /// No such container or signal.
 pub async fn stop(engine: &Engine, name: &str, request: StopRequest) -> Result<bool, Failure> {
-    let wish = wish(request)?;
+    engine.shared.containers.find(name)?;
+    let wish = wish(request)
+        .map_err(|failure| failure.context(format_args!("cannot stop container: {name}")))?;
     ask(engine, name, |reply| Command::Stop { wish, reply }).await
 }
 
@@ -51,7 +53,9 @@ pub async fn stop(engine: &Engine, name: &str, request: StopRequest) -> Result<b
 /// # Errors
 /// As for [`stop`] and [`start`].
 pub async fn restart(engine: &Engine, name: &str, request: StopRequest) -> Result<(), Failure> {
-    let wish = wish(request)?;
+    engine.shared.containers.find(name)?;
+    let wish = wish(request)
+        .map_err(|failure| failure.context(format_args!("Cannot restart container {name}")))?;
     ask(engine, name, |reply| Command::Restart { wish, reply }).await
 }
 
