@@ -46,6 +46,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("/NetworkSettings/Bridge", "each daemon has its own bridge"),
     ("/State/Pid", "a process id"),
     ("/IPPrefixLen", "each daemon has its own ranges of addresses"),
+    ("/PublicPort", "a port that was free"),
     ("/Created", "a moment"),
     ("/HostsPath", "directories of the daemon's own"),
     ("/HostnamePath", "directories of the daemon's own"),
@@ -86,13 +87,16 @@ const FULL: &str = r#"{
 fn containers() -> Vec<(&'static str, Value)> {
     let mut empty: Map<String, Value> =
         LISTS.iter().map(|name| ((*name).to_owned(), json!([]))).collect();
-    let null: Map<String, Value> =
+    let null_lists: Map<String, Value> =
         LISTS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
     empty.insert("PortBindings".to_owned(), json!({}));
     let sleep = json!(["sleep", "1000"]);
     vec![
         ("absent", json!({"Image": "busybox", "Cmd": sleep})),
-        ("null", json!({"Image": "busybox", "Cmd": sleep, "OnBuild": null, "HostConfig": null})),
+        (
+            "null",
+            json!({"Image": "busybox", "Cmd": sleep, "OnBuild": null, "HostConfig": null_lists}),
+        ),
         (
             "empty",
             json!({"Image": "busybox", "Cmd": sleep, "OnBuild": [], "Env": [], "Labels": {}, "HostConfig": empty}),

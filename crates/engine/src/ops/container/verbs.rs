@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use crate::{
     Engine,
     actor::{Command, Reply, StopWish},
+    registry::no_such,
     signal,
 };
 
@@ -103,7 +104,7 @@ pub async fn rename(engine: &Engine, name: &str, new: &str) -> Result<(), Failur
         .to_owned();
     let (reply, answer) = oneshot::channel();
     handle.send(Command::Rename { name: new, reply }).await?;
-    received(answer.await)
+    received(name, answer.await)
 }
 
 /// Removes a container and its files.
@@ -135,17 +136,16 @@ pub(crate) async fn ask<T>(
 ) -> Result<T, Failure> {
     let handle = engine.shared.containers.find(name)?;
     let (reply, answer) = oneshot::channel();
-    handle.send(command(reply)).await?;
-    received(answer.await)
+    handle.send(command(reply)).await.map_err(|_| no_such(name))?;
+    received(name, answer.await)
 }
 
 /// A task that ended without an answer has removed its container on the way.
 fn received<T>(
+    name: &str,
     answer: Result<Result<T, Failure>, oneshot::error::RecvError>,
 ) -> Result<T, Failure> {
-    answer.unwrap_or_else(|_| {
-        Err(Failure::new(ErrorKind::NotFound, "the container was removed meanwhile"))
-    })
+    answer.unwrap_or_else(|_| Err(no_such(name)))
 }
 
 fn wish(request: StopRequest) -> Result<StopWish, Failure> {

@@ -127,6 +127,18 @@ fn shown_mounts(spec: &ContainerSpec, mounts: &[MountPoint]) -> Vec<WirePoint> {
     mounts.iter().filter(|point| !in_host_config(point)).map(shown).collect()
 }
 
+/// As the list has them: where the volumes are that nobody named is for `inspect` to say.
+fn listed_mounts(spec: &ContainerSpec, mounts: &[MountPoint]) -> Vec<WirePoint> {
+    let mut shown = shown_mounts(spec, mounts);
+    for wire in shown.iter_mut().filter(|wire| wire.kind == "volume") {
+        let point = mounts.iter().find(|point| point.destination == wire.destination);
+        if point.is_some_and(|point| !is_asked_for(spec, point)) {
+            wire.source.clear();
+        }
+    }
+    shown
+}
+
 /// Whether `-v` or `--mount` named the place; others come from the image or from another container.
 fn is_asked_for(spec: &ContainerSpec, point: &MountPoint) -> bool {
     let is_here = |path: &str| path.trim_end_matches('/') == point.destination;
@@ -169,7 +181,7 @@ pub(crate) fn summary(listed: &ListedContainer, now: Timestamp) -> ContainerSumm
             annotations: spec.host.annotations.clone(),
         },
         network_settings: Some(SummaryNetworkSettings { networks: Some(networks) }),
-        mounts: Some(shown_mounts(spec, mounts)),
+        mounts: Some(listed_mounts(spec, mounts)),
     }
 }
 
@@ -234,7 +246,7 @@ fn config(container: &Container) -> ContainerConfig {
         tty,
         open_stdin,
         stdin_once,
-        env: Some(env),
+        env: nil_if_empty(env),
         cmd: StrSlice(cmd),
         healthcheck: healthcheck.map(health_config),
         args_escaped,
