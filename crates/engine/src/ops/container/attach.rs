@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A container that has ended meanwhile attaches nobody until it starts again.
-const ATTACH_PATIENCE: Duration = Duration::from_secs(1);
+const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a client wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
