@@ -50,6 +50,7 @@ fn check(shared: &Shared) {
         return;
     }
     tracing::warn!("somebody has flushed our firewall rules; they are back");
+    net::links::reopen(shared);
     let containers = shared.containers.all();
     let running = containers.iter().map(|handle| handle.container());
     let ports: Vec<_> = running

@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) networks: Networks,
     pub(crate) resolvers: Resolvers,
     /// Where names for people are served, if they are.
-    pub(crate) announcement: std::sync::OnceLock<crate::ops::names::Announcement>,
+    pub(crate) announcement: Mutex<Option<crate::ops::names::Announcement>>,
     live: RwLock<Arc<Live>>,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
@@ -147,7 +147,7 @@ impl Shared {
             histories: Histories::at(histories),
             networks: parts.networks,
             resolvers: Resolvers::default(),
-            announcement: std::sync::OnceLock::new(),
+            announcement: Mutex::default(),
             containers: Registry::default(),
             execs: Execs::default(),
             events: EventBus::new(),

@@ -19,6 +19,20 @@ const MTU: u32 = 1500;
 const SYSCTL: &str = "/proc/sys/net/ipv4";
 const SYSCTL6: &str = "/proc/sys/net/ipv6/conf";
 
+/// What a bridge is to its containers in one family of addresses, Docker's `gateway_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GatewayMode {
+    /// Their gateway; from outside only ports that are published on the host lead to them.
+    #[default]
+    Nat,
+    /// As before, and whoever has a route to them reaches all their ports.
+    Unprotected,
+    /// Their router: they are reached by their own addresses, at published ports.
+    Routed,
+    /// No gateway: the host has no address there.
+    Isolated,
+}
+
 /// What a network's bridge is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeSettings {
@@ -37,6 +51,8 @@ pub struct BridgeSettings {
     pub masquerade: bool,
     /// Containers on it reach each other.
     pub open: bool,
+    /// In IPv4 and IPv6.
+    pub modes: [GatewayMode; 2],
 }
 
 /// A bridge that is up, with its firewall rules in place.
@@ -50,6 +66,7 @@ pub struct Bridge {
     internal: bool,
     masquerade: bool,
     open: bool,
+    modes: [GatewayMode; 2],
 }
 
 impl Bridge {
@@ -69,8 +86,11 @@ impl Bridge {
             (0, None) => default_mtu(&mut socket).map_err(kernel)?,
             (mtu, _) => mtu,
         };
+        let was_there = found.is_some();
         let index = raise(&mut socket, settings, found, &wanted, mtu).map_err(kernel)?;
-        place(&mut socket, index, &wanted, &addresses).map_err(kernel)?;
+        let isolated = |(ip, _): &Net| mode_of(settings.modes, *ip) == GatewayMode::Isolated;
+        let own: Vec<Net> = wanted.iter().copied().filter(|net| !isolated(net)).collect();
+        place(&mut socket, index, &own, &addresses).map_err(kernel)?;
         let bridge = Bridge {
             link: settings.link.clone(),
             table: settings.table.clone(),
@@ -80,12 +100,14 @@ impl Bridge {
             internal: settings.internal,
             masquerade: settings.masquerade,
             open: settings.open,
+            modes: settings.modes,
         };
         // Before forwarding begins: no packet passes that no rule has seen.
         for subnet in &bridge.addresses {
             firewall::install(&bridge.zone(*subnet)).map_err(kernel)?;
         }
         turn_on(&format!("{SYSCTL}/conf/{}/route_localnet", settings.link))?;
+        answer_for_neighbours(&settings.link, !settings.open, was_there)?;
         turn_on(&format!("{SYSCTL}/ip_forward"))?;
         if bridge.addresses.iter().any(|(ip, _)| ip.is_ipv6()) {
             turn_on(&format!("{SYSCTL6}/all/forwarding"))?;
@@ -144,8 +166,30 @@ impl Bridge {
             internal: self.internal,
             masquerade: self.masquerade,
             open: self.open,
+            mode: mode_of(self.modes, subnet.0),
         }
     }
+}
+
+fn mode_of([v4, v6]: [GatewayMode; 2], ip: IpAddr) -> GatewayMode {
+    if ip.is_ipv6() { v6 } else { v4 }
+}
+
+/// Ports of the bridge that are kept apart do not see each other at all. Where the bridge answers for the neighbours, what they send
+/// each other comes by the firewall, which lets linked containers through.
+fn answer_for_neighbours(link: &str, apart: bool, was_there: bool) -> Result<(), BridgeError> {
+    let path = format!("{SYSCTL}/conf/{link}/proxy_arp_pvlan");
+    if apart {
+        // At once: else a request waits for its answer for most of a second.
+        let delay = format!("{SYSCTL}/neigh/{link}/proxy_delay");
+        fs::write(&delay, "0").map_err(|source| BridgeError::Sysctl { path: delay, source })?;
+        return turn_on(&path);
+    }
+    // It may be that they were kept apart by an earlier daemon.
+    if was_there && fs::read_to_string(&path).is_ok_and(|text| text.trim() == "1") {
+        return fs::write(&path, "0").map_err(|source| BridgeError::Sysctl { path, source });
+    }
+    Ok(())
 }
 
 /// Removes a bridge by its name and that of the engine's table, as far as they are there.

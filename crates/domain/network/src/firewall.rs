@@ -10,9 +10,15 @@
 //! - `depart`: containers' addresses are not known outside; and what a container sends to a port that leads to its own
 //!   network must come back through here, or the answer would come from somebody it never spoke to.
 //! - `forward`: within a network all may pass; between networks, into internal ones and out of them nothing; from
-//!   outside only published ports; to the outside all.
+//!   outside only published ports; to the outside all. What is `routed` has its published ports open at the containers' own
+//!   addresses (`direct`), from everywhere; what is `unprotected` all ports, but not for other networks. Where the containers
+//!   of a network are kept apart, those that are linked reach each other's exposed ports (`linked`).
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use ferry_netlink::{
     Family, NetlinkError, Socket,
@@ -22,7 +28,10 @@ use ferry_netlink::{
     },
 };
 
-use crate::subnet::{self, Net};
+use crate::{
+    bridge::GatewayMode,
+    subnet::{self, Net},
+};
 
 /// Sets whose elements belong to bridges; each element's comment is its bridge.
 const BRIDGES: &str = "bridges";
@@ -30,7 +39,12 @@ const INTERNAL: &str = "internal";
 const WITHIN: &str = "within";
 const SUBNETS: &str = "subnets";
 const OUTBOUND: &str = "outbound";
-const OF_BRIDGES: [&str; 5] = [BRIDGES, INTERNAL, WITHIN, SUBNETS, OUTBOUND];
+const ROUTED: &str = "routed";
+const UNPROTECTED: &str = "unprotected";
+const OF_BRIDGES: [&str; 7] = [BRIDGES, INTERNAL, WITHIN, SUBNETS, OUTBOUND, ROUTED, UNPROTECTED];
+
+/// Pairs of containers, and the port of one that is open to the other.
+pub(crate) const LINKED: &str = "linked";
 
 /// Maps of published ports.
 pub(crate) const TCP_ANY: &str = "tcp_any";
@@ -39,11 +53,15 @@ pub(crate) const UDP_ANY: &str = "udp_any";
 pub(crate) const UDP_AT: &str = "udp_at";
 pub(crate) const SCTP_ANY: &str = "sctp_any";
 pub(crate) const SCTP_AT: &str = "sctp_at";
-pub(crate) const MAPS: [&str; 6] = [TCP_ANY, TCP_AT, UDP_ANY, UDP_AT, SCTP_ANY, SCTP_AT];
+/// Ports of containers that are reached at their own addresses: a set.
+pub(crate) const DIRECT: &str = "direct";
+pub(crate) const MAPS: [&str; 7] = [TCP_ANY, TCP_AT, UDP_ANY, UDP_AT, SCTP_ANY, SCTP_AT, DIRECT];
 
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-const IPPROTO_SCTP: u8 = 132;
+pub(crate) const IPPROTO_TCP: u8 = 6;
+pub(crate) const IPPROTO_UDP: u8 = 17;
+pub(crate) const IPPROTO_SCTP: u8 = 132;
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_ICMPV6: u8 = 58;
 /// `RTN_LOCAL`.
 const LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
 /// `IPS_DST_NAT`.
@@ -72,6 +90,7 @@ pub(crate) struct Zone<'a> {
     pub(crate) masquerade: bool,
     /// Containers on it reach each other.
     pub(crate) open: bool,
+    pub(crate) mode: GatewayMode,
 }
 
 /// Makes the table what it must be, and the bridge's elements with it. One transaction: no packet sees less.
@@ -80,7 +99,9 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
     let wanted = zone.elements();
     let ip = family(zone.subnet.0.is_ipv6());
     let mut batch = Batch::new(ip);
-    declare(&mut batch, ip, zone.table);
+    if !is_declared(&mut socket, ip, zone.table)? {
+        declare(&mut batch, ip, zone.table);
+    }
     for (set, present) in of_bridge(&mut socket, ip, zone.table, zone.link)? {
         let wanted: Vec<&Element> = of_set(&wanted, set).collect();
         let stale: Vec<_> = present.into_iter().filter(|have| !wanted.contains(&have)).collect();
@@ -90,18 +111,49 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
         let elements: Vec<_> = of_set(&wanted, set).cloned().collect();
         batch.add_elements(zone.table, set, &elements);
     }
-    batch.commit(&mut socket)
+    batch.commit(&mut socket)?;
+    note_declared(ip, zone.table);
+    close_behind(socket);
+    Ok(())
+}
+
+/// Tables that this process has declared: one of an earlier version may have other rules.
+static DECLARED: Mutex<BTreeSet<(bool, String)>> = Mutex::new(BTreeSet::new());
+
+fn declared() -> MutexGuard<'static, BTreeSet<(bool, String)>> {
+    DECLARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn note_declared(ip: Ip, table: &str) {
+    declared().insert((ip == Ip::V6, table.to_owned()));
+}
+
+/// Whether the table is as this process has made it: replacing rules takes the kernel its time.
+fn is_declared(socket: &mut Socket, ip: Ip, table: &str) -> Result<bool, NetlinkError> {
+    let known = declared().contains(&(ip == Ip::V6, table.to_owned()));
+    Ok(known && has_all_rules(socket, ip, table)?)
+}
+
+fn has_all_rules(socket: &mut Socket, ip: Ip, table: &str) -> Result<bool, NetlinkError> {
+    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
+    for rule in rules(ip) {
+        *wanted.entry(rule.chain.to_owned()).or_default() += 1;
+    }
+    Ok(nft::rule_counts(socket, ip, table)? == wanted)
+}
+
+/// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
+/// milliseconds: let that not be the one who starts a container.
+pub(crate) fn close_behind(socket: Socket) {
+    // Without a thread it is closed here.
+    std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
 }
 
 /// Whether the table has all of its rules, and the bridge's elements: somebody else may have flushed it.
 pub(crate) fn is_whole(zone: &Zone<'_>) -> Result<bool, NetlinkError> {
     let mut socket = Socket::open(Family::Netfilter)?;
     let ip = family(zone.subnet.0.is_ipv6());
-    let mut wanted: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-    for rule in rules(ip) {
-        *wanted.entry(rule.chain.to_owned()).or_default() += 1;
-    }
-    if nft::rule_counts(&mut socket, ip, zone.table)? != wanted {
+    if !has_all_rules(&mut socket, ip, zone.table)? {
         return Ok(false);
     }
     let elements = zone.elements();
@@ -125,6 +177,7 @@ pub(crate) fn uninstall(table: &str, link: &str) -> Result<(), NetlinkError> {
             batch.commit(&mut socket)?;
         }
     }
+    close_behind(socket);
     Ok(())
 }
 
@@ -188,8 +241,13 @@ impl Zone<'_> {
         elements.extend(range(SUBNETS));
         if self.internal {
             elements.push((INTERNAL, element(name.into(), false)));
-        } else if self.masquerade {
+        } else if self.masquerade && self.mode != GatewayMode::Routed {
             elements.extend(range(OUTBOUND));
+        }
+        match self.mode {
+            GatewayMode::Routed => elements.push((ROUTED, element(name.into(), false))),
+            GatewayMode::Unprotected => elements.push((UNPROTECTED, element(name.into(), false))),
+            GatewayMode::Nat | GatewayMode::Isolated => {}
         }
         elements
     }
@@ -213,7 +271,7 @@ fn link_name(link: &str) -> [u8; 16] {
 
 /// The table, its sets and its rules. Sets keep their elements; rules are replaced.
 fn declare(batch: &mut Batch, ip: Ip, table: &str) {
-    use Field::{LinkName, Port};
+    use Field::{LinkName, Port, Protocol};
     let address = if ip == Ip::V4 { Field::Ipv4 } else { Field::Ipv6 };
     batch.add_table(table);
     let set = |name, key, value, interval| Set { name, key, value, interval };
@@ -223,6 +281,10 @@ fn declare(batch: &mut Batch, ip: Ip, table: &str) {
         set(WITHIN, &[LinkName, LinkName], &[], false),
         set(SUBNETS, &[address], &[], true),
         set(OUTBOUND, &[address], &[], true),
+        set(ROUTED, &[LinkName], &[], false),
+        set(UNPROTECTED, &[LinkName], &[], false),
+        set(DIRECT, &[address, Protocol, Port], &[], false),
+        set(LINKED, &[address, address, Protocol, Port], &[], false),
         set(TCP_ANY, &[Port], &[address, Port], false),
         set(UDP_ANY, &[Port], &[address, Port], false),
         set(SCTP_ANY, &[Port], &[address, Port], false),
@@ -299,7 +361,7 @@ fn rules(ip: Ip) -> Vec<Rule<'static>> {
     rules.push(rule("ingress", "for this machine", [local.clone(), lookup.clone()]));
     rules.push(rule("egress", "for this machine", [local, lookup]));
     rules.extend(departing(ip));
-    rules.extend(forwarding());
+    rules.extend(forwarding(ip));
     rules
 }
 
@@ -327,7 +389,7 @@ fn departing(ip: Ip) -> Vec<Rule<'static>> {
     Some(loopback).filter(|_| ip == Ip::V4).into_iter().chain(others).collect()
 }
 
-fn forwarding() -> Vec<Rule<'static>> {
+fn forwarding(ip: Ip) -> Vec<Rule<'static>> {
     let accept = || vec![Expr::Verdict(Verdict::Accept)];
     let drop = || vec![DROP];
     let from = |set| vec![INPUT, inside(set)];
@@ -339,12 +401,35 @@ fn forwarding() -> Vec<Rule<'static>> {
     ];
     // Both names, one behind the other.
     let within = vec![INPUT, Expr::Meta(MetaKey::OutputName, 4), inside(WITHIN)];
+    // One behind the other: addresses, protocol, port.
+    let (source, destination, length, words) =
+        if ip == Ip::V4 { (12, 16, 4, 1) } else { (8, 24, 16, 4) };
+    let address = |offset, word| Expr::Payload { base: PayloadBase::Network, offset, length, word };
+    let port = |word| {
+        let port =
+            Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, word: word + 1 };
+        [Expr::Meta(MetaKey::Transport, word), port]
+    };
+    let [protocol, number] = port(2 * words);
+    let pair = vec![address(source, 0), address(destination, words), protocol, number];
+    let [protocol, number] = port(words);
+    let own = vec![address(destination, 0), protocol, number];
+    let icmp: &[u8] = if ip == Ip::V4 { &[IPPROTO_ICMP] } else { &[IPPROTO_ICMPV6] };
+    let icmp = vec![Expr::Meta(MetaKey::Transport, 0), is(icmp)];
     vec![
         rule("forward", "connections that were let through", [known, accept()]),
         rule("forward", "within a network", [within, accept()]),
         rule("forward", "out of internal networks", [from(INTERNAL), drop()]),
         rule("forward", "into internal networks", [to(INTERNAL), drop()]),
         rule("forward", "published ports", [translated(), to(BRIDGES), accept()]),
+        rule("forward", "ports of linked containers", [pair, vec![inside(LINKED)], accept()]),
+        rule("forward", "ports of routed networks", [own, vec![inside(DIRECT)], accept()]),
+        rule("forward", "routed networks answer", [icmp, to(ROUTED), accept()]),
+        rule(
+            "forward",
+            "unprotected networks from outside",
+            [to(UNPROTECTED), vec![INPUT, outside(BRIDGES)], accept()],
+        ),
         rule("forward", "other ports and other networks", [to(BRIDGES), drop()]),
         rule("forward", "containers to the outside", [from(BRIDGES), accept()]),
     ]

@@ -91,6 +91,12 @@ impl Ipam {
         self.v6
     }
 
+    /// The gateway's address is one like all others: nobody is the gateway.
+    pub fn release_gateway(&mut self) {
+        self.taken.remove(&self.gateway);
+        self.gateway = 0;
+    }
+
     /// Leases the address that is wanted, or the next free one after the latest: one that was just given back is not
     /// leased again before all others, so that nobody's neighbour takes a stranger for an old friend.
     pub fn allocate(&mut self, wanted: Option<IpAddr>) -> Result<IpAddr, IpamError> {

@@ -25,7 +25,9 @@ mod subnet;
 pub use attach::{
     Attach, Departing, departing, detach, loopback_up, mac_for, mend, set_default_route,
 };
-pub use bridge::{Bridge, BridgeSettings, addresses_of, remove as remove_bridge, used_ranges};
+pub use bridge::{
+    Bridge, BridgeSettings, GatewayMode, addresses_of, remove as remove_bridge, used_ranges,
+};
 pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;
 pub use ferry_netlink::upper::Sharing;
@@ -34,7 +36,7 @@ pub use forward::forward_blocked;
 pub use holder::Holder;
 pub use ipam::{Ipam, IpamError};
 pub use parent::Parent;
-pub use ports::{PublishedPort, publish, reconcile, unpublish};
+pub use ports::{LinkedPort, Links, PublishedPort, link_ports, publish, reconcile, unpublish};
 pub use reservation::{PortReservation, ReserveError, Wanted};
 pub use resolver::{RESOLVER, ResolverSockets, open_resolver};
 pub use subnet::{

@@ -13,7 +13,7 @@ use ferry_netlink::{
     nft::{self, Batch, Element, Ip},
 };
 
-use crate::{PublishError, attach, firewall, subnet};
+use crate::{PublishError, attach, firewall, firewall::close_behind, subnet};
 
 const IPPROTO_UDP: u8 = 17;
 
@@ -24,7 +24,7 @@ pub struct PublishedPort {
     pub protocol: Protocol,
     /// The host's address; `None` is every address of this machine of the container's family.
     pub host_ip: Option<IpAddr>,
-    /// The host's port.
+    /// The host's port; 0 is none: the container's port is open to whoever has a route to the container.
     pub host_port: u16,
     /// The container's address.
     pub container_ip: IpAddr,
@@ -34,6 +34,9 @@ pub struct PublishedPort {
 
 impl PublishedPort {
     fn map(&self) -> &'static str {
+        if self.host_port == 0 {
+            return firewall::DIRECT;
+        }
         match (self.protocol, self.host_ip) {
             (Protocol::Tcp, None) => firewall::TCP_ANY,
             (Protocol::Tcp, Some(_)) => firewall::TCP_AT,
@@ -45,6 +48,10 @@ impl PublishedPort {
     }
 
     fn element(&self) -> Element {
+        if self.host_port == 0 {
+            let key = opened(&[self.container_ip], self.protocol, self.container_port);
+            return Element { key, ..Element::default() };
+        }
         let port = self.host_port.to_be_bytes();
         // A port that stands beside something is filled up to a register.
         let key = match self.host_ip {
@@ -55,6 +62,67 @@ impl PublishedPort {
         let value = [subnet::octets(self.container_ip).as_slice(), &to, &[0; 2]].concat();
         Element { key, value, ..Element::default() }
     }
+}
+
+/// A key of addresses, protocol and port, as the rules put it together.
+fn opened(addresses: &[IpAddr], protocol: Protocol, port: u16) -> Vec<u8> {
+    let number = match protocol {
+        Protocol::Tcp => firewall::IPPROTO_TCP,
+        Protocol::Udp => firewall::IPPROTO_UDP,
+        Protocol::Sctp => firewall::IPPROTO_SCTP,
+    };
+    let mut key: Vec<u8> = addresses.iter().flat_map(|ip| subnet::octets(*ip)).collect();
+    key.extend([number, 0, 0, 0]);
+    key.extend(port.to_be_bytes());
+    key.extend([0; 2]);
+    key
+}
+
+/// A port of a container that is open to another one, where containers are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkedPort {
+    /// Who may.
+    pub from: std::net::Ipv4Addr,
+    /// Where to.
+    pub to: std::net::Ipv4Addr,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+/// What is to become of the ports that are open between containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links<'a> {
+    /// These, too.
+    Open(&'a [LinkedPort]),
+    /// Exactly these.
+    Only(&'a [LinkedPort]),
+    /// Those of everybody else.
+    Without(std::net::Ipv4Addr),
+}
+
+/// Opens and closes ports between containers that are kept apart.
+pub fn link_ports(table: &str, links: Links<'_>) -> Result<(), PublishError> {
+    let kernel = |source| PublishError::Kernel { table: table.to_owned(), source };
+    let element = |port: &LinkedPort| Element {
+        key: opened(&[port.from.into(), port.to.into()], port.protocol, port.port),
+        ..Element::default()
+    };
+    let ports = match links {
+        Links::Open(ports) | Links::Only(ports) => ports,
+        Links::Without(_) => &[],
+    };
+    let wanted = ByMap::from([(firewall::LINKED, ports.iter().map(element).collect())]);
+    let unwanted = |old: &Element| match links {
+        Links::Open(_) => false,
+        Links::Only(_) => true,
+        Links::Without(ip) => old.key.chunks(4).take(2).any(|own| own == ip.octets()),
+    };
+    let mut socket = Socket::open(Family::Netfilter).map_err(kernel)?;
+    change(&mut socket, Ip::V4, table, &wanted, |old, _| unwanted(old)).map_err(kernel)?;
+    close_behind(socket);
+    Ok(())
 }
 
 type ByMap = BTreeMap<&'static str, BTreeSet<Element>>;
@@ -102,13 +170,6 @@ pub fn unpublish(table: &str, ports: &[PublishedPort]) -> Result<(), PublishErro
         }
     })?;
     forgetting(table, &[], ports)
-}
-
-/// Whoever closes a socket that has changed nftables waits until the kernel has thrown away what was replaced, several
-/// milliseconds: let that not be the one who starts a container.
-pub(crate) fn close_behind(socket: Socket) {
-    // Without a thread it is closed here.
-    std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
 }
 
 /// Makes the table's ports exactly these, and removes the links of the bridge `link` that we made and that are not

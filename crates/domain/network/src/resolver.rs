@@ -15,7 +15,7 @@ use ferry_netlink::{
     nft::{Batch, Chain, Comparison, Expr, Hook, Ip, MetaKey, PayloadBase, Rule},
 };
 
-use crate::{AttachError, ports::close_behind};
+use crate::{AttachError, firewall::close_behind};
 
 /// The address, Docker's.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);

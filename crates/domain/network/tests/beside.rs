@@ -61,6 +61,7 @@ fn a_port_is_published_among_others_rules() {
         internal: false,
         masquerade: true,
         open: true,
+        modes: Default::default(),
     };
     let temporary = Temporary(Bridge::ensure(&settings).expect("a bridge"));
     let bridge = &temporary.0;

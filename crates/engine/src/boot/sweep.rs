@@ -52,6 +52,7 @@ pub(super) async fn leftovers(shared: &Arc<Shared>) {
                 );
             }
         }
+        net::links::reopen(&shared);
         // The daemon before may have carried them itself.
         if !ports.is_empty() {
             shared.publish(&ports)?;

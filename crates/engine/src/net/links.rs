@@ -1,12 +1,19 @@
 //! `--link` on the default bridge, which has no names: lines in `/etc/hosts` and variables in the environment, written when the
-//! container starts. On other networks a link is a name that only the container itself finds (`names.rs`).
+//! container starts; and where the default bridge keeps its containers apart, the exposed ports are open to who is linked. On other networks a link is a name that only the container itself finds (`names.rs`).
 
 use std::net::Ipv4Addr;
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, ContainerSpec, NetworkMode};
+use ferry_model::{
+    container::{Container, ContainerSpec, NetworkMode},
+    network::Protocol,
+};
+use ferry_network::{LinkedPort, Links};
 
 use crate::Shared;
+
+/// The default network.
+const BRIDGE: &str = "bridge";
 
 /// A container that another one is linked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +23,7 @@ pub(crate) struct Linked {
     alias: String,
     address: Ipv4Addr,
     /// `80/tcp`, in order.
-    ports: Vec<(u16, &'static str)>,
+    ports: Vec<(u16, Protocol)>,
     env: Vec<String>,
 }
 
@@ -50,7 +57,7 @@ pub(crate) fn of(shared: &Shared, container: &Container) -> Result<Vec<Linked>, 
 fn one(shared: &Shared, container: &Container, link: &str) -> Result<Linked, Failure> {
     let (name, alias) = parts(link);
     let other = shared.containers.find(name)?.container();
-    let address = other.endpoints.get("bridge").and_then(|endpoint| endpoint.ipv4);
+    let address = other.endpoints.get(BRIDGE).and_then(|endpoint| endpoint.ipv4);
     let Some(address) = address.filter(|_| other.state.phase.is_running()) else {
         let words = format!(
             "Cannot link to a non running container: /{} AS /{}/{alias}",
@@ -58,21 +65,36 @@ fn one(shared: &Shared, container: &Container, link: &str) -> Result<Linked, Fai
         );
         return Err(Failure::new(ErrorKind::Internal, words));
     };
+    Ok(linked(&other, alias, address))
+}
+
+fn linked(other: &Container, alias: &str, address: Ipv4Addr) -> Linked {
     let keys = other.spec.exposed_ports.iter().chain(other.spec.host.port_bindings.keys());
-    let mut ports: Vec<_> = keys.map(|key| (key.port, key.protocol.as_str())).collect();
+    let mut ports: Vec<_> = keys.map(|key| (key.port, key.protocol)).collect();
     ports.sort_unstable();
     ports.dedup();
-    Ok(Linked {
+    Linked {
         id: other.id.clone(),
         name: other.name.clone(),
         alias: alias.to_owned(),
         address,
         ports,
         env: other.spec.env.clone(),
-    })
+    }
 }
 
 impl Linked {
+    /// Its ports, for somebody with that address.
+    fn opened_to(&self, from: Ipv4Addr) -> Vec<LinkedPort> {
+        let open = |(port, protocol): &(u16, Protocol)| LinkedPort {
+            from,
+            to: self.address,
+            protocol: *protocol,
+            port: *port,
+        };
+        self.ports.iter().map(open).collect()
+    }
+
     /// Names and address for `/etc/hosts`.
     pub(crate) fn host(&self) -> (String, String) {
         let short = ferry_stdx::id::short(&self.id);
@@ -89,9 +111,11 @@ impl Linked {
         let ip = self.address;
         let mut lines = Vec::new();
         if let Some((port, protocol)) = self.ports.first() {
+            let protocol = protocol.as_str();
             lines.push(format!("{prefix}_PORT={protocol}://{ip}:{port}"));
         }
         for (port, protocol) in &self.ports {
+            let protocol = protocol.as_str();
             let this = format!("{prefix}_PORT_{port}_{}", protocol.to_uppercase());
             lines.push(format!("{this}={protocol}://{ip}:{port}"));
             lines.push(format!("{this}_ADDR={ip}"));
@@ -105,6 +129,70 @@ impl Linked {
                 .map(|(key, value)| format!("{prefix}_ENV_{key}={value}")),
         );
         lines
+    }
+}
+
+/// Whether containers of the default bridge are kept apart.
+fn apart(shared: &Shared) -> bool {
+    shared.networks.find(BRIDGE).is_ok_and(|network| !crate::networks::icc(&network))
+}
+
+/// The ports of those that `container` is linked to, as far as they run.
+fn opened_to(shared: &Shared, container: &Container) -> Vec<LinkedPort> {
+    let own = container.endpoints.get(BRIDGE).and_then(|endpoint| endpoint.ipv4);
+    let host = &container.spec.host;
+    let default = matches!(host.network_mode, NetworkMode::Default | NetworkMode::Bridge);
+    let Some(from) = own.filter(|_| default) else { return Vec::new() };
+    let linked = host.links.iter().filter_map(|link| one(shared, container, link).ok());
+    linked.flat_map(|linked| linked.opened_to(from)).collect()
+}
+
+/// Opens what a container may reach by its links that is starting, and it to those that run and are linked to it.
+pub(super) fn open(shared: &Shared, container: &Container) -> Result<(), Failure> {
+    if !apart(shared) {
+        return Ok(());
+    }
+    let mut ports = opened_to(shared, container);
+    let own = container.endpoints.get(BRIDGE).and_then(|endpoint| endpoint.ipv4);
+    if let Some(address) = own {
+        let others = shared.containers.all().into_iter().map(|handle| handle.container());
+        for other in others.filter(|other| other.state.phase.is_running()) {
+            let named = |link: &&String| {
+                let found = shared.containers.find(parts(link).0);
+                found.is_ok_and(|found| found.container().id == container.id)
+            };
+            let from = other.endpoints.get(BRIDGE).and_then(|endpoint| endpoint.ipv4);
+            if let (Some(_), Some(from)) = (other.spec.host.links.iter().find(named), from) {
+                ports.extend(linked(container, "", address).opened_to(from));
+            }
+        }
+    }
+    if !ports.is_empty() {
+        ferry_network::link_ports(&shared.table(), Links::Open(&ports))?;
+    }
+    Ok(())
+}
+
+/// A container has ended: its address will be somebody else's.
+pub(super) fn close(shared: &Shared, container: &Container) {
+    let own = container.endpoints.get(BRIDGE).and_then(|endpoint| endpoint.ipv4);
+    let Some(address) = own.filter(|_| apart(shared)) else { return };
+    if let Err(error) = ferry_network::link_ports(&shared.table(), Links::Without(address)) {
+        tracing::warn!(id = %container.id, error = ferry_errkind::chain(&error), "links not closed");
+    }
+}
+
+/// What is open by the links of all that run: what an engine finds when the one before it was killed, or rules are flushed.
+pub(crate) fn reopen(shared: &Shared) {
+    if !apart(shared) {
+        return;
+    }
+    let containers = shared.containers.all().into_iter().map(|handle| handle.container());
+    let running = containers.filter(|container| container.state.phase.is_running());
+    let ports: Vec<LinkedPort> =
+        running.flat_map(|container| opened_to(shared, &container)).collect();
+    if let Err(error) = ferry_network::link_ports(&shared.table(), Links::Only(&ports)) {
+        tracing::warn!(error = ferry_errkind::chain(&error), "links not opened");
     }
 }
 
@@ -133,7 +221,7 @@ mod tests {
             name: "db".to_owned(),
             alias: "my-store".to_owned(),
             address: Ipv4Addr::new(10, 0, 0, 2),
-            ports: vec![(80, "tcp")],
+            ports: vec![(80, Protocol::Tcp)],
             env: vec!["A=b".to_owned(), "PATH=/bin".to_owned()],
         };
         assert_eq!(linked.host(), ("my-store 8d87ce258894 db".to_owned(), "10.0.0.2".to_owned()));

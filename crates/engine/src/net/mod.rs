@@ -257,6 +257,7 @@ pub(crate) fn attach(
     if !published.is_empty() {
         shared.publish(&published)?;
     }
+    links::open(shared, container)?;
     names::update(shared, container, pid)?;
     Ok(bound)
 }
@@ -298,6 +299,7 @@ fn wire(
 /// Links go with their namespace, which the kernel takes apart when it has time; their addresses are free after that.
 pub(crate) fn detach(shared: &Arc<Shared>, container: &Container) {
     ports::withdraw(shared, container);
+    links::close(shared, container);
     shared.networks.release_ports(&container.id);
     shared.resolvers.stop(&container.id);
     for endpoint in container.endpoints.values().filter(|it| !it.endpoint_id.is_empty()) {

@@ -10,7 +10,7 @@ use ferry_model::{
     container::Container,
     network::{EndpointStatus, HostPort, PortBinding, PortKey, PortsChange, Protocol},
 };
-use ferry_network::PublishedPort;
+use ferry_network::{GatewayMode, PublishedPort};
 
 use super::order;
 use crate::{Shared, failpoint, networks::PortOwner};
@@ -51,6 +51,8 @@ fn published(
 ) -> Option<PublishedPort> {
     let host_ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let container_ip = match host_ip {
+        // Of a routed network: none but the container's own port.
+        IpAddr::V6(_) if binding.host_port == 0 => IpAddr::V6(endpoint.ipv6?),
         IpAddr::V4(_) => IpAddr::V4(endpoint.ipv4?),
         IpAddr::V6(ip) if ip.is_loopback() => return None,
         IpAddr::V6(_) => IpAddr::V6(endpoint.ipv6?),
@@ -166,10 +168,13 @@ fn reserve_one(
         0 => vec![0; ATTEMPTS],
         first => (first..=wanted.host_port_end.max(first)).collect(),
     };
+    let routed = routed(shared, endpoint, &mut addresses);
+    let open = |ip| PortBinding { host_ip: Some(ip), host_port: 0, host_port_end: 0 };
+    let routed = routed.into_iter().map(open);
     let mut failure = None;
     for port in candidates {
         match reserve_all(shared, owner, endpoint, key, &addresses, port) {
-            Ok(bindings) => return Ok(bindings),
+            Ok(bindings) => return Ok(routed.chain(bindings).collect()),
             Err(error) => failure = Some(error),
         }
     }
@@ -177,6 +182,26 @@ fn reserve_one(
         Some(failure) => Err(failure),
         None => Ok(Vec::new()),
     }
+}
+
+/// Takes addresses out for which the host holds no port, since the container's network is routed in their family. Answers what is shown
+/// instead of them, Docker's any-address of the family.
+fn routed(shared: &Shared, endpoint: &EndpointStatus, addresses: &mut Vec<IpAddr>) -> Vec<IpAddr> {
+    let Ok(network) = shared.networks.find(&endpoint.network_id) else { return Vec::new() };
+    let mut found = Vec::new();
+    let families = [
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.ipv4.is_some()),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), endpoint.ipv6.is_some()),
+    ];
+    for (any, has) in families {
+        let mode = crate::networks::gateway_mode(&network, any.is_ipv6());
+        let count = addresses.len();
+        if has && mode == GatewayMode::Routed {
+            addresses.retain(|ip| ip.is_ipv6() != any.is_ipv6());
+            found.extend(Some(any).filter(|_| addresses.len() < count));
+        }
+    }
+    found
 }
 
 /// Only the kernel carries SCTP: what would take a relay is left out, or refused if it was asked for.
@@ -242,7 +267,7 @@ pub(crate) fn hold_again(shared: &Shared, container: &Container) {
     for (key, bindings) in &container.ports {
         for binding in bindings {
             let ip = binding.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            if shared.networks.holds(owner.id, binding) {
+            if binding.host_port == 0 || shared.networks.holds(owner.id, binding) {
                 continue;
             }
             let held = reserve_all(shared, owner, endpoint, *key, &[ip], binding.host_port);

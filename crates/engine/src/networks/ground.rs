@@ -37,6 +37,7 @@ impl Ground {
             internal: network.internal,
             masquerade: options::flag(network, options::MASQUERADE),
             open: options::flag(network, options::ICC),
+            modes: [options::mode(network, false), options::mode(network, true)],
         })?;
         Ok(Ground::Bridge(Arc::new(bridge)))
     }

@@ -1,6 +1,7 @@
 //! All networks: their records, bridges, leased addresses and reserved ports.
 
 mod configuration;
+mod fronts;
 mod ground;
 mod options;
 mod pools;
@@ -21,8 +22,9 @@ use ferry_model::{
 use ferry_network::{Ipam, Net};
 use ferry_stdx::time::Timestamp;
 
+pub use fronts::Front;
 pub(crate) use ground::Ground;
-pub(crate) use options::host_binding;
+pub(crate) use options::{host_binding, icc, mode as gateway_mode};
 pub(crate) use ports::PortOwner;
 
 use crate::{config::BridgeConfig, failpoint, random};
@@ -37,6 +39,8 @@ const DEFAULT_LINK: &str = "ferry0";
 pub(crate) struct Networks {
     db: Arc<Db>,
     config: BridgeConfig,
+    /// Ports that the daemon serves on itself.
+    pub(crate) fronts: Arc<fronts::Fronts>,
     state: Mutex<State>,
 }
 
@@ -153,7 +157,7 @@ impl Networks {
         }
         db.write(batch)?;
         let state = State { networks, ..State::default() };
-        Ok(Networks { db, config, state: Mutex::new(state) })
+        Ok(Networks { db, config, fronts: Arc::default(), state: Mutex::new(state) })
     }
 
     /// A network by name, id or unique beginning of an id.
@@ -254,19 +258,31 @@ impl Networks {
         let users: Vec<(&str, &str)> =
             users.map(|user| (user.container.as_str(), user.container_id.as_str())).collect();
         check_nobody(network, &users)?;
-        let shared = state
+        let heir = state
             .networks
             .values()
-            .any(|other| other.name != network.name && other.bridge == network.bridge);
+            .find(|other| other.name != network.name && other.bridge == network.bridge)
+            .cloned();
         // By its record: after a restart of the engine it may be there without being known, and it may be that it cannot come up.
         if !network.config_only {
-            ground::remove(&self.config, network, shared)?;
+            ground::remove(&self.config, network, heir.is_some())?;
         }
         state.bridges.remove(&network.name);
         failpoint::hit("network-remove.link");
-        self.forget(network)?;
+        // A link that was made for this network and stays goes with the last that shares it.
+        let heir = heir.filter(|_| network.made_parent);
+        let heir = heir.map(|heir| Network { made_parent: true, ..heir });
+        let mut batch = Batch::new();
+        batch.delete(&NETWORKS, &network.id);
+        if let Some(heir) = &heir {
+            batch.put(&NETWORKS, &heir.id, heir)?;
+        }
+        self.db.write(batch)?;
         failpoint::hit("network-remove.record");
         state.networks.remove(&network.name);
+        if let Some(heir) = heir {
+            state.networks.insert(heir.name.clone(), heir);
+        }
         Ok(())
     }
 
@@ -497,6 +513,12 @@ fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
         let pool = network.ipam.iter().find(|pool| ferry_network::contains(&pool.subnet, *gateway));
         let range = pool.and_then(|pool| ferry_network::parse_subnet(&pool.ip_range));
         let mut ipam = Ipam::new((*gateway, *prefix_len), *gateway, range)?;
+        // Where the bridge has no address a container may have the first one.
+        let isolated =
+            options::mode(network, gateway.is_ipv6()) == ferry_network::GatewayMode::Isolated;
+        if isolated && pool.is_some_and(|pool| pool.gateway.is_empty()) {
+            ipam.release_gateway();
+        }
         for taken in pool.iter().flat_map(|pool| pool.aux_addresses.values()) {
             if let Ok(taken) = taken.parse() {
                 ipam.allocate(Some(taken))?;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::Network;
+use ferry_network::GatewayMode;
 
 /// The link's name.
 pub(super) const NAME: &str = "com.docker.network.bridge.name";
@@ -12,10 +13,11 @@ pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquer
 const MTU: &str = "com.docker.network.driver.mtu";
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
+const MODES: [&str; 2] =
+    ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+
 /// What would change who reaches whom is refused, never ignored.
-const REFUSED: [&str; 5] = [
-    "com.docker.network.bridge.gateway_mode_ipv4",
-    "com.docker.network.bridge.gateway_mode_ipv6",
+const REFUSED: [&str; 3] = [
     "com.docker.network.bridge.inhibit_ipv4",
     "com.docker.network.bridge.trusted_host_interfaces",
     "com.docker.network.host_ipv4",
@@ -43,6 +45,14 @@ pub(super) fn check(network: &Network) -> Result<(), Failure> {
             HOST_BINDING if value.parse::<IpAddr>().is_err() => {
                 return wrong(key, value, "nil ip");
             }
+            key if MODES.contains(&key) => match mode_named(value) {
+                None => return wrong(key, value, &format!("unknown gateway mode {value}")),
+                Some(GatewayMode::Isolated) if !network.internal => {
+                    let words = "gateway mode 'isolated' can only be used for an internal network";
+                    return Err(Failure::new(ErrorKind::Internal, words));
+                }
+                Some(_) => {}
+            },
             key if REFUSED.contains(&key) => {
                 let words = format!("the network option {key} is not supported");
                 return Err(Failure::new(ErrorKind::NotImplemented, words));
@@ -58,6 +68,27 @@ pub(super) fn default_gateway(network: &Network, v6: bool) -> Option<IpAddr> {
     let key = if v6 { super::pools::GATEWAY6 } else { super::pools::GATEWAY4 };
     let mut named = network.ipam.iter().filter_map(|pool| pool.aux_addresses.get(key));
     named.next().filter(|_| network.builtin)?.parse().ok()
+}
+
+/// Whether containers on the network reach each other.
+pub(crate) fn icc(network: &Network) -> bool {
+    flag(network, ICC)
+}
+
+/// What the bridge is to containers in one family.
+pub(crate) fn mode(network: &Network, v6: bool) -> GatewayMode {
+    let value = network.options.get(MODES[usize::from(v6)]);
+    value.and_then(|value| mode_named(value)).unwrap_or_default()
+}
+
+fn mode_named(name: &str) -> Option<GatewayMode> {
+    match name {
+        "nat" => Some(GatewayMode::Nat),
+        "nat-unprotected" => Some(GatewayMode::Unprotected),
+        "routed" => Some(GatewayMode::Routed),
+        "isolated" => Some(GatewayMode::Isolated),
+        _ => None,
+    }
 }
 
 /// A switch that is on unless it is turned off.

@@ -46,7 +46,11 @@ pub(super) fn fill<'n>(
             Failure::new(ErrorKind::InvalidArgument, words)
                 .with_hint("name a free subnet with --subnet")
         })?;
-        network.ipam.push(chosen_pool(first_address(chosen), chosen.1));
+        let mut pool = chosen_pool(first_address(chosen), chosen.1);
+        if super::options::mode(network, v6) == ferry_network::GatewayMode::Isolated {
+            pool.gateway.clear();
+        }
+        network.ipam.push(pool);
     }
     Ok(())
 }

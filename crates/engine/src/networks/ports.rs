@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::{PortBinding, Protocol};
-use ferry_network::PortReservation;
+use ferry_network::{PortReservation, ReserveError};
 
 use super::Networks;
 use crate::relay::Relay;
@@ -95,7 +95,13 @@ impl Networks {
         }
         let mut failure = None;
         for port in wanted.host_port..=last {
-            match PortReservation::bind(protocol, Some(address), port) {
+            let bind = || PortReservation::bind(protocol, Some(address), port);
+            let bound = bind().or_else(|error| {
+                // Names for people are served where nobody publishes a port.
+                let ours = matches!(error, ReserveError::InUse { .. }) && protocol == Protocol::Tcp;
+                if ours && self.fronts.give_way(address, port) { bind() } else { Err(error) }
+            });
+            match bound {
                 Ok(socket) => {
                     let port = socket.port();
                     let name = owner.name.to_owned();

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::{MutexGuard, PoisonError},
 };
 
 use ferry_model::{
@@ -11,6 +12,7 @@ use ferry_model::{
     network::{PortKey, Protocol},
 };
 
+pub use crate::networks::Front;
 use crate::{Engine, Shared};
 
 /// Compose's words for what a container is part of.
@@ -50,16 +52,33 @@ pub struct Announcement {
     pub problems: Vec<String>,
 }
 
-/// Notes where names are served; the first who says it has said it.
-pub fn announce(engine: &Engine, announcement: Announcement) {
-    if engine.shared.announcement.set(announcement).is_err() {
-        tracing::warn!("names are served already");
-    }
+/// Notes where names are served; `None` is nowhere.
+pub fn announce(engine: &Engine, announcement: Option<Announcement>) {
+    *told(engine) = announcement;
 }
 
-/// Where names are served; `None` if they are not.
-pub fn announced(engine: &Engine) -> Option<&Announcement> {
-    engine.shared.announcement.get()
+/// Where names are served; `None` if they are not. What a container has taken is a problem.
+pub fn announced(engine: &Engine) -> Option<Announcement> {
+    let mut announcement = told(engine).clone()?;
+    for address in engine.shared.networks.fronts.aside() {
+        let what = if announcement.http.contains(&address) { "HTTP" } else { "HTTPS" };
+        announcement.http.retain(|at| *at != address);
+        announcement.https.retain(|at| *at != address);
+        let holder = holder(engine, Protocol::Tcp, address);
+        let holder = holder.unwrap_or_else(|| "somebody".to_owned());
+        announcement.problems.push(format!("no {what} at {address}: {holder} has that port"));
+    }
+    Some(announcement)
+}
+
+/// A port that names are served on, as long as nobody publishes it.
+pub fn front(engine: &Engine, address: SocketAddr) -> Front {
+    engine.shared.networks.fronts.add(address)
+}
+
+/// A panic while the lock was held leaves one announcement or another.
+fn told(engine: &Engine) -> MutexGuard<'_, Option<Announcement>> {
+    engine.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All names, in order; a service with several containers is there several times.

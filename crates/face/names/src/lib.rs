@@ -7,6 +7,7 @@
 //! Invariants:
 //! - Nothing here runs, listens or writes unless [`Names::open`] is called.
 //! - What cannot be had (a port that somebody has) is told and gone without: the daemon comes up in any case.
+//! - A container that publishes a port of the proxy gets it, and the proxy has it back when the container has gone.
 //! - Which container is meant is asked anew for each request, and nothing is remembered that could be wrong later.
 //! - The authority signs names below `.localhost` only, and its certificate says that it can sign no others.
 
@@ -25,6 +26,7 @@ use ferry_engine::{
 use ferry_model::network::Protocol;
 use tokio::{
     net::{TcpListener, UdpSocket},
+    sync::watch,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -57,9 +59,9 @@ impl Names {
         let mut told = Announcement::default();
         let mut names = Names { engine, fronts: Vec::new(), udp: Vec::new(), tcp: Vec::new() };
         for address in &settings.http {
-            if let Some(listener) = names.tcp(*address, "HTTP", &mut told).await {
-                told.http.push(actual(&listener, *address));
-                names.fronts.push(Front { listener, tls: None });
+            if let Some(front) = names.front(*address, "HTTP", None, &mut told).await {
+                told.http.push(front.place.address());
+                names.fronts.push(front);
             }
         }
         if !settings.https.is_empty() {
@@ -71,7 +73,7 @@ impl Names {
         for problem in &told.problems {
             tracing::warn!("names: {problem}");
         }
-        names::announce(&names.engine, told);
+        names::announce(&names.engine, Some(told));
         names
     }
 
@@ -93,11 +95,37 @@ impl Names {
             Err(error) => return told.problems.push(format!("there is no TLS: {error}")),
         };
         for address in addresses {
-            if let Some(listener) = self.tcp(*address, "HTTPS", told).await {
-                told.https.push(actual(&listener, *address));
-                self.fronts.push(Front { listener, tls: Some(config.clone()) });
+            if let Some(front) = self.front(*address, "HTTPS", Some(config.clone()), told).await {
+                told.https.push(front.place.address());
+                self.fronts.push(front);
             }
         }
+    }
+
+    /// What a container has is waited for.
+    async fn front(
+        &self,
+        address: SocketAddr,
+        what: &str,
+        tls: Option<TlsAcceptor>,
+        told: &mut Announcement,
+    ) -> Option<Front> {
+        let listener = match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tracing::warn!("{}", self.refused(address, what, Protocol::Tcp, &error));
+                None
+            }
+            Err(error) => {
+                told.problems.push(self.refused(address, what, Protocol::Tcp, &error));
+                return None;
+            }
+        };
+        // Port 0 is any.
+        let actual = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let place = names::front(&self.engine, actual.unwrap_or(address));
+        place.listens(listener.is_some());
+        Some(Front { place, listener, tls })
     }
 
     async fn open_dns(&mut self, address: SocketAddr, told: &mut Announcement) {
@@ -156,10 +184,43 @@ impl Names {
             tasks.spawn(resolver::tcp(listener));
         }
         stop.await;
+        // Whoever listens next finds the ports free.
+        tasks.shutdown().await;
     }
 }
 
-/// Where it listens really: port 0 is any.
-fn actual(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(wanted)
+/// Serves names as they are wanted, and otherwise when that changes, until `stop` is ready.
+pub async fn follow(
+    engine: Engine,
+    mut current: Option<Names>,
+    mut wanted: watch::Receiver<Option<NamesSettings>>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    tokio::pin!(stop);
+    loop {
+        let changed = async {
+            if wanted.changed().await.is_err() {
+                // Nobody is there who could change it.
+                std::future::pending::<()>().await;
+            }
+        };
+        let served = async {
+            match current.take() {
+                Some(names) => names.serve(changed).await,
+                None => changed.await,
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = &mut stop => return,
+        }
+        let settings = wanted.borrow_and_update().clone();
+        current = match settings {
+            Some(settings) => Some(Names::open(engine.clone(), &settings).await),
+            None => {
+                names::announce(&engine, None);
+                None
+            }
+        };
+    }
 }

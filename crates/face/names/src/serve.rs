@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use ferry_engine::Engine;
+use ferry_engine::{Engine, ops::names::Front as Place};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -21,12 +21,16 @@ const CONNECTIONS: usize = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// A handshake that takes longer is none.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a port is tried that a container has.
+const RETRY: Duration = Duration::from_secs(1);
 /// What hyper holds of a connection at most.
 const BUFFER: usize = 128 << 10;
 
 /// A socket of the proxy.
 pub(crate) struct Front {
-    pub(crate) listener: TcpListener,
+    pub(crate) place: Place,
+    /// None where a container has the port.
+    pub(crate) listener: Option<TcpListener>,
     pub(crate) tls: Option<TlsAcceptor>,
 }
 
@@ -37,19 +41,30 @@ impl std::fmt::Debug for Front {
     }
 }
 
-/// Takes connections until it is dropped, and they with it.
+/// Takes connections until it is dropped, and they with it. When a container wants the port it gets it, and what was accepted goes on.
 pub(crate) async fn run(engine: Engine, front: Front) {
+    let Front { place: front, mut listener, tls } = front;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
+        let open = match listener.take() {
+            Some(open) => open,
+            None => again(&front).await,
+        };
         let accept = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, front.listener.accept().await)
+            (place, open.accept().await)
         };
         tokio::select! {
+            () = front.wanted() => {
+                drop(open);
+                tracing::info!("names: a container has {} now", front.address());
+                front.listens(false);
+                continue;
+            }
             (place, accepted) = accept => match accepted {
                 Ok((stream, peer)) => {
-                    let (engine, tls) = (engine.clone(), front.tls.clone());
+                    let (engine, tls) = (engine.clone(), tls.clone());
                     connections.spawn(async move {
                         connection(engine, tls, stream, peer).await;
                         drop(place);
@@ -62,6 +77,19 @@ pub(crate) async fn run(engine: Engine, front: Front) {
                 }
             },
             Some(_) = connections.join_next() => {}
+        }
+        listener = Some(open);
+    }
+}
+
+/// Listens again as soon as nobody else does.
+async fn again(front: &Place) -> TcpListener {
+    loop {
+        tokio::time::sleep(RETRY).await;
+        if let Ok(listener) = TcpListener::bind(front.address()).await {
+            front.listens(true);
+            tracing::info!("names: served at {} again", front.address());
+            return listener;
         }
     }
 }

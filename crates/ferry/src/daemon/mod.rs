@@ -18,7 +18,7 @@ use std::{path::PathBuf, process::ExitCode};
 use ferry_buildkit::BuildKit;
 use ferry_cri::CriListener;
 use ferry_engine::Engine;
-use ferry_names::Names;
+use ferry_names::{Names, NamesSettings};
 use ferry_server::{Listener, Product};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -63,7 +63,9 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
     }
     let inherited = ferry_sys::inherited::sockets();
     let relevel = log::to_stderr(&settings);
-    let reload = Reload { name: name.to_owned(), args: args.to_vec(), relevel };
+    let (name_settings, changes) = watch::channel(names.clone());
+    let (name, args) = (name.to_owned(), args.to_vec());
+    let reload = Reload { name, args, names: name_settings, relevel };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -88,6 +90,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
             Some(settings) => Some(Names::open(engine.clone(), settings).await),
             None => None,
         };
+        let names = (names, changes);
         let _pid_file = PidFile::write(pid_file)?;
         tracing::info!(exec_root = %exec_root.display(), "the engine is up");
         // A quarter of the daemon's memory is code that only the start needed.
@@ -105,7 +108,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 struct Beside {
     cri: Option<CriListener>,
     metrics: Option<tokio::net::TcpListener>,
-    names: Option<Names>,
+    names: (Option<Names>, watch::Receiver<Option<NamesSettings>>),
 }
 
 /// Serves on all sockets until the daemon is told to end.
@@ -118,12 +121,11 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     let Beside { cri, metrics, names } = beside;
-    if let Some(names) = names {
-        let mut stopped = stopped.clone();
-        servers.spawn(names.serve(async move {
-            stopped.wait_for(|stop| *stop).await.ok();
-        }));
-    }
+    let (names, changes) = names;
+    let mut names_stopped = stopped.clone();
+    servers.spawn(ferry_names::follow(engine.clone(), names, changes, async move {
+        names_stopped.wait_for(|stop| *stop).await.ok();
+    }));
     if let Some(listener) = cri {
         let mut stopped = stopped.clone();
         let stop = async move {
@@ -177,6 +179,8 @@ async fn serve(
 struct Reload {
     name: String,
     args: Vec<String>,
+    /// Where names are to be served.
+    names: watch::Sender<Option<NamesSettings>>,
     /// Changes what is logged.
     relevel: Box<dyn Fn(tracing_subscriber::EnvFilter) -> bool>,
 }
@@ -190,7 +194,14 @@ impl Reload {
                 return Ok(());
             };
             let settings = file::merged(*settings)?;
-            engine.reload(&settings.engine_config()?);
+            let config = settings.engine_config()?;
+            let names = names::read(&settings, own_file::read()?)?;
+            engine.reload(&config);
+            self.names.send_if_modified(|wanted| {
+                let changed = *wanted != names;
+                *wanted = names;
+                changed
+            });
             if !(self.relevel)(log::filter(&settings)) {
                 tracing::warn!("the level of logging could not be changed");
             }

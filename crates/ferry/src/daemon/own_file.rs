@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! names = true
+//! firewall = "respect"
 //!
 //! [registries."quay.io"]
 //! mirrors = ["https://mirror.example.org"]
@@ -35,6 +36,8 @@ pub(super) struct OwnFile {
     /// Whose images must be signed.
     #[serde(default)]
     pub(super) signatures: Vec<Signatures>,
+    /// `own` or `respect`: whether the host's rules hold for published ports.
+    pub(super) firewall: Option<String>,
     /// Containers answer by name on this machine.
     pub(super) names: Option<bool>,
     /// Addresses of the proxy.
@@ -98,6 +101,7 @@ mod tests {
         let file =
             parse("names = true\nnames-http = [\"127.0.0.1:8080\"]\nnames-https = []").unwrap();
         assert_eq!(file.names, Some(true));
+        assert_eq!(parse("firewall = \"respect\"").unwrap().firewall.unwrap(), "respect");
         assert_eq!(file.names_http.unwrap(), ["127.0.0.1:8080"]);
         assert!(file.names_https.unwrap().is_empty() && file.names_dns.is_none());
         assert!(parse("name = true").unwrap_err().contains("name"));

@@ -200,6 +200,15 @@ impl Settings {
         ip.map(Some).ok_or_else(|| format!("--{flag} {text}: not an address of that family"))
     }
 
+    /// As the flag or `daemon.json`, else our own file says.
+    fn respects_firewall(&self, of_file: Option<String>) -> Result<bool, String> {
+        match self.one("firewall").or(of_file.as_deref()) {
+            None | Some("" | "own") => Ok(false),
+            Some("respect") => Ok(true),
+            Some(other) => Err(format!("--firewall {other}: neither own nor respect")),
+        }
+    }
+
     fn bridge(&self) -> Result<BridgeConfig, String> {
         let name = self.one("bridge").unwrap_or_default().to_owned();
         if !matches!(name.as_str(), "" | "none") && self.one("bip").is_some() && name.len() > 15 {
@@ -236,11 +245,7 @@ impl Settings {
             gateway6: self.gateway("default-gateway-v6", true)?,
             icc: self.one("icc") != Some("false"),
             ipv6: self.one("ipv6") == Some("true"),
-            respect_firewall: match self.one("firewall") {
-                None | Some("" | "own") => false,
-                Some("respect") => true,
-                Some(other) => return Err(format!("--firewall {other}: neither own nor respect")),
-            },
+            respect_firewall: self.respects_firewall(super::own_file::read()?.firewall)?,
             mtu,
             dns: self.all("dns").to_vec(),
             dns_search: self.all("dns-search").to_vec(),

@@ -264,6 +264,80 @@ fn a_port_that_somebody_has_is_told() {
     sandbox.run(&["names", "--ca"]).fails(1).says("there is no local authority");
 }
 
+/// A container that publishes a port of the proxy has it for as long as it runs.
+#[test]
+fn a_container_gets_the_port() {
+    let (sandbox, [http, ..]) = with_names();
+    service(&sandbox, "shop", "web", "from-the-shop");
+    let by_name = || get(http, "web.shop.localhost");
+    let reached = || Some(by_name()).filter(|answer| answer.contains("from-the-shop"));
+    eventually("the proxy answers", reached);
+    let script = "echo published >/tmp/index.html && exec httpd -f -p 80 -h /tmp";
+    let port = format!("{http}:80");
+    sandbox.ok(&["run", "-d", "--name", "own", "-p", &port, "busybox", "sh", "-c", script]);
+    eventually("the container answers", || {
+        let asked = crate::network::fetch(&format!("127.0.0.1:{http}"));
+        asked.filter(|body| body == "published")
+    });
+    let table = sandbox.ok(&["names"]);
+    let problem =
+        format!("Problem: no HTTP at 127.0.0.1:{http}: container own, which publishes it");
+    assert!(table.contains(&problem), "{table}");
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    eventually("the container answers after a crash", || {
+        let asked = crate::network::fetch(&format!("127.0.0.1:{http}"));
+        asked.filter(|body| body == "published")
+    });
+    sandbox.ok(&["rm", "-f", "own"]);
+    eventually("the proxy is back", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", http)).ok()?;
+        let request = "GET / HTTP/1.1\r\nHost: web.shop.localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.contains("from-the-shop").then_some(())
+    });
+    assert!(!sandbox.ok(&["names"]).contains("Problem"));
+}
+
+/// SIGHUP: names come, move and go while the daemon runs.
+#[test]
+fn settings_are_read_again() {
+    let scratch = crate::scratch("names-reload");
+    let file = scratch.join("daemon.json");
+    let (first, second) = (free_port(), free_port());
+    std::fs::write(&file, "{}").unwrap();
+    let flag = format!("--config-file={}", file.display());
+    let sandbox = Sandbox::start_with(&[&flag]);
+    let told = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let pid = sandbox.daemon_pid().to_string();
+        run(Command::new("kill").args(["-HUP", &pid])).ok();
+    };
+    let at = |port: u16| {
+        format!(
+            r#"{{"names": true, "names-http": ["127.0.0.1:{port}"], "names-https": ["none"], "names-dns": ["none"]}}"#
+        )
+    };
+    sandbox.run(&["names"]).fails(1).says("names are off");
+    let served = |port: u16| {
+        let line = format!("HTTP: 127.0.0.1:{port}\n");
+        eventually("names are served", || {
+            sandbox.run(&["names"]).stdout.contains(&line).then_some(())
+        });
+        assert!(get(port, "nobody.localhost").starts_with("HTTP/1.1 404"));
+    };
+    told(at(first));
+    served(first);
+    told(at(second));
+    served(second);
+    assert!(TcpStream::connect(("127.0.0.1", first)).is_err(), "they have moved");
+    told("{}".to_owned());
+    eventually("names are off", || (sandbox.run(&["names"]).code == 1).then_some(()));
+    assert!(TcpStream::connect(("127.0.0.1", second)).is_err(), "they are off");
+}
+
 #[test]
 fn nothing_is_there_when_names_are_off() {
     let sandbox = Sandbox::start();

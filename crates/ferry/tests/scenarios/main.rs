@@ -70,6 +70,7 @@ mod disk;
 mod distribution;
 mod docker_py;
 mod flags;
+mod gateway_modes;
 mod guide;
 mod health;
 mod host_names;

@@ -154,6 +154,7 @@ pub fn settings(link: &str, third: u8) -> BridgeSettings {
         internal: false,
         masquerade: true,
         open: true,
+        modes: Default::default(),
     }
 }
 

@@ -95,7 +95,12 @@ pub(super) fn bound(
 }
 
 fn real(binding: &PortBinding) -> WireBinding {
-    WireBinding { host_ip: address(binding).to_string(), host_port: binding.host_port.to_string() }
+    // None where the container is reached by its own address.
+    let port = Some(binding.host_port).filter(|port| *port != 0);
+    WireBinding {
+        host_ip: address(binding).to_string(),
+        host_port: port.map(|port| port.to_string()).unwrap_or_default(),
+    }
 }
 
 fn address(binding: &PortBinding) -> IpAddr {

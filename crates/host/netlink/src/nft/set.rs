@@ -42,6 +42,8 @@ pub enum Field {
     Ipv6,
     /// A port: 2 bytes, and 2 of padding.
     Port,
+    /// Number of a transport protocol: 1 byte, and 3 of padding.
+    Protocol,
     /// Name of a link: 16 bytes, filled up with NULs.
     LinkName,
 }
@@ -52,6 +54,7 @@ impl Field {
         match self {
             Field::Ipv4 => 7,
             Field::Ipv6 => 8,
+            Field::Protocol => 12,
             Field::Port => 13,
             Field::LinkName => 41,
         }
@@ -60,8 +63,9 @@ impl Field {
     fn length(self, alone: bool) -> u32 {
         match self {
             Field::Ipv4 => 4,
+            Field::Protocol if alone => 1,
             Field::Port if alone => 2,
-            Field::Port => 4,
+            Field::Protocol | Field::Port => 4,
             Field::Ipv6 | Field::LinkName => 16,
         }
     }
@@ -99,7 +103,7 @@ impl Set<'_> {
         if let [field] = self.key {
             let order = match field {
                 Field::LinkName => 1_u32,
-                Field::Ipv4 | Field::Ipv6 | Field::Port => 2,
+                Field::Ipv4 | Field::Ipv6 | Field::Protocol | Field::Port => 2,
             };
             let mut userdata = vec![0, 4];
             userdata.extend_from_slice(&order.to_ne_bytes());

@@ -1,0 +1,192 @@
+//! What a bridge is to its containers, `com.docker.network.bridge.gateway_mode_ipv4`: who reaches whom, and how it is shown.
+
+use std::process::Command;
+
+use ferry_testkit::{Client, Sandbox, eventually, free_range, run};
+
+use crate::{
+    lan::{Lan, ip},
+    with_busybox,
+};
+
+through_both!(modes_of_gateways, isolated_networks, modes_that_are_refused);
+against_docker!(modes_of_gateways, isolated_networks, modes_that_are_refused);
+
+const MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+
+fn network(sandbox: &Sandbox, name: &str, subnet: &str, mode: &str) {
+    let mode = format!("{MODE}={mode}");
+    sandbox.ok(&["network", "create", "--subnet", subnet, "-o", &mode, name]);
+}
+
+/// Serves its name on 80, which is published, and on 81, which is not.
+fn server(sandbox: &Sandbox, name: &str, network: &str) -> String {
+    let script =
+        format!("echo {name} > /tmp/index.html; httpd -p 81 -h /tmp; exec httpd -f -p 80 -h /tmp");
+    let flags = ["run", "-d", "--name", name, "--network", network, "-p", "80"];
+    sandbox.ok(&[&flags[..], &["busybox", "sh", "-c", &script]].concat());
+    sandbox.inspect(
+        name,
+        &format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}"),
+    )
+}
+
+fn asks(sandbox: &Sandbox, from: &str, at: &str) -> Option<String> {
+    let url = format!("http://{at}/index.html");
+    let asked = sandbox.run(&["exec", from, "timeout", "2", "wget", "-q", "-O", "-", &url]);
+    (asked.code == 0).then(|| asked.stdout.trim().to_owned())
+}
+
+/// From another host.
+fn asks_from(host: &str, at: &str) -> Option<String> {
+    let url = format!("http://{at}/index.html");
+    let words = ["netns", "exec", host, "curl", "-s", "-m", "2", &url];
+    let asked = run(Command::new("ip").args(words));
+    (asked.code == 0).then(|| asked.stdout.trim().to_owned())
+}
+
+fn modes_of_gateways(client: Client) {
+    let sandbox = with_busybox(client);
+    let (base, outer) = (free_range(), free_range());
+    network(&sandbox, "gm-routed", &format!("{base}.0/26"), "routed");
+    network(&sandbox, "gm-open", &format!("{base}.64/26"), "nat-unprotected");
+    network(&sandbox, "gm-plain", &format!("{base}.128/26"), "nat");
+    let routed = server(&sandbox, "gm-r", "gm-routed");
+    let open = server(&sandbox, "gm-o", "gm-open");
+    let plain = server(&sandbox, "gm-p", "gm-plain");
+    for (name, at) in [("gm-r", &routed), ("gm-o", &open), ("gm-p", &plain)] {
+        let at = format!("{at}:80");
+        let own = eventually("a server answers its neighbours", || asks(&sandbox, name, &at));
+        assert_eq!(own, name);
+    }
+
+    // A routed network's containers have no port of the host, and are reached at their own.
+    assert_eq!(sandbox.ok(&["port", "gm-r"]).lines().next(), Some("80/tcp -> 0.0.0.0:"));
+    let ports = sandbox.inspect("gm-r", "{{json (index .NetworkSettings.Ports \"80/tcp\")}}");
+    assert!(ports.contains(r#"{"HostIp":"0.0.0.0","HostPort":""}"#), "{ports}");
+    let listed = sandbox.ok(&["ps", "--filter", "name=gm-r", "--format", "{{.Ports}}"]);
+    assert!(listed.contains("0.0.0.0:0->80/tcp"), "{listed}");
+    let held = sandbox.ok(&["port", "gm-o"]);
+    assert!(!held.lines().any(|line| line.ends_with(':')), "{held}");
+
+    // Other networks.
+    let at = |ip: &str, port: u16| format!("{ip}:{port}");
+    for from in ["gm-o", "gm-p"] {
+        assert_eq!(asks(&sandbox, from, &at(&routed, 80)).as_deref(), Some("gm-r"), "{from}");
+        assert_eq!(asks(&sandbox, from, &at(&routed, 81)), None, "{from}");
+        sandbox.ok(&["exec", from, "ping", "-c1", "-W3", &routed]);
+    }
+    for from in ["gm-r", "gm-p"] {
+        assert_eq!(asks(&sandbox, from, &at(&open, 80)), None, "{from}");
+    }
+    assert_eq!(asks(&sandbox, "gm-r", &at(&plain, 80)), None);
+
+    // Another host that has a route.
+    let lan = Lan::new('g', &format!("{outer}.2/24"));
+    ip(&format!("addr add {outer}.1/24 dev {}", lan.parent));
+    ip(&format!("-n {} route add {base}.0/24 via {outer}.1", lan.host));
+    let from_lan = |ip: &str, port: u16| asks_from(&lan.host, &at(ip, port));
+    assert_eq!(from_lan(&routed, 80).as_deref(), Some("gm-r"));
+    assert_eq!(from_lan(&routed, 81), None);
+    assert_eq!(from_lan(&open, 80).as_deref(), Some("gm-o"));
+    assert_eq!(from_lan(&open, 81).as_deref(), Some("gm-o"));
+    assert_eq!(from_lan(&plain, 80), None);
+    ip(&format!("netns exec {} ping -c1 -W3 {routed}", lan.host));
+    assert_ne!(run(&mut ping_from(&lan.host, &plain)).code, 0, "a network with NAT hides its own");
+
+    if client != Client::FerryOnDocker {
+        let table = sandbox.table();
+        let set = |name: &str| run(Command::new("nft").args(["list", "set", "ip", &table, name]));
+        assert!(set("direct").ok().contains(&format!("{routed} . tcp . 80")));
+        assert!(!set("outbound").ok().contains(&format!("{base}.0")), "it is not translated");
+        sandbox.kill_daemon();
+        sandbox.start_daemon(None);
+        assert!(set("direct").ok().contains(&format!("{routed} . tcp . 80")));
+        assert_eq!(from_lan(&routed, 80).as_deref(), Some("gm-r"), "after a crash");
+        assert_eq!(from_lan(&routed, 81), None, "after a crash");
+        sandbox.ok(&["rm", "-f", "gm-r"]);
+        assert!(!set("direct").ok().contains(&routed), "closed with its container");
+    }
+    sandbox.run(&["rm", "-f", "gm-r", "gm-o", "gm-p"]);
+    sandbox.ok(&["network", "rm", "gm-routed", "gm-open", "gm-plain"]);
+}
+
+fn ping_from(host: &str, to: &str) -> Command {
+    let mut ping = Command::new("ip");
+    ping.args(["netns", "exec", host, "ping", "-c1", "-W1", to]);
+    ping
+}
+
+/// The host has no address there, and a container may have the first one.
+fn isolated_networks(client: Client) {
+    let sandbox = with_busybox(client);
+    let base = free_range();
+    let (mode, subnet) = (format!("{MODE}=isolated"), format!("{base}.0/28"));
+    let flags = ["--internal", "--subnet", &subnet, "-o", &mode, "gm-cell"];
+    sandbox.ok(&[&["network", "create"], &flags[..]].concat());
+    let first = server(&sandbox, "gm-first", "gm-cell");
+    let second = server(&sandbox, "gm-second", "gm-cell");
+    assert_eq!((first.as_str(), second.as_str()), (&*format!("{base}.1"), &*format!("{base}.2")));
+    let at = format!("{first}:80");
+    eventually("neighbours reach each other", || asks(&sandbox, "gm-second", &at));
+    let ours = run(Command::new("ip").args(["-4", "route", "show", &subnet]));
+    assert_eq!(ours.stdout.trim(), "", "the host has no route there");
+    let shown = sandbox.ok(&["network", "inspect", "-f", "{{json .IPAM.Config}}", "gm-cell"]);
+    assert_eq!(shown, format!(r#"[{{"Subnet":"{subnet}"}}]"#));
+    if client != Client::FerryOnDocker {
+        sandbox.kill_daemon();
+        sandbox.start_daemon(None);
+        let third = server(&sandbox, "gm-third", "gm-cell");
+        assert_eq!(third, format!("{base}.3"), "the first is still a container's");
+    }
+    sandbox.run(&["rm", "-f", "gm-first", "gm-second", "gm-third"]);
+    sandbox.ok(&["network", "rm", "gm-cell"]);
+}
+
+fn modes_that_are_refused(client: Client) {
+    let sandbox = with_busybox(client);
+    for (mode, words) in [
+        ("foo", format!("failed to parse {MODE} value: foo (unknown gateway mode foo)")),
+        ("isolated", "gateway mode 'isolated' can only be used for an internal network".to_owned()),
+    ] {
+        let option = format!("{MODE}={mode}");
+        sandbox.run(&["network", "create", "-o", &option, "gm-bad"]).fails(1).says(&words);
+    }
+    sandbox.run(&["network", "inspect", "gm-bad"]).fails(1);
+}
+
+/// Where the default bridge keeps its containers apart, linked ones reach each other's exposed ports, and nobody else's.
+#[test]
+fn linked_containers_that_are_kept_apart() {
+    let base = free_range();
+    let sandbox = Sandbox::start_with(&[&format!("--bip={base}.1/24"), "--icc=false"]);
+    sandbox.busybox();
+    let serve = "echo web > /tmp/index.html; httpd -p 81 -h /tmp; exec httpd -f -p 80 -h /tmp";
+    let web = ["run", "-d", "--name", "web", "--expose", "80", "busybox", "sh", "-c", serve];
+    sandbox.ok(&web);
+    for (name, flags) in [("linked", &["--link", "web"][..]), ("stranger", &[])] {
+        let run = [&["run", "-d", "--name", name], flags, &["busybox", "sleep", "1000"]].concat();
+        sandbox.ok(&run);
+    }
+    let address = || sandbox.inspect("web", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+    let only_the_linked = |when: &str| {
+        let web = address();
+        let (exposed, other) = (format!("{web}:80"), format!("{web}:81"));
+        eventually(when, || asks(&sandbox, "linked", &exposed));
+        assert_eq!(asks(&sandbox, "linked", &other), None, "{when}");
+        assert_eq!(asks(&sandbox, "stranger", &exposed), None, "{when}");
+    };
+    only_the_linked("linked containers talk");
+    sandbox.ok(&["restart", "-t", "0", "web"]);
+    only_the_linked("after the other was restarted");
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    only_the_linked("after a crash of the daemon");
+    let list = || {
+        let words = ["list", "set", "ip", &sandbox.table(), "linked"];
+        run(Command::new("nft").args(words)).ok()
+    };
+    assert!(list().contains("tcp . 80"), "{}", list());
+    sandbox.ok(&["rm", "-f", "linked"]);
+    assert!(!list().contains("tcp . 80"), "{}", list());
+}
