@@ -165,23 +165,40 @@ impl Wanted<'_> {
                 }
             }
         }
+        let mut device = self.device.to_owned();
+        let addressed = self.data.iter().any(|word| word.starts_with("addr="));
+        if self.kind == "cifs" && !addressed {
+            if let Some(server) = ferry_volume::server(self.device) {
+                let address = address(server).map_err(failed)?.to_string();
+                device = device.replacen(server, &address, 1);
+            }
+        }
         let data = self.data.join(",");
         let c_data = std::ffi::CString::new(data.as_str())
             .map_err(|_| failed("an option has a zero byte".to_owned()))?;
-        rustix::mount::mount(self.device, place, self.kind, self.flags, c_data.as_c_str()).map_err(
+        rustix::mount::mount(&*device, place, self.kind, self.flags, c_data.as_c_str()).map_err(
             |errno| {
-                let mut words = format!("mount {}:{place}", self.device);
+                let mut words = format!("mount {device}:{place}");
                 if !self.flags.is_empty() {
                     words.push_str(&format!(", flags: {:#x}", self.flags.bits()));
                 }
                 if !data.is_empty() {
-                    words.push_str(&format!(", data: {data}"));
+                    words.push_str(&format!(", data: {}", without_password(&self.data)));
                 }
                 let why = kernel_words(errno);
                 failed(format!("failed to mount local volume: {words}: {why}"))
             },
         )
     }
+}
+
+/// What may be shown of the options.
+fn without_password(data: &[String]) -> String {
+    let shown = data.iter().map(|word| match word.strip_prefix("password=") {
+        Some(_) => "password=********",
+        None => word,
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// The kernel's reason, as Go writes it.
@@ -218,6 +235,12 @@ mod tests {
         let wanted = Wanted::of(&nfs).unwrap();
         assert_eq!(wanted.flags, MountFlags::NOATIME);
         assert_eq!(wanted.data, ["addr=10.0.0.1", "soft"]);
+        assert_eq!(
+            without_password(&["user=x".into(), "password=y".into()]),
+            "user=x,password=********"
+        );
+        assert_eq!(ferry_volume::server("//nas.lan/share"), Some("nas.lan"));
+        assert_eq!(ferry_volume::server("/dev/sda"), None);
         assert!(Wanted::of(&volume("none", "/srv", "bind,ro")).is_none());
         assert!(Wanted::of(&Volume::default()).is_none());
         assert!(!is_mounted("/nonexistent") && is_mounted("/"));

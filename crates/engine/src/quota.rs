@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fs::File};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Container;
-use ferry_sys::{Errno, quota};
+use ferry_sys::{
+    Errno,
+    quota::{self, Limits},
+};
 
 use crate::Shared;
 
@@ -66,7 +69,7 @@ pub(crate) fn apply(shared: &Shared, container: &Container) -> Result<(), Failur
         let directory = File::open(&path).map_err(|error| failed(error.to_string()))?;
         quota::assign(&directory, project).map_err(|error| failed(error.to_string()))?;
         if name == "upper" {
-            let limited = quota::limit(&directory, project, bytes);
+            let limited = quota::limit(&directory, project, Limits { bytes, files: 0 });
             limited.map_err(|error| failed(error.to_string()))?;
         }
     }
@@ -80,7 +83,7 @@ pub(crate) fn lift(shared: &Shared, container: &Container) {
     }
     let lifted = File::open(shared.dirs.place())
         .map_err(|_| Errno::NOENT)
-        .and_then(|place| quota::limit(place, project(&container.id), 0));
+        .and_then(|place| quota::limit(place, project(&container.id), Limits::default()));
     if let Err(error) = lifted {
         tracing::warn!(id = %container.id, %error, "the limit of its project stays");
     }

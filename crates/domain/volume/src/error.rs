@@ -99,6 +99,14 @@ pub enum VolumeError {
         /// Why.
         source: io::Error,
     },
+    /// Its quota cannot be set.
+    #[error("cannot limit what a volume below {} holds", path.display())]
+    Quota {
+        /// Where volumes are.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Its record cannot be read or written.
     #[error("cannot keep the record of a volume")]
     Record {
@@ -125,7 +133,16 @@ impl Kinded for VolumeError {
             | VolumeError::Rename { .. }
             | VolumeError::Mend { .. }
             | VolumeError::RemoveDirectory { .. }
+            | VolumeError::Quota { .. }
             | VolumeError::Record { .. } => ErrorKind::Internal,
         }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let unsupported =
+            matches!(self, VolumeError::Option { why, .. } if why.ends_with("no quota support"));
+        unsupported.then(|| {
+            "the data root's file system must be ext4 or xfs, mounted with prjquota".to_owned()
+        })
     }
 }

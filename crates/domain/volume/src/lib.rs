@@ -10,6 +10,7 @@
 mod copy;
 mod error;
 mod hold;
+mod quota;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -18,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
 };
 
 use ferry_db::{Batch, Db, Table};
@@ -28,6 +29,7 @@ use ferry_stdx::time::Timestamp;
 pub use copy::{CopyError, PopulateError, populate};
 pub use error::VolumeError;
 pub use hold::Hold;
+pub use quota::is_quota;
 pub use whole::{Draft, Snapshot};
 
 const VOLUMES: Table<Volume> = Table::new("volume");
@@ -41,6 +43,8 @@ pub struct VolumeStore {
     holds: hold::Holds,
     /// A name is free again.
     freed: Condvar,
+    /// The number of the next volume that has a quota.
+    next_project: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -89,12 +93,14 @@ impl VolumeStore {
             .map_err(|source| VolumeError::Record { source })?
             .into_iter()
             .collect();
+        let next_project = AtomicU32::new(quota::after(volumes.values()));
         let store = VolumeStore {
             root: root.to_owned(),
             db,
             state: Mutex::new(State { volumes, busy: BTreeSet::new() }),
             holds: hold::Holds::default(),
             freed: Condvar::new(),
+            next_project,
         };
         store.mend().map_err(|source| VolumeError::Mend { path: root.to_owned(), source })?;
         Ok(store)
@@ -107,6 +113,7 @@ impl VolumeStore {
     pub fn create(&self, new: NewVolume, now: Timestamp) -> Result<(Volume, bool), VolumeError> {
         check_name(&new.name)?;
         check_options(&new.name, &new.options)?;
+        self.check_quota(&new.name, &new.options)?;
         let name = new.name.clone();
         let _claim = self.claim(&name);
         if let Ok(volume) = self.get(&name) {
@@ -114,11 +121,14 @@ impl VolumeStore {
         }
         // Not while one of that name is copied or imported.
         let _shared = self.share(&new.name)?;
-        let volume = self.record_of(new, now);
+        let project = self.project_for(&new.options);
+        let volume = self.record_of(new, project, now);
         fs::create_dir_all(&volume.mountpoint).map_err(|source| VolumeError::MakeDirectory {
             path: PathBuf::from(&volume.mountpoint),
             source,
         })?;
+        self.enclose(volume.mountpoint.as_ref(), project)?;
+        self.limit(project, &volume.options)?;
         let mut batch = Batch::new();
         batch
             .put(&VOLUMES, &volume.name, &volume)
@@ -128,7 +138,7 @@ impl VolumeStore {
         Ok((volume, true))
     }
 
-    fn record_of(&self, new: NewVolume, now: Timestamp) -> Volume {
+    fn record_of(&self, new: NewVolume, project: u32, now: Timestamp) -> Volume {
         let data = self.root.join(&new.name).join("_data");
         Volume {
             name: new.name,
@@ -139,6 +149,7 @@ impl VolumeStore {
             options: new.options,
             anonymous: new.anonymous,
             former_name: String::new(),
+            project,
         }
     }
 
@@ -161,7 +172,7 @@ impl VolumeStore {
     /// When it is not there, or its content cannot be removed (the record is gone then; the rest is swept later).
     pub fn remove(&self, name: &str) -> Result<(), VolumeError> {
         let _claim = self.claim(name);
-        self.get(name)?;
+        let project = self.get(name)?.project;
         let _alone = self.alone(name)?;
         let mut batch = Batch::new();
         batch.delete(&VOLUMES, name);
@@ -172,7 +183,11 @@ impl VolumeStore {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(VolumeError::RemoveDirectory { path, source })
             }
-            _ => Ok(()),
+            _ => {
+                // Where quotas are off now, there is no limit to take away.
+                self.unlimit(project).ok();
+                Ok(())
+            }
         }
     }
 
@@ -197,11 +212,15 @@ fn check_options(name: &str, options: &BTreeMap<String, String>) -> Result<(), V
     for option in options.keys() {
         match option.as_str() {
             "type" | "device" | "o" => {}
-            "size" => {
-                return Err(wrong("quota size requested but no quota support".to_owned()));
-            }
+            option if is_quota(option) => {}
             other => return Err(wrong(format!("invalid option: \"{other}\""))),
         }
+    }
+    let device = options.get("device").map(String::as_str).unwrap_or_default();
+    let is_cifs = options.get("type").is_some_and(|kind| kind == "cifs");
+    if is_cifs && server(device).is_some_and(|server| server.contains(':')) {
+        let why = "port not allowed in CIFS device URL, include 'port' in 'o='";
+        return Err(wrong(why.to_owned()));
     }
     for (given, needed) in [("device", "type"), ("type", "device"), ("o", "device"), ("o", "type")]
     {
@@ -210,6 +229,14 @@ fn check_options(name: &str, options: &BTreeMap<String, String>) -> Result<(), V
         }
     }
     Ok(())
+}
+
+/// The server of a share: `//server/share`, or as a URL.
+pub fn server(device: &str) -> Option<&str> {
+    let (_, rest) = device.split_once("//")?;
+    let authority = rest.split('/').next()?;
+    let server = authority.rsplit('@').next()?;
+    Some(server).filter(|server| !server.is_empty())
 }
 
 /// Docker's rule for volume names, `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`.

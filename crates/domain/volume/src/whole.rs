@@ -27,6 +27,7 @@ const SNAPSHOTS: &str = "snapshots";
 #[derive(Debug)]
 pub struct Draft {
     volume: NewVolume,
+    project: u32,
     directory: PathBuf,
     kept: bool,
     _alone: Hold,
@@ -75,7 +76,11 @@ impl VolumeStore {
         let data = directory.join("_data");
         remove_leftover(&directory)?;
         make(&data)?;
-        Ok(Draft { volume, directory, kept: false, _alone: alone })
+        let project = self.project_for(&volume.options);
+        let draft = Draft { volume, project, directory, kept: false, _alone: alone };
+        self.enclose(&data, project)?;
+        self.limit(project, &draft.volume.options)?;
+        Ok(draft)
     }
 
     /// Makes a draft a volume. From the record on it is one, whatever happens.
@@ -84,7 +89,7 @@ impl VolumeStore {
     /// A failing disk.
     pub fn keep(&self, mut draft: Draft, now: Timestamp) -> Result<Volume, VolumeError> {
         sync(&draft.data())?;
-        let volume = self.record_of(draft.volume.clone(), now);
+        let volume = self.record_of(draft.volume.clone(), draft.project, now);
         let place = self.root.join(&volume.name);
         // A directory without record: what a removal that was cut off has left.
         remove_leftover(&place)?;
@@ -195,7 +200,10 @@ impl VolumeStore {
         let place = self.find_snapshot(volume, name)?;
         let fresh = self.root.join(volume).join(RESTORE);
         remove_leftover(&fresh)?;
+        // Both are in the project for a moment.
+        self.unlimit(found.project)?;
         let copied = make(&fresh)
+            .and_then(|()| self.enclose(&fresh, found.project))
             .and_then(|()| copy_directory(&place.join("_data"), &fresh))
             .and_then(|()| sync(&fresh));
         let exchanged = copied.and_then(|()| {
@@ -204,6 +212,7 @@ impl VolumeStore {
         });
         // Either what could not be put in place, or what was there.
         fs::remove_dir_all(&fresh).ok();
+        self.limit(found.project, &found.options)?;
         exchanged.map(|()| found)
     }
 
@@ -275,6 +284,9 @@ impl VolumeStore {
                 }
             }
             sweep(&place, &[PARTIAL, RESTORE])?;
+            // A crash while a snapshot was brought back has left it without.
+            // Where quotas are off now, the volume is there without.
+            self.limit(volume.project, &volume.options).ok();
         }
         sweep(&self.root, &[NEW])
     }

@@ -92,6 +92,7 @@ mod oci;
 mod promises;
 mod pulls;
 mod push;
+mod reflinks;
 mod registry;
 mod registry_pages;
 mod registry_proxy;

@@ -18,8 +18,8 @@ const QUOTACTL_FD: libc::c_long = 443;
 /// `QCMD(Q_GETQUOTA, PRJQUOTA)` and `QCMD(Q_SETQUOTA, PRJQUOTA)`.
 const GET_QUOTA: libc::c_uint = 0x8000_0702;
 const SET_QUOTA: libc::c_uint = 0x8000_0802;
-/// Only the limits of blocks are set.
-const BLOCK_LIMITS: u32 = 1;
+/// The limits of blocks and inodes are set.
+const ALL_LIMITS: u32 = 1 | 4;
 /// Limits are in blocks of so many bytes.
 const BLOCK: u64 = 1024;
 
@@ -69,16 +69,27 @@ pub fn usage(place: impl AsFd, project: u32) -> Result<Usage> {
     Ok(Usage { bytes: quota.space, files: quota.inodes })
 }
 
-/// Lets a project have so many bytes on the file system of `place`; 0 is any number.
+/// How much a project may hold; 0 is any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and directories.
+    pub files: u64,
+}
+
+/// Lets a project have so much on the file system of `place`.
 ///
 /// # Errors
 /// As the kernel says it.
-pub fn limit(place: impl AsFd, project: u32, bytes: u64) -> Result<()> {
-    let blocks = bytes.div_ceil(BLOCK);
+pub fn limit(place: impl AsFd, project: u32, limits: Limits) -> Result<()> {
+    let blocks = limits.bytes.div_ceil(BLOCK);
     let mut quota = Quota {
         block_hard_limit: blocks,
         block_soft_limit: blocks,
-        valid: BLOCK_LIMITS,
+        inode_hard_limit: limits.files,
+        inode_soft_limit: limits.files,
+        valid: ALL_LIMITS,
         ..Quota::default()
     };
     quotactl(place, SET_QUOTA, project, &mut quota)

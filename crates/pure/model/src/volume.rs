@@ -25,4 +25,6 @@ pub struct Volume {
     pub anonymous: bool,
     /// What it was called before; its directory may still be, when a crash cut a renaming off.
     pub former_name: String,
+    /// The number of its project on the file system, which has its quota; 0 is none.
+    pub project: u32,
 }

@@ -32,10 +32,11 @@ pub async fn clone(engine: &Engine, source: &str, name: &str) -> Result<Volume, 
     let shared = Arc::clone(&engine.shared);
     let (source, name) = (source.to_owned(), name.to_owned());
     to_the_end(async move {
-        let labels = shared.volumes.get(&source)?.labels;
+        let Volume { labels, mut options, .. } = shared.volumes.get(&source)?;
         shared.volumes.own_content(&source)?;
+        options.retain(|option, _| ferry_volume::is_quota(option));
         let _use = shared.volumes.share(&source)?;
-        let new = NewVolume { name, labels, ..NewVolume::default() };
+        let new = NewVolume { name, labels, options, ..NewVolume::default() };
         let draft = shared.volumes.draft(new)?;
         let copier = Arc::clone(&shared);
         let from = source.clone();

@@ -38,6 +38,7 @@ pub(crate) fn to_wire(volume: Volume) -> WireVolume {
         options,
         anonymous,
         former_name: _,
+        project: _,
     } = volume;
     if anonymous {
         labels.insert("com.docker.volume.anonymous".to_owned(), String::new());

@@ -110,6 +110,23 @@ same quota_is_its_own "ok" "$(ferry run --rm busybox sh -c 'dd if=/dev/zero of=/
 same quota_option "1" "$(ferry run --rm --storage-opt foo=1 busybox true 2>&1 | grep -c 'Unknown option foo')"
 ferry rm -f small >/dev/null
 
+# So have volumes: their size, their number of files, and what is made of them.
+in_volume() { ferry run --rm -v "$1:/v" busybox sh -c "$2"; }
+ferry volume create -o size=8m sized >/dev/null
+same volume_quota_is_what_df_says 8192 "$(in_volume sized "df -k /v | tail -n 1 | awk '{print \$2}'")"
+same volume_quota_holds full "$(in_volume sized 'dd if=/dev/zero of=/v/big bs=1M count=20 2>/dev/null || echo full')"
+ferry volume create -o inodes=10 few >/dev/null
+same volume_inodes_hold full "$(in_volume few 'for i in $(seq 30); do : >/v/$i || break; done 2>/dev/null; [ $(ls /v | wc -l) -lt 30 ] && echo full')"
+true_that volume_quota_snapshot ferry volume snapshot sized before
+true_that volume_quota_restore ferry volume restore -f sized before
+same volume_quota_after_restore full "$(in_volume sized 'dd if=/dev/zero of=/v/more bs=1M count=20 2>/dev/null || echo full')"
+true_that volume_quota_clone ferry volume clone sized sized2
+same volume_quota_of_a_clone full "$(in_volume sized2 'dd if=/dev/zero of=/v/more bs=1M count=20 2>/dev/null || echo full')"
+true_that volume_quota_rename ferry volume rename sized sized3
+same volume_quota_of_a_renamed full "$(in_volume sized3 'dd if=/dev/zero of=/v/more bs=1M count=20 2>/dev/null || echo full')"
+true_that volume_quota_remove ferry volume rm sized2 sized3 few
+same volume_without_quota ok "$(in_volume plain 'dd if=/dev/zero of=/v/big bs=1M count=20 2>/dev/null && echo ok')"
+
 # A user namespace: layers of an overlay whose ids are mapped.
 ferry run -d --name mapped --userns=auto -v kept:/kept busybox sh -c 'touch /kept/file /own; sleep 1000' >/dev/null
 same mapped_ids "0 0 0" "$(echo $(ferry exec mapped sh -c 'id -u; stat -c %u /bin/busybox /kept'))"
