@@ -1,6 +1,7 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|stress|desktop|buildkit-proto|cri-proto`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|bench-network|stress|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
+mod bench_network;
 mod check;
 mod desktop;
 mod proto;
@@ -18,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   check   everything that a change must pass: format, clippy, tidy, tests, docs
   tidy    the layer rule, crate heads, no stray markers
   bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
+  bench-network  networks, ports, throughput and names beside another engine: cargo xtask bench-network --help
   stress  five hundred containers, then two hundred clients: cargo xtask stress --help
   desktop builds the web desktop's page from desktop/ (needs npm) and puts it where the crate embeds it from
   buildkit-proto  writes crates/face/buildkit/src/proto anew from the proto files beside it
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(&root()),
         Some("desktop") => desktop::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
+        Some("bench-network") => bench_network::run(&arguments[1..]),
+        Some("dns-load") => bench_network::dns_load(&arguments[1..]),
         Some("stress") => stress::run(&root(), &arguments[1..]),
         other => match proto::FACES.iter().find(|face| other == Some(face.command)) {
             Some(face) => proto::run(&root(), face),
