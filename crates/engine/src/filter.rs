@@ -59,3 +59,22 @@ pub(crate) fn flag(name: &str, text: &str) -> Result<bool, Failure> {
         )),
     }
 }
+
+/// Docker takes a regular expression here; what people write is a part of the name, perhaps anchored.
+pub(crate) fn name_matches(own: &str, wanted: &str) -> bool {
+    let (wanted, start) = match wanted.strip_prefix('^') {
+        Some(rest) => (rest, true),
+        None => (wanted, false),
+    };
+    let (wanted, end) = match wanted.strip_suffix('$') {
+        Some(rest) => (rest, true),
+        None => (wanted, false),
+    };
+    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
+    match (start, end) {
+        (true, true) => own == wanted,
+        (true, false) => own.starts_with(wanted),
+        (false, true) => own.ends_with(wanted),
+        (false, false) => own.contains(wanted),
+    }
+}

@@ -167,11 +167,12 @@ impl Wanted<'_> {
         }
         let mut device = self.device.to_owned();
         let addressed = self.data.iter().any(|word| word.starts_with("addr="));
-        if self.kind == "cifs" && !addressed {
-            if let Some(server) = ferry_volume::server(self.device) {
-                let address = address(server).map_err(failed)?.to_string();
-                device = device.replacen(server, &address, 1);
-            }
+        if self.kind == "cifs"
+            && !addressed
+            && let Some(server) = ferry_volume::server(self.device)
+        {
+            let address = address(server).map_err(failed)?.to_string();
+            device = device.replacen(server, &address, 1);
         }
         let data = self.data.join(",");
         let c_data = std::ffi::CString::new(data.as_str())

@@ -147,15 +147,22 @@ pub(crate) fn volume_subpath(mountpoint: &str, subpath: &str) -> Result<String, 
     let relative = Path::new(subpath);
     let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if relative.is_absolute() || !plain {
-        let why = "it must be a relative path inside the volume";
-        return Err(Failure::new(ErrorKind::InvalidArgument, words(why)));
+        let words = "invalid mount config for type \"volume\": subpath must be a relative path within the volume";
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
     let root = InRoot::open(Path::new(mountpoint))
         .map_err(|errno| Failure::new(ErrorKind::Internal, words(&errno.to_string())))?;
     let found = root
         .resolve_nofollow(relative)
         .and_then(|fd| ferry_sys::root::file_type(fd.as_fd()))
-        .map_err(|errno| Failure::new(ErrorKind::NotFound, words(&errno.to_string())))?;
+        .map_err(|errno| {
+            // Not as missing: clients would take that for the image, and pull it.
+            let path = Path::new(mountpoint).join(relative);
+            let why = std::io::Error::from(errno).to_string().to_lowercase();
+            let why = why.split(" (os error").next().unwrap_or_default();
+            let words = format!("cannot access path {0}: lstat {0}: {why}", path.display());
+            Failure::new(ErrorKind::Internal, words)
+        })?;
     if found.is_symlink() {
         let why = "it is a symbolic link, which could lead out of the volume";
         return Err(Failure::new(ErrorKind::InvalidArgument, words(why)));

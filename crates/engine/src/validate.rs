@@ -171,6 +171,10 @@ fn warnings_and_corrections(spec: &mut ContainerSpec) -> Result<Vec<String>, Fai
                 .to_owned(),
         );
     }
+    let publishes = !spec.host.port_bindings.is_empty() || spec.host.publish_all_ports;
+    if spec.host.network_mode == ferry_model::container::NetworkMode::Host && publishes {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     Ok(warnings)
 }
 

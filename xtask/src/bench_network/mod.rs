@@ -5,7 +5,6 @@ mod api;
 mod dns;
 
 use std::{
-    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -190,51 +189,32 @@ fn start_many(engine: &Engine, ports: usize) -> Result<f64, String> {
     started.map(|()| took.as_secs_f64() * 1e3)
 }
 
-/// iperf3 of this machine, in a container of busybox that has this machine's libraries.
-fn iperf(name: &str, engine: &Engine, words: &[&str], published: bool) -> Result<String, String> {
-    let mut command = vec!["/host/usr/bin/iperf3"];
-    command.extend(words);
-    let mut body = json!({"Image": "busybox", "Cmd": command, "StopSignal": "SIGKILL"});
-    let folders = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
-    let mut binds: Vec<String> = folders
-        .clone()
-        .filter(|path| *path != "/usr")
-        .map(|path| format!("{path}:{path}:ro"))
-        .collect();
-    binds.push("/usr:/host/usr:ro".to_owned());
-    binds.push("/usr/lib:/usr/lib:ro".to_owned());
-    body["HostConfig"]["Binds"] = json!(binds);
-    if published {
-        body["ExposedPorts"]["5201/tcp"] = json!({});
-        body["HostConfig"]["PortBindings"]["5201/tcp"] = json!([{"HostPort": "25201"}]);
+/// A process that ends with this.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
-    let id = engine.container(name, body)?;
-    engine.start(&id)?;
-    Ok(id)
+}
+
+/// iperf3 of this machine in the network of a container's process.
+fn inside(pid: i64, words: &[&str]) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid.to_string(), "-n", "iperf3"]).args(words);
+    command
 }
 
 fn throughput(options: &Options) -> Result<(), String> {
     let (mut to_port, mut between) = (Vec::new(), Vec::new());
-    let seconds = options.seconds.to_string();
     for engine in &options.engines {
-        let server = iperf("ferry-bench-server", engine, &["-s"], true)?;
-        let client = {
-            let id = engine.container("ferry-bench-client", sleeper())?;
-            engine.start(&id)?;
-            id
-        };
-        let measured = (|| {
-            let (_, address) = engine.place(&server, "bridge")?;
-            let (pid, _) = engine.place(&client, "bridge")?;
-            thread::sleep(Duration::from_secs(1));
-            let flags = ["-t", &seconds, "-J"];
-            let mut own = Command::new("iperf3");
-            own.args(["-c", "127.0.0.1", "-p", "25201"]).args(flags);
-            let first = gigabits(&mut own)?;
-            let mut inside = Command::new("nsenter");
-            inside.args(["-t", &pid.to_string(), "-n", "iperf3", "-c", &address]).args(flags);
-            Ok::<_, String>((first, gigabits(&mut inside)?))
-        })();
+        let client = engine.container("ferry-bench-client", sleeper())?;
+        let mut body = sleeper();
+        body["ExposedPorts"]["5201/tcp"] = json!({});
+        body["HostConfig"]["PortBindings"]["5201/tcp"] = json!([{"HostPort": "25201"}]);
+        let server = engine.container("ferry-bench-server", body)?;
+        let measured = stream(engine, &server, &client, options.seconds);
         engine.remove(&server);
         engine.remove(&client);
         let (first, second) = measured?;
@@ -244,6 +224,26 @@ fn throughput(options: &Options) -> Result<(), String> {
     line("host to published port", "Gbit/s", &options.engines, &to_port, true);
     line("container to container", "Gbit/s", &options.engines, &between, true);
     Ok(())
+}
+
+/// Gigabits a second from the host through the published port, and from the client.
+fn stream(engine: &Engine, server: &str, client: &str, seconds: u64) -> Result<(f64, f64), String> {
+    engine.start(server)?;
+    engine.start(client)?;
+    let (server, address) = engine.place(server, "bridge")?;
+    let (client, _) = engine.place(client, "bridge")?;
+    let mut serve = inside(server, &["-s"]);
+    serve.stdin(Stdio::null()).stdout(Stdio::null());
+    let serving = serve.spawn().map_err(|error| format!("iperf3: {error}"))?;
+    let _serving = Server(serving);
+    thread::sleep(Duration::from_secs(1));
+    let seconds = seconds.to_string();
+    let flags = ["-t", &seconds, "-J"];
+    let mut own = Command::new("iperf3");
+    own.args(["-c", "127.0.0.1", "-p", "25201"]).args(flags);
+    let first = gigabits(&mut own)?;
+    let second = gigabits(inside(client, &["-c", &address]).args(flags))?;
+    Ok((first, second))
 }
 
 fn gigabits(command: &mut Command) -> Result<f64, String> {

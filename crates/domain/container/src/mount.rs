@@ -42,6 +42,9 @@ pub enum MountError {
     /// An option that there is not, or two that exclude each other.
     #[error("invalid mode: {0}")]
     Mode(String),
+    /// A way to propagate mounts that there is not.
+    #[error("invalid mount config for type \"bind\": invalid propagation mode: {0}")]
+    Propagation(String),
     /// Two mounts on one path.
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
@@ -374,7 +377,7 @@ fn propagation_or_default(word: &str) -> Result<String, MountError> {
     match word {
         "" => Ok("rprivate".to_owned()),
         word if PROPAGATION.contains(&word) => Ok(word.to_owned()),
-        word => Err(MountError::Mode(word.to_owned())),
+        word => Err(MountError::Propagation(word.to_owned())),
     }
 }
 

@@ -148,7 +148,11 @@ fn join(
         let words = format!("IPv6 is not enabled on network {name}");
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
-    let interface = order::free_link_name(&container.endpoints, request.driver_opts.get(IFNAME))?;
+    let interface = order::free_link_name(
+        &container.endpoints,
+        request.driver_opts.get(IFNAME),
+        crate::networks::link_prefix(network),
+    )?;
     let id = random::id()?;
     let endpoint = shared.networks.lease(network, container, &id, &request, interface)?;
     let dns_names = names_of(container, &request);

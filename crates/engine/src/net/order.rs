@@ -56,6 +56,7 @@ fn best(
 pub(super) fn free_link_name(
     endpoints: &Endpoints,
     wanted: Option<&String>,
+    prefix: &str,
 ) -> Result<String, Failure> {
     let taken: BTreeSet<&str> =
         endpoints.values().map(|endpoint| endpoint.interface.as_str()).collect();
@@ -72,7 +73,7 @@ pub(super) fn free_link_name(
         return Ok(wanted.clone());
     }
     (0..=taken.len())
-        .map(|number| format!("eth{number}"))
+        .map(|number| format!("{prefix}{number}"))
         .find(|name| !taken.contains(name.as_str()))
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "no free name for a link"))
 }
@@ -106,12 +107,12 @@ mod tests {
     #[test]
     fn links_get_the_first_free_number() {
         let mut endpoints = on(&[("a", 0, false), ("b", 0, false)]);
-        assert_eq!(free_link_name(&endpoints, None).unwrap(), "eth0");
+        assert_eq!(free_link_name(&endpoints, None, "eth").unwrap(), "eth0");
         endpoints.get_mut("a").unwrap().interface = "eth0".to_owned();
-        assert_eq!(free_link_name(&endpoints, None).unwrap(), "eth1");
-        assert!(free_link_name(&endpoints, Some(&"eth0".to_owned())).is_err());
-        assert!(free_link_name(&endpoints, Some(&"a/b".to_owned())).is_err());
-        assert_eq!(free_link_name(&endpoints, Some(&"lan".to_owned())).unwrap(), "lan");
+        assert_eq!(free_link_name(&endpoints, None, "eth").unwrap(), "eth1");
+        assert!(free_link_name(&endpoints, Some(&"eth0".to_owned()), "eth").is_err());
+        assert!(free_link_name(&endpoints, Some(&"a/b".to_owned()), "eth").is_err());
+        assert_eq!(free_link_name(&endpoints, Some(&"lan".to_owned()), "eth").unwrap(), "lan");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use ferry_stdx::time::Timestamp;
 
 pub use fronts::Front;
 pub(crate) use ground::Ground;
-pub(crate) use options::{host_binding, icc, mode as gateway_mode};
+pub(crate) use options::{host_binding, icc, link_prefix, mode as gateway_mode};
 pub(crate) use ports::PortOwner;
 
 use crate::{config::BridgeConfig, failpoint, random};
@@ -248,10 +248,7 @@ impl Networks {
 
     /// Removes a network; the caller made sure that nobody is on it.
     pub(crate) fn remove(&self, network: &Network) -> Result<(), Failure> {
-        if network.builtin {
-            let words = format!("{} is a pre-defined network and cannot be removed", network.name);
-            return Err(Failure::new(ErrorKind::Forbidden, words));
-        }
+        check_removable(network)?;
         let mut state = self.lock();
         configuration::check_unused(network, &state.networks)?;
         let users = state.joined.values().filter(|joined| joined.network_id == network.id);
@@ -483,6 +480,15 @@ impl Live {
             pool.ipam.release(address);
         }
     }
+}
+
+/// Those that are always there do not go.
+pub(crate) fn check_removable(network: &Network) -> Result<(), Failure> {
+    if network.builtin {
+        let words = format!("{} is a pre-defined network and cannot be removed", network.name);
+        return Err(Failure::new(ErrorKind::Forbidden, words));
+    }
+    Ok(())
 }
 
 /// A network with containers (name and id) on it does not go.

@@ -11,6 +11,7 @@ pub(super) const NAME: &str = "com.docker.network.bridge.name";
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";
+const PREFIX: &str = "com.docker.network.container_iface_prefix";
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 const MODES: [&str; 2] =
@@ -42,6 +43,10 @@ pub(super) fn check(network: &Network) -> Result<(), Failure> {
                 };
                 return wrong(key, value, &why);
             }
+            // With a number it must be a link's name.
+            PREFIX if value.len() > 12 || value.contains(|c: char| !c.is_ascii_alphanumeric()) => {
+                return wrong(key, value, "not the beginning of a link's name");
+            }
             HOST_BINDING if value.parse::<IpAddr>().is_err() => {
                 return wrong(key, value, "nil ip");
             }
@@ -68,6 +73,12 @@ pub(super) fn default_gateway(network: &Network, v6: bool) -> Option<IpAddr> {
     let key = if v6 { super::pools::GATEWAY6 } else { super::pools::GATEWAY4 };
     let mut named = network.ipam.iter().filter_map(|pool| pool.aux_addresses.get(key));
     named.next().filter(|_| network.builtin)?.parse().ok()
+}
+
+/// How links inside containers are called, before their number.
+pub(crate) fn link_prefix(network: &Network) -> &str {
+    let prefix = network.options.get(PREFIX).map(String::as_str).unwrap_or_default();
+    if prefix.is_empty() { "eth" } else { prefix }
 }
 
 /// Whether containers on the network reach each other.

@@ -9,7 +9,13 @@ use ferry_model::{
     network::{CreateNetwork, EndpointRequest, Network, NetworkView},
 };
 
-use crate::{Engine, Shared, actor::Command, filter, networks::check_nobody, ops::container::ask};
+use crate::{
+    Engine, Shared,
+    actor::Command,
+    filter,
+    networks::{check_nobody, check_removable},
+    ops::container::ask,
+};
 
 /// The networks that fulfil all filters (`name`, `id`, `driver`, `label`, `type`, `dangling`, `scope`), by name.
 ///
@@ -25,7 +31,7 @@ pub async fn list(
     };
     let mut views = Vec::new();
     for network in shared.networks.list() {
-        let fits = any("name", &|name| network.name.contains(name))
+        let fits = any("name", &|name| filter::name_matches(&network.name, name))
             && any("id", &|id| network.id.starts_with(id))
             && any("driver", &|driver| network.driver == driver)
             && any("scope", &|scope| scope == "local")
@@ -110,6 +116,7 @@ pub async fn remove(engine: &Engine, name: &str) -> Result<(), Failure> {
     let name = name.to_owned();
     crate::blocking(move || {
         let network = shared.networks.find(&name)?;
+        check_removable(&network)?;
         let users = view(&shared, network.clone()).containers;
         let users: Vec<(&str, &str)> =
             users.iter().map(|(id, (name, _))| (name.as_str(), id.as_str())).collect();

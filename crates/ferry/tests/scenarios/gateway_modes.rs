@@ -91,10 +91,18 @@ fn modes_of_gateways(client: Client) {
     assert_eq!(from_lan(&open, 80).as_deref(), Some("gm-o"));
     assert_eq!(from_lan(&open, 81).as_deref(), Some("gm-o"));
     assert_eq!(from_lan(&plain, 80), None);
-    ip(&format!("netns exec {} ping -c1 -W3 {routed}", lan.host));
+    run(&mut ping_from(&lan.host, &routed)).ok();
     assert_ne!(run(&mut ping_from(&lan.host, &plain)).code, 0, "a network with NAT hides its own");
 
     if client != Client::FerryOnDocker {
+        if client == Client::Ferry {
+            let audit = sandbox.ok(&["port", "audit"]);
+            let line = |name: &str, words: &str| {
+                audit.lines().any(|line| line.contains(name) && line.contains(words))
+            };
+            assert!(line("gm-r", "whoever has a route to its address"), "{audit}");
+            assert!(line("gm-o", "gm-open, which is unprotected"), "{audit}");
+        }
         let table = sandbox.table();
         let set = |name: &str| run(Command::new("nft").args(["list", "set", "ip", &table, name]));
         assert!(set("direct").ok().contains(&format!("{routed} . tcp . 80")));
@@ -113,7 +121,7 @@ fn modes_of_gateways(client: Client) {
 
 fn ping_from(host: &str, to: &str) -> Command {
     let mut ping = Command::new("ip");
-    ping.args(["netns", "exec", host, "ping", "-c1", "-W1", to]);
+    ping.args(["netns", "exec", host, "busybox", "ping", "-c1", "-W2", to]);
     ping
 }
 

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -20,6 +21,7 @@ through_both!(
     ports_in_both_families,
     configurations
 );
+against_docker!(ranges, networks_are_apart);
 
 fn sleeper(sandbox: &Sandbox, name: &str, options: &[&str]) {
     sandbox.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sleep", "1000"]].concat());
@@ -29,8 +31,12 @@ fn ip(sandbox: &Sandbox, name: &str, network: &str) -> String {
     sandbox.inspect(name, &format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}"))
 }
 
+/// Docker's bridges have another name than ours.
 fn bridge_of(sandbox: &Sandbox, network: &str) -> String {
-    format!("fr-{}", sandbox.ok(&["network", "inspect", "-f", "{{slice .Id 0 12}}", network]))
+    let id = sandbox.ok(&["network", "inspect", "-f", "{{slice .Id 0 12}}", network]);
+    let names = [format!("fr-{id}"), format!("br-{id}")];
+    let there = |name: &&String| Path::new("/sys/class/net").join(name).exists();
+    names.iter().find(there).cloned().unwrap_or_default()
 }
 
 fn json(words: &str) -> Value {

@@ -6,7 +6,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{Container, ListContainers, ListedContainer, NetworkMode, Phase};
 use ferry_stdx::time::Timestamp;
 
-use crate::{Engine, Shared};
+use crate::{Engine, Shared, filter};
 
 use super::inspect::disk_use;
 
@@ -114,7 +114,7 @@ impl<'a> Filter<'a> {
         (self.all || phase.is_running() || phase == Phase::Restarting)
             && labels
             && any("id", &|id| container.id.starts_with(id))
-            && any("name", &|name| name_matches(&container.name, name))
+            && any("name", &|name| filter::name_matches(&container.name, name))
             && any("status", &|status| phase.as_str() == status)
             && any("exited", &|code| {
                 matches!(phase, Phase::Exited | Phase::Dead)
@@ -157,25 +157,6 @@ impl<'a> Filter<'a> {
 
 fn is_status(word: &str) -> bool {
     ["created", "running", "paused", "restarting", "removing", "exited", "dead"].contains(&word)
-}
-
-/// Docker takes a regular expression here; what people write is a part of the name, perhaps anchored.
-fn name_matches(own: &str, wanted: &str) -> bool {
-    let (wanted, start) = match wanted.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let (wanted, end) = match wanted.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
-    match (start, end) {
-        (true, true) => own == wanted,
-        (true, false) => own.starts_with(wanted),
-        (false, true) => own.ends_with(wanted),
-        (false, false) => own.contains(wanted),
-    }
 }
 
 fn on_network(container: &Container, network: &str) -> bool {
@@ -227,10 +208,10 @@ mod tests {
 
     #[test]
     fn names_by_part_and_anchors() {
-        assert!(name_matches("my-web", "web"));
-        assert!(name_matches("web", "^/web$"));
-        assert!(!name_matches("web2", "^web$"));
-        assert!(name_matches("web2", "^web"));
+        assert!(filter::name_matches("my-web", "web"));
+        assert!(filter::name_matches("web", "^/web$"));
+        assert!(!filter::name_matches("web2", "^web$"));
+        assert!(filter::name_matches("web2", "^web"));
     }
 
     #[test]

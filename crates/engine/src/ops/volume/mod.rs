@@ -36,7 +36,7 @@ pub async fn list(
     };
     let mut volumes = shared.volumes.list();
     volumes.retain(|volume| {
-        any("name", &|name| volume.name.contains(name))
+        any("name", &|name| filter::name_matches(&volume.name, name))
             && any("driver", &|driver| volume.driver == driver)
             && filters
                 .get("label")

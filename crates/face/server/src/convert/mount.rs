@@ -167,8 +167,8 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         mode,
         rw,
         propagation,
+        anonymous,
         // How it was asked for, which `HostConfig` shows.
-        anonymous: _,
         no_copy: _,
         subpath: _,
         create_source: _,
@@ -179,6 +179,10 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         tmpfs_options: _,
         filesystem: _,
     } = point.clone();
+    // Docker's way to say that nothing was said of a volume that has a name.
+    let unnamed = anonymous || name.as_ref().is_some_and(|name| name.len() == 64);
+    let is_default = kind == MountKind::Volume && mode.is_empty() && !unnamed;
+    let mode = if is_default { "z".to_owned() } else { mode };
     WirePoint {
         kind: word(kind).to_owned(),
         name: name.unwrap_or_default(),

@@ -6,11 +6,11 @@ use ferry_docker_api::{
     ConfigReference, EndpointResource, Ipam, IpamConfig, Network as WireNetwork,
     NetworkCreateRequest,
 };
-use ferry_errkind::Failure;
+use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::{CreateNetwork, EndpointStatus, IpamPool, Network, NetworkView};
 
 use super::{ipam, nil_map};
-use crate::refuse::{invalid, unsupported};
+use crate::refuse::invalid;
 
 /// Reads network create.
 pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Failure> {
@@ -34,15 +34,22 @@ pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Fai
     if name.is_empty() {
         return Err(invalid("invalid name: name is empty"));
     }
-    for (asked, what) in [(ingress, "Ingress"), (!matches!(scope.as_str(), "" | "local"), "Scope")]
-    {
-        if asked {
-            return Err(unsupported(&format!("networks with {what}")));
-        }
+    // There is no Swarm. In Docker's words.
+    let refuse = |words: &str| Err(Failure::new(ErrorKind::Forbidden, words));
+    if ingress {
+        return refuse("Ingress network can only be global scope network");
+    }
+    if !matches!(scope.as_str(), "" | "local") {
+        return refuse(&format!("cannot create a {scope} scoped network when swarm is not active"));
     }
     let Ipam { driver: ipam_driver, options: ipam_options, config } = ipam.unwrap_or_default();
     if !matches!(ipam_driver.as_str(), "" | "default") {
-        return Err(unsupported(&format!("the IPAM driver \"{ipam_driver}\"")));
+        let words = format!("plugin \"{ipam_driver}\" not found");
+        return Err(Failure::new(ErrorKind::NotFound, words));
+    }
+    let dual = (enable_ipv4.unwrap_or(true), enable_ipv6.unwrap_or(false));
+    if dual == (false, false) && config_from.as_ref().is_none_or(|from| from.network.is_empty()) {
+        return Err(invalid("IPv4 or IPv6 must be enabled"));
     }
     let config = config.unwrap_or_default();
     ipam::check(&config, enable_ipv6.unwrap_or(false))?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ferry_docker_api::ContainerSummary;
+use ferry_docker_api::{ContainerSummary, Network};
 
 use crate::{
     format::align_with,
@@ -31,7 +31,14 @@ enum Reach {
 pub(super) fn run(cli: &Cli) -> Outcome {
     let client = cli.client()?;
     let containers: Vec<ContainerSummary> = cli.wait(client.get("/containers/json").json())?;
-    let mut ways: Vec<Way> = containers.iter().flat_map(ways).collect();
+    let networks: Vec<Network> = cli.wait(client.get("/networks").json())?;
+    let open: Vec<&str> = networks
+        .iter()
+        .filter(|network| is_unprotected(network))
+        .map(|network| network.name.as_str())
+        .collect();
+    let mut ways: Vec<Way> =
+        containers.iter().flat_map(|container| ways(container, &open)).collect();
     ways.sort();
     let lines: Vec<&str> = ways.iter().map(|way| way.line.as_str()).collect();
     let text = format!("ADDRESS\tCONTAINER\tPORT\tREACHABLE FROM\n{}\n", lines.join("\n"));
@@ -39,7 +46,17 @@ pub(super) fn run(cli: &Cli) -> Outcome {
     Ok(0)
 }
 
-fn ways(container: &ContainerSummary) -> Vec<Way> {
+/// Options of networks that may let others in who have a route.
+const MODES: [&str; 2] =
+    ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+
+fn is_unprotected(network: &Network) -> bool {
+    let options = network.options.as_ref();
+    let mode = |option: &&str| options.and_then(|options| options.get(*option));
+    MODES.iter().filter_map(mode).any(|mode| mode == "nat-unprotected")
+}
+
+fn ways(container: &ContainerSummary, open: &[&str]) -> Vec<Way> {
     let names = container.names.as_deref().unwrap_or_default();
     let name = names.first().map_or(container.id.as_str(), |name| name.trim_start_matches('/'));
     if container.host_config.network_mode == "host" {
@@ -51,6 +68,10 @@ fn ways(container: &ContainerSummary) -> Vec<Way> {
         networks.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     let one = |port: &ferry_docker_api::Port| {
         let inside = format!("{}/{}", port.private_port, port.kind);
+        if port.public_port == 0 && !port.ip.is_empty() {
+            let line = format!("its own\t{name}\t{inside}\twhoever has a route to its address");
+            return Way { reach: Reach::Anyone, port: port.private_port, line };
+        }
         if port.public_port == 0 {
             let line = format!("-\t{name}\t{inside}\tcontainers on {}", networks.join(", "));
             return Way { reach: Reach::Network, port: port.private_port, line };
@@ -62,7 +83,11 @@ fn ways(container: &ContainerSummary) -> Vec<Way> {
         };
         Way { reach, port: port.public_port, line: format!("{at}\t{name}\t{inside}\t{from}") }
     };
-    container.ports.iter().flatten().map(one).collect()
+    let unprotected = networks.iter().filter(|network| open.contains(network)).map(|network| {
+        let from = format!("whoever has a route to its address on {network}, which is unprotected");
+        Way { reach: Reach::Anyone, port: 0, line: format!("its own\t{name}\t*\t{from}") }
+    });
+    unprotected.chain(container.ports.iter().flatten().map(one)).collect()
 }
 
 fn from(address: &str) -> (Reach, String) {
@@ -94,7 +119,7 @@ mod tests {
             ports: Some(ports),
             ..ContainerSummary::default()
         };
-        let mut found = ways(&container);
+        let mut found = ways(&container, &[]);
         found.sort();
         let lines: Vec<&str> = found.iter().map(|way| way.line.as_str()).collect();
         assert_eq!(
