@@ -303,7 +303,12 @@ fn raise(
     let mut requests = Vec::new();
     if found.is_none() {
         // Without an address of its own a bridge has the lowest of its ports', and changes it with them.
-        let mac = addresses.first().map_or_else(Default::default, |address| mac_for(address.0));
+        // Where it has no address of its own, the first is a container's: nobody has the network's.
+        let own = |(ip, prefix_len): &Net| match mode_of(settings.modes, *ip) {
+            GatewayMode::Isolated => subnet::network((*ip, *prefix_len)).0,
+            _ => *ip,
+        };
+        let mac = addresses.first().map_or_else(Default::default, |address| mac_for(own(address)));
         requests.push(link::create_bridge(name, mac));
     }
     // For the same reason this is set, and not given to it when it is made: only then it stays.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ferry_testkit::{Client, Sandbox, eventually, free_range, run};
+use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
 
 use crate::{
     lan::{Lan, ip},
@@ -23,7 +23,8 @@ fn network(sandbox: &Sandbox, name: &str, subnet: &str, mode: &str) {
 fn server(sandbox: &Sandbox, name: &str, network: &str) -> String {
     let script =
         format!("echo {name} > /tmp/index.html; httpd -p 81 -h /tmp; exec httpd -f -p 80 -h /tmp");
-    let flags = ["run", "-d", "--name", name, "--network", network, "-p", "80"];
+    let published = format!("{}:80", free_port());
+    let flags = ["run", "-d", "--name", name, "--network", network, "-p", &published];
     sandbox.ok(&[&flags[..], &["busybox", "sh", "-c", &script]].concat());
     sandbox.inspect(
         name,

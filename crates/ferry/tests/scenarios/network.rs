@@ -24,16 +24,7 @@ through_both!(
     containers_reach_out,
     networks_of_ones_own
 );
-against_docker!(
-    published_ports_answer,
-    published_ports_answer_other_hosts,
-    udp_ports_answer,
-    a_taken_port_names_its_holder,
-    modes,
-    addresses_are_its_own,
-    containers_reach_out,
-    networks_of_ones_own
-);
+against_docker!(modes, addresses_are_its_own, containers_reach_out, networks_of_ones_own);
 
 /// What a web server says on a port.
 pub(crate) fn fetch(address: &str) -> Option<String> {

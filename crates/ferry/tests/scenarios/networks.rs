@@ -11,13 +11,7 @@ through_both!(
     what_docker_refuses,
     ports_follow_the_way_out
 );
-against_docker!(
-    networks_come_and_go,
-    several_networks_from_the_start,
-    a_stopped_container_keeps_its_wishes,
-    what_docker_refuses,
-    ports_follow_the_way_out
-);
+against_docker!(networks_come_and_go, several_networks_from_the_start, what_docker_refuses);
 
 /// Two networks that other tests do not use.
 fn two_networks(sandbox: &Sandbox) -> [String; 2] {
