@@ -102,6 +102,14 @@ shared ipvlan_l2 "ipvlan l2" -d ipvlan --subnet 10.9.4.0/24 -o parent=lan0
 shared ipvlan_l3 "ipvlan l3" -d ipvlan --subnet 10.9.5.0/24 -o parent=lan0 -o ipvlan_mode=l3
 shared ipvlan_vlan "ipvlan l2" -d ipvlan --subnet 10.9.6.0/24 -o parent=lan0.60
 
+# A link that was made goes with the last network that shares it, whoever made it.
+ferry network create -d macvlan --subnet 10.9.7.0/24 -o parent=lan0.70 maker >/dev/null
+ferry network create -d macvlan --subnet 10.9.8.0/24 -o parent=lan0.70 sharer >/dev/null
+true_that parent_maker_goes ferry network rm maker
+same parent_stays lan0.70 "$(ls /sys/class/net | grep lan0.70)"
+true_that parent_sharer_goes ferry network rm sharer
+same parent_is_gone "" "$(ls /sys/class/net | grep lan0.70)"
+
 # What a container writes has a limit of its own where the file system has projects.
 ferry run -d --name small --storage-opt size=8m busybox sleep 1000 >/dev/null
 same quota_is_what_df_says "8192" "$(ferry exec small df -k / | tail -n 1 | awk '{print $2}')"
