@@ -96,6 +96,16 @@ if [ ! -x target/peers/python/bin/python ]; then
   { python3 -m venv target/peers/python 2>/dev/null || { install python3-venv && python3 -m venv --clear target/peers/python; }; } &&
     target/peers/python/bin/pip install --quiet --disable-pip-version-check docker || { rm -rf target/peers/python; without+=(docker-py); }
 fi
+# Servers that speak S3's protocol. moto alone: what it needs for services that are not S3 is ten times as much.
+if [ ! -x target/peers/moto/bin/moto_server ]; then
+  say "Installing moto"
+  python3 -m venv target/peers/moto && target/peers/moto/bin/pip install --quiet --disable-pip-version-check 'moto[s3]' flask flask-cors ||
+    { rm -rf target/peers/moto; without+=(moto); }
+fi
+if [ ! -x target/peers/s3rver/node_modules/.bin/s3rver ]; then
+  say "Installing s3rver"
+  npm install --prefix target/peers/s3rver --no-audit --no-fund --silent s3rver@3.7.1 || { rm -rf target/peers/s3rver; without+=(s3rver); }
+fi
 export FERRY_TESTS_COMPLETE=1 FERRY_TESTS_WITHOUT="${without[*]}"
 [ ${#without[@]} -eq 0 ] || say "NOT TESTED, because where they are downloaded from does not answer: ${without[*]}"
 say "Building the binary that the scenarios run"

@@ -1,10 +1,11 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|bench-network|stress|desktop|buildkit-proto|cri-proto`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|bench-network|registries|stress|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
 mod bench_network;
 mod check;
 mod desktop;
 mod proto;
+mod registries;
 mod stress;
 mod tidy;
 
@@ -20,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   tidy    the layer rule, crate heads, no stray markers
   bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
   bench-network  networks, ports, throughput and names beside another engine: cargo xtask bench-network --help
+  registries     times the registry beside Debian's docker-registry: cargo xtask registries --help
   stress  five hundred containers, then two hundred clients: cargo xtask stress --help
   desktop builds the web desktop's page from desktop/ (needs npm) and puts it where the crate embeds it from
   buildkit-proto  writes crates/face/buildkit/src/proto anew from the proto files beside it
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&arguments[1..]),
         Some("bench-network") => bench_network::run(&arguments[1..]),
         Some("dns-load") => bench_network::dns_load(&arguments[1..]),
+        Some("registries") => registries::run(&root(), &arguments[1..]),
         Some("stress") => stress::run(&root(), &arguments[1..]),
         other => match proto::FACES.iter().find(|face| other == Some(face.command)) {
             Some(face) => proto::run(&root(), face),

@@ -97,6 +97,7 @@ impl Live {
             registries: Client::new(ferry_transfer::ClientConfig {
                 mirrors: config.registries.mirrors.clone(),
                 insecure: config.registries.insecure.clone(),
+                plain: Vec::new(),
                 user_agent: format!("ferry/{}", env!("CARGO_PKG_VERSION")),
                 max_concurrent: config.max_concurrent_downloads,
                 max_uploads: config.max_concurrent_uploads,

@@ -102,6 +102,13 @@ impl FerryRegistry {
         drop(self.child.wait());
     }
 
+    /// Tells it to end, and waits until it has.
+    #[track_caller]
+    pub fn end(mut self) {
+        run(Command::new("kill").arg(self.pid().to_string())).ok();
+        self.child.wait().unwrap();
+    }
+
     /// `ferry registry ARGS --root <its directory>`.
     #[track_caller]
     pub fn command(root: &Path, args: &[&str]) -> Run {

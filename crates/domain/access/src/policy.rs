@@ -16,11 +16,14 @@ pub enum Action {
     Push,
     /// Taking away.
     Delete,
+    /// All of that, and seeing who else may what.
+    Admin,
 }
 
 impl Action {
-    /// All of them.
+    /// All that is done to content.
     pub const ALL: [Action; 3] = [Action::Pull, Action::Push, Action::Delete];
+    const GRANTED: [Action; 4] = [Action::Pull, Action::Push, Action::Delete, Action::Admin];
 
     /// Its name in scopes and grants.
     pub fn name(self) -> &'static str {
@@ -28,12 +31,13 @@ impl Action {
             Action::Pull => "pull",
             Action::Push => "push",
             Action::Delete => "delete",
+            Action::Admin => "admin",
         }
     }
 
     /// The action of this name.
     pub fn named(name: &str) -> Option<Action> {
-        Action::ALL.into_iter().find(|action| action.name() == name)
+        Action::GRANTED.into_iter().find(|action| action.name() == name)
     }
 }
 
@@ -51,7 +55,7 @@ pub struct Grant {
 
 /// A text is no grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid grant \"{0}\": write PREFIX=pull,push,delete, with * for all repositories")]
+#[error("invalid grant \"{0}\": write PREFIX=pull,push,delete,admin, with * for all repositories")]
 pub struct InvalidGrant(String);
 
 impl FromStr for Grant {
@@ -71,7 +75,11 @@ impl FromStr for Grant {
 impl Grant {
     /// Everything.
     pub fn all() -> Grant {
-        Grant { prefix: "*".to_owned(), actions: Action::ALL.to_vec() }
+        Grant { prefix: "*".to_owned(), actions: Action::GRANTED.to_vec() }
+    }
+
+    fn gives(&self, action: Action) -> bool {
+        self.actions.contains(&action) || self.actions.contains(&Action::Admin)
     }
 
     fn means(&self, repository: &str) -> bool {
@@ -170,13 +178,29 @@ impl Policy {
     /// Whether somebody (`None`: who did not say who) may do something to a repository. What anybody may do, accounts may, too.
     pub fn allows(&self, who: Option<&str>, action: Action, repository: &str, now: u64) -> bool {
         let granted = |grants: &[Grant]| {
-            grants.iter().any(|grant| grant.actions.contains(&action) && grant.means(repository))
+            grants.iter().any(|grant| grant.gives(action) && grant.means(repository))
         };
         let own = who
             .filter(|name| self.is_valid(name, now))
             .and_then(|name| self.accounts.get(name))
             .is_some_and(|account| granted(&account.grants));
         own || granted(&self.anonymous)
+    }
+
+    /// The accounts that somebody looks after: those with a grant where they are an admin. `None` when they are admin nowhere.
+    pub fn administered(&self, who: &str, now: u64) -> Option<Vec<(&str, &Account)>> {
+        let own = self.accounts.get(who).filter(|_| self.is_valid(who, now))?;
+        let own: Vec<&Grant> =
+            own.grants.iter().filter(|grant| grant.gives(Action::Admin)).collect();
+        if own.is_empty() {
+            return None;
+        }
+        let mine = |grant: &Grant| {
+            own.iter()
+                .any(|mine| mine.prefix == "*" || grant.prefix != "*" && mine.means(&grant.prefix))
+        };
+        let accounts = self.accounts.iter().filter(|(_, account)| account.grants.iter().any(mine));
+        Some(accounts.map(|(name, account)| (name.as_str(), account)).collect())
     }
 
     /// Whether anything at all may be done without saying who.
@@ -226,6 +250,27 @@ mod tests {
         for bad in ["", "x", "x=", "x=fly", "X=pull", "=pull", "x=pull,"] {
             assert!(bad.parse::<Grant>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn admins_see_whom_they_look_after() {
+        let mut policy = Policy::default();
+        for (name, grants) in [
+            ("root", &["*=admin"][..]),
+            ("lead", &["team=admin", "x=pull"]),
+            ("ann", &["team/app=push"]),
+            ("bob", &["teams=push"]),
+        ] {
+            policy.accounts.insert(name.to_owned(), account(String::new(), grants, None));
+        }
+        let names = |who: &str| -> Option<Vec<&str>> {
+            Some(policy.administered(who, 0)?.into_iter().map(|(name, _)| name).collect())
+        };
+        assert_eq!(names("root").unwrap(), ["ann", "bob", "lead", "root"]);
+        assert_eq!(names("lead").unwrap(), ["ann", "lead"]);
+        assert!(names("ann").is_none() && names("nobody").is_none());
+        assert!(policy.allows(Some("lead"), Action::Delete, "team/x", 0));
+        assert!(!policy.allows(Some("lead"), Action::Push, "x", 0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use crate::journal::Audit;
+use crate::{journal::Audit, rules::Rules};
 
 /// What a server, or the command itself, is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +22,11 @@ pub(crate) enum Request {
     Collect(GcOptions, Vec<String>),
     /// Verify everything.
     Scrub,
+    /// Say how the rules between registries stand, and perhaps wake them.
+    Rules {
+        /// Whether they are to look now.
+        run: bool,
+    },
 }
 
 /// What `Collect` answers.
@@ -35,7 +40,12 @@ pub(crate) struct CollectAnswer {
 const MAX_LINE: u64 = 1 << 20;
 
 /// Does it; the answer as JSON.
-fn perform(store: &Store, audit: Option<&Audit>, request: &Request) -> Result<String, String> {
+fn perform(
+    store: &Store,
+    audit: Option<&Audit>,
+    rules: Option<&Rules>,
+    request: &Request,
+) -> Result<String, String> {
     match request {
         Request::Collect(options, rules) => {
             let rules: Vec<Rule> = rules
@@ -48,6 +58,13 @@ fn perform(store: &Store, audit: Option<&Audit>, request: &Request) -> Result<St
         Request::Scrub => {
             let scrubbed: Scrubbed = store.scrub().map_err(|error| chain(&error))?;
             serde_json::to_string(&scrubbed).map_err(|error| error.to_string())
+        }
+        Request::Rules { run } => {
+            let rules = rules.ok_or("no registry runs: rules are a server's")?;
+            if *run {
+                rules.wake();
+            }
+            serde_json::to_string(&rules.reports()).map_err(|error| error.to_string())
         }
     }
 }
@@ -73,7 +90,11 @@ pub(crate) fn collect(
 }
 
 /// Serves the socket for as long as it is polled.
-pub(crate) async fn serve(store: Arc<Store>, audit: Arc<Audit>) -> io::Result<()> {
+pub(crate) async fn serve(
+    store: Arc<Store>,
+    audit: Arc<Audit>,
+    rules: Arc<Rules>,
+) -> io::Result<()> {
     let path = store.root().join("control.sock");
     // Whoever had it is gone: we have the directory's lock.
     match fs::remove_file(&path) {
@@ -84,22 +105,27 @@ pub(crate) async fn serve(store: Arc<Store>, audit: Arc<Audit>) -> io::Result<()
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (store, audit) = (Arc::clone(&store), Arc::clone(&audit));
+        let (store, audit, rules) = (Arc::clone(&store), Arc::clone(&audit), Arc::clone(&rules));
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, store, audit).await {
+            if let Err(error) = answer(stream, store, audit, rules).await {
                 tracing::debug!("control socket: {error}");
             }
         });
     }
 }
 
-async fn answer(mut stream: UnixStream, store: Arc<Store>, audit: Arc<Audit>) -> io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    store: Arc<Store>,
+    audit: Arc<Audit>,
+    rules: Arc<Rules>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
     BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
     let work = move || {
         let request = serde_json::from_str(&line).map_err(|error| error.to_string())?;
-        perform(&store, Some(&audit), &request)
+        perform(&store, Some(&audit), Some(&rules), &request)
     };
     let done: Result<String, String> =
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
@@ -137,6 +163,6 @@ pub(crate) async fn ask<T: DeserializeOwned>(root: &Path, request: &Request) -> 
 /// Does it in this process.
 pub(crate) fn here<T: DeserializeOwned>(store: &Store, request: &Request) -> Result<T, String> {
     let audit = Audit::open(&store.root().join("audit.log")).ok();
-    let text = perform(store, audit.as_ref(), request)?;
+    let text = perform(store, audit.as_ref(), None, request)?;
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }

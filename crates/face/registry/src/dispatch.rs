@@ -19,6 +19,7 @@ use crate::{
     proxy::{self, Upstreams},
     query::Query,
     route::Route,
+    rules::Rules,
 };
 
 /// Of all JSON that is no manifest.
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) requests: Option<Requests>,
     /// Whose content is kept here as a copy.
     pub(crate) upstreams: Upstreams,
+    /// What comes from other registries, and goes to them, on its own.
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// A request's head, read.

@@ -147,6 +147,12 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         let refusal = match error {
             StoreError::Refused(refusal) => refusal,
+            StoreError::Bucket(error) if error.is_passing() => {
+                tracing::error!("{}", chain(&error));
+                let words = "where this registry keeps its content does not answer";
+                return Fault::new(Code::Unavailable, words)
+                    .header(header::RETRY_AFTER, RETRY.to_string());
+            }
             other => {
                 // The words may name paths of this machine: they are for the log.
                 tracing::error!("{}", chain(&other));

@@ -23,6 +23,7 @@ mod query;
 mod range;
 mod receive;
 mod route;
+mod rules;
 mod serve;
 mod tls;
 

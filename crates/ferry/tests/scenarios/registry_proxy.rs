@@ -19,7 +19,7 @@ use crate::{registry::push, scratch, with_busybox};
 through_both!(copies_outlive_their_upstream, a_daemon_uses_it_as_its_mirror);
 
 /// `config.json` with a password for a registry.
-fn credentials(dir: &Path, host: &str) -> PathBuf {
+pub(crate) fn credentials(dir: &Path, host: &str) -> PathBuf {
     let dir = dir.join("credentials");
     std::fs::create_dir_all(&dir).unwrap();
     // me:secret

@@ -251,6 +251,24 @@ impl Db {
         locked(&own.outcome).take().unwrap_or(together)
     }
 
+    /// Writes all records of now into a new file.
+    ///
+    /// # Errors
+    /// When there is such a file, or it cannot be written.
+    pub fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        let copy = self.lock().execute("VACUUM INTO ?1", [path.to_string_lossy()]);
+        copy.map(drop).map_err(|source| DbError::Write { source })
+    }
+
+    /// A number that changes when anybody else than this value's own writes changed a record.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn version(&self) -> Result<i64, DbError> {
+        let version = self.lock().query_row("PRAGMA data_version", [], |row| row.get(0));
+        version.map_err(|source| DbError::Read { table: "data_version", source })
+    }
+
     /// A panic while the lock was held cannot leave a half-made transaction (it is rolled back on drop), so a poisoned
     /// lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Connection> {

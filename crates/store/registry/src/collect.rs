@@ -73,7 +73,10 @@ impl Store {
             self.collect_links(&repository, options, &mut collected)?;
             after = below(&repository).1;
         }
-        self.collect_files(options, &mut collected)?;
+        match &self.shelf {
+            None => self.collect_files(options, &mut collected)?,
+            Some(shelf) => self.sweep(shelf, options, &mut collected)?,
+        }
         self.forget_old_wishes(options);
         Ok(collected)
     }

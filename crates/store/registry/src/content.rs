@@ -1,12 +1,15 @@
 //! Blobs that are there: asked for, read, mounted, let go.
 
-use std::fs::File;
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
 use ferry_db::Batch;
 use ferry_oci::Digest;
 
 use crate::{
-    Refusal, Store, StoreError,
+    Object, Refusal, Store, StoreError,
     records::{HOLDERS, LINKS, LinkRecord, MANIFESTS, below, digest_of, key, last},
     store::now,
 };
@@ -14,10 +17,19 @@ use crate::{
 /// A blob, open for reading. It stays readable when it is deleted meanwhile.
 #[derive(Debug)]
 pub struct Blob {
-    /// Its file.
-    pub file: File,
+    /// Where it is read from.
+    pub content: BlobContent,
     /// Its length.
     pub size: u64,
+}
+
+/// Where a blob is read from.
+#[derive(Debug)]
+pub enum BlobContent {
+    /// Its file.
+    File(File),
+    /// Its object in a bucket.
+    Object(Object),
 }
 
 impl Store {
@@ -33,17 +45,53 @@ impl Store {
         self.open_blob(digest)
     }
 
+    /// The first bytes of a small blob of a repository, at most so many.
+    ///
+    /// # Errors
+    /// When the repository does not have it, or it cannot be read.
+    pub fn blob_bytes(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        most: usize,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.blob(repository, digest).and_then(|blob| self.bytes_of(blob, digest, most))
+    }
+
+    pub(crate) fn bytes_of(
+        &self,
+        blob: Blob,
+        digest: &Digest,
+        most: usize,
+    ) -> Result<Vec<u8>, StoreError> {
+        let most = most as u64;
+        match (blob.content, &self.shelf) {
+            (BlobContent::File(file), _) => {
+                let mut bytes = Vec::new();
+                let read = file.take(most).read_to_end(&mut bytes);
+                read.map_err(StoreError::file("read", self.files.blob(digest)))?;
+                Ok(bytes)
+            }
+            (BlobContent::Object(_), Some(shelf)) => self.small(shelf, digest, most),
+            (BlobContent::Object(_), None) => Err(Refusal::BlobUnknown(digest.clone()).into()),
+        }
+    }
+
     pub(crate) fn open_blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
+        if let Some(shelf) = &self.shelf {
+            let object = self.object(shelf, digest)?;
+            return Ok(Blob { size: object.size(), content: BlobContent::Object(object) });
+        }
         let path = self.files.blob(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Refusal::BlobUnknown(digest.clone()).into());
             }
             Err(error) => return Err(StoreError::file("open", &path)(error)),
         };
         let size = file.metadata().map_err(StoreError::file("look at", &path))?.len();
-        Ok(Blob { file, size })
+        Ok(Blob { content: BlobContent::File(file), size })
     }
 
     /// The length of a blob that a push will build on: it is not collected for a while.
@@ -58,6 +106,10 @@ impl Store {
             }
             records.want(repository, digest, now());
         }
+        // What the bucket has lost is sent again.
+        if self.shelf.is_some() && !self.has_content(digest)? {
+            return Err(Refusal::BlobUnknown(digest.clone()).into());
+        }
         self.open_blob(digest).map(|blob| blob.size)
     }
 
@@ -67,11 +119,12 @@ impl Store {
     /// When the other one does not have it, or the disk fails.
     pub fn mount(&self, digest: &Digest, from: &str, to: &str) -> Result<(), StoreError> {
         let hex = digest.hex();
-        let mut records = self.records();
-        if records.db.get(&LINKS, &key(from, &hex))?.is_none() {
+        // As long as the other one has it, nobody takes it away.
+        if !self.has_content(digest)? {
             return Err(Refusal::BlobUnknown(digest.clone()).into());
         }
-        if !self.files.blob(digest).is_file() {
+        let mut records = self.records();
+        if records.db.get(&LINKS, &key(from, &hex))?.is_none() {
             return Err(Refusal::BlobUnknown(digest.clone()).into());
         }
         let mut batch = Batch::new();
@@ -89,7 +142,7 @@ impl Store {
     pub fn is_held(&self, digest: &Digest) -> Result<bool, StoreError> {
         let (after, before) = below(&digest.hex());
         let holders = self.reader.keys(&HOLDERS, (&after, &before), 1)?;
-        Ok(!holders.is_empty() && self.files.blob(digest).is_file())
+        Ok(!holders.is_empty() && self.has_content(digest)?)
     }
 
     /// Gives a repository a blob if any other one has it. Whether one does. The caller knows that this repository's upstream has it.

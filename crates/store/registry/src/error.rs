@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use ferry_db::DbError;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_oci::Digest;
+use ferry_transfer::BucketError;
 
 /// What was asked for cannot be, by the rules of the registry. The words go to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,12 @@ pub enum StoreError {
     /// The records failed.
     #[error("cannot use the registry's records")]
     Records(#[from] DbError),
+    /// The bucket failed.
+    #[error("cannot use the registry's bucket")]
+    Bucket(#[from] BucketError),
+    /// The bucket is not what it should be.
+    #[error("{0}")]
+    Storage(String),
     /// The machine gives no random numbers.
     #[error("cannot make a random id")]
     Random,
@@ -102,6 +109,8 @@ impl Kinded for StoreError {
             StoreError::Refused(refusal) => refusal.kind(),
             StoreError::InUse(_) => ErrorKind::Conflict,
             StoreError::Records(error) => error.kind(),
+            StoreError::Bucket(error) => error.kind(),
+            StoreError::Storage(_) => ErrorKind::Conflict,
             StoreError::File { .. } | StoreError::Random => ErrorKind::Internal,
         }
     }

@@ -1,4 +1,4 @@
-//! The content of a registry in one directory: blobs by digest, uploads under way, manifests and tags of repositories.
+//! The content of a registry in one directory, or with its blobs in a bucket: blobs by digest, uploads under way, manifests and tags of repositories.
 //!
 //! Knows: which blobs a repository has, what a manifest refers to, what nobody needs any more; how all of that survives a crash.
 //! Does not know: HTTP, who asks, the registry protocol's words.
@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! <root>/lock              flock: one process for a directory
+//! <root>/storage           which bucket has the blobs instead; without it, they are files (see `shelf.rs`, `objects.rs`)
 //! <root>/registry.db       which repository has which blobs, manifests, tags, referrers
 //! <root>/blobs/ab/<hex>    content, manifests too, each once whoever pushed it
 //! <root>/damaged/<hex>     what was a blob, and had another digest when [`Store::scrub`] read it
@@ -26,21 +27,27 @@ mod content;
 mod error;
 mod files;
 mod manifests;
+mod objects;
 mod records;
+mod replicate;
 mod retention;
 mod scrub;
+mod shelf;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 pub use self::{
     collect::{Collected, GcOptions},
-    content::Blob,
+    content::{Blob, BlobContent},
     error::{Refusal, StoreError},
     manifests::{ManifestContent, Put, PutManifest, Target},
+    objects::Object,
     records::{ManifestRecord, Referrer, TagRecord},
-    retention::{Expired, Pattern, Rule},
+    replicate::Wanting,
+    retention::{Expired, Pattern, Rule, seconds},
     scrub::{Damage, Scrubbed},
     store::{Limits, Store, now},
     upload::{Claim, Upload},

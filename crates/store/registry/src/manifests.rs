@@ -1,6 +1,6 @@
 //! Manifests, tags, referrers: put, read, listed, deleted.
 
-use std::{collections::BTreeMap, io::Read};
+use std::collections::BTreeMap;
 
 use ferry_db::Batch;
 use ferry_oci::{Digest, media};
@@ -8,11 +8,12 @@ use serde::Deserialize;
 
 use crate::{
     Refusal, Store, StoreError,
+    objects::Incoming,
     records::{
         HOLDERS, LINKS, LinkRecord, MANIFESTS, ManifestRecord, REFERRERS, REPOSITORIES, Referrer,
         RepositoryRecord, TAGS, TagRecord, below, digest_of, key, last,
     },
-    store::{Records, now, random_id},
+    store::{Records, now},
 };
 
 /// What a manifest is called in a request.
@@ -195,15 +196,8 @@ impl Store {
         }
         let mut read = read(put.bytes, put.media_type, &digest)?;
         read.record.cached = put.cached;
-        let locked = self.digest_lock(&digest);
-        // The same manifest as another tag is there already, and durable; unless it is damaged.
-        if self.manifest_bytes(&digest).ok().as_deref() != Some(put.bytes) {
-            let name = format!("{}.manifest", random_id()?);
-            let temporary = self.files.write_temporary(&name, put.bytes)?;
-            self.files.place(&temporary, &digest)?;
-        }
-        let replaced = self.record_manifest(put, &digest, &read)?;
-        drop(locked);
+        let record = |batch: &mut Batch| self.record_manifest(put, &digest, &read, batch);
+        let replaced = self.keep(&digest, Incoming::Bytes(put.bytes), record)?;
         Ok(Put { digest, subject: read.record.subject, replaced })
     }
 
@@ -213,6 +207,7 @@ impl Store {
         put: &PutManifest<'_>,
         digest: &Digest,
         read: &Facts,
+        batch: &mut Batch,
     ) -> Result<Option<Digest>, StoreError> {
         let (repository, hex) = (put.repository, digest.hex());
         let records = self.records();
@@ -223,7 +218,6 @@ impl Store {
         if !missing.is_empty() {
             return Err(Refusal::ManifestBlobUnknown(missing).into());
         }
-        let mut batch = Batch::new();
         let mut replaced = None;
         if let Target::Tag(tag) = put.target {
             let name = key(repository, tag);
@@ -244,7 +238,7 @@ impl Store {
             let about = key(repository, &subject.hex());
             batch.put(&REFERRERS, &key(&about, &hex), referrer)?;
         }
-        records.db.write(batch)?;
+        records.db.write(std::mem::take(batch))?;
         Ok(replaced)
     }
 
@@ -293,13 +287,7 @@ impl Store {
     /// When its file is gone or cannot be read.
     pub fn manifest_bytes(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let blob = self.open_blob(digest)?;
-        let mut bytes = Vec::new();
-        let most = self.limits.manifest as u64;
-        blob.file
-            .take(most)
-            .read_to_end(&mut bytes)
-            .map_err(StoreError::file("read", self.files.blob(digest)))?;
-        Ok(bytes)
+        self.bytes_of(blob, digest, self.limits.manifest)
     }
 
     /// Where a tag points.

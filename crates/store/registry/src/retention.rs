@@ -26,6 +26,11 @@ impl Pattern {
         Pattern { repository: repository.to_owned(), tag: tag.to_owned() }
     }
 
+    /// Whether it may mean tags of this repository.
+    pub fn means(&self, repository: &str) -> bool {
+        fits(&self.repository, repository)
+    }
+
     /// Whether it means this tag.
     pub fn matches(&self, repository: &str, tag: &str) -> bool {
         fits(&self.repository, repository) && fits(&self.tag, tag)
@@ -96,7 +101,7 @@ impl FromStr for Rule {
 }
 
 /// Reads `90`, `90s`, `5m`, `12h`, `30d`.
-fn seconds(text: &str) -> Option<u64> {
+pub fn seconds(text: &str) -> Option<u64> {
     let (number, unit) = match text.char_indices().last()? {
         (_, digit) if digit.is_ascii_digit() => (text, 1),
         (at, 's') => (text.get(..at)?, 1),

@@ -76,6 +76,11 @@ impl Store {
     pub fn scrub(&self) -> Result<Scrubbed, StoreError> {
         let mut scrubbed = Scrubbed::default();
         let mut corrupt = Vec::new();
+        if let Some(shelf) = &self.shelf {
+            self.scrub_objects(shelf, &mut corrupt, &mut scrubbed)?;
+            self.scrub_references(&corrupt, &mut scrubbed)?;
+            return Ok(scrubbed);
+        }
         for directory in self.files.blob_directories() {
             let entries =
                 fs::read_dir(&directory).map_err(StoreError::file("read directory", &directory))?;
@@ -108,7 +113,7 @@ impl Store {
         }
     }
 
-    fn holders(&self, hex: &str) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn holders(&self, hex: &str) -> Result<Vec<String>, StoreError> {
         let (after, before) = below(hex);
         let keys = self.reader.keys(&HOLDERS, (&after, &before), usize::MAX)?;
         Ok(keys.iter().map(|key| last(key).to_owned()).collect())
@@ -126,7 +131,7 @@ impl Store {
             let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
             let repositories = self.holders(&hex)?;
             let told = corrupt.contains(&digest);
-            if !told && !self.files.blob(&digest).is_file() && !repositories.is_empty() {
+            if !told && !self.is_recorded(&digest)? && !repositories.is_empty() {
                 scrubbed.damage.push(Damage::Missing { digest, repositories });
             }
         }

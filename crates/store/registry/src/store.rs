@@ -10,9 +10,10 @@ use std::{
 
 use ferry_db::Db;
 use ferry_oci::Digest;
+use ferry_transfer::BucketAddress;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::{Pattern, StoreError, Upload, files::Files, records::key};
+use crate::{Pattern, StoreError, Upload, files::Files, records::key, shelf::Shelf};
 
 /// How much the registry takes.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Store {
     pub(crate) files: Files,
+    /// Where blobs are, if they are not files.
+    pub(crate) shelf: Option<Shelf>,
     /// What is asked here does not wait for a transaction's sync.
     pub(crate) reader: Db,
     records: Mutex<Records>,
@@ -71,12 +74,26 @@ impl Store {
     /// # Errors
     /// When another process has it, or its files cannot be used.
     pub fn open(root: &Path, limits: Limits, immutable: Vec<Pattern>) -> Result<Store, StoreError> {
+        Store::open_with(root, limits, immutable, None)
+    }
+
+    /// As [`Store::open`]; a new directory has its blobs in this bucket, and an old one must have them there already.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; and when the bucket does not answer, or is another directory's.
+    pub fn open_with(
+        root: &Path,
+        limits: Limits,
+        immutable: Vec<Pattern>,
+        storage: Option<BucketAddress>,
+    ) -> Result<Store, StoreError> {
         let files = Files::create(root)?;
         let path = root.join("lock");
         let lock = File::create(&path).map_err(StoreError::file("open", &path))?;
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(StoreError::InUse(root.to_owned()));
         }
+        let shelf = Shelf::open(&files, storage)?;
         let db = Db::open(&files.database())?;
         let store = Store {
             reader: Db::open(&files.database())?,
@@ -85,6 +102,7 @@ impl Store {
             uploads: Mutex::new(HashMap::new()),
             opened: now(),
             files,
+            shelf,
             limits,
             immutable,
             _lock: lock,

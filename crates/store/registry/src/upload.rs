@@ -19,6 +19,7 @@ use ferry_oci::{Digest, Hasher};
 use crate::{
     Refusal, Store, StoreError,
     files::remove,
+    objects::Incoming,
     records::{HOLDERS, LINKS, LinkRecord, key},
     store::{now, random_id},
 };
@@ -241,11 +242,11 @@ impl Store {
             self.forget(claim)?;
             return Err(Refusal::DigestMismatch { wanted: wanted.clone(), found }.into());
         }
-        claim.sync()?;
-        let locked = self.digest_lock(wanted);
-        self.files.place(&claim.0.path, wanted)?;
-        self.link(&claim.0.repository, wanted)?;
-        drop(locked);
+        if self.shelf.is_none() {
+            claim.sync()?;
+        }
+        let link = |batch: &mut Batch| self.link(&claim.0.repository, wanted, batch);
+        self.keep(wanted, Incoming::File(&claim.0.path), link)?;
         self.forget(claim)
     }
 
@@ -260,15 +261,14 @@ impl Store {
         remove(&self.files.uploads().join(format!("{}.repository", claim.0.id)))
     }
 
-    /// Records that the repository has the blob, whose file is durable.
-    pub(crate) fn link(&self, repository: &str, digest: &Digest) -> Result<(), StoreError> {
+    /// Records that the repository has the blob, whose content is durable, along with what is in `batch`.
+    fn link(&self, repository: &str, digest: &Digest, batch: &mut Batch) -> Result<(), StoreError> {
         let now = now();
         let mut records = self.records();
-        let mut batch = Batch::new();
         let hex = digest.hex();
         batch.put(&LINKS, &key(repository, &hex), &LinkRecord { at: now })?;
         batch.put(&HOLDERS, &key(&hex, repository), &())?;
-        records.db.write(batch)?;
+        records.db.write(std::mem::take(batch))?;
         records.want(repository, digest, now);
         Ok(())
     }

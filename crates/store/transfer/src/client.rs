@@ -26,6 +26,8 @@ pub struct ClientConfig {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Registries that may do without TLS: `host`, `host:port` or a network. This machine itself always may.
     pub insecure: Vec<String>,
+    /// Registries that have no TLS, and are not asked whether they do: `host` or `host:port`.
+    pub plain: Vec<String>,
     /// What to call ourselves.
     pub user_agent: String,
     /// Most layers that come at once; 0 leaves it to the client.
@@ -67,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) max_uploads: usize,
     pub(crate) signatures: Vec<SignatureRule>,
     mirrors: BTreeMap<String, Vec<String>>,
+    plain: Vec<String>,
 }
 
 impl Default for Tuning {
@@ -89,10 +92,17 @@ impl Client {
 
     /// A client with times and places of its own.
     pub fn tuned(config: ClientConfig, tuning: Tuning) -> Client {
-        let ClientConfig { mirrors, insecure, user_agent, max_concurrent, max_uploads, signatures } =
-            config;
+        let ClientConfig {
+            mirrors,
+            insecure,
+            plain,
+            user_agent,
+            max_concurrent,
+            max_uploads,
+            signatures,
+        } = config;
         let permits = if max_concurrent == 0 { DEFAULT_CONCURRENT } else { max_concurrent };
-        let insecure = Insecure::new(&insecure);
+        let insecure = Insecure::new(&[insecure, plain.clone()].concat());
         let http = Http::new(&user_agent, insecure, Proxies::from_env(), &tuning);
         let shared = Shared {
             max_uploads,
@@ -103,6 +113,7 @@ impl Client {
             tuning,
             signatures,
             mirrors,
+            plain,
         };
         Client { shared: Arc::new(shared) }
     }
@@ -150,6 +161,9 @@ impl Shared {
         let (Some(secure), Some(mut plain)) = (of(true), of(false)) else {
             return Err(PullError::Domain(domain.to_owned()));
         };
+        if self.plain.iter().any(|known| known == domain) {
+            return Ok(vec![plain]);
+        }
         if !self.http.is_insecure(&secure).await {
             return Ok(vec![secure]);
         }

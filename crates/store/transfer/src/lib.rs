@@ -22,6 +22,7 @@
 
 mod auth;
 mod browse;
+mod bucket;
 mod client;
 mod describe;
 mod error;
@@ -44,6 +45,7 @@ mod stream;
 
 pub use self::{
     auth::{AuthOutcome, Challenge, RegistryAuth, TokenError, parse_challenges},
+    bucket::{Bucket, BucketAddress, BucketError, InvalidAddress, ObjectStream, Objects},
     client::{Client, ClientConfig, Tuning},
     describe::Described,
     error::{LayerError, PullError},

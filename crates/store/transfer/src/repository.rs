@@ -1,5 +1,6 @@
 //! One repository at one registry, document by document and blob by blob: for whoever copies between registries and other places.
 
+mod about;
 mod error;
 mod quota;
 
@@ -37,6 +38,8 @@ pub enum Wanted<'a> {
     Read,
     /// To write to it, and to have blobs of these repositories of the same registry mounted.
     Write(&'a [&'a str]),
+    /// To write to it and to delete from it.
+    Change,
 }
 
 /// One repository at one registry.
@@ -83,6 +86,7 @@ impl Client {
         let with = |source: Source| match wanted {
             Wanted::Read => source,
             Wanted::Write(others) => source.for_push(others.iter().copied()),
+            Wanted::Change => source.for_change(),
         };
         let source = answering(&self.shared, name, auth, with).await?;
         Ok(Repository { shared: Arc::clone(&self.shared), source, quota: Mutex::default() })
@@ -163,6 +167,36 @@ impl Repository {
     ) -> Result<bool, RepositoryError> {
         let content = (manifest.media_type.as_str(), manifest.json.clone());
         Ok(put_manifest(&self.shared, &self.source, name, content).await?)
+    }
+
+    /// As [`Repository::put_manifest`]; where the registry does not list what is about another manifest, the tag that stands for
+    /// that list is kept up.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn put_listed(
+        &self,
+        name: &str,
+        manifest: &RawManifest,
+    ) -> Result<(), RepositoryError> {
+        let listed = self.put_manifest(name, manifest).await?;
+        match about::subject(manifest).filter(|_| !listed) {
+            Some(subject) => about::list(self, &subject, manifest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a tag, or a manifest with all of its tags, away. Whether it was there.
+    ///
+    /// # Errors
+    /// [`RepositoryError`].
+    pub async fn delete_manifest(&self, name: &str) -> Result<bool, RepositoryError> {
+        let call = Call::new(Method::DELETE, self.source.location(&format!("manifests/{name}")));
+        let Some(answer) = missing(self.source.call(&self.shared, call).await)? else {
+            return Ok(false);
+        };
+        answer.body.skip().await;
+        Ok(true)
     }
 
     /// The size of a blob that is there.

@@ -74,6 +74,12 @@ impl Source {
         self
     }
 
+    /// Asks for the right to push and to delete.
+    pub(crate) fn for_change(mut self) -> Source {
+        self.scope = format!("repository:{}:pull,push,delete", self.repository);
+        self
+    }
+
     /// Asks for the right to see which repositories there are.
     pub(crate) fn for_catalog(mut self) -> Source {
         "registry:catalog:*".clone_into(&mut self.scope);

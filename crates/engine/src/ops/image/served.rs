@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read},
     sync::Arc,
 };
 
@@ -15,7 +15,7 @@ use ferry_oci::{Digest, Reference};
 use tokio::sync::mpsc;
 
 use super::save::{manifest_of, tags_of};
-use crate::{Engine, Shared, bridge};
+use crate::{Engine, Shared};
 
 /// The manifest of an image as it can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,23 +129,58 @@ fn images(shared: &Shared, repository: &str) -> Result<Vec<(Reference, Arc<Entry
     if found.is_empty() { Err(unknown(&format!("no repository {repository}"))) } else { Ok(found) }
 }
 
-/// Bytes for somebody who reads them on the loop.
+/// Read at once.
+const PIECE: usize = 256 << 10;
+/// Pieces that wait for whoever reads them.
+const AHEAD: usize = 2;
+
+/// Bytes for somebody who reads them on the loop, as fast as they like: a thread is used for as long as a piece takes to be read, and
+/// none while it waits to be taken.
 fn flow(
     pin: Option<Layer>,
     size: u64,
-    mut content: impl Read + Send + 'static,
+    content: impl Read + Send + 'static,
     from: u64,
 ) -> ServedBlob {
-    let (mut writer, pieces) = bridge::pipe();
-    tokio::task::spawn_blocking(move || {
-        let copied = io::copy(&mut content.by_ref().take(from), &mut io::sink())
-            .and_then(|_| io::copy(&mut content, &mut writer))
-            .and_then(|_| writer.flush());
-        if let Err(error) = copied {
-            // Where the client has left there is nobody to tell.
-            writer.fail(Failure::new(ErrorKind::Internal, format!("cannot read it: {error}")));
+    let (sender, pieces) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let (mut content, mut skip) = (content, from);
+        loop {
+            let step = tokio::task::spawn_blocking(move || {
+                let read = piece(&mut content, skip);
+                (content, read)
+            });
+            let read = match step.await {
+                Ok((back, read)) => {
+                    content = back;
+                    skip = 0;
+                    read
+                }
+                Err(_) => return,
+            };
+            let last = match read {
+                Ok(piece) if piece.is_empty() => break,
+                Ok(piece) => sender.send(Ok(piece)).await.is_err(),
+                Err(error) => {
+                    let words = format!("cannot read it: {error}");
+                    // Where the client has left there is nobody to tell.
+                    drop(sender.send(Err(Failure::new(ErrorKind::Internal, words))).await);
+                    true
+                }
+            };
+            if last {
+                break;
+            }
         }
         drop(pin);
     });
     ServedBlob { size, pieces }
+}
+
+/// The next bytes behind some that nobody wants.
+fn piece(content: &mut impl Read, skip: u64) -> io::Result<Bytes> {
+    io::copy(&mut content.by_ref().take(skip), &mut io::sink())?;
+    let mut bytes = Vec::with_capacity(PIECE);
+    content.by_ref().take(PIECE as u64).read_to_end(&mut bytes)?;
+    Ok(Bytes::from(bytes))
 }

@@ -6,12 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
 use ferry_client::Client as Daemon;
 use ferry_docker_api::JsonMessage;
 use ferry_oci::{Descriptor, Digest, Reference};
 use ferry_transfer::{RawManifest, Repository, fallback_tag};
-use serde_json::{Value, json};
 
 use super::{archive::Archive, error::CopyError, layout::Layout, stream::Stream, writer::Writer};
 use crate::registry::wanted;
@@ -210,11 +208,7 @@ impl Target {
                     As::About(Some(tag)) => tag.to_owned(),
                     As::Child | As::About(None) => manifest.digest.to_string(),
                 };
-                let listed = repository.put_manifest(&by, manifest).await?;
-                if !listed && let Some(subject) = subject(manifest) {
-                    list(repository, &subject, manifest).await?;
-                }
-                Ok(())
+                Ok(repository.put_listed(&by, manifest).await?)
             }
             Target::Layout(layout) => {
                 let listed = match found {
@@ -230,54 +224,6 @@ impl Target {
             }
         }
     }
-}
-
-/// What a manifest is about.
-fn subject(manifest: &RawManifest) -> Option<Digest> {
-    let value: Value = serde_json::from_slice(&manifest.json).ok()?;
-    value["subject"]["digest"].as_str()?.parse().ok()
-}
-
-/// Adds a manifest to the tag under which a registry without referrers of its own lists what is about another one.
-async fn list(
-    repository: &Repository,
-    subject: &Digest,
-    manifest: &RawManifest,
-) -> Result<(), CopyError> {
-    let tag = fallback_tag(subject);
-    let known = repository.manifest(&tag).await?;
-    let mut index: Value = match &known {
-        Some(known) => serde_json::from_slice(&known.json).unwrap_or_default(),
-        None => json!({
-            "schemaVersion": 2,
-            "mediaType": ferry_oci::media::OCI_INDEX,
-            "manifests": [],
-        }),
-    };
-    let Some(entries) = index["manifests"].as_array_mut() else {
-        return Err(CopyError::Wrong { place: tag, what: "it is no index".to_owned() });
-    };
-    let digest = manifest.digest.to_string();
-    if entries.iter().any(|entry| entry["digest"] == digest.as_str()) {
-        return Ok(());
-    }
-    let text: Value = serde_json::from_slice(&manifest.json).unwrap_or_default();
-    let kind = text["artifactType"].as_str().or(text["config"]["mediaType"].as_str());
-    let mut entry = json!({
-        "mediaType": manifest.media_type,
-        "digest": digest,
-        "size": manifest.json.len(),
-        "artifactType": kind.unwrap_or_default(),
-    });
-    if text["annotations"].is_object() {
-        entry["annotations"] = text["annotations"].clone();
-    }
-    entries.push(entry);
-    let json = Bytes::from(index.to_string());
-    let digest = Digest::sha256_of(&json);
-    let media_type = ferry_oci::media::OCI_INDEX.to_owned();
-    repository.put_manifest(&tag, &RawManifest { media_type, json, digest }).await?;
-    Ok(())
 }
 
 async fn finish(file: File, end: &End) -> Result<(), CopyError> {

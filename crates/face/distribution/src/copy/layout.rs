@@ -161,7 +161,8 @@ impl Layout {
     /// Keeps a blob, all of it or nothing.
     pub(super) async fn put(&self, digest: &Digest, mut from: Stream) -> Result<(), CopyError> {
         let path = self.path(digest);
-        let temporary = path.with_extension("partial");
+        // Another copy may bring the same blob.
+        let temporary = path.with_extension(format!("{}.partial", std::process::id()));
         let kept = async {
             let mut file = File::create(&temporary).map_err(CopyError::file("make", &temporary))?;
             while let Some(piece) = from.next().await? {
@@ -195,6 +196,9 @@ impl Layout {
         if let Some(name) = name {
             entry["annotations"] = json!({ NAME: name });
         }
+        // Until it is written: others may copy into this layout, too.
+        let _locked = self.lock()?;
+        self.read_again()?;
         {
             let mut index = self.index.borrow_mut();
             let Some(entries) = index["manifests"].as_array_mut() else {
@@ -208,6 +212,32 @@ impl Layout {
             entries.push(entry);
         }
         self.write_index()
+    }
+
+    /// Waits until nobody else changes the list.
+    fn lock(&self) -> Result<File, CopyError> {
+        let path = self.root.join("oci-layout");
+        let file = File::open(&path).map_err(CopyError::file("open", &path))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| CopyError::file("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+
+    /// Takes in what others have listed meanwhile.
+    fn read_again(&self) -> Result<(), CopyError> {
+        let path = self.root.join("index.json");
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(CopyError::file("read", &path)(error)),
+            Ok(bytes) => {
+                let index = serde_json::from_slice(&bytes).map_err(|error| CopyError::Wrong {
+                    place: path.display().to_string(),
+                    what: error.to_string(),
+                })?;
+                self.index.replace(index);
+                Ok(())
+            }
+        }
     }
 
     /// The name of the image that is to come.
@@ -241,6 +271,29 @@ mod tests {
         layout.put_manifest(&manifest, Some(Some("v1"))).unwrap();
         assert_eq!(layout.top().unwrap(), manifest);
         assert_eq!(layout.named("v1").unwrap(), Some(manifest));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn two_copies_at_once_are_both_listed() {
+        let root = std::env::temp_dir().join(format!("ferry-layout-two-{}", std::process::id()));
+        drop(fs::remove_dir_all(&root));
+        // Each has seen the list before the others wrote it.
+        let layouts: Vec<Layout> =
+            (0..8).map(|at| Layout::create(&root, Some(format!("v{at}"))).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for (at, layout) in layouts.into_iter().enumerate() {
+                scope.spawn(move || {
+                    let json = bytes::Bytes::from(format!("{{\"schemaVersion\":2,\"n\":{at}}}"));
+                    let digest = Digest::sha256_of(&json);
+                    let media_type = media::OCI_MANIFEST.to_owned();
+                    let manifest = RawManifest { media_type, json, digest };
+                    layout.put_manifest(&manifest, Some(layout.name())).unwrap();
+                });
+            }
+        });
+        let layout = Layout::open(&root, None).unwrap();
+        assert_eq!(layout.entries().unwrap().len(), 8);
         fs::remove_dir_all(&root).unwrap();
     }
 }

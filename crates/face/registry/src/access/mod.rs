@@ -7,7 +7,7 @@ mod login;
 use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ferry_access::{Action, Claims, TokenError};
+use ferry_access::{Account, Action, Claims, TokenError};
 use ferry_registry_store::now;
 use http::{HeaderMap, Method, header};
 
@@ -40,6 +40,17 @@ impl Identity {
     /// Whether it may be seen in lists, for which no token is asked for.
     pub(crate) fn granted(&self, action: Action, repository: &str) -> bool {
         self.open || self.loaded.policy.allows(self.name.as_deref(), action, repository, now())
+    }
+
+    /// The accounts that it looks after: name, what it is, until when, what it may do. `None` for who looks after none.
+    pub(crate) fn administered(&self) -> Option<Vec<(String, Account)>> {
+        let accounts = self.loaded.policy.administered(self.name.as_deref()?, now())?;
+        Some(
+            accounts
+                .into_iter()
+                .map(|(name, account)| (name.to_owned(), account.clone()))
+                .collect(),
+        )
     }
 
     /// Whether it did not say who it is, where that matters.
@@ -216,6 +227,7 @@ fn scope(action: Action, repository: &str) -> String {
         Action::Pull => format!("repository:{repository}:pull"),
         Action::Push => format!("repository:{repository}:pull,push"),
         Action::Delete => format!("repository:{repository}:delete"),
+        Action::Admin => format!("repository:{repository}:*"),
     }
 }
 

@@ -14,8 +14,10 @@ use ferry_registry_store::now;
 use super::{ROOT, failed, seconds};
 use crate::access::change;
 
-const GRANT: Flag =
-    Flag::list("grant", "What may be done where: PREFIX=pull,push,delete; * for all repositories");
+const GRANT: Flag = Flag::list(
+    "grant",
+    "What may be done where: PREFIX=pull,push,delete,admin; * for all repositories",
+);
 
 pub(super) const ADD: Command = Command {
     name: "user add",
@@ -118,12 +120,16 @@ fn list(cli: &Cli, matches: &Matches) -> Outcome {
             let left = std::time::Duration::from_secs(at - now());
             format!("in {}", ferry_stdx::duration::human(left))
         });
-        let grants: Vec<String> = account.grants.iter().map(shown).collect();
         let kind = if account.robot { "robot" } else { "user" };
-        rows.push_str(&format!("{name}\t{kind}\t{expires}\t{}\n", grants.join(" ")));
+        rows.push_str(&format!("{name}\t{kind}\t{expires}\t{}\n", granted(account)));
     }
     cli.print(&align_with(&rows, 10, 3))?;
     Ok(0)
+}
+
+/// What an account may do, in the form of `--grant`.
+pub(crate) fn granted(account: &Account) -> String {
+    account.grants.iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
 fn shown(grant: &Grant) -> String {

@@ -1,7 +1,9 @@
 //! `ferry registry` and what stands behind it.
 
-mod accounts;
+pub(crate) mod accounts;
+pub(crate) mod rules;
 mod serve;
+mod tending;
 mod upkeep;
 
 use ferry_cli::{
@@ -11,6 +13,7 @@ use ferry_cli::{
 
 static COMMANDS: &[&Command] = &[
     &upkeep::GC,
+    &rules::RULES,
     &upkeep::SCRUB,
     &serve::COMMAND,
     &accounts::TOKEN,

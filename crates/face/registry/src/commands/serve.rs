@@ -12,22 +12,27 @@ use ferry_cli::{
     face::{Args, Cli, CliError, Command, Outcome, logins},
     flags::{Flag, Matches},
 };
-use ferry_errkind::chain;
-use ferry_registry_store::{GcOptions, Limits, Pattern, Rule, Store};
-use ferry_transfer::{ClientConfig, Tuning};
+use ferry_registry_store::{Limits, Pattern, Rule, Store};
+use ferry_transfer::BucketAddress;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
-use super::{ROOT, failed, seconds};
+use super::{
+    ROOT, failed,
+    rules::{self, Wished},
+    seconds,
+    tending::{keep_records, keep_tidy, options, save_records},
+};
 use crate::{
     access::{Access, AccessFile, Guard},
     control,
     dispatch::{Content, State},
     journal::{Audit, Requests},
     proxy::{Address, Upstream, Upstreams},
+    rules::Rules,
     serve::Server,
     tls::TlsFiles,
 };
@@ -64,15 +69,27 @@ pub(super) const COMMAND: Command = Command {
             .default("4096"),
         Flag::uint("max-rate", "Most requests of an address in a second; 0 for any number"),
         Flag::uint("max-uploads", "Most uploads that are begun and not finished").default("10000"),
+        Flag::list(
+            "mirror",
+            "Bring images of another registry here: [PREFIX=]https://HOST/REPOSITORY[:TAG][,every=1h][,delete]",
+        ),
         Flag::bool("open", "Let anybody do everything although others than this machine reach it"),
         Flag::list("proxy", "Keep copies of what another registry has: [PREFIX=]https://HOST"),
         Flag::duration("proxy-timeout", "An upstream that sends nothing for so long is away")
             .default("30s"),
         Flag::duration("proxy-ttl", "Ask an upstream again after so long where a tag points")
             .default("1m0s"),
+        Flag::list(
+            "replicate",
+            "Send what is pushed here to another registry: REPOSITORY[:TAG]=https://HOST[/PREFIX][,delete]",
+        ),
         Flag::string("request-log", "File to which every request is written"),
         Flag::list("retain", "Which tags stay: REPOSITORY[:TAG],keep=N,older=30d"),
         ROOT,
+        Flag::string(
+            "storage",
+            "Keep blobs in a bucket of S3: s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME&…]",
+        ),
         Flag::string("tls-cert", "File with the server's certificate"),
         Flag::string(
             "tls-client-ca",
@@ -95,11 +112,13 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(cli: &Cli, matches: &Matches) -> Outcome {
     log_to_stderr(matches.text("log-level"))?;
-    let rules = rules(matches)?;
+    let rules = retention(matches)?;
     let content = content(cli, matches)?;
+    // A bucket answers later than a disk, and who waits for it is not to hold up others.
+    let waiting = matches!(&content, Content::Store(store) if store.bucket().is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(32)
+        .max_blocking_threads(if waiting { 256 } else { 32 })
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
@@ -109,17 +128,20 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Flags about what is pushed, of which there is nothing where a daemon is served.
-const ABOUT_PUSHES: [&str; 10] = [
+const ABOUT_PUSHES: [&str; 13] = [
     "gc-every",
     "gc-grace",
     "gc-untagged",
     "immutable",
     "max-blob-size",
     "max-uploads",
+    "mirror",
     "proxy",
     "proxy-timeout",
     "proxy-ttl",
+    "replicate",
     "retain",
+    "storage",
 ];
 
 fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
@@ -137,26 +159,17 @@ fn content(cli: &Cli, matches: &Matches) -> Result<Content, CliError> {
         ..Limits::default()
     };
     let immutable = matches.texts("immutable").iter().map(|text| Pattern::new(text)).collect();
-    let store = Store::open(Path::new(matches.text("root")), limits, immutable);
+    let storage = Some(matches.text("storage")).filter(|text| !text.is_empty());
+    let storage = storage.map(str::parse::<BucketAddress>).transpose();
+    let storage = storage.map_err(|error| CliError::new(error.to_string()))?;
+    let store = Store::open_with(Path::new(matches.text("root")), limits, immutable, storage);
     Ok(Content::Store(Arc::new(store.map_err(|error| failed(&error))?)))
 }
 
 fn upstreams(cli: &Cli, matches: &Matches) -> Result<Upstreams, CliError> {
     let addresses = matches.texts("proxy").iter().map(|text| text.parse::<Address>());
     let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?;
-    let patience = Duration::from_secs(seconds(matches, "proxy-timeout").max(1));
-    let tuning = Tuning {
-        stall: patience,
-        connect_patience: patience.min(Tuning::default().connect_patience),
-        ..Tuning::default()
-    };
-    let plain = addresses.iter().filter(|address| !address.secure);
-    let config = ClientConfig {
-        user_agent: format!("Ferry-Registry/{} (linux)", env!("CARGO_PKG_VERSION")),
-        insecure: plain.map(|address| address.domain.clone()).collect(),
-        ..ClientConfig::default()
-    };
-    let client = ferry_transfer::Client::tuned(config, tuning);
+    let client = rules::client(addresses.iter(), patience(matches));
     let ttl = Duration::from_secs(seconds(matches, "proxy-ttl"));
     let all = addresses
         .into_iter()
@@ -164,7 +177,12 @@ fn upstreams(cli: &Cli, matches: &Matches) -> Result<Upstreams, CliError> {
     Upstreams::new(all.collect()).map_err(CliError::new)
 }
 
-fn rules(matches: &Matches) -> Result<Vec<Rule>, CliError> {
+/// How long another registry may say nothing.
+fn patience(matches: &Matches) -> Duration {
+    Duration::from_secs(seconds(matches, "proxy-timeout").max(1))
+}
+
+fn retention(matches: &Matches) -> Result<Vec<Rule>, CliError> {
     let rules = matches.texts("retain").iter().map(|text| text.parse::<Rule>());
     rules.collect::<Result<_, _>>().map_err(|error| CliError::new(error.to_string()))
 }
@@ -174,6 +192,8 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     let address = matches.text("addr");
     let refused = |error| CliError::new(format!("cannot listen on {address}: {error}"));
     let upstreams = upstreams(cli, matches)?;
+    let wished = Wished::read(matches)?;
+    wished.check(&upstreams)?;
     // It makes the directory, if there is none.
     let access = accounts(matches, root)?;
     let tls = tls(matches, root)?;
@@ -191,8 +211,13 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     let rate = u32::try_from(matches.int("max-rate")).unwrap_or(0);
     let url = Some(matches.text("url").trim_end_matches('/').to_owned());
     let url = url.filter(|url| !url.is_empty());
+    let between = match &content {
+        Content::Store(store) => wished.start(cli, patience(matches), store, &audit)?,
+        Content::Daemon(_) => Rules::default(),
+    };
     let state = Arc::new(State {
         content,
+        rules: Arc::new(between),
         access: Access::new(access, Guard::new(rate), url, tls.is_some()),
         audit: Arc::clone(&audit),
         requests: request_log(matches)?,
@@ -202,7 +227,10 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     let server = Server { listener, tls: acceptor, connections };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let of = match &state.content {
-        Content::Store(_) => root.display().to_string(),
+        Content::Store(store) => match store.bucket() {
+            None => root.display().to_string(),
+            Some(bucket) => format!("{} with its blobs in {bucket}", root.display()),
+        },
         Content::Daemon(daemon) => daemon.endpoint().to_string(),
     };
     cli.println(&format!("registry of {of} on {scheme}://{address}"))?;
@@ -212,14 +240,25 @@ async fn serve(cli: &Cli, matches: &Matches, content: Content, rules: Vec<Rule>)
     }
     if let Content::Store(store) = &state.content {
         let store = Arc::clone(store);
+        if store.bucket().is_some() {
+            tokio::spawn(keep_records(Arc::clone(&store)));
+        }
+        let rules_between = Arc::clone(&state.rules);
         tokio::spawn(keep_tidy(Arc::clone(&store), Arc::clone(&audit), options(matches), rules));
         tokio::spawn(async move {
-            if let Err(error) = control::serve(store, audit).await {
+            if let Err(error) = control::serve(store, audit, rules_between).await {
                 tracing::error!("the control socket cannot be served: {error}");
             }
         });
     }
+    let stored = match &state.content {
+        Content::Store(store) => Some(Arc::clone(store)),
+        Content::Daemon(_) => None,
+    };
     server.run(state, told_to_end()).await;
+    if let Some(store) = stored {
+        save_records(store).await;
+    }
     Ok(0)
 }
 
@@ -286,40 +325,6 @@ fn request_log(matches: &Matches) -> Result<Option<Requests>, CliError> {
     }
     let opened = Requests::open(Path::new(path));
     opened.map(Some).map_err(|error| CliError::new(format!("cannot open {path}: {error}")))
-}
-
-/// How to collect, and how often.
-fn options(matches: &Matches) -> (Duration, GcOptions) {
-    let untagged = seconds(matches, "gc-untagged");
-    let options = GcOptions {
-        grace: seconds(matches, "gc-grace"),
-        untagged: (untagged > 0).then_some(untagged),
-        ..GcOptions::default()
-    };
-    (Duration::from_secs(seconds(matches, "gc-every")), options)
-}
-
-async fn keep_tidy(
-    store: Arc<Store>,
-    audit: Arc<Audit>,
-    (every, options): (Duration, GcOptions),
-    rules: Vec<Rule>,
-) {
-    if every.is_zero() {
-        return;
-    }
-    let rules = Arc::new(rules);
-    loop {
-        tokio::time::sleep(every).await;
-        let (store, audit, rules) = (Arc::clone(&store), Arc::clone(&audit), Arc::clone(&rules));
-        let options = options.clone();
-        let work = move || control::collect(&store, Some(&audit), &options, &rules);
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(answer)) => tracing::info!(?answer.collected, "garbage collection"),
-            Ok(Err(words)) => tracing::error!("garbage collection: {words}"),
-            Err(error) => tracing::error!("garbage collection: {}", chain(&error)),
-        }
-    }
 }
 
 async fn told_to_end() {

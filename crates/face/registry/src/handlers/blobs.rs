@@ -1,6 +1,7 @@
 //! Blobs: read, whole or in part; asked for; deleted.
 
 use ferry_oci::Digest;
+use ferry_registry_store::BlobContent;
 use http::{Method, StatusCode, header};
 use serde_json::json;
 
@@ -30,7 +31,10 @@ pub(crate) async fn get(call: &Call, name: String, digest: Digest) -> Answer {
         return Ok(response);
     }
     let (mut response, at, length) = portion(call, &digest, blob.size)?;
-    *response.body_mut() = Body::part(blob.file, at, length);
+    *response.body_mut() = match blob.content {
+        BlobContent::File(file) => Body::part(file, at, length),
+        BlobContent::Object(object) => Body::pieces(object.read(at, length).await?, length),
+    };
     Ok(response)
 }
 

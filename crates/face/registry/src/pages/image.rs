@@ -80,8 +80,8 @@ fn configuration(store: &Store, name: &str, digest: &Digest) -> Result<Value, St
     if blob.size > MAX_CONFIG {
         return Ok(Value::Null);
     }
-    let reader = std::io::BufReader::new(blob.file);
-    Ok(serde_json::from_reader(reader).unwrap_or_default())
+    let most = usize::try_from(MAX_CONFIG).unwrap_or(0);
+    Ok(serde_json::from_slice(&store.blob_bytes(name, digest, most)?).unwrap_or_default())
 }
 
 fn string<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -5,20 +5,24 @@ mod image;
 
 use ferry_access::Action;
 use ferry_oci::Reference;
+use ferry_registry_store::now;
 use ferry_stdx::{size::format_decimal, time::Timestamp};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use self::html::{Text, document};
 use crate::{
+    access::Identity,
     body::Body,
+    commands::accounts::granted,
     dispatch::{Answer, Call},
     fault::{Code, Fault},
     query::encode,
+    rules::state,
 };
 
 /// Whether a path is a page's.
 pub(crate) fn is_page(path: &str) -> bool {
-    path == "/" || path == "/login" || path.starts_with("/r/")
+    path == "/" || path == "/login" || path == "/accounts" || path.starts_with("/r/")
 }
 
 /// Entries of one page.
@@ -43,6 +47,7 @@ pub(crate) async fn page(call: &mut Call) -> Answer {
     let path = call.path.clone();
     let text = match path.strip_prefix("/r/") {
         None if path == "/login" => return Ok(redirect("/")),
+        None if path == "/accounts" => accounts(call),
         None => repositories(call).await?,
         Some(name) if !Reference::is_repository(name) || !call.may(Action::Pull, name) => {
             return Ok(nothing());
@@ -73,7 +78,11 @@ async fn repositories(call: &Call) -> Result<Option<String>, Fault> {
     text.raw("<form role=search><label>Search <input name=q type=search autofocus value=\"")
         .text(&wanted)
         .raw("\"></label> <button>Go</button></form>");
+    if call.identity.as_ref().and_then(Identity::administered).is_some() {
+        text.raw("<p><a href=\"/accounts\">Users and robots</a></p>");
+    }
     upstreams(call, &mut text);
+    rules(call, &mut text);
     if names.is_empty() {
         text.raw("<p>There is no repository here that you may see.</p>");
     }
@@ -87,6 +96,25 @@ async fn repositories(call: &Call) -> Result<Option<String>, Fault> {
         text.raw("<p><a rel=next href=\"/").text(&query).raw("\">Further repositories</a></p>");
     }
     Ok(Some(document("Repositories", &[], &text)))
+}
+
+/// Users and robots, for whoever looks after them. `None` for everybody else.
+fn accounts(call: &Call) -> Option<String> {
+    let accounts = call.identity.as_ref()?.administered()?;
+    let mut text = Text::new();
+    text.raw("<table><thead><tr><th>Name<th>Kind<th>Valid until<th>May</tr></thead><tbody>");
+    for (name, account) in &accounts {
+        let until = match account.expires {
+            None => "for ever".to_owned(),
+            Some(at) if at <= now() => format!("{} (expired)", time(at)),
+            Some(at) => time(at),
+        };
+        text.raw("<tr><td>").text(name).raw("<td>");
+        text.raw(if account.robot { "robot" } else { "user" }).raw("<td>").text(&until);
+        text.raw("<td><code>").text(&granted(account)).raw("</code></tr>");
+    }
+    text.raw("</tbody></table><p>They are added and removed on the registry's machine, with <code>ferry registry user</code> and <code>ferry registry token</code>.</p>");
+    Some(document("Users and robots", &[("Repositories", "/")], &text))
 }
 
 /// Whose copies are kept here, and what they still give.
@@ -106,6 +134,25 @@ fn upstreams(call: &Call, text: &mut Text) {
             }
         }
         text.raw("<td>").raw(if upstream.is_away() { "away" } else { "" }).raw("</tr>");
+    }
+    text.raw("</tbody></table>");
+}
+
+/// What comes from other registries and goes to them on its own.
+fn rules(call: &Call, text: &mut Text) {
+    let reports = call.state.rules.reports();
+    if reports.is_empty() {
+        return;
+    }
+    text.raw(
+        "<table><thead><tr><th>Rule<th>Images<th>Waiting<th>Good<th>State</tr></thead><tbody>",
+    );
+    for report in reports {
+        text.raw("<tr><td>").text(&report.kind).raw(" <code>").text(&report.rule);
+        text.raw("</code><td>").text(&report.done.to_string()).raw("<td>");
+        text.text(&report.waiting.to_string()).raw("<td>");
+        text.text(&report.good.map_or("never".to_owned(), time)).raw("<td>");
+        text.text(&state(&report)).raw("</tr>");
     }
     text.raw("</tbody></table>");
 }

@@ -240,6 +240,30 @@ impl Fetch {
     }
 }
 
+/// Has a blob of an upstream's repository in one of ours, and waits for it.
+pub(crate) async fn bring_blob(
+    upstream: &Arc<Upstream>,
+    store: &Arc<Store>,
+    here: &str,
+    theirs: &str,
+    digest: Digest,
+) -> Result<(), Fault> {
+    let fetch = Fetch {
+        upstream: Arc::clone(upstream),
+        store: Arc::clone(store),
+        name: here.to_owned(),
+        theirs: theirs.to_owned(),
+        digest,
+    };
+    let mut coming = fetch.begin();
+    let ended = coming.wait_for(|stage| matches!(stage, Stage::There | Stage::Failed(_)));
+    match ended.await.map(|stage| stage.clone()) {
+        Ok(Stage::Failed(fault)) => Err(fault),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::new(Code::Unknown, "the registry ends")),
+    }
+}
+
 /// Takes a fetch out of the list when it is over.
 struct Entry {
     upstream: Arc<Upstream>,

@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use http::{Method, header};
 
-pub(crate) use self::upstream::{Address, Upstream};
+pub(crate) use self::{
+    fetch::bring_blob,
+    upstream::{Address, Upstream},
+};
 use crate::{
     dispatch::{self, Call},
     fault::{Code, Fault},

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use ferry_cli::face::Logins;
 use ferry_docker_api::AuthConfig;
-use ferry_errkind::chain;
+use ferry_errkind::{ErrorKind, Kinded, chain};
 use ferry_oci::Reference;
 use ferry_transfer::{Client, Quota, RegistryAuth, Repository, RepositoryError, Wanted};
 use http::header;
@@ -145,7 +145,7 @@ impl Upstream {
     }
 
     /// What a repository here is called there; `None` when it is not below our prefix.
-    pub(super) fn theirs<'a>(&self, name: &'a str) -> Option<&'a str> {
+    pub(crate) fn theirs<'a>(&self, name: &'a str) -> Option<&'a str> {
         if self.prefix.is_empty() {
             return Some(name);
         }
@@ -153,7 +153,7 @@ impl Upstream {
     }
 
     /// What their repository is called here.
-    pub(super) fn local(&self, theirs: &str) -> String {
+    pub(crate) fn local(&self, theirs: &str) -> String {
         match self.prefix.as_str() {
             "" => theirs.to_owned(),
             prefix => format!("{prefix}/{theirs}"),
@@ -200,7 +200,7 @@ impl Upstream {
     }
 
     /// The way to a repository of it.
-    pub(super) async fn repository(&self, theirs: &str) -> Result<Arc<Repository>, Fault> {
+    pub(crate) async fn repository(&self, theirs: &str) -> Result<Arc<Repository>, Fault> {
         if let Some((at, fault)) = &*locked(&self.away)
             && at.elapsed() < AWAY
         {
@@ -223,28 +223,50 @@ impl Upstream {
         Ok(opened)
     }
 
+    /// The way to a repository of it for whoever writes there, and deletes if that is asked for.
+    pub(crate) async fn to_change(&self, theirs: &str, delete: bool) -> Result<Repository, Fault> {
+        let name = self.reference(theirs)?;
+        let auth = self.auth(&name).await?;
+        let wanted = if delete { Wanted::Change } else { Wanted::Write(&[]) };
+        let opened = self.client.repository(&name, auth.as_ref(), wanted).await;
+        opened.map_err(|error| self.fault(&error))
+    }
+
+    /// Whether a repository here is a copy of one of it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.theirs(name).is_some()
+    }
+
     /// The tags that it has.
-    pub(super) async fn tags(&self, theirs: &str) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn tags(&self, theirs: &str) -> Result<Vec<String>, Fault> {
         // Whether it is away is known there.
         self.repository(theirs).await?;
         let name = self.reference(theirs)?;
         let auth = self.auth(&name).await?;
-        self.client.tags(&name, auth.as_ref()).await.map_err(|error| {
-            let words = format!("{}: {}", self.url, chain(&error));
-            match ferry_errkind::Kinded::kind(&error) {
-                ferry_errkind::ErrorKind::NotFound => {
-                    Fault::new(Code::NameUnknown, "repository name not known to registry")
-                }
-                ferry_errkind::ErrorKind::Unauthorized | ferry_errkind::ErrorKind::Forbidden => {
-                    Fault::new(Code::Denied, words)
-                }
-                _ => Fault::new(Code::Unavailable, words),
+        let tags = self.client.tags(&name, auth.as_ref()).await;
+        tags.map_err(|error| self.unlisted(&error))
+    }
+
+    /// The repositories that it has, as far as it says so.
+    pub(crate) async fn catalog(&self) -> Result<Vec<String>, Fault> {
+        let auth = self.auth(&self.reference("catalog")?).await?;
+        let all = self.client.catalog(&self.domain, auth.as_ref()).await;
+        all.map_err(|error| self.unlisted(&error))
+    }
+
+    fn unlisted(&self, error: &ferry_transfer::PullError) -> Fault {
+        let words = format!("{}: {}", self.url, chain(error));
+        match error.kind() {
+            ErrorKind::NotFound => {
+                Fault::new(Code::NameUnknown, "repository name not known to registry")
             }
-        })
+            ErrorKind::Unauthorized | ErrorKind::Forbidden => Fault::new(Code::Denied, words),
+            _ => Fault::new(Code::Unavailable, words),
+        }
     }
 
     /// What to tell a client of a failure; whether the upstream is away is remembered.
-    pub(super) fn fault(&self, error: &RepositoryError) -> Fault {
+    pub(crate) fn fault(&self, error: &RepositoryError) -> Fault {
         let words = format!("{}: {}", self.url, chain(error));
         if error.is_broken() {
             let fault = Fault::new(Code::Unavailable, words);
@@ -266,7 +288,7 @@ impl Upstream {
     }
 
     /// Takes in what the upstream said of how much it still gives.
-    pub(super) fn note(&self, repository: &Repository) {
+    pub(crate) fn note(&self, repository: &Repository) {
         let Some(quota) = repository.quota() else { return };
         let before = locked(&self.quota).replace(quota);
         if before != Some(quota) {

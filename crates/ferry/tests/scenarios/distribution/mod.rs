@@ -27,7 +27,7 @@ fn requirements() -> Vec<Requirement> {
 }
 
 /// Runs them all and says which failed.
-fn conforms(host: &str, all: bool) {
+pub(crate) fn conforms(host: &str, all: bool) {
     let mut failed = Vec::new();
     for (name, since, requirement) in requirements() {
         if !all && since == Since::OneOne {
@@ -58,7 +58,7 @@ fn ours_conforms() {
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let output =
         ferry_testkit::run_with_input(std::process::Command::new("sha256sum").arg("-"), bytes);
     format!("sha256:{}", output.stdout.split(' ').next().unwrap())
