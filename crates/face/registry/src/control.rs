@@ -57,6 +57,10 @@ fn perform(
         }
         Request::Scrub => {
             let scrubbed: Scrubbed = store.scrub().map_err(|error| chain(&error))?;
+            if let Some(audit) = audit.filter(|_| !scrubbed.damage.is_empty()) {
+                let damage: Vec<String> = scrubbed.damage.iter().map(ToString::to_string).collect();
+                audit.record(json!({ "action": "scrub", "damage": damage }));
+            }
             serde_json::to_string(&scrubbed).map_err(|error| error.to_string())
         }
         Request::Rules { run } => {

@@ -95,6 +95,8 @@ mod push;
 mod reflinks;
 mod registry;
 mod registry_bucket;
+mod registry_clients;
+mod registry_faults;
 mod registry_pages;
 mod registry_proxy;
 mod registry_rules;

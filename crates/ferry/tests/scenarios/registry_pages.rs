@@ -98,3 +98,42 @@ fn pages_ask_who_you_are() {
     let asked = nobody.ask("GET", "/login").is(401);
     assert!(asked.header("www-authenticate").starts_with("Basic "));
 }
+
+#[test]
+fn admins_see_users_and_robots() {
+    let dir = scratch("registry-pages-admin");
+    let root = dir.join("root");
+    let account = |name: &str, grants: &[&str]| {
+        let mut add = Command::new(ferry_testkit::binary());
+        add.args(["registry", "user", "add", name, "--password-stdin"]);
+        for grant in grants {
+            add.args(["--grant", grant]);
+        }
+        run_with_input(add.arg("--root").arg(&root), b"secret").ok();
+    };
+    account("ann", &["*=admin"]);
+    account("bob", &["team=admin"]);
+    account("cat", &["team/web=pull"]);
+    let robot = ["token", "create", "ci", "--grant", "other=push", "--expires", "1h"];
+    let secret = FerryRegistry::command(&root, &robot).ok();
+    let registry = FerryRegistry::start(&root, &["--anonymous-pull", "public"]);
+    let seen = |login: &str| {
+        let http = registry.http().with("Authorization", &format!("Basic {login}"));
+        (http.ask("GET", "/accounts"), http.ask("GET", "/").is(200).text())
+    };
+    // ann:secret, bob:secret, cat:secret
+    let (all, front) = seen("YW5uOnNlY3JldA==");
+    let text = all.is(200).text();
+    for part in ["<td>ann<td>user", "<td>bob", "<td>cat", "<td>ci<td>robot", "other=push"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("argon2") && !text.contains(secret.trim()), "{text}");
+    assert!(front.contains("href=\"/accounts\""));
+    let (some, _) = seen("Ym9iOnNlY3JldA==");
+    let text = some.is(200).text();
+    assert!(text.contains("<td>cat") && !text.contains("<td>ci<td>robot"), "{text}");
+    let (none, front) = seen("Y2F0OnNlY3JldA==");
+    none.is(404);
+    assert!(!front.contains("/accounts"));
+    registry.http().ask("GET", "/accounts").is(404);
+}

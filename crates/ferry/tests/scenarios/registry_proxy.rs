@@ -258,6 +258,7 @@ fn tags_are_asked_about_and_quotas_shown() {
         FerryRegistry::command(&dir.join("other"), &["serve", "--proxy", "UP=https://ghcr.io"]);
     wrong.fails(1).says("its prefix is no name of a repository");
     drop(cache);
+    assert_eq!(upstream.asked("TLS", ""), 0, "http:// is what it says");
 }
 
 #[test]

@@ -78,10 +78,12 @@ fn a_mirror_has_what_its_rule_means() {
     // Everything of it is here, and each blob came once.
     assert!(FerryRegistry::command(&root, &["scrub"]).ok().ends_with("0 damaged"));
     let layer = digest(b"layer of one");
-    let requests = std::fs::read_to_string(&log).unwrap();
-    let asked =
-        requests.lines().filter(|line| line.contains("\"GET\"") && line.contains(&layer)).count();
-    assert_eq!(asked, 1, "{requests}");
+    let asked = || {
+        let requests = std::fs::read_to_string(&log).unwrap();
+        requests.lines().filter(|line| line.contains("\"GET\"") && line.contains(&layer)).count()
+    };
+    eventually("the log is written", || (asked() > 0).then_some(()));
+    assert_eq!(asked(), 1);
     // What moves, comes and goes there does so here.
     let moved = push_about(&there, "team/app", "v1", "one again", json!({}));
     push_about(&there, "team/new", "v7", "seven", json!({}));

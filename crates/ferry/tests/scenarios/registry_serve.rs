@@ -88,6 +88,9 @@ fn logins(client: Client) {
         audit.contains("\"who\":\"bob\"") && audit.contains("\"repository\":\"bob/x\""),
         "{audit}"
     );
+    for change in ["\"add user\",\"account\":\"ann\"", "\"make robot\"", "\"remove account\""] {
+        assert!(audit.contains(change), "{change}: {audit}");
+    }
     let access = std::fs::read_to_string(root.join("access.json")).unwrap();
     assert!(!access.contains("secret\"") && !access.contains(&secret), "only hashes are kept");
 }
@@ -97,7 +100,7 @@ fn log_in(sandbox: &Sandbox, host: &str, user: &str, password: &[u8]) {
     assert!(seen.contains("Login Succeeded"), "{seen}");
 }
 
-fn add_user(root: &Path, name: &str, password: &str, more: &[&str]) {
+pub(crate) fn add_user(root: &Path, name: &str, password: &str, more: &[&str]) {
     let mut command = Command::new(ferry_testkit::binary());
     command
         .args(["registry", "user", "add", name, "--password-stdin", "--root"])
@@ -106,7 +109,7 @@ fn add_user(root: &Path, name: &str, password: &str, more: &[&str]) {
     run_with_input(&mut command, password.as_bytes()).ok();
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() {

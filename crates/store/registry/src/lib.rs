@@ -27,6 +27,8 @@ mod content;
 mod error;
 mod files;
 mod manifests;
+#[cfg(test)]
+mod model;
 mod objects;
 mod records;
 mod replicate;

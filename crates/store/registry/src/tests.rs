@@ -17,19 +17,19 @@ use crate::{
 };
 
 /// A store in a directory of the test's own, which goes with it.
-struct Place {
+pub(super) struct Place {
     root: PathBuf,
 }
 
 impl Place {
-    fn new(name: &str) -> Place {
+    pub(super) fn new(name: &str) -> Place {
         let root = std::env::temp_dir().join(format!("ferry-store-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&root));
         std::fs::create_dir_all(&root).unwrap();
         Place { root }
     }
 
-    fn open(&self) -> Store {
+    pub(super) fn open(&self) -> Store {
         Store::open(&self.root, Limits::default(), vec![Pattern::new("fixed:v*")]).unwrap()
     }
 }
@@ -40,7 +40,7 @@ impl Drop for Place {
     }
 }
 
-fn blob(store: &Store, repository: &str, content: &str) -> Digest {
+pub(super) fn blob(store: &Store, repository: &str, content: &str) -> Digest {
     let digest = Digest::sha256_of(content.as_bytes());
     let upload = store.begin_upload(repository).unwrap();
     let claim = upload.claim().unwrap();
@@ -49,7 +49,7 @@ fn blob(store: &Store, repository: &str, content: &str) -> Digest {
     digest
 }
 
-fn manifest_of(config: &Digest, layers: &[Digest]) -> String {
+pub(super) fn manifest_of(config: &Digest, layers: &[Digest]) -> String {
     let layers: Vec<String> = layers
         .iter()
         .map(|digest| format!("{{\"mediaType\":\"l\",\"digest\":\"{digest}\",\"size\":1}}"))

@@ -33,6 +33,8 @@ const SIGNED_FOR: Duration = Duration::from_secs(900);
 const TRIES: u32 = 4;
 /// Largest answer that is read: a page of a list with a thousand names.
 const MAX_ANSWER: usize = 4 << 20;
+/// Of all documents that are answers.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// Parts of objects that are in memory at once.
 const PARTS: usize = 4;
 
@@ -179,7 +181,8 @@ impl Bucket {
     async fn text(&self, asked: &Asked<'_>, answer: Answer) -> Result<String, BucketError> {
         let bytes = answer.body.read(MAX_ANSWER).await;
         let bytes = bytes.map_err(|fault| asked.wrong(&fault.to_string()))?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| asked.wrong("it is no text"))
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| asked.wrong("it is no text"))?;
+        Ok(in_namespace(&text))
     }
 
     /// Sends a request until it is answered, or was tried often enough.
@@ -240,6 +243,20 @@ impl Asked<'_> {
     }
 }
 
+/// The document with its root in S3's namespace: small servers have it in none, or in one that they made up.
+fn in_namespace(text: &str) -> String {
+    let start = text.find("?>").map_or(0, |at| at + 2);
+    let Some(root) = text[start..].find('<').map(|at| start + at) else { return text.to_owned() };
+    let Some(end) = text[root..].find('>').map(|at| root + at) else { return text.to_owned() };
+    let head = &text[root..end];
+    let Some(at) = head.find(" xmlns=\"").map(|at| root + at + 8) else {
+        let name = head.find(|c: char| c.is_whitespace() || c == '/').map_or(end, |at| root + at);
+        return format!("{} xmlns=\"{NAMESPACE}\"{}", &text[..name], &text[name..]);
+    };
+    let close = text[at..].find('"').map_or(text.len(), |length| at + length);
+    format!("{}{NAMESPACE}{}", &text[..at], &text[close..])
+}
+
 /// The text of the first element of this name: errors have no others inside.
 fn element(text: &str, name: &str) -> String {
     let inside = text.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
@@ -256,5 +273,38 @@ fn missing(answer: Result<Answer, BucketError>) -> Result<Option<Answer>, Bucket
         Ok(answer) => Ok(Some(answer)),
         Err(BucketError::Refused { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_all_servers_are_read() {
+        let inside = "<Contents><Key>a%2Fb</Key><Size>3</Size></Contents><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><EncodingType>url</EncodingType>";
+        for root in [
+            "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">",
+            "<ListBucketResult xmlns=\"http://doc.s3.amazonaws.com/2006-03-01/\">",
+            "<ListBucketResult>",
+        ] {
+            let text = format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{root}{inside}</ListBucketResult>"
+            );
+            let page = actions::ListObjectsV2::parse_response(&in_namespace(&text)).unwrap();
+            assert_eq!(
+                (page.contents[0].key.as_str(), page.contents[0].size),
+                ("a/b", Some(3)),
+                "{root}"
+            );
+            assert_eq!(page.next_continuation_token.as_deref(), Some("t"));
+        }
+        for odd in ["", "no XML", "<a", "<a/>", "<?xml?>", "<a xmlns=\"x"] {
+            in_namespace(odd);
+        }
+        assert_eq!(
+            element("<Error><Code>X</Code><Message>it is so</Message></Error>", "Message"),
+            "it is so"
+        );
     }
 }

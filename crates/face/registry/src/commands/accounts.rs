@@ -10,9 +10,10 @@ use ferry_cli::{
     flags::{Flag, Matches},
 };
 use ferry_registry_store::now;
+use serde_json::json;
 
 use super::{ROOT, failed, seconds};
-use crate::access::change;
+use crate::{access::change, journal::Audit};
 
 const GRANT: Flag = Flag::list(
     "grant",
@@ -77,6 +78,21 @@ fn edit<T>(matches: &Matches, edit: impl FnOnce(&mut Policy) -> T) -> Result<T, 
     change(Path::new(matches.text("root")), edit).map_err(|error| failed(&error))
 }
 
+/// A change of accounts is in the same log as those of content.
+fn note(matches: &Matches, action: &str, name: &str, account: Option<&Account>) {
+    let path = Path::new(matches.text("root")).join("audit.log");
+    match Audit::open(&path) {
+        Ok(audit) => audit.record(json!({
+            "action": action,
+            "account": name,
+            "grants": account.map(granted),
+            "expires": account.and_then(|account| account.expires),
+            "from": "command line",
+        })),
+        Err(error) => tracing::error!("cannot open {}: {error}", path.display()),
+    }
+}
+
 fn add(cli: &Cli, matches: &Matches) -> Outcome {
     let name = name(matches)?;
     let mut grants = grants(matches)?;
@@ -94,7 +110,9 @@ fn add(cli: &Cli, matches: &Matches) -> Outcome {
     };
     let hash = hash_password(&password).map_err(|error| failed(&error))?;
     let account = Account { credential: Credential(hash), grants, expires: None, robot: false };
-    edit(matches, |policy| policy.accounts.insert(name.to_owned(), account))?;
+    let before = edit(matches, |policy| policy.accounts.insert(name.to_owned(), account.clone()))?;
+    let action = if before.is_some() { "change user" } else { "add user" };
+    note(matches, action, name, Some(&account));
     cli.println(name)?;
     Ok(0)
 }
@@ -104,6 +122,7 @@ fn remove(cli: &Cli, matches: &Matches) -> Outcome {
         if edit(matches, |policy| policy.accounts.remove(name))?.is_none() {
             return Err(CliError::new(format!("no such account: {name}")));
         }
+        note(matches, "remove account", name, None);
         cli.println(name)?;
     }
     Ok(0)
@@ -155,12 +174,13 @@ fn token(cli: &Cli, matches: &Matches) -> Outcome {
         if policy.accounts.get(name).is_some_and(|account| !account.robot) {
             return true;
         }
-        policy.accounts.insert(name.to_owned(), account);
+        policy.accounts.insert(name.to_owned(), account.clone());
         false
     })?;
     if taken {
         return Err(CliError::new(format!("{name} is a user")));
     }
+    note(matches, "make robot", name, Some(&account));
     cli.println(&secret)?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! `ferry registry` and what stands behind it.
 
 pub(crate) mod accounts;
+mod remote;
 pub(crate) mod rules;
 mod serve;
 mod tending;
@@ -13,6 +14,7 @@ use ferry_cli::{
 
 static COMMANDS: &[&Command] = &[
     &upkeep::GC,
+    &remote::REMOVE,
     &rules::RULES,
     &upkeep::SCRUB,
     &serve::COMMAND,

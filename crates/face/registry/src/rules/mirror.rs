@@ -108,7 +108,7 @@ impl Mirror {
         self.upstream.note(&repository);
         self.standing.report().waiting = 0;
         if self.rule.delete && last.is_ok() {
-            self.remove_others(&here, theirs, tags).await?;
+            self.remove_others(&pair, tags).await?;
         }
         last
     }
@@ -253,41 +253,43 @@ impl Mirror {
         .await
     }
 
-    /// Tags here that the rule means and that they have no longer.
-    async fn remove_others(
-        &self,
-        here: &str,
-        theirs: &str,
-        tags: Vec<String>,
-    ) -> Result<(), Fault> {
-        let (here, theirs) = (here.to_owned(), theirs.to_owned());
-        let (pattern, audit) = (self.rule.pattern.clone(), Arc::clone(&self.audit));
+    /// Takes tags away here that the rule means and that they have no longer. A list is not believed for that: it may be cut
+    /// short, or be no list. They are asked for each.
+    async fn remove_others(&self, pair: &Pair<'_>, tags: Vec<String>) -> Result<(), Fault> {
+        let here = pair.here.to_owned();
+        let ours = self.on_store(move |store| match store.tags(&here, "", usize::MAX) {
+            Err(StoreError::Refused(_)) => Ok(Vec::new()),
+            ours => ours,
+        });
         let tags: HashSet<String> = tags.into_iter().collect();
-        self.on_store(move |store| {
-            let ours = match store.tags(&here, "", usize::MAX) {
-                Err(StoreError::Refused(_)) => Vec::new(),
-                ours => ours?,
-            };
-            for tag in ours {
-                if tags.contains(&tag)
-                    || !pattern.matches(&theirs, &tag)
-                    || tag.starts_with("sha256-")
-                {
-                    continue;
-                }
-                match store.delete_tag(&here, &tag) {
-                    Ok(digest) => audit.record(json!({
-                        "action": "mirror delete",
-                        "repository": here,
-                        "tag": tag,
-                        "digest": digest.to_string(),
-                    })),
-                    // Immutable, or gone meanwhile.
-                    Err(StoreError::Refused(_)) => {}
-                    Err(error) => return Err(error),
-                }
+        for tag in ours.await? {
+            let meant = self.rule.pattern.matches(pair.theirs, &tag) && !tag.starts_with("sha256-");
+            if tags.contains(&tag) || !meant {
+                continue;
             }
-            Ok(())
+            let there = pair.repository.manifest_digest(&tag).await;
+            if there.map_err(|error| self.upstream.fault(&error))?.is_none() {
+                self.remove(pair.here.to_owned(), tag).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, here: String, tag: String) -> Result<(), Fault> {
+        let audit = Arc::clone(&self.audit);
+        self.on_store(move |store| match store.delete_tag(&here, &tag) {
+            Ok(digest) => {
+                audit.record(json!({
+                    "action": "mirror delete",
+                    "repository": here,
+                    "tag": tag,
+                    "digest": digest.to_string(),
+                }));
+                Ok(())
+            }
+            // Immutable, or gone meanwhile.
+            Err(StoreError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
         })
         .await
     }

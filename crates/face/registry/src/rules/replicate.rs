@@ -117,7 +117,8 @@ impl Replica {
                     self.standing.travelled();
                 }
                 Err(error) => {
-                    let words = format!("{}@{}: {}", one.repository, one.name, chain(&error));
+                    let sign = if one.name.contains(':') { '@' } else { ':' };
+                    let words = format!("{}{sign}{}: {}", one.repository, one.name, chain(&error));
                     if error.is_away() {
                         return Err(words);
                     }

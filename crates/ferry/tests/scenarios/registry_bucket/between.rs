@@ -144,10 +144,11 @@ impl State {
         let (mut answer, length) = head(&mut reader)?;
         let mut body = Vec::new();
         if !line.starts_with("HEAD") {
+            let body = &mut body;
             match length {
-                Some(length) => drop(reader.take(length).read_to_end(&mut body)?),
-                None => drop(reader.read_to_end(&mut body)?),
-            }
+                Some(length) => reader.take(length).read_to_end(body)?,
+                None => reader.read_to_end(body)?,
+            };
         }
         match harm {
             Harm::Stalls(_) => {
@@ -160,7 +161,7 @@ impl State {
                 return Ok(());
             }
             Harm::Lies(_) => body.iter_mut().for_each(|byte| *byte ^= 1),
-            Harm::Breaks(_) => body.truncate(body.len() / 2),
+            Harm::Breaks(_) => body.truncate(body.len().div_ceil(2)),
             Harm::Longer(_) => {
                 let own = format!("Content-Length: {}", length.unwrap_or(0));
                 let more = format!("Content-Length: {}", length.unwrap_or(0) + 1);

@@ -105,7 +105,8 @@ impl State {
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut first = [0];
         if stream.peek(&mut first)? == 1 && first[0] == TLS {
-            // As servers of plain HTTP answer: clients try TLS first.
+            self.asked.lock().unwrap().push("TLS".to_owned());
+            // As servers of plain HTTP answer.
             return stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here\n");
         }
         let mut lines = BufReader::new(stream.try_clone()?).lines();
