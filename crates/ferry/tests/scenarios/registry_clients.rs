@@ -295,11 +295,12 @@ fn by_storage(name: &str, program: &Path, base: Vec<String>, load: &[&str]) {
         let archive = load.iter().map(|word| word.replace("TAR", tar.to_str().unwrap()));
         let load: Vec<String> = archive.collect();
         let mut command = Command::new(program);
-        run(command.args(&storage).args(&load)).ok();
+        // Its name, or its id, is the last word.
+        let loaded = run(command.args(&storage).args(&load)).ok();
+        let from = loaded.split_whitespace().last().unwrap();
         let (first, second) = (door.image("one/busybox:1"), door.image("two/busybox:2"));
         let push =
             |from: &str, to: &str| tool.secure(&["push"], "", &[from, &format!("docker://{to}")]);
-        let from = "docker.io/library/busybox:latest";
         if door.login.is_some() {
             assert_ne!(push(from, &first).code, 0, "{}", door.name);
         }
@@ -318,10 +319,11 @@ fn by_storage(name: &str, program: &Path, base: Vec<String>, load: &[&str]) {
 
 #[test]
 fn by_podman() {
-    let Some([podman, conmon]) = programs::all(["podman", "conmon"]) else { return };
+    let Some([podman, conmon, runc]) = programs::all(["podman", "conmon", "runc"]) else { return };
+    let [conmon, runc] = [conmon, runc].map(|path| path.to_str().unwrap().to_owned());
     let own = ["--cgroup-manager=cgroupfs", "--events-backend=file", "--conmon"];
     let mut base: Vec<String> = own.map(str::to_owned).to_vec();
-    base.push(conmon.to_str().unwrap().to_owned());
+    base.extend([conmon, "--runtime".to_owned(), runc]);
     by_storage("podman", &podman, base, &["load", "-q", "-i", "TAR"]);
 }
 

@@ -197,12 +197,13 @@ fn replicas_at_dockers_registry() {
     let signature = about(&here, "a", &image, "signed");
     has_tags(&there, "a", &["1", &image.1.replace(':', "-")]);
     // It has no referrers of its own: the tag that stands for them lists it.
-    let list = there
-        .clone()
-        .with("Accept", "application/vnd.oci.image.index.v1+json")
-        .ask("GET", &format!("/v2/a/manifests/{}", image.1.replace(':', "-")))
-        .is(200)
-        .json();
+    let index = there.clone().with("Accept", "application/vnd.oci.image.index.v1+json");
+    // Its lists have a tag before it can be read.
+    let list = eventually("the list is there", || {
+        let at = format!("/v2/a/manifests/{}", image.1.replace(':', "-"));
+        let answer = index.ask("GET", &at);
+        (answer.status == 200).then(|| answer.json())
+    });
     assert_eq!(list["manifests"][0]["digest"], signature.as_str());
     here.ask("DELETE", "/v2/a/manifests/1").is(202);
     eventually("it is gone there", || {

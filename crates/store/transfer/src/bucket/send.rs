@@ -66,7 +66,7 @@ impl Bucket {
         };
         match missing(self.ask(&asked, sign, HeaderMap::new()).await) {
             // Small servers keep no parts that could be given up, or cannot give them up.
-            Err(BucketError::Refused { status: 501, .. }) | Ok(None) => Ok(()),
+            Err(BucketError::Refused { status: 405 | 501, .. }) | Ok(None) => Ok(()),
             Ok(Some(answer)) => {
                 answer.body.skip().await;
                 Ok(())
