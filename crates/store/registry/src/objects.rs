@@ -268,10 +268,12 @@ impl Store {
     /// When the bucket does not take it, or the disk fails.
     pub fn save_records(&self) -> Result<(), StoreError> {
         let Some(shelf) = &self.shelf else { return Ok(()) };
-        let copy = self.files.uploads().join("records.copy");
-        crate::files::remove(&copy)?;
-        self.reader.copy_to(&copy)?;
-        let put = shelf.put_records(&copy);
+        // Of its own: a collection may make one at the same time.
+        let copy = self.files.uploads().join(format!("{}.copy", crate::store::random_id()?));
+        let put = match self.reader.copy_to(&copy) {
+            Ok(()) => shelf.put_records(&copy),
+            Err(error) => Err(error.into()),
+        };
         crate::files::remove(&copy)?;
         put
     }

@@ -75,7 +75,7 @@ impl Replica {
         let (mut failures, mut done) = (0, None);
         loop {
             let version = self.store.records_version().ok();
-            if version.is_some() && version == done {
+            if version.is_none() || version == done {
                 self.standing.rest(LOOK).await;
                 continue;
             }
