@@ -22,7 +22,7 @@ fn address(v6: bool, host: u32) -> IpAddr {
 }
 
 /// Does what the bytes say, and panics where the two differ.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let [kind, gateway, range, operations @ ..] = bytes else { return };
     let v6 = kind & 1 == 1;
     // From four addresses to 256.
