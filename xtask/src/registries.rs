@@ -223,7 +223,7 @@ fn push(host: &str, layers: &Layers) -> Result<String, String> {
                 let mut client = Client::new(&host);
                 loop {
                     let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some((digest, bytes)) = layers.get(at) else { return Ok(()) };
+                    let Some((digest, bytes)) = layers.get(at) else { return Ok::<(), String>(()) };
                     client.push_blob("bench/image", digest, bytes)?;
                 }
             })

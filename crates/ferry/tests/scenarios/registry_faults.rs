@@ -69,7 +69,7 @@ fn a_disk_that_may_only_be_read() {
     assert!(FerryRegistry::command(&root, &["scrub"]).ok().ends_with("0 damaged"));
     // It does not begin on one either, and says why.
     registry.kill();
-    let Some(_locked) = ReadOnly::make(&[root.clone()]) else { return };
+    let Some(_locked) = ReadOnly::make(std::slice::from_ref(&root)) else { return };
     let refused = FerryRegistry::command(&root, &["serve", "--addr", "127.0.0.1:0"]).fails(1);
     assert!(refused.stderr.contains("ead-only file system"), "{refused}");
 }
