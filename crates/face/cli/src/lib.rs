@@ -21,11 +21,11 @@ pub mod flags {
 /// What a face beside this one stands on, so that it has the same manners: `ferry compose`.
 pub mod face {
     pub use crate::{
-        config::{Logins, logins, registry_auth},
+        config::{Logins, every_registry, logins, registry_auth},
         format::{Kind, Row, align_with, render},
         framework::{
-            Args, Cli, CliError, Command, Extension, Failures, Group, Outcome, command_help,
-            config_dir, quote, run_words, usage_line, window_size, write_fd,
+            Args, Cli, CliError, Command, Extension, Failures, Group, Outcome, WindowSize,
+            command_help, config_dir, quote, run_words, usage_line, window_size, write_fd,
         },
     };
 }

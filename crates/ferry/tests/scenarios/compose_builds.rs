@@ -70,6 +70,57 @@ fn a_build_has_all_that_its_service_says() {
     assert_eq!(file_of(&project, "own/base:1", "/base"), "based");
 }
 
+const SAID: &str = r#"
+services:
+  app:
+    image: HOST/app:1
+    command: /said
+    build:
+      context: .
+      platforms: [linux/amd64, linux/arm64]
+      provenance: mode=max
+      sbom: true
+      dockerfile_inline: |
+        FROM --platform=$$BUILDPLATFORM busybox AS make
+        ARG TARGETPLATFORM
+        RUN echo $$TARGETPLATFORM > /said
+        FROM scratch
+        COPY --from=make /said /
+"#;
+
+/// What an index lists: architectures, and `unknown` for what is said of an image.
+fn listed(registry: &FerryRegistry, name: &str) -> Vec<String> {
+    let index = crate::build::attested::manifest(registry, name, "1");
+    let all = index["manifests"].as_array().into_iter().flatten();
+    all.map(|one| one["platform"]["architecture"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn images_of_several_platforms_and_what_is_said_of_them() {
+    let (project, registry) = with_registry(SAID);
+    project.ok(&["build", "--push"]);
+    assert_eq!(listed(&registry, "app"), ["amd64", "arm64", "unknown", "unknown"]);
+    // The command line is stronger than the file.
+    project.ok(&["build", "--push", "--sbom=false", "--provenance=false"]);
+    assert_eq!(listed(&registry, "app"), ["amd64", "arm64"]);
+    // What is to run here is that of one platform.
+    let name = format!("{}/app:1", registry.host());
+    project.sandbox.ok(&["rmi", &name]);
+    project.ok(&["up", "--no-start", "--quiet-build"]);
+    project.ok(&["push", "--quiet"]);
+    assert_eq!(listed(&registry, "app").len(), 2, "one, and what is said of it");
+    let text = SAID.replace("HOST/", "").replace("platforms: [linux/amd64, linux/arm64]", "");
+    fs::write(project.directory.join("compose.yaml"), &text).unwrap();
+    for (flag, value) in [("--provenance", "nothing=1"), ("--sbom", "generator=x")] {
+        project.run(&["build", flag, value]).fails(1).says("of an attestation");
+    }
+    let lists = "      platforms: [linux/amd64]\n    platform: linux/s390x\n";
+    fs::write(project.directory.join("compose.yaml"), text.trim_end().to_owned() + "\n" + lists)
+        .unwrap();
+    let wrong = project.run(&["config"]);
+    wrong.says("service.build.platforms MUST include service.platform \"linux/s390x\"");
+}
+
 #[test]
 fn a_build_file_for_bake_is_dockers() {
     let project = Project::new(&BUILT.replace("\"default=AGENT\"", "default, k=/path"));
@@ -82,7 +133,10 @@ fn a_build_file_for_bake_is_dockers() {
         serde_json::from_str(&project.ok(&["build", "--print", "--check"])).unwrap();
     assert_eq!(checked["target"]["web"]["call"], "lint");
     let Some(compose) = real() else { return };
-    for words in [words.as_slice(), &["build", "--print", "--pull", "base"]] {
+    let said = SAID.replace("HOST/", "");
+    fs::write(project.directory.join("said.yaml"), said).unwrap();
+    let said = ["-f", "said.yaml", "build", "--print"];
+    for words in [words.as_slice(), &["build", "--print", "--pull", "base"], &said] {
         let said = project.typed(&compose, &[], words).ok();
         let mut theirs: Value = serde_json::from_str(&said).unwrap();
         let mut ours: Value = serde_json::from_str(&project.ok(words)).unwrap();
@@ -116,13 +170,7 @@ fn flags_of_a_build() {
     assert_ne!(random(), first);
     assert_eq!(file_of(&project, "shop-a", "/limit"), "67108864");
     project.ok(&["build", "--builder", "default", "--provenance=false", "--sbom=false", "b"]);
-    for (flag, words) in [
-        ("--builder=mine", "no builder \"mine\" found"),
-        ("--provenance=true", "not supported yet: compose build --provenance"),
-        ("--sbom=true", "not supported yet: compose build --sbom"),
-    ] {
-        project.run(&["build", flag, "b"]).fails(1).says(words);
-    }
+    project.run(&["build", "--builder=mine", "b"]).fails(1).says("no builder \"mine\" found");
     // A file that is only looked through makes no image.
     project.sandbox.ok(&["rmi", "-f", "shop-b"]);
     project.ok(&["build", "--check", "b"]);

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    path::Path,
     process::{Child, ChildStdout, Stdio},
 };
 
@@ -120,6 +121,84 @@ fn keys_detach_from_a_service() {
     let ended = typed.wait().unwrap();
     assert!(rest.contains("read escape sequence"), "{ended}: {rest}");
     assert_eq!(project.sandbox.inspect("shop-tty-1", "{{.State.Status}}"), "running");
+}
+
+/// An `up` in a terminal of its own, which has rows.
+fn up_in_terminal(project: &Project, script: &Path, flags: &str) -> Child {
+    let words = format!("stty rows 24 cols 90; {} compose up {flags}", binary().display());
+    let mut command = project.program(script);
+    command.args(["-qec", &words, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Reads what the terminal shows until these words are there; all of it.
+fn shows(output: &mut impl Read, words: &str) -> String {
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    loop {
+        let text = String::from_utf8_lossy(&seen);
+        if text.contains(words) {
+            return text.into_owned();
+        }
+        assert_ne!(output.read(&mut byte).unwrap(), 0, "{words:?} is not in {text:?}");
+        seen.push(byte[0]);
+    }
+}
+
+#[test]
+fn keys_of_an_up_at_a_terminal() {
+    let Some(script) = programs::find("script") else { return };
+    let file = "services:\n  web:\n    image: busybox\n    command: sh -c 'echo it runs; exec sleep 1000'\n    stop_grace_period: 0s\n";
+    let project = Project::new(file);
+    let state = || project.sandbox.inspect("shop-web-1", "{{.State.Status}}");
+    let mut up = up_in_terminal(&project, &script, "");
+    let (mut input, mut output) = (up.stdin.take().unwrap(), up.stdout.take().unwrap());
+    shows(&mut output, "Enable Watch");
+    shows(&mut output, "it runs");
+    input.write_all(b"w").unwrap();
+    shows(&mut output, "watch is not yet configured");
+    // It may still wait for the last answer of the daemon.
+    eventually("it has let go", || {
+        input.write_all(b"d").ok()?;
+        up.try_wait().unwrap()
+    });
+    assert_eq!(state(), "running");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\x1b[r"), "the whole terminal scrolls again: {rest:?}");
+
+    // Files that change, while that is wanted.
+    fs::create_dir(project.directory.join("src")).unwrap();
+    fs::write(project.directory.join("src/f"), "one").unwrap();
+    let watched =
+        file.to_owned() + "    develop: {watch: [{path: ./src, action: sync, target: /app}]}\n";
+    fs::write(project.directory.join("compose.yaml"), watched).unwrap();
+    let mut up = up_in_terminal(&project, &script, "--menu");
+    let (mut input, mut output) = (up.stdin.take().unwrap(), up.stdout.take().unwrap());
+    shows(&mut output, "Enable Watch");
+    input.write_all(b"w").unwrap();
+    shows(&mut output, "Disable Watch");
+    shows(&mut output, "Watch enabled");
+    fs::write(project.directory.join("src/f"), "two").unwrap();
+    eventually("it is copied", || {
+        let cat = project.run(&["exec", "-T", "web", "cat", "/app/f"]);
+        (cat.stdout == "two").then_some(())
+    });
+    input.write_all(b"w").unwrap();
+    shows(&mut output, "Enable Watch");
+    // A signal is still one.
+    input.write_all(b"\x03").unwrap();
+    shows(&mut output, "Gracefully Stopping");
+    output.read_to_string(&mut rest).unwrap();
+    up.wait().unwrap();
+    assert_eq!(state(), "exited");
+
+    let mut up = up_in_terminal(&project, &script, "--menu=false");
+    let mut output = up.stdout.take().unwrap();
+    let seen = shows(&mut output, "it runs");
+    assert!(!seen.contains("Watch"), "{seen}");
+    project.ok(&["kill"]);
+    output.read_to_string(&mut rest).unwrap();
+    up.wait().unwrap();
 }
 
 #[test]

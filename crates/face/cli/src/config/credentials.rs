@@ -116,7 +116,7 @@ pub(crate) fn registry_config(cli: &Cli) -> Result<String, CliError> {
 }
 
 /// What is known of every registry, as the configuration file keeps it: for a configuration in another place, where no helper program is.
-pub(crate) fn every_registry(cli: &Cli) -> Result<Vec<(String, Value)>, CliError> {
+pub fn every_registry(cli: &Cli) -> Result<Vec<(String, Value)>, CliError> {
     let mut all = Vec::new();
     for server in cli.config().servers() {
         if let Some(found) = cli.config().credentials(&server)? {

@@ -12,8 +12,8 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub(crate) use credentials::{Credentials, every_registry, registry_config};
-pub use credentials::{Logins, logins, registry_auth};
+pub(crate) use credentials::{Credentials, registry_config};
+pub use credentials::{Logins, every_registry, logins, registry_auth};
 
 /// The file may be as large as this.
 const LIMIT: u64 = 8 << 20;

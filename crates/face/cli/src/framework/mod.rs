@@ -37,7 +37,7 @@ pub use help::{command_help, flag_usages, usage_line};
 pub use output::write_fd;
 pub use parse::{Matches, ParseError};
 pub(crate) use terminal::RawMode;
-pub use terminal::window_size;
+pub use terminal::{WindowSize, window_size};
 pub(crate) use tree::Tree;
 
 /// One run of the command line: who we are, and what a command may use.

@@ -46,11 +46,6 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     if !matches!(matches.text("builder"), "" | "default") {
         return Err(CliError::new(format!("no builder {:?} found", matches.text("builder"))));
     }
-    for name in ["provenance", "sbom"] {
-        if !matches!(matches.text(name), "" | "false" | "0" | "disabled") {
-            return Err(CliError::new(format!("not supported yet: compose build --{name}")));
-        }
-    }
     let mut project = compose.project()?;
     let names = select(&mut project, matches.args(), matches.flag("with-dependencies"))?;
     let session = compose.session()?;
@@ -67,6 +62,9 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         ssh: matches.text("ssh").to_owned(),
         check: matches.flag("check"),
         push: matches.flag("push"),
+        provenance: matches.text("provenance").to_owned(),
+        sbom: matches.text("sbom").to_owned(),
+        one_platform: false,
     };
     let services = build_order(&project, &names);
     if services.is_empty() {

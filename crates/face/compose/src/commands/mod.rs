@@ -12,6 +12,7 @@ mod images;
 mod lifecycle;
 mod list;
 mod logs;
+mod menu;
 mod ps;
 mod publish;
 mod refused;
@@ -119,6 +120,8 @@ pub(crate) struct Compose<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) request: Request,
     pub(crate) colour: bool,
+    /// A terminal may be painted on.
+    pub(crate) paints: bool,
     /// What stands before the command, for another process like this one.
     pub(crate) before: Vec<String>,
     /// Calls that change something are only told.
@@ -192,6 +195,7 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
     };
     let terminal = if is_on_stdout() { cli.stdout_is_terminal() } else { cli.stderr_is_terminal() };
     let dynamic = ansi == "always" || (ansi == "auto" && terminal);
+    let paints = ansi != "never" && !matches!(progress.as_str(), "plain" | "json" | "quiet");
     let Some(progress) = Progress::new(&progress, dynamic) else {
         return Err(CliError::new(format!("unsupported --progress value {progress:?}")));
     };
@@ -222,6 +226,7 @@ fn compose<'a>(cli: &'a Cli, matches: &Matches) -> Result<Compose<'a>, CliError>
         before: Vec::new(),
         dry: matches.flag("dry-run"),
         colour,
+        paints,
         progress,
         permits: permits.map(|count| Semaphore::new(count.min(Semaphore::MAX_PERMITS))),
     })

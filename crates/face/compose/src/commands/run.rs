@@ -10,7 +10,7 @@ use crate::{
     load::LoadError,
     model::Service,
     run::{
-        Change, Session,
+        Change, Session, api_socket,
         converge::{self, Made, Plan},
         decide::Policy,
         hooks, images,
@@ -83,6 +83,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     if matches.flag("no-deps") {
         names.clear();
     }
+    api_socket::give(compose.cli, &mut project)?;
     let Some(mut service) = project.services.get(&name).cloned() else {
         return Err(CliError::new(LoadError::NoFile.to_string()));
     };

@@ -12,6 +12,7 @@ use super::{
     up::{images_how, plan_of, scales},
 };
 use crate::run::{
+    api_socket,
     converge::{self, Plan},
     images,
 };
@@ -56,6 +57,7 @@ pub(super) static CREATE: Verb = Verb {
     run: |compose, matches| {
         let mut project = compose.project()?;
         let names = select(&mut project, matches.args(), true)?;
+        api_socket::give(compose.cli, &mut project)?;
         let mut plan = plan_of(&project, matches)?;
         plan.only_create = true;
         let session = compose.session()?;
@@ -126,6 +128,7 @@ pub(super) static DIFF: Verb = Verb {
     run: |compose, matches| {
         let mut project = compose.project()?;
         let names = select(&mut project, matches.args(), true)?;
+        api_socket::give(compose.cli, &mut project)?;
         let plan = plan_of(&project, matches)?;
         let mut session = compose.session()?;
         session.dry = true;
@@ -147,6 +150,7 @@ pub(super) fn up(
     mut plan: Plan,
 ) -> Outcome {
     let session = compose.session()?;
+    api_socket::give(compose.cli, project)?;
     plan.images = images::prepare(&session, project, names, &images::How::default())?;
     compose.cli.wait(async {
         if !plan.scale.is_empty() {

@@ -12,12 +12,17 @@ use ferry_cli::{
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Compose, DRY, Verb, elsewhere, scale::YES, select, watch};
+use super::{
+    Compose, DRY, Verb, elsewhere,
+    menu::{Key, Menu},
+    scale::YES,
+    select, watch,
+};
 use crate::{
     load,
     model::Project,
     run::{
-        Change, Container, Session,
+        Change, Container, Session, api_socket,
         builds::Building,
         converge,
         converge::{Pending, Plan},
@@ -159,7 +164,11 @@ pub(super) fn images_how(matches: &Matches) -> Result<How, CliError> {
         build: has(matches, "build"),
         no_build: has(matches, "no-build"),
         quiet_pull: has(matches, "quiet-pull"),
-        builds: Building { quiet: has(matches, "quiet-build"), ..Building::default() },
+        builds: Building {
+            quiet: has(matches, "quiet-build"),
+            one_platform: true,
+            ..Building::default()
+        },
     })
 }
 
@@ -208,15 +217,13 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
         ));
     }
-    if matches.flag("menu") {
-        return Err(CliError::new("not supported yet: --menu"));
-    }
     if detached && matches.flag("watch") && !compose.dry {
         return Err(CliError::new("--detach and --watch are incompatible"));
     }
     let mut project = compose.project()?;
     elsewhere::agreed(compose, &project, matches.flag("yes"))?;
     let names = select(&mut project, matches.args(), !matches.flag("no-deps"))?;
+    api_socket::give(compose.cli, &mut project)?;
     let mut plan = plan_of(&project, matches)?;
     plan.remove_orphans |=
         compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| load::is_on(&text));
@@ -240,6 +247,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         compose.progress.finish();
         session.attached = true;
         let attached = Attached {
+            compose,
             session,
             project: &project,
             names: &names,
@@ -250,8 +258,6 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             began,
             starts: Starts::new(),
         };
-        let _watcher =
-            if matches.flag("watch") { Some(Watcher::start(compose, matches)?) } else { None };
         attached.run(compose.colour && !matches.flag("no-color")).await
     })
 }
@@ -333,6 +339,7 @@ pub(super) async fn wait_for(
 
 /// `up` in the foreground.
 struct Attached<'a> {
+    compose: &'a Compose<'a>,
     session: Session<'a>,
     project: &'a Project,
     names: &'a BTreeSet<String>,
@@ -350,12 +357,27 @@ impl Attached<'_> {
             .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
         let mut terminate = signal(SignalKind::terminate())
             .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
-        let mut follow = pin!(self.follow(colour));
-        let code = tokio::select! {
-            outcome = &mut follow => return outcome,
-            _ = interrupt.recv() => 130,
-            _ = terminate.recv() => 143,
+        let mut watcher = match self.matches.flag("watch") {
+            true => Some(Watcher::start(self.compose, self.matches)?),
+            false => None,
         };
+        let mut follow = pin!(self.follow(colour));
+        let mut menu = Menu::open(self.compose, self.matches, watcher.is_some());
+        let code = loop {
+            tokio::select! {
+                outcome = &mut follow => return outcome,
+                _ = interrupt.recv() => break 130,
+                _ = terminate.recv() => break 143,
+                key = key_of(&mut menu) => match (key, &mut menu) {
+                    (Key::Watch, Some(menu)) => self.toggle(menu, &mut watcher)?,
+                    (Key::Detach, Some(menu)) if !self.starts.are_over() => {
+                        menu.remark("Detach: containers are still being started");
+                    }
+                    _ => return Ok(0),
+                },
+            }
+        };
+        drop(menu);
         self.session.cli.warn("Gracefully Stopping... press Ctrl+C again to force");
         let stop = async {
             tokio::select! {
@@ -370,6 +392,23 @@ impl Attached<'_> {
             _ = interrupt.recv() => self.kill().await?,
         }
         Ok(code)
+    }
+
+    /// `w`.
+    fn toggle(&self, menu: &mut Menu, watcher: &mut Option<Watcher>) -> Result<(), CliError> {
+        let mut services = self.names.iter().filter_map(|name| self.project.services.get(name));
+        if !services.any(|service| service.develop.is_some()) {
+            menu.remark(
+                "Watch: watch is not yet configured. Learn more: https://docs.docker.com/compose/file-watch/",
+            );
+            return Ok(());
+        }
+        *watcher = match menu.watching() {
+            true => None,
+            false => Some(Watcher::start(self.compose, self.matches)?),
+        };
+        menu.set_watching(watcher.is_some());
+        Ok(())
     }
 
     async fn own(&self) -> Result<Vec<Container>, CliError> {
@@ -483,6 +522,14 @@ impl Attached<'_> {
             }
         }
         Ok(code)
+    }
+}
+
+/// The next key, where there are any.
+async fn key_of(menu: &mut Option<Menu>) -> Key {
+    match menu {
+        Some(menu) => menu.key().await,
+        None => std::future::pending().await,
     }
 }
 

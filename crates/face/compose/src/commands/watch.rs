@@ -343,7 +343,8 @@ impl Work<'_> {
         self.compose
             .cli
             .println(&format!("Rebuilding service {name:?} after changes were detected..."))?;
-        let how = Building { quiet: self.matches.flag("quiet"), ..Building::default() };
+        let quiet = self.matches.flag("quiet");
+        let how = Building { quiet, one_platform: true, ..Building::default() };
         builds::build(&session, self.project, service, &how, "files have changed")?;
         let mut project = self.project.clone();
         let names = BTreeSet::from([name.to_owned()]);

@@ -1,12 +1,12 @@
 //! Which files below some paths have changed, as the kernel tells it (inotify), in batches: a save is many events.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     mem::MaybeUninit,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -18,6 +18,8 @@ use rustix::{
 const MAX_DIRECTORIES: usize = 65_536;
 /// Nothing has happened for so long: the batch is complete.
 const QUIET: Duration = Duration::from_millis(200);
+/// Nobody waits longer: neither for a batch to be complete, nor for whoever writes a file to be done with it.
+const LONGEST: Duration = Duration::from_secs(2);
 /// A batch with more is cut here.
 const MAX_BATCH: usize = 10_000;
 
@@ -27,6 +29,8 @@ pub(crate) struct Changes {
     inotify: OwnedFd,
     directories: HashMap<i32, PathBuf>,
     files: BTreeSet<PathBuf>,
+    /// Files that somebody writes, and since when: they are told when they are closed, or at last after [`LONGEST`].
+    unfinished: BTreeMap<PathBuf, Instant>,
     skip: fn(&Path) -> bool,
 }
 
@@ -34,8 +38,13 @@ impl Changes {
     /// Watches `paths`, but no directory that `skip` names.
     pub(crate) fn of(paths: &[PathBuf], skip: fn(&Path) -> bool) -> io::Result<Changes> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut changes =
-            Changes { inotify, directories: HashMap::new(), files: BTreeSet::new(), skip };
+        let mut changes = Changes {
+            inotify,
+            directories: HashMap::new(),
+            files: BTreeSet::new(),
+            unfinished: BTreeMap::new(),
+            skip,
+        };
         for path in paths {
             if path.is_dir() {
                 changes.watch(path)?;
@@ -52,7 +61,8 @@ impl Changes {
         if self.directories.len() >= MAX_DIRECTORIES {
             return Err(io::Error::other("too many directories to watch"));
         }
-        let flags = WatchFlags::CLOSE_WRITE
+        let flags = WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM
@@ -76,21 +86,50 @@ impl Changes {
         Ok(())
     }
 
-    /// Waits for changes, and until they are over.
+    /// Waits for changes, and until they are over, but not much longer than [`LONGEST`].
     pub(crate) fn next(&mut self) -> io::Result<BTreeSet<PathBuf>> {
         let mut batch = BTreeSet::new();
+        let mut began: Option<Instant> = None;
         loop {
-            let limit = (!batch.is_empty()).then_some(QUIET);
-            if batch.len() >= MAX_BATCH || !self.ready(limit)? {
+            let late = self.tell_unfinished(&mut batch);
+            let over = began.is_some_and(|at| at.elapsed() >= LONGEST);
+            if late || over || batch.len() >= MAX_BATCH {
                 return Ok(batch);
             }
-            self.read(&mut batch)?;
+            let left = |at: Instant| LONGEST.saturating_sub(at.elapsed());
+            let quiet = began.map(|at| left(at).min(QUIET));
+            let unfinished = self.unfinished.values().min().map(|at| left(*at));
+            let limit = quiet.into_iter().chain(unfinished).min();
+            if self.ready(limit)? {
+                self.read(&mut batch)?;
+                began = began.or_else(|| (!batch.is_empty()).then(Instant::now));
+            } else if limit == quiet {
+                return Ok(batch);
+            }
         }
     }
 
+    /// Adds files that have been written for too long to be waited for; whether there are any.
+    fn tell_unfinished(&mut self, batch: &mut BTreeSet<PathBuf>) -> bool {
+        let before = batch.len();
+        let late: Vec<PathBuf> = self
+            .unfinished
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= LONGEST)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in late {
+            self.unfinished.remove(&path);
+            batch.insert(path);
+        }
+        batch.len() > before
+    }
+
     fn ready(&self, limit: Option<Duration>) -> io::Result<bool> {
-        let limit =
-            limit.map(|limit| Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) });
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        });
         let mut fds = [PollFd::new(&self.inotify, PollFlags::IN)];
         match poll(&mut fds, limit.as_ref()) {
             Err(rustix::io::Errno::INTR) => Ok(true),
@@ -134,10 +173,13 @@ impl Changes {
                     continue;
                 }
             }
-            // A new file is told when it has been written.
-            let empty_yet =
-                flags.contains(ReadFlags::CREATE) && path.is_file() && !path.is_symlink();
-            if !empty_yet {
+            // What is written is told when it has been.
+            let written = flags.contains(ReadFlags::MODIFY)
+                || (flags.contains(ReadFlags::CREATE) && path.is_file() && !path.is_symlink());
+            if written && self.unfinished.len() < MAX_BATCH {
+                self.unfinished.entry(path).or_insert_with(Instant::now);
+            } else {
+                self.unfinished.remove(&path);
                 batch.insert(path);
             }
         }
@@ -147,6 +189,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -166,6 +210,33 @@ mod tests {
         std::fs::remove_file(root.join("src/a")).unwrap();
         let second = changes.next().unwrap();
         assert!(second.contains(&root.join("src/new/b")) && second.contains(&root.join("src/a")));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+    #[test]
+    fn a_file_that_is_written_all_the_time_is_told() {
+        let root = std::env::temp_dir().join(format!("ferry-written-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let mut changes = Changes::of(std::slice::from_ref(&root), |_| false).unwrap();
+        let (open, closed) = (root.join("open"), root.join("closed"));
+        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (over, open, closed) = (over.clone(), open.clone(), closed.clone());
+            move || {
+                let mut file = std::fs::File::create(open).unwrap();
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    file.write_all(b"more").unwrap();
+                    std::fs::write(&closed, "again").unwrap();
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        // It is never quiet, and one of them is never closed.
+        let mut told = BTreeSet::new();
+        while !(told.contains(&open) && told.contains(&closed)) {
+            told.extend(changes.next().unwrap());
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
         std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -37,7 +37,6 @@ pub(crate) fn check(service: &Service) -> Result<(), CliError> {
         ("models", service.models.is_some()),
         ("provider", service.provider.is_some()),
         ("credential_spec", service.credential_spec.is_some()),
-        ("use_api_socket", service.use_api_socket),
         ("cpu_count", service.cpu_count != 0),
         ("cpu_percent", service.cpu_percent != 0.0),
     ];

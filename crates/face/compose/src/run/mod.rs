@@ -1,5 +1,6 @@
 //! What commands do with a project: calls of the Engine API, each with a line of progress.
 
+pub(crate) mod api_socket;
 pub(crate) mod builds;
 pub(crate) mod changes;
 pub(crate) mod contents;

@@ -64,6 +64,11 @@ impl Starts {
         self.end();
     }
 
+    /// Nothing more is being started.
+    pub(crate) fn are_over(&self) -> bool {
+        self.told.borrow().over
+    }
+
     /// Waits until it is called off, or all has been started.
     pub(crate) async fn over(&self) {
         // The sender lives as long as this does.

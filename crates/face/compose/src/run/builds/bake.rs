@@ -32,9 +32,6 @@ impl Target<'_> {
     /// As a target of a bake file.
     fn baked(&self, how: &Building) -> Value {
         let build = self.build;
-        let own = [self.platform.to_owned()];
-        let platforms = if build.platforms.len() > 1 { &build.platforms } else { own.as_slice() };
-        let platforms: Vec<&String> = platforms.iter().filter(|one| !one.is_empty()).collect();
         let limits = build.ulimits.iter();
         let limits: Vec<String> =
             limits.map(|(name, limit)| format!("{name}={}", limit.written())).collect();
@@ -42,9 +39,16 @@ impl Target<'_> {
             self.ssh.iter().map(|(id, path)| format!("{id}={path}")).collect();
         let shm = (build.shm_size.0 > 0).then(|| build.shm_size.0.to_string());
         let pushed = how.push && !self.service.image.is_empty();
-        let output = if pushed { "type=registry" } else { "type=docker" };
-        let attests = [("provenance", &build.provenance), ("sbom", &build.sbom)];
-        let attests = attests.iter().filter_map(|(kind, value)| attested(kind, value.as_ref()));
+        let output = match (pushed, self.platforms.len() > 1) {
+            (true, _) => "type=registry",
+            (false, true) => "type=image,push=false",
+            (false, false) => "type=docker",
+        };
+        let attests = [("provenance", &self.provenance), ("sbom", &self.sbom)];
+        let attests = attests.into_iter().filter_map(|(kind, said)| match said.as_deref()? {
+            "true" => Some(format!("type={kind}")),
+            said => Some(format!("type={kind},{said}")),
+        });
         let attests: Vec<String> = attests.collect();
         let all = [
             ("context", json!(build.context)),
@@ -59,7 +63,7 @@ impl Target<'_> {
             ("target", json!(build.target)),
             ("secret", self.secrets.iter().map(secret).collect()),
             ("ssh", json!(agents)),
-            ("platforms", json!(platforms)),
+            ("platforms", json!(self.platforms)),
             ("pull", json!(how.pull || build.pull)),
             ("no-cache", json!(how.no_cache || build.no_cache)),
             ("network", json!(build.network)),
@@ -114,14 +118,4 @@ fn hosts(all: &[String]) -> Value {
         Some((name.to_owned(), Value::from(address)))
     };
     Value::Object(all.iter().filter_map(host).collect())
-}
-
-/// What is to be said of an image; nothing where that is turned off.
-pub(super) fn attested(kind: &str, value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::Bool(false) => None,
-        Value::String(text) if text == "false" => None,
-        Value::String(text) if text != "true" => Some(format!("type={kind},{text}")),
-        _ => Some(format!("type={kind}")),
-    }
 }

@@ -12,7 +12,6 @@ use std::{
 use ferry_cli::face::{CliError, run_words};
 use serde_json::Value;
 
-use self::bake::attested;
 pub(crate) use self::bake::bake;
 use super::{Session, labels, order::sorted};
 use crate::model::{Build, FileObject, FileReference, Project, Service};
@@ -32,6 +31,11 @@ pub(crate) struct Building {
     pub(crate) check: bool,
     /// The result goes to its registry.
     pub(crate) push: bool,
+    /// `--provenance` and `--sbom`, which are stronger than the service's own; empty where they are not said.
+    pub(crate) provenance: String,
+    pub(crate) sbom: String,
+    /// The image is to run here: that of one platform is enough.
+    pub(crate) one_platform: bool,
 }
 
 /// Builds a service's image.
@@ -45,7 +49,7 @@ pub(crate) fn build(
     let Some(build) = &service.build else { return Ok(()) };
     let image = project.image_of(service);
     let target = Target::of(session, project, service, build, how)?;
-    refuse(session, service, build)?;
+    refuse(session, &target)?;
     if session.dry {
         return session.cli.println(&format!(
             "POST /build?t={image}  # service {}: {why}; context {}",
@@ -74,17 +78,11 @@ pub(crate) fn build(
 }
 
 /// Refuses what cannot be built, by name; a daemon that is not ours has the classic builder only.
-fn refuse(session: &Session<'_>, service: &Service, build: &Build) -> Result<(), CliError> {
-    let never = [
-        ("isolation", !matches!(build.isolation.as_str(), "" | "default")),
-        ("platforms", build.platforms.len() > 1),
-        ("provenance", attested("provenance", build.provenance.as_ref()).is_some()),
-        ("sbom", attested("sbom", build.sbom.as_ref()).is_some()),
-    ];
-    if let Some((key, _)) = never.iter().find(|(_, used)| *used) {
+fn refuse(session: &Session<'_>, target: &Target<'_>) -> Result<(), CliError> {
+    let (build, service) = (target.build, &target.service.name);
+    if !matches!(build.isolation.as_str(), "" | "default") {
         return Err(CliError::new(format!(
-            "not supported yet: services.{}.build.{key}",
-            service.name
+            "not supported yet: services.{service}.build.isolation"
         )));
     }
     let modern = [
@@ -92,14 +90,16 @@ fn refuse(session: &Session<'_>, service: &Service, build: &Build) -> Result<(),
         ("cache_to", !build.cache_to.is_empty()),
         ("entitlements", !build.entitlements.is_empty()),
         ("no_cache_filter", !build.no_cache_filter.is_empty()),
+        ("platforms", target.platforms.len() > 1),
         ("privileged", build.privileged),
+        ("provenance", target.provenance.is_some()),
+        ("sbom", target.sbom.is_some()),
         ("secrets", !build.secrets.is_empty()),
         ("ssh", build.ssh.is_some()),
     ];
     match modern.iter().find(|(_, used)| *used) {
         Some((key, _)) if !session.cli.wait(session.hands_over())? => Err(CliError::new(format!(
-            "the classic builder doesn't support services.{}.build.{key}",
-            service.name
+            "the classic builder doesn't support services.{service}.build.{key}"
         ))),
         _ => Ok(()),
     }
@@ -168,8 +168,11 @@ pub(crate) struct Target<'a> {
     secrets: Vec<(String, From)>,
     /// Agents with their sockets, which may be empty.
     ssh: Vec<(String, String)>,
-    platform: &'a str,
+    platforms: Vec<&'a str>,
     entitlements: Vec<String>,
+    /// What is to be said of the image, as a flag has it.
+    provenance: Option<String>,
+    sbom: Option<String>,
 }
 
 impl<'a> Target<'a> {
@@ -218,8 +221,10 @@ impl<'a> Target<'a> {
             bases: bases(project, build).collect(),
             secrets,
             ssh: agents(build, how),
-            platform: build.platforms.first().unwrap_or(&service.platform),
+            platforms: platforms(service, build, how),
             entitlements,
+            provenance: attested(&how.provenance, build.provenance.as_ref()),
+            sbom: attested(&how.sbom, build.sbom.as_ref()),
         })
     }
 
@@ -288,7 +293,9 @@ impl<'a> Target<'a> {
             ("network", build.network.as_str()),
             ("target", &build.target),
             ("memory", &how.memory),
-            ("platform", self.platform),
+            ("platform", &self.platforms.join(",")),
+            ("provenance", self.provenance.as_deref().unwrap_or_default()),
+            ("sbom", self.sbom.as_deref().unwrap_or_default()),
         ] {
             if !value.is_empty() {
                 add(flag, value);
@@ -313,6 +320,28 @@ impl<'a> Target<'a> {
         words.push(build.context.clone());
         Ok(words)
     }
+}
+
+/// The platforms of the image; none is that of the machine.
+fn platforms<'a>(service: &'a Service, build: &'a Build, how: &Building) -> Vec<&'a str> {
+    let own = Some(service.platform.as_str()).filter(|name| !name.is_empty());
+    match build.platforms.as_slice() {
+        [] => own.into_iter().collect(),
+        [one] => vec![one],
+        _ if how.one_platform => own.into_iter().collect(),
+        all => all.iter().map(String::as_str).collect(),
+    }
+}
+
+/// What is to be said of an image, as a flag of `build` has it; nothing where that is turned off.
+fn attested(flag: &str, value: Option<&Value>) -> Option<String> {
+    let text = match (flag, value) {
+        ("", None) => return None,
+        ("", Some(Value::String(text))) => text.clone(),
+        ("", Some(value)) => value.to_string(),
+        (flag, _) => flag.to_owned(),
+    };
+    (!matches!(text.as_str(), "false" | "0" | "disabled")).then_some(text)
 }
 
 fn secret(
