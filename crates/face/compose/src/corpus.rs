@@ -22,6 +22,7 @@ const DIFFERENT: &[(&str, &str)] = &[
         "a date is a text, as the specification has it; Compose's reader makes it a time and refuses it",
     ),
     ("secret-content", "a secret may stand in the file, as a config may"),
+    ("misfit-device-count", "it is told which of the devices it is"),
     ("no-env-resolution", "the flag is honoured; 2.40.3 takes it and resolves nevertheless"),
     (
         "resources-old",
@@ -31,8 +32,15 @@ const DIFFERENT: &[(&str, &str)] = &[
         "wrong-bytes",
         "every mistake has its file, line and column; Compose reports this one after it has lost them",
     ),
+    (
+        "wrong-device",
+        "the mistake that is reported is that a key is missing, not that a mapping is no text",
+    ),
     ("wrong-duration", "as wrong-bytes"),
+    ("wrong-env-file", "a missing key is told in the same words everywhere, with its place"),
+    ("wrong-extends", "as wrong-env-file"),
     ("wrong-int", "as wrong-bytes"),
+    ("wrong-mount-typeless", "as wrong-device"),
     (
         "wrong-type-ports",
         "the mistake that is reported is that ports are no mapping, not that a key is a number",

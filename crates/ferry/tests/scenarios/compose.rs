@@ -7,7 +7,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ferry_testkit::{Run, Sandbox, binary, run};
+use ferry_testkit::{Client, DOCKERD, Run, Sandbox, binary, run};
+
+use crate::with_busybox;
 
 /// Three services, of which one waits for another and one is not up of itself.
 pub(crate) const FILE: &str = "
@@ -31,20 +33,88 @@ services:
 volumes: {data: }
 ";
 
+/// A program that speaks to a daemon: ours or Docker's own, each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pairing {
+    pub(crate) their_program: bool,
+    pub(crate) their_daemon: bool,
+}
+
+/// Both are ours.
+pub(crate) const OURS: Pairing = Pairing { their_program: false, their_daemon: false };
+
+/// Each scenario in the four pairings.
+macro_rules! in_all_pairings {
+    ($($name:ident),+ $(,)?) => {
+        mod ours_on_ours {
+            $(#[test] fn $name() { crate::compose::pair(false, false, super::$name); })+
+        }
+        mod theirs_on_ours {
+            $(#[test] fn $name() { crate::compose::pair(true, false, super::$name); })+
+        }
+        mod against_docker {
+            mod ours {
+                $(#[test] fn $name() { crate::compose::pair(false, true, super::super::$name); })+
+            }
+            mod theirs {
+                $(#[test] fn $name() { crate::compose::pair(true, true, super::super::$name); })+
+            }
+        }
+    };
+}
+pub(crate) use in_all_pairings;
+
+/// Runs a scenario where there are both.
+pub(crate) fn pair(their_program: bool, their_daemon: bool, scenario: fn(Pairing)) {
+    if their_program && real().is_none() {
+        eprintln!("SKIPPED: there is no Docker Compose to compare with");
+    } else if their_daemon && std::env::var_os(DOCKERD).is_none() {
+        eprintln!("SKIPPED: {DOCKERD} names no Docker daemon to use");
+    } else {
+        scenario(Pairing { their_program, their_daemon });
+    }
+}
+
+impl Pairing {
+    /// The program, with what stands before its words.
+    pub(crate) fn program(self) -> (PathBuf, &'static [&'static str]) {
+        match real().filter(|_| self.their_program) {
+            Some(program) => (program, &[]),
+            None => (binary(), &["compose"]),
+        }
+    }
+
+    /// The daemon, which has an image.
+    pub(crate) fn daemon(self) -> Sandbox {
+        with_busybox(if self.their_daemon { Client::FerryOnDocker } else { Client::Ferry })
+    }
+
+    pub(crate) fn project(self, text: &str) -> Project {
+        let sandbox = self.daemon();
+        // Docker's daemon may be in a root of its own, with the temporary directory in it.
+        let own = sandbox.dir().file_name().unwrap().to_owned();
+        let scratch = self.their_daemon.then(|| std::env::temp_dir().join(own));
+        let above = scratch.as_deref().unwrap_or(sandbox.dir());
+        let directory = above.join("shop");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("compose.yaml"), text).unwrap();
+        Project { pairing: self, sandbox, directory, scratch }
+    }
+}
+
 /// A project in a directory of its own.
 pub(crate) struct Project {
+    pub(crate) pairing: Pairing,
     pub(crate) sandbox: Sandbox,
     pub(crate) directory: PathBuf,
+    /// What is not below the sandbox.
+    scratch: Option<PathBuf>,
 }
 
 impl Project {
+    /// With our program and our daemon.
     pub(crate) fn new(text: &str) -> Project {
-        let sandbox = Sandbox::start();
-        sandbox.busybox();
-        let directory = sandbox.dir().join("shop");
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("compose.yaml"), text).unwrap();
-        Project { sandbox, directory }
+        OURS.project(text)
     }
 
     /// A program in the project's directory, with the sandbox's daemon.
@@ -57,18 +127,25 @@ impl Project {
         command
     }
 
-    /// Our own `compose`.
+    /// The pairing's `compose`.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.program(&binary());
-        command.arg("compose").args(args);
+        let (program, first) = self.pairing.program();
+        let mut command = self.program(&program);
+        command.args(first).args(args);
         command
+    }
+
+    /// The names of all its containers.
+    pub(crate) fn containers(&self, project: &str) -> String {
+        let filter = format!("label=com.docker.compose.project={project}");
+        self.sandbox.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"])
     }
 
     pub(crate) fn typed(&self, program: &Path, first: &[&str], args: &[&str]) -> Run {
         run(self.program(program).args(first).args(args))
     }
 
-    /// Begins one of our own, which nobody looks at.
+    /// Begins one that nobody looks at.
     pub(crate) fn begin(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -91,7 +168,10 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // A test that has failed leaves containers, which would hold the sandbox's networks.
-        drop(self.run(&["down", "-v", "-t", "0"]));
+        drop(self.run(&["down", "-v", "-t", "0", "--remove-orphans"]));
+        if let Some(scratch) = &self.scratch {
+            drop(fs::remove_dir_all(scratch));
+        }
     }
 }
 
@@ -161,4 +241,27 @@ fn dockers_compose_takes_a_project_over_and_gives_it_back() {
     assert_eq!(project.id("shop-web-1"), web);
     project.ok(&["down", "-v"]);
     assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_service_may_have_the_daemons_socket() {
+    let project = Project::new(
+        "services:\n  a:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    use_api_socket: true\n",
+    );
+    let config = project.sandbox.dir().join("config");
+    fs::create_dir_all(&config).unwrap();
+    let known = r#"{"auths":{"registry.example":{"auth":"YW5uOnNlY3JldA=="}}}"#;
+    fs::write(config.join("config.json"), known).unwrap();
+    project.ok(&["up", "-d"]);
+    let look = "test -S /var/run/docker.sock && echo socket; echo $DOCKER_CONFIG; cat $DOCKER_CONFIG/config.json";
+    let seen = project.ok(&["exec", "-T", "a", "sh", "-c", look]);
+    assert!(seen.starts_with("socket\n/run/secrets/docker\n"), "{seen}");
+    assert!(seen.contains("YW5uOnNlY3JldA=="), "{seen}");
+    assert!(!project.ok(&["config"]).contains("docker.sock"), "the file says nothing of how");
+    let id = project.id("shop-a-1");
+    project.ok(&["up", "-d"]);
+    if let Some(compose) = real() {
+        project.typed(&compose, &[], &["up", "-d"]).ok();
+    }
+    assert_eq!(project.id("shop-a-1"), id, "to either program it is as it should be");
 }

@@ -5,7 +5,9 @@ use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
 use ferry_testkit::{Run, Sandbox, binary, eventually, run};
 
-use crate::compose::{Project, real};
+use crate::compose::{Pairing, Project, in_all_pairings, real};
+
+in_all_pairings!(watch_copies_what_changes, ctrl_c_once_stops_and_twice_kills);
 
 const PARTS: &str = "
 include: [parts/cache.yaml]
@@ -168,9 +170,8 @@ fn a_rehearsal_tells_each_call_and_changes_nothing() {
     assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 2);
 }
 
-#[test]
-fn watch_copies_what_changes() {
-    let project = Project::new(WATCHED);
+fn watch_copies_what_changes(pairing: Pairing) {
+    let project = pairing.project(WATCHED);
     fs::write(project.directory.join("page"), "one").unwrap();
     fs::create_dir_all(project.directory.join("src/deep")).unwrap();
     fs::write(project.directory.join("src/deep/a.txt"), "first").unwrap();
@@ -408,10 +409,9 @@ fn interrupted(project: &Project, signals: usize) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
-#[test]
-fn ctrl_c_once_stops_and_twice_kills() {
+fn ctrl_c_once_stops_and_twice_kills(pairing: Pairing) {
     let polite = "services:\n  a:\n    image: busybox\n    command: sh -c 'trap \"echo bye; exit 0\" TERM; echo ready; while true; do sleep 0.1; done'\n    stop_grace_period: 20s\n";
-    let project = Project::new(polite);
+    let project = pairing.project(polite);
     assert_eq!(interrupted(&project, 1), Some(130));
     assert!(project.ok(&["logs"]).contains("bye"), "it was asked to stop");
     project.ok(&["down"]);

@@ -1,45 +1,19 @@
 //! The main scenarios of Compose in the four pairings: our program or Docker's own, against our daemon or Docker's. What is asserted here
-//! is what both programs do; ours alone is in the files beside this one.
+//! is what both programs do. [`ALONE`] says which scenarios of the files beside this one are not in all pairings, and why.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use ferry_testkit::{Client, Run, Sandbox, binary, eventually, free_range, run};
+use ferry_testkit::{Run, Sandbox, eventually, free_range, run};
 
-use crate::{
-    compose::{FILE, real},
-    with_busybox,
-};
+use crate::compose::{FILE, Pairing, in_all_pairings};
 
-/// Each scenario in the pairings that this machine has.
-macro_rules! pairings {
-    ($($name:ident),+ $(,)?) => {
-        mod ours_on_ours {
-            $(#[test] fn $name() { super::paired(ferry_testkit::Client::Ferry, false, super::$name); })+
-        }
-        mod theirs_on_ours {
-            $(#[test] fn $name() { super::paired(ferry_testkit::Client::Ferry, true, super::$name); })+
-        }
-        mod against_docker {
-            mod ours {
-                $(#[test] fn $name() {
-                    super::super::paired(ferry_testkit::Client::FerryOnDocker, false, super::super::$name);
-                })+
-            }
-            mod theirs {
-                $(#[test] fn $name() {
-                    super::super::paired(ferry_testkit::Client::FerryOnDocker, true, super::super::$name);
-                })+
-            }
-        }
-    };
-}
-
-pairings!(
+in_all_pairings!(
     up_again_changed_and_down,
     scaled_run_and_orphaned,
     the_foreground_ends_with_a_code,
@@ -53,37 +27,11 @@ pairings!(
 
 /// A project of one of the programs, against one of the daemons.
 struct Bed {
+    pairing: Pairing,
     sandbox: Sandbox,
     directory: PathBuf,
     name: String,
     image: String,
-    program: PathBuf,
-    first: &'static [&'static str],
-}
-
-fn paired(client: Client, theirs: bool, scenario: fn(&Bed)) {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let (program, first): (PathBuf, &[&str]) = match (theirs, real()) {
-        (false, _) => (binary(), &["compose"]),
-        (true, Some(program)) => (program, &[]),
-        (true, None) => {
-            eprintln!("SKIPPED: there is no Docker Compose to compare with");
-            return;
-        }
-    };
-    if client == Client::FerryOnDocker && std::env::var_os(ferry_testkit::DOCKERD).is_none() {
-        eprintln!("SKIPPED: {} names no Docker daemon to use", ferry_testkit::DOCKERD);
-        return;
-    }
-    let sandbox = with_busybox(client);
-    let name = format!("pair{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    // Nobody else gives this name to another image meanwhile.
-    let image = format!("{name}:1");
-    sandbox.ok(&["tag", "busybox", &image]);
-    // Docker's daemon may be in a root of its own, with the temporary directory in it.
-    let directory = std::env::temp_dir().join(&name);
-    fs::create_dir_all(&directory).unwrap();
-    scenario(&Bed { sandbox, directory, name, image, program, first });
 }
 
 impl Drop for Bed {
@@ -95,6 +43,19 @@ impl Drop for Bed {
 }
 
 impl Bed {
+    fn new(pairing: Pairing) -> Bed {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let sandbox = pairing.daemon();
+        let name = format!("pair{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // Nobody else gives this name to another image meanwhile.
+        let image = format!("{name}:1");
+        sandbox.ok(&["tag", "busybox", &image]);
+        // Docker's daemon may be in a root of its own, with the temporary directory in it.
+        let directory = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&directory).unwrap();
+        Bed { pairing, sandbox, directory, name, image }
+    }
+
     /// The project's file, with the name of the image where it says `IMAGE`.
     fn file(&self, text: &str) {
         let text = text.replace("IMAGE", &self.image).replace("NAME", &self.name);
@@ -102,9 +63,10 @@ impl Bed {
     }
 
     fn run(&self, args: &[&str]) -> Run {
-        let mut command = Command::new(&self.program);
+        let (program, first) = self.pairing.program();
+        let mut command = Command::new(program);
         command
-            .args(self.first)
+            .args(first)
             .args(args)
             .current_dir(&self.directory)
             .env("DOCKER_HOST", self.sandbox.host())
@@ -144,7 +106,8 @@ fn shop() -> String {
     FILE.replace("image: busybox", "image: IMAGE")
 }
 
-fn up_again_changed_and_down(bed: &Bed) {
+fn up_again_changed_and_down(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(&shop());
     let first = bed.run(&["up", "-d"]);
     for line in [
@@ -188,7 +151,8 @@ fn up_again_changed_and_down(bed: &Bed) {
     assert!(bed.all(&["volume", "ls"]).is_empty());
 }
 
-fn scaled_run_and_orphaned(bed: &Bed) {
+fn scaled_run_and_orphaned(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(&shop());
     bed.ok(&["up", "-d", "--scale", "web=3"]);
     let count = || bed.ok(&["ps", "-q", "web"]).lines().count();
@@ -214,7 +178,8 @@ fn scaled_run_and_orphaned(bed: &Bed) {
     assert!(bed.ok(&["ls", "-q"]).lines().any(|name| name == bed.name));
 }
 
-fn the_foreground_ends_with_a_code(bed: &Bed) {
+fn the_foreground_ends_with_a_code(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(
         "services:\n  a:\n    image: IMAGE\n    command: sh -c 'echo one; echo two >&2; exit 7'\n  \
          long:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n",
@@ -222,11 +187,15 @@ fn the_foreground_ends_with_a_code(bed: &Bed) {
     let up = bed.run(&["up", "--exit-code-from", "a"]).fails(7);
     assert!(up.stdout.contains("| one\n") && up.stderr.contains("| two\n"), "{up}");
     assert!(up.stdout.contains("a-1 exited with code 7\n"), "{up}");
+    assert!(!up.stderr.contains("Started"), "what is shown is the containers' output: {up}");
+    let logs = bed.ok(&["logs", "--no-log-prefix", "a"]);
+    assert!(logs.contains("one") && logs.contains("two"), "of either stream: {logs}");
     assert_eq!(bed.ok(&["ps", "-q"]), "", "the other one was stopped");
     bed.run(&["up", "--exit-code-from", "nobody"]).says("no such service: nobody");
 }
 
-fn commands_for_containers(bed: &Bed) {
+fn commands_for_containers(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(
         "services:\n  a:\n    image: IMAGE\n    command: sh -c 'echo line 1; echo line 2; exec sleep 1000'\n    \
          ports: ['127.0.0.1::80']\n    stop_grace_period: 0s\n    init: true\n",
@@ -272,7 +241,8 @@ fn commands_for_containers(bed: &Bed) {
     assert_eq!(bed.ok(&["ps", "-aq"]), "");
 }
 
-fn conditions_hooks_and_restarts(bed: &Bed) {
+fn conditions_hooks_and_restarts(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(
         "services:\n  first: {image: IMAGE, command: sh -c 'sleep 0.3; echo done > /shared/done', volumes: ['shared:/shared']}\n  \
          base:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    healthcheck: {test: test -f /well, interval: 100ms, retries: 6000}\n    \
@@ -292,7 +262,8 @@ fn conditions_hooks_and_restarts(bed: &Bed) {
     assert_eq!(bed.ok(&["exec", "-T", "web", "ls", "/shared"]), "done\nstopped");
 }
 
-fn what_is_not_well_is_told(bed: &Bed) {
+fn what_is_not_well_is_told(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     let file = "services:\n  base: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s, healthcheck: {test: 'false', interval: 100ms, retries: 1}}\n  \
                 web: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s, depends_on: {base: {condition: service_healthy}}}\n";
     bed.file(file);
@@ -311,7 +282,8 @@ fn what_is_not_well_is_told(bed: &Bed) {
     assert!(up.code != 0 && up.stderr.contains(&words), "{up:?}");
 }
 
-fn resources_of_every_kind(bed: &Bed) {
+fn resources_of_every_kind(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     // The pairings run at the same time, on one machine.
     let range = free_range();
     let file = "services:\n  a:\n    image: IMAGE\n    command: sleep 1000\n    stop_grace_period: 0s\n    hostname: other\n    \
@@ -346,7 +318,8 @@ fn resources_of_every_kind(bed: &Bed) {
     bed.sandbox.ok(&["volume", "rm", &there]);
 }
 
-fn replaced_or_kept(bed: &Bed) {
+fn replaced_or_kept(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(
         "services:\n  a: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s}\n  \
          b: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s, depends_on: [a], volumes: [/anonymous]}\n",
@@ -382,7 +355,8 @@ fn replaced_or_kept(bed: &Bed) {
     bed.sandbox.ok(&["image", "inspect", &bed.image]);
 }
 
-fn one_off_commands(bed: &Bed) {
+fn one_off_commands(pairing: Pairing) {
+    let bed = &Bed::new(pairing);
     bed.file(
         "services:\n  a: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s, ports: ['127.0.0.1::80']}\n  \
          b: {image: IMAGE, command: sleep 1000, stop_grace_period: 0s, depends_on: [a], environment: {X: file}}\n",
@@ -426,4 +400,81 @@ fn one_off_commands(bed: &Bed) {
     eventually("it is gone", || (bed.sandbox.run(&["inspect", &brief]).code != 0).then_some(()));
     bed.ok(&["down", "--remove-orphans", "-t", "0"]);
     assert!(bed.all(&["ps", "-a"]).is_empty());
+}
+
+/// The scenarios of Compose that are not in all four pairings, and why. `theirs` is Docker Compose; it cannot build here, for want of buildx.
+const ALONE: &[(&str, &str)] = &[
+    ("a_build_file_for_bake_is_dockers", "compares both programs; no daemon has a part in it"),
+    ("a_build_has_all_that_its_service_says", "builds"),
+    ("a_file_is_written_for_what_runs", "compose generate"),
+    ("a_new_one_that_never_ran_is_no_replica", "rolling updates"),
+    ("a_project_comes_from_git", "our own server of git, and no daemon"),
+    ("a_project_goes_up_right_from_its_registry", "asks no question, as Docker Compose does"),
+    ("a_project_is_published_and_included", "every pairing inside: compose_elsewhere"),
+    ("a_project_is_published_with_its_images", "as above"),
+    ("a_project_lives_with_both_programs_on_dockers_daemon", "both programs in one project"),
+    ("a_project_lives_with_both_programs_on_our_daemon", "both programs in one project"),
+    ("a_rehearsal_of_every_command", "a rehearsal names calls of the API, which Docker's does not"),
+    ("a_rehearsal_tells_each_call_and_changes_nothing", "as above"),
+    (
+        "a_service_may_have_the_daemons_socket",
+        "both programs in one project; Docker's socket is not where it is looked for",
+    ),
+    ("an_update_fails_no_request", "rolling updates"),
+    ("an_update_one_after_the_other_is_finished", "rolling updates"),
+    ("an_update_side_by_side_is_finished_from_each_moment", "rolling updates"),
+    ("an_update_that_fails_is_not_noticed_either", "rolling updates"),
+    ("an_update_that_fails_leaves_what_ran", "rolling updates"),
+    ("django_keeps_users_in_postgresql", "builds"),
+    ("docker_takes_the_program_as_its_plugin", "our program as the plugin of docker"),
+    ("dockers_compose_takes_a_project_over_and_gives_it_back", "both programs in one project"),
+    ("every_flag_of_docker_compose_is_one_of_ours", "compares both programs' help"),
+    ("every_flag_of_every_command_is_typed", "looks at the scenarios"),
+    ("every_scenario_is_in_all_pairings_or_says_why_not", "looks at the scenarios"),
+    ("files_and_images_of_containers", "compose generate"),
+    (
+        "files_merge_and_mistakes_have_composes_words",
+        "places and several mistakes at once; the words are compared in the corpus",
+    ),
+    ("flags_of_a_build", "builds"),
+    ("flask_counts_in_redis_behind_nginx", "builds"),
+    ("images_are_built_first_if_asked_for", "builds"),
+    (
+        "images_are_pinned_to_their_digests",
+        "a registry without TLS on loopback, which Docker's daemon in its root does not reach",
+    ),
+    ("images_come_from_a_registry", "as above"),
+    ("images_go_to_a_registry", "builds"),
+    ("images_go_with_what_is_published", "--app of images at a registry of the test's"),
+    ("images_of_several_platforms_and_what_is_said_of_them", "builds"),
+    ("keys_of_an_up_at_a_terminal", "the line of keys is drawn in another way"),
+    ("killed_in_the_middle_and_up_again", "a promise of ours"),
+    ("looking_at_containers", "events --until ends with an error of Docker Compose 2.40"),
+    ("nginx_two_replicas_postgresql_and_redis", "builds"),
+    ("one_container_takes_another_ones_place", "rolling updates"),
+    ("parts_of_a_file", "convert --format kubernetes; the rest is compared in the corpus"),
+    ("plans_of_other_kinds", "compose diff"),
+    ("the_daemon_is_killed_in_the_middle_and_up_again", "kills our daemon"),
+    ("the_second_of_two_and_other_forms", "compose generate"),
+    ("the_seed_file_goes_up_and_down", "builds"),
+    ("up_watches", "Docker Compose wants a service to watch to be built or pulled anew"),
+    ("variables_of_the_environment", "orphans are told in a rehearsal"),
+    ("volumes_are_saved_and_brought_back_together", "compose snapshot"),
+    ("watch_rebuilds_and_tidies_up", "builds"),
+    ("what_either_program_publishes_both_use", "both programs in one project"),
+];
+
+#[test]
+fn every_scenario_is_in_all_pairings_or_says_why_not() {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut alone = BTreeSet::new();
+    for entry in fs::read_dir(scenarios).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("compose") {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let tests = text.split("#[test]\nfn ").skip(1);
+            alone.extend(tests.filter_map(|test| Some(test.split_once('(')?.0.to_owned())));
+        }
+    }
+    let told: BTreeSet<String> = ALONE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(alone, told, "left: the scenarios; right: those that say why");
 }

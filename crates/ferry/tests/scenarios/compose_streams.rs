@@ -10,7 +10,14 @@ use std::{
 use ferry_testkit::{binary, eventually, programs, run_with_input};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::compose::Project;
+use crate::compose::{Pairing, Project, in_all_pairings};
+
+in_all_pairings!(
+    attached_with_and_without_input_and_signals,
+    keys_detach_from_a_service,
+    a_run_with_and_without_input,
+    what_a_service_depends_on_is_shown_if_asked_for,
+);
 
 const FILE: &str = "
 services:
@@ -47,9 +54,8 @@ fn line(from: &mut BufReader<ChildStdout>, wanted: &str) {
     }
 }
 
-#[test]
-fn attached_with_and_without_input_and_signals() {
-    let project = Project::new(FILE);
+fn attached_with_and_without_input_and_signals(pairing: Pairing) {
+    let project = pairing.project(FILE);
     project.ok(&["up", "-d", "a"]);
     let logs = || project.ok(&["logs", "--no-log-prefix", "a"]);
     eventually("it is ready", || logs().contains("ready").then_some(()));
@@ -93,12 +99,13 @@ fn attached_with_and_without_input_and_signals() {
     child.wait().unwrap();
 }
 
-#[test]
-fn keys_detach_from_a_service() {
+fn keys_detach_from_a_service(pairing: Pairing) {
     let Some(script) = programs::find("script") else { return };
-    let project = Project::new(FILE);
+    let project = pairing.project(FILE);
     project.ok(&["up", "-d", "tty"]);
-    let words = format!("{} compose attach --detach-keys=ctrl-x,q tty", binary().display());
+    let (program, first) = pairing.program();
+    let words =
+        format!("{} {} attach --detach-keys=ctrl-x,q tty", program.display(), first.join(" "));
     let mut typed = project
         .program(&script)
         .args(["-qec", &words, "/dev/null"])
@@ -201,9 +208,8 @@ fn keys_of_an_up_at_a_terminal() {
     up.wait().unwrap();
 }
 
-#[test]
-fn a_run_with_and_without_input() {
-    let project = Project::new(FILE);
+fn a_run_with_and_without_input(pairing: Pairing) {
+    let project = pairing.project(FILE);
     let typed = |args: &[&str]| run_with_input(&mut project.command(args), b"typed\n");
     assert_eq!(typed(&["run", "--rm", "-T", "a", "cat"]).ok(), "typed");
     assert_eq!(typed(&["run", "--rm", "-T", "--interactive=false", "a", "cat"]).ok(), "");
@@ -218,9 +224,8 @@ fn a_run_with_and_without_input() {
     assert_eq!(typed(&["exec", "-T", "--interactive=false", "a", "cat"]).ok(), "");
 }
 
-#[test]
-fn what_a_service_depends_on_is_shown_if_asked_for() {
-    let project = Project::new(
+fn what_a_service_depends_on_is_shown_if_asked_for(pairing: Pairing) {
+    let project = pairing.project(
         "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; touch /said; sleep 1000'\n    stop_grace_period: 0s\n    \
          healthcheck: {test: test -f /said, interval: 100ms, retries: 6000}\n  \
          main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",

@@ -4,7 +4,14 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use ferry_testkit::{binary, eventually, run};
 
-use crate::compose::Project;
+use crate::compose::{Pairing, Project, in_all_pairings};
+
+in_all_pairings!(
+    flags_before_the_command,
+    lives_of_containers,
+    one_that_ends_ends_all,
+    runs_of_a_service,
+);
 
 const FILE: &str = "
 services:
@@ -24,9 +31,8 @@ services:
 volumes: {data: , spare: }
 ";
 
-#[test]
-fn flags_before_the_command() {
-    let project = Project::new(FILE);
+fn flags_before_the_command(pairing: Pairing) {
+    let project = pairing.project(FILE);
     let directory = project.directory.display().to_string();
     let file = format!("{directory}/compose.yaml");
     fs::write(project.directory.join("other.env"), "WHO=me\n").unwrap();
@@ -54,7 +60,7 @@ fn flags_before_the_command() {
         !up.stderr.contains('\x1b') && up.stderr.contains(" Container one-b-1  Started"),
         "{up:?}"
     );
-    let names = || project.sandbox.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+    let names = || project.containers("one");
     assert_eq!(names().lines().collect::<BTreeSet<_>>(), ["one-a-1", "one-b-1"].into());
     assert_eq!(project.sandbox.ok(&["volume", "ls", "-q", "--filter", "name=one_"]), "one_data");
     project.ok(&["-p", "one", "--all-resources", "up", "-d"]);
@@ -81,10 +87,8 @@ fn flags_before_the_command() {
     ]);
     assert!(shown.contains("image: me") && shown.starts_with("name: tmp"), "{shown}");
     project.ok(&["--compatibility", "up", "-d", "a"]);
-    assert_eq!(names(), "shop_a_1");
+    assert_eq!(project.containers("shop"), "shop_a_1");
     project.ok(&["--compatibility", "down"]);
-    let wrong = project.run(&["--ansi", "sometimes", "ps"]);
-    assert!(wrong.stderr.contains("unsupported --ansi value \"sometimes\""), "{wrong:?}");
 }
 
 #[test]
@@ -200,9 +204,8 @@ fn files_and_images_of_containers() {
     );
 }
 
-#[test]
-fn lives_of_containers() {
-    let project = Project::new(FILE);
+fn lives_of_containers(pairing: Pairing) {
+    let project = pairing.project(FILE);
     project.ok(&["up", "-d"]);
     let started = |name: &str| project.sandbox.inspect(name, "{{.State.StartedAt}}");
     let state = |name: &str| project.sandbox.inspect(name, "{{.State.Status}}").trim().to_owned();
@@ -234,12 +237,11 @@ fn lives_of_containers() {
     assert_ne!(anonymous(), volumes);
     assert_ne!(project.id("shop-a-1"), ids);
     project.ok(&["down", "--timeout", "0"]);
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.containers("shop"), "");
 }
 
-#[test]
-fn one_that_ends_ends_all() {
-    let project = Project::new(
+fn one_that_ends_ends_all(pairing: Pairing) {
+    let project = pairing.project(
         "services:\n  long: {image: busybox, command: sleep 1000, stop_grace_period: 0s}\n  short: {image: busybox, command: sh -c 'echo said; exit 3'}\n",
     );
     let ended = project.run(&["up", "--abort-on-container-exit", "--no-color", "--timestamps"]);
@@ -252,7 +254,7 @@ fn one_that_ends_ends_all() {
     let ended = project.run(&["up", "--exit-code-from", "long", "--attach", "short"]);
     assert_eq!(ended.code, 137, "{ended:?}");
     assert!(ended.stdout.contains("said") && !ended.stdout.contains("long-1"), "{ended:?}");
-    assert_eq!(project.sandbox.ok(&["ps", "-q"]), "");
+    assert_eq!(project.ok(&["ps", "-q"]), "");
     let ended = project.run(&["up", "--exit-code-from", "nobody"]);
     assert!(ended.code != 0 && ended.stderr.contains("no such service: nobody"), "{ended:?}");
     let both = project.run(&["up", "--detach", "--abort-on-container-exit"]);
@@ -261,12 +263,11 @@ fn one_that_ends_ends_all() {
     let waited = project.run(&["wait", "--down-project", "short"]);
     assert_eq!(waited.code, 3, "{waited:?}");
     assert!(waited.stdout.contains("exited with status code 3"), "{waited:?}");
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.containers("shop"), "");
 }
 
-#[test]
-fn runs_of_a_service() {
-    let project = Project::new(FILE);
+fn runs_of_a_service(pairing: Pairing) {
+    let project = pairing.project(FILE);
     fs::write(project.directory.join("more.env"), "MORE=2\n").unwrap();
     let script = "echo $A $MORE $PWD $(id -u) $(cat /in)";
     fs::write(project.directory.join("in"), "inside").unwrap();
@@ -317,7 +318,7 @@ fn runs_of_a_service() {
     project.ok(&["run", "-d", "--publish", "127.0.0.1::99", "--name", "other", "--no-deps", "b"]);
     assert!(project.sandbox.ok(&["port", "other", "99"]).starts_with("127.0.0.1:"));
     project.ok(&["down", "--remove-orphans"]);
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.containers("shop"), "");
 }
 
 /// The flags in a help text, with the letters of those that have one.

@@ -68,7 +68,6 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     };
     let services = build_order(&project, &names);
     if services.is_empty() {
-        compose.cli.warn("WARN[0000] No services to build");
         return Ok(0);
     }
     if matches.flag("print") {

@@ -46,7 +46,8 @@ pub(super) static WAIT: Verb = Verb {
 };
 
 fn wait(compose: &Compose<'_>, matches: &Matches) -> Outcome {
-    let (project, names) = chosen(compose, matches)?;
+    let project = compose.project_or_name()?;
+    let names = matches.args().iter().cloned().collect();
     let session = compose.session()?;
     compose.cli.wait(async {
         let own = own(&session, &project, &names).await?;

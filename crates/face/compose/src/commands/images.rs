@@ -220,7 +220,10 @@ pub(super) fn push_all(
 ) -> Outcome {
     let session = compose.session()?;
     for service in names.iter().filter_map(|name| project.services.get(name)) {
-        let Some(build) = &service.build else { continue };
+        let Some(build) = &service.build else {
+            session.progress("", &service.name, "Skipped");
+            continue;
+        };
         if service.image.is_empty() {
             session.progress("", &service.name, "Skipped - No image to be pushed");
             continue;

@@ -43,7 +43,9 @@ pub(super) static START: Verb = Verb {
         let session = compose.session()?;
         compose.cli.wait(async {
             let all = session.containers(&project.name, false).await?;
-            for name in &names {
+            // Of a project that is down there is nothing to start.
+            let whole = matches.args().is_empty() && all.is_empty();
+            for name in names.iter().filter(|_| !whole) {
                 if !all.iter().any(|one| one.service == *name) {
                     return Err(CliError::new(format!(
                         "service {name:?} has no container to start"

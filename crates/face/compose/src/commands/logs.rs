@@ -62,6 +62,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         let shown: Vec<String> = own.iter().map(|one| one.short_name(&project.name)).collect();
         let printer = Printer {
+            errors_apart: false,
             prefix: !matches.flag("no-log-prefix"),
             colour: compose.colour && !matches.flag("no-color"),
             width: shown.iter().map(String::len).max().unwrap_or(0),

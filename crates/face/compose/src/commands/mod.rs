@@ -246,7 +246,6 @@ fn show(cli: &Cli, text: &str) -> Outcome {
 
 fn misused(words: &str, path: &str) -> CliError {
     CliError::new(format!("{words}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"))
-        .with_code(16)
 }
 
 fn verb_help(program: &str, verb: &Verb) -> String {
@@ -306,12 +305,7 @@ impl Compose<'_> {
 }
 
 fn failed(error: LoadError) -> CliError {
-    let code = match error {
-        LoadError::NoFile => 14,
-        LoadError::Invalid(_) => 15,
-        _ => 1,
-    };
-    CliError::new(ferry_errkind::chain(&error)).with_code(code)
+    CliError::new(ferry_errkind::chain(&error))
 }
 
 /// The services that arguments name (all of them without any), with what they depend on if asked for. Naming a service

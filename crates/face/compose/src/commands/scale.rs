@@ -81,8 +81,10 @@ pub(super) static SCALE: Verb = Verb {
         ..Command::NEW
     },
     run: |compose, matches| {
-        let counts = scales(matches.args())
-            .map_err(|text| CliError::new(format!("invalid scale specifier: {text}")))?;
+        let counts = scales(matches.args()).map_err(|text| {
+            let number = if text.contains('=') { "can't parse replica value as int: " } else { "" };
+            CliError::new(format!("invalid scale specifier: {number}{text}"))
+        })?;
         let mut project = compose.project()?;
         let asked: Vec<String> = counts.keys().cloned().collect();
         let names = select(&mut project, &asked, !matches.flag("no-deps"))?;

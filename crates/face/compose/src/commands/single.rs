@@ -183,12 +183,6 @@ pub(super) fn container(
     oneoff: bool,
 ) -> Result<Container, CliError> {
     let project = compose.project_or_name()?;
-    if !project.files.is_empty()
-        && !project.services.contains_key(service)
-        && !project.disabled.contains_key(service)
-    {
-        return Err(CliError::new(format!("no such service: {service}")));
-    }
     let all = compose.cli.wait(session.containers(&project.name, oneoff))?;
     all.into_iter()
         .filter(|one| one.service == service)
@@ -221,22 +215,35 @@ fn cp(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     };
     let session = compose.session()?;
     let (index, all) = (matches.int("index"), matches.flag("all"));
-    let first = container(compose, &session, &service, index, all)?;
-    let targets = if inwards && index == 0 {
-        let project = compose.project_or_name()?;
-        let list = compose.cli.wait(session.containers(&project.name, all))?;
-        list.into_iter().filter(|one| one.service == service).collect()
-    } else {
-        vec![first]
-    };
+    let project = compose.project_or_name()?;
+    let list = compose.cli.wait(session.containers(&project.name, all))?;
+    let mut targets: Vec<Container> =
+        list.into_iter().filter(|one| one.service == service).collect();
+    if index != 0 {
+        targets.retain(|one| i64::from(one.number) == index);
+    } else if !inwards {
+        targets.truncate(1);
+    }
+    if targets.is_empty() {
+        return Err(CliError::new(format!("no container found for service {service:?}")));
+    }
     for target in targets {
         let mut words = vec!["cp".to_owned()];
         words.extend(given(matches, &[], &["archive", "follow-link"]));
         let inside = format!("{}:{path}", target.name);
-        words.extend(if inwards { [from.to_owned(), inside] } else { [inside, to.to_owned()] });
+        let pair = if inwards { [from.to_owned(), inside] } else { [inside, to.to_owned()] };
+        let what = format!("copy {} to {}", pair[0], pair[1]);
+        let piped = pair.iter().any(|side| side == "-");
+        words.extend(pair);
+        if !piped {
+            session.progress(&target.name, &what, "Copying");
+        }
         let code = passed_on(compose, &words)?;
         if code != 0 {
             return Ok(code);
+        }
+        if !piped {
+            session.progress(&target.name, &what, "Copied");
         }
     }
     Ok(0)

@@ -31,6 +31,7 @@ use crate::{
         images::{self, How},
         logs::{self, Options, Printer},
         order::{in_order, reversed},
+        progress::Progress,
         starts::Starts,
         wait::{Until, until},
     },
@@ -186,7 +187,7 @@ pub(super) fn plan_of(project: &Project, matches: &Matches) -> Result<Plan, CliE
         CliError::new(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"))
     })?;
     if let Some(unknown) = scale.keys().find(|name| !project.services.contains_key(*name)) {
-        return Err(CliError::new(format!("no such service: {unknown}")));
+        return Err(CliError::new(format!("no such service: {unknown}: not found")));
     }
     let policy = |force: bool| match (never, force) {
         (true, _) => Policy::Never,
@@ -212,7 +213,13 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         || !matches.text("exit-code-from").is_empty();
     let detached =
         matches.flag("detach") || matches.flag("wait") || matches.flag("no-start") || compose.dry;
-    if detached && (aborts || matches.is_set("attach") || matches.flag("attach-dependencies")) {
+    let attaches = matches.is_set("attach") || matches.flag("attach-dependencies");
+    if matches.flag("wait") && (aborts || attaches) {
+        return Err(CliError::new(
+            "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies",
+        ));
+    }
+    if detached && (aborts || attaches) {
         return Err(CliError::new(
             "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
         ));
@@ -229,6 +236,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         compose.cli.env("COMPOSE_REMOVE_ORPHANS").is_some_and(|text| load::is_on(&text));
     plan.only_create = matches.flag("no-start");
     let shown = shown(&project, &names, matches)?;
+    let quiet = Progress::Quiet;
     let mut session = compose.session()?;
     plan.images = images::prepare(&session, &project, &names, &images_how(matches)?)?;
     compose.cli.wait(async {
@@ -246,6 +254,8 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         compose.progress.finish();
         session.attached = true;
+        // What is said from here on is the containers' output, which nothing may paint over.
+        session.progress = &quiet;
         let attached = Attached {
             compose,
             session,
@@ -418,7 +428,10 @@ impl Attached<'_> {
 
     async fn stop(&self) -> Result<(), CliError> {
         let own = self.own().await?;
-        stop_in_order(&self.session, self.project, &own, timeout(self.matches)).await
+        let session = Session { attached: true, ..self.compose.session()? };
+        let stopped = stop_in_order(&session, self.project, &own, timeout(self.matches)).await;
+        session.progress.finish();
+        stopped
     }
 
     async fn kill(&self) -> Result<(), CliError> {
@@ -444,6 +457,7 @@ impl Attached<'_> {
         let shown: Vec<&str> = shown.map(|(_, name)| name.as_str()).collect();
         self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
         let printer = Printer {
+            errors_apart: true,
             prefix: !self.matches.flag("no-log-prefix"),
             colour,
             width: shown.iter().map(|name| name.len()).max().unwrap_or(0),

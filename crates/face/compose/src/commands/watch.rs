@@ -102,7 +102,7 @@ fn watch(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let watched = triggers(&project, &names)?;
     if watched.is_empty() {
         return Err(CliError::new(
-            "none of the selected services is configured for watch, consider setting an 'develop' section",
+            "none of the selected services is configured for watch, consider setting a 'develop' section",
         ));
     }
     let paths: BTreeSet<PathBuf> =

@@ -17,8 +17,8 @@ pub(crate) enum LoadError {
     /// Mistakes in files, each on a line of its own.
     #[error("{0}")]
     Invalid(String),
-    /// The pieces do not fit.
-    #[error("{0}: invalid compose project")]
+    /// The pieces do not fit, each on a line of its own.
+    #[error("{0}")]
     Inconsistent(String),
     /// A name that no project may have.
     #[error(

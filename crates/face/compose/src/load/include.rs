@@ -43,6 +43,7 @@ pub(super) fn include(
         request: loader.request,
         directory,
         chain: Vec::new(),
+        places: std::mem::take(&mut loader.places),
     };
     let mut part = json!({});
     for file in &files {
@@ -62,6 +63,7 @@ pub(super) fn include(
         paths::resolve(&mut part, &below.directory);
     }
     loader.missing = below.missing;
+    loader.places = below.places;
     loader.warnings.append(&mut below.warnings);
     import(part, tree)
 }

@@ -2,6 +2,7 @@
 //!
 //! Start with [`load`].
 
+mod consistency;
 mod dotenv;
 mod error;
 mod files;
@@ -9,6 +10,7 @@ mod include;
 mod interpolate;
 mod merge;
 mod mounts;
+mod near;
 mod normalise;
 mod paths;
 mod ports;
@@ -39,12 +41,16 @@ use crate::{
     model::Project,
     yaml::{self, Node, Order, Yaml, YamlError},
 };
+use consistency::Places;
 use files::read;
 use interpolate::{Fault, Variables};
 use schema::{FILE, Kind, SERVICE_KIND};
 
 /// Chains of `extends` are no longer than this.
 const MAX_EXTENDS: usize = 32;
+
+/// Keys are noted down to `services.x.deploy.resources.reservations.devices`.
+const MAX_NOTED: usize = 6;
 
 /// What the command line says about the project.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +97,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
         request,
         directory: found.directory.clone(),
         chain: Vec::new(),
+        places: Places::new(),
     };
     let name = match request.name.clone().or_else(|| loader.variable("COMPOSE_PROJECT_NAME")) {
         Some(name) if !name.is_empty() => Some(files::check_name(&name)?),
@@ -137,6 +144,7 @@ pub(crate) fn load(request: &Request) -> Result<Loaded, LoadError> {
             environment: loader.environment,
             profiles,
             request,
+            places: loader.places,
         },
     )?;
     Ok(Loaded { project, warnings: loader.warnings })
@@ -157,6 +165,7 @@ pub(crate) fn from_text(
         request: &request,
         directory: directory.clone(),
         chain: Vec::new(),
+        places: Places::new(),
     };
     let path = directory.join("compose.yaml");
     let documents = loader.documents_of(text, &path)?;
@@ -174,6 +183,7 @@ pub(crate) fn from_text(
         environment: loader.environment,
         profiles: BTreeSet::new(),
         request: &request,
+        places: loader.places,
     };
     normalise::project(tree, context)
 }
@@ -190,6 +200,8 @@ struct Loader<'a> {
     directory: PathBuf,
     /// The files that include each other, outermost first.
     chain: Vec<PathBuf>,
+    /// Where the keys of the project stand; those of later files are later ones.
+    places: Places,
 }
 
 impl Loader<'_> {
@@ -284,6 +296,7 @@ impl Loader<'_> {
             let mut orders = Vec::new();
             collect_orders(&node, &mut Vec::new(), &mut orders);
             strip_reset(&mut node);
+            note(&node, "", &path.display().to_string(), MAX_NOTED, &mut self.places);
             let mut shaper = shape::Shaper { raw: self.request.raw, ..shape::Shaper::default() };
             let value = shaper.shape(&node, &Kind::Object(FILE), "");
             for problem in shaper.problems {
@@ -377,7 +390,11 @@ impl Loader<'_> {
             Some(file) => {
                 let other = paths::absolute(&self.directory, file);
                 let mut whole = json!({});
-                for (value, _) in self.documents(&other)? {
+                // A service there is another one than that of its name here.
+                let places = std::mem::take(&mut self.places);
+                let documents = self.documents(&other);
+                self.places = places;
+                for (value, _) in documents? {
                     merge::merge(&mut whole, value, &Kind::Object(FILE));
                 }
                 // What that file says is relative to where it lies, and so is what it extends itself.
@@ -412,6 +429,16 @@ impl Loader<'_> {
             )));
         }
         self.extended(tree, base, path, chain)
+    }
+}
+
+/// Notes where the keys of a document stand.
+fn note(node: &Node, path: &str, file: &str, depth: usize, places: &mut Places) {
+    let Some(below) = depth.checked_sub(1) else { return };
+    for (name, at, value) in node.map().unwrap_or_default() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        note(value, &path, file, below, places);
+        places.insert(path, (file.to_owned(), *at));
     }
 }
 

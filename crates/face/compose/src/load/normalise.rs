@@ -7,7 +7,12 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{LoadError, Request, files::read_env, paths};
+use super::{
+    LoadError, Request,
+    consistency::{self, Places},
+    files::read_env,
+    paths,
+};
 use crate::model::{Project, Service};
 
 /// What the files do not say.
@@ -18,6 +23,8 @@ pub(super) struct Context<'a> {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) profiles: BTreeSet<String>,
     pub(super) request: &'a Request,
+    /// Where what they say stands.
+    pub(super) places: Places,
 }
 
 /// The project.
@@ -55,7 +62,7 @@ pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, 
     let all = tree["services"].as_object().cloned().unwrap_or_default();
     let (enabled, disabled) = by_profile(all, &context.profiles);
     if !request.unchecked {
-        check(&enabled, &disabled, &tree)?;
+        consistency::check(&enabled, &disabled, &tree, &context.places)?;
     }
     let mut services = BTreeMap::new();
     for (name, value) in &enabled {
@@ -271,91 +278,6 @@ fn by_profile(
     })
 }
 
-fn check(
-    services: &Map<String, Value>,
-    disabled: &Map<String, Value>,
-    tree: &Value,
-) -> Result<(), LoadError> {
-    let wrong = |words: String| Err(LoadError::Inconsistent(words));
-    for (name, service) in services {
-        let said = |key: &&str| service.get(key).is_some_and(|value| value.as_str() != Some(""));
-        let made = ["image", "build", "provider"].iter().any(said);
-        if !made {
-            return wrong(format!(
-                "service {name:?} has neither an image nor a build context specified"
-            ));
-        }
-        if service.get("networks").is_some() && service.get("network_mode").is_some() {
-            return wrong(format!(
-                "service {name} declares mutually exclusive `network_mode` and `networks`"
-            ));
-        }
-        for (kind, list) in [("network", "networks"), ("config", "configs"), ("secret", "secrets")]
-        {
-            let used: Vec<&str> = match &service[list] {
-                Value::Object(map) => map.keys().map(String::as_str).collect(),
-                Value::Array(items) => {
-                    items.iter().filter_map(|item| item["source"].as_str()).collect()
-                }
-                _ => Vec::new(),
-            };
-            if let Some(unknown) = used.into_iter().find(|used| tree[list].get(used).is_none()) {
-                return wrong(format!("service {name:?} refers to undefined {kind} {unknown}"));
-            }
-        }
-        for mount in service["volumes"].as_array().into_iter().flatten() {
-            let source = mount["source"].as_str().unwrap_or_default();
-            if mount["type"] == "volume"
-                && !source.is_empty()
-                && tree["volumes"].get(source).is_none()
-            {
-                return wrong(format!("service {name:?} refers to undefined volume {source}"));
-            }
-        }
-        for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
-            let optional = how["required"] == json!(false) && disabled.contains_key(other);
-            if optional || services.contains_key(other) {
-                continue;
-            }
-            return wrong(format!("service {name:?} depends on undefined service {other:?}"));
-        }
-        distinct(name, service)?;
-    }
-    circle(services)
-}
-
-/// Two keys for one thing must agree.
-fn distinct(name: &str, service: &Value) -> Result<(), LoadError> {
-    for (key, part, other) in [
-        ("scale", "deploy", "replicas"),
-        ("cpus", "deploy.resources.limits", "cpus"),
-        ("mem_limit", "deploy.resources.limits", "memory"),
-        ("mem_reservation", "deploy.resources.reservations", "memory"),
-        ("pids_limit", "deploy.resources.limits", "pids"),
-    ] {
-        let Some(own) = service.get(key) else { continue };
-        let Some(part_of) = service.pointer(&format!("/{}", part.replace('.', "/"))) else {
-            continue;
-        };
-        let there = part_of.get(other);
-        // The number of containers may be said once; of limits, that nothing is said is something else, too.
-        if (there.is_some() || key != "scale") && there != Some(own) {
-            return Err(LoadError::Inconsistent(format!(
-                "services.{name}: can't set distinct values on '{key}' and '{part}.{other}'"
-            )));
-        }
-    }
-    let replicas = service.pointer("/deploy/replicas");
-    let key = if service.get("scale").is_some() { "scale" } else { "deploy.replicas" };
-    let count = service.get("scale").or(replicas).and_then(Value::as_i64).unwrap_or(1);
-    if service.get("container_name").is_some() && count > 1 {
-        return Err(LoadError::Inconsistent(format!(
-            "services.{key}: can't set container_name and {name} as container name must be unique"
-        )));
-    }
-    Ok(())
-}
-
 /// Leaves out what no service of the tree uses.
 pub(crate) fn prune(tree: &mut Value) {
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -384,32 +306,4 @@ pub(crate) fn prune(tree: &mut Value) {
             map.retain(|name, _| used.contains(name));
         }
     }
-}
-
-fn circle(services: &Map<String, Value>) -> Result<(), LoadError> {
-    fn visit(
-        name: &str,
-        services: &Map<String, Value>,
-        path: &mut Vec<String>,
-        done: &mut BTreeSet<String>,
-    ) -> Result<(), LoadError> {
-        if let Some(at) = path.iter().position(|known| known == name) {
-            let mut circle = path[at..].to_vec();
-            circle.push(name.to_owned());
-            return Err(LoadError::Cycle(circle.join(" -> ")));
-        }
-        if done.contains(name) {
-            return Ok(());
-        }
-        path.push(name.to_owned());
-        let others = services.get(name).and_then(|service| service["depends_on"].as_object());
-        for other in others.into_iter().flatten().map(|(name, _)| name) {
-            visit(other, services, path, done)?;
-        }
-        path.pop();
-        done.insert(name.to_owned());
-        Ok(())
-    }
-    let mut done = BTreeSet::new();
-    services.keys().try_for_each(|name| visit(name, services, &mut Vec::new(), &mut done))
 }

@@ -7,6 +7,14 @@
 pub(crate) enum Kind {
     /// A string.
     Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A container's name.
+    ContainerName,
+    /// When an image is pulled.
+    PullPolicy,
+    /// When a container is started again.
+    Restart,
     /// A string or a number, kept as text.
     Scalar,
     /// On or off.
@@ -90,21 +98,27 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     /// Shown though it is empty.
     pub(crate) keep: bool,
+    /// Whoever has the mapping has this, too.
+    pub(crate) need: bool,
 }
 
 const fn k(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, keep: false }
+    Key { name, kind, keep: false, need: false }
 }
 
 const fn keep(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, keep: true }
+    Key { name, kind, keep: true, need: false }
+}
+
+const fn need(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, keep: false, need: true }
 }
 
 use Kind::{
-    Any, Bool, Build, Bytes, Command, Configs, Count, DependsOn, Devices, Duration, EnvFiles,
-    Extends, External, Gpus, Hosts, Include, Int, Labels, ListOf, MapOf, Mapping, Mode, Mounts,
-    Networks, Number, Object, Options, Ports, Scalar, Scalars, Secrets, ServiceModels, Ssh, Test,
-    Text, TextOrTexts, Texts, Ulimits,
+    Any, Bool, Build, Bytes, Choice, Command, Configs, ContainerName, Count, DependsOn, Devices,
+    Duration, EnvFiles, Extends, External, Gpus, Hosts, Include, Int, Labels, ListOf, MapOf,
+    Mapping, Mode, Mounts, Networks, Number, Object, Options, Ports, PullPolicy, Restart, Scalar,
+    Scalars, Secrets, ServiceModels, Ssh, Test, Text, TextOrTexts, Texts, Ulimits,
 };
 
 /// A whole file.
@@ -121,9 +135,9 @@ pub(crate) static FILE: &[Key] = &[
 ];
 
 static MODEL: &[Key] =
-    &[k("name", Text), k("model", Text), k("context_size", Int), k("runtime_flags", Texts)];
+    &[k("name", Text), need("model", Text), k("context_size", Int), k("runtime_flags", Texts)];
 
-static PROVIDER: &[Key] = &[k("type", Text), k("options", MapOf(&Scalars))];
+static PROVIDER: &[Key] = &[need("type", Text), k("options", MapOf(&Scalars))];
 
 /// A service, as a kind.
 pub(crate) static SERVICE_KIND: Kind = Object(SERVICE);
@@ -139,7 +153,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("cap_add", Texts),
     k("cap_drop", Texts),
     k("cgroup_parent", Text),
-    k("cgroup", Text),
+    k("cgroup", Choice(&["host", "private"])),
     k("cpu_count", Int),
     k("cpu_percent", Number),
     k("cpu_period", Int),
@@ -151,7 +165,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("cpu_shares", Int),
     keep("command", Command),
     k("configs", Configs),
-    k("container_name", Text),
+    k("container_name", ContainerName),
     k("credential_spec", Any),
     k("depends_on", DependsOn),
     keep("deploy", Object(DEPLOY)),
@@ -196,9 +210,9 @@ pub(crate) static SERVICE: &[Key] = &[
     k("platform", Text),
     k("ports", Ports),
     k("privileged", Bool),
-    k("pull_policy", Text),
+    k("pull_policy", PullPolicy),
     k("read_only", Bool),
-    k("restart", Text),
+    k("restart", Restart),
     k("runtime", Text),
     keep("scale", Int),
     k("secrets", Secrets),
@@ -257,7 +271,7 @@ static UPDATE: &[Key] = &[
     k("failure_action", Text),
     k("monitor", Duration),
     k("max_failure_ratio", Number),
-    k("order", Text),
+    k("order", Choice(&["start-first", "stop-first"])),
 ];
 
 static PLACEMENT: &[Key] = &[
@@ -269,8 +283,8 @@ static PLACEMENT: &[Key] = &[
 static DEVELOP: &[Key] = &[k("watch", ListOf(&Object(TRIGGER)))];
 
 pub(crate) static TRIGGER: &[Key] = &[
-    k("path", Text),
-    k("action", Text),
+    need("path", Text),
+    need("action", Choice(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"])),
     k("target", Text),
     k("exec", Object(HOOK)),
     k("include", TextOrTexts),
@@ -283,8 +297,17 @@ static LIMITS: &[Key] = &[k("cpus", Number), k("memory", Bytes), k("pids", Int)]
 static RESERVATIONS: &[Key] = &[
     k("cpus", Number),
     k("memory", Bytes),
-    k("devices", ListOf(&Object(DEVICE_REQUEST))),
+    k("devices", ListOf(&Object(RESERVED_DEVICE))),
     k("generic_resources", Any),
+];
+
+/// As a request for devices, which has to say what for.
+static RESERVED_DEVICE: &[Key] = &[
+    need("capabilities", Texts),
+    k("driver", Text),
+    k("count", Count),
+    k("device_ids", Texts),
+    k("options", Mapping),
 ];
 
 /// A request for devices.
@@ -316,7 +339,7 @@ static HEALTHCHECK: &[Key] = &[
 static LOGGING: &[Key] = &[k("driver", Text), k("options", Options)];
 
 static HOOK: &[Key] = &[
-    k("command", Command),
+    need("command", Command),
     k("user", Text),
     k("privileged", Bool),
     k("working_dir", Text),
@@ -338,7 +361,10 @@ pub(crate) static SERVICE_NETWORK: &[Key] = &[
 
 /// The long form of `depends_on`.
 pub(crate) static DEPENDENCY: &[Key] =
-    &[k("condition", Text), k("restart", Bool), keep("required", Bool)];
+    &[k("condition", Choice(CONDITIONS)), k("restart", Bool), keep("required", Bool)];
+
+static CONDITIONS: &[&str] =
+    &["service_started", "service_healthy", "service_completed_successfully"];
 
 /// The long form of a port.
 pub(crate) static PORT: &[Key] = &[
@@ -353,7 +379,7 @@ pub(crate) static PORT: &[Key] = &[
 
 /// The long form of a mount.
 pub(crate) static MOUNT: &[Key] = &[
-    k("type", Text),
+    k("type", Choice(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"])),
     k("source", Text),
     k("target", Text),
     k("read_only", Bool),
@@ -365,10 +391,10 @@ pub(crate) static MOUNT: &[Key] = &[
 ];
 
 static BIND: &[Key] = &[
-    k("selinux", Text),
+    k("selinux", Choice(&["z", "Z"])),
     k("propagation", Text),
     k("create_host_path", Bool),
-    k("recursive", Text),
+    k("recursive", Choice(&["enabled", "disabled", "writable", "readonly"])),
 ];
 
 /// The long form of a config or secret of a service.
@@ -376,13 +402,15 @@ pub(crate) static FILE_REFERENCE: &[Key] =
     &[k("source", Text), k("target", Text), k("uid", Text), k("gid", Text), k("mode", Mode)];
 
 /// The long form of `env_file`.
-pub(crate) static ENV_FILE: &[Key] = &[k("path", Text), keep("required", Bool), k("format", Text)];
+pub(crate) static ENV_FILE: &[Key] =
+    &[need("path", Text), keep("required", Bool), k("format", Text)];
 
 /// The long form of `extends`.
-pub(crate) static EXTENDS: &[Key] = &[k("file", Text), k("service", Text)];
+pub(crate) static EXTENDS: &[Key] = &[k("file", Text), need("service", Text)];
 
 /// The long form of a device.
-pub(crate) static DEVICE: &[Key] = &[k("source", Text), k("target", Text), k("permissions", Text)];
+pub(crate) static DEVICE: &[Key] =
+    &[need("source", Text), k("target", Text), k("permissions", Text)];
 
 /// The long form of `build`.
 pub(crate) static BUILD: &[Key] = &[

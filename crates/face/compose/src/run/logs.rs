@@ -29,6 +29,8 @@ pub(crate) struct Options {
 /// How lines look.
 #[derive(Debug, Clone)]
 pub(crate) struct Printer {
+    /// What was written to the standard error goes to ours.
+    pub(crate) errors_apart: bool,
     pub(crate) prefix: bool,
     pub(crate) colour: bool,
     pub(crate) width: usize,
@@ -89,7 +91,7 @@ pub(crate) async fn show(
     let mut demultiplexer = Demultiplexer::default();
     let prefix = printer.prefix(name, index);
     let mut out = Lines { prefix: prefix.clone(), stdout: true, rest: Vec::new() };
-    let mut err = Lines { prefix, stdout: false, rest: Vec::new() };
+    let mut err = Lines { prefix, stdout: !printer.errors_apart, rest: Vec::new() };
     while let Some(chunk) = answer.chunk().await? {
         if tty {
             out.take(&chunk)?;

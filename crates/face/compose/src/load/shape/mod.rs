@@ -1,11 +1,14 @@
-//! One file's tree to its long form: every value is checked against the table, and every short syntax becomes the long one.
+//! One file's tree to its long form: every value is checked against the table, and every short syntax becomes the long one
+//! ([`short`]).
+
+mod short;
 
 use ferry_stdx::{duration, size};
 use serde_json::{Map, Value, json};
 
 use super::{
-    mounts, ports,
-    schema::{self, Key, Kind},
+    near::{hint, nearest},
+    schema::{Key, Kind},
     words,
 };
 use crate::yaml::{Node, Place, Yaml};
@@ -42,6 +45,12 @@ impl Shaper {
                 Yaml::Text(text) => Some(json!(text)),
                 _ => self.wrong(node, format!("{path} must be a string")),
             },
+            Kind::Choice(_) | Kind::ContainerName | Kind::PullPolicy | Kind::Restart => {
+                match &node.value {
+                    Yaml::Text(text) => self.word(node, text, kind, path),
+                    _ => self.wrong(node, format!("{path} must be a string")),
+                }
+            }
             Kind::Scalar => self.scalar(node, path),
             Kind::Bool => self.boolean(node, path),
             Kind::Int => self.number(node, path, true),
@@ -72,92 +81,24 @@ impl Shaper {
         }
     }
 
-    fn special(&mut self, node: &Node, kind: &Kind, path: &str) -> Option<Value> {
-        match kind {
-            Kind::Ports => {
-                self.each(node, path, &Kind::Object(schema::PORT), &|text| ports::parse(text))
+    /// Text that is not free.
+    fn word(&mut self, node: &Node, text: &str, kind: &Kind, path: &str) -> Option<Value> {
+        let (good, words, known): (bool, String, &[&str]) = match kind {
+            Kind::Choice(all) => (all.contains(&text), one_of(all), all),
+            Kind::Restart => {
+                let name = text.split_once(':').map_or(text, |(name, _)| name);
+                (RESTARTS.contains(&name), one_of(RESTARTS), RESTARTS)
             }
-            Kind::Mounts => self.each(node, path, &Kind::Object(schema::MOUNT), &|text| {
-                mounts::parse(text).map(|mount| vec![mount])
-            }),
-            Kind::Configs => {
-                self.each(node, path, &Kind::Object(schema::FILE_REFERENCE), &|text| {
-                    Ok(vec![json!({"source": text})])
-                })
-            }
-            Kind::Secrets => {
-                let mut list =
-                    self.each(node, path, &Kind::Object(schema::FILE_REFERENCE), &|text| {
-                        Ok(vec![json!({"source": text})])
-                    })?;
-                for item in list.as_array_mut().into_iter().flatten() {
-                    if item.get("target").is_none() {
-                        let source = item["source"].as_str().unwrap_or_default();
-                        item["target"] = json!(format!("/run/secrets/{source}"));
-                    }
-                }
-                Some(list)
-            }
-            Kind::Devices => {
-                self.each(node, path, &Kind::Object(schema::DEVICE), &|text| device(text))
-            }
-            Kind::EnvFiles => self.each(node, path, &Kind::Object(schema::ENV_FILE), &|text| {
-                Ok(vec![json!({"path": text})])
-            }),
-            Kind::Gpus => {
-                self.each(node, path, &Kind::Object(schema::DEVICE_REQUEST), &|text| match text {
-                    "all" => Ok(vec![json!({"count": -1})]),
-                    other => Err(format!("{other:?} is not all")),
-                })
-            }
-            Kind::Include => self.each(node, path, &Kind::Any, &|text| Ok(vec![json!(text)])),
-            Kind::DependsOn => {
-                self.named(node, path, &Kind::Object(schema::DEPENDENCY), &|value| {
-                    let defaults = json!({"condition": "service_started", "required": true});
-                    let mut whole = defaults;
-                    for (key, given) in value.as_object().into_iter().flatten() {
-                        whole[key] = given.clone();
-                    }
-                    whole
-                })
-            }
-            Kind::Networks => {
-                self.named(node, path, &Kind::Object(schema::SERVICE_NETWORK), &|value| value)
-            }
-            Kind::Hosts => self.hosts(node, path),
-            Kind::Ulimits => self.ulimits(node, path),
-            Kind::Extends => match &node.value {
-                Yaml::Text(service) => Some(json!({"service": service})),
-                _ => self.object(node, schema::EXTENDS, path),
-            },
-            Kind::External => match &node.value {
-                Yaml::Map(_) => Some(node.to_value()),
-                _ => self.boolean(node, path),
-            },
-            Kind::Build => match &node.value {
-                Yaml::Text(context) => Some(json!({"context": context})),
-                _ => self.object(node, schema::BUILD, path),
-            },
-            Kind::Count => match &node.value {
-                Yaml::Text(text) if text == "all" => Some(json!(-1)),
-                _ => self.number(node, path, true),
-            },
-            Kind::ServiceModels => self.named(node, path, &Kind::Any, &|value| value),
-            Kind::Ssh => self.ssh(node, path),
-            _ => Some(node.to_value()),
-        }
-    }
-
-    /// `default`, or `id=path`; Compose writes the latter with a colon.
-    fn ssh(&mut self, node: &Node, path: &str) -> Option<Value> {
-        let Some(Value::Object(map)) = self.mapping(node, &Kind::Labels, path) else {
-            return Some(json!(["default"]));
+            Kind::PullPolicy => (is_policy(text), unlike(text, POLICY), &POLICIES),
+            _ => (is_container_name(text), unlike(text, CONTAINER_NAME), &[]),
         };
-        let shown = map.iter().map(|(id, key)| match key.as_str() {
-            None | Some("") => id.clone(),
-            Some(key) => format!("{id}: {key}"),
-        });
-        Some(shown.collect())
+        if good || (self.raw && text.contains('$')) {
+            return Some(json!(text));
+        }
+        let near = nearest(text, known.iter().copied());
+        let words = format!("{path} {words}");
+        self.problems.push(Problem { words, at: node.at, hint: near.map(hint) });
+        None
     }
 
     fn scalar(&mut self, node: &Node, path: &str) -> Option<Value> {
@@ -311,6 +252,13 @@ impl Shaper {
             return self.wrong(node, words);
         };
         let mut map = Map::new();
+        let missing = keys.iter().filter(|key| key.need);
+        let missing = missing.filter(|key| entries.iter().all(|(name, _, _)| name != key.name));
+        let missing: Vec<String> = missing.map(|key| format!("'{}'", key.name)).collect();
+        if !missing.is_empty() {
+            let what = if missing.len() == 1 { "property" } else { "properties" };
+            self.wrong(node, format!("{path} missing {what} {}", missing.join(", ")));
+        }
         for (name, at, value) in entries {
             let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let Some(key) = keys.iter().find(|key| key.name == name) else {
@@ -329,12 +277,11 @@ impl Shaper {
     }
 
     fn unknown(&mut self, name: &str, at: Place, keys: &[Key], path: &str) {
-        let near = keys.iter().map(|key| key.name).min_by_key(|key| distance(key, name));
-        let near = near.filter(|key| distance(key, name) <= 2.min(name.len() / 2));
+        let near = nearest(name, keys.iter().map(|key| key.name));
         self.problems.push(Problem {
             words: format!("{path} additional properties '{name}' not allowed"),
             at,
-            hint: near.map(|near| format!("did you mean {near:?}?")),
+            hint: near.map(hint),
         });
     }
 
@@ -377,161 +324,40 @@ impl Shaper {
         let items = items.filter_map(|(at, item)| self.shape(item, kind, &format!("{path}.{at}")));
         Some(Value::Array(items.collect()))
     }
-
-    /// A list whose items may be short, each of which stands for one or more long ones.
-    fn each(
-        &mut self,
-        node: &Node,
-        path: &str,
-        kind: &Kind,
-        short: &dyn Fn(&str) -> Result<Vec<Value>, String>,
-    ) -> Option<Value> {
-        let one;
-        let items = match &node.value {
-            Yaml::List(items) => items,
-            // `env_file: x` and `gpus: all`.
-            Yaml::Text(_)
-                if path.ends_with(".env_file") || path.ends_with(".gpus") || path == "include" =>
-            {
-                one = vec![node.clone()];
-                &one
-            }
-            _ => return self.wrong(node, format!("{path} must be a array")),
-        };
-        let mut list = Vec::new();
-        for (at, item) in items.iter().enumerate() {
-            let below = format!("{path}.{at}");
-            match &item.value {
-                Yaml::Map(_) => {
-                    let shaped = self.shape(item, kind, &below);
-                    list.extend(shaped.map(|value| with_defaults(value, path)));
-                }
-                _ => {
-                    let Some(Value::String(text)) = self.scalar(item, &below) else { continue };
-                    match short(&text) {
-                        _ if self.raw && text.contains('$') => list.push(json!(text)),
-                        Ok(values) => list.extend(values),
-                        Err(why) => drop(self.wrong(item, why)),
-                    }
-                }
-            }
-        }
-        Some(Value::Array(list))
-    }
-
-    /// Names in a list, or settings by name.
-    fn named(
-        &mut self,
-        node: &Node,
-        path: &str,
-        kind: &Kind,
-        complete: &dyn Fn(Value) -> Value,
-    ) -> Option<Value> {
-        let mut map = Map::new();
-        match &node.value {
-            Yaml::List(items) => {
-                for (at, item) in items.iter().enumerate() {
-                    if let Some(Value::String(name)) = self.scalar(item, &format!("{path}.{at}")) {
-                        map.insert(name, complete(Value::Null));
-                    }
-                }
-            }
-            Yaml::Map(entries) => {
-                for (name, _, value) in entries {
-                    let shaped = self.shape(value, kind, &format!("{path}.{name}"));
-                    map.extend(shaped.map(|value| (name.clone(), complete(value))));
-                }
-            }
-            _ => return self.wrong(node, format!("{path} must be a mapping")),
-        }
-        Some(Value::Object(map))
-    }
-
-    fn hosts(&mut self, node: &Node, path: &str) -> Option<Value> {
-        let mut hosts = Vec::new();
-        match &node.value {
-            Yaml::List(items) => {
-                for (at, item) in items.iter().enumerate() {
-                    let Some(Value::String(text)) = self.scalar(item, &format!("{path}.{at}"))
-                    else {
-                        continue;
-                    };
-                    match text.split_once('=').or_else(|| text.split_once(':')) {
-                        Some((host, address)) if !address.is_empty() => {
-                            hosts.push(format!("{host}={}", bare(address)));
-                        }
-                        _ => drop(self.wrong(item, format!("bad host name {text:?}"))),
-                    }
-                }
-            }
-            Yaml::Map(entries) => {
-                for (host, _, address) in entries {
-                    match self.shape(address, &Kind::TextOrTexts, &format!("{path}.{host}")) {
-                        Some(Value::Array(list)) => hosts.extend(
-                            list.iter()
-                                .filter_map(Value::as_str)
-                                .map(|address| format!("{host}={}", bare(address))),
-                        ),
-                        _ => continue,
-                    }
-                }
-            }
-            _ => return self.wrong(node, format!("{path} must be a mapping")),
-        }
-        hosts.sort();
-        Some(json!(hosts))
-    }
-
-    fn ulimits(&mut self, node: &Node, path: &str) -> Option<Value> {
-        static PAIR: &[Key] = &[
-            Key { name: "soft", kind: Kind::Int, keep: true },
-            Key { name: "hard", kind: Kind::Int, keep: true },
-        ];
-        let Yaml::Map(entries) = &node.value else {
-            return self.wrong(node, format!("{path} must be a mapping"));
-        };
-        let mut map = Map::new();
-        for (name, _, value) in entries {
-            let below = format!("{path}.{name}");
-            let shaped = match &value.value {
-                Yaml::Map(_) => self.object(value, PAIR, &below),
-                _ => self.number(value, &below, true),
-            };
-            map.extend(shaped.map(|value| (name.clone(), value)));
-        }
-        Some(Value::Object(map))
-    }
 }
 
-fn bare(address: &str) -> &str {
-    address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address)
+/// When a container is started again.
+const RESTARTS: &[&str] = &["no", "always", "on-failure", "unless-stopped"];
+/// When an image is pulled, of itself or with a time behind it.
+const POLICIES: [&str; 8] =
+    ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
+
+/// As the specification's schema has them.
+const POLICY: &str =
+    "always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+";
+const CONTAINER_NAME: &str = "[a-zA-Z0-9][a-zA-Z0-9_.-]+";
+
+fn is_policy(text: &str) -> bool {
+    let every = text.strip_prefix("every_").unwrap_or_default();
+    let timed = every.chars().all(|c| c.is_ascii_digit() || "wdhms".contains(c))
+        && every.starts_with(|c: char| c.is_ascii_digit())
+        && every.ends_with(|c: char| c.is_ascii_alphabetic());
+    POLICIES.contains(&text) || timed
 }
 
-/// What the long syntax leaves out.
-fn with_defaults(mut value: Value, path: &str) -> Value {
-    if path.ends_with(".ports") {
-        for (key, default) in [("mode", "ingress"), ("protocol", "tcp")] {
-            if value.get(key).is_none() {
-                value[key] = json!(default);
-            }
-        }
-    }
-    let bind = path.ends_with(".volumes") && value["bind"].is_object();
-    if bind && value.pointer("/bind/create_host_path").is_none() {
-        value["bind"]["create_host_path"] = json!(true);
-    }
-    value
+/// Two such letters side by side, as the pattern, which is not anchored, has it.
+fn is_container_name(text: &str) -> bool {
+    let next = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && next(pair[1]))
 }
 
-fn device(text: &str) -> Result<Vec<Value>, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, permissions) = match parts[..] {
-        [one] => (one, one, "rwm"),
-        [source, target] => (source, target, "rwm"),
-        [source, target, permissions] => (source, target, permissions),
-        _ => return Err(format!("confusing device mapping, please use long syntax: {text}")),
-    };
-    Ok(vec![json!({"source": source, "target": target, "permissions": permissions})])
+fn one_of(all: &[&str]) -> String {
+    let quoted: Vec<String> = all.iter().map(|word| format!("'{word}'")).collect();
+    format!("value must be one of {}", quoted.join(", "))
+}
+
+fn unlike(text: &str, pattern: &str) -> String {
+    format!("'{text}' does not match pattern '{pattern}'")
 }
 
 /// Go's notation, and days and weeks.
@@ -550,20 +376,4 @@ pub(crate) fn nanoseconds(text: &str) -> Option<i64> {
         rest => nanoseconds(rest)?,
     };
     number.parse::<i64>().ok()?.checked_mul(days * 86_400_000_000_000)?.checked_add(rest)
-}
-
-/// How many letters must change.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let new = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = row[j + 1];
-            row[j + 1] = new;
-        }
-    }
-    row[b.len()]
 }
