@@ -16,8 +16,21 @@ pub enum BuildError {
         source: ExpandError,
     },
     /// `--target` names nothing.
-    #[error("target stage \"{0}\" could not be found")]
-    NoTarget(String),
+    #[error("target stage \"{name}\" could not be found{near}")]
+    NoTarget {
+        /// What it says.
+        name: String,
+        /// What it may have meant.
+        near: String,
+    },
+    /// An instruction takes from a stage that it cannot take from.
+    #[error("{words}")]
+    From {
+        /// The instruction's first line, from 1, and its last.
+        lines: (usize, usize),
+        /// Why not.
+        words: String,
+    },
     /// Something before `FROM`.
     #[error("no build stage in current context")]
     NoStage,
@@ -28,11 +41,21 @@ pub enum BuildError {
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
     /// `EXPOSE` of what is no port.
-    #[error("Invalid containerPort: {0}")]
+    #[error("invalid containerPort: {0}")]
     Port(String),
     /// An instruction's value.
     #[error("{0}")]
     Value(String),
+}
+
+impl BuildError {
+    /// The lines of the Dockerfile at fault, where only they are known.
+    pub fn lines(&self) -> Option<(usize, usize)> {
+        match self {
+            BuildError::From { lines, .. } => Some(*lines),
+            _ => None,
+        }
+    }
 }
 
 impl Kinded for BuildError {

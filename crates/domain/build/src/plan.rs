@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_dockerfile::{Arg, Dockerfile, Instruction, Kind, expand};
+use ferry_dockerfile::{Arg, Dockerfile, Instruction, Kind, expand, suggestion};
 
 use crate::BuildError;
 
@@ -120,11 +120,77 @@ pub fn plan(file: &Dockerfile, request: &PlanRequest) -> Result<Plan, BuildError
     }
     let target = match request.target.as_str() {
         "" => stages.len() - 1,
-        name => find(&stages, name).ok_or_else(|| BuildError::NoTarget(name.to_owned()))?,
+        name => find(&stages, name).ok_or_else(|| no_target(&stages, name))?,
     };
     let contexts = request.contexts.clone();
+    for number in 0..stages.len() {
+        check_sources(&stages, number, &contexts)?;
+    }
     let needed = needed(&stages, vec![target], &contexts);
     Ok(Plan { stages, needed, globals, escape: file.escape, contexts })
+}
+
+fn no_target(stages: &[Stage], name: &str) -> BuildError {
+    let known: Vec<&str> = stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+    BuildError::NoTarget { name: name.to_owned(), near: suggestion(name, &known) }
+}
+
+/// Refuses to take from stages that are not done before this one.
+fn check_sources(
+    stages: &[Stage],
+    number: usize,
+    contexts: &BTreeSet<String>,
+) -> Result<(), BuildError> {
+    let (before, stage) = (&stages[..number], &stages[number]);
+    let own = stage.name.clone().unwrap_or_else(|| format!("stage-{number}"));
+    // What is no stage is an image.
+    let later = |from: &str| {
+        let other = from.is_empty() || contexts.contains(from) || find(before, from).is_some();
+        let found = Some(from).filter(|_| !other).and_then(|from| find(stages, from));
+        found.filter(|found| *found >= number)
+    };
+    let index = |from: &str| {
+        let number: Option<i64> = from.parse().ok().filter(|_| !contexts.contains(from));
+        number.filter(|_| find(stages, from).is_none())
+    };
+    for instruction in &stage.instructions {
+        let wrong = |words: String| {
+            let lines = (instruction.line, instruction.last_line);
+            Err(BuildError::From { lines, words })
+        };
+        let circular = || wrong(format!("circular dependency detected on stage: {own}"));
+        match &instruction.kind {
+            Kind::Copy { flags, .. } => {
+                let from = flags.from.as_deref().unwrap_or_default();
+                match (later(from), index(from)) {
+                    (Some(found), _) if found == number => return circular(),
+                    (Some(_), _) => {
+                        return wrong(format!(
+                            "cannot copy from stage {from:?}, it needs to be defined before current stage {own:?}"
+                        ));
+                    }
+                    (None, Some(index)) => return wrong(format!("invalid stage index {index}")),
+                    (None, None) => {}
+                }
+            }
+            Kind::Run { flags, .. } => {
+                for mount in &flags.mounts {
+                    match later(&mount.from) {
+                        Some(found) if found == number => return circular(),
+                        Some(_) => {
+                            return wrong(format!(
+                                "cannot mount from stage {:?} to {:?}, stage needs to be defined before current command",
+                                mount.from, mount.target
+                            ));
+                        }
+                        None => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn base(

@@ -107,6 +107,16 @@ impl State {
         state
     }
 
+    /// The arguments that are declared, with their values: a stage on this one has them, too.
+    pub fn declared(&self) -> Vec<(String, Option<String>)> {
+        self.args.clone()
+    }
+
+    /// Declares what the stage that this one stands on has declared.
+    pub fn inherit(&mut self, args: Vec<(String, Option<String>)>) {
+        self.args = args;
+    }
+
     /// What a variable is here: `ENV` goes before `ARG`.
     pub fn value_of(&self, name: &str) -> Option<String> {
         let env = self.config.env.iter().flatten();
@@ -179,7 +189,7 @@ impl State {
             Kind::StopSignal(signal) => {
                 let signal = self.word(signal)?;
                 if !is_signal(&signal) {
-                    return Err(BuildError::Value(format!("Invalid signal: {signal}")));
+                    return Err(BuildError::Value(format!("invalid signal: {signal}")));
                 }
                 self.config.stop_signal = Some(signal.clone());
                 format!("STOPSIGNAL {signal}")

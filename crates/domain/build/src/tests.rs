@@ -26,11 +26,39 @@ fn only_what_the_target_needs() {
     assert_eq!(planned(text, &PlanRequest::default()).unwrap().needed, [0, 1, 2, 4]);
     let request = PlanRequest { target: "FOUR".to_owned(), ..PlanRequest::default() };
     assert_eq!(planned(text, &request).unwrap().needed, [3]);
-    let request = PlanRequest { target: "nope".to_owned(), ..PlanRequest::default() };
-    assert_eq!(
-        planned(text, &request).unwrap_err().to_string(),
-        "target stage \"nope\" could not be found"
-    );
+    for (target, near) in [("elsewhere", ""), ("thre", " (did you mean three?)")] {
+        let request = PlanRequest { target: target.to_owned(), ..PlanRequest::default() };
+        assert_eq!(
+            planned(text, &request).unwrap_err().to_string(),
+            format!("target stage {target:?} could not be found{near}")
+        );
+    }
+}
+
+#[test]
+fn stages_take_from_those_before_them() {
+    for (text, line, words) in [
+        ("FROM a AS x\nCOPY --from=5 /x /", 2, "invalid stage index 5"),
+        ("FROM a\nRUN x\nCOPY --from=0 /x /", 3, "circular dependency detected on stage: stage-0"),
+        ("FROM a AS x\nCOPY --from=X /x /", 2, "circular dependency detected on stage: x"),
+        (
+            "FROM a AS x\nCOPY --from=y /x /\nFROM b AS y",
+            2,
+            "cannot copy from stage \"y\", it needs to be defined before current stage \"x\"",
+        ),
+        (
+            "FROM a AS x\nRUN --mount=from=1,target=/m x\nFROM b AS y",
+            2,
+            "cannot mount from stage \"1\" to \"/m\", stage needs to be defined before current command",
+        ),
+    ] {
+        let refused = planned(text, &PlanRequest::default()).unwrap_err();
+        assert_eq!((refused.to_string().as_str(), refused.lines()), (words, Some((line, line))));
+    }
+    let contexts = std::collections::BTreeSet::from(["y".to_owned()]);
+    let request = PlanRequest { contexts, ..PlanRequest::default() };
+    assert!(planned("FROM a AS x\nCOPY --from=y /x /\nFROM b AS y", &request).is_ok());
+    assert!(planned("FROM a\nCOPY --from=image:5 /x /", &PlanRequest::default()).is_ok());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The builds that are at work, and those that were: what `Status` follows and `history` lists. Those of earlier daemons are only in
-//! the engine's history, and looked up there.
+//! The builds that are at work, and those that were: what `Status` follows and `history` lists. Those that ended some time ago are only in
+//! the engine's history, and looked up there: what they said is on disk.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 50;
 /// Builds that may be at work at once.
 const AT_WORK: usize = 256;
 /// How long a call waits for the build that it names: a client makes all its calls at once.
-const ARRIVAL: Duration = Duration::from_secs(6);
+pub(crate) const ARRIVAL: Duration = Duration::from_secs(6);
 /// Events that a slow listener may be behind.
 const BACKLOG: usize = 256;
 /// How long what the engine said may take to be heard.
@@ -57,7 +57,7 @@ pub(crate) struct Build {
     pub(crate) asked: SolveRequest,
     pub(crate) created: Timestamp,
     pub(crate) status: StatusLog,
-    /// Its record, if an earlier daemon did it, and the engine's name for it.
+    /// Its record, if it ended some time ago, and the engine's name for it.
     kept: Option<(String, BuildHistoryRecord)>,
     state: Mutex<State>,
     returned: watch::Sender<Option<Returned>>,
@@ -144,6 +144,15 @@ impl Builds {
         });
     }
 
+    /// Lets go of builds that nobody can be following from their end any more, where the engine has all of them on disk.
+    pub(crate) fn retire(&self, engine: &Engine) {
+        let now = now();
+        let on_disk = |build: &Build| {
+            ops::called(engine, build.id()).and_then(Build::kept).is_some_and(|own| own.has_ended())
+        };
+        self.lock().retain(|build| !(build.ended_long_before(now) && on_disk(build)));
+    }
+
     /// The build of a reference; waits for it a moment.
     pub(crate) async fn get(&self, id: &str) -> Result<Arc<Build>, Status> {
         let wait = async {
@@ -166,7 +175,7 @@ impl Builds {
         self.lock().iter().find(|build| build.id() == id).cloned()
     }
 
-    /// The build of a reference, also one that an earlier daemon did.
+    /// The build of a reference, also one that ended some time ago.
     pub(crate) fn recall(&self, engine: &Engine, id: &str) -> Option<Arc<Build>> {
         self.find(id).or_else(|| ops::called(engine, id).and_then(Build::kept))
     }
@@ -210,7 +219,7 @@ impl Builds {
 }
 
 impl Build {
-    /// One that an earlier daemon did.
+    /// One that ended some time ago.
     fn kept(record: BuildRecord) -> Option<Arc<Build>> {
         let BuildRecord { id, started, ended, about, .. } = record;
         let own = BuildHistoryRecord::decode(about.as_slice()).ok();
@@ -232,7 +241,7 @@ impl Build {
         }))
     }
 
-    /// The engine's name for it, if an earlier daemon did it.
+    /// The engine's name for it, if it ended some time ago.
     pub(crate) fn kept_as(&self) -> Option<&str> {
         self.kept.as_ref().map(|(id, _)| id.as_str())
     }
@@ -319,8 +328,12 @@ impl Build {
 
     /// Whether nobody can want it any more: an internal build is no history, but the client's `Status` may come after its end.
     fn is_past(&self, now: Timestamp) -> bool {
+        self.asked.internal && self.ended_long_before(now)
+    }
+
+    fn ended_long_before(&self, now: Timestamp) -> bool {
         let ended = self.lock().ended.as_ref().map(|end| end.at);
-        self.asked.internal && ended.is_some_and(|at| now.since(at) > ARRIVAL)
+        ended.is_some_and(|at| now.since(at) > ARRIVAL)
     }
 
     /// Whether it is over.

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
     BuildKit,
-    builds::{Build, Outcome},
+    builds::{ARRIVAL, Build, Outcome},
     export,
     proto::{
         moby::buildkit::v1::{
@@ -246,6 +246,13 @@ impl BuildKit {
     fn end(&self, build: &Build, response: Result<BTreeMap<String, String>, Status>) {
         self.shared.builds.end(build, response);
         self.remember(build);
+        let kit = self.clone();
+        // What it said is in memory as long as its client may come to hear it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            tokio::time::sleep(ARRIVAL + Duration::from_secs(1)).await;
+            kit.shared.builds.retire(&kit.shared.engine);
+        });
     }
 
     /// Lets the engine keep the record of a build that has ended with its own, for the daemons that come.

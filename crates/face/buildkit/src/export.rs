@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use ferry_engine::ops::{
-    build::{Attest, BuildRequest, Built},
-    image::{self as images, PushProgress, PushRequest},
+    build::{Built, Layout},
+    image::{self as images, Packing, PushProgress, PushRequest},
 };
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::image::ListImages;
@@ -55,30 +55,45 @@ const IMAGE: &[&str] = &[
     "prefer-image-digest",
     "buildinfo-attrs",
     "dangling-name-prefix",
+    "compression",
+    "compression-level",
+    "force-compression",
 ];
-const ARCHIVE: &[&str] =
-    &["name", "dest", "tar", "prefer-image-digest", "buildinfo-attrs", "context"];
-const FILES: &[&str] = &["dest", "buildinfo-attrs"];
+const ARCHIVE: &[&str] = &[
+    "name",
+    "dest",
+    "tar",
+    "prefer-image-digest",
+    "buildinfo-attrs",
+    "context",
+    "compression",
+    "compression-level",
+    "force-compression",
+];
+const FILES: &[&str] = &["dest", "buildinfo-attrs", "attestation-prefix", "platform-split"];
 
 /// Refuses what cannot be done before anything is.
 pub(crate) fn check(build: &Build) -> Result<(), Status> {
     let exporters = build.exporters();
     let dated = build.asked.frontend_attrs.contains_key("build-arg:SOURCE_DATE_EPOCH");
-    for Exporter { r#type, attrs } in &exporters {
+    for exporter in &exporters {
+        let Exporter { r#type, attrs } = exporter;
         let known = match r#type.as_str() {
             "image" | "moby" => IMAGE,
             "oci" | "docker" => ARCHIVE,
             "local" | "tar" => FILES,
             other => return Err(unsupported(format!("the exporter {other:?}"))),
         };
+        layout_of(attrs).map_err(|why| failed(&why))?;
+        packing_of(attrs).map_err(|why| failed(&why))?;
         for (name, value) in attrs {
             // Said of nothing that is here, these change nothing.
             let idle = match name.as_str() {
-                "compression" => value == "gzip" && !is_files(r#type),
-                "force-compression" | "platform-split" | "push-by-digest" => value == "false",
+                "push-by-digest" => value == "false",
                 // An epoch is always one for files, too; without one this means nothing in BuildKit, either.
                 "rewrite-timestamp" => value == "true" || !dated && value == "false",
-                "oci-mediatypes" => matches!(r#type.as_str(), "oci") && value == "true",
+                "oci-mediatypes" if is_image(exporter) => true,
+                "oci-mediatypes" => r#type == "oci" && value == "true",
                 "mode" => value == "copy",
                 "tar" if value == "false" => {
                     return Err(unsupported(format!(
@@ -97,20 +112,24 @@ pub(crate) fn check(build: &Build) -> Result<(), Status> {
     Ok(())
 }
 
-/// Refuses what there is no place for in files alone.
-pub(crate) fn check_asked(exporters: &[Exporter], asked: &BuildRequest) -> Result<(), Failure> {
-    let what = match asked.attest {
-        _ if asked.platforms.len() > 1 => "files of several platforms as one result",
-        Attest { provenance: None, sbom: false } => return Ok(()),
-        _ => "an attestation of files",
-    };
-    match exporters.iter().find(|exporter| is_files(&exporter.r#type)) {
-        Some(exporter) => {
-            let words = format!("{what} (exporter {:?}) is not supported", exporter.r#type);
-            Err(Failure::new(ErrorKind::NotImplemented, words))
+/// How layers are to be compressed.
+fn packing_of(attrs: &BTreeMap<String, String>) -> Result<Packing, Failure> {
+    images::packing(|name| attrs.get(name).map(String::as_str).unwrap_or_default())
+}
+
+/// How files are to be laid out.
+fn layout_of(attrs: &BTreeMap<String, String>) -> Result<Layout, Failure> {
+    let split = match attrs.get("platform-split").map(String::as_str) {
+        None => None,
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Some(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Some(false),
+        Some(other) => {
+            let words = format!("non-bool value for platform-split: {other}");
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
         }
-        None => Ok(()),
-    }
+    };
+    let prefix = attrs.get("attestation-prefix").cloned().unwrap_or_default();
+    Ok(Layout { split, prefix })
 }
 
 fn unsupported(what: String) -> Status {
@@ -150,8 +169,12 @@ pub(crate) async fn export(
     let mut response = BTreeMap::new();
     if let Some(name) = cache_reference(build).map_err(|why| failed(&why))? {
         let to = Target { kit, build, built, number: 0 };
-        let pushed =
-            to.vertex(&format!("exporting cache to registry {name}"), to.push(&name)).await;
+        let pushed = to
+            .vertex(
+                &format!("exporting cache to registry {name}"),
+                to.push(&name, Packing::default()),
+            )
+            .await;
         // The name was only there to be pushed.
         images::remove(&kit.shared.engine, &name, false, false).await.ok();
         pushed.map_err(|why| failed(&why))?;
@@ -216,11 +239,11 @@ impl Target<'_> {
         id: &Digest,
         response: &mut BTreeMap<String, String>,
     ) -> Result<(), Failure> {
-        let names = names_of(exporter);
+        let (names, packing) = (names_of(exporter), packing_of(&exporter.attrs)?);
         match exporter.r#type.as_str() {
             "local" | "tar" => self.files(exporter, response).await,
             "oci" | "docker" => {
-                let pieces = images::save_as(&self.kit.shared.engine, id, &names).await?;
+                let pieces = images::save_as(&self.kit.shared.engine, id, &names, packing).await?;
                 let name = format!("exporting to {} image format", exporter.r#type);
                 self.vertex(&name, self.send_file(pieces, response)).await
             }
@@ -234,7 +257,7 @@ impl Target<'_> {
                 }
                 for name in names {
                     let vertex = format!("pushing {name}");
-                    if let Some(digest) = self.vertex(&vertex, self.push(&name)).await? {
+                    if let Some(digest) = self.vertex(&vertex, self.push(&name, packing)).await? {
                         response.insert("containerimage.digest".to_owned(), digest.to_string());
                     }
                 }
@@ -249,10 +272,11 @@ impl Target<'_> {
         exporter: &Exporter,
         response: &BTreeMap<String, String>,
     ) -> Result<(), Failure> {
+        let layout = layout_of(&exporter.attrs)?;
         if exporter.r#type == "local" {
-            return self.send_tree().await;
+            return self.send_tree(&layout).await;
         }
-        let pieces = self.built.files().await?;
+        let pieces = self.built.files(&layout).await?;
         self.vertex("exporting to client tarball", self.send_file(pieces, response)).await
     }
 
@@ -272,7 +296,7 @@ impl Target<'_> {
         self.kit.shared.sessions.get(&self.build.asked.session).await
     }
 
-    async fn push(&self, name: &str) -> Result<Option<Digest>, Failure> {
+    async fn push(&self, name: &str, packing: Packing) -> Result<Option<Digest>, Failure> {
         let invalid = |error: ferry_oci::ReferenceError| {
             Failure::new(ErrorKind::InvalidArgument, error.to_string())
         };
@@ -282,7 +306,8 @@ impl Target<'_> {
             Err(_) => None,
         };
         let (sender, mut messages) = mpsc::channel(BACKLOG);
-        let request = PushRequest { image: reference.familiar(), auth, ..PushRequest::default() };
+        let request =
+            PushRequest { image: reference.familiar(), auth, packing, ..PushRequest::default() };
         let mut digest = None;
         let listen = async {
             while let Some(message) = messages.recv().await {
@@ -297,9 +322,9 @@ impl Target<'_> {
     }
 
     /// The image's files, into a directory of the client.
-    async fn send_tree(&self) -> Result<(), Failure> {
+    async fn send_tree(&self, layout: &Layout) -> Result<(), Failure> {
         let own = Own::begin(self.build, "exporting to client directory".to_owned());
-        let sent = self.copy_files(&own).await;
+        let sent = self.copy_files(layout, &own).await;
         if let Ok(bytes) = sent {
             own.transferred(self.build, "copying files", bytes);
         }
@@ -308,9 +333,9 @@ impl Target<'_> {
     }
 
     /// Answers how many bytes of files were sent.
-    async fn copy_files(&self, own: &Own) -> Result<u64, Failure> {
+    async fn copy_files(&self, layout: &Layout, own: &Own) -> Result<u64, Failure> {
         let session = self.session().await?;
-        let tree = Arc::new(self.built.tree().await?);
+        let tree = Arc::new(self.built.tree(layout).await?);
         let listed = Arc::clone(&tree);
         let entries = tokio::task::spawn_blocking(move || listed.entries()).await;
         let entries =

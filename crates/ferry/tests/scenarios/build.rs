@@ -7,6 +7,7 @@ mod contexts;
 mod corpus;
 mod crash;
 mod edits;
+mod files;
 mod platforms;
 mod results;
 mod steps;

@@ -480,11 +480,27 @@ fn several_platforms_and_what_is_said_of_them_are_an_index() {
     docker(&sandbox, &directory, &[&platforms[..], &["-o", &output, "."]].concat()).ok();
     let index = run(Command::new("tar").arg("-xOf").arg(&archive).arg("index.json")).ok();
     assert!(index.contains("application/vnd.oci.image.index.v1+json\",\"digest\""), "{index}");
-    // Files alone have no place for either.
-    for words in [&["--platform", "linux/amd64,linux/arm64"][..], &["--sbom=true"]] {
-        let words = [&["buildx", "build"], words, &["-o", "out", "."]].concat();
-        docker(&sandbox, &directory, &words).fails(1).says("is not supported");
+    // As files: a directory for each, with what is said of it.
+    let words = ["--sbom=true", "--provenance=true", "-o", "out", "."];
+    docker(&sandbox, &directory, &[&platforms[..], &words].concat()).ok();
+    for (name, platform) in [("linux_amd64", "linux/amd64\n"), ("linux_arm64", "linux/arm64\n")] {
+        let out = directory.join("out").join(name);
+        assert_eq!(std::fs::read_to_string(out.join("said")).unwrap(), platform);
+        for document in ["provenance.json", "sbom.spdx.json"] {
+            let text = std::fs::read_to_string(out.join(document)).unwrap();
+            let statement: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(statement["subject"][0]["name"], "said", "{text}");
+        }
     }
+    let merged = ["-o", "type=local,dest=merged,platform-split=false", "."];
+    docker(&sandbox, &directory, &[&platforms[..], &merged].concat())
+        .fails(1)
+        .says("when split option is disabled");
+    // And with layers as they are asked for.
+    let zstd = format!("type=image,name={name},push=true,compression=zstd,force-compression=true");
+    docker(&sandbox, &directory, &["buildx", "build", "-o", &zstd, "."]).ok();
+    let image = manifest(&registry, "app", "1");
+    assert_eq!(image["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
 }
 
 #[test]

@@ -70,6 +70,18 @@ pub struct BuildAsk {
     pub verify: String,
     /// What is to become of the result: an image (empty), `files`, `image and files`, or `nothing`.
     pub result: String,
+    /// How those files are laid out.
+    pub layout: AskedLayout,
+}
+
+/// How files of a result are laid out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AskedLayout {
+    /// `platform-split`.
+    pub split: Option<bool>,
+    /// `attestation-prefix`.
+    pub prefix: String,
 }
 
 /// How much is to be said of how an image was made, and in which version's words.

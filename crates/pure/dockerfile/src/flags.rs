@@ -1,6 +1,6 @@
 //! `--flag=value` before an instruction's arguments.
 
-use crate::{CopyFlags, Mount, MountKind, RunFlags};
+use crate::{CopyFlags, Mount, MountKind, RunFlags, suggestion};
 
 /// Splits flags off; they end at the first word that is none, or at `--`.
 pub(crate) fn split(text: &str, escape: char) -> (Vec<String>, &str) {
@@ -56,8 +56,10 @@ pub(crate) fn pair(flag: &str) -> (&str, Option<&str>) {
     }
 }
 
-pub(crate) fn unknown(flag: &str) -> String {
-    format!("unknown flag: --{}", pair(flag).0)
+/// `known` are those that there are.
+pub(crate) fn unknown(flag: &str, known: &[&str]) -> String {
+    let name = pair(flag).0;
+    format!("unknown flag: --{name}{}", suggestion(name, known))
 }
 
 fn value(flag: &str) -> Result<String, String> {
@@ -71,10 +73,13 @@ fn boolean(flag: &str) -> Result<bool, String> {
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
         Some(value) => {
-            Err(format!("expecting boolean value for flag {}, not: {value}", pair(flag).0))
+            Err(format!("expecting boolean value for flag --{}, not: {value}", pair(flag).0))
         }
     }
 }
+
+const COPY: [&str; 6] = ["from", "chown", "chmod", "link", "exclude", "parents"];
+const ADD: [&str; 7] = ["chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"];
 
 /// Flags of `COPY` and `ADD`.
 pub(crate) fn copy(add: bool, flags: &[String]) -> Result<CopyFlags, String> {
@@ -90,7 +95,7 @@ pub(crate) fn copy(add: bool, flags: &[String]) -> Result<CopyFlags, String> {
             ("checksum", true) => read.checksum = Some(value(flag)?),
             ("keep-git-dir", true) => read.keep_git_dir = boolean(flag)?,
             ("unpack", true) => read.unpack = Some(boolean(flag)?),
-            _ => return Err(unknown(flag)),
+            _ => return Err(unknown(flag, if add { &ADD } else { &COPY })),
         }
     }
     Ok(read)
@@ -114,7 +119,7 @@ pub(crate) fn run(flags: &[String]) -> Result<RunFlags, String> {
                 "insecure" => read.insecure = true,
                 other => return Err(format!("security {other:?} is not valid")),
             },
-            _ => return Err(unknown(flag)),
+            _ => return Err(unknown(flag, &["mount", "network", "security"])),
         }
     }
     Ok(read)

@@ -15,6 +15,7 @@ mod instruction;
 mod lex;
 mod mode;
 mod read;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod variable;
@@ -29,4 +30,5 @@ pub use instruction::{
 pub use lex::{MAX_DOCKERFILE, MAX_INSTRUCTIONS};
 pub use mode::FileMode;
 pub use read::{Dockerfile, parse, parse_instruction};
+pub use suggest::suggestion;
 pub use variable::{MAX_VALUE, expand, expand_words};

@@ -3,7 +3,7 @@
 use crate::{
     Arg, Command, Health, Heredoc, Instruction, Kind, ParseError, Source, flags,
     lex::{self, Line, MAX_DOCKERFILE},
-    words,
+    suggestion, words,
 };
 
 /// A Dockerfile.
@@ -82,14 +82,14 @@ fn kind(text: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Kind, String
         "MAINTAINER",
     ];
     if !known.contains(&keyword.as_str()) {
-        return Err(format!("unknown instruction: {word}"));
+        return Err(format!("unknown instruction: {word}{}", suggestion(word, &known)));
     }
     let (flags, rest) = flags::split(rest, escape);
     let rest = rest.trim();
     if !matches!(keyword.as_str(), "FROM" | "RUN" | "COPY" | "ADD" | "HEALTHCHECK")
         && let Some(flag) = flags.first()
     {
-        return Err(flags::unknown(flag));
+        return Err(flags::unknown(flag, &[]));
     }
     if rest.is_empty() && !matches!(keyword.as_str(), "CMD" | "ENTRYPOINT" | "RUN" | "ONBUILD") {
         return Err(arity(&keyword));
@@ -121,7 +121,7 @@ fn kind(text: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Kind, String
             None => Err("SHELL requires the arguments to be in JSON form".to_owned()),
         },
         "HEALTHCHECK" => health(&flags, rest),
-        "ONBUILD" => on_build(rest),
+        "ONBUILD" => on_build(rest, &heredocs),
         _ => Ok(Kind::Maintainer(rest.to_owned())),
     }
 }
@@ -147,7 +147,7 @@ fn from(flags: &[String], rest: &str) -> Result<Kind, String> {
     for flag in flags {
         match flags::pair(flag) {
             ("platform", Some(value)) => platform = Some(value.to_owned()),
-            _ => return Err(flags::unknown(flag)),
+            _ => return Err(flags::unknown(flag, &["platform"])),
         }
     }
     let words: Vec<&str> = rest.split_whitespace().collect();
@@ -304,7 +304,7 @@ fn health(flags: &[String], rest: &str) -> Result<Kind, String> {
                 health.retries = retries.into();
                 continue;
             }
-            _ => return Err(flags::unknown(flag)),
+            _ => return Err(flags::unknown(flag, &HEALTH_FLAGS)),
         };
         let nanos = ferry_stdx::duration::parse_go(value).map_err(|error| error.to_string())?;
         if nanos < 0 || nanos != 0 && nanos < 1_000_000 {
@@ -315,19 +315,24 @@ fn health(flags: &[String], rest: &str) -> Result<Kind, String> {
     Ok(Kind::Healthcheck(health))
 }
 
-fn on_build(rest: &str) -> Result<Kind, String> {
+const HEALTH_FLAGS: [&str; 5] =
+    ["interval", "timeout", "start-period", "start-interval", "retries"];
+
+fn on_build(rest: &str, heredocs: &[Heredoc]) -> Result<Kind, String> {
     let word = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     match word.as_str() {
         "" => Err("ONBUILD requires at least one argument".to_owned()),
         "ONBUILD" => Err("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned()),
         "FROM" | "MAINTAINER" => Err(format!("{word} isn't allowed as an ONBUILD trigger")),
         _ => {
-            if rest.contains("<<") && matches!(word.as_str(), "RUN" | "COPY" | "ADD") {
-                return Err("a heredoc in an ONBUILD trigger is not supported".to_owned());
+            // Documents go along, as they are written.
+            let mut text = rest.to_owned();
+            for Heredoc { name, content, .. } in heredocs {
+                text.push_str(&format!("\n{content}{name}"));
             }
             // What cannot be read later is better said now.
-            let read = parse_instruction(rest);
-            read.map(|_| Kind::OnBuild(rest.to_owned())).map_err(|error| match error {
+            let read = parse_instruction(&text);
+            read.map(|_| Kind::OnBuild(text)).map_err(|error| match error {
                 ParseError::Line { words, .. } => words,
                 other => other.to_string(),
             })

@@ -12,6 +12,23 @@ fn one(text: &str) -> Kind {
 }
 
 #[test]
+fn triggers_take_their_documents_along() {
+    let file =
+        parse(b"FROM a\nONBUILD RUN <<-E\n\techo x\nE\nONBUILD COPY <<f /d/\ntext\nf\n").unwrap();
+    let texts: Vec<&str> = file
+        .instructions
+        .iter()
+        .filter_map(|one| match &one.kind {
+            Kind::OnBuild(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["RUN <<-E\necho x\nE", "COPY <<f /d/\ntext\nf"]);
+    let read = parse_instruction(texts[0]).unwrap();
+    assert!(matches!(read.kind, Kind::Run { .. }), "{read:?}");
+}
+
+#[test]
 fn lines_are_joined_and_comments_left_out() {
     let read =
         parse(b"# a comment\nFROM a AS B\nRUN one && \\\n  # not here\n\n  two \\\n three\n")
@@ -120,7 +137,11 @@ fn what_is_no_dockerfile() {
     for (text, words) in [
         ("", "file with no instructions"),
         ("# only\n", "file with no instructions"),
-        ("FROM a\nFOO bar", "dockerfile parse error on line 2: unknown instruction: FOO"),
+        (
+            "FROM a\nFOO bar",
+            "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)",
+        ),
+        ("FROM a\nCOPY --form=x a b", "unknown flag: --form (did you mean from?)"),
         ("FROM a b", "FROM requires either one or three arguments"),
         ("FROM a AS 1b", "invalid name for build stage"),
         ("COPY a", "COPY requires at least two arguments, but only one was provided"),

@@ -138,8 +138,14 @@ impl<R: Read> Read for Filled<R> {
 impl<R: Read> Gzip<R> {
     /// Compresses as well as Docker does.
     pub fn new(plain: R) -> Self {
+        Self::at(None, plain)
+    }
+
+    /// Compresses at a level.
+    fn at(level: Option<u32>, plain: R) -> Self {
         let plain = io::BufReader::with_capacity(PORTION, Filled(plain));
-        let encoder = flate2::GzBuilder::new().buf_read(plain, flate2::Compression::default());
+        let level = level.map(|level| flate2::Compression::new(level.min(Compression::MAX_GZIP)));
+        let encoder = flate2::GzBuilder::new().buf_read(plain, level.unwrap_or_default());
         Self { encoder, made: vec![0; PORTION].into(), rest: 0..0 }
     }
 }
@@ -158,6 +164,65 @@ impl<R: Read> Read for Gzip<R> {
         let read = (&self.made[self.rest.clone()]).read(buffer)?;
         self.rest.start += read;
         Ok(read)
+    }
+}
+
+/// How a stream is to be compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Not at all.
+    Plain,
+    /// gzip, at a level up to [`Compression::MAX_GZIP`], or at Docker's.
+    Gzip(Option<u32>),
+    /// zstd, at a level up to [`Compression::MAX_ZSTD`], or at its own.
+    Zstd(Option<u32>),
+}
+
+impl Compression {
+    /// Highest level of gzip.
+    pub const MAX_GZIP: u32 = 9;
+    /// Highest level of zstd.
+    pub const MAX_ZSTD: u32 = 22;
+}
+
+/// Compresses a stream. The same bytes give the same bytes, in whatever pieces they come.
+pub struct Encoder<R: Read>(Encoding<R>);
+
+enum Encoding<R: Read> {
+    Plain(R),
+    Gzip(Box<Gzip<R>>),
+    Zstd(Box<zstd::stream::read::Encoder<'static, io::BufReader<Filled<R>>>>),
+}
+
+impl<R: Read> Encoder<R> {
+    /// Compresses a stream in this way.
+    pub fn new(compression: Compression, plain: R) -> io::Result<Self> {
+        Ok(Self(match compression {
+            Compression::Plain => Encoding::Plain(plain),
+            Compression::Gzip(level) => Encoding::Gzip(Box::new(Gzip::at(level, plain))),
+            Compression::Zstd(level) => {
+                let level = level.unwrap_or_default().min(Compression::MAX_ZSTD);
+                let level = i32::try_from(level).unwrap_or_default();
+                let plain = io::BufReader::with_capacity(PORTION, Filled(plain));
+                Encoding::Zstd(Box::new(zstd::stream::read::Encoder::with_buffer(plain, level)?))
+            }
+        }))
+    }
+}
+
+impl<R: Read> std::fmt::Debug for Encoder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+impl<R: Read> Read for Encoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Encoding::Plain(plain) => plain.read(buffer),
+            Encoding::Gzip(gzip) => gzip.read(buffer),
+            Encoding::Zstd(zstd) => zstd.read(buffer),
+        }
     }
 }
 
@@ -202,6 +267,29 @@ mod tests {
                 other.extend_from_slice(&piece[..read]);
             }
             assert!(whole == other, "pieces from {seed}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_reads_and_is_the_same_in_other_pieces() {
+        let plain: Vec<u8> = (0..700_000_u32).map(|at| (at * at / 7 % 251) as u8).collect();
+        for compression in [
+            Compression::Plain,
+            Compression::Gzip(None),
+            Compression::Gzip(Some(1)),
+            Compression::Zstd(None),
+            Compression::Zstd(Some(9)),
+        ] {
+            let mut made = Vec::new();
+            Encoder::new(compression, plain.as_slice()).unwrap().read_to_end(&mut made).unwrap();
+            let mut other = Vec::new();
+            Encoder::new(compression, Odd(&plain, 5)).unwrap().read_to_end(&mut other).unwrap();
+            assert!(made == other, "{compression:?}");
+            let codec = Codec::detect(&made).unwrap();
+            let mut back = Vec::new();
+            Decoder::new(codec, made.as_slice()).unwrap().read_to_end(&mut back).unwrap();
+            assert!(back == plain, "{compression:?}");
+            assert!(compression == Compression::Plain || made.len() < plain.len());
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::tree::{get_xattr, list_xattrs, open_below, open_directory};
 
 /// Names that one thread takes at once.
 const PIECE: usize = 512;
+/// Tasks that one thread does alone.
+const ALONE: usize = 4;
 /// Most threads that look at one tree.
 const MAX_THREADS: usize = 8;
 /// Bytes read at once.
@@ -199,12 +201,11 @@ impl Walk<'_> {
             state.nodes.push(BTreeMap::new());
             state.todo.push(Task { node: 0, path: Vec::new(), piece: None });
         }
-        let first = self.lock().todo.pop();
         let mut looker = Looker { options: self.options, buffer: vec![0; BUFFER] };
-        if let Some(task) = first {
+        // Most trees are a few directories with a few files; a large one may begin with a directory alone.
+        while let Some(task) = self.next_alone() {
             self.look(&mut looker, task);
         }
-        // Most trees are one directory with a few files.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let more = self.lock().todo.len().min(threads).saturating_sub(1);
         std::thread::scope(|scope| {
@@ -224,6 +225,13 @@ impl Walk<'_> {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// The next task, as long as there are too few for another thread.
+    fn next_alone(&self) -> Option<Task> {
+        let mut state = self.lock();
+        let few = state.todo.len() < ALONE && state.failed.is_none();
+        few.then(|| state.todo.pop()).flatten()
     }
 
     /// Takes tasks until nobody has any more.

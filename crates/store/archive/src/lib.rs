@@ -44,5 +44,6 @@ pub use self::unpack::{
 };
 pub use self::write::{
     Keep, Source, TarWriter, Times, TreeOptions, WriteTreeError, write_resource, write_tree,
+    write_tree_in,
 };
 pub use self::zip::{ReadZipError, ZipMember, read_zip};

@@ -55,7 +55,7 @@ pub use self::{
     partial::sweep_partials,
     progress::Progress,
     pull::{Pulled, PulledLayer},
-    push::{KeptManifest, KnownBlob, Push, PushError, PushLayer, Pushed, composed},
+    push::{KeptManifest, KnownBlob, Packing, Push, PushError, PushLayer, Pushed, composed},
     refusal::Refusal,
     repository::{
         BlobStream, Quota, RawManifest, Repository, RepositoryError, Wanted, fallback_tag,

@@ -11,6 +11,7 @@ pub(crate) mod upload;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ferry_archive::compress::Compression;
 use ferry_layers::LayerStore;
 use ferry_oci::{Descriptor, Digest, Manifest, Reference, media};
 use futures_util::future::try_join_all;
@@ -48,6 +49,36 @@ pub struct Push<'a> {
     pub beside: bool,
     /// Who asks.
     pub auth: Option<&'a RegistryAuth>,
+    /// How layers are compressed.
+    pub packing: Packing,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packing {
+    /// In which way; otherwise in Docker's.
+    pub compression: Option<Compression>,
+    /// Also those that the registry has in another form.
+    pub force: bool,
+    /// In OCI's words, also where Docker has its own.
+    pub oci: bool,
+}
+
+impl Packing {
+    /// What layers that are made are called.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self.compression {
+            None | Some(Compression::Gzip(_)) => media::DOCKER_LAYER_GZIP,
+            Some(Compression::Zstd(_)) => media::OCI_LAYER_ZSTD,
+            Some(Compression::Plain) => media::OCI_LAYER,
+        }
+    }
+
+    /// Whether a blob will do that is there already.
+    pub(crate) fn takes(self, media_type: &str) -> bool {
+        let oci = |media_type| blob::layer_type(media_type, true);
+        !self.force || self.compression.is_none() || oci(media_type) == oci(self.media_type())
+    }
 }
 
 /// A manifest as it came.
@@ -113,7 +144,8 @@ impl Client {
         for layer in push.layers {
             let voice = LayerVoice::new(progress, &layer.diff_id);
             voice.say("Preparing");
-            jobs.push(Job { shared, source: &source, layer, layers, voice, permits: &permits });
+            let (source, packing) = (&source, push.packing);
+            jobs.push(Job { shared, source, layer, layers, voice, permits: &permits, packing });
         }
         // The uppermost layer is said first, as Docker does; the work is done from the bottom.
         let blobs = try_join_all(jobs.iter().map(Job::run)).await?;
@@ -166,10 +198,12 @@ async fn manifest(
     if blob::exists(shared, source, &digest).await? != Some(size) {
         Upload { shared, source }.whole(config, &digest).await?;
     }
-    let kept = push.manifest.filter(|kept| is_of(kept, &digest, &blobs));
+    let worded =
+        |kept: &KeptManifest<'_>| !push.packing.oci || kept.media_type == media::OCI_MANIFEST;
+    let kept = push.manifest.filter(|kept| worded(kept) && is_of(kept, &digest, &blobs));
     let (media_type, json) = match kept {
         Some(kept) => (kept.media_type.to_owned(), Bytes::copy_from_slice(kept.json)),
-        None if push.beside => written(digest, size, &blobs, true)?,
+        None if push.beside || push.packing.oci => written(digest, size, &blobs, true)?,
         None => composed(digest, size, &blobs)?,
     };
     let (digest, size) = (Digest::sha256_of(&json), json.len() as u64);

@@ -15,7 +15,7 @@ use fake::{
     scratch::{Scratch, client},
 };
 use ferry_oci::{Digest, Reference};
-use ferry_transfer::{Push, PushError, PushLayer, Pushed, RegistryAuth};
+use ferry_transfer::{Packing, Push, PushError, PushLayer, Pushed, RegistryAuth};
 
 /// What the registry kept of the first attempt.
 const KEPT: usize = 1_000_000;
@@ -39,6 +39,7 @@ async fn push(
         manifest: None,
         beside: false,
         auth,
+        packing: Packing::default(),
     };
     client().push(&push, &scratch.layers, &tell).await
 }

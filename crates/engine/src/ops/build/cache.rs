@@ -18,6 +18,8 @@ use super::facts::Facts;
 const STEPS: Table<Record> = Table::new("build_made");
 /// What steps depended on: read where somebody asks why one was not known, and not kept in memory.
 const FACTS: Table<Facts> = Table::new("build_facts");
+/// Images of other machines that a name meant, by name and platform: they are here without a name, as it means this machine's.
+const BASES: Table<String> = Table::new("build_base");
 
 /// Most steps that are remembered; those that were used last stay.
 const MAX_RECORDS: usize = 10_000;
@@ -108,6 +110,27 @@ impl BuildCache {
             turns: Mutex::default(),
             containers: Mutex::default(),
         })
+    }
+
+    /// The id of the image that a name meant for a platform when it was fetched last.
+    pub(super) fn base(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(self.db.get(&BASES, name)?)
+    }
+
+    /// Remembers what a name means for a platform.
+    pub(super) fn learn_base(&self, name: &str, image: &str) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        batch.put(&BASES, name, &image.to_owned())?;
+        Ok(self.db.write(batch)?)
+    }
+
+    /// Forgets which images are only here to be built on; answers their ids.
+    pub(super) fn forget_bases(&self) -> Result<Vec<String>, Failure> {
+        let all = self.db.all(&BASES)?;
+        let mut batch = Batch::new();
+        all.iter().for_each(|(name, _)| batch.delete(&BASES, name));
+        self.db.write(batch)?;
+        Ok(all.into_iter().map(|(_, image)| image).collect())
     }
 
     /// Waits until nobody else does the same step: what comes of it will do for both.

@@ -12,6 +12,8 @@ pub(super) struct Current {
     pub(super) name: String,
     /// The configuration as it came, of an image that was looked up.
     pub(super) json: Option<String>,
+    /// The arguments that a stage on it has without declaring them.
+    pub(super) args: Vec<(String, Option<String>)>,
 }
 
 impl Current {
@@ -23,7 +25,7 @@ impl Current {
             variant: platform.variant.clone(),
             ..ImageConfig::default()
         };
-        Current { config, name: "scratch".to_owned(), json: None }
+        Current { config, name: "scratch".to_owned(), json: None, args: Vec::new() }
     }
 
     pub(super) fn layers(&self) -> &[Digest] {

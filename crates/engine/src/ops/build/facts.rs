@@ -7,12 +7,14 @@ use ferry_oci::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
 
 /// Begins what is hashed; another one is of another version, whose keys mean something else.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 /// Facts of a step that are written down, and bytes of each.
 const MAX_FACTS: usize = 1000;
 const MAX_VALUE: usize = 256;
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
+/// Files of a mount that are named.
+const NAMED: usize = 10;
 
 /// The layers that a step finds.
 pub(super) const BELOW: &str = "what it stands on";
@@ -27,12 +29,15 @@ pub(super) struct Facts {
     /// The instruction as it was written: only to find the step again.
     pub(super) text: String,
     list: Vec<(String, String)>,
+    /// Files that a `RUN` mounts, by the fact that has them all, with their digests: only to name those that differ.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    mounted: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Facts {
     /// None yet, of an instruction.
     pub(super) fn of(text: &str) -> Facts {
-        Facts { text: text.to_owned(), list: Vec::new() }
+        Facts { text: text.to_owned(), ..Facts::default() }
     }
 
     /// One more.
@@ -45,6 +50,11 @@ impl Facts {
         if let Some(value) = value {
             self.add(name, value);
         }
+    }
+
+    /// Which files a fact is about.
+    pub(super) fn note_files(&mut self, name: String, files: BTreeMap<String, String>) {
+        self.mounted.insert(name, files);
     }
 
     /// The step's key.
@@ -73,7 +83,7 @@ impl Facts {
             let rest = Digest::sha256_of(format!("{rest:?}").as_bytes());
             list.push(("source (one of many more)".to_owned(), rest.to_string()));
         }
-        Facts { text: self.text.clone(), list }
+        Facts { text: self.text.clone(), list, mounted: self.mounted.clone() }
     }
 
     /// How near another step is: the same instruction first, then as much as possible the same. `None` where the two have nothing to do with
@@ -110,11 +120,32 @@ impl Facts {
         names
             .into_iter()
             .filter(differs)
-            .map(|name| Difference {
-                files: name.starts_with(SOURCE),
-                words: words(name, then.get(name).copied(), now.get(name).copied(), below),
+            .map(|name| {
+                let words = words(name, then.get(name).copied(), now.get(name).copied(), below);
+                let named = self.files_that_differ(before, name);
+                Difference { files: name.starts_with(SOURCE), words: words + &named }
             })
             .collect()
+    }
+
+    /// Files that a mount shows and that are not as they were, where both are known.
+    fn files_that_differ(&self, before: &Facts, name: &str) -> String {
+        let (Some(now), Some(then)) = (self.mounted.get(name), before.mounted.get(name)) else {
+            return String::new();
+        };
+        let changed = now.iter().filter_map(|(path, digest)| match then.get(path) {
+            None => Some(format!("{path} is new")),
+            Some(other) if other != digest => Some(format!("{path} is not what it was")),
+            Some(_) => None,
+        });
+        let gone = then.keys().filter(|path| !now.contains_key(*path));
+        let all: Vec<String> = changed.chain(gone.map(|path| format!("{path} is gone"))).collect();
+        let more = all.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        match all.is_empty() {
+            true => String::new(),
+            false => format!(": {}{more}", all[..all.len().min(NAMED)].join(", ")),
+        }
     }
 
     fn map(&self) -> BTreeMap<&str, &str> {
@@ -183,6 +214,26 @@ mod tests {
         );
         assert!(found[3].files && !found[1].files);
         assert_eq!(now.differences(&now, ""), []);
+    }
+
+    #[test]
+    fn files_of_a_mount_are_named() {
+        let mount = format!("{MOUNTED}/m");
+        let of = |digest: &str, files: &[(&str, &str)]| {
+            let mut facts = facts("RUN x", &[(&mount, digest)]);
+            let files = files.iter().map(|(path, digest)| (path.to_string(), digest.to_string()));
+            facts.note_files(mount.clone(), files.collect());
+            facts
+        };
+        let before = of("1", &[("a", "1"), ("b", "1"), ("c", "1")]);
+        let now = of("2", &[("a", "1"), ("b", "2"), ("d", "1")]);
+        let found = now.differences(&before, "");
+        let words =
+            "content of the mount /m is not what it was: b is not what it was, d is new, c is gone";
+        assert_eq!(found[0].words, words);
+        // They are only there to be named.
+        assert_eq!(now.key(), facts("", &[(&mount, "2")]).key());
+        assert_eq!(now.shortened(), now);
     }
 
     #[test]

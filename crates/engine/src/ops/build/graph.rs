@@ -156,15 +156,15 @@ impl Build {
         self.date(&mut current.config);
         let mut state =
             State::on(current.config.config.clone().unwrap_or_default(), self.plan.escape);
-        if !matches!(stage.base, Base::Stage(_)) {
-            state.config.on_build = None;
-        }
+        // They have been taken: each does what those before it left to do.
+        state.config.on_build = None;
         if stage.base == Base::Scratch {
             state.config.working_dir = Some("/".to_owned());
         }
         state.build_args = self.wanted.build_args.clone();
         state.globals = self.plan.globals.clone();
         state.platform_args = self.wanted.platform_args.clone();
+        state.inherit(std::mem::take(&mut current.args));
         let fresh = self.request.no_cache || self.is_filtered(number);
         let mut below = from.name;
         for (instruction, mut vertex) in ready.instructions.iter().zip(vertices) {
@@ -194,6 +194,7 @@ impl Build {
                 below = vertex.name;
             }
         }
+        current.args = state.declared();
         Ok(current)
     }
 

@@ -1,12 +1,12 @@
-//! What a face hands in and takes out beyond one context and one image: directories that a client fills, and the files of a result.
+//! What a face hands in beyond one context: directories that a client fills.
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
 use ferry_errkind::Failure;
 use tokio::io::AsyncRead;
 
-use super::{Built, NamedContext, built::Part, context::Place};
-use crate::{Engine, bridge, ops::image::ImageTree, records::failed};
+use super::{NamedContext, context::Place};
+use crate::{Engine, bridge, records::failed};
 
 /// A directory that a client filled; goes when nobody has it any more.
 #[derive(Debug)]
@@ -41,21 +41,4 @@ pub async fn fill(
         Ok(Filled { _place: place, directory: Arc::new(opened.into()) })
     })
     .await
-}
-
-impl Built {
-    /// All its files, one by one.
-    ///
-    /// # Errors
-    /// When a layer is not there any more.
-    pub async fn tree(&self) -> Result<ImageTree, Failure> {
-        let Part { build, outcome } = self.only()?;
-        let shared = build.engine.shared.clone();
-        let layers = outcome.layers().to_vec();
-        crate::blocking(move || {
-            shared.builds.persist(&shared.layers)?;
-            ImageTree::of(&shared, &layers)
-        })
-        .await
-    }
 }

@@ -15,6 +15,7 @@ mod emulation;
 mod explain;
 mod facts;
 mod fetch;
+mod files;
 mod graph;
 mod hand_out;
 mod history;
@@ -50,6 +51,7 @@ use crate::{Engine, random};
 pub use attest::{Attest, Provenance};
 pub use built::Built;
 pub use cache::CacheRecord;
+pub use files::{Layout, ResultTree};
 pub use hand_out::{Filled, fill};
 pub use history::{BuildRecord, Ending, Output, annotate, called, forget, histories, history};
 pub use kept::{Current as CurrentTree, KeptTree, Told, ToldKind, keep as keep_tree};
@@ -120,7 +122,8 @@ async fn solve_recorded(
     let mut builds = Vec::new();
     for request in requests {
         let wanted = wanted(&request)?;
-        let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+        let plan =
+            ferry_build::plan(&file, &wanted).map_err(|error| unplanned(error, &request, &text))?;
         if builds.is_empty() {
             let found = findings(engine, &file, &text, &wanted, &place);
             let is_error = ferry_build::is_error(&file, &wanted);
@@ -183,7 +186,8 @@ pub async fn describe(
     let first = platforms::each(&request)?.into_iter().next();
     let wanted = wanted(first.as_ref().unwrap_or(&request))?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let plan = ferry_build::plan(&file, &wanted).map_err(BuildError::of)?;
+    let plan =
+        ferry_build::plan(&file, &wanted).map_err(|error| unplanned(error, &request, &text))?;
     let target = plan.needed.last().copied().unwrap_or_default();
     Ok(Described {
         findings: findings(engine, &file, &text, &wanted, &place),
@@ -321,6 +325,14 @@ fn unreadable(
     let excerpt = line.map(|line| {
         Box::new(Excerpt::of(&request.dockerfile, &String::from_utf8_lossy(text), line, line))
     });
+    BuildError { excerpt, ..BuildError::of(error) }
+}
+
+/// What cannot be planned, with its lines where they are known.
+fn unplanned(error: ferry_build::BuildError, request: &BuildRequest, text: &str) -> BuildError {
+    let excerpt = error.lines().filter(|(first, _)| *first > 0);
+    let excerpt =
+        excerpt.map(|(first, last)| Box::new(Excerpt::of(&request.dockerfile, text, first, last)));
     BuildError { excerpt, ..BuildError::of(error) }
 }
 

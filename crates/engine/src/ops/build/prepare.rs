@@ -29,7 +29,11 @@ impl Build {
             let mut more = Vec::new();
             for number in std::mem::take(&mut todo) {
                 let mut base = bases.remove(&number);
-                let triggers = triggers(base.as_mut())?;
+                let stage = &self.plan.stages[number];
+                let triggers = match stage.base {
+                    Base::Stage(other) => own_triggers(&self.plan.stages[other].instructions)?,
+                    _ => triggers(base.as_mut())?,
+                };
                 // A trigger can name any earlier stage.
                 more.extend(self.plan.uses(number, &triggers));
                 let mut instructions = triggers;
@@ -144,11 +148,21 @@ impl Build {
 fn triggers(base: Option<&mut Current>) -> Result<Vec<Instruction>, BuildError> {
     let config = base.and_then(|base| base.config.config.as_mut());
     let texts = config.and_then(|config| config.on_build.take()).unwrap_or_default();
-    let read = |text: &String| {
-        let read = parse_instruction(text).map_err(BuildError::of)?;
-        Ok(Instruction { line: 0, ..read })
-    };
-    texts.iter().map(read).collect()
+    texts.iter().map(|text| trigger(text)).collect()
+}
+
+/// What a stage has those do that stand on it.
+fn own_triggers(instructions: &[Instruction]) -> Result<Vec<Instruction>, BuildError> {
+    let texts = instructions.iter().filter_map(|instruction| match &instruction.kind {
+        Kind::OnBuild(text) => Some(text),
+        _ => None,
+    });
+    texts.map(|text| trigger(text)).collect()
+}
+
+fn trigger(text: &str) -> Result<Instruction, BuildError> {
+    let read = parse_instruction(text).map_err(BuildError::of)?;
+    Ok(Instruction { line: 0, ..read })
 }
 
 /// `--label` as the instruction that it stands for.

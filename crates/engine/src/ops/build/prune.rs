@@ -119,6 +119,9 @@ pub(crate) fn of(shared: &Shared) -> Vec<CacheRecord> {
 /// When the disk fails.
 pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String>, u64), Failure> {
     let shared = engine.shared.clone();
+    if request.is_everything() {
+        dismiss_bases(engine).await?;
+    }
     crate::blocking(move || {
         let all = of(&shared);
         // What an image has, too, takes no room of its own: to forget it would free nothing.
@@ -159,7 +162,30 @@ pub async fn prune(engine: &Engine, request: PruneRequest) -> Result<(Vec<String
     .await
 }
 
+/// Removes the images that are here only to be built on.
+async fn dismiss_bases(engine: &Engine) -> Result<(), Failure> {
+    let shared = engine.shared.clone();
+    for id in crate::blocking(move || shared.builds.forget_bases()).await? {
+        let named = image::inspect(engine, &id).await;
+        // One that got a name stays; one that has a container, or that another image stands on, is refused.
+        if named.is_ok_and(|view| view.repo_tags.is_empty())
+            && let Err(failure) = image::remove(engine, &id, false, false).await
+        {
+            tracing::debug!("a base image stays: {}", failure.message());
+        }
+    }
+    Ok(())
+}
+
 impl PruneRequest {
+    /// Whether nothing is to stay.
+    fn is_everything(&self) -> bool {
+        self.unused_for.is_none()
+            && self.budget == Budget::default()
+            && self.ids.is_none()
+            && self.kinds.is_none()
+    }
+
     fn takes(&self, record: &CacheRecord, now: Timestamp) -> bool {
         let young = self.unused_for.is_some_and(|age| now.since(record.used) < age);
         let other = self.ids.as_ref().is_some_and(|ids| !ids.contains(&record.id));

@@ -63,16 +63,28 @@ impl Build {
         let wanted =
             wanted.map_err(|error| Failure::new(ErrorKind::InvalidArgument, error.to_string()))?;
         let before = shared.images.get(name).ok();
-        let here = before.as_ref().filter(|named| {
+        let fits = |named: &Named| {
             let config = &named.entry.config;
             wanted.as_ref().is_none_or(|wanted| {
                 config.os == wanted.os && config.architecture == wanted.architecture
             })
-        });
-        let here = here.is_some();
+        };
+        let here = before.as_ref().is_some_and(fits);
+        let key = |reference: &Reference| {
+            let name = reference.clone().with_default_tag().canonical();
+            format!("{name} {}", platform.as_deref().unwrap_or_default())
+        };
+        if let (false, false, Ok(reference)) = (here, newer, reference) {
+            // The name may mean another machine's image, and this one have been fetched before.
+            let kept = shared.builds.base(&key(reference))?;
+            let kept = kept.and_then(|id| shared.images.get(&id).ok()).filter(fits);
+            if let Some(found) = kept {
+                return Ok(self.found(reference, &found));
+            }
+        }
         if !here || newer && reference.is_ok() {
             let reference = reference.clone()?.with_default_tag();
-            let fetched = self.fetch(&reference, platform, vertex).await;
+            let fetched = self.fetch(&reference, platform.clone(), vertex).await;
             if let Err(failure) = fetched {
                 // What is only here, no registry has a newer one of.
                 if !here || failure.kind() != ErrorKind::NotFound {
@@ -82,28 +94,38 @@ impl Build {
         }
         let found = shared.images.get(name).map_err(Failure::from)?;
         if let (Some(before), Ok(reference), false) = (before, reference, here) {
-            self.give_back(reference, before, &found).await?;
+            if self.give_back(reference, before, &found).await? {
+                let (key, id) = (key(reference), found.entry.image.id.to_string());
+                let shared = std::sync::Arc::clone(shared);
+                crate::blocking(move || shared.builds.learn_base(&key, &id)).await?;
+            }
         }
-        if let Ok(reference) = reference {
-            self.note_material(material(reference, &found));
-        }
-        let json = Some(found.entry.image.config_json.clone());
-        Ok(Current { config: found.entry.config.clone(), name: String::new(), json })
+        Ok(match reference {
+            Ok(reference) => self.found(reference, &found),
+            Err(_) => current(&found),
+        })
     }
 
-    /// Lets names mean again what they meant before an image of another machine was fetched: a build changes no image.
+    /// An image that a name means.
+    fn found(&self, reference: &Reference, found: &Named) -> Current {
+        self.note_material(material(reference, found));
+        current(found)
+    }
+
+    /// Lets names mean again what they meant before an image of another machine was fetched: a build changes no image. Whether that
+    /// image has no name now.
     async fn give_back(
         &self,
         reference: &Reference,
         before: Named,
         found: &Named,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let is_of_host = |named: &Named| {
             let (config, host) = (&named.entry.config, Platform::host());
             config.os == host.os && config.architecture == host.architecture
         };
         if is_of_host(found) || before.entry.image.id == found.entry.image.id {
-            return Ok(());
+            return Ok(false);
         }
         let shared = std::sync::Arc::clone(&self.engine.shared);
         let digests = before.digests.iter().filter_map(|name| Reference::parse(name).ok());
@@ -114,7 +136,7 @@ impl Build {
             for name in names {
                 shared.images.tag(&id, &name, shared.now())?;
             }
-            Ok(())
+            Ok(true)
         })
         .await
     }
@@ -149,6 +171,12 @@ impl Build {
         let hub = || (domain == "docker.io").then(|| auths.get("https://index.docker.io/v1/"));
         auths.get(domain).or_else(|| hub().flatten()).cloned()
     }
+}
+
+fn current(found: &Named) -> Current {
+    let json = Some(found.entry.image.config_json.clone());
+    let config = found.entry.config.clone();
+    Current { config, name: String::new(), json, args: Vec::new() }
 }
 
 /// An image as provenance names it: by the digest that its registry has, if it came from one.

@@ -1,6 +1,7 @@
 //! What `COPY` takes from: the context, a stage, an image. Paths are looked up inside it, and patterns are matched there.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     io::{self, Write},
     os::{
@@ -238,6 +239,33 @@ impl Found {
         hasher.update(&self.name);
         hasher.update(sum.map_err(|error| failed(&error))?.as_bytes());
         Ok(hasher.finish())
+    }
+
+    /// Every file below it with its digest; nothing where there are more than `most`, or something cannot be read.
+    pub(super) fn files(&self, files: &Files, most: usize) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        let base = self.path.to_string_lossy().trim_start_matches('/').to_owned();
+        let mut left = vec![(base, String::new())];
+        while let Some((path, shown)) = left.pop() {
+            let kind = files.root.file_type(Path::new(&format!("/{path}")));
+            let directory = matches!(kind, Ok(Some(FileType::Directory)));
+            if directory && left.len() < most {
+                let names = names(&files.root, &path).into_iter();
+                let below = names.map(|name| (join(&path, &name), join(&shown, &name)));
+                left.extend(below.filter(|(path, _)| !files.hides(path)));
+                continue;
+            }
+            let one = Found { path: Path::new("/").join(&path), directory: false, ..self.clone() };
+            let Ok(digest) = one.digest(files, &IgnoreFile::default()) else {
+                return BTreeMap::new();
+            };
+            let shown = if shown.is_empty() { self.shown().to_owned() } else { shown };
+            found.insert(shown, digest.hex().chars().take(16).collect());
+            if directory || found.len() > most {
+                return BTreeMap::new();
+            }
+        }
+        found
     }
 
     /// Which paths below it are left out.

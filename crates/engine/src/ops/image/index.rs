@@ -12,7 +12,8 @@ use super::package_url;
 
 /// A statement.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
-const STATEMENT: &str = "https://in-toto.io/Statement/v0.1";
+/// Begins every statement.
+pub(crate) const STATEMENT: &str = "https://in-toto.io/Statement/v0.1";
 
 /// One of the images.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ mod index;
 pub(crate) mod keep;
 mod list;
 mod load;
+mod packing;
 mod pull;
 mod push;
 mod remove;
@@ -22,18 +23,22 @@ use ferry_oci::{Digest, Reference};
 
 use crate::{Engine, Shared};
 
+pub use ferry_transfer::Packing;
 pub use import::{ImportRequest, import};
 pub use list::{history, inspect, list};
 pub use load::{LoadSource, load};
+pub use packing::packing;
 pub use pull::{PullProgress, PullRequest, pull};
 pub use push::{
     DistributionView, PushProgress, PushRequest, distribution, push, remote_catalog, remote_tags,
 };
 pub use remove::{prune, remove};
-pub use save::save;
+pub use save::{save, save_packed};
 pub use search::{SearchRequest, SearchResult, search};
 pub use served::{ServedBlob, ServedManifest, served, served_blob, served_manifest};
 pub use tree::{ImageTree, TreeEntry, save_as};
+
+pub(crate) use index::STATEMENT;
 
 /// Lets `repo:tag` mean the image that `name` means.
 ///

@@ -6,7 +6,8 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::{Attestation, Entry};
 use ferry_oci::{Descriptor, Digest, Manifest, Platform, Reference, media};
 use ferry_transfer::{
-    KeptManifest, KnownBlob, Progress, Push, PushLayer, Pushed, RawManifest, RegistryAuth, Wanted,
+    KeptManifest, KnownBlob, Packing, Progress, Push, PushLayer, Pushed, RawManifest, RegistryAuth,
+    Wanted,
 };
 use tokio::sync::mpsc;
 
@@ -30,6 +31,8 @@ pub struct PushRequest {
     pub platform: Option<Platform>,
     /// Who asks.
     pub auth: Option<RegistryAuth>,
+    /// How layers are compressed.
+    pub packing: Packing,
 }
 
 /// One message about a push.
@@ -77,7 +80,8 @@ pub async fn push(
     let status = format!("The push refers to repository [{}]", repository.familiar_name());
     progress.send(PushProgress::Step(PullProgress::status(status))).await.ok();
     for (reference, entry) in images? {
-        let sending = Sending { shared, reference: &reference, auth: request.auth.as_ref() };
+        let (auth, packing) = (request.auth.as_ref(), request.packing);
+        let sending = Sending { shared, reference: &reference, auth, packing };
         let others = shared.images.variants(&reference.canonical());
         let all: Vec<_> = std::iter::once(Arc::clone(&entry)).chain(others).collect();
         let said: Vec<_> = all
@@ -156,6 +160,7 @@ struct Sending<'a> {
     shared: &'a Arc<Shared>,
     reference: &'a Reference,
     auth: Option<&'a RegistryAuth>,
+    packing: Packing,
 }
 
 impl Sending<'_> {
@@ -166,7 +171,7 @@ impl Sending<'_> {
         beside: bool,
         progress: &mpsc::Sender<PushProgress>,
     ) -> Result<Pushed, Failure> {
-        let Sending { shared, reference, auth } = *self;
+        let Sending { shared, reference, auth, packing } = *self;
         let _lease = shared.lease(entry.layers());
         let sender = progress.clone();
         // As in a pull: a slow reader misses steps.
@@ -187,6 +192,7 @@ impl Sending<'_> {
             }),
             beside,
             auth,
+            packing,
         };
         let pushed = shared.live().registries.push(&push, &shared.layers, &tell).await?;
         note(shared, reference, entry, &pushed).await?;

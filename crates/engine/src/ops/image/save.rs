@@ -10,17 +10,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferry_archive::{Entry as TarEntry, Kind, Mtime, TarWriter};
+use ferry_archive::{Entry as TarEntry, Kind, Mtime, TarWriter, compress::Compression};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_oci::{Descriptor, Digest, Index, Manifest, Reference, media};
 use ferry_stdx::time::Timestamp;
+use ferry_transfer::Packing;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
     event,
     index::{self, Part},
+    packing::{self, Packed},
 };
 use crate::{Engine, Shared, bridge};
 
@@ -47,9 +49,21 @@ pub async fn save(
     engine: &Engine,
     names: &[String],
 ) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
+    save_packed(engine, names, Packing::default()).await
+}
+
+/// The same, with layers that are compressed.
+///
+/// # Errors
+/// As for [`save`].
+pub async fn save_packed(
+    engine: &Engine,
+    names: &[String],
+    packing: Packing,
+) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
     let shared = engine.shared.clone();
     let images = choose(&shared, names)?;
-    Ok(written(shared, images))
+    Ok(written(shared, images, packing))
 }
 
 /// One image with names that it need not have here.
@@ -58,11 +72,16 @@ pub(super) fn save_images(
     entry: Arc<Entry>,
     names: Vec<Reference>,
     others: Vec<Arc<Entry>>,
+    packing: Packing,
 ) -> mpsc::Receiver<Result<Bytes, Failure>> {
-    written(engine.shared.clone(), vec![Saved { entry, names, others }])
+    written(engine.shared.clone(), vec![Saved { entry, names, others }], packing)
 }
 
-fn written(shared: Arc<Shared>, images: Vec<Saved>) -> mpsc::Receiver<Result<Bytes, Failure>> {
+fn written(
+    shared: Arc<Shared>,
+    images: Vec<Saved>,
+    packing: Packing,
+) -> mpsc::Receiver<Result<Bytes, Failure>> {
     let (mut writer, pieces) = bridge::pipe();
     tokio::task::spawn_blocking(move || {
         let layers: Vec<Digest> = images
@@ -71,7 +90,7 @@ fn written(shared: Arc<Shared>, images: Vec<Saved>) -> mpsc::Receiver<Result<Byt
             .flat_map(|entry| entry.layers().iter().cloned())
             .collect();
         let _lease = shared.lease(&layers);
-        match write(&shared, &images, &mut writer) {
+        match write(&shared, &images, packing, &mut writer) {
             Ok(()) => {}
             // The client has left; there is nobody to tell.
             Err(failure) => writer.fail(failure),
@@ -133,11 +152,19 @@ fn add(shared: &Shared, images: &mut Vec<Saved>, entry: Arc<Entry>, name: Option
     }
 }
 
-fn write(shared: &Shared, images: &[Saved], out: &mut impl Write) -> Result<(), Failure> {
+fn write(
+    shared: &Shared,
+    images: &[Saved],
+    packing: Packing,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let broken = |error: io::Error| {
         Failure::new(ErrorKind::Internal, format!("cannot write the archive: {error}"))
     };
-    let mut archive = Archive { tar: TarWriter::new(out), written: BTreeSet::new() };
+    let tar = TarWriter::new(out);
+    let compression = packing.compression.filter(|one| *one != Compression::Plain);
+    let mut archive =
+        Archive { tar, compression, written: BTreeSet::new(), layers: BTreeMap::new() };
     let mut index = Vec::new();
     let mut items = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
@@ -149,7 +176,7 @@ fn write(shared: &Shared, images: &[Saved], out: &mut impl Write) -> Result<(), 
             error.context(format!("image {id}"))
         })?;
         index.extend(described(&manifest, &image.names));
-        items.push(item(image));
+        items.push(archive.item(image));
         for name in &image.names {
             let top = image.entry.layers().last().map(Digest::hex).unwrap_or_default();
             let tag = name.tag().unwrap_or_default().to_owned();
@@ -169,17 +196,6 @@ fn write(shared: &Shared, images: &[Saved], out: &mut impl Write) -> Result<(), 
         archive.document("repositories", &json(&repositories)?).map_err(broken)?;
     }
     archive.tar.finish().and_then(|out| out.flush()).map_err(broken)
-}
-
-/// An image's line in `manifest.json`.
-fn item(image: &Saved) -> serde_json::Value {
-    let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
-    let layers: Vec<String> = image.entry.layers().iter().map(blob).collect();
-    json!({
-        "Config": blob(&image.entry.image.id),
-        "RepoTags": if tags.is_empty() { serde_json::Value::Null } else { json!(tags) },
-        "Layers": layers,
-    })
 }
 
 /// A manifest in the index: once for each name.
@@ -210,11 +226,28 @@ fn blob(digest: &Digest) -> String {
 
 struct Archive<W> {
     tar: TarWriter<W>,
+    /// How layers are compressed.
+    compression: Option<Compression>,
+    /// What layers are in the archive.
+    layers: BTreeMap<Digest, Descriptor>,
     /// Several images may share blobs.
     written: BTreeSet<Digest>,
 }
 
 impl<W: Write> Archive<W> {
+    /// An image's line in `manifest.json`.
+    fn item(&self, image: &Saved) -> serde_json::Value {
+        let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+        let layers = image.entry.layers().iter();
+        let layers = layers.filter_map(|layer| Some(blob(&self.layers.get(layer)?.digest)));
+        let layers: Vec<String> = layers.collect();
+        json!({
+            "Config": blob(&image.entry.image.id),
+            "RepoTags": if tags.is_empty() { serde_json::Value::Null } else { json!(tags) },
+            "Layers": layers,
+        })
+    }
+
     /// Writes an image, and those of other platforms; answers what describes it: its manifest, or an index where there is more to say.
     fn image(&mut self, shared: &Shared, image: &Saved) -> Result<Descriptor, Failure> {
         let mut parts = Vec::new();
@@ -238,21 +271,48 @@ impl<W: Write> Archive<W> {
         Ok(documents.described())
     }
 
-    /// Writes the blobs of an image; answers its manifest. Layers are uncompressed here, so it is not the one it came with.
+    /// Writes the blobs of an image; answers its manifest. Layers are not as they came, so it is not the one it came with.
     fn part(&mut self, shared: &Shared, entry: &Entry) -> Result<Descriptor, Failure> {
         let created = entry.config.created.as_deref().and_then(Timestamp::parse_rfc3339);
         let mtime = mtime(created.unwrap_or_default());
+        let mut layers = Vec::new();
         for diff_id in entry.layers() {
-            let tar = shared.layers.tar(diff_id).map_err(Failure::of)?;
-            self.blob(diff_id, tar.length(), mtime, tar).map_err(broken)?;
+            layers.push(self.layer(shared, diff_id, mtime)?);
         }
         let config_json = entry.image.config_json.as_bytes();
         let id = &entry.image.id;
         self.blob(id, config_json.len() as u64, mtime, config_json).map_err(broken)?;
-        let (described, manifest) = manifest_of(shared, entry)?;
+        let (described, manifest) = manifest(entry, layers)?;
         let Descriptor { digest, size, .. } = &described;
         self.blob(digest, *size, Mtime::default(), manifest.as_slice()).map_err(broken)?;
         Ok(described)
+    }
+
+    fn layer(
+        &mut self,
+        shared: &Shared,
+        diff_id: &Digest,
+        mtime: Mtime,
+    ) -> Result<Descriptor, Failure> {
+        if let Some(known) = self.layers.get(diff_id) {
+            return Ok(known.clone());
+        }
+        let tar = shared.layers.tar(diff_id).map_err(Failure::of)?;
+        let made = match self.compression {
+            None => {
+                let length = tar.length();
+                self.blob(diff_id, length, mtime, tar).map_err(broken)?;
+                packing::plain(diff_id, length)
+            }
+            Some(compression) => {
+                let packed = packing::pack(tar, compression, &shared.config.data_root);
+                let Packed { descriptor, file } = packed.map_err(broken)?;
+                self.blob(&descriptor.digest, descriptor.size, mtime, file).map_err(broken)?;
+                descriptor
+            }
+        };
+        self.layers.insert(diff_id.clone(), made.clone());
+        Ok(made)
     }
 
     fn blob(
@@ -301,8 +361,12 @@ pub(super) fn manifest_of(
             let words = format!("layer {diff_id} of image {} is not here", entry.image.id);
             Failure::new(ErrorKind::Internal, words)
         })?;
-        layers.push(descriptor(media::OCI_LAYER, diff_id.clone(), layer.tar_size));
+        layers.push(packing::plain(diff_id, layer.tar_size));
     }
+    manifest(entry, layers)
+}
+
+fn manifest(entry: &Entry, layers: Vec<Descriptor>) -> Result<(Descriptor, Vec<u8>), Failure> {
     let (id, size) = (entry.image.id.clone(), entry.image.config_json.len() as u64);
     let manifest = json(&Manifest {
         schema_version: 2,

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    os::unix::ffi::OsStrExt,
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +16,7 @@ use ferry_sys::{
     overlay::{self, Overlay},
     root::InRoot,
 };
+use ferry_transfer::Packing;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use tokio::sync::mpsc;
 
@@ -67,6 +68,11 @@ impl ImageTree {
                 .map_err(|error| failed(error.to_string()))?,
         };
         Ok(ImageTree { root, _layers: held })
+    }
+
+    /// The directory of all of them.
+    pub(crate) fn as_dir(&self) -> BorrowedFd<'_> {
+        self.root.as_dir()
     }
 
     /// All files, parents before children, names in order. Blocks.
@@ -156,6 +162,7 @@ pub async fn save_as(
     engine: &Engine,
     id: &Digest,
     names: &[String],
+    packing: Packing,
 ) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
     let names = names
         .iter()
@@ -165,5 +172,5 @@ pub async fn save_as(
     let entry = engine.shared.images.get(&id.to_string())?.entry;
     // The names may mean another image here.
     let others = engine.shared.images.variants(&id.to_string());
-    Ok(save_images(engine, entry, names, others))
+    Ok(save_images(engine, entry, names, others, packing))
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use ferry_engine::ops::image::{ImageTree, TreeEntry};
+use ferry_engine::ops::{build::ResultTree, image::TreeEntry};
 use ferry_errkind::{ErrorKind, Failure};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 use tonic::Streaming;
@@ -28,7 +28,7 @@ pub(super) async fn tell(entries: &[TreeEntry], out: &mpsc::Sender<Packet>) -> R
 
 /// Sends what the client asks for until it has all; answers how many bytes that were, and tells `progress` on the way.
 pub(super) async fn serve(
-    tree: &Arc<ImageTree>,
+    tree: &Arc<ResultTree>,
     entries: &[TreeEntry],
     out: &mpsc::Sender<Packet>,
     mut asked: Streaming<Packet>,
@@ -71,7 +71,7 @@ pub(super) async fn serve(
 }
 
 async fn send_file(
-    tree: &Arc<ImageTree>,
+    tree: &Arc<ResultTree>,
     path: &Path,
     id: u32,
     out: &mpsc::Sender<Packet>,

@@ -167,12 +167,6 @@ async fn finish(
         let verdict = ops::verify(engine, wanted, context, sender, &ask.verify).await?;
         return Ok((vec![direct::verified(verdict)], None));
     }
-    if wanted.platforms.len() > 1 && ask.result.contains("files") {
-        return Err(unsupported(
-            "the files of several platforms as one result (type=local, type=tar)",
-        )
-        .into());
-    }
     let built = ops::solve(engine, wanted, context, sender).await?;
     match ask.result.as_str() {
         "" => {
@@ -183,7 +177,8 @@ async fn finish(
             if asked != "files" {
                 built.record().await?;
             }
-            let files = built.files().await?;
+            let solve::AskedLayout { split, prefix } = ask.layout.clone();
+            let files = built.files(&ops::Layout { split, prefix }).await?;
             let id = built.id()?.to_string();
             Ok((vec![direct::tagged(solve::FILES_ID, &id)], Some(files)))
         }

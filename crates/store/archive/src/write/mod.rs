@@ -10,7 +10,9 @@ use std::io::{self, Read, Write};
 use crate::entry::{Entry, Kind, Mtime};
 use crate::parse::BLOCK;
 
-pub use self::walk::{Keep, Source, TreeOptions, WriteTreeError, write_resource, write_tree};
+pub use self::walk::{
+    Keep, Source, TreeOptions, WriteTreeError, write_resource, write_tree, write_tree_in,
+};
 
 /// Writes a tar in POSIX form: ustar headers, PAX records only where ustar cannot say it.
 #[derive(Debug)]

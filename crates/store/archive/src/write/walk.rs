@@ -82,7 +82,17 @@ pub fn write_tree<W: Write>(
     options: &TreeOptions<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<(), WriteTreeError> {
-    let mut walk = Walk { options: *options, name: None, tar, links: HashMap::new() };
+    write_tree_in(root, None, options, tar)
+}
+
+/// The same in a directory of the archive, which is not written itself.
+pub fn write_tree_in<W: Write>(
+    root: BorrowedFd<'_>,
+    directory: Option<&[u8]>,
+    options: &TreeOptions<'_>,
+    tar: &mut TarWriter<W>,
+) -> Result<(), WriteTreeError> {
+    let mut walk = Walk { options: *options, name: directory, tar, links: HashMap::new() };
     let top = open_directory(root, b".").map_err(|error| failed(b"/", error))?;
     if options.source == Source::Upper
         && is_opaque(root, b".").map_err(|error| failed(b"/", error))?

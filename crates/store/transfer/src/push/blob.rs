@@ -10,7 +10,7 @@ use http::{
 };
 use tokio::sync::Semaphore;
 
-use super::{KnownBlob, PushError, PushLayer, upload::Upload};
+use super::{KnownBlob, Packing, PushError, PushLayer, upload::Upload};
 use crate::{
     client::Shared,
     http::{Call, percent},
@@ -31,6 +31,7 @@ pub(super) struct Job<'a> {
     pub(super) layers: &'a Arc<LayerStore>,
     pub(super) voice: LayerVoice<'a>,
     pub(super) permits: &'a Semaphore,
+    pub(super) packing: Packing,
 }
 
 impl Job<'_> {
@@ -77,8 +78,14 @@ impl Job<'_> {
         }
     }
 
+    /// The known blobs that are asked for.
+    fn welcome(&self) -> impl Iterator<Item = &KnownBlob> {
+        let known = self.layer.known.iter();
+        known.filter(|known| self.packing.takes(&known.descriptor.media_type)).take(MAX_ASKED)
+    }
+
     async fn found(&self) -> Result<Option<Descriptor>, PushError> {
-        for known in self.layer.known.iter().take(MAX_ASKED) {
+        for known in self.welcome() {
             let Descriptor { digest, size, .. } = &known.descriptor;
             if exists(self.shared, self.source, digest).await? == Some(*size) {
                 return Ok(Some(known.descriptor.clone()));
@@ -88,7 +95,7 @@ impl Job<'_> {
     }
 
     async fn mounted(&self) -> Result<Option<(Descriptor, String)>, PushError> {
-        for KnownBlob { descriptor, repository } in self.layer.known.iter().take(MAX_ASKED) {
+        for KnownBlob { descriptor, repository } in self.welcome() {
             let Some(from) = repository else { continue };
             if mount(self.shared, self.source, &descriptor.digest, from).await? {
                 return Ok(Some((descriptor.clone(), from.clone())));

@@ -9,9 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferry_archive::compress::Gzip;
+use ferry_archive::compress::{Compression, Encoder};
 use ferry_layers::LayerStore;
-use ferry_oci::{Descriptor, Digest, Hasher, media};
+use ferry_oci::{Descriptor, Digest, Hasher};
 use http::{
     HeaderValue, Method,
     header::{CONTENT_TYPE, LOCATION, RANGE},
@@ -83,7 +83,10 @@ impl Upload<'_> {
         let maker = {
             let (layers, diff_id) = (Arc::clone(job.layers), diff_id.clone());
             let done = Arc::clone(&done);
-            tokio::task::spawn_blocking(move || make(&layers, &diff_id, offset, &sender, &done))
+            let compression = job.packing.compression.unwrap_or(Compression::Gzip(None));
+            tokio::task::spawn_blocking(move || {
+                make((&layers, compression), &diff_id, offset, &sender, &done)
+            })
         };
         let sent = self.stream(&place, flow);
         let sent = async {
@@ -110,7 +113,7 @@ impl Upload<'_> {
         *under_way = Some(place.clone());
         job.voice.at("Pushing", total, total);
         self.finish(&place, &made.digest, Bytes::new()).await?;
-        Ok(descriptor(media::DOCKER_LAYER_GZIP, made.digest, made.size))
+        Ok(descriptor(job.packing.media_type(), made.digest, made.size))
     }
 
     /// A place to upload to.
@@ -173,7 +176,7 @@ impl Upload<'_> {
 
 /// Compresses a layer and sends what comes after `offset`. `None` as an error is a receiver that has left.
 fn make(
-    layers: &LayerStore,
+    layers: (&LayerStore, Compression),
     diff_id: &Digest,
     offset: u64,
     sender: &mpsc::Sender<Result<Bytes, Cut>>,
@@ -188,7 +191,7 @@ fn make(
 }
 
 fn compress(
-    layers: &LayerStore,
+    (layers, compression): (&LayerStore, Compression),
     diff_id: &Digest,
     offset: u64,
     sender: &mpsc::Sender<Result<Bytes, Cut>>,
@@ -198,13 +201,13 @@ fn compress(
         .tar(diff_id)
         .map_err(|source| Some(PushError::Open { diff_id: diff_id.clone(), source }))?;
     let tar = std::io::BufReader::with_capacity(PIECE, tar);
-    let mut gzip = Gzip::new(Counted { inner: tar, done });
+    let unread = |source| Some(PushError::Read { diff_id: diff_id.clone(), source });
+    let mut packed = Encoder::new(compression, Counted { inner: tar, done }).map_err(unread)?;
     let mut hasher = Hasher::new();
     let mut size = 0_u64;
     loop {
         let mut piece = vec![0; PIECE];
-        let filled = fill(&mut gzip, &mut piece)
-            .map_err(|source| Some(PushError::Read { diff_id: diff_id.clone(), source }))?;
+        let filled = fill(&mut packed, &mut piece).map_err(unread)?;
         if filled == 0 {
             return Ok(Made { digest: hasher.finish(), size });
         }

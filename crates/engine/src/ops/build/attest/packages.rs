@@ -1,4 +1,4 @@
-//! Which packages are in an image: what dpkg and apk have written down of themselves.
+//! Which packages of its distribution are in an image: what dpkg and apk have written down of themselves.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const MAX_LIST: usize = 64 << 20;
 const MAX_RELEASE: usize = 1 << 20;
 
 /// A package.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Package {
     pub(super) name: String,
     pub(super) version: String,

@@ -44,19 +44,7 @@ fn seconds(time: &str) -> String {
 }
 
 fn package(at: usize, one: &Package, found: &Packages) -> Value {
-    let (id, version) = &found.distribution;
-    let distribution = if id.is_empty() { one.kind } else { id.as_str() };
-    let mut url = format!(
-        "pkg:{}/{}/{}@{}",
-        one.kind,
-        escaped(distribution),
-        escaped(&one.name),
-        escaped(&one.version)
-    );
-    url.push_str(&format!("?arch={}", escaped(&one.architecture)));
-    if !id.is_empty() && !version.is_empty() {
-        url.push_str(&format!("&distro={}-{}", escaped(id), escaped(version)));
-    }
+    let url = url(one, found);
     let license = one.license.as_deref().unwrap_or("NOASSERTION");
     json!({
         "SPDXID": format!("SPDXRef-Package-{}-{}", one.kind, at + 1),
@@ -73,6 +61,23 @@ fn package(at: usize, one: &Package, found: &Packages) -> Value {
             "referenceLocator": url,
         }],
     })
+}
+
+/// A package as a package URL has it.
+fn url(one: &Package, found: &Packages) -> String {
+    let (name, version) = (&one.name, escaped(&one.version));
+    if !matches!(one.kind, "deb" | "apk") {
+        let parts: Vec<String> = name.split('/').map(escaped).collect();
+        return format!("pkg:{}/{}@{version}", one.kind, parts.join("/"));
+    }
+    let (id, release) = &found.distribution;
+    let distribution = escaped(if id.is_empty() { one.kind } else { id });
+    let mut url = format!("pkg:{}/{distribution}/{}@{version}", one.kind, escaped(name));
+    url.push_str(&format!("?arch={}", escaped(&one.architecture)));
+    if !id.is_empty() && !release.is_empty() {
+        url.push_str(&format!("&distro={}-{}", escaped(id), escaped(release)));
+    }
+    url
 }
 
 /// As a part of a package URL.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferry_archive::{Entry, Kind, Limits, Mtime, Owner, TarReader, TarWriter};
+use ferry_dockerfile::FileMode;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_layers::Layer;
 use ferry_oci::{Digest, Hasher};
@@ -103,16 +104,7 @@ impl<W: Write> Work<'_, W> {
         if self.copies.step.flags.parents {
             self.parents(&target, found, files)?;
         }
-        let ends = self.copies.step.destination.ends_with('/');
-        let changed = found.directory && !ends && !self.seen.contains(&relative(&target));
-        let target = match self.copies.mode.as_ref().filter(|_| changed) {
-            Some(mode) => {
-                let mut model = found.clone();
-                model.mode = mode.apply(0o755, true);
-                self.directory(&target, Some(&model))?
-            }
-            None => self.directory(&target, None)?,
-        };
+        let target = self.directory(&target, None)?;
         let mut fresh = true;
         let inner = name.clone().unwrap_or_default();
         let remote = match item {
@@ -245,7 +237,7 @@ impl<W: Write> Work<'_, W> {
         self.tar.append(&entry).map_err(|error| broken(&error))
     }
 
-    /// A directory with all that it is in; a link below is followed. One that is missing is as `model`, or of mode 755. Answers
+    /// A directory with all that it is in; a link below is followed. One that is missing is as `model`, or of the mode that [`made_mode`] says. Answers
     /// where it really is.
     fn directory(&mut self, path: &Path, model: Option<&Found>) -> Result<PathBuf, Failure> {
         let mut real = PathBuf::from("/");
@@ -284,7 +276,7 @@ impl<W: Write> Work<'_, W> {
             Owner::Fixed { uid, gid } => (uid, gid),
             _ => (0, 0),
         };
-        let mode = model.map_or(0o755, |found| found.mode);
+        let mode = model.map_or_else(|| made_mode(self.copies.mode.as_ref()), |found| found.mode);
         let items = self.copies.items.iter();
         let times = items.filter_map(|item| match item {
             Item::Found(found) | Item::Remote { found, .. } => Some(found.modified),
@@ -324,6 +316,15 @@ impl<W: Write> Work<'_, W> {
             self.directory(&to.clone(), model.first())?;
         }
         Ok(())
+    }
+}
+
+/// The mode of a directory that is made on the way to what is copied: that of `--chmod`, if it is a number, as far as BuildKit's usual mask
+/// (022) lets it through.
+fn made_mode(mode: Option<&FileMode>) -> u32 {
+    match mode {
+        Some(FileMode::Octal(mode)) => mode & 0o755,
+        _ => 0o755,
     }
 }
 

@@ -29,6 +29,9 @@ use crate::{Shared, random, records::failed};
 /// Longest secret, in bytes, as BuildKit has it.
 const MAX_SECRET: usize = 500 << 10;
 
+/// Files of a mount that are remembered one by one; of more it is only known that something of them differs.
+const MAX_NAMED: usize = 200;
+
 /// What a step is given; goes away with it.
 #[derive(Debug, Default)]
 pub(super) struct Given {
@@ -100,13 +103,19 @@ struct Source {
     key: String,
     /// What the mount is, as it was asked for.
     target: String,
+    /// The files in it, where they are few.
+    named: BTreeMap<String, String>,
 }
 
 impl Sources {
     /// What the outcome of the step depends on.
     pub(super) fn facts(&self, facts: &mut Facts) {
         for source in self.0.iter().flatten() {
-            facts.add(format!("{MOUNTED}{}", source.target), source.key.as_str());
+            let name = format!("{MOUNTED}{}", source.target);
+            facts.add(name.clone(), source.key.as_str());
+            if !source.named.is_empty() {
+                facts.note_files(name, source.named.clone());
+            }
         }
     }
 }
@@ -145,12 +154,16 @@ async fn source(build: &Arc<Build>, turn: Turn<'_>, mount: &Mount) -> Result<Sou
         }
         let found = Found::all(&files, &path, how)?.pop();
         let found = found.ok_or_else(|| invalid(format!("no such file: {path}")))?;
+        let mut named = BTreeMap::new();
         let key = match layers {
             // Layers say what is in them.
             Some(layers) => format!("{layers:?} {path:?}"),
-            None => found.digest(&files, &IgnoreFile::default())?.to_string(),
+            None => {
+                named = found.files(&files, MAX_NAMED);
+                found.digest(&files, &IgnoreFile::default())?.to_string()
+            }
         };
-        Ok(Source { files: Arc::new(files), found: Arc::new(found), key, target })
+        Ok(Source { files: Arc::new(files), found: Arc::new(found), key, target, named })
     });
     Ok(source.await?)
 }

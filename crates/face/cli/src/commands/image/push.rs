@@ -88,16 +88,20 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
 }
 
 /// Pushes one image and shows how far it is.
-pub(super) fn one(cli: &Cli, name: &str) -> Result<(), CliError> {
+/// `more` is what our own daemon is asked besides.
+pub(super) fn one(cli: &Cli, name: &str, more: &[(&'static str, String)]) -> Result<(), CliError> {
     let reference = Reference::parse(name).map_err(|error| CliError::new(error.to_string()))?;
     let reference = reference.with_default_tag();
     let auth = registry_auth(cli, name)?;
     let auth = if auth.is_empty() { "e30=".to_owned() } else { auth };
-    let call = cli
+    let mut call = cli
         .client()?
         .post(path(&reference.familiar_name(), "/push"))
         .query("tag", reference.tag().unwrap_or_default())
         .header("X-Registry-Auth", auth);
+    for (name, value) in more {
+        call = call.query(name, value);
+    }
     cli.wait(async { progress::hide(call.lines::<JsonMessage>().await?).await })?;
     Ok(())
 }

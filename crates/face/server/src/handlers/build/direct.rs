@@ -61,6 +61,7 @@ pub(super) fn apply(
         verify: _,
         call: _,
         result: _,
+        layout: _,
     } = ask;
     wanted.dockerfile_text = dockerfile.as_deref().map(decoded).transpose()?;
     for (name, context) in contexts {

@@ -106,11 +106,17 @@ pub(crate) async fn push(request: Request) -> Result<Reply, Failure> {
         tag: query.text("tag"),
         platform: query.text("platform").map(|text| platform(&text)).transpose()?,
         auth: request.registry_auth().map(auth::registry),
+        packing: packing(query)?,
     };
     let engine = request.engine;
     let (sender, messages) = mpsc::channel(BACKLOG);
     let push = tokio::spawn(async move { ops::push(&engine, wanted, sender).await });
     progress_reply(push, messages, progress::push_message).await
+}
+
+/// Beyond Docker: how layers are compressed.
+fn packing(query: &Query) -> Result<ops::Packing, Failure> {
+    ops::packing(|name| query.get(name))
 }
 
 /// The API has platforms as JSON here.
@@ -253,7 +259,7 @@ async fn tar_of(engine: &Engine, query: &Query, names: Vec<String>) -> Result<Re
     if query.text("platform").is_some() {
         return Err(unsupported("saving one platform of an image"));
     }
-    let pieces = ops::save(engine, &names).await?;
+    let pieces = ops::save_packed(engine, &names, packing(query)?).await?;
     // A tar that is cut off must not look whole.
     let broken: crate::body::RenderFailure = |_| None::<Bytes>;
     Ok(reply::content("application/x-tar", Body::Fallible(pieces, broken)))

@@ -49,7 +49,7 @@ impl CacheTo {
     /// Sends it where it goes; the image that it is in the meantime goes.
     pub(super) fn send(&self, cli: &Cli, name: &str) -> Result<(), CliError> {
         match self {
-            CacheTo::Registry(reference) => super::super::push::one(cli, reference)?,
+            CacheTo::Registry(reference) => super::super::push::one(cli, reference, &[])?,
             CacheTo::Local(directory) => {
                 std::fs::create_dir_all(directory).map_err(|error| {
                     CliError::new(format!("mkdir {}: {}", directory.display(), go_words(&error)))

@@ -1,17 +1,12 @@
 //! `--attest`, `--provenance` and `--sbom`: what is to be said of an image. It is kept beside the image, and goes with it into archives and to
-//! registries; files that are exported alone have no place for it.
+//! registries; beside files that are exported alone it is documents.
 
 use ferry_docker_api::solve::{AskedProvenance, BuildAsk};
 
-use super::outputs::{Output, Outputs};
 use crate::framework::{CliError, Matches};
 
 /// Reads the flags.
-pub(super) fn read(
-    matches: &Matches,
-    outputs: &Outputs,
-    ask: &mut BuildAsk,
-) -> Result<(), CliError> {
+pub(super) fn read(matches: &Matches, ask: &mut BuildAsk) -> Result<(), CliError> {
     let mut all: Vec<String> = matches.texts("attest").to_vec();
     for kind in ["provenance", "sbom"] {
         match matches.text(kind) {
@@ -24,14 +19,7 @@ pub(super) fn read(
     for text in &all {
         one(text, ask)?;
     }
-    if ask.provenance.is_none() && !ask.sbom {
-        return Ok(());
-    }
-    match outputs.0.iter().any(|output| matches!(output, Output::Local(_) | Output::Tar(_))) {
-        true => Err(CliError::new("attestations of files are not supported, only those of images")
-            .with_hint("--push, or --output type=image or type=oci,dest=FILE")),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// `type=provenance,mode=max,version=v1`, `type=sbom`, `…,disabled=true`.

@@ -204,7 +204,8 @@ fn run_modern(cli: &Cli, matches: &Matches) -> Outcome {
     };
     question.ask.explain = matches.flag("explain");
     question.ask.verify = verify(matches)?.to_owned();
-    attest::read(matches, &outputs, &mut question.ask)?;
+    attest::read(matches, &mut question.ask)?;
+    question.ask.layout = outputs.layout.clone();
     let mut progress = Progress::new(mode);
     let mut told = Told::default();
     let built =
@@ -374,7 +375,7 @@ fn finish(cli: &Cli, matches: &Matches, outputs: &Outputs, names: &[String], id:
         // By a name, as other platforms stand beside the image there.
         tag(cli, matches.texts("tag").first().map_or(id, String::as_str), name)?;
     }
-    outputs.0.iter().try_for_each(|output| deliver(cli, output, names, id))?;
+    outputs.all.iter().try_for_each(|output| deliver(cli, output, names, id))?;
     if matches.flag("quiet") && !id.is_empty() {
         cli.println(id)?;
     }
@@ -384,7 +385,7 @@ fn finish(cli: &Cli, matches: &Matches, outputs: &Outputs, names: &[String], id:
 /// Brings the image where it is to go, beyond the image store.
 fn deliver(cli: &Cli, output: &Output, names: &[String], id: &str) -> Result<(), CliError> {
     match output {
-        Output::Archive(path) => {
+        Output::Archive(path, layers) => {
             let target = if path == Path::new("-") {
                 Target::new("")
             } else {
@@ -396,14 +397,17 @@ fn deliver(cli: &Cli, output: &Output, names: &[String], id: &str) -> Result<(),
             for name in &wanted {
                 call = call.query("names", name);
             }
+            for (name, value) in layers.query() {
+                call = call.query(name, value);
+            }
             cli.wait(async { target.save(call.send().await?).await })?;
         }
-        Output::Image { push: true } => {
+        Output::Image { push: true, layers } => {
             if names.is_empty() {
                 return Err(CliError::new("tag is needed when pushing to registry"));
             }
             for name in names {
-                super::push::one(cli, name)?;
+                super::push::one(cli, name, &layers.query())?;
             }
         }
         _ => {}

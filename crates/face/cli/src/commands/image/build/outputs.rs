@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferry_client::Rest;
+use ferry_docker_api::solve::AskedLayout;
 
 use crate::{
     framework::{CliError, Matches, write_fd},
@@ -18,9 +19,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Output {
     /// Into the image store; pushed, if so.
-    Image { push: bool },
+    Image { push: bool, layers: Layers },
     /// Into the image store, and as an archive into a file.
-    Archive(PathBuf),
+    Archive(PathBuf, Layers),
     /// Its files into a directory.
     Local(PathBuf),
     /// Its files as a tar; `-` is standard output.
@@ -29,34 +30,77 @@ pub(super) enum Output {
     Nothing,
 }
 
+/// How the layers of an image are compressed on their way: as queries of ours say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Layers {
+    /// `gzip`, `zstd` or `uncompressed`; empty is as ever.
+    pub(super) compression: String,
+    /// `compression-level`; empty is the usual one.
+    pub(super) level: String,
+    /// `force-compression`: also those that the registry has in another form.
+    pub(super) force: bool,
+    /// `oci-mediatypes`: in OCI's words, also where Docker has its own.
+    pub(super) oci: bool,
+}
+
+impl Layers {
+    /// What our own daemon is asked beyond Docker's words.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let said = |is: bool| if is { "true" } else { "" };
+        let all = [
+            ("compression", self.compression.as_str()),
+            ("compression-level", self.level.as_str()),
+            ("force-compression", said(self.force)),
+            ("oci-mediatypes", said(self.oci)),
+        ];
+        let given = all.into_iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(name, value)| (name, value.to_owned())).collect()
+    }
+}
+
 /// All places that the result goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outputs(pub(super) Vec<Output>);
+pub(super) struct Outputs {
+    pub(super) all: Vec<Output>,
+    /// How files are laid out.
+    pub(super) layout: AskedLayout,
+}
 
 impl Outputs {
     /// Reads the flags.
     pub(super) fn of(matches: &Matches, names: &mut Vec<String>) -> Result<Outputs, CliError> {
-        let given = matches.texts("output").iter().map(|text| Output::read(text, names));
-        let mut all = given.collect::<Result<Vec<_>, _>>()?;
+        let (mut all, mut layout) = (Vec::new(), None);
+        for text in matches.texts("output") {
+            let (output, own) = Output::read(text, names)?;
+            if matches!(output, Output::Local(_) | Output::Tar(_)) {
+                if layout.as_ref().is_some_and(|layout| *layout != own) {
+                    return Err(CliError::new(
+                        "all outputs of files must have the same platform-split and attestation-prefix",
+                    ));
+                }
+                layout = Some(own);
+            }
+            all.push(output);
+        }
         let pushes = matches.flag("push");
         let wanted = all.is_empty() || pushes || matches.flag("load");
         let image = all.iter().position(|output| matches!(output, Output::Image { .. }));
         match image.and_then(|at| all.get_mut(at)) {
-            Some(Output::Image { push }) => *push |= pushes,
-            _ if wanted => all.push(Output::Image { push: pushes }),
+            Some(Output::Image { push, .. }) => *push |= pushes,
+            _ if wanted => all.push(Output::Image { push: pushes, layers: Layers::default() }),
             _ => {}
         }
         let out = |output: &&Output| output.takes_standard_output();
         if all.iter().filter(out).count() > 1 {
             return Err(CliError::new("only one output can go to standard output"));
         }
-        Ok(Outputs(all))
+        Ok(Outputs { all, layout: layout.unwrap_or_default() })
     }
 
     /// What the daemon is to do with the result.
     pub(super) fn result(&self) -> &'static str {
-        let any = |wanted: fn(&Output) -> bool| self.0.iter().any(wanted);
-        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(_)));
+        let any = |wanted: fn(&Output) -> bool| self.all.iter().any(wanted);
+        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(..)));
         let files = any(|output| matches!(output, Output::Local(_) | Output::Tar(_)));
         match (image, files) {
             (true, false) => "",
@@ -68,7 +112,7 @@ impl Outputs {
 
     /// Takes the files that follow, to all places that want them.
     pub(super) async fn take(&self, mut files: Rest) -> Result<(), CliError> {
-        let mut sinks = self.0.iter().filter_map(Sink::of).collect::<Result<Vec<_>, _>>()?;
+        let mut sinks = self.all.iter().filter_map(Sink::of).collect::<Result<Vec<_>, _>>()?;
         while let Some(piece) = files.next().await? {
             sinks.iter_mut().try_for_each(|sink| sink.write(&piece))?;
         }
@@ -78,25 +122,35 @@ impl Outputs {
 
 impl Output {
     fn takes_standard_output(&self) -> bool {
-        matches!(self, Output::Tar(path) | Output::Archive(path) if path == Path::new("-"))
+        matches!(self, Output::Tar(path) | Output::Archive(path, _) if path == Path::new("-"))
     }
 
-    fn read(text: &str, names: &mut Vec<String>) -> Result<Output, CliError> {
+    fn read(text: &str, names: &mut Vec<String>) -> Result<(Output, AskedLayout), CliError> {
+        let (mut layers, mut layout) = (Layers::default(), AskedLayout::default());
         if text == "-" {
-            return Ok(Output::Tar(PathBuf::from("-")));
+            return Ok((Output::Tar(PathBuf::from("-")), layout));
         }
         if !text.contains('=') {
-            return Ok(Output::Local(PathBuf::from(text)));
+            return Ok((Output::Local(PathBuf::from(text)), layout));
         }
         let (mut kind, mut place, mut push) = ("", None, false);
+        let mut given = Vec::new();
         for part in text.split(',') {
             let (name, value) = part.split_once('=').unwrap_or((part, "true"));
             match name {
                 "type" => kind = value,
                 "dest" => place = Some(PathBuf::from(value)),
-                "push" => push = value == "true",
+                "push" => push = truth(name, value)?,
                 "name" => names.push(value.to_owned()),
-                "tar" if value == "true" => {}
+                "tar" if truth(name, value)? => {}
+                "platform-split" => layout.split = Some(truth(name, value)?),
+                "attestation-prefix" => value.clone_into(&mut layout.prefix),
+                "compression" if matches!(value, "uncompressed" | "gzip" | "zstd") => {
+                    value.clone_into(&mut layers.compression);
+                }
+                "compression-level" => value.clone_into(&mut layers.level),
+                "force-compression" => layers.force = truth(name, value)?,
+                "oci-mediatypes" => layers.oci = truth(name, value)?,
                 // An epoch is always one for files, too; without one this means nothing in BuildKit, either.
                 "rewrite-timestamp" if value == "true" => {}
                 other => {
@@ -105,19 +159,38 @@ impl Output {
                     )));
                 }
             }
+            given.push(name);
+        }
+        let files = matches!(kind, "local" | "tar");
+        let misplaced = given.into_iter().find(|name| match *name {
+            "platform-split" | "attestation-prefix" => !files,
+            "compression" | "compression-level" | "force-compression" | "oci-mediatypes" => files,
+            _ => false,
+        });
+        if let Some(name) = misplaced {
+            return Err(CliError::new(format!("--output {name} means nothing for type={kind}")));
         }
         let needed = || CliError::new(format!("dest is required for {kind} output"));
-        match (kind, place) {
-            ("local", place) => place.map(Output::Local).ok_or_else(needed),
-            ("tar", place) => Ok(Output::Tar(place.unwrap_or_else(|| PathBuf::from("-")))),
-            ("docker", Some(place)) | ("oci", Some(place)) => Ok(Output::Archive(place)),
-            ("oci", None) => Err(needed()),
-            ("docker" | "image", None) => Ok(Output::Image { push }),
-            ("registry", None) => Ok(Output::Image { push: true }),
-            ("cacheonly", None) => Ok(Output::Nothing),
-            ("", _) => Err(CliError::new("type is required for output")),
-            (other, _) => Err(CliError::new(format!("invalid output type {other:?}"))),
-        }
+        let output = match (kind, place) {
+            ("local", place) => place.map(Output::Local).ok_or_else(needed)?,
+            ("tar", place) => Output::Tar(place.unwrap_or_else(|| PathBuf::from("-"))),
+            ("docker" | "oci", Some(place)) => Output::Archive(place, layers),
+            ("oci", None) => return Err(needed()),
+            ("docker" | "image", None) => Output::Image { push, layers },
+            ("registry", None) => Output::Image { push: true, layers },
+            ("cacheonly", None) => Output::Nothing,
+            ("", _) => return Err(CliError::new("type is required for output")),
+            (other, _) => return Err(CliError::new(format!("invalid output type {other:?}"))),
+        };
+        Ok((output, layout))
+    }
+}
+
+fn truth(name: &str, value: &str) -> Result<bool, CliError> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(CliError::new(format!("non-bool value specified for {name}: {other:?}"))),
     }
 }
 
