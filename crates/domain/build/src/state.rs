@@ -265,7 +265,9 @@ impl State {
                 .or_else(|| self.platform_args.get(name).cloned()),
         };
         match self.args.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => known.clone_from(&value),
+            // To declare it again takes nothing away.
+            Some((_, known)) if value.is_some() => known.clone_from(&value),
+            Some(_) => {}
             None => self.args.push((name.to_owned(), value.clone())),
         }
         value.or(own)

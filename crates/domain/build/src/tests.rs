@@ -73,6 +73,13 @@ fn arguments_before_from() {
 }
 
 #[test]
+fn to_declare_an_argument_again_takes_nothing_away() {
+    let (state, _) = built("FROM scratch\nARG A=1\nARG A\nARG B=1\nARG B=2", &[]);
+    assert_eq!(state.value_of("A").as_deref(), Some("1"));
+    assert_eq!(state.value_of("B").as_deref(), Some("2"));
+}
+
+#[test]
 fn env_goes_before_arg() {
     let (state, effects) = built(
         "FROM scratch\nARG A=1\nARG B=2\nENV A=env C=$B\nENV D=$A E=${F:-$C}\nRUN x",

@@ -220,8 +220,9 @@ mod tests {
     fn files_of_a_mount_are_named() {
         let mount = format!("{MOUNTED}/m");
         let of = |digest: &str, files: &[(&str, &str)]| {
-            let mut facts = facts("RUN x", &[(&mount, digest)]);
-            let files = files.iter().map(|(path, digest)| (path.to_string(), digest.to_string()));
+            let mut facts = facts("RUN x", &[(mount.as_str(), digest)]);
+            let files =
+                files.iter().map(|(path, digest)| ((*path).to_owned(), (*digest).to_owned()));
             facts.note_files(mount.clone(), files.collect());
             facts
         };
@@ -232,7 +233,7 @@ mod tests {
             "content of the mount /m is not what it was: b is not what it was, d is new, c is gone";
         assert_eq!(found[0].words, words);
         // They are only there to be named.
-        assert_eq!(now.key(), facts("", &[(&mount, "2")]).key());
+        assert_eq!(now.key(), facts("", &[(mount.as_str(), "2")]).key());
         assert_eq!(now.shortened(), now);
     }
 

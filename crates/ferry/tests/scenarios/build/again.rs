@@ -132,6 +132,21 @@ fn what_has_changed_is_named() {
 }
 
 #[test]
+fn files_of_a_mount_are_named() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dockerfile = "FROM busybox\nRUN --mount=type=bind,source=d,target=/m cat /m/* > /all\n";
+    let files = [("Dockerfile", dockerfile), ("d/a", "a\n"), ("d/b", "b\n"), ("other", "x")];
+    let directory = context(&sandbox, "c", &files);
+    modern(&sandbox, &directory, &[]).ok();
+    fs::write(directory.join("d/a"), "other\n").unwrap();
+    fs::remove_file(directory.join("d/b")).unwrap();
+    fs::write(directory.join("d/new"), "new\n").unwrap();
+    let words =
+        "content of the mount /m is not what it was: a is not what it was, new is new, b is gone\n";
+    modern(&sandbox, &directory, &["--explain"]).says(words).ok();
+}
+
+#[test]
 fn an_image_is_verified() {
     let sandbox = with_busybox(Client::Ferry);
     let directory = files(&sandbox, "c");

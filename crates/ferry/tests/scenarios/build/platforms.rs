@@ -147,3 +147,53 @@ fn programs_of_other_machines_need_an_emulator() {
     modern(&sandbox, &directory, &verify).fails(1).says("--verify");
     modern(&sandbox, &directory, &["--platform", "linux/amd64,x/y/z/w"]).fails(1);
 }
+
+#[test]
+fn a_base_of_another_machine_is_fetched_once() {
+    let sandbox = with_busybox(Client::Ferry);
+    let registry = FerryRegistry::start(&sandbox.dir().join("registry"), &[]);
+    let directory = context(&sandbox, "c", &[("Dockerfile", DOCKERFILE)]);
+    let name = format!("{}/app:1", registry.host());
+    let asked = ["--platform", "linux/arm64,linux/amd64", "-t", &name, "--push"];
+    modern(&sandbox, &directory, &asked).ok();
+    sandbox.ok(&["rmi", &name]);
+    sandbox.ok(&["pull", "-q", &name]);
+    let foreign = if host() == "linux/amd64" { "linux/arm64" } else { "linux/amd64" };
+    let text = format!("FROM {name}\nCOPY f /f\n");
+    let directory = context(&sandbox, "d", &[("Dockerfile", &text), ("f", "f")]);
+    let again = ["--platform", foreign, "--no-cache", "-t", "made"];
+    modern(&sandbox, &directory, &again).ok();
+    // The name means what it meant, and nobody needs to be asked again.
+    let inspect =
+        |name: &str| sandbox.ok(&["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", name]);
+    assert_eq!(inspect(&name), host());
+    drop(registry);
+    modern(&sandbox, &directory, &again).ok();
+    assert_eq!((inspect(&name).as_str(), inspect("made").as_str()), (host(), foreign));
+    // As long as the cache does.
+    sandbox.ok(&["rmi", "made"]);
+    sandbox.ok(&["builder", "prune", "-af"]);
+    modern(&sandbox, &directory, &again).fails(1);
+}
+
+/// With `FERRY_TEST_FOREIGN`, a tar of a root file system with a shell for linux/arm64, where the kernel has an emulator for that.
+#[test]
+fn steps_of_another_machine_run_where_there_is_an_emulator() {
+    let Some(tar) = std::env::var("FERRY_TEST_FOREIGN").ok() else {
+        eprintln!("SKIPPED: FERRY_TEST_FOREIGN names no root file system of linux/arm64");
+        return;
+    };
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["import", "--platform", "linux/arm64", &tar, "foreign"]);
+    let dockerfile = "ARG TARGETARCH\nFROM busybox AS amd64\nFROM --platform=linux/arm64 foreign AS arm64\n\
+        FROM $TARGETARCH AS make\nRUN uname -m > /m\nFROM scratch\nCOPY --from=make /m /\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let out = sandbox.dir().join("out");
+    let words = ["--platform", "linux/arm64,linux/amd64", "-o", out.to_str().unwrap()];
+    modern(&sandbox, &directory, &words).ok();
+    let said = |name: &str| std::fs::read_to_string(out.join(name).join("m")).unwrap();
+    assert_eq!(
+        (said("linux_arm64").as_str(), said("linux_amd64").as_str()),
+        ("aarch64\n", "x86_64\n")
+    );
+}
