@@ -142,7 +142,8 @@ fn unsupported(shared: &Shared, spec: &ContainerSpec) -> Result<(), Failure> {
         let driver = &host.volume_driver;
         let words =
             format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
-        return Err(Failure::new(ErrorKind::NotFound, words));
+        // dockerd's 404 makes clients fetch the image, as if that were missing.
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
     let known = host.runtime.is_empty()
         || matches!(host.runtime.as_str(), "ferry")
