@@ -79,7 +79,6 @@ impl VolumeStore {
         let project = self.project_for(&volume.options);
         let draft = Draft { volume, project, directory, kept: false, _alone: alone };
         self.enclose(&data, project)?;
-        self.limit(project, &draft.volume.options)?;
         Ok(draft)
     }
 
@@ -89,6 +88,8 @@ impl VolumeStore {
     /// A failing disk.
     pub fn keep(&self, mut draft: Draft, now: Timestamp) -> Result<Volume, VolumeError> {
         sync(&draft.data())?;
+        // Only now: what is copied may be as large as it was allowed to be.
+        self.limit(draft.project, &draft.volume.options)?;
         let volume = self.record_of(draft.volume.clone(), draft.project, now);
         let place = self.root.join(&volume.name);
         // A directory without record: what a removal that was cut off has left.

@@ -124,7 +124,7 @@ ferry volume create -o size=8m sized >/dev/null
 same volume_quota_is_what_df_says 8192 "$(in_volume sized "df -k /v | tail -n 1 | awk '{print \$2}'")"
 same volume_quota_holds full "$(in_volume sized 'dd if=/dev/zero of=/v/big bs=1M count=20 2>/dev/null || echo full')"
 ferry volume create -o inodes=10 few >/dev/null
-same volume_inodes_hold full "$(in_volume few 'for i in $(seq 30); do : >/v/$i || break; done 2>/dev/null; [ $(ls /v | wc -l) -lt 30 ] && echo full')"
+same volume_inodes_hold full "$(in_volume few 'for i in $(seq 30); do touch /v/$i || break; done 2>/dev/null; [ $(ls /v | wc -l) -lt 30 ] && echo full')"
 true_that volume_quota_snapshot ferry volume snapshot sized before
 true_that volume_quota_restore ferry volume restore -f sized before
 same volume_quota_after_restore full "$(in_volume sized 'dd if=/dev/zero of=/v/more bs=1M count=20 2>/dev/null || echo full')"
