@@ -93,12 +93,12 @@ impl Build {
             }
         }
         let found = shared.images.get(name).map_err(Failure::from)?;
-        if let (Some(before), Ok(reference), false) = (before, reference, here) {
-            if self.give_back(reference, before, &found).await? {
-                let (key, id) = (key(reference), found.entry.image.id.to_string());
-                let shared = std::sync::Arc::clone(shared);
-                crate::blocking(move || shared.builds.learn_base(&key, &id)).await?;
-            }
+        if let (Some(before), Ok(reference), false) = (before, reference, here)
+            && self.give_back(reference, before, &found).await?
+        {
+            let (key, id) = (key(reference), found.entry.image.id.to_string());
+            let shared = std::sync::Arc::clone(shared);
+            crate::blocking(move || shared.builds.learn_base(&key, &id)).await?;
         }
         Ok(match reference {
             Ok(reference) => self.found(reference, &found),
