@@ -2,8 +2,8 @@
 //!
 //! Knows: Compose files and their rules, Compose's names, labels and words; the client and the wire types. Does not know: the
 //! engine, or which daemon answers: every command works against dockerd, too.
-//! Start with `load` (files to a `model::Project`), `run/create.rs` (a service to the body of container create), `run/decide.rs`
-//! (what is to be done to its containers), `run/converge.rs` (`up`), `kubernetes/mod.rs` (a project as Kubernetes' objects),
+//! Start with `load` (files to a `model::Project`), `run/create/` (a service to the body of container create), `run/decide.rs`
+//! (what is to be done to its containers), `run/converge.rs` and `run/start.rs` (`up`), `kubernetes/mod.rs` (a project as Kubernetes' objects),
 //! `commands/mod.rs` (all of the commands).
 //!
 //! Invariants: names, labels and config hashes are Docker Compose's, so that either program takes over a project of the other;

@@ -102,7 +102,7 @@ part! {
         mem_limit: Bytes,
         mem_reservation: Bytes,
         memswap_limit: Bytes,
-        mem_swappiness: Option<i64>,
+        mem_swappiness: Option<Bytes>,
         mac_address: String,
         models: Option<Value>,
         network_mode: String,
@@ -140,6 +140,8 @@ part! {
         post_start: Vec<Hook>,
         pre_stop: Vec<Hook>,
         develop: Option<Develop>,
+        /// Its labels' files; what they say is in `labels`.
+        label_files: Texts,
         /// A container of `run` is known by the service's names on its networks.
         use_aliases: bool,
         /// A container of `run` is removed when it has ended.

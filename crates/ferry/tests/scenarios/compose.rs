@@ -127,6 +127,11 @@ impl Project {
         command
     }
 
+    /// Another one's, with a daemon and a directory of its own.
+    pub(crate) fn elsewhere(sandbox: Sandbox, directory: PathBuf) -> Project {
+        Project { pairing: OURS, sandbox, directory, scratch: None }
+    }
+
     /// The pairing's `compose`.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let (program, first) = self.pairing.program();
@@ -241,6 +246,49 @@ fn dockers_compose_takes_a_project_over_and_gives_it_back() {
     assert_eq!(project.id("shop-web-1"), web);
     project.ok(&["down", "-v"]);
     assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+}
+
+const SHARED: &str = "
+services:
+  base:
+    image: busybox
+    command: sleep 1000
+    stop_grace_period: 0s
+    volumes: [/v]
+    label_file: ./labels
+    mem_swappiness: 10
+    deploy: {restart_policy: {condition: on-failure, max_attempts: 4}}
+  beside:
+    image: busybox
+    command: sleep 1000
+    stop_grace_period: 0s
+    network_mode: 'service:base'
+    pid: 'service:base'
+    volumes_from: [base]
+  linked: {image: busybox, command: sleep 1000, stop_grace_period: 0s, links: ['base:other']}
+";
+
+/// Hashes are also of the ids of containers that are shared, and of files.
+#[test]
+fn services_that_share_are_taken_over() {
+    let Some(compose) = real() else { return };
+    let project = Project::new(SHARED);
+    fs::write(project.directory.join("labels"), "l=v\n").unwrap();
+    let theirs = |args: &[&str]| project.typed(&compose, &[], args);
+    let ids = || ["shop-base-1", "shop-beside-1", "shop-linked-1"].map(|name| project.id(name));
+    let policy = || project.sandbox.inspect("shop-base-1", "{{.HostConfig.RestartPolicy}}");
+    project.ok(&["up", "-d"]);
+    assert_eq!(policy(), "{on-failure 4}");
+    let found = project.run(&["exec", "-T", "linked", "nslookup", "other"]).stdout;
+    assert!(found.contains("Name:"), "{found}");
+    let first = ids();
+    theirs(&["up", "-d"]).ok();
+    assert_eq!(ids(), first);
+    theirs(&["down", "-v"]).ok();
+    theirs(&["up", "-d"]).ok();
+    let second = ids();
+    project.ok(&["up", "-d"]);
+    assert_eq!((ids(), policy()), (second, "{on-failure 4}".to_owned()));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_project_is_published_and_included() {
     // Whoever includes it has all of its files.
     let user = project.sandbox.dir().join("user");
     fs::create_dir_all(&user).unwrap();
-    let user = Project { sandbox: ferry_testkit::Sandbox::start(), directory: user };
+    let user = Project::elsewhere(ferry_testkit::Sandbox::start(), user);
     for published in ["app:1", "old:1"] {
         let text = format!("include: [\"oci://{}\"]\n", name(published));
         fs::write(user.directory.join("compose.yaml"), text).unwrap();

@@ -1,6 +1,11 @@
 //! What the flags of Compose's commands do, each seen from outside; and that no flag is without a scenario that types it.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ferry_testkit::{binary, eventually, run};
 
@@ -357,38 +362,49 @@ fn every_flag_of_every_command_is_typed() {
         names.filter_map(|line| line.split_whitespace().next()).collect();
     names.insert("convert");
     // The command of a list is its first word that is one; what stands before it is for all commands.
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut look = |text: &str, page: bool| {
-        for words in typed(text, page) {
+    let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut look = |path: &Path, page: bool| {
+        let file = path.file_name().unwrap().to_string_lossy();
+        for words in typed(&fs::read_to_string(path).unwrap(), page) {
             let mut command = String::new();
             for word in words {
                 if command.is_empty() && names.contains(word.as_str()) {
                     command = word;
                 } else if word.starts_with('-') {
                     let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-                    seen.insert((command.clone(), name.to_owned()));
+                    let place = seen.entry((command.clone(), name.to_owned()));
+                    place.or_insert_with(|| file.clone().into_owned());
                 }
             }
         }
     };
-    for entry in fs::read_dir(tests.join("scenarios")).unwrap().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("compose") {
-            look(&fs::read_to_string(entry.path()).unwrap(), false);
-        }
-    }
+    let scenarios = fs::read_dir(tests.join("scenarios")).unwrap().flatten();
+    let mut scenarios: Vec<_> = scenarios.map(|entry| entry.path()).collect();
+    scenarios.sort();
+    let is_ours = |path: &&PathBuf| {
+        path.is_file() && path.file_name().unwrap().to_string_lossy().starts_with("compose")
+    };
+    scenarios.iter().filter(is_ours).for_each(|path| look(path, false));
     for page in ["11-compose.md", "15-kubernetes.md"] {
-        look(&fs::read_to_string(guide.join(page)).unwrap(), true);
+        look(&guide.join(page), true);
     }
     let mut untested = String::new();
+    let mut table = "# Flags of Compose's commands\n\nMade by a test (`every_flag_of_every_command_is_typed`, `UPDATE=1` writes it): each flag, and a file of scenarios or a page of the guide\nthat types it; the examples of the guide are run, too.\n\n| command | flag | typed in |\n|---|---|---|\n".to_owned();
     for name in names.iter().copied().chain([""]) {
         let words: Vec<&str> = [name].into_iter().filter(|name| !name.is_empty()).collect();
         for (flag, letter) in flags(&help(&words)) {
-            let has = |typed: String| seen.contains(&(name.to_owned(), typed));
-            if !has(format!("--{flag}")) && !letter.is_some_and(|letter| has(format!("-{letter}")))
-            {
-                untested.push_str(&format!("compose {name} --{flag}\n"));
+            let typed = |typed: String| seen.get(&(name.to_owned(), typed));
+            let short = || typed(format!("-{}", letter?));
+            match typed(format!("--{flag}")).or_else(short) {
+                Some(file) => table.push_str(&format!("| `{name}` | `--{flag}` | {file} |\n")),
+                None => untested.push_str(&format!("compose {name} --{flag}\n")),
             }
         }
     }
     assert!(untested.is_empty(), "no test types these flags:\n{untested}");
+    let page = guide.join("../compose-flags.md");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&page, &table).unwrap();
+    }
+    assert!(fs::read_to_string(page).unwrap_or_default() == table, "UPDATE=1 writes the table");
 }

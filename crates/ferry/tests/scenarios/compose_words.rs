@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fs, process::Command};
 
 use ferry_testkit::{Run, eventually, run};
 
-use crate::compose::Project;
+use crate::compose::{Pairing, Project, in_all_pairings};
+
+in_all_pairings!(up_watches);
 
 const FILE: &str = "
 services:
@@ -209,9 +211,8 @@ fn images_are_built_first_if_asked_for() {
     project.run(&["wait", "--dry-run", "a"]).fails(3);
 }
 
-#[test]
-fn up_watches() {
-    let project = Project::new(
+fn up_watches(pairing: Pairing) {
+    let project = pairing.project(
         "services:\n  web:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    \
          develop: {watch: [{path: ./src, action: sync, target: /app, initial_sync: true}]}\n",
     );
@@ -225,7 +226,7 @@ fn up_watches() {
     child.kill().unwrap();
     child.wait().unwrap();
     let both = project.run(&["up", "--watch", "--detach"]);
-    assert!(both.stderr.contains("--detach and --watch are incompatible"), "{both:?}");
+    assert!(both.stderr.contains("--detach cannot be combined with"), "{both:?}");
 }
 
 /// What `config` says is in what `convert` says, too: it is the same command.

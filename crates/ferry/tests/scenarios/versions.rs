@@ -93,6 +93,9 @@ fn life(sandbox: &Sandbox, version: &Version<'_>) {
     let answer =
         version.bytes("POST", &format!("/exec/{exec}/start"), Some(json!({"Detach": false})));
     assert!(answer.ends_with(b"\x01\0\0\0\0\0\0\x07within\n"), "{answer:?}");
+    let again =
+        version.bytes("POST", &format!("/exec/{exec}/start"), Some(json!({"Detach": false})));
+    assert!(String::from_utf8_lossy(&again).contains("has already run"), "{again:?}");
     let ended = version.call("GET", &format!("/exec/{exec}/json"), None, 200);
     assert_eq!((&ended["Running"], &ended["ExitCode"]), (&json!(false), &json!(4)));
     version.call("POST", &at("/pause"), None, 204);

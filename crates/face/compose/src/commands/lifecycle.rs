@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::Project,
-    run::{Change, Container, Session, converge, dependencies, hooks, order::in_order},
+    run::{Change, Container, Session, converge, dependencies, hooks, order::in_order, start},
 };
 
 const TIMEOUT: Flag = Flag::int("timeout", "Specify a shutdown timeout in seconds").short('t');
@@ -43,16 +43,14 @@ pub(super) static START: Verb = Verb {
         let session = compose.session()?;
         compose.cli.wait(async {
             let all = session.containers(&project.name, false).await?;
-            // Of a project that is down there is nothing to start.
-            let whole = matches.args().is_empty() && all.is_empty();
-            for name in names.iter().filter(|_| !whole) {
+            for name in &names {
                 if !all.iter().any(|one| one.service == *name) {
                     return Err(CliError::new(format!(
                         "service {name:?} has no container to start"
                     )));
                 }
             }
-            converge::start(&session, &project, &names).await?;
+            start::start(&session, &project, &names).await?;
             if matches.flag("wait") && !session.dry {
                 wait_for(&session, &project, &names, matches).await?;
             }
@@ -116,7 +114,7 @@ fn restart(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             let hooks = project.services.get(&name);
             if let Some(service) = hooks {
                 // What it depends on may have been restarted just now.
-                converge::conditions(session, project, service).await?;
+                start::conditions(session, project, service).await?;
             }
             try_join_all(mine.map(|one| async move {
                 hooks::pre_stop(session, hooks, one).await?;

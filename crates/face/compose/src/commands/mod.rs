@@ -1,5 +1,6 @@
 //! The commands as data, and what they have in common: the project and the flags before the command.
 
+mod attached;
 mod build;
 mod config;
 mod containers;

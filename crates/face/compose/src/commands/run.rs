@@ -16,6 +16,7 @@ use crate::{
         hooks, images,
         progress::Progress,
         resources::{self, Seen},
+        start,
     },
 };
 
@@ -102,13 +103,13 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         if !names.is_empty() {
             let plan = Plan { policy: Policy::Never, images: others, ..Plan::default() };
             let pending = converge::create(&session, &project, &names, &plan).await?;
-            converge::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
+            start::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
         }
         if matches.flag("remove-orphans") {
             let present = session.containers(&project.name, false).await?;
             converge::orphans(&session, &project, &present, true, None).await?;
         }
-        converge::conditions(&session, &project, &service).await?;
+        start::conditions(&session, &project, &service).await?;
         let seen = Seen::look(&session, &project, &own).await?;
         resources::networks(&session, &project, &own, &seen).await?;
         resources::volumes(&session, &project, &own, false, &seen).await?;

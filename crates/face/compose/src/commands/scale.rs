@@ -14,7 +14,7 @@ use super::{
 use crate::run::{
     api_socket,
     converge::{self, Plan},
-    images,
+    images, start,
 };
 
 pub(super) static CREATE: Verb = Verb {
@@ -138,7 +138,7 @@ pub(super) static DIFF: Verb = Verb {
         let plan = Plan { images: ids, ..plan };
         compose.cli.wait(async {
             let pending = converge::create(&session, &project, &names, &plan).await?;
-            converge::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
+            start::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
             Ok(0)
         })
     },
@@ -160,7 +160,7 @@ pub(super) fn up(
             keep_counts(&session, project, names, &mut plan.scale).await?;
         }
         let pending = converge::create(&session, project, names, &plan).await?;
-        converge::start_and_roll(&session, project, names, None, &pending, &plan).await?;
+        start::start_and_roll(&session, project, names, None, &pending, &plan).await?;
         Ok(0)
     })
 }

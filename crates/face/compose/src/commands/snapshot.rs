@@ -24,7 +24,7 @@ use crate::{
     run::{
         Change, Container, Session,
         converge::{self, Plan},
-        images,
+        images, start,
     },
 };
 
@@ -278,7 +278,7 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         // As many run as before.
         let ran =
             before.iter().filter(|one| one.running()).map(|one| one.service.clone()).collect();
-        converge::start(&session, &project, &ran).await?;
+        start::start(&session, &project, &ran).await?;
         Ok(0)
     })
 }

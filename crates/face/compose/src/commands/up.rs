@@ -1,37 +1,29 @@
 //! `compose up`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_cli::{
     face::{Args, CliError, Command, Outcome},
     flags::{Flag, Matches},
 };
-use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
-use tokio::signal::unix::{SignalKind, signal};
+use futures_util::future::try_join_all;
 
-use super::{
-    Compose, DRY, Verb, elsewhere,
-    menu::{Key, Menu},
-    scale::YES,
-    select, watch,
-};
+use super::{Compose, DRY, Verb, attached::Attached, elsewhere, scale::YES, select};
 use crate::{
     load,
     model::Project,
     run::{
-        Change, Container, Session, api_socket,
+        Container, Session, api_socket,
         builds::Building,
         converge,
-        converge::{Pending, Plan},
+        converge::Plan,
         decide::Policy,
         dependencies, hooks,
         images::{self, How},
-        logs::{self, Options, Printer},
+        logs,
         order::{in_order, reversed},
         progress::Progress,
+        start,
         starts::Starts,
         wait::{Until, until},
     },
@@ -219,13 +211,11 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies",
         ));
     }
-    if detached && (aborts || attaches) {
+    let watches = matches.flag("watch") && !compose.dry;
+    if detached && (aborts || attaches || watches) {
         return Err(CliError::new(
             "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
         ));
-    }
-    if detached && matches.flag("watch") && !compose.dry {
-        return Err(CliError::new("--detach and --watch are incompatible"));
     }
     let mut project = compose.project()?;
     elsewhere::agreed(compose, &project, matches.flag("yes"))?;
@@ -246,7 +236,7 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         let began = logs::now();
         if detached {
-            converge::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
+            start::start_and_roll(&session, &project, &names, None, &pending, &plan).await?;
             if matches.flag("wait") && !session.dry {
                 wait_for(&session, &project, &names, matches).await?;
             }
@@ -270,34 +260,6 @@ fn up(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         };
         attached.run(compose.colour && !matches.flag("no-color")).await
     })
-}
-
-/// Another process of this program that watches files while this one shows output.
-struct Watcher(std::process::Child);
-
-impl Watcher {
-    fn start(compose: &Compose<'_>, matches: &Matches) -> Result<Watcher, CliError> {
-        let fail = |error: std::io::Error| CliError::new(format!("cannot start watch: {error}"));
-        let program = std::env::current_exe().map_err(fail)?;
-        let child = std::process::Command::new(program)
-            .arg("compose")
-            .args(&compose.before)
-            .args(["watch", "--no-up"])
-            .args(matches.args())
-            .env(watch::WATCHES_FOR, std::process::id().to_string())
-            .stdin(std::process::Stdio::null())
-            .spawn()
-            .map_err(fail)?;
-        Ok(Watcher(child))
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // It may have ended by the same Ctrl-C.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 /// The services whose output is shown.
@@ -344,206 +306,6 @@ pub(super) async fn wait_for(
     match tokio::time::timeout(limit, waits).await {
         Ok(done) => done.map(drop),
         Err(_) => Err(CliError::new("application not healthy after waiting: timeout")),
-    }
-}
-
-/// `up` in the foreground.
-struct Attached<'a> {
-    compose: &'a Compose<'a>,
-    session: Session<'a>,
-    project: &'a Project,
-    names: &'a BTreeSet<String>,
-    shown: &'a BTreeSet<String>,
-    matches: &'a Matches,
-    plan: &'a Plan,
-    pending: &'a Pending,
-    began: String,
-    starts: Starts,
-}
-
-impl Attached<'_> {
-    async fn run(&self, colour: bool) -> Outcome {
-        let mut interrupt = signal(SignalKind::interrupt())
-            .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
-        let mut terminate = signal(SignalKind::terminate())
-            .map_err(|error| CliError::new(format!("cannot catch signals: {error}")))?;
-        let mut watcher = match self.matches.flag("watch") {
-            true => Some(Watcher::start(self.compose, self.matches)?),
-            false => None,
-        };
-        let mut follow = pin!(self.follow(colour));
-        let mut menu = Menu::open(self.compose, self.matches, watcher.is_some());
-        let code = loop {
-            tokio::select! {
-                outcome = &mut follow => return outcome,
-                _ = interrupt.recv() => break 130,
-                _ = terminate.recv() => break 143,
-                key = key_of(&mut menu) => match (key, &mut menu) {
-                    (Key::Watch, Some(menu)) => self.toggle(menu, &mut watcher)?,
-                    (Key::Detach, Some(menu)) if !self.starts.are_over() => {
-                        menu.remark("Detach: containers are still being started");
-                    }
-                    _ => return Ok(0),
-                },
-            }
-        };
-        drop(menu);
-        self.session.cli.warn("Gracefully Stopping... press Ctrl+C again to force");
-        let stop = async {
-            tokio::select! {
-                () = self.starts.call_off() => {}
-                // Then nothing is being started any more, either.
-                _ = follow => {}
-            }
-            self.stop().await
-        };
-        tokio::select! {
-            stopped = stop => stopped?,
-            _ = interrupt.recv() => self.kill().await?,
-        }
-        Ok(code)
-    }
-
-    /// `w`.
-    fn toggle(&self, menu: &mut Menu, watcher: &mut Option<Watcher>) -> Result<(), CliError> {
-        let mut services = self.names.iter().filter_map(|name| self.project.services.get(name));
-        if !services.any(|service| service.develop.is_some()) {
-            menu.remark(
-                "Watch: watch is not yet configured. Learn more: https://docs.docker.com/compose/file-watch/",
-            );
-            return Ok(());
-        }
-        *watcher = match menu.watching() {
-            true => None,
-            false => Some(Watcher::start(self.compose, self.matches)?),
-        };
-        menu.set_watching(watcher.is_some());
-        Ok(())
-    }
-
-    async fn own(&self) -> Result<Vec<Container>, CliError> {
-        let all = self.session.containers(&self.project.name, false).await?;
-        Ok(all.into_iter().filter(|one| self.names.contains(&one.service)).collect())
-    }
-
-    async fn stop(&self) -> Result<(), CliError> {
-        let own = self.own().await?;
-        let session = Session { attached: true, ..self.compose.session()? };
-        let stopped = stop_in_order(&session, self.project, &own, timeout(self.matches)).await;
-        session.progress.finish();
-        stopped
-    }
-
-    async fn kill(&self) -> Result<(), CliError> {
-        for container in self.own().await?.iter().filter(|one| one.running()) {
-            let kill = Change::container(&container.id, &container.name, "kill");
-            self.session.make_if_there(kill, "Ctrl-C").await?;
-        }
-        Ok(())
-    }
-
-    /// Starts, prints, and ends when all containers have, or when one has and that is to end all.
-    async fn follow(&self, colour: bool) -> Outcome {
-        let is_shown = |one: &Container| self.shown.contains(&one.service);
-        // Who is not shown can end all, too; what others only depend on cannot, where services are named.
-        let (named, from) = (self.matches.args(), self.matches.text("exit-code-from"));
-        let counts = |one: &Container| {
-            named.is_empty() || named.contains(&one.service) || one.service == from
-        };
-        let own = self.own().await?.into_iter();
-        let own: Vec<Container> = own.filter(|one| counts(one) || is_shown(one)).collect();
-        let names: Vec<String> = own.iter().map(|one| one.short_name(&self.project.name)).collect();
-        let shown = own.iter().zip(&names).filter(|(one, _)| is_shown(one));
-        let shown: Vec<&str> = shown.map(|(_, name)| name.as_str()).collect();
-        self.session.cli.println(&format!("Attaching to {}", shown.join(", ")))?;
-        let printer = Printer {
-            errors_apart: true,
-            prefix: !self.matches.flag("no-log-prefix"),
-            colour,
-            width: shown.iter().map(|name| name.len()).max().unwrap_or(0),
-        };
-        let options = Options {
-            follow: true,
-            since: self.began.clone(),
-            timestamps: self.matches.flag("timestamps"),
-            ..Options::default()
-        };
-        let (names, options, printer) = (&names, &options, &printer);
-        let waits: FuturesUnordered<_> = own
-            .iter()
-            .enumerate()
-            .map(|(index, one)| async move {
-                // What is asked before that would be about an earlier run.
-                if !self.starts.has(&one.id).await {
-                    return None;
-                }
-                let printed = async {
-                    if !is_shown(one) {
-                        return Ok(());
-                    }
-                    logs::show(&self.session, one, &names[index], index, options, printer).await
-                };
-                let (printed, ended) = tokio::join!(printed, self.session.wait_for_end(&one.id));
-                Some((one, printed.and(ended)))
-            })
-            .collect();
-        let ((), code) = tokio::try_join!(self.start(), self.ends(waits))?;
-        Ok(code)
-    }
-
-    /// Starts all, until that is called off.
-    async fn start(&self) -> Result<(), CliError> {
-        let Attached { session, project, names, pending, plan, starts, .. } = self;
-        tokio::select! {
-            done = converge::start_and_roll(session, project, names, Some(starts), pending, plan) => {
-                done?;
-                starts.end();
-            }
-            () = starts.over() => {}
-        }
-        Ok(())
-    }
-
-    /// Waits for all that are started; the code that the command ends with.
-    async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>) -> Outcome
-    where
-        F: Future<Output = Option<(&'b Container, Result<i64, CliError>)>>,
-    {
-        let from = self.matches.text("exit-code-from");
-        let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();
-        let failure = self.matches.flag("abort-on-container-failure");
-        let (mut code, mut aborted) = (0, false);
-        while let Some(ended) = waits.next().await {
-            let Some((container, ended)) = ended else { continue };
-            let status = ended?;
-            if self.shown.contains(&container.service) {
-                let name = container.short_name(&self.project.name);
-                self.session.cli.println(&format!("{name} exited with code {status}"))?;
-            }
-            let status = u8::try_from(status).unwrap_or(1);
-            if from == container.service || (from.is_empty() && any && !aborted) {
-                code = status;
-            }
-            if !aborted && (any || (failure && status != 0)) {
-                aborted = true;
-                if failure && code == 0 {
-                    code = status;
-                }
-                self.session.cli.warn("Aborting on container exit...");
-                // Else one would run on that is not yet seen to run.
-                self.starts.call_off().await;
-                self.stop().await?;
-            }
-        }
-        Ok(code)
-    }
-}
-
-/// The next key, where there are any.
-async fn key_of(menu: &mut Option<Menu>) -> Key {
-    match menu {
-        Some(menu) => menu.key().await,
-        None => std::future::pending().await,
     }
 }
 

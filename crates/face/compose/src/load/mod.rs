@@ -281,7 +281,7 @@ impl Loader<'_> {
                     &format!("failed to parse {}:", path.display()),
                     1,
                 ),
-                other => other.to_string(),
+                other => format!("{other} ({})", path.display()),
             })
         })?;
         let mut documents = Vec::new();
@@ -291,7 +291,7 @@ impl Loader<'_> {
                 continue;
             }
             if !self.request.raw {
-                self.interpolate(&mut node, "", &mut wrong);
+                self.interpolate(&mut node, "", path, &mut wrong);
             }
             let mut orders = Vec::new();
             collect_orders(&node, &mut Vec::new(), &mut orders);
@@ -313,7 +313,9 @@ impl Loader<'_> {
         if wrong.is_empty() { Ok(documents) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
     }
 
-    fn interpolate(&mut self, node: &mut Node, path: &str, wrong: &mut Vec<String>) {
+    fn interpolate(&mut self, node: &mut Node, path: &str, file: &Path, wrong: &mut Vec<String>) {
+        let at = node.at;
+        let place = || format!("{}:{}:{}", file.display(), at.line, at.column);
         let below = |name: &str| {
             if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
         };
@@ -326,22 +328,24 @@ impl Loader<'_> {
                 match interpolate::interpolate(text, &mut variables) {
                     Ok(new) => *text = new,
                     Err(Fault::Format) => wrong.push(format!(
-                        "invalid interpolation format for {path}.\nYou may need to escape any $ with another $.\n{text}"
+                        "invalid interpolation format for {path}.\nYou may need to escape any $ with another $.\n{text} ({})",
+                        place()
                     )),
                     Err(Fault::Required { name, words }) => wrong.push(format!(
-                        "error while interpolating {path}: required variable {name} is missing a value: {words}"
+                        "error while interpolating {path}: required variable {name} is missing a value: {words} ({})",
+                        place()
                     )),
                 }
                 self.missing = variables.missing;
             }
             Yaml::List(items) => {
                 for item in items {
-                    self.interpolate(item, &below("[]"), wrong);
+                    self.interpolate(item, &below("[]"), file, wrong);
                 }
             }
             Yaml::Map(entries) => {
                 for (name, _, value) in entries {
-                    self.interpolate(value, &below(name), wrong);
+                    self.interpolate(value, &below(name), file, wrong);
                 }
             }
             _ => {}

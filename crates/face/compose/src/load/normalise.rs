@@ -47,6 +47,12 @@ pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, 
             implied(service);
         }
         built(service, &context);
+        // To Docker Compose none is not said.
+        if service.get("mem_swappiness").is_some_and(|percent| percent == "0")
+            && let Some(map) = service.as_object_mut()
+        {
+            map.shift_remove("mem_swappiness");
+        }
         if !request.raw {
             environment(service, &context)?;
         }
@@ -231,7 +237,10 @@ fn environment(service: &mut Value, context: &Context<'_>) -> Result<(), LoadErr
         if !keep {
             map.shift_remove("env_file");
         }
-        map.shift_remove("label_file");
+        // They are part of what a container's hash is of, but are not shown.
+        if let Some(files) = map.shift_remove("label_file") {
+            map.insert("label_files".to_owned(), files);
+        }
         if !all.is_empty() {
             map.insert("environment".to_owned(), json!(all));
         }

@@ -198,7 +198,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("mem_limit", Bytes),
     k("mem_reservation", Bytes),
     k("memswap_limit", Bytes),
-    k("mem_swappiness", Int),
+    k("mem_swappiness", Bytes),
     k("mac_address", Text),
     k("models", ServiceModels),
     k("network_mode", Text),

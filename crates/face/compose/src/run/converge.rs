@@ -19,14 +19,12 @@ use futures_util::future::try_join_all;
 use super::{
     Change, Container, Session, create,
     create::Want,
-    decide::{Decision, Policy, Wanted, decide},
+    decide::{Decision, Policy, Wanted, decide, first_of},
     dependencies, hooks, inject,
-    interrupted::{self, is_leftover, temporary_name},
+    interrupted::{self, temporary_name},
     order::in_order,
     resources::{self, Seen},
     rolling::{self, Roll},
-    starts::Starts,
-    wait::{Until, until},
 };
 use crate::{
     load,
@@ -60,13 +58,13 @@ pub(crate) struct Pending {
     /// Containers that are replaced while they run.
     pub(crate) rolls: BTreeMap<String, Vec<Roll>>,
     /// Names of those that were made or stopped, and so do not run: what a rehearsal starts.
-    made: BTreeMap<String, BTreeSet<String>>,
+    pub(super) made: BTreeMap<String, BTreeSet<String>>,
     /// Ids of those that were too many: a rehearsal still sees them.
-    removed: BTreeSet<String>,
+    pub(super) removed: BTreeSet<String>,
     /// The daemon lets one container take another one's place.
-    hands_over: bool,
+    pub(super) hands_over: bool,
     /// The project's containers, where nothing was done to any of them.
-    present: Option<Vec<Container>>,
+    pub(super) present: Option<Vec<Container>>,
 }
 
 /// Creates what is missing, replaces what is different, removes what is too much.
@@ -82,7 +80,7 @@ pub(crate) async fn create(
     for name in names {
         let Some(service) = project.services.get(name) else { continue };
         create::check(service)?;
-        for warning in create::warnings(service, hands_over) {
+        for warning in create::warnings(project, service, hands_over) {
             session.cli.warn(&format!("WARN[0000] {warning}"));
         }
     }
@@ -395,10 +393,10 @@ pub(crate) async fn make(
     made: &Made<'_>,
     why: &str,
 ) -> Result<String, CliError> {
-    let shares = !service.shares_with().is_empty();
+    let shares = !(service.shares_with().is_empty() && service.links.is_empty());
     let present = if shares { session.containers(&project.name, false).await? } else { Vec::new() };
     let container_of = |name: &str| {
-        let found = present.iter().find(|container| container.service == name);
+        let found = first_of(&present, name);
         found.map(|found| found.id.clone()).or_else(|| session.dry.then(|| format!("{name}-1")))
     };
     let image = project.image_of(service);
@@ -411,6 +409,7 @@ pub(crate) async fn make(
         image_id,
         inherited: made.inherited,
         container_of: &container_of,
+        present: &present,
     })?;
     let change = Change::post("/containers/create").query("name", made.created_as).query_if(
         !service.platform.is_empty(),
@@ -429,134 +428,4 @@ pub(crate) async fn make(
     };
     inject::inject(session, project, service, &id, made.name).await?;
     Ok(id)
-}
-
-/// Starts what does not run, each after its conditions hold; `starts` is told which. Then what is to be replaced as it runs.
-pub(crate) async fn start_and_roll(
-    session: &Session<'_>,
-    project: &Project,
-    names: &BTreeSet<String>,
-    starts: Option<&Starts>,
-    pending: &Pending,
-    plan: &Plan,
-) -> Result<(), CliError> {
-    let listed;
-    let present = match &pending.present {
-        Some(present) => present,
-        None => {
-            listed = session.containers(&project.name, false).await?;
-            &listed
-        }
-    };
-    if let Some(starts) = starts {
-        // As this list has them: one that has ended since is not started.
-        let running = present.iter().filter(|one| one.running());
-        starts.run_already(running.map(|one| one.id.clone()));
-    }
-    in_order(&dependencies(project, names), |name| async move {
-        let Some(service) = project.services.get(&name) else {
-            // A project without files: its containers are all that is known of it.
-            let own = present.iter().filter(|one| one.service == name && !one.running());
-            return try_join_all(own.map(|one| start_one(session, None, one, starts)))
-                .await
-                .map(drop);
-        };
-        let own = present.iter().filter(|container| container.service == name);
-        let own: Vec<&Container> = own.filter(|container| !container.running()).collect();
-        let (late, own): (Vec<_>, Vec<_>) =
-            own.into_iter().partition(|one| is_leftover(project, service, one));
-        for container in late {
-            // Somebody was killed while the daemon made it.
-            session.remove(container, false, "an earlier replacement was interrupted").await?;
-        }
-        let roll = pending.rolls.get(&name);
-        if own.is_empty() && roll.is_none() && !session.dry {
-            return Ok(());
-        }
-        conditions(session, project, service).await?;
-        if session.dry {
-            let mut starts = pending.made.get(&name).cloned().unwrap_or_default();
-            let stay = own.iter().filter(|one| !pending.removed.contains(&one.id));
-            starts.extend(stay.map(|one| one.name.clone()));
-            for name in starts {
-                session.make(Change::container(&name, &name, "start"), "it is to run").await?;
-            }
-        } else {
-            let own = own.into_iter().map(|one| start_one(session, Some(service), one, starts));
-            try_join_all(own).await?;
-        }
-        match roll {
-            Some(roll) => {
-                let image = plan.images.get(&name).map_or("", String::as_str);
-                let update = rolling::Update::new(session, project, service, image, plan);
-                let Some(update) = update else { return Ok(()) };
-                update.run(roll, pending.hands_over).await
-            }
-            None => Ok(()),
-        }
-    })
-    .await
-}
-
-/// `start_and_roll` where nothing was created before.
-pub(crate) async fn start(
-    session: &Session<'_>,
-    project: &Project,
-    names: &BTreeSet<String>,
-) -> Result<(), CliError> {
-    let plan = Plan { only_create: true, ..Plan::default() };
-    start_and_roll(session, project, names, None, &Pending::default(), &plan).await
-}
-
-async fn start_one(
-    session: &Session<'_>,
-    service: Option<&Service>,
-    container: &Container,
-    starts: Option<&Starts>,
-) -> Result<(), CliError> {
-    let start = async {
-        session.progress("Container", &container.name, "Starting");
-        let change = Change::container(&container.id, &container.name, "start");
-        session.make(change, "it does not run").await
-    };
-    let started = match starts {
-        Some(starts) => starts.start(&container.id, start).await?,
-        None => start.await.map(|()| true)?,
-    };
-    if !started {
-        return Ok(());
-    }
-    hooks::post_start(session, service, &container.id, &container.name).await?;
-    session.progress("Container", &container.name, "Started");
-    Ok(())
-}
-
-/// Waits for what a service depends on.
-pub(crate) async fn conditions(
-    session: &Session<'_>,
-    project: &Project,
-    service: &Service,
-) -> Result<(), CliError> {
-    let waits = |how: &str| matches!(how, "service_healthy" | "service_completed_successfully");
-    if session.dry || !service.depends_on.values().any(|how| waits(&how.condition)) {
-        return Ok(());
-    }
-    let present = session.containers(&project.name, false).await?;
-    for (name, how) in &service.depends_on {
-        let what = match how.condition.as_str() {
-            "service_healthy" => Until::Healthy,
-            "service_completed_successfully" => Until::Completed,
-            _ => continue,
-        };
-        let others = present.iter().filter(|container| container.service == *name);
-        let waits = try_join_all(others.map(|container| until(session, container, what))).await;
-        match waits {
-            Err(error) if !how.required => session.cli.warn(&format!(
-                "optional dependency {name:?} failed to start: {}",
-                error.message()
-            )),
-            other => drop(other?),
-        }
-    }
-    Ok(())
 }

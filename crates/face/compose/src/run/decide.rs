@@ -46,7 +46,8 @@ pub(crate) fn decide<'a>(
     wanted: &Wanted<'_>,
     present: &'a [Container],
 ) -> Result<Decision<'a>, CliError> {
-    let hash = labels::service_hash(wanted.service);
+    let container_of = |name: &str| first_of(present, name).map(|one| one.id.clone());
+    let hash = labels::container_hash(wanted.service, &container_of);
     let contents = contents::label_of(wanted.project, wanted.service)?;
     let mut own: Vec<(&Container, Option<String>)> = present
         .iter()
@@ -73,6 +74,11 @@ pub(crate) fn decide<'a>(
         }
     }
     Ok(decision)
+}
+
+/// The container that stands for a service.
+pub(crate) fn first_of<'a>(present: &'a [Container], service: &str) -> Option<&'a Container> {
+    present.iter().filter(|one| one.service == service).min_by_key(|one| one.number)
 }
 
 /// Why a container is not what the service says.

@@ -32,7 +32,38 @@ pub(crate) const COMPOSE_VERSION: &str = "2.40.3";
 
 /// A service's hash: of what makes a container another one, not of how many there are or when they start.
 pub(crate) fn service_hash(service: &Service) -> String {
+    hash_of(service.value.clone())
+}
+
+/// The hash that a service's containers carry: with the files of labels, and with the containers that stand for the services whose
+/// namespaces and volumes it uses.
+pub(crate) fn container_hash(
+    service: &Service,
+    container_of: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let mut value = service.value.clone();
+    let found = |mode: &Value| container_of(mode.as_str()?.strip_prefix("service:")?);
+    for key in ["network_mode", "ipc", "pid"] {
+        if let Some(id) = value.get(key).and_then(found) {
+            value[key] = Value::from(format!("container:{id}"));
+        }
+    }
+    for from in value.get_mut("volumes_from").and_then(Value::as_array_mut).into_iter().flatten() {
+        let mut parts = from.as_str().unwrap_or_default().split(':');
+        let id = match parts.next() {
+            Some("container") => parts.next().map(str::to_owned),
+            Some(name) => container_of(name),
+            None => None,
+        };
+        *from = id.map_or_else(|| from.take(), Value::from);
+    }
+    if !service.label_files.is_empty() {
+        value["label_file"] = Value::from(service.label_files.clone());
+    }
+    hash_of(value)
+}
+
+fn hash_of(mut value: Value) -> String {
     if let Some(map) = value.as_object_mut() {
         for key in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
             map.shift_remove(key);
@@ -87,6 +118,7 @@ pub(crate) fn of_container(
     service: &Service,
     number: Option<u32>,
     image_id: &str,
+    container_of: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, CliError> {
     let mut labels = service.labels.clone();
     let contents = super::contents::label_of(project, service)?;
@@ -104,7 +136,7 @@ pub(crate) fn of_container(
         (PROJECT, project.name.clone()),
         (SERVICE, service.name.clone()),
         (VERSION, COMPOSE_VERSION.to_owned()),
-        (HASH, service_hash(service)),
+        (HASH, container_hash(service, container_of)),
         (DIRECTORY, project.directory.display().to_string()),
         (FILES, files.join(",")),
         (DEPENDS_ON, depends.join(",")),

@@ -17,6 +17,7 @@ pub(crate) mod order;
 pub(crate) mod progress;
 pub(crate) mod resources;
 pub(crate) mod rolling;
+pub(crate) mod start;
 pub(crate) mod starts;
 pub(crate) mod wait;
 

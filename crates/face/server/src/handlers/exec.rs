@@ -5,7 +5,10 @@ use ferry_docker_api::{
     ExecConfig, ExecCreated, ExecStartConfig,
     stream::{self, StreamKind},
 };
-use ferry_engine::ops::exec::{self as ops, StartExec};
+use ferry_engine::{
+    Engine,
+    ops::exec::{self as ops, StartExec},
+};
 use ferry_errkind::{ErrorKind, Failure};
 use http::StatusCode;
 
@@ -39,10 +42,14 @@ pub(crate) async fn start(mut request: Request) -> Result<Reply, Failure> {
         (true, true) => Input::Terminal(DetachKeys::parse(&spec.detach_keys)?),
     };
     let how = StartExec { detach, tty, console_size };
-    let started = match ops::start(&request.engine, &id, how).await {
+    let started = ops::start(&request.engine, &id, how).await;
+    let conflicts = |failure: &Failure| failure.kind() == ErrorKind::Conflict;
+    let again = started.as_ref().is_err_and(conflicts) && was_started(&request.engine, &id).await;
+    let started = match started {
         Ok(None) => return Ok(reply::status(StatusCode::OK)),
         Ok(Some(stream)) => Ok(stream),
-        Err(failure) if detach || failure.kind() == ErrorKind::Conflict => return Err(failure),
+        // Docker Compose starts each a second time, and would take an error for one.
+        Err(failure) if detach || (conflicts(&failure) && !again) => return Err(failure),
         Err(failure) => Err(told_in_stream(&failure, spec.tty)),
     };
     let (reply, client) = hijack::hijack(request, !spec.tty);
@@ -59,6 +66,11 @@ pub(crate) async fn start(mut request: Request) -> Result<Reply, Failure> {
         }
     });
     Ok(reply)
+}
+
+async fn was_started(engine: &Engine, id: &str) -> bool {
+    let found = ops::inspect(engine, id).await;
+    found.is_ok_and(|exec| exec.running || exec.exit_code.is_some())
 }
 
 /// A failure as a line of the process's output.
