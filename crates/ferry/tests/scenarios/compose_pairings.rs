@@ -425,6 +425,10 @@ const ALONE: &[(&str, &str)] = &[
     ("an_update_side_by_side_is_finished_from_each_moment", "rolling updates"),
     ("an_update_that_fails_is_not_noticed_either", "rolling updates"),
     ("an_update_that_fails_leaves_what_ran", "rolling updates"),
+    (
+        "attached_with_and_without_input_and_signals",
+        "the attach of Docker Compose 2.40 did not come to an end in it",
+    ),
     ("django_keeps_users_in_postgresql", "builds"),
     ("docker_takes_the_program_as_its_plugin", "our program as the plugin of docker"),
     ("dockers_compose_takes_a_project_over_and_gives_it_back", "both programs in one project"),
@@ -452,6 +456,10 @@ const ALONE: &[(&str, &str)] = &[
     ("looking_at_containers", "events --until ends with an error of Docker Compose 2.40"),
     ("nginx_two_replicas_postgresql_and_redis", "builds"),
     ("one_container_takes_another_ones_place", "rolling updates"),
+    (
+        "one_that_ends_ends_all",
+        "Docker Compose 2.40 did not come to an end in it; a code is in the_foreground_ends_with_a_code",
+    ),
     ("parts_of_a_file", "convert --format kubernetes; the rest is compared in the corpus"),
     ("plans_of_other_kinds", "compose diff"),
     ("services_that_share_are_taken_over", "both programs in one project"),
@@ -461,6 +469,10 @@ const ALONE: &[(&str, &str)] = &[
     ("variables_of_the_environment", "orphans are told in a rehearsal"),
     ("volumes_are_saved_and_brought_back_together", "compose snapshot"),
     ("watch_rebuilds_and_tidies_up", "builds"),
+    (
+        "what_a_service_depends_on_is_shown_if_asked_for",
+        "Docker Compose does not always show what a container wrote before it looked",
+    ),
     ("what_either_program_publishes_both_use", "both programs in one project"),
 ];
 

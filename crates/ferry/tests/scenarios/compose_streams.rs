@@ -12,12 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::compose::{Pairing, Project, in_all_pairings};
 
-in_all_pairings!(
-    attached_with_and_without_input_and_signals,
-    keys_detach_from_a_service,
-    a_run_with_and_without_input,
-    what_a_service_depends_on_is_shown_if_asked_for,
-);
+in_all_pairings!(keys_detach_from_a_service, a_run_with_and_without_input,);
 
 const FILE: &str = "
 services:
@@ -54,8 +49,9 @@ fn line(from: &mut BufReader<ChildStdout>, wanted: &str) {
     }
 }
 
-fn attached_with_and_without_input_and_signals(pairing: Pairing) {
-    let project = pairing.project(FILE);
+#[test]
+fn attached_with_and_without_input_and_signals() {
+    let project = Project::new(FILE);
     project.ok(&["up", "-d", "a"]);
     let logs = || project.ok(&["logs", "--no-log-prefix", "a"]);
     eventually("it is ready", || logs().contains("ready").then_some(()));
@@ -225,8 +221,9 @@ fn a_run_with_and_without_input(pairing: Pairing) {
     assert_eq!(typed(&["exec", "-T", "--interactive=false", "a", "cat"]).ok(), "");
 }
 
-fn what_a_service_depends_on_is_shown_if_asked_for(pairing: Pairing) {
-    let project = pairing.project(
+#[test]
+fn what_a_service_depends_on_is_shown_if_asked_for() {
+    let project = Project::new(
         "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; touch /said; sleep 1000'\n    stop_grace_period: 0s\n    \
          healthcheck: {test: test -f /said, interval: 100ms, retries: 6000}\n  \
          main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",

@@ -11,12 +11,7 @@ use ferry_testkit::{binary, eventually, run};
 
 use crate::compose::{Pairing, Project, in_all_pairings};
 
-in_all_pairings!(
-    flags_before_the_command,
-    lives_of_containers,
-    one_that_ends_ends_all,
-    runs_of_a_service,
-);
+in_all_pairings!(flags_before_the_command, lives_of_containers, runs_of_a_service,);
 
 const FILE: &str = "
 services:
@@ -245,8 +240,9 @@ fn lives_of_containers(pairing: Pairing) {
     assert_eq!(project.containers("shop"), "");
 }
 
-fn one_that_ends_ends_all(pairing: Pairing) {
-    let project = pairing.project(
+#[test]
+fn one_that_ends_ends_all() {
+    let project = Project::new(
         "services:\n  long: {image: busybox, command: sleep 1000, stop_grace_period: 0s}\n  short: {image: busybox, command: sh -c 'echo said; exit 3'}\n",
     );
     let ended = project.run(&["up", "--abort-on-container-exit", "--no-color", "--timestamps"]);

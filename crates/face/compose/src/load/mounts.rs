@@ -9,6 +9,10 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         return Err(format!("invalid spec: {text}: empty section between colons"));
     }
     let (source, target, options) = match parts[..] {
+        // Docker Compose looks no further at two letters, and hashes are of what it makes of them.
+        [target] if text.len() <= 2 => {
+            return Ok(json!({"type": "volume", "target": target}));
+        }
         [target] => return Ok(json!({"type": "volume", "target": clean(target), "volume": {}})),
         [source, target] => (source, target, ""),
         [source, target, options] => (source, target, options),
@@ -74,7 +78,8 @@ mod tests {
 
     #[test]
     fn short_mounts() {
-        assert_eq!(parse("/x").unwrap(), json!({"type": "volume", "target": "/x", "volume": {}}));
+        assert_eq!(parse("/x").unwrap(), json!({"type": "volume", "target": "/x"}));
+        assert_eq!(parse("/xy").unwrap(), json!({"type": "volume", "target": "/xy", "volume": {}}));
         assert_eq!(
             parse("./a:/x/:ro,z").unwrap(),
             json!({"type": "bind", "source": "./a", "target": "/x", "read_only": true,
