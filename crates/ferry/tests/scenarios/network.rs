@@ -24,7 +24,7 @@ through_both!(
     containers_reach_out,
     networks_of_ones_own
 );
-against_docker!(modes, addresses_are_its_own, containers_reach_out, networks_of_ones_own);
+against_docker!(addresses_are_its_own, containers_reach_out, networks_of_ones_own);
 
 /// What a web server says on a port.
 pub(crate) fn fetch(address: &str) -> Option<String> {
