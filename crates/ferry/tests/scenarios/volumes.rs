@@ -13,7 +13,7 @@ through_both!(
     anonymous_volumes,
     read_only_and_refusals
 );
-against_docker!(named_volumes_keep_data, copy_up, anonymous_volumes, read_only_and_refusals);
+against_docker!(copy_up, anonymous_volumes, read_only_and_refusals);
 
 fn named_volumes_keep_data(client: Client) {
     let sandbox = with_busybox(client);
