@@ -83,7 +83,7 @@ impl Model {
     fn put(&mut self) {
         let repository = self.repository();
         let ((_, config), (_, layer)) = (self.content(), self.content());
-        let mut text = manifest_of(&config, &[layer.clone()]);
+        let mut text = manifest_of(&config, std::slice::from_ref(&layer));
         // Some are about another one, which need not be there.
         let all: Vec<Digest> = self.expected[repository].manifests.keys().cloned().collect();
         let subject = match self.pick(3) {

@@ -101,7 +101,8 @@ pub(crate) fn warnings(project: &Project, service: &Service, hands_over: bool) -
 /// Files of this machine keep their owners and modes.
 fn unowned(project: &Project, service: &Service) -> Vec<String> {
     let owned = |object: &FileObject, one: &FileReference| {
-        !object.file.is_empty() && !(one.uid.is_empty() && one.gid.is_empty() && one.mode.is_none())
+        let is_told = !one.uid.is_empty() || !one.gid.is_empty() || one.mode.is_some();
+        is_told && !object.file.is_empty()
     };
     let lists = [
         ("secrets", &service.secrets, &project.secrets),
