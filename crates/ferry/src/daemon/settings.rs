@@ -47,7 +47,13 @@ impl Settings {
     }
 
     pub(super) fn exec_root(&self) -> PathBuf {
-        PathBuf::from(self.one("exec-root").unwrap_or(EXEC_ROOT))
+        self.directory("exec-root", EXEC_ROOT)
+    }
+
+    /// Others (shims, containers) use it from elsewhere.
+    fn directory(&self, name: &str, usual: &str) -> PathBuf {
+        let path = PathBuf::from(self.one(name).unwrap_or(usual));
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     pub(super) fn pid_file(&self) -> PathBuf {
@@ -56,7 +62,7 @@ impl Settings {
 
     /// The engine's configuration.
     pub(super) fn engine_config(&self) -> Result<EngineConfig, String> {
-        let data_root = PathBuf::from(self.one("data-root").unwrap_or(DATA_ROOT));
+        let data_root = self.directory("data-root", DATA_ROOT);
         let executable = std::env::current_exe()
             .map_err(|error| format!("cannot find the program that is running: {error}"))?;
         let mut config = EngineConfig::new(data_root, self.exec_root(), executable);
@@ -347,6 +353,16 @@ mod tests {
         for wrong in ["172.29.0.0/16", "172.29.255.255/16", "172.29.0.1", "172.29.0.1/31", "x/16"] {
             assert!(bip(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn directories_are_absolute() {
+        let told = |name, value: &str| Settings(BTreeMap::from([(name, vec![value.to_owned()])]));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(told("exec-root", "run/ferry").exec_root(), here.join("run/ferry"));
+        assert_eq!(told("exec-root", "/run/x").exec_root(), PathBuf::from("/run/x"));
+        let config = told("data-root", "here").engine_config().unwrap();
+        assert_eq!((config.data_root, config.exec_root), (here.join("here"), EXEC_ROOT.into()));
     }
 
     #[test]

@@ -174,10 +174,9 @@ fn what_fails_says_where() {
     assert!(missing.stderr.contains("absent"), "{}", missing.stderr);
     // What cannot be done is refused by its name, never passed over.
     std::fs::write(directory.join("Dockerfile"), "FROM busybox\n").unwrap();
-    let refused: [(&[&str], &str); 3] = [
+    let refused: [(&[&str], &str); 2] = [
         (&["build", "--cache-to", "type=local,dest=x", "."], "the cache exporter \"local\""),
         (&["build", "--output", "type=oci,dest=x.tar,tar=false", "."], "tar=false"),
-        (&["build", "--sbom=true", "-o", "type=local,dest=x", "."], "ttestation"),
     ];
     for (arguments, words) in refused {
         docker(&sandbox, &directory, arguments).fails(1).says(words);

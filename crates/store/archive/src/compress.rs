@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_is_compressed_reads_and_is_the_same_in_other_pieces() {
-        let plain: Vec<u8> = (0..700_000_u32).map(|at| (at * at / 7 % 251) as u8).collect();
+        let plain: Vec<u8> = (0..700_000_u64).map(|at| (at * at / 7 % 251) as u8).collect();
         for compression in [
             Compression::Plain,
             Compression::Gzip(None),

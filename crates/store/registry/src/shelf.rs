@@ -9,7 +9,7 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -17,11 +17,7 @@ use ferry_transfer::{Bucket, BucketAddress, BucketError, Tuning};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use crate::{
-    StoreError,
-    files::Files,
-    store::{now, random_id},
-};
+use crate::{StoreError, files::Files, store::random_id};
 
 const OWNER: &str = "owner";
 const RECORDS: &str = "records/";
@@ -274,8 +270,9 @@ impl Shelf {
         self.check_owner()?;
         let file = fs::File::open(copy).map_err(StoreError::file("open", copy))?;
         let size = file.metadata().map_err(StoreError::file("look at", copy))?.len();
-        // The newest has the greatest name.
-        let name = format!("{RECORDS}{:012}-{}", now(), random_id()?);
+        // The newest has the greatest name, be it of the same second.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("{RECORDS}{:020}-{}", since.as_nanos(), random_id()?);
         let begun = |_: &str| Ok::<(), BucketError>(());
         self.wait(self.bucket.put_file(&name, Arc::new(file), size, begun))??;
         let mut copies = self.copies()?;

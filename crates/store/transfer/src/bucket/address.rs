@@ -145,7 +145,7 @@ impl FromStr for BucketAddress {
         if bucket.is_empty() || bucket.len() > 63 || !bucket.bytes().all(named) {
             return Err(form());
         }
-        let prefix = prefix.trim_matches('/');
+        let prefix = prefix.trim_end_matches('/');
         let parts = prefix.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
         let letters = prefix.bytes().all(|byte| byte == b'/' || named(byte));
         if !prefix.is_empty() && (!parts || !letters || prefix.len() > MAX_PREFIX) {
