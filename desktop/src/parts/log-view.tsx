@@ -86,7 +86,8 @@ export function LogView({ store, places, version, times, found, current, follow,
     oldFactor.current = factor;
   });
   useEffect(() => {
-    if (!follow && !places && top * factor < NEAR * LINE) nearTop?.();
+    // Where the page has put it by now, not where it was when this was drawn: older lines would be asked for twice.
+    if (!follow && !places && frame.current!.scrollTop * factor < NEAR * LINE) nearTop?.();
   }, [top, follow, version, places]);
   useLayoutEffect(() => {
     if (current === undefined) return;

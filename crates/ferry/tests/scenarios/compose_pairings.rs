@@ -458,7 +458,7 @@ const ALONE: &[(&str, &str)] = &[
     ("one_container_takes_another_ones_place", "rolling updates"),
     (
         "one_that_ends_ends_all",
-        "Docker Compose 2.40 did not come to an end in it; a code is in the_foreground_ends_with_a_code",
+        "with Docker Compose 2.40 what it is not attached to ends nothing; a code is in the_foreground_ends_with_a_code",
     ),
     ("parts_of_a_file", "convert --format kubernetes; the rest is compared in the corpus"),
     ("plans_of_other_kinds", "compose diff"),
@@ -471,7 +471,7 @@ const ALONE: &[(&str, &str)] = &[
     ("watch_rebuilds_and_tidies_up", "builds"),
     (
         "what_a_service_depends_on_is_shown_if_asked_for",
-        "Docker Compose does not always show what a container wrote before it looked",
+        "Docker Compose 2.40 stops what was named only, so the next `up` finds the others running, and shows nothing that they said before",
     ),
     ("what_either_program_publishes_both_use", "both programs in one project"),
 ];
