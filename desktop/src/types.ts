@@ -137,7 +137,17 @@ export interface Info {
   MemTotal: number;
   Driver: string;
   CgroupVersion: string;
+  CgroupDriver: string;
   DockerRootDir: string;
+  LoggingDriver: string;
+  DefaultRuntime: string;
+  LiveRestoreEnabled: boolean;
+  SecurityOptions: string[] | null;
+  HttpProxy?: string;
+  HttpsProxy?: string;
+  RegistryConfig?: { Mirrors: string[] | null; InsecureRegistryCIDRs: string[] | null };
+  DefaultAddressPools?: { Base: string; Size: number }[] | null;
+  Labels: string[] | null;
   Containers: number;
   ContainersRunning: number;
   ContainersPaused: number;

@@ -82,3 +82,31 @@ export async function open(options = {}) {
   await page.waitForSelector('main h1');
   return { page, context, browser, server, origin, url, wrong, visit, close };
 }
+
+/** What the tests say of a page: steps that are told as they end, and where things are. */
+export function steps(page, wrong, close) {
+  let done = 0;
+  const step = async (name, work) => {
+    const started = Date.now();
+    try {
+      await work();
+    } catch (error) {
+      await page.screenshot({ path: process.env.FAILED_SHOT ?? '/tmp/ferry-desktop-failed.png' });
+      console.error(`FAILED: ${name}\n${error.stack}\n${wrong.join('\n')}`);
+      await close();
+      process.exit(1);
+    }
+    done += 1;
+    console.log(`ok ${done} ${name} (${Date.now() - started} ms)`);
+  };
+  return {
+    step,
+    count: () => done,
+    row: (name) => page.locator('[role="row"][data-row]', { hasText: name }),
+    button: (name, inside = page) => inside.getByRole('button', { name, exact: true }),
+    toast: (text) => page.locator('.toast', { hasText: text }).first().waitFor(),
+    dialog: page.locator('dialog[open]'),
+    state: (name) => ferry('inspect', '-f', '{{.State.Status}}', name),
+    id: (name) => ferry('inspect', '-f', '{{.Id}}', name),
+  };
+}

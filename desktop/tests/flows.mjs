@@ -6,32 +6,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventually, ferry, open } from './desktop.mjs';
+import { eventually, ferry, open, steps } from './desktop.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const { page, context, origin, url, wrong, visit, close } = await open();
-let steps = 0;
-
-async function step(name, work) {
-  const started = Date.now();
-  try {
-    await work();
-  } catch (error) {
-    await page.screenshot({ path: process.env.FAILED_SHOT ?? '/tmp/ferry-desktop-failed.png' });
-    console.error(`FAILED: ${name}\n${error.stack}\n${wrong.join('\n')}`);
-    await close();
-    process.exit(1);
-  }
-  steps += 1;
-  console.log(`ok ${steps} ${name} (${Date.now() - started} ms)`);
-}
-
-const row = (name) => page.locator('[role="row"][data-row]', { hasText: name });
-const button = (name, inside = page) => inside.getByRole('button', { name, exact: true });
-const toast = (text) => page.locator('.toast', { hasText: text }).first().waitFor();
-const dialog = page.locator('dialog[open]');
-const state = (name) => ferry('inspect', '-f', '{{.State.Status}}', name);
-const id = (name) => ferry('inspect', '-f', '{{.Id}}', name);
+const { step, row, button, toast, dialog, state, id, count } = steps(page, wrong, close);
 
 ferry('run', '-d', '--name', 'web', '--stop-timeout', '1', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=web', '--label', 'com.docker.compose.depends_on=db:service_started:false', '-p', '127.0.0.1::80', '-e', 'API_TOKEN=hidden', '-v', 'site:/site', 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "line $i <b>bold</b>"; done; echo "ERROR needle" >&2; echo "<img src=x onerror=alert(1)>"; exec sleep 100000');
 ferry('run', '-d', '--name', 'db', '--label', 'com.docker.compose.project=shop', '--label', 'com.docker.compose.service=db', '--health-cmd', 'true', '--health-interval', '500ms', 'busybox', 'sleep', '100000');
@@ -478,9 +457,12 @@ await step('Korean and dark are remembered', async () => {
   await button('한국어', inside).click();
   await button('어둡게', inside).click();
   await page.reload();
-  await page.getByRole('heading', { name: '설정' }).waitFor();
+  await page.getByRole('heading', { name: '설정', exact: true }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'dark');
   await button('English', inside).click();
+  // The engine's own settings, as it has them.
+  await page.locator('.setting', { hasText: 'data-root' }).getByText(ferry('info', '-f', '{{.DockerRootDir}}'), { exact: true }).waitFor();
+  await page.locator('.setting', { hasText: 'storage-driver' }).getByText(ferry('info', '-f', '{{.Driver}}'), { exact: true }).waitFor();
 });
 
 const buildId = (tag) => builds.find((build) => build.Tags.includes(tag)).Id;
@@ -515,5 +497,5 @@ await step('an engine that goes away is said, and found again', async () => {
 // axe is put into the page, past its policy; what it complains of is not the page's.
 const left = wrong.filter((line) => !line.includes('axe'));
 assert.deepEqual(left, [], 'the page complained, or asked another host');
-console.log(`${steps} flows`);
+console.log(`${count()} flows`);
 await close();

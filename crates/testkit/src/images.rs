@@ -32,11 +32,11 @@ pub fn busybox_tar() -> PathBuf {
     })
 }
 
-/// A small Debian with nginx and PostgreSQL installed from its packages, as a tar. Takes a minute or two the first time.
+/// A small Debian with nginx, PostgreSQL, redis, vim and top installed from its packages, as a tar. Takes a minute or two the first time.
 /// `None` where `mmdebstrap` is missing.
 #[track_caller]
 pub fn debian_tar() -> Option<PathBuf> {
-    debian("debian-services.tar", "nginx-light,postgresql,redis-server")
+    debian("debian-programs.tar", "nginx-light,postgresql,redis-server,vim-tiny,procps")
 }
 
 /// A small Debian with Python, Flask, Django, and what they need for redis and PostgreSQL.

@@ -40,10 +40,12 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
   const [height, setHeight] = useState(800);
   const [order, setOrder] = useState(sorted);
   useEffect(() => {
-    const scroller = frame.current?.closest('main');
-    if (!scroller || !frame.current) return;
+    const list = frame.current;
+    const scroller = list?.closest('main');
+    if (!list || !scroller) return;
+    // A list that is gone already may hear of one more scroll: not of `frame`, which is empty by then.
     const measure = () => {
-      const from = frame.current!.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
+      const from = list.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
       setTop(Math.max(0, -from));
       setHeight(scroller.clientHeight);
     };

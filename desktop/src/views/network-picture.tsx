@@ -19,7 +19,7 @@ function cut(text: string, most: number): string {
 
 export function Picture({ networks, containers }: { networks: Network[]; containers: ContainerSummary[] }) {
   const used = networks.filter((network) => containers.some((container) => container.NetworkSettings.Networks?.[network.Name]) || !['host', 'none'].includes(network.Name));
-  if (containers.length === 0) return <Empty icon="networks" title={t('nothingRuns')} text={t('whoReaches')} />;
+  if (containers.length === 0 && used.every((network) => network.Name === 'bridge')) return <Empty icon="networks" title={t('nothingRuns')} text={t('whoReaches')} />;
   // Containers of the same network stand together: fewer lines cross.
   const first = (container: ContainerSummary) => used.findIndex((network) => container.NetworkSettings.Networks?.[network.Name]);
   const boxes = [...containers].sort((a, b) => first(a) - first(b) || nameOf(a).localeCompare(nameOf(b)));

@@ -11,8 +11,10 @@ import { containers, disk, info, version } from '../state';
 import type { DiskUsage } from '../types';
 import { samples } from '../usage';
 import { t } from '../words';
+import { askPrune, type Prunable } from './prune';
 
 interface Room {
+  kind: Prunable;
   title: string;
   size: number;
   free: number;
@@ -29,20 +31,22 @@ export function rooms(usage: DiskUsage): Room[] {
   const used = sum(images.filter((image) => image.Containers > 0).map((image) => image.Size - Math.max(0, image.SharedSize)));
   const shared = Math.max(0, ...images.filter((image) => image.Containers > 0).map((image) => image.SharedSize));
   return [
-    { title: t('diskImages'), size: usage.LayersSize, free: Math.max(0, usage.LayersSize - used - shared), count: images.length },
+    { kind: 'images', title: t('diskImages'), size: usage.LayersSize, free: Math.max(0, usage.LayersSize - used - shared), count: images.length },
     {
+      kind: 'containers',
       title: t('diskContainers'),
       size: sum(boxes.map((box) => box.SizeRw ?? 0)),
       free: sum(boxes.filter((box) => !['running', 'paused', 'restarting'].includes(box.State)).map((box) => box.SizeRw ?? 0)),
       count: boxes.length,
     },
     {
+      kind: 'volumes',
       title: t('diskVolumes'),
       size: sum(volumes.map((volume) => volume.UsageData?.Size ?? 0)),
       free: sum(volumes.filter((volume) => volume.UsageData?.RefCount === 0).map((volume) => volume.UsageData!.Size)),
       count: volumes.length,
     },
-    { title: t('diskCache'), size: sum(cache.map((item) => item.Size)), free: sum(cache.filter((item) => !item.InUse).map((item) => item.Size)), count: cache.length },
+    { kind: 'buildCache', title: t('diskCache'), size: sum(cache.map((item) => item.Size)), free: sum(cache.filter((item) => !item.InUse).map((item) => item.Size)), count: cache.length },
   ];
 }
 
@@ -68,7 +72,12 @@ function Disk() {
             <span class="bar-used" style={{ width: `${((room.size - room.free) / whole) * 100}%` }} />
             <span class="bar-free" style={{ width: `${(room.free / whole) * 100}%` }} />
           </div>
-          <div class="muted small">{room.free > 0 ? t('reclaimable', { size: bytes(room.free) }) : t('nothingToFree')}</div>
+          <div class="room-foot small">
+            <span class="muted">{room.free > 0 ? t('reclaimable', { size: bytes(room.free) }) : t('nothingToFree')}</span>
+            <button class="link" aria-label={t('pruneOf', { name: room.title })} onClick={() => askPrune(room.kind)}>
+              {t('prune')}
+            </button>
+          </div>
         </div>
       ))}
     </div>

@@ -1,7 +1,8 @@
 // A container from an image, with the options that most are made with.
 
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { ApiError, path, post, query } from '../api';
+import { useCell } from '../cell';
 import { word } from '../format';
 import { CommandLine } from '../parts/copy';
 import { ask, Dialog } from '../parts/dialog';
@@ -9,7 +10,7 @@ import { Failure } from '../parts/empty';
 import { Icon } from '../parts/icon';
 import { toast } from '../parts/toast';
 import { go } from '../route';
-import { containers } from '../state';
+import { containers, networks } from '../state';
 import { t } from '../words';
 
 interface Form {
@@ -21,6 +22,8 @@ interface Form {
   command: string;
   memory: string;
   cpus: string;
+  network: string;
+  user: string;
   restart: string;
   tty: boolean;
   rm: boolean;
@@ -46,30 +49,44 @@ function size(text: string): number {
   return Math.round(Number(found[1]) * 1024 ** ' kmgt'.indexOf(found[2].toLowerCase() || ' '));
 }
 
+/** `8000-8002`: each of them. What is no range is itself. */
+function range(text: string): string[] {
+  const [first, last] = text.split('-').map(Number);
+  if (!(last >= first) || last > 65535) return [text];
+  return Array.from({ length: last - first + 1 }, (_, step) => String(first + step));
+}
+
 /** The body of container create. */
 export function body(form: Form): unknown {
   const exposed: Record<string, object> = {};
   const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
   for (const port of items(form.ports, /[\s,]+/)) {
     const [rest, protocol = 'tcp'] = port.split('/');
-    const parts = rest.split(':');
-    const inside = `${parts.pop()}/${protocol}`;
-    const HostPort = parts.pop() ?? '';
-    exposed[inside] = {};
-    (bindings[inside] ??= []).push({ HostIp: parts.join(':'), HostPort });
+    // [::1]:8080:80, 127.0.0.1:8080:80, 8080:80, 80
+    const [, address = '', outside = '', within] = /^(?:(\[[^\]]*\]|[^:]*):(?=[^:]*:))?(?:([^:]*):)?(.*)$/.exec(rest)!;
+    const [inner, outer] = [range(within), range(outside)];
+    inner.forEach((number, place) => {
+      const inside = `${number}/${protocol}`;
+      exposed[inside] = {};
+      // One port of the container may have any of several outside; otherwise each has its own.
+      const HostPort = inner.length === outer.length ? outer[place] : outside;
+      (bindings[inside] ??= []).push({ HostIp: address.replace(/^\[|\]$/g, ''), HostPort });
+    });
   }
   return {
     Image: form.image,
     Cmd: form.command ? words(form.command) : undefined,
     Env: items(form.env, /\n/),
+    User: form.user.trim(),
     Tty: form.tty,
     OpenStdin: form.tty,
     ExposedPorts: exposed,
     HostConfig: {
       PortBindings: bindings,
-      Binds: items(form.volumes, /[\s,]+/),
+      Binds: items(form.volumes, /\s+/),
       Memory: size(form.memory),
       NanoCpus: Math.round(Number(form.cpus || 0) * 1e9),
+      NetworkMode: form.network || undefined,
       RestartPolicy: { Name: form.restart },
       AutoRemove: form.rm,
     },
@@ -83,18 +100,22 @@ export function command(form: Form): string {
   if (form.rm) flags.push('--rm');
   if (form.name) flags.push('--name', word(form.name));
   for (const port of items(form.ports, /[\s,]+/)) flags.push('-p', word(port));
-  for (const volume of items(form.volumes, /[\s,]+/)) flags.push('-v', word(volume));
+  for (const volume of items(form.volumes, /\s+/)) flags.push('-v', word(volume));
   for (const pair of items(form.env, /\n/)) flags.push('-e', word(pair));
   if (form.memory) flags.push('-m', word(form.memory));
   if (form.cpus) flags.push('--cpus', word(form.cpus));
+  if (form.user.trim()) flags.push('-u', word(form.user.trim()));
+  if (form.network) flags.push('--network', word(form.network));
   if (form.restart !== 'no') flags.push('--restart', form.restart);
   return ['ferry run', ...flags, word(form.image), form.command].filter(Boolean).join(' ');
 }
 
 function RunDialog({ image, close }: { image: string; close: () => void }) {
-  const [form, setForm] = useState<Form>({ image, name: '', ports: '', volumes: '', env: '', command: '', memory: '', cpus: '', restart: 'no', tty: false, rm: false });
+  const [form, setForm] = useState<Form>({ image, name: '', ports: '', volumes: '', env: '', command: '', memory: '', cpus: '', network: '', user: '', restart: 'no', tty: false, rm: false });
   const [error, setError] = useState<ApiError>();
   const [under, setUnder] = useState(false);
+  const known = useCell(networks) ?? [];
+  useEffect(() => networks.show(), []);
   const set = (change: Partial<Form>) => setForm({ ...form, ...change });
   const text = (key: keyof Form, label: string, hint: string) => (
     <label>
@@ -139,6 +160,20 @@ function RunDialog({ image, close }: { image: string; close: () => void }) {
           {t('environment')}
           <textarea rows={3} value={form.env} placeholder="NAME=value" onInput={(event) => set({ env: event.currentTarget.value })} />
         </label>
+        <div class="pair">
+          <label>
+            {t('network')}
+            <select value={form.network} onChange={(event) => set({ network: event.currentTarget.value })}>
+              <option value="">{t('usualNetwork')}</option>
+              {known.map(({ Name: name }) => (
+                <option key={name} value={name}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </label>
+          {text('user', t('user'), t('userHint'))}
+        </div>
         <div class="pair three">
           {text('memory', t('memoryLimit'), '512m')}
           {text('cpus', t('processors'), '1.5')}

@@ -1,8 +1,10 @@
-// The page's own settings, each explained.
+// The page's own settings and those of the engine, each explained.
 
 import type { ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { useCell } from '../cell';
 import { theme } from '../look';
+import { info } from '../state';
 import { language, t } from '../words';
 import { times } from './container/logs';
 
@@ -15,6 +17,39 @@ function Setting({ title, text, children }: { title: string; text: string; child
       </div>
       {children}
     </div>
+  );
+}
+
+/** What the engine tells of its settings, by their names in daemon.json. Only the engine's file changes them. */
+function Engine() {
+  const engine = useCell(info);
+  useEffect(() => info.show(), []);
+  if (!engine) return null;
+  const listed = (all?: string[] | null) => (all?.length ? all.join(', ') : t('noneSet'));
+  const settings: [string, string, string][] = [
+    ['data-root', t('setRoot'), engine.DockerRootDir],
+    ['storage-driver', t('setStorage'), engine.Driver],
+    ['log-driver', t('setLog'), engine.LoggingDriver],
+    ['default-runtime', t('setRuntime'), engine.DefaultRuntime],
+    ['exec-opts', t('setCgroup'), `v${engine.CgroupVersion}, ${engine.CgroupDriver}`],
+    ['live-restore', t('setRestore'), t(engine.LiveRestoreEnabled ? 'yes' : 'no')],
+    ['seccomp-profile', t('setSecurity'), listed(engine.SecurityOptions?.map((option) => option.replace(/^name=/, '')))],
+    ['registry-mirrors', t('setMirrors'), listed(engine.RegistryConfig?.Mirrors)],
+    ['insecure-registries', t('setInsecure'), listed(engine.RegistryConfig?.InsecureRegistryCIDRs)],
+    ['default-address-pools', t('setPools'), listed(engine.DefaultAddressPools?.map(({ Base, Size }) => `${Base} /${Size}`))],
+    ['proxies', t('setProxy'), listed([engine.HttpProxy ?? '', engine.HttpsProxy ?? ''].filter(Boolean))],
+    ['labels', t('setLabels'), listed(engine.Labels)],
+  ];
+  return (
+    <section class="card">
+      <h2>{t('engineSettings')}</h2>
+      <p class="muted">{t('engineSettingsText')}</p>
+      {settings.map(([key, text, value]) => (
+        <Setting key={key} title={key} text={text}>
+          <code class="setting-value">{value}</code>
+        </Setting>
+      ))}
+    </section>
   );
 }
 
@@ -59,6 +94,7 @@ export function Settings() {
             <input type="checkbox" aria-label={t('times')} checked={timed === 'yes'} onChange={(event) => (times.value = event.currentTarget.checked ? 'yes' : 'no')} />
           </Setting>
         </section>
+        <Engine />
         <section class="card">
           <h2>{t('keys')}</h2>
           <dl class="facts">

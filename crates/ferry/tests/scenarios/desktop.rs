@@ -3,12 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use ferry_testkit::{Client, Sandbox, eventually, programs};
+use ferry_testkit::{Client, Sandbox, eventually, images, programs};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -447,21 +447,45 @@ fn errands() {
 /// Every flow of the page in Chromium (`desktop/tests/flows.mjs`), with axe and a daemon that goes away.
 #[test]
 fn in_a_browser() {
-    let Some([node, _]) = programs::all(["node", "chromium"]) else { return };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../desktop");
-    if !folder.join("node_modules/playwright-core").exists() {
-        programs::may_be_missing("desktop");
-        eprintln!("SKIPPED: desktop/node_modules is missing (npm ci; scripts/test.sh does it)");
-        return;
-    }
+    let Some(node) = browser() else { return };
     let sandbox = with_busybox(Client::Ferry);
+    drive(&sandbox, node, "flows.mjs");
+}
+
+/// nginx, PostgreSQL and redis are run, asked, watched and moved in Chromium (`desktop/tests/services.mjs`).
+#[test]
+fn services_in_a_browser() {
+    let (Some(node), Some(tar)) = (browser(), images::debian_tar()) else { return };
+    let sandbox = Sandbox::start();
+    sandbox.ok(&["import", tar.to_str().unwrap(), "services"]);
+    drive(&sandbox, node, "services.mjs");
+}
+
+fn pages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../desktop")
+}
+
+/// Node.js, where a browser and what drives it are there, too.
+fn browser() -> Option<PathBuf> {
+    let [node, _] = programs::all(["node", "chromium"])?;
+    if pages().join("node_modules/playwright-core").exists() {
+        return Some(node);
+    }
+    programs::may_be_missing("desktop");
+    eprintln!("SKIPPED: desktop/node_modules is missing (npm ci; scripts/test.sh does it)");
+    None
+}
+
+/// Runs a script of `desktop/tests`; the daemon goes away for a while when it asks for that.
+fn drive(sandbox: &Sandbox, node: PathBuf, script: &str) {
+    let shot = format!("/tmp/ferry-{script}-failed.png");
     let mut child = Command::new(node)
-        .arg(folder.join("tests/flows.mjs"))
+        .arg(pages().join("tests").join(script))
         .env("FERRY", sandbox.command(&[]).get_program())
         .env("DOCKER_HOST", sandbox.host())
         .env("DOCKER_CONFIG", sandbox.dir().join("config"))
         .env("FERRY_TEST_RESTART", "1")
-        .env("FAILED_SHOT", "/tmp/ferry-desktop-failed.png")
+        .env("FAILED_SHOT", &shot)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -474,7 +498,7 @@ fn in_a_browser() {
             sandbox.start_daemon(None);
         }
     }
-    assert!(child.wait().unwrap().success(), "see /tmp/ferry-desktop-failed.png");
+    assert!(child.wait().unwrap().success(), "see {shot}");
 }
 
 /// What all containers use comes sample by sample.

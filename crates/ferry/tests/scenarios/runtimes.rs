@@ -39,7 +39,8 @@ fn runtime(name: &str) -> Option<(PathBuf, Scratch)> {
         return Some((link, directory));
     }
     let program = programs::find(name)?;
-    let hybrid = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.subtree_control");
+    // What is there, not what is on: others switch it on at any moment.
+    let hybrid = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
     if name != "crun" || hybrid.map_or(true, |text| text.trim().is_empty()) {
         return Some((program, directory));
     }
