@@ -143,8 +143,18 @@ pub struct BridgeConfig {
     pub publish_address: Option<std::net::IpAddr>,
     /// `--default-address-pool`: where networks come from; empty is Ferry's own choice.
     pub pools: Vec<ferry_network::Pool>,
+    /// `--default-network-opt`: a driver, an option, and its value for networks that do not say.
+    pub network_options: Vec<(String, String, String)>,
     /// Name of the nftables table; empty is `ferry`.
     pub table: String,
+}
+
+impl BridgeConfig {
+    /// Options that networks of a driver have unless they say otherwise.
+    pub(crate) fn options_of(&self, driver: &str) -> impl Iterator<Item = (&String, &String)> {
+        let of_driver = self.network_options.iter().filter(move |(name, ..)| name == driver);
+        of_driver.map(|(_, key, value)| (key, value))
+    }
 }
 
 /// Where the configuration of pods' networks is, and the plugins that it names.

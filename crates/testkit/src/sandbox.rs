@@ -123,14 +123,21 @@ impl Sandbox {
     /// Starts the daemon, which dies at a failpoint if one is named.
     #[track_caller]
     pub fn start_daemon(&self, failpoint: Option<&str>) {
+        match failpoint {
+            Some(name) => self.start_daemon_in(&[("FERRY_FAILPOINT", name)]),
+            None => self.start_daemon_in(&[]),
+        }
+    }
+
+    /// Starts the daemon with these variables in its environment, and waits until it answers.
+    #[track_caller]
+    pub fn start_daemon_in(&self, environment: &[(&str, &str)]) {
         let count = self.starts.get();
         self.starts.set(count + 1);
         let log = File::create(self.root.join(format!("daemon-{count}.log"))).unwrap();
         let mut command = Command::new(binary());
         command.arg("daemon").args(&self.flags).stderr(log.try_clone().unwrap()).stdout(log);
-        if let Some(name) = failpoint {
-            command.env("FERRY_FAILPOINT", name);
-        }
+        command.envs(environment.iter().copied());
         *self.daemon.borrow_mut() = Some(command.spawn().unwrap());
         let api = self.api();
         eventually("the daemon answers", || {
@@ -365,11 +372,13 @@ fn own_ranges(flags: &[&str]) -> (Vec<String>, [Claim; 2]) {
         let gateway = Ipv4Addr::from_bits(base(bridge.number).to_bits() + 1);
         own.push(format!("--bip={gateway}/24"));
     }
-    let number = pool.number;
-    let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);
-    own.push(format!("--default-address-pool=base={base},size=24"));
-    // Where a route of the machine is wider than all that.
-    own.push("--default-address-pool=base=172.16.0.0/12,size=16".to_owned());
+    if !flags.iter().any(|flag| flag.starts_with("--default-address-pool=")) {
+        let number = pool.number;
+        let base = format!("10.{}.{}.0/18", 160 + number / 4, number % 4 * 64);
+        own.push(format!("--default-address-pool=base={base},size=24"));
+        // Where a route of the machine is wider than all that.
+        own.push("--default-address-pool=base=172.16.0.0/12,size=16".to_owned());
+    }
     (own, [bridge, pool])
 }
 

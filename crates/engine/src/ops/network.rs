@@ -99,7 +99,13 @@ pub async fn create(
     let shared = engine.shared.clone();
     crate::blocking(move || {
         let driver = if network.driver.is_empty() { "bridge".to_owned() } else { network.driver };
-        let network = Network { driver, ..network };
+        let mut network = Network { driver, ..network };
+        // As dockerd: a network that is made from another's configuration has its options only.
+        if network.config_from.is_empty() && !network.config_only {
+            for (key, value) in shared.config.bridge.options_of(&network.driver) {
+                network.options.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
         let network = shared.networks.create(network, shared.now())?;
         event(&shared, "create", &network);
         Ok((network.id, Vec::new()))

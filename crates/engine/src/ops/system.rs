@@ -7,7 +7,7 @@ use ferry_errkind::Failure;
 use ferry_model::{
     container::Phase,
     event::Event,
-    system::{LimitSupport, SystemInfo},
+    system::{LimitSupport, Proxies, SystemInfo},
 };
 use ferry_stdx::time::Timestamp;
 use tokio::sync::broadcast;
@@ -107,8 +107,38 @@ fn gather(shared: &Shared) -> SystemInfo {
             .map(|dir| dir.to_string_lossy().into_owned())
             .collect(),
         cdi_devices: crate::cdi::registry(shared).names(),
+        address_pools: config
+            .bridge
+            .pools
+            .iter()
+            .map(|&ferry_network::Pool { base: (address, length), size }| {
+                (format!("{address}/{length}"), size)
+            })
+            .collect(),
+        proxies: Proxies {
+            http: proxy("HTTP_PROXY"),
+            https: proxy("HTTPS_PROXY"),
+            none: variable("NO_PROXY"),
+        },
         ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
             .is_ok_and(|text| text.trim() == "1"),
+    }
+}
+
+/// A variable of the daemon's environment, in capitals or small letters.
+fn variable(name: &str) -> String {
+    let either = std::env::var(name).or_else(|_| std::env::var(name.to_lowercase()));
+    either.unwrap_or_default()
+}
+
+/// An address without the user and the password in it.
+fn proxy(name: &str) -> String {
+    let address = variable(name);
+    match (address.find("://"), address.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://xxxxx:xxxxx{}", &address[..scheme], &address[at..])
+        }
+        _ => address,
     }
 }
 

@@ -96,6 +96,15 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
         }
         Value::Array(items) => items.iter().map(|item| scalar(item).ok_or_else(wrong)).collect(),
         Value::Object(_) if key == "builder" => Ok(vec![value.to_string()]),
+        Value::Object(drivers) if key == "default-network-opts" => {
+            let mut found = Vec::new();
+            for (driver, options) in drivers {
+                for (option, value) in options.as_object().ok_or_else(wrong)? {
+                    found.push(format!("{driver}={option}={}", scalar(value).ok_or_else(wrong)?));
+                }
+            }
+            Ok(found)
+        }
         Value::Object(members) => members
             .iter()
             .map(|(name, value)| {
@@ -129,13 +138,15 @@ mod tests {
     #[test]
     fn keys_are_dockers() {
         let text = r#"{"hosts": ["unix:///x"], "registry-mirrors": ["https://m"], "debug": true, "log-opts": {"max-size": "1m"},
-            "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 2, "Soft": 1}}, "runtimes": {"crun": {"path": "/usr/bin/crun"}}}"#;
+            "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 2, "Soft": 1}}, "runtimes": {"crun": {"path": "/usr/bin/crun"}},
+            "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}"#;
         let settings = parse(text, &BTreeSet::new()).unwrap();
         let of = |name: &str| settings.iter().find(|(known, _)| *known == name).unwrap().1.clone();
         assert_eq!(of("host"), ["unix:///x"]);
         assert_eq!(of("debug"), ["true"]);
         assert_eq!(of("log-opt"), ["max-size=1m"]);
         assert_eq!(of("default-ulimit"), ["nofile=1:2"]);
+        assert_eq!(of("default-network-opt"), ["bridge=com.docker.network.driver.mtu=1400"]);
         assert_eq!(of("add-runtime"), ["crun=/usr/bin/crun"]);
     }
 
@@ -147,6 +158,7 @@ mod tests {
             (r#"{"debug": true}"#, "both as a flag and in the configuration file: debug"),
             (r#"{"storage-opts": ["size=1G"]}"#, "storage-opts=size=1G is not supported"),
             (r#"{"hosts": [{}]}"#, "hosts"),
+            (r#"{"default-network-opts": {"bridge": "x"}}"#, "default-network-opts"),
             ("[]", "invalid type"),
         ] {
             let error = parse(text, &flags).unwrap_err();

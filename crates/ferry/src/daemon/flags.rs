@@ -163,7 +163,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Flag::value("default-network-opt", "mapmap", "Default network options"),
         "default-network-opts",
-        LATER,
+        Honoured,
     ),
     row(Flag::string("default-runtime", "Default OCI runtime for containers"), "", Honoured),
     row(

@@ -262,6 +262,11 @@ impl Settings {
                 .iter()
                 .map(|text| pool(text))
                 .collect::<Result<_, _>>()?,
+            network_options: self
+                .all("default-network-opt")
+                .iter()
+                .map(|text| network_option(text))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -288,6 +293,22 @@ fn pool(text: &str) -> Result<ferry_engine::Pool, String> {
         .filter(|size| (base.1.max(1)..=longest).contains(size))
         .ok_or_else(|| wrong("size is not the prefix length of a network in base"))?;
     Ok(ferry_engine::Pool { base: ferry_engine::network_of(base), size })
+}
+
+/// `bridge=com.docker.network.driver.mtu=1400`.
+fn network_option(text: &str) -> Result<(String, String, String), String> {
+    let parts: Vec<&str> = text.splitn(3, '=').collect();
+    match parts[..] {
+        [driver @ ("bridge" | "macvlan" | "ipvlan"), key, value] if !key.is_empty() => {
+            Ok((driver.to_owned(), key.to_owned(), value.to_owned()))
+        }
+        [other, _, _] if !other.is_empty() => {
+            Err(format!("--default-network-opt {text}: there is no network driver \"{other}\""))
+        }
+        _ => Err(format!(
+            "--default-network-opt {text}: expected DRIVER=OPTION=VALUE, such as bridge=com.docker.network.driver.mtu=1400"
+        )),
+    }
 }
 
 fn bip(text: &str) -> Result<(Ipv4Addr, u8), String> {

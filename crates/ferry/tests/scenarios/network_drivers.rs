@@ -165,6 +165,7 @@ fn the_default_network_as_the_daemon_is_told() {
         "--ipv6",
         &format!("--bip6=fd00:192:{number}::1/64"),
         &format!("--fixed-cidr-v6=fd00:192:{number}::8000/113"),
+        &format!("--default-gateway-v6=fd00:192:{number}::fe"),
     ]);
     sandbox.busybox();
     for name in ["one", "two"] {
@@ -178,6 +179,8 @@ fn the_default_network_as_the_daemon_is_told() {
     assert_eq!(of("one", "GlobalIPv6Address"), format!("fd00:192:{number}::8000"));
     let route = sandbox.ok(&["exec", "one", "ip", "route"]);
     assert!(route.contains(&format!("default via {base}.254")), "{route}");
+    let route = sandbox.ok(&["exec", "one", "ip", "-6", "route"]);
+    assert!(route.contains(&format!("default via fd00:192:{number}::fe")), "{route}");
     // They reach the host and not each other.
     sandbox.ok(&["exec", "one", "ping", "-c1", "-W3", &format!("{base}.1")]);
     sandbox.run(&["exec", "one", "ping", "-c1", "-W1", &of("two", "IPAddress")]).fails(1);

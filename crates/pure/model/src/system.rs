@@ -63,6 +63,21 @@ pub struct SystemInfo {
     pub cdi_devices: Vec<String>,
     /// IPv4 forwarding is on.
     pub ipv4_forwarding: bool,
+    /// Where networks' addresses come from, as it was configured: a subnet, and the length of each network's prefix.
+    pub address_pools: Vec<(String, u8)>,
+    /// What the daemon reaches registries through.
+    pub proxies: Proxies,
+}
+
+/// Proxies of the daemon's environment; empty is none. No secret is in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// `HTTP_PROXY`.
+    pub http: String,
+    /// `HTTPS_PROXY`.
+    pub https: String,
+    /// `NO_PROXY`: hosts that are reached without.
+    pub none: String,
 }
 
 /// Which limits this machine's cgroups can enforce.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ferry_docker_api::{
     ApiVersion, BuildCacheRecord, ComponentVersion, DeviceInfo, FirewallInfo, IndexInfo,
-    PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo, SystemInfo as WireInfo, Version,
+    NetworkAddressPool, PluginsInfo, RegistryServiceConfig, RuntimeInfo, SwarmInfo,
+    SystemInfo as WireInfo, Version,
 };
 use ferry_engine::ops::build::CacheRecord;
 use ferry_model::system::{LimitSupport, SystemInfo};
@@ -58,6 +59,8 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         cdi_spec_dirs,
         cdi_devices,
         ipv4_forwarding,
+        address_pools,
+        proxies,
     } = info;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let words = |list: &[&str]| Some(list.iter().map(|word| (*word).to_owned()).collect());
@@ -119,9 +122,9 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         mem_total: count(memory),
         generic_resources: None,
         docker_root_dir: data_root,
-        http_proxy: String::new(),
-        https_proxy: String::new(),
-        no_proxy: String::new(),
+        http_proxy: proxies.http,
+        https_proxy: proxies.https,
+        no_proxy: proxies.none,
         name,
         labels: Some(labels),
         experimental_build: false,
@@ -138,7 +141,10 @@ pub(crate) fn info(info: SystemInfo, product: &Product, now: Timestamp) -> WireI
         init_commit: Default::default(),
         security_options: Some(security_options),
         product_license: String::new(),
-        default_address_pools: Vec::new(),
+        default_address_pools: address_pools
+            .into_iter()
+            .map(|(base, size)| NetworkAddressPool { base, size: i64::from(size) })
+            .collect(),
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
         cdi_spec_dirs: super::nil_if_empty(cdi_spec_dirs),
         discovered_devices: cdi_devices

@@ -1,12 +1,13 @@
 //! The daemon's flags: what they do, and that what cannot be done is refused by its name.
 
 use std::{
+    net::TcpStream,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use ferry_testkit::{FerryRegistry, Sandbox, binary, programs, run};
+use ferry_testkit::{FerryRegistry, Sandbox, binary, eventually, programs, run};
 
 use crate::with_busybox;
 
@@ -59,10 +60,13 @@ fn what_containers_and_the_machine_get() {
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let refused = [
+        "--allow-direct-routing",
         "--authorization-plugin=x",
         "--containerd=/run/containerd.sock",
         "--containerd-namespace=x",
         "--containerd-plugins-namespace=x",
+        "--cpu-rt-period=1000",
+        "--cpu-rt-runtime=1000",
         "--cri-containerd",
         "--exec-opt=native.cgroupdriver=systemd",
         "--experimental",
@@ -70,6 +74,7 @@ fn what_cannot_be_is_refused_by_name() {
         "--https-proxy=http://proxy.test",
         "--no-proxy=localhost",
         "--init-path=/sbin/tini",
+        "--ip-forward-no-drop=false",
         "--iptables=false",
         "--ip6tables=false",
         "--live-restore=false",
@@ -89,22 +94,60 @@ fn what_cannot_be_is_refused_by_name() {
         assert!(seen.stderr.contains(&format!("{name}=")), "{seen}");
         assert!(seen.stderr.contains("is not supported"), "{seen}");
     }
-    // Each is taken and does something, or refused; `networks.rs` and its kin look at what they do.
-    for flag in [
-        "--allow-direct-routing",
-        "--bip6=fd00:1::1/64",
-        "--default-gateway=10.9.8.7",
-        "--default-gateway-v6=fd00:1::7",
-        "--default-network-opt=bridge=com.docker.network.driver.mtu=1400",
-        "--fixed-cidr=10.9.8.0/25",
-        "--fixed-cidr-v6=fd00:1::/80",
-        "--icc=false",
-        "--ip-forward-no-drop",
-    ] {
-        let seen = run(Command::new(binary()).args(["daemon", "--validate", flag]));
-        let name = flag.split('=').next().unwrap();
-        assert!(seen.code == 0 || seen.stderr.contains(name), "{seen}");
-    }
+}
+
+/// What the daemon gives to networks and ports that say nothing themselves.
+#[test]
+fn addresses_and_names() {
+    let number = std::process::id() % 250;
+    let sandbox = Sandbox::start_with(&[
+        &format!("--default-address-pool=base=10.159.{number}.0/24,size=26"),
+        "--default-network-opt=bridge=com.docker.network.driver.mtu=1380",
+        "--dns-search=shop.test",
+        "--ip=127.0.0.1",
+    ]);
+    sandbox.busybox();
+    sandbox.ok(&["network", "create", "made"]);
+    let subnet =
+        sandbox.ok(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "made"]);
+    assert_eq!(subnet, format!("10.159.{number}.0/26"));
+    let look = "cat /sys/class/net/eth0/mtu; grep ^search /etc/resolv.conf";
+    let seen = sandbox.ok(&["run", "--rm", "--network", "made", "busybox", "sh", "-c", look]);
+    assert_eq!(seen, "1380\nsearch shop.test");
+    let own = ["network", "create", "-o", "com.docker.network.driver.mtu=1370", "own"];
+    sandbox.ok(&own);
+    let mtu = ["run", "--rm", "--network", "own", "busybox", "cat", "/sys/class/net/eth0/mtu"];
+    assert_eq!(sandbox.ok(&mtu), "1370");
+    let (_, info) = sandbox.api().call("GET", "/info", None);
+    let first = &info["DefaultAddressPools"][0];
+    assert_eq!(first, &serde_json::json!({"Base": format!("10.159.{number}.0/24"), "Size": 26}));
+    // A port that names no address is published on the daemon's, and on no other.
+    let serve = "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp";
+    sandbox.ok(&["run", "-d", "--name", "web", "-p", "80", "busybox", "sh", "-c", serve]);
+    let published = sandbox.ok(&["port", "web", "80"]);
+    let port = published.strip_prefix("127.0.0.1:").unwrap_or_else(|| panic!("{published}"));
+    eventually("it answers there", || TcpStream::connect(&published).ok());
+    let gateway = sandbox.inspect("web", "{{.NetworkSettings.Gateway}}");
+    assert!(
+        TcpStream::connect(format!("{gateway}:{port}")).is_err(),
+        "published on {gateway}, too"
+    );
+}
+
+/// Proxies of the daemon's environment are told, without who logs in to them.
+#[test]
+fn proxies_of_the_environment_are_told() {
+    let sandbox = Sandbox::prepared(&[]);
+    let environment = [
+        ("HTTP_PROXY", "http://ann:secret@proxy.test:3128"),
+        ("https_proxy", "http://proxy.test:3129"),
+        ("NO_PROXY", "localhost,127.0.0.1"),
+    ];
+    sandbox.start_daemon_in(&environment);
+    let (_, info) = sandbox.api().call("GET", "/info", None);
+    assert_eq!(info["HttpProxy"], "http://xxxxx:xxxxx@proxy.test:3128");
+    assert_eq!(info["HttpsProxy"], "http://proxy.test:3129");
+    assert_eq!(info["NoProxy"], "localhost,127.0.0.1");
 }
 
 /// The daemon's own log as objects, in dockerd's fields.
