@@ -245,7 +245,10 @@ await step('images: run with options, history, layers, tag, remove', async () =>
   await button('Look into the layers').click();
   await page.getByText('Nothing is wasted').waitFor();
   await visit('images');
+  // A menu is at its button, and above the rows below it.
   await button('Actions for copy:v1').click();
+  const [under, menu] = [await button('Actions for copy:v1').boundingBox(), await page.locator('.menu').boundingBox()];
+  assert.ok(Math.abs(under.y + under.height + 4 - menu.y) < 2 && Math.abs(under.x + under.width - menu.x - menu.width) < 2, JSON.stringify([under, menu]));
   await page.getByRole('menuitem', { name: 'Remove' }).click();
   await button('Remove', dialog).click();
   await row('copy:v1').waitFor({ state: 'detached' });
@@ -403,6 +406,7 @@ await step('registries: log in, browse, look at a tag, pull, log out', async () 
   // The user's password is `secret`.
   execFileSync(program, ['registry', 'user', 'add', '--root', folder, '--password-stdin', 'ann'], { input: 'secret' });
   const registry = spawn(program, ['registry', 'serve', '--root', folder, '--addr', '127.0.0.1:5533'], { stdio: 'ignore' });
+  process.on('exit', () => registry.kill());
   const host = '127.0.0.1:5533';
   await visit('registries');
   await page.getByText('There are no credentials').waitFor();

@@ -113,6 +113,8 @@ await step('a terminal: vim, top, another size, what is pasted', async () => {
   await page.setViewportSize({ width: 900, height: 700 });
   await eventually('top draws fewer columns', async () => /TIME\+(?! COMMAND)/.test(await shown()));
   await page.keyboard.press('q');
+  await page.keyboard.type('echo back-$((1 + 1))\n');
+  await shows('the shell again', /back-2/);
   await page.setViewportSize({ width: 1280, height: 800 });
   await page.evaluate(() => navigator.clipboard.writeText('echo pasted-$((40 + 2))'));
   await page.keyboard.press('Shift+Insert');
@@ -144,10 +146,15 @@ await step('usage: the three are drawn, with what they did before', async () => 
 await step('an image: pushed and pulled, layer by layer', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
   const registry = spawn(process.env.FERRY ?? 'ferry', ['registry', 'serve', '--root', folder, '--addr', '127.0.0.1:5534'], { stdio: 'ignore' });
+  process.on('exit', () => registry.kill());
   const name = '127.0.0.1:5534/team/services:v1';
   await eventually('the registry answers', () => fetch('http://127.0.0.1:5534/v2/').then(() => true));
-  ferry('tag', 'services', name);
+  // One layer more than `services` has.
+  ferry('commit', 'web', name);
+  // Enough of them for a menu to lie over others.
+  for (const number of [1, 2, 3, 4, 5, 6]) ferry('tag', 'services', `services:${number}`);
   await visit('images');
+  await row('services:6').waitFor();
   await button(`Actions for ${name}`).click();
   await page.getByRole('menuitem', { name: 'Push' }).click();
   await button('Push', dialog).click();

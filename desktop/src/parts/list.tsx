@@ -123,7 +123,7 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
               data-row={place}
               tabIndex={0}
               class={`list-row ${selected?.has(key) ? 'selected' : ''} ${open ? 'opens' : ''}`}
-              style={{ transform: `translateY(${place * ROW}px)` }}
+              style={{ top: `${place * ROW}px` }}
               onClick={(event) => {
                 if (open && !(event.target as HTMLElement).closest('button, a, input, .menu')) open(row);
               }}
