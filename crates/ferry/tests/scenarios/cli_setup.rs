@@ -63,6 +63,22 @@ fn contexts(client: Client) {
     assert_eq!(list, "default false Current DOCKER_HOST based configuration\nhere true a test");
     let inspect = ["context", "inspect", "here", "-f", "{{.Endpoints.docker.Host}}"];
     assert_eq!(plain(&sandbox, &inspect).ok(), sandbox.host());
+    // A copy; then it is told another thing and another place, and keeps what it is not told.
+    plain(&sandbox, &["context", "create", "copy", "--from", "here"]).says("Successfully created");
+    let shown = || {
+        let format = "{{.Name}} {{.DockerEndpoint}} {{.Description}}";
+        let all = plain(&sandbox, &["context", "ls", "--format", format]).ok();
+        let line = all.lines().find_map(|line| line.strip_prefix("copy ")).unwrap_or_default();
+        line.to_owned()
+    };
+    assert_eq!(shown(), format!("{} a test", sandbox.host()));
+    let described = plain(&sandbox, &["context", "update", "copy", "--description", "the copy"]);
+    described.says("Successfully updated context \"copy\"");
+    assert_eq!(shown(), format!("{} the copy", sandbox.host()));
+    plain(&sandbox, &["context", "update", "copy", "--docker", "host=unix:///nowhere.sock"]).ok();
+    assert_eq!(shown(), "unix:///nowhere.sock the copy");
+    plain(&sandbox, &["--context", "copy", "images"]).fails(1).says("/nowhere.sock");
+    plain(&sandbox, &["context", "rm", "copy"]).ok();
     let file = sandbox.dir().join("here.tar");
     let file = file.to_str().unwrap();
     plain(&sandbox, &["context", "export", "here", file])

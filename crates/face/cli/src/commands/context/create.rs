@@ -47,6 +47,10 @@ fn create(cli: &Cli, matches: &Matches) -> Outcome {
         let from =
             Some(matches.text("from")).filter(|from| !from.is_empty() && *from != store::DEFAULT);
         copy(cli, &mut context, from)?;
+        // A copy has everything of the other, its description, too.
+        if let Some(from) = from {
+            context.meta["Metadata"] = store::load(cli, from)?.meta["Metadata"].clone();
+        }
     }
     apply(cli, matches, &mut context)?;
     context.save(cli)?;
