@@ -10,13 +10,36 @@ use super::{
 };
 use crate::yaml::Place;
 
+/// So many circles of a project are told: each may be as long as the file.
+const MAX_CIRCLES: usize = 16;
+
 /// Where keys stand, by their paths: `services.web.volumes`.
 pub(super) type Places = BTreeMap<String, (String, Place)>;
 
+/// The place of a key, or of what is around it.
+pub(super) fn place_of(places: &Places, key: &str) -> Option<String> {
+    let mut at = key;
+    loop {
+        match (places.get(at), at.rsplit_once('.')) {
+            (Some((file, place)), _) => {
+                return Some(format!("{file}:{}:{}", place.line, place.column));
+            }
+            (None, Some((around, _))) => at = around,
+            (None, None) => return None,
+        }
+    }
+}
+
+/// Words with their place, and what may be meant.
+pub(super) fn placed(words: &str, places: Option<String>, hint: Option<String>) -> String {
+    let more: Vec<String> = places.into_iter().chain(hint).collect();
+    if more.is_empty() { words.to_owned() } else { format!("{words} ({})", more.join("; ")) }
+}
+
 /// One mistake.
 struct Misfit {
-    /// The key that it is about.
-    at: String,
+    /// The keys that it is about.
+    at: Vec<String>,
     words: String,
     hint: Option<String>,
 }
@@ -32,7 +55,7 @@ impl Misfits {
     }
 
     fn add_plain(&mut self, at: String, words: String) {
-        self.0.push(Misfit { at, words, hint: None });
+        self.0.push(Misfit { at: vec![at], words, hint: None });
     }
 
     /// Something is named that is not there.
@@ -59,23 +82,9 @@ impl Misfits {
 }
 
 impl Misfit {
-    /// The place is that of the key, or of what is around it.
     fn line(&self, places: &Places) -> String {
-        let mut at = self.at.as_str();
-        let place = loop {
-            match (places.get(at), at.rsplit_once('.')) {
-                (Some((file, place)), _) => {
-                    break Some(format!("{file}:{}:{}", place.line, place.column));
-                }
-                (None, Some((around, _))) => at = around,
-                (None, None) => break None,
-            }
-        };
-        let more: Vec<String> = place.into_iter().chain(self.hint.clone()).collect();
-        if more.is_empty() {
-            return self.words.clone();
-        }
-        format!("{} ({})", self.words, more.join("; "))
+        let at: Vec<String> = self.at.iter().filter_map(|key| place_of(places, key)).collect();
+        placed(&self.words, Some(at.join(", ")).filter(|at| !at.is_empty()), self.hint.clone())
     }
 }
 
@@ -97,8 +106,8 @@ pub(super) fn check(
         checked.distinct(&mut misfits);
     }
     outside(tree, &mut misfits);
-    misfits.into_error(places)?;
-    circle(services)
+    circles(services, &mut misfits);
+    misfits.into_error(places)
 }
 
 /// Volumes, secrets and configs.
@@ -237,7 +246,7 @@ impl Checked<'_> {
                 None => ("unknown", nearest(other, services.keys().map(String::as_str))),
             };
             misfits.0.push(Misfit {
-                at: self.at("build.additional_contexts"),
+                at: vec![self.at("build.additional_contexts")],
                 words: format!(
                     "service {name:?} declares {what} service {other:?} as additional contexts {context}"
                 ),
@@ -370,33 +379,54 @@ impl Checked<'_> {
     }
 }
 
-/// Services that wait for each other.
-fn circle(services: &Map<String, Value>) -> Result<(), LoadError> {
-    fn visit(
-        name: &str,
-        services: &Map<String, Value>,
-        path: &mut Vec<String>,
-        done: &mut BTreeSet<String>,
-    ) -> Result<(), LoadError> {
-        if let Some(at) = path.iter().position(|known| known == name) {
-            let mut circle = path[at..].to_vec();
-            circle.push(name.to_owned());
-            return Err(LoadError::Cycle(circle.join(" -> ")));
+/// Services that wait for each other. Chains may be as long as a file, so they are not followed by calls.
+fn circles(services: &Map<String, Value>, misfits: &mut Misfits) {
+    let others = |name: &str| services.get(name).map(|service| entries(&service["depends_on"]));
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut found = 0;
+    for first in services.keys() {
+        let mut path: Vec<&str> = Vec::new();
+        let mut within: BTreeSet<&str> = BTreeSet::new();
+        let mut left = Vec::new();
+        if done.insert(first) {
+            path.push(first);
+            within.insert(first);
+            left.extend(others(first));
         }
-        if done.contains(name) {
-            return Ok(());
+        while let Some(below) = left.last_mut() {
+            let Some((other, _)) = below.next() else {
+                left.pop();
+                if let Some(name) = path.pop() {
+                    within.remove(name);
+                }
+                continue;
+            };
+            if within.contains(other.as_str()) {
+                if found == MAX_CIRCLES {
+                    return;
+                }
+                found += 1;
+                let at = path.iter().position(|name| name == other).unwrap_or_default();
+                let circle: Vec<&str> =
+                    path[at..].iter().copied().chain([other.as_str()]).collect();
+                misfits.0.push(Misfit {
+                    at: path[at..]
+                        .iter()
+                        .zip(&circle[1..])
+                        .map(|(name, other)| format!("services.{name}.depends_on.{other}"))
+                        .collect(),
+                    words: format!("dependency cycle detected: {}", circle.join(" -> ")),
+                    hint: Some(
+                        "one of them has to start first: take out what it depends on".to_owned(),
+                    ),
+                });
+            } else if let Some(more) = others(other).filter(|_| done.insert(other)) {
+                path.push(other);
+                within.insert(other);
+                left.push(more);
+            }
         }
-        path.push(name.to_owned());
-        let others = services.get(name).and_then(|service| service["depends_on"].as_object());
-        for other in others.into_iter().flatten().map(|(name, _)| name) {
-            visit(other, services, path, done)?;
-        }
-        path.pop();
-        done.insert(name.to_owned());
-        Ok(())
     }
-    let mut done = BTreeSet::new();
-    services.keys().try_for_each(|name| visit(name, services, &mut Vec::new(), &mut done))
 }
 
 #[cfg(test)]
@@ -417,6 +447,42 @@ mod tests {
                 "service \"db\" refers to undefined network back: invalid compose project (/project/compose.yaml:6:18)",
                 "secrets.s: one of file|environment must be set (/project/compose.yaml:8:11)",
             ]
+        );
+    }
+
+    #[test]
+    fn every_circle_is_told_with_the_places_of_its_parts() {
+        let text = "services:\n  a: {image: x, depends_on: [b]}\n  b:\n    image: x\n    depends_on:\n      c: {condition: service_started}\n  \
+                    c: {image: x, depends_on: [a]}\n  d: {image: x, depends_on: [d, a]}\n";
+        let error = from_text(text, [].into()).unwrap_err().to_string();
+        let hint = "one of them has to start first: take out what it depends on";
+        let at = "/project/compose.yaml";
+        assert_eq!(
+            error,
+            format!(
+                "dependency cycle detected: a -> b -> c -> a ({at}:2:17, {at}:6:7, {at}:7:17; {hint})\n\
+                 dependency cycle detected: d -> d ({at}:8:17; {hint})"
+            )
+        );
+        // However long the chain is.
+        let chain: String = (0..20_000)
+            .map(|n| format!("  s{n}: {{image: x, depends_on: [s{}]}}\n", n + 1))
+            .collect();
+        let text = format!("services:\n{chain}  s20000: {{image: x}}\n");
+        assert!(from_text(&text, [].into()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_extended_is_told_with_its_place() {
+        let text = "services:\n  a: {extends: {service: b}}\n  b: {extends: {service: a}}\n  web: {extends: {service: bse}}\n  base: {image: x}\n";
+        let error = from_text(text, [].into()).unwrap_err().to_string();
+        let at = "/project/compose.yaml";
+        assert_eq!(
+            error,
+            format!(
+                "Circular reference:\n  a in {at}\n  extends b in {at}\n  extends a in {at} ({at}:2:17; one of them has to stand without the others)\n\
+                 cannot extend service \"web\" in {at}: service \"bse\" not found ({at}:4:19; did you mean \"base\"?)"
+            )
         );
     }
 }

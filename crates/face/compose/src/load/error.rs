@@ -34,9 +34,18 @@ pub(crate) enum LoadError {
     /// What lies elsewhere cannot be had.
     #[error("cannot load {what}: {why}")]
     Remote { what: String, why: String },
-    /// A circle.
-    #[error("dependency cycle detected: {0}")]
-    Cycle(String),
+}
+
+impl LoadError {
+    /// Says where that is named which cannot be opened.
+    pub(super) fn named_at(self, place: &str) -> LoadError {
+        match self {
+            LoadError::Open { path, why } => {
+                LoadError::Open { path, why: format!("{why} (named at {place})") }
+            }
+            other => other,
+        }
+    }
 }
 
 impl Kinded for LoadError {

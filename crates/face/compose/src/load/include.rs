@@ -7,35 +7,42 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{LoadError, Loader, files, paths, remote};
-use crate::remote::Registries;
+use super::{
+    LoadError, Loader,
+    consistency::{Places, place_of, placed},
+    files, paths, remote,
+};
+use crate::{remote::Registries, yaml::Place};
 
 /// Files that include each other are no deeper than this.
 const MAX_DEPTH: usize = 32;
 
-/// Loads what one entry of `include` in the file `from` names, and puts it into `tree`.
+/// Loads what one entry of `include`, in a file and at a place of it, names, and puts it into `tree`.
 pub(super) fn include(
     loader: &mut Loader<'_>,
     entry: &Value,
-    from: &Path,
+    (from, at): (&Path, Place),
     tree: &mut Value,
 ) -> Result<(), LoadError> {
+    let at = format!("{}:{}:{}", from.display(), at.line, at.column);
     if loader.request.sealed {
         return Err(LoadError::NotSupported("include".to_owned()));
     }
     let files = named(loader, if entry.is_string() { entry } else { &entry["path"] })?;
     let Some(first) = files.first() else {
-        return Err(LoadError::Invalid("include without path".to_owned()));
+        return Err(LoadError::Invalid(format!("include without path ({at})")));
     };
     let directory = match entry["project_directory"].as_str() {
         Some(text) => paths::absolute(&loader.directory, text),
         None => first.parent().unwrap_or(Path::new("/")).to_owned(),
     };
+    let outer = top_places(tree, &loader.places);
     let mut chain = loader.chain.clone();
     if chain.is_empty() {
         chain.push(from.to_owned());
     }
-    let environment = environment(loader, &entry["env_file"], &directory)?;
+    let environment =
+        environment(loader, &entry["env_file"], &directory).map_err(|error| error.named_at(&at))?;
     let mut below = Loader {
         environment,
         warnings: Vec::new(),
@@ -52,12 +59,16 @@ pub(super) fn include(
         if cycle {
             let shown: Vec<String> =
                 below.chain.iter().map(|path| path.display().to_string()).collect();
-            return Err(LoadError::Invalid(format!(
-                "include cycle detected:\n{}",
-                shown.join("\n include ")
-            )));
+            let words = format!("include cycle detected:\n{}", shown.join("\n include "));
+            let hint = "a file cannot be part of itself".to_owned();
+            return Err(LoadError::Invalid(placed(&words, Some(at), Some(hint))));
         }
-        below.file(file, &mut part)?;
+        below.file(file, &mut part).map_err(|error| match error {
+            LoadError::Open { ref path, .. } if *path == file.display().to_string() => {
+                error.named_at(&at)
+            }
+            other => other,
+        })?;
     }
     if !loader.request.keep_paths {
         paths::resolve(&mut part, &below.directory);
@@ -65,7 +76,18 @@ pub(super) fn include(
     loader.missing = below.missing;
     loader.places = below.places;
     loader.warnings.append(&mut below.warnings);
-    import(part, tree)
+    import(part, tree, &outer, &loader.places)
+}
+
+const KINDS: [&str; 6] = ["services", "volumes", "networks", "secrets", "configs", "models"];
+
+/// Where what is there so far stands: what is included may have the same names.
+fn top_places(tree: &Value, places: &Places) -> Places {
+    let names = KINDS.iter().flat_map(|kind| {
+        let names = tree[*kind].as_object().into_iter().flat_map(|map| map.keys());
+        names.map(move |name| format!("{kind}.{name}"))
+    });
+    names.filter_map(|name| Some((name.clone(), places.get(&name)?.clone()))).collect()
 }
 
 /// One path or several, below the directory; what lies elsewhere is fetched.
@@ -107,18 +129,21 @@ fn environment(
 }
 
 /// Puts what was included beside what is there; the same name twice must be the same thing.
-fn import(part: Value, tree: &mut Value) -> Result<(), LoadError> {
-    for kind in ["services", "volumes", "networks", "secrets", "configs", "models"] {
+fn import(part: Value, tree: &mut Value, outer: &Places, inner: &Places) -> Result<(), LoadError> {
+    let mut wrong = Vec::new();
+    for kind in KINDS {
         for (name, value) in part[kind].as_object().into_iter().flatten() {
             match tree[kind].get(name) {
                 Some(known) if known != value => {
-                    return Err(LoadError::Invalid(format!(
-                        "{kind}.{name} conflicts with imported resource"
-                    )));
+                    let key = format!("{kind}.{name}");
+                    let both = [outer, inner].map(|places| place_of(places, &key));
+                    let both: Vec<String> = both.into_iter().flatten().collect();
+                    let words = format!("{key} conflicts with imported resource");
+                    wrong.push(placed(&words, Some(both.join(", ")), None));
                 }
                 _ => tree[kind][name] = value.clone(),
             }
         }
     }
-    Ok(())
+    if wrong.is_empty() { Ok(()) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
 }

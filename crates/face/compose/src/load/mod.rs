@@ -39,9 +39,9 @@ pub(crate) use shape::nanoseconds;
 
 use crate::{
     model::Project,
-    yaml::{self, Node, Order, Yaml, YamlError},
+    yaml::{self, Node, Order, Place, Yaml, YamlError},
 };
-use consistency::Places;
+use consistency::{Places, place_of, placed};
 use files::read;
 use interpolate::{Fault, Variables};
 use schema::{FILE, Kind, SERVICE_KIND};
@@ -188,8 +188,14 @@ pub(crate) fn from_text(
     normalise::project(tree, context)
 }
 
-/// Where `!reset` and `!override` stand in a document.
-type Marks = Vec<(Vec<String>, Order)>;
+/// A document of a file in long form.
+struct Document {
+    value: Value,
+    /// Where `!reset` and `!override` stand.
+    orders: Vec<(Vec<String>, Order)>,
+    /// Where the entries of `include` stand.
+    includes: Vec<Place>,
+}
 
 struct Loader<'a> {
     environment: BTreeMap<String, String>,
@@ -240,11 +246,11 @@ impl Loader<'_> {
 
     fn merge_documents(
         &mut self,
-        documents: Vec<(Value, Marks)>,
+        documents: Vec<Document>,
         path: &Path,
         tree: &mut Value,
     ) -> Result<(), LoadError> {
-        for (mut value, orders) in documents {
+        for Document { mut value, orders, includes } in documents {
             if value.get("version").is_some() {
                 self.warnings.push(format!(
                     "{}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
@@ -253,8 +259,9 @@ impl Loader<'_> {
             }
             self.extend_all(&mut value, path)?;
             if let Some(list) = value.as_object_mut().and_then(|map| map.shift_remove("include")) {
-                for entry in list.as_array().into_iter().flatten() {
-                    include::include(self, entry, path, &mut value)?;
+                for (number, entry) in list.as_array().into_iter().flatten().enumerate() {
+                    let at = includes.get(number).copied().unwrap_or_default();
+                    include::include(self, entry, (path, at), &mut value)?;
                 }
             }
             for (place, _) in orders {
@@ -265,24 +272,24 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The documents of a file in long form, each with the places of its `!reset` and `!override`.
-    fn documents(&mut self, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
+    fn documents(&mut self, path: &Path) -> Result<Vec<Document>, LoadError> {
         if self.request.sealed {
             return Err(LoadError::NotSupported(format!("the file {}", path.display())));
         }
         self.documents_of(&read(path)?, path)
     }
 
-    fn documents_of(&mut self, text: &str, path: &Path) -> Result<Vec<(Value, Marks)>, LoadError> {
+    fn documents_of(&mut self, text: &str, path: &Path) -> Result<Vec<Document>, LoadError> {
         let nodes = yaml::parse(text).map_err(|error| {
-            LoadError::Invalid(match error {
-                YamlError::Twice { .. } => error.to_string().replacen(
-                    "yaml:",
-                    &format!("failed to parse {}:", path.display()),
-                    1,
-                ),
-                other => format!("{other} ({})", path.display()),
-            })
+            let shown = path.display();
+            let words = match error {
+                YamlError::Twice { .. } => {
+                    error.to_string().replacen("yaml:", &format!("failed to parse {shown}:"), 1)
+                }
+                _ => error.to_string(),
+            };
+            let Place { line, column } = error.at();
+            LoadError::Invalid(format!("{words} ({shown}:{line}:{column})"))
         })?;
         let mut documents = Vec::new();
         let mut wrong = Vec::new();
@@ -308,7 +315,8 @@ impl Loader<'_> {
                     format!("validating {}: {} ({place}{hint})", path.display(), problem.words)
                 });
             }
-            documents.extend(value.map(|value| (value, orders)));
+            let includes = places_of_items(&node, "include");
+            documents.extend(value.map(|value| Document { value, orders, includes }));
         }
         if wrong.is_empty() { Ok(documents) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
     }
@@ -357,14 +365,27 @@ impl Loader<'_> {
             .as_object()
             .map(|services| services.keys().cloned().collect())
             .unwrap_or_default();
+        let mut wrong: Vec<String> = Vec::new();
+        // A mistake is told once, however many services it is a part of.
+        let mut told: Vec<(String, PathBuf)> = Vec::new();
         for name in names {
-            let extended = self.extended(tree, &name, path, &mut Vec::new())?;
-            tree["services"][&name] = extended;
+            let mut chain = Vec::new();
+            match self.extended(tree, &name, path, &mut chain) {
+                Ok(extended) => tree["services"][&name] = extended,
+                Err(error @ (LoadError::Invalid(_) | LoadError::Open { .. })) => {
+                    let words = error.to_string();
+                    if !chain.iter().any(|one| told.contains(one)) {
+                        wrong.push(words);
+                    }
+                    told.append(&mut chain);
+                }
+                Err(other) => return Err(other),
+            }
         }
-        Ok(())
+        if wrong.is_empty() { Ok(()) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
     }
 
-    /// A service with what it extends below it; `chain` is what extends it.
+    /// A service with what it extends below it; `chain` is what extends it, and after a mistake all that has a part in it.
     fn extended(
         &mut self,
         tree: &Value,
@@ -378,34 +399,47 @@ impl Loader<'_> {
             return Ok(service);
         };
         let this = (name.to_owned(), path.to_owned());
-        let again = chain.contains(&this) || chain.len() > MAX_EXTENDS;
-        chain.push(this);
-        if again {
-            let lines: Vec<String> =
-                chain.iter().map(|(name, path)| format!("{name} in {}", path.display())).collect();
-            return Err(LoadError::Invalid(format!(
-                "Circular reference:\n  {}",
-                lines.join("\n  extends ")
-            )));
+        let circle = chain.contains(&this);
+        let at = place_of(&self.places, &format!("services.{name}.extends.service"));
+        if circle || chain.len() > MAX_EXTENDS {
+            let lines: Vec<String> = chain
+                .iter()
+                .chain([&this])
+                .map(|(name, path)| format!("{name} in {}", path.display()))
+                .collect();
+            let words = format!("Circular reference:\n  {}", lines.join("\n  extends "));
+            let hint = match circle {
+                true => "one of them has to stand without the others".to_owned(),
+                false => format!("chains of extends are no longer than {MAX_EXTENDS}"),
+            };
+            return Err(LoadError::Invalid(placed(&words, at, Some(hint))));
         }
+        chain.push(this);
         let base_name = extends["service"].as_str().unwrap_or_default().to_owned();
+        let extending = Extending { name, base: &base_name, at: at.clone() };
         let mut base = match extends["file"].as_str() {
-            None => self.base(tree, &base_name, name, path, chain)?,
+            None => self.base(tree, &extending, path, chain)?,
             Some(file) => {
                 let other = paths::absolute(&self.directory, file);
                 let mut whole = json!({});
                 // A service there is another one than that of its name here.
                 let places = std::mem::take(&mut self.places);
-                let documents = self.documents(&other);
-                self.places = places;
-                for (value, _) in documents? {
-                    merge::merge(&mut whole, value, &Kind::Object(FILE));
+                let documents = match self.documents(&other) {
+                    Ok(documents) => documents,
+                    Err(error) => {
+                        self.places = places;
+                        return Err(error.named_at(&extending.at.unwrap_or_default()));
+                    }
+                };
+                for document in documents {
+                    merge::merge(&mut whole, document.value, &Kind::Object(FILE));
                 }
                 // What that file says is relative to where it lies, and so is what it extends itself.
                 let below = other.parent().unwrap_or(Path::new("/")).to_owned();
                 let outer = std::mem::replace(&mut self.directory, below);
-                let base = self.base(&whole, &base_name, name, &other, chain);
+                let base = self.base(&whole, &extending, &other, chain);
                 let below = std::mem::replace(&mut self.directory, outer);
+                self.places = places;
                 let mut base = base?;
                 if !self.request.keep_paths {
                     paths::resolve_service(&mut base, &below);
@@ -421,18 +455,39 @@ impl Loader<'_> {
     fn base(
         &mut self,
         tree: &Value,
-        base: &str,
-        name: &str,
+        extending: &Extending<'_>,
         path: &Path,
         chain: &mut Vec<(String, PathBuf)>,
     ) -> Result<Value, LoadError> {
-        if tree["services"].get(base).is_none() {
-            return Err(LoadError::Invalid(format!(
-                "cannot extend service {name:?} in {}: service {base:?} not found",
-                path.display()
-            )));
+        let Extending { name, base, at } = extending;
+        if tree["services"].get(*base).is_some() {
+            return self.extended(tree, base, path, chain);
         }
-        self.extended(tree, base, path, chain)
+        let words = format!(
+            "cannot extend service {name:?} in {}: service {base:?} not found",
+            path.display()
+        );
+        let known = tree["services"].as_object().into_iter().flat_map(|services| services.keys());
+        let known = known.map(String::as_str).filter(|known| known != name);
+        let hint = near::nearest(base, known).map(near::hint);
+        Err(LoadError::Invalid(placed(&words, at.clone(), hint)))
+    }
+}
+
+/// One service that extends another.
+struct Extending<'a> {
+    name: &'a str,
+    base: &'a str,
+    /// Where it says so.
+    at: Option<String>,
+}
+
+/// Where the entries of a list at the top of a document stand.
+fn places_of_items(document: &Node, key: &str) -> Vec<Place> {
+    let found = document.map().unwrap_or_default().iter().find(|(name, _, _)| name == key);
+    match found.map(|(_, _, node)| &node.value) {
+        Some(Yaml::List(items)) => items.iter().map(|item| item.at).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     LoadError, Request,
-    consistency::{self, Places},
+    consistency::{self, Places, place_of, placed},
     files::read_env,
     paths,
 };
@@ -42,7 +42,8 @@ pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, 
         map.shift_remove("version");
         map.shift_remove("include");
     }
-    for service in paths::entries(&mut tree, "services") {
+    let mut wrong = Vec::new();
+    for (name, service) in tree["services"].as_object_mut().into_iter().flatten() {
         if !request.not_normalised {
             implied(service);
         }
@@ -54,8 +55,17 @@ pub(super) fn project(mut tree: Value, context: Context<'_>) -> Result<Project, 
             map.shift_remove("mem_swappiness");
         }
         if !request.raw {
-            environment(service, &context)?;
+            match environment(service, &context) {
+                Err(LoadError::Invalid(words)) => {
+                    let at = place_of(&context.places, &format!("services.{name}.env_file"));
+                    wrong.push(placed(&words, at, None));
+                }
+                other => other?,
+            }
         }
+    }
+    if !wrong.is_empty() {
+        return Err(LoadError::Invalid(wrong.join("\n")));
     }
     let on_default = paths::entries(&mut tree, "services")
         .any(|service| service["networks"].get("default").is_some());

@@ -64,20 +64,33 @@ pub(crate) enum Yaml {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum YamlError {
     /// The scanner's or the parser's complaint.
-    #[error("yaml: line {line}: {words}")]
-    Syntax { line: usize, words: String },
+    #[error("yaml: line {}: {words}", .at.line)]
+    Syntax { at: Place, words: String },
     /// A key twice.
-    #[error("yaml: line {line}: mapping key {key:?} already defined at line {first}")]
-    Twice { line: usize, key: String, first: usize },
+    #[error("yaml: line {}: mapping key {key:?} already defined at line {first}", .at.line)]
+    Twice { at: Place, key: String, first: usize },
     /// A key that is no scalar.
-    #[error("yaml: line {line}: a key must be a string")]
-    Key { line: usize },
+    #[error("yaml: line {}: a key must be a string", .at.line)]
+    Key { at: Place },
     /// `<<` with something that is no mapping.
-    #[error("yaml: line {line}: map merge requires map or sequence of maps as the value")]
-    MergeValue { line: usize },
+    #[error("yaml: line {}: map merge requires map or sequence of maps as the value", .at.line)]
+    MergeValue { at: Place },
     /// Too much.
-    #[error("yaml: line {line}: {what}")]
-    Limit { line: usize, what: &'static str },
+    #[error("yaml: line {}: {what}", .at.line)]
+    Limit { at: Place, what: &'static str },
+}
+
+impl YamlError {
+    /// Where.
+    pub(crate) fn at(&self) -> Place {
+        match self {
+            YamlError::Syntax { at, .. }
+            | YamlError::Twice { at, .. }
+            | YamlError::Key { at }
+            | YamlError::MergeValue { at }
+            | YamlError::Limit { at, .. } => *at,
+        }
+    }
 }
 
 impl Kinded for YamlError {
@@ -154,10 +167,9 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(YamlError::Syntax {
-                line: error.marker().line(),
-                words: error.info().to_owned(),
-            }),
+            Some(Err(error)) => {
+                Err(YamlError::Syntax { at: place(error.marker()), words: error.info().to_owned() })
+            }
             None => Ok((Event::StreamEnd, Span::empty(Marker::new(0, 0, 0)))),
         }
     }
@@ -167,7 +179,7 @@ impl<'a> Reader<'a> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             return Err(YamlError::Limit {
-                line: at.line,
+                at,
                 what: "document contains excessive aliasing or too many values",
             });
         }
@@ -177,7 +189,7 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, YamlError> {
         let at = place(&span.start);
         if depth > MAX_DEPTH {
-            return Err(YamlError::Limit { line: at.line, what: "exceeded max depth" });
+            return Err(YamlError::Limit { at, what: "exceeded max depth" });
         }
         self.count(1, at)?;
         let before = self.nodes;
@@ -185,7 +197,7 @@ impl<'a> Reader<'a> {
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
                     let words = "an anchor contains itself".to_owned();
-                    return Err(YamlError::Syntax { line: at.line, words });
+                    return Err(YamlError::Syntax { at, words });
                 };
                 self.count(size, at)?;
                 return Ok(node);
@@ -236,19 +248,18 @@ impl<'a> Reader<'a> {
             let key = self.node(event, span, depth + 1)?;
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
-            let line = key.at.line;
             let name = match key.value {
                 Yaml::Text(text) => text,
                 Yaml::Plain(Value::Null) => "null".to_owned(),
                 Yaml::Plain(value) => value.to_string(),
-                Yaml::List(_) | Yaml::Map(_) => return Err(YamlError::Key { line }),
+                Yaml::List(_) | Yaml::Map(_) => return Err(YamlError::Key { at: key.at }),
             };
             if name == "<<" {
                 merged.push(node);
                 continue;
             }
-            if let Some(first) = known.insert(name.clone(), line) {
-                return Err(YamlError::Twice { line, key: name, first });
+            if let Some(first) = known.insert(name.clone(), key.at.line) {
+                return Err(YamlError::Twice { at: key.at, key: name, first });
             }
             entries.push((name, key.at, node));
         }
@@ -265,13 +276,13 @@ fn merge_into(
     known: &mut HashMap<String, usize>,
     node: Node,
 ) -> Result<(), YamlError> {
-    let line = node.at.line;
+    let at = node.at;
     match node.value {
         Yaml::Map(others) => {
-            for (key, at, value) in others {
+            for (key, place, value) in others {
                 if !known.contains_key(&key) {
-                    known.insert(key.clone(), at.line);
-                    entries.push((key, at, value));
+                    known.insert(key.clone(), place.line);
+                    entries.push((key, place, value));
                 }
             }
             Ok(())
@@ -279,7 +290,7 @@ fn merge_into(
         Yaml::List(items) if items.iter().all(|item| item.map().is_some()) => {
             items.into_iter().try_for_each(|item| merge_into(entries, known, item))
         }
-        _ => Err(YamlError::MergeValue { line }),
+        _ => Err(YamlError::MergeValue { at }),
     }
 }
 
