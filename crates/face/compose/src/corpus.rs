@@ -21,6 +21,11 @@ const DIFFERENT: &[(&str, &str)] = &[
         "environment-date",
         "a date is a text, as the specification has it; Compose's reader makes it a time and refuses it",
     ),
+    ("pre-start", "the key is honoured, as the specification has it; 2.40.3 does not know it yet"),
+    (
+        "pull-refresh-after",
+        "the key is honoured, and so it is shown; 2.40.3 reads it, and forgets it",
+    ),
     ("secret-content", "a secret may stand in the file, as a config may"),
     ("misfit-device-count", "it is told which of the devices it is"),
     ("no-env-resolution", "the flag is honoured; 2.40.3 takes it and resolves nevertheless"),

@@ -115,6 +115,7 @@ part! {
         ports: Vec<Port>,
         privileged: bool,
         pull_policy: String,
+        pull_refresh_after: String,
         read_only: bool,
         restart: String,
         runtime: String,
@@ -137,6 +138,7 @@ part! {
         volumes: Vec<Mount>,
         volumes_from: Texts,
         working_dir: String,
+        pre_start: Vec<PreStart>,
         post_start: Vec<Hook>,
         pre_stop: Vec<Hook>,
         develop: Option<Develop>,
@@ -178,6 +180,16 @@ part! {
         monitor: Option<String>,
         max_failure_ratio: f64,
         order: String,
+    }
+    /// A container that runs to its end before those of its service start.
+    PreStart {
+        image: String,
+        command: Option<Texts>,
+        user: String,
+        privileged: bool,
+        working_dir: String,
+        environment: Map<Option<String>>,
+        per_replica: bool,
     }
     /// A command inside a container that has started, or is to be stopped.
     Hook {

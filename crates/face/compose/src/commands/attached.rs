@@ -6,7 +6,7 @@ use ferry_cli::{
     face::{CliError, Outcome},
     flags::Matches,
 };
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
     run::{
         Change, Container, Session,
         converge::{Pending, Plan},
+        labels,
         logs::{self, Options, Printer},
         start,
         starts::Starts,
@@ -105,16 +106,34 @@ impl Attached<'_> {
         Ok(all.into_iter().filter(|one| self.names.contains(&one.service)).collect())
     }
 
+    /// What ends with the command: where services are named, those; what they depend on runs on, as with Docker Compose.
+    async fn to_end(&self) -> Result<Vec<Container>, CliError> {
+        let mut own = self.own().await?;
+        own.retain(|one| self.is_to_end(one));
+        Ok(own)
+    }
+
+    fn is_to_end(&self, one: &Container) -> bool {
+        let named = self.matches.args();
+        let from = self.matches.text("exit-code-from");
+        named.is_empty() || named.contains(&one.service) || one.service == from
+    }
+
     async fn stop(&self) -> Result<(), CliError> {
-        let own = self.own().await?;
+        let own = self.to_end().await?;
         let session = Session { attached: true, ..self.compose.session()? };
+        if self.project.services.values().any(|service| !service.pre_start.is_empty()) {
+            let all = session.containers(&self.project.name, true).await?;
+            let hooks = all.iter().filter(|one| !one.label(labels::HOOK).is_empty());
+            try_join_all(hooks.map(|one| session.remove(one, true, "it is to stop"))).await?;
+        }
         let stopped = stop_in_order(&session, self.project, &own, timeout(self.matches)).await;
         session.progress.finish();
         stopped
     }
 
     async fn kill(&self) -> Result<(), CliError> {
-        for container in self.own().await?.iter().filter(|one| one.running()) {
+        for container in self.to_end().await?.iter().filter(|one| one.running()) {
             let kill = Change::container(&container.id, &container.name, "kill");
             self.session.make_if_there(kill, "Ctrl-C").await?;
         }
@@ -125,12 +144,8 @@ impl Attached<'_> {
     async fn follow(&self, colour: bool) -> Outcome {
         let is_shown = |one: &Container| self.shown.contains(&one.service);
         // Who is not shown can end all, too; what others only depend on cannot, where services are named.
-        let (named, from) = (self.matches.args(), self.matches.text("exit-code-from"));
-        let counts = |one: &Container| {
-            named.is_empty() || named.contains(&one.service) || one.service == from
-        };
         let own = self.own().await?.into_iter();
-        let own: Vec<Container> = own.filter(|one| counts(one) || is_shown(one)).collect();
+        let own: Vec<Container> = own.filter(|one| self.is_to_end(one) || is_shown(one)).collect();
         let names: Vec<String> = own.iter().map(|one| one.short_name(&self.project.name)).collect();
         let shown = own.iter().zip(&names).filter(|(one, _)| is_shown(one));
         let shown: Vec<&str> = shown.map(|(_, name)| name.as_str()).collect();
@@ -154,7 +169,7 @@ impl Attached<'_> {
             .map(|(index, one)| async move {
                 // What is asked before that would be about an earlier run.
                 if !self.starts.has(&one.id).await {
-                    return None;
+                    return (one, None);
                 }
                 let printed = async {
                     if !is_shown(one) {
@@ -163,10 +178,10 @@ impl Attached<'_> {
                     logs::show(&self.session, one, &names[index], index, options, printer).await
                 };
                 let (printed, ended) = tokio::join!(printed, self.session.wait_for_end(&one.id));
-                Some((one, printed.and(ended)))
+                (one, Some(printed.and(ended)))
             })
             .collect();
-        let ((), code) = tokio::try_join!(self.start(), self.ends(waits))?;
+        let ((), code) = tokio::try_join!(self.start(), self.ends(&own, waits))?;
         Ok(code)
     }
 
@@ -184,16 +199,21 @@ impl Attached<'_> {
     }
 
     /// Waits for all that are started; the code that the command ends with.
-    async fn ends<'b, F>(&self, mut waits: FuturesUnordered<F>) -> Outcome
+    async fn ends<'b, F>(&self, own: &[Container], mut waits: FuturesUnordered<F>) -> Outcome
     where
-        F: Future<Output = Option<(&'b Container, Result<i64, CliError>)>>,
+        F: Future<Output = (&'b Container, Option<Result<i64, CliError>>)>,
     {
+        let mut left = own.iter().filter(|one| self.is_to_end(one)).count();
         let from = self.matches.text("exit-code-from");
         let any = self.matches.flag("abort-on-container-exit") || !from.is_empty();
         let failure = self.matches.flag("abort-on-container-failure");
         let (mut code, mut aborted) = (0, false);
-        while let Some(ended) = waits.next().await {
-            let Some((container, ended)) = ended else { continue };
+        // What runs on after that is shown no longer.
+        while !(aborted && left == 0)
+            && let Some((container, ended)) = waits.next().await
+        {
+            left -= usize::from(self.is_to_end(container));
+            let Some(ended) = ended else { continue };
             let status = ended?;
             if self.shown.contains(&container.service) {
                 let name = container.short_name(&self.project.name);

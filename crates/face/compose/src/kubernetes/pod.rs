@@ -65,6 +65,13 @@ impl Converter<'_> {
             spec.insert("terminationGracePeriodSeconds".to_owned(), json!(grace));
         }
         put(&mut spec, "volumes", json!(volumes.volumes));
+        let before: Result<Vec<Value>, CliError> = (0..service.pre_start.len())
+            .map(|number| self.container(&service.before(number), &volumes))
+            .collect();
+        put(&mut spec, "initContainers", json!(before?));
+        if !service.pre_start.is_empty() && service.replicas() > 1 {
+            self.notice(format!("services.{}.pre_start runs in each of its pods", service.name));
+        }
         spec.insert("containers".to_owned(), json!([self.container(service, &volumes)?]));
         let mut metadata = json!({ "labels": self.labels(Some(service)) });
         let mut annotations = service.labels.clone();

@@ -142,6 +142,19 @@ fn what_a_pod_does_not_have_is_refused_by_name() {
 }
 
 #[test]
+fn what_comes_before_a_service_comes_before_its_pods() {
+    let text = "services: {web: {image: x, user: '7', scale: 2, ports: ['80:80'], volumes: ['d:/d'], pre_start: [{image: y, command: [do, it], user: '0'}, {environment: {A: b}}]}}\nvolumes: {d: }";
+    let all = converted(text, &Wishes::default()).unwrap();
+    let pod = &find(&all, "Deployment", "web")["spec"]["template"]["spec"];
+    let before = &pod["initContainers"];
+    assert_eq!((&before[0]["image"], &before[0]["args"]), (&json!("y"), &json!(["do", "it"])));
+    assert_eq!(before[0]["volumeMounts"], pod["containers"][0]["volumeMounts"]);
+    assert_eq!((&before[1]["image"], &before[1]["env"][0]["value"]), (&json!("x"), &json!("b")));
+    assert!(before[0].get("ports").is_none() && before[2].is_null());
+    assert!(all.notices.join("\n").contains("services.web.pre_start runs in each of its pods"));
+}
+
+#[test]
 fn names_are_those_of_a_cluster() {
     for (ours, theirs) in [("Web_1", "web-1"), ("1st", "s1st"), ("-", "s"), ("a.b", "a-b")] {
         assert_eq!(object_name(ours), theirs);

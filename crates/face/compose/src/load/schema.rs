@@ -211,6 +211,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("ports", Ports),
     k("privileged", Bool),
     k("pull_policy", PullPolicy),
+    k("pull_refresh_after", Text),
     k("read_only", Bool),
     k("restart", Restart),
     k("runtime", Text),
@@ -233,6 +234,7 @@ pub(crate) static SERVICE: &[Key] = &[
     k("volumes", Mounts),
     k("volumes_from", Texts),
     k("working_dir", Text),
+    k("pre_start", ListOf(&Object(PRE_START))),
     k("post_start", ListOf(&Object(HOOK))),
     k("pre_stop", ListOf(&Object(HOOK))),
 ];
@@ -337,6 +339,17 @@ static HEALTHCHECK: &[Key] = &[
 ];
 
 static LOGGING: &[Key] = &[k("driver", Text), k("options", Options)];
+
+/// A container that runs before those of its service.
+static PRE_START: &[Key] = &[
+    k("image", Text),
+    k("command", Command),
+    k("user", Text),
+    k("privileged", Bool),
+    k("working_dir", Text),
+    k("environment", Mapping),
+    k("per_replica", Bool),
+];
 
 static HOOK: &[Key] = &[
     need("command", Command),

@@ -104,7 +104,34 @@ pub(crate) fn prepare(
             None => return Err(CliError::new(format!("No such image: {image}"))),
         }
     }
+    session.cli.wait(for_hooks(session, project, names, how))?;
     Ok(ids)
+}
+
+/// Pulls what only `pre_start` runs in, where it is not here.
+async fn for_hooks(
+    session: &Session<'_>,
+    project: &Project,
+    names: &BTreeSet<String>,
+    how: &How,
+) -> Result<(), CliError> {
+    let services = names.iter().filter_map(|name| project.services.get(name));
+    let images = services.flat_map(|service| {
+        let images = service.pre_start.iter().map(|hook| hook.image.as_str());
+        images.filter(|image| !image.is_empty()).map(move |image| (image, service))
+    });
+    let images: BTreeMap<&str, &Service> = images.collect();
+    try_join_all(images.into_iter().map(|(image, service)| async move {
+        if find(session, image).await?.is_some() {
+            return Ok(());
+        }
+        if how.pull == "never" {
+            return Err(CliError::new(format!("No such image: {image}")));
+        }
+        pull(session, service, image, how.quiet_pull, "pre_start runs in it").await
+    }))
+    .await
+    .map(drop)
 }
 
 /// Those of the images that are here; each is asked for once.
@@ -153,6 +180,11 @@ fn decide(
             let age = match text {
                 "daily" => Some(86_400_000_000_000),
                 "weekly" => Some(7 * 86_400_000_000_000),
+                "refresh" => {
+                    let after = service.pull_refresh_after.as_str();
+                    let age = nanoseconds(after);
+                    Some(age.ok_or_else(|| format!("pull_refresh_after: invalid value {after:?}"))?)
+                }
                 other => other.strip_prefix("every_").and_then(nanoseconds),
             };
             let age = age.ok_or_else(|| format!("pull_policy: invalid value {text:?}"))?;
@@ -228,10 +260,12 @@ mod tests {
         };
         let day = 86_400_000_000_000_i64;
         let step = |image: &str, built: bool, policy: &str, here: bool| {
+            let (policy, after) = policy.split_once(' ').unwrap_or((policy, ""));
             let service = Service {
                 image: image.to_owned(),
                 build: built.then(Build::default),
                 pull_policy: policy.to_owned(),
+                pull_refresh_after: after.to_owned(),
                 ..Service::default()
             };
             let found = here.then_some(&found);
@@ -245,6 +279,9 @@ mod tests {
             ("a", false, "daily", true, "Pull"),
             ("a", false, "every_49h", true, "Keep"),
             ("a", false, "weekly", true, "Keep"),
+            ("a", false, "refresh 47h", true, "Pull"),
+            ("a", false, "refresh 3d", true, "Keep"),
+            ("a", false, "refresh 3d", false, "Pull"),
             ("", true, "", true, "Keep"),
             ("", true, "", false, "Build"),
             ("", true, "build", true, "Build"),
@@ -252,6 +289,8 @@ mod tests {
             let got = step(image, built, policy, here).map(|step| format!("{step:?}"));
             assert!(got.as_ref().is_ok_and(|got| got.starts_with(want)), "{policy}: {got:?}");
         }
-        assert!(step("a", false, "sometimes", true).is_err());
+        for wrong in ["sometimes", "refresh", "refresh soon"] {
+            assert!(step("a", false, wrong, true).is_err());
+        }
     }
 }

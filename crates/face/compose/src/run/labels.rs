@@ -23,6 +23,8 @@ pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 const DIRECTORY: &str = "com.docker.compose.project.working_dir";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 pub(crate) const VERSION: &str = "com.docker.compose.version";
+/// A container beside those of the service: `pre_start`.
+pub(crate) const HOOK: &str = "com.docker.compose.hook";
 const SLUG: &str = "com.docker.compose.slug";
 /// What the files of a service say; Docker Compose does not know it, and leaves it alone.
 pub(crate) const CONTENTS: &str = "io.ferry.compose.contents";
@@ -65,7 +67,9 @@ pub(crate) fn container_hash(
 
 fn hash_of(mut value: Value) -> String {
     if let Some(map) = value.as_object_mut() {
-        for key in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
+        let when =
+            ["build", "pull_policy", "pull_refresh_after", "scale", "depends_on", "profiles"];
+        for key in when {
             map.shift_remove(key);
         }
         if let Some(Value::Object(deploy)) = map.get_mut("deploy") {

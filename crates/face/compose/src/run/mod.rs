@@ -14,6 +14,7 @@ pub(crate) mod interrupted;
 pub(crate) mod labels;
 pub(crate) mod logs;
 pub(crate) mod order;
+pub(crate) mod pre_start;
 pub(crate) mod progress;
 pub(crate) mod resources;
 pub(crate) mod rolling;

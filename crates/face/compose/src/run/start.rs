@@ -11,7 +11,7 @@ use super::{
     dependencies, hooks,
     interrupted::is_leftover,
     order::in_order,
-    rolling,
+    pre_start, rolling,
     starts::Starts,
     wait::{Until, until},
 };
@@ -60,6 +60,25 @@ pub(crate) async fn start_and_roll(
             return Ok(());
         }
         conditions(session, project, service).await?;
+        let mut first =
+            own.first().copied().or(roll.and_then(|rolls| rolls.first().map(|one| &one.old)));
+        if session.dry {
+            let starts = pending.made.get(&name);
+            let made = |one: &&Container| starts.is_some_and(|names| names.contains(&one.name));
+            let stays = |one: &&Container| !made(one) && !pending.removed.contains(&one.id);
+            let runs =
+                present.iter().any(|one| one.service == name && one.running() && stays(&one));
+            if roll.is_some() || starts.is_some_and(|names| !names.is_empty()) && !runs {
+                pre_start::run(session, project, service, first).await?;
+            }
+        } else {
+            // Those that have run have had it done.
+            let ran = |one: &Container| one.service == name && one.summary.state != "created";
+            first = first.filter(|_| roll.is_some() || !present.iter().any(ran));
+            if first.is_some() {
+                pre_start::run(session, project, service, first).await?;
+            }
+        }
         if session.dry {
             let mut starts = pending.made.get(&name).cloned().unwrap_or_default();
             let stay = own.iter().filter(|one| !pending.removed.contains(&one.id));

@@ -49,6 +49,7 @@ pub(crate) fn check(service: &Service) -> Result<(), CliError> {
         ("credential_spec", service.credential_spec.is_some()),
         ("cpu_count", service.cpu_count != 0),
         ("cpu_percent", service.cpu_percent != 0.0),
+        ("pre_start.per_replica", service.pre_start.iter().any(|hook| hook.per_replica)),
     ];
     match refused.iter().find(|(_, used)| *used) {
         Some((key, _)) => {
