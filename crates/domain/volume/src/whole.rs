@@ -245,6 +245,14 @@ impl VolumeStore {
         Ok(PathBuf::from(volume.mountpoint))
     }
 
+    /// Where the content of a snapshot is.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn snapshot_content(&self, volume: &str, name: &str) -> Result<PathBuf, VolumeError> {
+        self.find_snapshot(volume, name).map(|place| place.join("_data"))
+    }
+
     fn find_snapshot(&self, volume: &str, name: &str) -> Result<PathBuf, VolumeError> {
         self.get(volume)?;
         check_snapshot(name)?;

@@ -141,22 +141,28 @@ pub async fn restore(engine: &Engine, volume: &str, name: &str) -> Result<(), Fa
     .await
 }
 
-/// A volume as a tar. The pieces end with an error when it is not whole.
+/// A volume as a tar, or one of its snapshots. The pieces end with an error when it is not whole.
 ///
-/// While containers run on it, what is sent is a copy: whoever reads slowly would hold them up.
+/// While containers run on the volume, what is sent is a copy: whoever reads slowly would hold them up.
 ///
 /// # Errors
-/// There is no such volume, or it is mounted from elsewhere.
+/// There is no such volume or snapshot, or it is mounted from elsewhere.
 pub async fn export(
     engine: &Engine,
     name: &str,
+    snapshot: Option<&str>,
 ) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
     let shared = Arc::clone(&engine.shared);
     let name = name.to_owned();
+    let snapshot = snapshot.map(str::to_owned);
     to_the_end(async move {
-        let content = shared.volumes.own_content(&name)?;
         let hold = shared.volumes.share(&name)?;
-        let copied = users_words(&shared, &name, |phase| phase.is_running()).is_some();
+        let content = match &snapshot {
+            Some(snapshot) => shared.volumes.snapshot_content(&name, snapshot)?,
+            None => shared.volumes.own_content(&name)?,
+        };
+        let copied =
+            snapshot.is_none() && users_words(&shared, &name, |phase| phase.is_running()).is_some();
         let draft = if copied {
             let draft =
                 NewVolume { name: format!("export-{}", random::id()?), ..NewVolume::default() };

@@ -1,7 +1,8 @@
 //! `compose snapshot` and `restore`: the volumes of a project, frozen together and brought back together.
 //!
-//! Over the Engine API only: a volume is read and written through a container that has it. Containers are paused while their volumes
-//! are read, all of them at once, so that what belongs together is of one moment.
+//! Over the Engine API only. Containers are paused all at once, so that what belongs together is of one moment. Ferry's daemon keeps
+//! snapshots of the volumes then, which share their blocks where the file system can, and they are read when all run again; with Docker's,
+//! and where a volume lies elsewhere, a volume is read through a container that has it while they stand still.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use ferry_cli::{
     face::{Args, CliError, Command, Outcome},
     flags::{Flag, Matches},
 };
-use ferry_client::path_segment;
+use ferry_client::{Call, path_segment};
 use futures_util::future::{join_all, try_join_all};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -136,12 +137,42 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let uses = |one: &&Container| one.summary.state == "running" && one.has_any(&users);
     let still: Vec<&Container> =
         if matches.flag("no-pause") { Vec::new() } else { all.iter().filter(uses).collect() };
-    let outcome = compose.cli.wait(while_paused(&session, &still, async {
-        let saves = seats
+    let pauses = !matches.flag("no-pause");
+    let outcome = compose.cli.wait(async {
+        // Without a pause a volume is read as it lies: the daemon would make whoever writes to it stand still.
+        let daemon_keeps = pauses && session.hands_over().await?;
+        let saves: Vec<Save<'_>> = seats
             .iter()
-            .map(|(key, (container, target))| save(&session, key, container, target, &partial));
-        try_join_all(saves).await.map(drop)
-    }));
+            .filter_map(|(key, (container, target))| {
+                let volume = project.volumes.get(key)?;
+                let own = matches!(volume.driver.as_str(), "" | "local")
+                    && !volume.driver_opts.contains_key("type");
+                let kept = (daemon_keeps && own).then(|| format!("compose-{}", matches.arg(0)));
+                let file = partial.join(format!("{key}.tar"));
+                Some(Save {
+                    session: &session,
+                    key,
+                    volume: &volume.name,
+                    container,
+                    target,
+                    kept,
+                    file,
+                })
+            })
+            .collect();
+        let saved = all_of(&session, &saves, &still).await;
+        let forgotten = try_join_all(saves.iter().map(Save::forget)).await;
+        saved?;
+        forgotten?;
+        if session.dry {
+            return Ok(());
+        }
+        let rooted: Vec<&str> =
+            saves.iter().filter(|one| one.kept.is_some()).map(|one| one.key).collect();
+        let said = serde_json::json!({ "project": project.name, "rooted": rooted });
+        let path = partial.join(SAID);
+        fs::write(&path, format!("{said:#}\n")).map_err(failed(&path))
+    });
     if let Err(error) = outcome {
         drop(fs::remove_dir_all(&partial));
         return Err(error);
@@ -153,17 +184,41 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     Ok(0)
 }
 
+/// Does work until Ctrl-C or the like.
+async fn until_a_signal(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let caught = |kind| {
+        signal(kind).map_err(|error| CliError::new(format!("cannot catch signals: {error}")))
+    };
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => Err(CliError::silent(130)),
+        _ = terminate.recv() => Err(CliError::silent(143)),
+    }
+}
+
+/// Saves volumes: those that the daemon keeps are read when nobody stands still any more.
+async fn all_of(
+    session: &Session<'_>,
+    saves: &[Save<'_>],
+    still: &[&Container],
+) -> Result<(), CliError> {
+    // Of somebody who was killed.
+    try_join_all(saves.iter().map(Save::forget)).await?;
+    while_paused(session, still, async {
+        try_join_all(saves.iter().map(Save::still)).await.map(drop)
+    })
+    .await?;
+    until_a_signal(async { try_join_all(saves.iter().map(Save::later)).await.map(drop) }).await
+}
+
 /// Does work while containers are paused. Whatever becomes of it, a signal as well, nobody stays paused.
 async fn while_paused(
     session: &Session<'_>,
     still: &[&Container],
     work: impl Future<Output = Result<(), CliError>>,
 ) -> Result<(), CliError> {
-    let caught = |kind| {
-        signal(kind).map_err(|error| CliError::new(format!("cannot catch signals: {error}")))
-    };
-    let mut interrupt = caught(SignalKind::interrupt())?;
-    let mut terminate = caught(SignalKind::terminate())?;
     let why = "volumes are to be of one moment";
     // To the end, so that it is known who is paused.
     let pauses = join_all(still.iter().map(|one| each(session, one, "pause", why))).await;
@@ -171,11 +226,7 @@ async fn while_paused(
     let paused: Vec<&Container> = paused.map(|(one, _)| *one).collect();
     let done = match pauses.into_iter().collect::<Result<Vec<()>, CliError>>() {
         Err(error) => Err(error),
-        Ok(_) => tokio::select! {
-            done = work => done,
-            _ = interrupt.recv() => Err(CliError::silent(130)),
-            _ = terminate.recv() => Err(CliError::silent(143)),
-        },
+        Ok(_) => until_a_signal(work).await,
     };
     let why = "volumes have been read";
     let resumes = join_all(paused.into_iter().map(|one| each(session, one, "unpause", why))).await;
@@ -191,29 +242,88 @@ async fn each(
     session.make(Change::container(&one.id, &one.name, verb), why).await
 }
 
-async fn save(
-    session: &Session<'_>,
-    key: &str,
-    container: &Container,
-    target: &str,
-    directory: &Path,
-) -> Result<(), CliError> {
-    if session.dry {
-        let line =
-            format!("GET /containers/{}/archive?path={target}  # volume {key}", container.name);
-        return session.cli.println(&line);
+/// What a snapshot says of itself, beside its tars.
+const SAID: &str = "snapshot.json";
+
+/// One volume that is saved.
+struct Save<'a> {
+    session: &'a Session<'a>,
+    key: &'a str,
+    volume: &'a str,
+    container: &'a Container,
+    target: &'a str,
+    /// The name of the daemon's snapshot, where it keeps one.
+    kept: Option<String>,
+    file: PathBuf,
+}
+
+impl Save<'_> {
+    fn snapshots(&self, change: fn(String) -> Change, name: &str) -> Change {
+        change(format!("/volumes/{}/snapshots", path_segment(self.volume)))
+            .shown_as(format!("/volumes/{}/snapshots", self.volume))
+            .query("name", name)
     }
-    session.progress("Volume", key, "Saving");
-    let path = directory.join(format!("{key}.tar"));
-    let mut file = File::create(&path).map_err(failed(&path))?;
-    let call = session.client.get(format!("/containers/{}/archive", path_segment(&container.id)));
-    let mut answer = call.query("path", target).send().await?;
-    while let Some(chunk) = answer.chunk().await? {
-        file.write_all(&chunk).map_err(failed(&path))?;
+
+    /// What is done while nobody writes.
+    async fn still(&self) -> Result<(), CliError> {
+        let Some(name) = &self.kept else {
+            let path = format!("/containers/{}/archive", path_segment(&self.container.id));
+            let call = self.session.client.get(path).query("path", self.target);
+            let shown = format!("/containers/{}/archive?path={}", self.container.name, self.target);
+            return self.read(call, &shown).await;
+        };
+        let why = format!("volume {} is to be of one moment with the others", self.key);
+        self.session.make(self.snapshots(|path| Change::post(path), name), &why).await
     }
-    file.sync_all().map_err(failed(&path))?;
-    session.progress("Volume", key, "Saved");
-    Ok(())
+
+    /// What can wait until they run again.
+    async fn later(&self) -> Result<(), CliError> {
+        let Some(name) = &self.kept else { return Ok(()) };
+        let path = format!("/volumes/{}/export", path_segment(self.volume));
+        let call = self.session.client.get(path).query("snapshot", name);
+        let shown = format!("/volumes/{}/export?snapshot={name}", self.volume);
+        self.read(call, &shown).await
+    }
+
+    /// The daemon need not keep it any more.
+    async fn forget(&self) -> Result<(), CliError> {
+        match &self.kept {
+            Some(name) if !self.session.dry => {
+                let change = self.snapshots(|path| Change::delete(path), name);
+                self.session.make_if_there(change, "it has been read").await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&self, call: Call, shown: &str) -> Result<(), CliError> {
+        let Save { session, key, file: path, .. } = self;
+        if session.dry {
+            return session.cli.println(&format!("GET {shown}  # volume {key}"));
+        }
+        session.progress("Volume", key, "Saving");
+        let mut file = File::create(path).map_err(failed(path))?;
+        let mut answer = call.send().await?;
+        while let Some(chunk) = answer.chunk().await? {
+            file.write_all(&chunk).map_err(failed(path))?;
+        }
+        file.sync_all().map_err(failed(path))?;
+        session.progress("Volume", key, "Saved");
+        Ok(())
+    }
+}
+
+/// Volumes whose tars begin at their roots, not at the place where a container had them.
+fn rooted(directory: &Path) -> Result<BTreeSet<String>, CliError> {
+    let path = directory.join(SAID);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        text => text.map_err(failed(&path))?,
+    };
+    let said: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    let names = said["rooted"].as_array().into_iter().flatten();
+    Ok(names.filter_map(serde_json::Value::as_str).map(str::to_owned).collect())
 }
 
 fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
@@ -234,6 +344,7 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             directory.display()
         )));
     }
+    let rooted = rooted(&directory)?;
     let names: Vec<&str> = saved.keys().map(String::as_str).collect();
     let question = format!("Replace the data of volumes {}?", names.join(", "));
     let session = compose.session()?;
@@ -268,7 +379,13 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         let seats = seats(&project, &made);
         for (key, path) in &saved {
             match seats.get(key) {
-                Some((container, target)) => fill(&session, key, container, target, path).await?,
+                Some((container, target)) => {
+                    let into = match rooted.contains(key) {
+                        true => PathBuf::from(target),
+                        false => Path::new(target).parent().unwrap_or(Path::new("/")).to_owned(),
+                    };
+                    fill(&session, key, container, &into, path).await?;
+                }
                 None if session.dry => {
                     session.cli.println(&format!("PUT /containers/…/archive  # volume {key}"))?;
                 }
@@ -287,15 +404,12 @@ async fn fill(
     session: &Session<'_>,
     key: &str,
     container: &Container,
-    target: &str,
+    into: &Path,
     path: &Path,
 ) -> Result<(), CliError> {
-    let parent = Path::new(target)
-        .parent()
-        .map_or_else(|| "/".into(), |parent| parent.display().to_string());
     let change = Change::put(format!("/containers/{}/archive", path_segment(&container.id)))
         .shown_as(format!("/containers/{}/archive", container.name))
-        .query("path", parent);
+        .query("path", into.display());
     let why = format!("volume {key} is restored");
     let Some((call, _permit)) = session.change(&change, &why).await? else { return Ok(()) };
     session.progress("Volume", key, "Restoring");

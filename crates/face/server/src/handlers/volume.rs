@@ -85,7 +85,8 @@ pub(crate) async fn restore(request: Request) -> Result<Reply, Failure> {
 }
 
 pub(crate) async fn export(request: Request) -> Result<Reply, Failure> {
-    let pieces = ops::export(&request.engine, request.name()).await?;
+    let snapshot = Some(request.query.get("snapshot")).filter(|name| !name.is_empty());
+    let pieces = ops::export(&request.engine, request.name(), snapshot).await?;
     Ok(reply::content("application/x-tar", Body::Fallible(pieces, BROKEN)))
 }
 
