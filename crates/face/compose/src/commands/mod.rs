@@ -173,6 +173,9 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
     compose.before = args[..args.len() - rest.len() - 1].to_vec();
     compose.dry |= flags.flag("dry-run");
     let outcome = (verb.run)(&compose, &flags);
+    if outcome.is_err() {
+        compose.progress.broken_off();
+    }
     compose.progress.finish();
     outcome
 }

@@ -17,8 +17,8 @@ use crate::load::is_on;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const EVERY: Duration = Duration::from_millis(100);
-/// Rows that are painted; there are terminals with fewer, which show the last.
-const MAX_ROWS: usize = 200;
+/// Rows that are kept; what is painted of them while they change is what the terminal has room for.
+const MAX_ROWS: usize = 1000;
 
 /// Where progress goes.
 #[derive(Debug)]
@@ -89,6 +89,18 @@ impl Progress {
         drop(write_fd(place(), text.as_bytes()));
     }
 
+    /// What was being done has failed, or was given up because something else has: no row looks as if it went on.
+    pub(crate) fn broken_off(&self) {
+        let Progress::Table(table, _) = self else { return };
+        let mut table = lock(table);
+        let open = table.rows.iter().filter(|row| row.ended.is_none()).count();
+        let word = if open == 1 { "Error" } else { "Interrupted" };
+        for row in table.rows.iter_mut().filter(|row| row.ended.is_none()) {
+            word.clone_into(&mut row.status);
+            row.ended = Some(row.began.elapsed());
+        }
+    }
+
     /// Paints a last time; what comes next has the terminal for itself.
     pub(crate) fn finish(&self) {
         let Progress::Table(table, painter) = self else { return };
@@ -116,8 +128,13 @@ fn paint(table: &Mutex<Table>) {
     loop {
         let over = {
             let mut table = lock(table);
-            let text =
-                table.text(window_size(place()).map_or(80, |size| usize::from(size.columns)));
+            let size = window_size(place());
+            let size = size.map(|size| (usize::from(size.columns), usize::from(size.rows)));
+            let (width, height) = match size {
+                Some((width, height)) if width > 0 && height > 0 => (width, height),
+                _ => (80, 24),
+            };
+            let text = table.text(width, height);
             drop(write_fd(place(), text.as_bytes()));
             table.over
         };
@@ -153,7 +170,21 @@ impl Table {
         row.ended = is_end(status).then(|| row.began.elapsed());
     }
 
-    fn text(&mut self, width: usize) -> String {
+    /// The rows that fit, those first that are not over; at the end all of them, which may scroll then.
+    fn fitting(&self, height: usize) -> Vec<&Row> {
+        // One for the head, one for the rest, one for the cursor.
+        let room = height.saturating_sub(3).max(1);
+        if self.over || self.rows.len() <= room {
+            return self.rows.iter().collect();
+        }
+        let (mut over, at_work): (Vec<&Row>, Vec<&Row>) =
+            self.rows.iter().partition(|row| row.ended.is_some());
+        let left = room.saturating_sub(at_work.len());
+        let over = over.split_off(over.len().saturating_sub(left));
+        at_work.into_iter().take(room).chain(over).collect()
+    }
+
+    fn text(&mut self, width: usize, height: usize) -> String {
         self.frame += 1;
         let mut out = String::new();
         if self.painted > 0 {
@@ -162,9 +193,10 @@ impl Table {
         let done = self.rows.iter().filter(|row| row.ended.is_some()).count();
         out.push_str(&format!("\x1b[2K[+] Running {done}/{}\n", self.rows.len()));
         let longest = self.rows.iter().map(|row| row.id.chars().count()).max().unwrap_or(0);
-        for row in &self.rows {
+        let rows = self.fitting(height);
+        for row in &rows {
             let (mark, colour) = match (row.status.as_str(), row.ended) {
-                ("Error", _) => ("✘", 31),
+                ("Error" | "Interrupted", _) => ("✘", 31),
                 (_, Some(_)) => ("✔", 32),
                 (_, None) => (FRAMES[self.frame % FRAMES.len()], 33),
             };
@@ -179,7 +211,13 @@ impl Table {
                 " ".repeat(gap)
             ));
         }
-        self.painted = self.rows.len() + 1;
+        let (shown, more) = (rows.len(), self.rows.len() - rows.len());
+        if more > 0 {
+            out.push_str(&format!("\x1b[2K … and {more} more\n"));
+        }
+        // There may have been more lines the last time.
+        out.push_str("\x1b[J");
+        self.painted = shown + 1 + usize::from(more > 0);
         out
     }
 }
@@ -193,11 +231,32 @@ mod tests {
         let mut table = Table::default();
         table.set("Container a", "Creating");
         table.set("Container bb", "Created");
-        let text = table.text(60);
+        let text = table.text(60, 24);
         assert!(text.contains("Running 1/2") && text.contains("✔ Container bb  Created"), "{text}");
         table.set("Container a", "Started");
-        let text = table.text(60);
+        let text = table.text(60, 24);
         assert!(text.starts_with("\x1b[3A") && text.contains("Running 2/2"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() < 80));
+    }
+
+    #[test]
+    fn a_small_terminal_sees_what_is_at_work_and_does_not_scroll() {
+        let mut table = Table::default();
+        for number in 0..50 {
+            table.set(
+                &format!("Container {number}"),
+                if number == 3 { "Starting" } else { "Started" },
+            );
+        }
+        let text = table.text(60, 10);
+        assert_eq!(
+            text.lines().filter(|line| !line.is_empty()).count(),
+            10,
+            "with the end: {text}"
+        );
+        assert!(text.contains("Container 3  ") && text.contains("and 43 more"), "{text}");
+        assert!(table.text(60, 10).starts_with("\x1b[9A"));
+        table.over = true;
+        assert_eq!(table.text(60, 10).matches("Container").count(), 50);
     }
 }
