@@ -2,6 +2,7 @@
 //! Compose against our daemon.
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -64,6 +65,21 @@ macro_rules! in_all_pairings {
 }
 pub(crate) use in_all_pairings;
 
+/// Each scenario of what only our program has, on both daemons.
+macro_rules! on_both_daemons {
+    ($($name:ident),+ $(,)?) => {
+        mod of_ours {
+            mod on_ours {
+                $(#[test] fn $name() { crate::compose::pair(false, false, super::super::$name); })+
+            }
+            mod against_docker {
+                $(#[test] fn $name() { crate::compose::pair(false, true, super::super::$name); })+
+            }
+        }
+    };
+}
+pub(crate) use on_both_daemons;
+
 /// Runs a scenario where there are both.
 pub(crate) fn pair(their_program: bool, their_daemon: bool, scenario: fn(Pairing)) {
     if their_program && real().is_none() {
@@ -98,7 +114,7 @@ impl Pairing {
         let directory = above.join("shop");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("compose.yaml"), text).unwrap();
-        Project { pairing: self, sandbox, directory, scratch }
+        Project { pairing: self, sandbox, directory, scratch, images: RefCell::default() }
     }
 }
 
@@ -109,6 +125,8 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     /// What is not below the sandbox.
     scratch: Option<PathBuf>,
+    /// Images that are removed with it: a daemon that is not the sandbox's own stays.
+    images: RefCell<Vec<String>>,
 }
 
 impl Project {
@@ -129,7 +147,42 @@ impl Project {
 
     /// Another one's, with a daemon and a directory of its own.
     pub(crate) fn elsewhere(sandbox: Sandbox, directory: PathBuf) -> Project {
-        Project { pairing: OURS, sandbox, directory, scratch: None }
+        let images = RefCell::default();
+        Project { pairing: OURS, sandbox, directory, scratch: None, images }
+    }
+
+    /// An image of the project's, for as long as it is there.
+    pub(crate) fn import(&self, tar: &Path, name: &str) {
+        self.owns(name);
+        self.sandbox.ok(&["import", tar.to_str().unwrap(), name]);
+    }
+
+    /// An image of that name is the project's, wherever it comes from.
+    pub(crate) fn owns(&self, name: &str) {
+        self.images.borrow_mut().push(name.to_owned());
+    }
+
+    /// `build` of an image of the project's.
+    pub(crate) fn build(&self, directory: &Path, name: &str) {
+        self.owns(name);
+        self.sandbox.ok(&["build", "-t", name, directory.to_str().unwrap()]);
+    }
+
+    /// Gives Docker Compose what it builds with. False, after a line that says so, where it would need that and it is missing.
+    pub(crate) fn can_build(&self) -> bool {
+        if !self.pairing.their_program {
+            return true;
+        }
+        let known = ["/usr/libexec", "/tmp/peers/root/usr/libexec"];
+        let known = known.map(|above| Path::new(above).join("docker/cli-plugins/docker-buildx"));
+        let Some(buildx) = known.into_iter().find(|path| path.is_file()) else {
+            eprintln!("SKIPPED: Docker Compose builds with buildx, which is not there");
+            return false;
+        };
+        let plugins = self.sandbox.dir().join("config/cli-plugins");
+        fs::create_dir_all(&plugins).unwrap();
+        std::os::unix::fs::symlink(buildx, plugins.join("docker-buildx")).unwrap();
+        true
     }
 
     /// The pairing's `compose`.
@@ -173,7 +226,11 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // A test that has failed leaves containers, which would hold the sandbox's networks.
-        drop(self.run(&["down", "-v", "-t", "0", "--remove-orphans"]));
+        let down = ["down", "-v", "-t", "0", "--remove-orphans", "--rmi", "local"];
+        drop(self.run(&down[..if self.pairing.their_daemon { 7 } else { 5 }]));
+        for image in self.images.borrow().iter().filter(|_| self.pairing.their_daemon) {
+            drop(self.sandbox.run(&["rmi", "-f", image]));
+        }
         if let Some(scratch) = &self.scratch {
             drop(fs::remove_dir_all(scratch));
         }
@@ -190,9 +247,10 @@ pub(crate) fn real() -> Option<PathBuf> {
     named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
 }
 
-#[test]
-fn files_merge_and_mistakes_have_composes_words() {
-    let project = Project::new(FILE);
+in_all_pairings!(files_merge_and_mistakes_have_composes_words);
+
+fn files_merge_and_mistakes_have_composes_words(pairing: Pairing) {
+    let project = pairing.project(FILE);
     let extra = "services:\n  web:\n    environment: [MORE=1]\n    ports: !reset []\n  db:\n    command: sleep 5\n";
     fs::write(project.directory.join("compose.override.yaml"), extra).unwrap();
     let shown = project.ok(&["config"]);

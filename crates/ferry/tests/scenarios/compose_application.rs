@@ -8,7 +8,7 @@ use std::{
 
 use ferry_testkit::{eventually, images};
 
-use crate::compose::Project;
+use crate::compose::{Pairing, in_all_pairings};
 
 const FILE: &str = r#"
 services:
@@ -69,11 +69,12 @@ fn page(address: &str) -> Option<String> {
     head.contains(" 200 ").then(|| body.trim().to_owned())
 }
 
-#[test]
-fn nginx_two_replicas_postgresql_and_redis() {
+in_all_pairings!(nginx_two_replicas_postgresql_and_redis);
+
+fn nginx_two_replicas_postgresql_and_redis(pairing: Pairing) {
     let Some(tar) = images::debian_tar() else { return };
-    let project = Project::new(FILE);
-    project.sandbox.ok(&["import", tar.to_str().unwrap(), "services"]);
+    let project = pairing.project(FILE);
+    project.import(&tar, "services");
     project.ok(&["up", "-d", "--wait", "--wait-timeout", "120"]);
     let address = project.ok(&["port", "front", "80"]);
     let mut hosts = BTreeSet::new();

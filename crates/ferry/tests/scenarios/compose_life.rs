@@ -5,9 +5,16 @@ use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
 use ferry_testkit::{Run, Sandbox, binary, eventually, run};
 
-use crate::compose::{Pairing, Project, in_all_pairings, real};
+use crate::compose::{Pairing, Project, in_all_pairings, on_both_daemons, real};
 
 in_all_pairings!(watch_copies_what_changes, ctrl_c_once_stops_and_twice_kills);
+on_both_daemons!(
+    a_rehearsal_tells_each_call_and_changes_nothing,
+    an_update_that_fails_leaves_what_ran,
+    killed_in_the_middle_and_up_again,
+    what_comes_before_a_service,
+    volumes_are_saved_and_brought_back_together,
+);
 
 const PARTS: &str = "
 include: [parts/cache.yaml]
@@ -123,9 +130,8 @@ configs: {page: {file: ./page}}
 networks: {side: }
 ";
 
-#[test]
-fn a_rehearsal_tells_each_call_and_changes_nothing() {
-    let project = Project::new(WATCHED);
+fn a_rehearsal_tells_each_call_and_changes_nothing(pairing: Pairing) {
+    let project = pairing.project(WATCHED);
     fs::write(project.directory.join("page"), "one").unwrap();
     let rehearsed = project.ok(&["up", "-d", "--dry-run"]);
     for line in [
@@ -135,7 +141,7 @@ fn a_rehearsal_tells_each_call_and_changes_nothing() {
     ] {
         assert!(rehearsed.contains(line), "{line} is missing:\n{rehearsed}");
     }
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.containers("shop"), "");
     project.ok(&["up", "-d"]);
     assert_eq!(project.ok(&["diff"]), "", "nothing to do");
 
@@ -205,9 +211,8 @@ services:
       update_config: {order: start-first, failure_action: rollback, parallelism: 1}
 ";
 
-#[test]
-fn an_update_that_fails_leaves_what_ran() {
-    let project = Project::new(ROLLED);
+fn an_update_that_fails_leaves_what_ran(pairing: Pairing) {
+    let project = pairing.project(ROLLED);
     project.ok(&["up", "-d", "--wait"]);
     let ids = || project.ok(&["ps", "-q"]);
     let first = ids();
@@ -227,18 +232,17 @@ fn an_update_that_fails_leaves_what_ran() {
     assert_ne!(failed.code, 0);
     assert!(failed.stderr.contains("rolled back"), "{}", failed.stderr);
     assert_eq!(ids(), second, "the ones that were well still run");
-    let names = project.sandbox.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+    let names = project.containers("shop");
     let mut names: Vec<&str> = names.lines().collect();
     names.sort_unstable();
     assert_eq!(names, ["shop-web-1", "shop-web-2"], "and nothing else is left");
 }
 
-#[test]
-fn killed_in_the_middle_and_up_again() {
+fn killed_in_the_middle_and_up_again(pairing: Pairing) {
     let services: String = (0..8)
         .map(|n| format!("  s{n}:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    volumes: ['data:/d']\n"))
         .collect();
-    let project = Project::new(&format!("services:\n{services}volumes: {{data: }}\n"));
+    let project = pairing.project(&format!("services:\n{services}volumes: {{data: }}\n"));
     // One alone first: what all containers have in common is made with it.
     project.ok(&["up", "-d", "s0"]);
     for pause in [5, 40, 80, 140, 250] {
@@ -247,7 +251,8 @@ fn killed_in_the_middle_and_up_again() {
         child.kill().unwrap();
         child.wait().unwrap();
         let names = |more: &[&str]| {
-            let format = ["ps", "--format", "{{.Names}} {{.State}}"];
+            let own = "label=com.docker.compose.project=shop";
+            let format = ["ps", "--filter", own, "--format", "{{.Names}} {{.State}}"];
             let names = project.sandbox.ok(&[&format, more].concat());
             let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
             names.sort_unstable();
@@ -306,9 +311,8 @@ fn the_daemon_is_killed_in_the_middle_and_up_again() {
     }
 }
 
-#[test]
-fn volumes_are_saved_and_brought_back_together() {
-    let project = Project::new(
+fn volumes_are_saved_and_brought_back_together(pairing: Pairing) {
+    let project = pairing.project(
         "services:\n  a:\n    image: busybox\n    command: sleep 1000\n    stop_grace_period: 0s\n    volumes: ['one:/one', 'two:/deep/two']\n\
          volumes: {one: , two: }\n",
     );
@@ -316,6 +320,10 @@ fn volumes_are_saved_and_brought_back_together() {
     let sh = |script: &str| project.ok(&["exec", "-T", "a", "sh", "-c", script]);
     sh("echo 1 > /one/f; mkdir /deep/two/d; echo 2 > /deep/two/d/f; chmod 600 /one/f");
     project.ok(&["snapshot", "before"]);
+    if !pairing.their_daemon {
+        let kept = project.sandbox.ok(&["volume", "snapshot", "--ls", "shop_one"]);
+        assert_eq!(kept, "", "the daemon's own was for the moment only");
+    }
     assert!(project.run(&["snapshot", "before"]).stderr.contains("already exists"));
     sh("echo 9 > /one/f; rm -r /deep/two/d; echo new > /one/new");
     project.ok(&["restore", "--force", "before"]);
@@ -323,8 +331,9 @@ fn volumes_are_saved_and_brought_back_together() {
     // Elsewhere, and without anybody standing still; what was scaled stays so.
     project.ok(&["up", "-d", "--scale", "a=2"]);
     let pauses = || {
+        let own = "label=com.docker.compose.project=shop";
         let events = ["events", "--since", "1h", "--until", "0s", "--filter", "event=pause"];
-        project.sandbox.ok(&events).lines().count()
+        project.sandbox.ok(&[&events[..], &["--filter", own]].concat()).lines().count()
     };
     let paused = pauses();
     assert_ne!(paused, 0, "they stood still for the first one");
@@ -341,6 +350,66 @@ fn volumes_are_saved_and_brought_back_together() {
     project.ok(&["restore", "--force", "--directory", place, "v1.0"]);
     assert_eq!(sh("cat /one/f"), "1");
     assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 2);
+}
+
+/// Each step sees what the one before has done, in the networks and volumes of the service.
+const BEFORE: &str = "
+services:
+  web:
+    image: busybox
+    command: sh -c 'cat /data/steps /own/f; exec sleep 1000'
+    user: '1000'
+    stop_grace_period: 0s
+    volumes: ['data:/data', /own]
+    environment: {WHO: web}
+    networks: {default: {ipv4_address: RANGE.9}}
+    depends_on: [db]
+    deploy: {replicas: 1}
+    pre_start:
+      - command: sh -c 'echo $$WHO $$(id -u) > /data/steps; echo own > /own/f; chmod 777 /data'
+        user: root
+      - image: STEP
+        environment: {WHO: two}
+        working_dir: /tmp
+        command: sh -c 'nslookup db > /dev/null && echo $$WHO $$(id -u) $$PWD >> /data/steps && echo told && exit CODE'
+        user: root
+  db: {image: busybox, command: sleep 1000, stop_grace_period: 0s}
+networks: {default: {ipam: {config: [{subnet: RANGE.0/24}]}}}
+volumes: {data: }
+";
+
+fn what_comes_before_a_service(pairing: Pairing) {
+    let project = pairing.project("services: {}");
+    let step = format!("before{}:1", std::process::id());
+    project.sandbox.ok(&["tag", "busybox", &step]);
+    let text = BEFORE.replace("RANGE", &ferry_testkit::free_range()).replace("STEP", &step);
+    let write = |code: &str| {
+        fs::write(project.directory.join("compose.yaml"), text.replace("CODE", code)).unwrap();
+    };
+    write("3");
+    let told = project.ok(&["up", "-d", "--dry-run"]);
+    let call = "POST /containers/create?name=shop-web-pre_start-1  # pre_start of service web runs";
+    assert!(told.contains(call), "{told}");
+    let failed = project.run(&["up", "-d"]).fails(1);
+    assert!(failed.stderr.contains("exited with status 3:\ntold"), "{failed:?}");
+    assert_eq!(project.sandbox.inspect("shop-web-1", "{{.State.Status}}"), "created");
+    assert_eq!(project.containers("shop").lines().count(), 2, "none of them stays");
+    write("0");
+    project.ok(&["up", "-d"]);
+    let said = "web 0\ntwo 0 /tmp\nown";
+    eventually("it has what they made", || {
+        (project.ok(&["logs", "--no-log-prefix", "web"]) == said).then_some(())
+    });
+    // Not again for one that is stopped and started, nor for more of them; but for another definition.
+    let steps = || project.ok(&["exec", "-T", "web", "cat", "/data/steps"]);
+    project.ok(&["exec", "-T", "-u", "root", "web", "sh", "-c", "echo mark >> /data/steps"]);
+    project.ok(&["stop"]);
+    project.ok(&["up", "-d"]);
+    assert!(steps().ends_with("mark"));
+    project.ok(&["up", "-d", "--force-recreate"]);
+    assert_eq!(steps(), "web 0\ntwo 0 /tmp");
+    project.ok(&["down", "-v"]);
+    project.sandbox.run(&["rmi", &step]);
 }
 
 #[test]

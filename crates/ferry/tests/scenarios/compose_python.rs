@@ -10,7 +10,13 @@ use std::{
 
 use ferry_testkit::{eventually, images};
 
-use crate::compose::Project;
+use crate::compose::{Pairing, in_all_pairings};
+
+in_all_pairings!(
+    flask_counts_in_redis_behind_nginx,
+    django_keeps_users_in_postgresql,
+    the_seed_file_goes_up_and_down,
+);
 
 /// What a server on an address says to a path; none while it is not there.
 fn page(address: &str, path: &str) -> Option<String> {
@@ -63,14 +69,16 @@ def health():
     return 'well'
 ";
 
-#[test]
-fn flask_counts_in_redis_behind_nginx() {
+fn flask_counts_in_redis_behind_nginx(pairing: Pairing) {
     let (Some(python), Some(services)) = (images::python_tar(), images::debian_tar()) else {
         return;
     };
-    let project = Project::new(FLASK);
-    project.sandbox.ok(&["import", python.to_str().unwrap(), "python"]);
-    project.sandbox.ok(&["import", services.to_str().unwrap(), "services"]);
+    let project = pairing.project(FLASK);
+    if !project.can_build() {
+        return;
+    }
+    project.import(&python, "python");
+    project.import(&services, "services");
     let dockerfile = "FROM python\nWORKDIR /app\nCOPY app.py .\nCMD [\"gunicorn\", \"-b\", \"0.0.0.0:5000\", \"app:app\"]\n";
     fs::write(project.directory.join("Dockerfile"), dockerfile).unwrap();
     fs::write(project.directory.join("app.py"), FLASK_APP).unwrap();
@@ -149,14 +157,13 @@ if __name__ == '__main__':
     execute_from_command_line(sys.argv)
 ";
 
-#[test]
-fn django_keeps_users_in_postgresql() {
+fn django_keeps_users_in_postgresql(pairing: Pairing) {
     let (Some(python), Some(services)) = (images::python_tar(), images::debian_tar()) else {
         return;
     };
-    let project = Project::new(DJANGO);
-    project.sandbox.ok(&["import", python.to_str().unwrap(), "python"]);
-    project.sandbox.ok(&["import", services.to_str().unwrap(), "services"]);
+    let project = pairing.project(DJANGO);
+    project.import(&python, "python");
+    project.import(&services, "services");
     fs::write(project.directory.join("app.py"), DJANGO_APP).unwrap();
     fs::write(project.directory.join(".env"), "PASSWORD=opener\n").unwrap();
     project.ok(&["up", "-d", "--wait", "--wait-timeout", "120"]);
@@ -186,16 +193,18 @@ services:
       POSTGRES_PASSWORD: example
 "#;
 
-#[test]
-fn the_seed_file_goes_up_and_down() {
+fn the_seed_file_goes_up_and_down(pairing: Pairing) {
     let free = ferry_testkit::free_port();
-    let project = Project::new(&SEED.replace("8000", &free.to_string()));
+    let project = pairing.project(&SEED.replace("8000", &free.to_string()));
+    if !project.can_build() {
+        return;
+    }
     // Servers that stand for the real ones: who has the password answers on 5432.
     let image = project.sandbox.dir().join("postgres");
     fs::create_dir_all(&image).unwrap();
     let database = "FROM busybox\nCMD test -n \"$POSTGRES_PASSWORD\" && exec nc -ll -p 5432 -e echo database\n";
     fs::write(image.join("Dockerfile"), database).unwrap();
-    project.sandbox.ok(&["build", "-t", "postgres", image.to_str().unwrap()]);
+    project.build(&image, "postgres");
     let web = "FROM busybox\nCMD exec nc -ll -p 80 -e sh -c 'nc db 5432 < /dev/null'\n";
     fs::write(project.directory.join("Dockerfile"), web).unwrap();
     let up = project.run(&["up", "-d"]);
@@ -222,5 +231,5 @@ fn the_seed_file_goes_up_and_down() {
         (said.trim() == "cache").then_some(())
     });
     project.ok(&["down", "-t", "0"]);
-    assert_eq!(project.sandbox.ok(&["ps", "-aq"]), "");
+    assert_eq!(project.containers("shop"), "");
 }

@@ -12,7 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::compose::{Pairing, Project, in_all_pairings};
 
-in_all_pairings!(keys_detach_from_a_service, a_run_with_and_without_input,);
+in_all_pairings!(
+    attached_with_and_without_input_and_signals,
+    keys_detach_from_a_service,
+    a_run_with_and_without_input,
+    what_a_service_depends_on_is_shown_if_asked_for,
+);
 
 const FILE: &str = "
 services:
@@ -49,9 +54,8 @@ fn line(from: &mut BufReader<ChildStdout>, wanted: &str) {
     }
 }
 
-#[test]
-fn attached_with_and_without_input_and_signals() {
-    let project = Project::new(FILE);
+fn attached_with_and_without_input_and_signals(pairing: Pairing) {
+    let project = pairing.project(FILE);
     project.ok(&["up", "-d", "a"]);
     let logs = || project.ok(&["logs", "--no-log-prefix", "a"]);
     eventually("it is ready", || logs().contains("ready").then_some(()));
@@ -82,7 +86,9 @@ fn attached_with_and_without_input_and_signals() {
         writeln!(input, "more {attempts}").unwrap();
         receiver.recv_timeout(std::time::Duration::from_millis(200)).ok()
     });
-    kill_process(Pid::from_child(&deaf), Signal::USR1).unwrap();
+    // Docker Compose catches every signal here and then reads on: it ends by no other.
+    let own = if pairing.their_program { Signal::KILL } else { Signal::USR1 };
+    kill_process(Pid::from_child(&deaf), own).unwrap();
     let ended = deaf.wait().unwrap();
     assert!(!ended.success(), "the signal was its own: {ended}");
     listener.join().unwrap();
@@ -221,9 +227,8 @@ fn a_run_with_and_without_input(pairing: Pairing) {
     assert_eq!(typed(&["exec", "-T", "--interactive=false", "a", "cat"]).ok(), "");
 }
 
-#[test]
-fn what_a_service_depends_on_is_shown_if_asked_for() {
-    let project = Project::new(
+fn what_a_service_depends_on_is_shown_if_asked_for(pairing: Pairing) {
+    let project = pairing.project(
         "services:\n  dep:\n    image: busybox\n    command: sh -c 'echo from dep; touch /said; sleep 1000'\n    stop_grace_period: 0s\n    \
          healthcheck: {test: test -f /said, interval: 100ms, retries: 6000}\n  \
          main:\n    image: busybox\n    command: sh -c 'echo from main; exit 4'\n    depends_on: {dep: {condition: service_healthy}}\n",
@@ -234,8 +239,11 @@ fn what_a_service_depends_on_is_shown_if_asked_for() {
     };
     let own = up(&[]);
     assert!(own.contains("main-1  | from main") && !own.contains("from dep"), "{own}");
+    // What was not named is not ended, either; so what it said, it has said before.
+    assert_eq!(project.sandbox.inspect("shop-dep-1", "{{.State.Status}}"), "running");
+    project.ok(&["down", "-t", "0"]);
     let all = up(&["--attach-dependencies"]);
-    assert!(all.contains("main-1  | from main") && all.contains("dep-1   | from dep"), "{all}");
+    assert!(all.contains(" | from main\n") && all.contains(" | from dep\n"), "{all}");
     let both = project.run(&["up", "--attach", "dep", "--attach-dependencies"]);
     assert!(both.stderr.contains("cannot combine --attach and --attach-dependencies"), "{both:?}");
 }

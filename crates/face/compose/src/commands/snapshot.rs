@@ -273,7 +273,7 @@ impl Save<'_> {
             return self.read(call, &shown).await;
         };
         let why = format!("volume {} is to be of one moment with the others", self.key);
-        self.session.make(self.snapshots(|path| Change::post(path), name), &why).await
+        self.session.make(self.snapshots(Change::post, name), &why).await
     }
 
     /// What can wait until they run again.
@@ -289,7 +289,7 @@ impl Save<'_> {
     async fn forget(&self) -> Result<(), CliError> {
         match &self.kept {
             Some(name) if !self.session.dry => {
-                let change = self.snapshots(|path| Change::delete(path), name);
+                let change = self.snapshots(Change::delete, name);
                 self.session.make_if_there(change, "it has been read").await
             }
             _ => Ok(()),
