@@ -20,7 +20,7 @@ pub const FACES: [Face; 2] = [
     Face {
         command: "buildkit-proto",
         folder: "crates/face/buildkit",
-        shared_bytes: &[".fsutil", ".moby.filesync"],
+        shared_bytes: &[".fsutil", ".moby.filesync", ".containerd"],
     },
     Face { command: "cri-proto", folder: "crates/face/cri", shared_bytes: &[] },
 ];

@@ -123,12 +123,6 @@ impl State {
         if slash && full != "/" {
             full.push('/');
         }
-        if read.len() > 1 && !full.ends_with('/') {
-            let word = if add { "ADD" } else { "COPY" };
-            return Err(BuildError::Value(format!(
-                "When using {word} with more than one source file, the destination must be a directory and end with a /"
-            )));
-        }
         let word = if add { "ADD" } else { "COPY" };
         let shown = format!("{word} {} {written} # buildkit", names.join(" "));
         Ok(Effect::Copy(CopyStep { add, flags, sources: read, destination: full, shown }))

@@ -1,12 +1,14 @@
 //! Results on their way out: names of images, the registry, tars and trees for the client.
 
 mod send;
+mod store;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use base64::Engine as _;
 use bytes::Bytes;
 use ferry_engine::ops::{
     build::{Built, Layout},
@@ -85,6 +87,7 @@ pub(crate) fn check(build: &Build) -> Result<(), Status> {
             other => return Err(unsupported(format!("the exporter {other:?}"))),
         };
         layout_of(attrs).map_err(|why| failed(&why))?;
+        is_packed(attrs).map_err(|why| failed(&why))?;
         packing_of(attrs).map_err(|why| failed(&why))?;
         for (name, value) in attrs {
             // Said of nothing that is here, these change nothing.
@@ -95,11 +98,6 @@ pub(crate) fn check(build: &Build) -> Result<(), Status> {
                 "oci-mediatypes" if is_image(exporter) => true,
                 "oci-mediatypes" => r#type == "oci" && value == "true",
                 "mode" => value == "copy",
-                "tar" if value == "false" => {
-                    return Err(unsupported(format!(
-                        "the exporter {type:?} to a directory (tar=false)"
-                    )));
-                }
                 _ => false,
             };
             if !idle && !known.contains(&name.as_str()) {
@@ -119,17 +117,27 @@ fn packing_of(attrs: &BTreeMap<String, String>) -> Result<Packing, Failure> {
 
 /// How files are to be laid out.
 fn layout_of(attrs: &BTreeMap<String, String>) -> Result<Layout, Failure> {
-    let split = match attrs.get("platform-split").map(String::as_str) {
-        None => None,
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Some(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Some(false),
-        Some(other) => {
-            let words = format!("non-bool value for platform-split: {other}");
-            return Err(Failure::new(ErrorKind::InvalidArgument, words));
-        }
-    };
+    let split = truth(attrs, "platform-split")?;
     let prefix = attrs.get("attestation-prefix").cloned().unwrap_or_default();
     Ok(Layout { split, prefix })
+}
+
+/// Whether an image goes as one file; otherwise blob by blob.
+fn is_packed(attrs: &BTreeMap<String, String>) -> Result<bool, Failure> {
+    truth(attrs, "tar").map(|packed| packed.unwrap_or(true))
+}
+
+/// What an attribute says that is true or false.
+fn truth(attrs: &BTreeMap<String, String>, name: &str) -> Result<Option<bool>, Failure> {
+    match attrs.get(name).map(String::as_str) {
+        None => Ok(None),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Some(true)),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(Some(false)),
+        Some(other) => {
+            let words = format!("non-bool value for {name}: {other}");
+            Err(Failure::new(ErrorKind::InvalidArgument, words))
+        }
+    }
 }
 
 fn unsupported(what: String) -> Status {
@@ -245,7 +253,22 @@ impl Target<'_> {
             "oci" | "docker" => {
                 let pieces = images::save_as(&self.kit.shared.engine, id, &names, packing).await?;
                 let name = format!("exporting to {} image format", exporter.r#type);
-                self.vertex(&name, self.send_file(pieces, response)).await
+                if is_packed(&exporter.attrs)? {
+                    return self.vertex(&name, self.send_file(pieces, response)).await;
+                }
+                let session = self.session().await?;
+                let image = self.vertex(&name, store::send(&session, pieces)).await?;
+                // The client lists the image in its store under these names.
+                let descriptor = base64::engine::general_purpose::STANDARD.encode(image.to_string());
+                response.insert("containerimage.descriptor".to_owned(), descriptor);
+                let full = |name: &String| {
+                    Reference::parse(name).ok().map(|name| name.with_default_tag().canonical())
+                };
+                let names: Vec<String> = names.iter().filter_map(full).collect();
+                if !names.is_empty() {
+                    response.insert("image.name".to_owned(), names.join(","));
+                }
+                Ok(())
             }
             _ => {
                 if !names.is_empty() {

@@ -7,7 +7,7 @@ mod contexts;
 mod corpus;
 mod crash;
 mod edits;
-mod files;
+pub(crate) mod files;
 mod platforms;
 mod results;
 mod steps;

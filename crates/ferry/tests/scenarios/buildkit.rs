@@ -176,7 +176,7 @@ fn what_fails_says_where() {
     std::fs::write(directory.join("Dockerfile"), "FROM busybox\n").unwrap();
     let refused: [(&[&str], &str); 2] = [
         (&["build", "--cache-to", "type=local,dest=x", "."], "the cache exporter \"local\""),
-        (&["build", "--output", "type=oci,dest=x.tar,tar=false", "."], "tar=false"),
+        (&["build", "--output", "type=image,compression=estargz", "."], "compression=estargz"),
     ];
     for (arguments, words) in refused {
         docker(&sandbox, &directory, arguments).fails(1).says(words);
@@ -216,6 +216,26 @@ fn results_go_to_directories_and_tars() {
         assert!(loaded.contains(&format!("Loaded image: {name}")), "{loaded}");
         sandbox.ok(&["rmi", name]);
     }
+}
+
+#[test]
+fn images_go_to_stores_of_the_client() {
+    let Some(sandbox) = sandbox() else { return };
+    let directory =
+        context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nRUN dd if=/dev/urandom of=/large bs=1M count=5\n")]);
+    let before = sandbox.ok(&["images", "-aq"]);
+    let output = |more: &str| format!("type=oci,dest=layout,tar=false{more}");
+    let output = [output(""), output(",compression=gzip,force-compression=true")];
+    for (name, output) in [("an/oci:1", &output[0]), ("an/oci:2", &output[0]), ("an/oci:2", &output[1])] {
+        docker(&sandbox, &directory, &["build", "-t", name, "-o", output, "."]).ok();
+    }
+    assert_eq!(sandbox.ok(&["images", "-aq"]), before, "an exported image does not stay");
+    let layout = directory.join("layout");
+    crate::build::files::is_layout(&layout, &["docker.io/an/oci:1", "docker.io/an/oci:2"]);
+    let archive = sandbox.dir().join("layout.tar");
+    run(Command::new("tar").arg("-C").arg(&layout).arg("-cf").arg(&archive).arg(".")).ok();
+    sandbox.ok(&["load", "-q", "-i", archive.to_str().unwrap()]);
+    assert_eq!(sandbox.ok(&["run", "--rm", "an/oci:2", "stat", "-c", "%s", "/large"]), "5242880");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! Volumes on file systems whose files can share blocks: copies of them cost nothing.
+//! Volumes and layers on file systems whose files can share blocks: copies cost nothing.
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -49,6 +50,48 @@ fn content(sandbox: &Sandbox, volume: &str) -> PathBuf {
     PathBuf::from(sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", volume]))
 }
 
+fn random() -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(SIZE).unwrap()];
+    let mut random = fs::File::open("/dev/urandom").unwrap();
+    std::io::Read::read_exact(&mut random, &mut bytes).unwrap();
+    bytes
+}
+
+/// What a build copies of a directory beside the layers takes no room, and is what it was, whoever changes the original.
+fn builds_share_blocks(kind: &str, flags: &[&str]) {
+    let sandbox = Sandbox::prepared(&[]);
+    let (image, place) = (sandbox.dir().join("image"), sandbox.data());
+    let Some(disk) = Mounted::new(kind, flags, &image, &place) else { return };
+    sandbox.start_daemon(None);
+    let context = place.join("a-context");
+    fs::create_dir(&context).unwrap();
+    let dockerfile = "FROM scratch AS one\nCOPY large small /d/\n\
+        FROM scratch\nCOPY --chown=7:8 --chmod=640 large small /d/\nCOPY --from=one /d /e/\n";
+    fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    let bytes = random();
+    fs::write(context.join("large"), &bytes).unwrap();
+    fs::write(context.join("small"), "small\n").unwrap();
+    let before = disk.used();
+    sandbox.ok(&["build", "-q", "-t", "shared", context.to_str().unwrap()]);
+    let grown = disk.used().saturating_sub(before);
+    assert!(grown < SIZE / 4, "{kind}: three copies took {grown} bytes more");
+    fs::write(context.join("large"), "changed").unwrap();
+    let archive = sandbox.dir().join("shared.tar");
+    sandbox.ok(&["save", "-o", archive.to_str().unwrap(), "shared"]);
+    sandbox.ok(&["create", "--name", "box", "shared", "x"]);
+    let out = sandbox.dir().join("out");
+    fs::create_dir(&out).unwrap();
+    for path in ["d", "e"] {
+        sandbox.ok(&["cp", "-a", &format!("box:/{path}"), out.to_str().unwrap()]);
+        assert!(fs::read(out.join(path).join("large")).unwrap() == bytes, "{kind}: {path}");
+        assert_eq!(fs::read_to_string(out.join(path).join("small")).unwrap(), "small\n");
+    }
+    let found = fs::metadata(out.join("d/large")).unwrap();
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (7, 8, 0o640));
+    sandbox.stop_daemon();
+    drop(disk);
+}
+
 fn copies_share_blocks(kind: &str, flags: &[&str]) {
     let sandbox = Sandbox::prepared(&[]);
     let (image, place) = (sandbox.dir().join("image"), sandbox.data().join("volumes"));
@@ -56,9 +99,7 @@ fn copies_share_blocks(kind: &str, flags: &[&str]) {
     sandbox.start_daemon(None);
     sandbox.ok(&["volume", "create", "origin"]);
     let file = content(&sandbox, "origin").join("file");
-    let mut random = fs::File::open("/dev/urandom").unwrap();
-    let mut bytes = vec![0; usize::try_from(SIZE).unwrap()];
-    std::io::Read::read_exact(&mut random, &mut bytes).unwrap();
+    let bytes = random();
     fs::write(&file, &bytes).unwrap();
     let before = disk.used();
     sandbox.ok(&["volume", "clone", "origin", "copy"]);
@@ -87,4 +128,14 @@ fn copies_share_blocks_on_btrfs() {
 #[test]
 fn copies_share_blocks_on_xfs() {
     copies_share_blocks("xfs", &["-q", "-f", "-m", "reflink=1"]);
+}
+
+#[test]
+fn builds_share_blocks_on_btrfs() {
+    builds_share_blocks("btrfs", &["-q"]);
+}
+
+#[test]
+fn builds_share_blocks_on_xfs() {
+    builds_share_blocks("xfs", &["-q", "-f", "-m", "reflink=1"]);
 }

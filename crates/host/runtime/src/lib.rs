@@ -53,4 +53,4 @@ pub use foreign::{detached_rootfs, io_words, judge, resolve_user};
 pub use gate::Gate;
 pub use hooks::{run_poststart, run_poststop};
 pub use plan::DEFAULT_RLIMITS_ANNOTATION;
-pub use user::look_up_user;
+pub use user::{look_up_names, look_up_user};

@@ -98,6 +98,36 @@ pub fn look_up_user(root: &InRoot, wanted: &str) -> Result<(u32, u32), String> {
         .map_err(|failure| failure.message)
 }
 
+/// The user and group that BuildKit takes for a file's owner: a number is itself, and the group, too, where none is told; a name that
+/// nobody has is 0, or leaves the group to the user.
+///
+/// # Errors
+/// The container's files cannot be read.
+pub fn look_up_names(
+    root: &InRoot,
+    user: &str,
+    group: Option<&str>,
+) -> Result<(u32, u32), String> {
+    let file = |path: &str| text(root, path).map_err(|failure| failure.message);
+    let (uid, own) = match user.parse::<u32>() {
+        Ok(uid) => (uid, uid),
+        Err(_) => from_file(&file("/etc/passwd")?, user),
+    };
+    let gid = match group.map(|group| (group, group.parse::<u32>())) {
+        None => own,
+        Some((_, Ok(gid))) => gid,
+        Some((name, Err(_))) => {
+            let text = file("/etc/group")?;
+            groups(&text).find(|group| group.name == name).map_or(own, |group| group.gid)
+        }
+    };
+    Ok((uid, gid))
+}
+
+fn from_file(passwd: &str, name: &str) -> (u32, u32) {
+    accounts(passwd).find(|one| one.name == name).map_or((0, 0), |one| (one.uid, one.gid))
+}
+
 fn group_id(group_file: &str, name: &str) -> Outcome<u32> {
     let known = groups(group_file).find(|group| group.name == name);
     match (known, name.parse::<u64>().ok()) {

@@ -98,7 +98,6 @@ fn kind(text: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Kind, String
         "FROM" => from(&flags, rest),
         "RUN" => run(&flags, rest, heredocs, escape),
         "CMD" => Ok(Kind::Cmd(command(rest))),
-        "ENTRYPOINT" if rest.is_empty() => Err(arity(&keyword)),
         "ENTRYPOINT" => Ok(Kind::Entrypoint(command(rest))),
         "COPY" | "ADD" => copy(&keyword, &flags, rest, heredocs, escape),
         "ENV" => Ok(Kind::Env(pairs("ENV", rest, escape)?)),

@@ -15,6 +15,7 @@
 
 mod apply;
 mod changes;
+mod clones;
 pub mod compress;
 mod digest;
 mod entry;
@@ -31,6 +32,7 @@ mod zip;
 
 pub use self::apply::{Applied, ApplyError, apply};
 pub use self::changes::{Change, ChangeKind, ChangesError, changes};
+pub use self::clones::Clones;
 pub use self::digest::{DigestOptions, DigestTreeError, Identity, Memory, digest_tree};
 pub use self::entry::{Entry, Kind, Mtime, Segment, Xattr};
 pub use self::ids::{IdRange, IdShift};
@@ -43,7 +45,7 @@ pub use self::unpack::{
     unpack_renamed,
 };
 pub use self::write::{
-    Keep, Source, TarWriter, Times, TreeOptions, WriteTreeError, write_resource, write_tree,
+    Keep, Sink, Source, TarWriter, Times, TreeOptions, WriteTreeError, write_resource, write_tree,
     write_tree_in,
 };
 pub use self::zip::{ReadZipError, ZipMember, read_zip};

@@ -254,6 +254,7 @@ pub(super) fn unpack_context(
             ids: None,
             keep_types: false,
             keep_root: true,
+            clones: None,
         };
         let directory = root
             .open_with(Path::new("/"), rustix::fs::OFlags::DIRECTORY, 0)

@@ -91,25 +91,34 @@ impl Known {
         }
     }
 
-    fn write(&self, mut all: BTreeMap<[u8; NAME], [u8; RECORD]>) -> io::Result<()> {
+    fn write(&self, fresh: BTreeMap<[u8; NAME], [u8; RECORD]>) -> io::Result<()> {
         let asked = self.asked.iter().filter(|asked| asked.load(Ordering::Relaxed)).count();
-        let mut spare = asked + all.len() + SPARE;
+        let mut spare = asked + fresh.len() + SPARE;
+        let most = (fresh.len() + self.records.len() / RECORD).min(MAX_FILES);
+        let mut body = Vec::with_capacity(12 + most * RECORD);
+        body.extend_from_slice(MAGIC);
+        body.extend_from_slice(&[0; 4]);
+        // Both are sorted.
+        let mut fresh = fresh.into_iter().peekable();
         for (record, asked) in self.records.chunks_exact(RECORD).zip(&self.asked) {
+            let mut replaced = false;
+            while let Some((name, new)) = fresh.next_if(|(name, _)| name[..] <= record[..NAME]) {
+                replaced = name[..] == record[..NAME];
+                body.extend_from_slice(&new);
+            }
             // Those that nobody asked for may be of another step of the Dockerfile, or of files that are gone.
-            if !asked.load(Ordering::Relaxed) {
+            if !replaced && !asked.load(Ordering::Relaxed) {
                 if spare == 0 {
                     continue;
                 }
                 spare -= 1;
             }
-            if let (Ok(name), Ok(record)) = (record[..NAME].try_into(), record.try_into()) {
-                all.entry(name).or_insert(record);
+            if !replaced {
+                body.extend_from_slice(record);
             }
         }
-        let mut body = Vec::with_capacity(12 + all.len().min(MAX_FILES) * RECORD);
-        body.extend_from_slice(MAGIC);
-        body.extend_from_slice(&[0; 4]);
-        all.values().take(MAX_FILES).for_each(|record| body.extend_from_slice(record));
+        fresh.for_each(|(_, new)| body.extend_from_slice(&new));
+        body.truncate(12 + MAX_FILES * RECORD);
         let sum = crc32fast::hash(&body[12..]);
         body[8..12].copy_from_slice(&sum.to_le_bytes());
         let directory = self.path.parent().unwrap_or(Path::new("/"));

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_archive::{DigestOptions, Memory, Owner, TarWriter, Times, TreeOptions};
+use ferry_archive::{DigestOptions, Memory, Owner, Sink, TarWriter, Times, TreeOptions};
 use ferry_dockerfile::{IgnoreFile, path_matches};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::{Digest, Hasher};
@@ -23,6 +23,9 @@ use super::known::Known;
 
 /// Deepest directory that `**` looks into.
 const MAX_DEPTH: usize = 200;
+
+/// Bytes between two threads; what users may have without privileges.
+const PIPE: usize = 1 << 20;
 
 /// Most files that one pattern may mean.
 const MAX_MATCHES: usize = 100_000;
@@ -186,28 +189,40 @@ impl Found {
         exclude: &IgnoreFile,
         out: impl Write,
     ) -> Result<(), Failure> {
-        let failed = |error: &dyn std::error::Error| {
-            let why = ferry_errkind::chain(error);
-            Failure::new(ErrorKind::Internal, format!("cannot copy {}: {why}", self.path.display()))
-        };
+        let times = files.dated.map_or(Times::Own, Times::At);
+        let mut tar = TarWriter::new(out).timed(times);
+        self.give(files, name, exclude, &mut tar)?;
+        tar.finish().map(drop).map_err(|error| self.failed(&error))
+    }
+
+    /// Hands everything to somebody, one by one, under the same names, but as old as it is.
+    pub(super) fn give(
+        &self,
+        files: &Files,
+        name: &[u8],
+        exclude: &IgnoreFile,
+        to: &mut impl Sink,
+    ) -> Result<(), Failure> {
         let root = &files.root;
         let skip = self.skipped(files, exclude);
         let options =
             TreeOptions { skip: &skip, keep: ferry_archive::Keep::Layer, ..TreeOptions::COPY };
-        let times = files.dated.map_or(Times::Own, Times::At);
-        let mut tar = TarWriter::new(out).timed(times);
         if self.directory {
             let directory = root
                 .open_with(&self.path, OFlags::PATH | OFlags::DIRECTORY, 0)
-                .map_err(|error| failed(&error))?;
-            ferry_archive::write_resource(directory.as_fd(), b".", b".", &options, &mut tar)
-                .map_err(|error| failed(&error))?;
+                .map_err(|error| self.failed(&error))?;
+            ferry_archive::write_resource(directory.as_fd(), b".", b".", &options, to)
+                .map_err(|error| self.failed(&error))
         } else {
-            let (parent, own) = root.parent(&self.path).map_err(|error| failed(&error))?;
-            ferry_archive::write_resource(parent.as_fd(), own.as_bytes(), name, &options, &mut tar)
-                .map_err(|error| failed(&error))?;
+            let (parent, own) = root.parent(&self.path).map_err(|error| self.failed(&error))?;
+            ferry_archive::write_resource(parent.as_fd(), own.as_bytes(), name, &options, to)
+                .map_err(|error| self.failed(&error))
         }
-        tar.finish().map(drop).map_err(|error| failed(&error))
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> Failure {
+        let why = ferry_errkind::chain(error);
+        Failure::new(ErrorKind::Internal, format!("cannot copy {}: {why}", self.path.display()))
     }
 
     /// A digest of names, modes, owners and contents, not of times.
@@ -298,8 +313,10 @@ pub(super) fn piped<T>(
 ) -> Result<T, Failure> {
     let broken = |error: io::Error| Failure::new(ErrorKind::Internal, error.to_string());
     let (input, output) = io::pipe().map_err(broken)?;
+    // With the usual 64 KiB the two would wait for each other all the time. Whoever may not have more has that.
+    rustix::pipe::fcntl_setpipe_size(&output, PIPE).ok();
     std::thread::scope(|scope| {
-        let work = move || write(io::BufWriter::with_capacity(256 << 10, output));
+        let work = move || write(io::BufWriter::with_capacity(PIPE / 4, output));
         let writer = std::thread::Builder::new()
             .name("copy".to_owned())
             .spawn_scoped(scope, work)

@@ -291,6 +291,7 @@ impl Place {
             ids: ids.as_ref(),
             keep_types: request.keep_types,
             keep_root: true,
+            clones: None,
         };
         let unpacked = ferry_archive::unpack_renamed(&mut tar, found.as_fd(), None, &options);
         let unpacked = unpacked.map_err(|error| unpack_words(error, &shown))?;

@@ -245,6 +245,7 @@ fn unpack(place: &Path, mut reader: bridge::PieceReader) -> Result<(), Failure> 
         ids: None,
         keep_types: false,
         keep_root: false,
+        clones: None,
     };
     let unpacked = ferry_archive::unpack_renamed(&mut tar, directory.as_fd(), None, &options)
         .map_err(|error| broken(ferry_errkind::chain(&error)))?;

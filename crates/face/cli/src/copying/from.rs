@@ -97,6 +97,7 @@ async fn unpacked(
             ids: None,
             keep_types: true,
             keep_root: true,
+            clones: None,
         };
         let mut tar = Pieces { pieces, current: Bytes::new() };
         let unpacked = unpack_renamed(&mut tar, root.as_fd(), rename, &options);

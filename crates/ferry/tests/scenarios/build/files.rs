@@ -150,6 +150,69 @@ fn layers_are_compressed_as_asked() {
 }
 
 #[test]
+fn images_are_directories_where_no_tar_is_wanted() {
+    let sandbox = with_busybox(Client::Ferry);
+    let directory = context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nRUN echo x > /x\n")]);
+    let layout = sandbox.dir().join("layout");
+    let output = format!("type=oci,dest={},tar=false,compression=gzip", layout.display());
+    for name in ["an/app:1", "an/app:2"] {
+        modern(&sandbox, &directory, &["-t", name, "-o", &output]).ok();
+    }
+    // The same name again takes the place of what had it.
+    let dockerfile = "FROM busybox\nRUN echo y > /x\n";
+    std::fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    modern(&sandbox, &directory, &["-t", "an/app:1", "-o", &output]).ok();
+    is_layout(&layout, &["docker.io/an/app:1", "docker.io/an/app:2"]);
+    let archive = sandbox.dir().join("layout.tar");
+    run(Command::new("tar").arg("-C").arg(&layout).arg("-cf").arg(&archive).arg(".")).ok();
+    sandbox.ok(&["rmi", "-f", "an/app:1", "an/app:2"]);
+    sandbox.ok(&["load", "-q", "-i", archive.to_str().unwrap()]);
+    for (name, text) in [("an/app:1", "y"), ("an/app:2", "x")] {
+        assert_eq!(sandbox.ok(&["run", "--rm", name, "cat", "/x"]), text);
+    }
+    // Without a name it is the latest one.
+    let nameless = sandbox.dir().join("nameless");
+    let output = format!("type=docker,dest={},tar=false", nameless.display());
+    modern(&sandbox, &directory, &["-o", &output]).ok();
+    let index: Value = serde_json::from_str(&read(&nameless.join("index.json"))).unwrap();
+    let said = &index["manifests"][0]["annotations"];
+    assert_eq!(said["org.opencontainers.image.ref.name"], "latest", "{index}");
+    let file = format!("type=oci,dest={},tar=false", archive.display());
+    modern(&sandbox, &directory, &["-o", &file]).fails(1).says("is a file");
+    for (output, words) in [
+        ("type=oci,tar=false", "dest is required for oci exporter"),
+        ("type=oci,dest=-,tar=false", "dest cannot be stdout for oci exporter"),
+        ("type=local,dest=x,tar=false", "tar means nothing for type=local"),
+    ] {
+        modern(&sandbox, &directory, &["-o", output]).fails(1).says(words);
+    }
+}
+
+/// Whether a directory is an OCI layout with these images, whose blobs are what they are called.
+pub(crate) fn is_layout(directory: &Path, names: &[&str]) {
+    assert!(read(&directory.join("oci-layout")).contains("\"1.0.0\""));
+    let sums = "cd \"$1\" && for f in *; do echo \"$f  $f\"; done | sha256sum -c --quiet";
+    let blobs = directory.join("blobs/sha256");
+    run(Command::new("sh").args(["-ec", sums, "sh"]).arg(&blobs)).ok();
+    let index: Value = serde_json::from_str(&read(&directory.join("index.json"))).unwrap();
+    let images = index["manifests"].as_array().unwrap();
+    let mut listed: Vec<&str> = images
+        .iter()
+        .map(|image| image["annotations"]["io.containerd.image.name"].as_str().unwrap())
+        .collect();
+    listed.sort_unstable();
+    assert_eq!(listed, names);
+    for image in images {
+        let manifest = blob(directory, image);
+        let config = std::iter::once(&manifest["config"]);
+        for part in config.chain(manifest["layers"].as_array().unwrap()) {
+            let path = blobs.join(part["digest"].as_str().unwrap().trim_start_matches("sha256:"));
+            assert_eq!(part["size"], std::fs::metadata(path).unwrap().len());
+        }
+    }
+}
+
+#[test]
 fn a_registry_gets_layers_as_asked() {
     let sandbox = with_busybox(Client::Ferry);
     let registry = FerryRegistry::start(&sandbox.dir().join("registry"), &[]);

@@ -1,10 +1,12 @@
 //! Flags of images and builds in their long forms.
 
-use ferry_testkit::{Client, run};
+use std::path::{Path, PathBuf};
+
+use ferry_testkit::{Client, Sandbox, eventually, run};
 
 use crate::{build::context, with_busybox};
 
-through_both!(archives_and_imports, lists_and_histories, classic_builds);
+through_both!(archives_and_imports, lists_and_histories, classic_builds, limits_of_steps);
 
 fn archives_and_imports(client: Client) {
     let sandbox = with_busybox(client);
@@ -101,4 +103,83 @@ fn classic_builds(client: Client) {
     }
     let pruned = sandbox.ok(&["builder", "prune", "--force", "--keep-storage", "10g"]);
     assert!(pruned.contains("0B"), "what may stay stays: {pruned}");
+}
+
+/// A file of the cgroup that a process is in, by its names in version 1 and 2.
+fn limit(pid: &str, v1: &str, v2: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let controller = v1.split('.').next().unwrap();
+    let root = Path::new("/sys/fs/cgroup");
+    let unified = root.join("cgroup.controllers").exists();
+    let (base, name) =
+        if unified { (root.to_owned(), v2) } else { (root.join(controller), v1) };
+    let own = place_of(&text, if unified { "" } else { controller });
+    let path = base.join(own.strip_prefix("/").unwrap()).join(name);
+    let text = std::fs::read_to_string(&path);
+    text.unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+}
+
+/// Where a controller has a process, by what `/proc/PID/cgroup` says.
+fn place_of(text: &str, controller: &str) -> PathBuf {
+    let rows = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let mut places = rows.filter(|(names, _)| names.split(',').any(|name| name == controller));
+    PathBuf::from(places.next().unwrap_or_else(|| panic!("{controller}: {text}")).1)
+}
+
+/// The process of the one step that runs.
+fn step(sandbox: &Sandbox) -> (String, String) {
+    eventually("the step runs", || {
+        let id = sandbox.ok(&["ps", "-q"]);
+        let pid = (id.lines().count() == 1).then(|| sandbox.inspect(&id, "{{.State.Pid}}"));
+        pid.filter(|pid| pid != "0").map(|pid| (id, pid))
+    })
+}
+
+fn limits_of_steps(client: Client) {
+    let sandbox = with_busybox(client);
+    let dockerfile = "FROM busybox\nRUN exec sleep 1000\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let parent = format!("{}/of-builds", sandbox.cgroup_parent());
+    let flags = [
+        "build",
+        "--cgroup-parent",
+        &format!("/{parent}"),
+        "--cpuset-cpus",
+        "0",
+        "--memory",
+        "64m",
+        "--memory-swap",
+        "96m",
+        "--cpu-shares",
+        "200",
+        "--shm-size",
+        "33m",
+        "--ulimit",
+        "nofile=77:99",
+        directory.to_str().unwrap(),
+    ];
+    let mut command = sandbox.command(&flags);
+    let mut build = command.env("DOCKER_BUILDKIT", "0").stdout(std::process::Stdio::null());
+    build = build.stderr(std::process::Stdio::null());
+    let mut build = build.spawn().unwrap();
+    let (id, pid) = step(&sandbox);
+    assert_eq!(limit(&pid, "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(limit(&pid, "memory.limit_in_bytes", "memory.max"), (64 << 20).to_string());
+    if Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() {
+        assert_eq!(limit(&pid, "memory.memsw.limit_in_bytes", ""), (96 << 20).to_string());
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        assert_eq!(limit(&pid, "cpu.shares", ""), "200");
+    }
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(text.contains(&format!("/{parent}/")), "{text}");
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().collect::<Vec<_>>()[3..5], ["77", "99"]);
+    let mounts = std::fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+    let shm = mounts.lines().find(|line| line.contains(" /dev/shm ")).unwrap();
+    assert!(shm.contains("size=33792k"), "{shm}");
+    sandbox.ok(&["kill", &id]);
+    assert!(!build.wait().unwrap().success(), "a step that was killed has failed");
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
 }

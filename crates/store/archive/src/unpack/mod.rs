@@ -21,6 +21,7 @@ use std::os::fd::BorrowedFd;
 
 use self::input::Input;
 use self::place::Placer;
+use crate::clones::Clones;
 use crate::ids::IdShift;
 use crate::parse::{Limits, Parser, Step};
 use crate::recipe::RecipeWriter;
@@ -43,6 +44,8 @@ pub struct Options<'a> {
     pub ids: Option<&'a IdShift>,
     /// Leave the directory that is unpacked into as it is, whatever the archive says of it.
     pub keep_root: bool,
+    /// Files that are there already and only need their names.
+    pub clones: Option<&'a Clones>,
 }
 
 /// Whom files belong to.

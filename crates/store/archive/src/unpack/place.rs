@@ -12,6 +12,7 @@ use super::attributes::Attributes;
 use super::input::Input;
 use super::tree::{Occupant, Parent, Spot, Tree, lstat};
 use super::{Attempt, Options, Owner, Rename, UnpackError, Whiteouts};
+use crate::clones::Clones;
 use crate::entry::{Entry, Kind, Segment};
 use crate::ids::IdShift;
 use crate::path::{clean, show, split};
@@ -25,6 +26,7 @@ pub(super) struct Placer<'a> {
     owner: Owner,
     ids: Option<&'a IdShift>,
     keep_root: bool,
+    clones: Option<&'a Clones>,
     files_size: u64,
     refused_xattrs: u64,
 }
@@ -42,6 +44,7 @@ impl<'a> Placer<'a> {
             owner: options.owner,
             ids: options.ids,
             keep_root: options.keep_root,
+            clones: options.clones,
             files_size: 0,
             refused_xattrs: 0,
         })
@@ -150,8 +153,14 @@ impl<'a> Placer<'a> {
         input: &mut Input<'_, R>,
     ) -> Result<(), UnpackError> {
         let spot = self.tree.spot(path)?;
-        let file = self.create(&spot, input)?;
+        let clone = self.clones.and_then(|clones| clones.take(&entry.path)).map(OwnedFd::from);
+        let cloned = clone.is_some();
+        let file = match clone {
+            Some(clone) => self.name(&spot, clone, input)?,
+            None => self.create(&spot, input)?,
+        };
         let crc = match &entry.sparse {
+            None if cloned => checksum(entry.stored, input)?,
             None => write_plain(&file, entry.stored, &spot.real, input)?,
             Some(map) => write_sparse(&file, entry.size, map, &spot.real, input)?,
         };
@@ -162,9 +171,13 @@ impl<'a> Placer<'a> {
             payload = input.record_file(&Payload { path, size, crc, map })?;
         }
         self.files_size = self.files_size.saturating_add(entry.size);
-        let owner = made_owner(&spot.parent, file.as_fd(), &spot.real)?;
+        // A clone was made elsewhere, where something else may decide whose it is.
+        let owner = match cloned {
+            true => None,
+            false => Some(made_owner(&spot.parent, file.as_fd(), &spot.real)?),
+        };
         let attributes = self.attributes(&mut entry);
-        attributes.apply(file.as_fd(), Some(owner), &spot.real, &mut self.refused_xattrs)?;
+        attributes.apply(file.as_fd(), owner, &spot.real, &mut self.refused_xattrs)?;
         if let Some(payload) = payload {
             self.tree.note_payload(spot, payload);
         }
@@ -176,17 +189,41 @@ impl<'a> Placer<'a> {
         spot: &Spot,
         input: &mut Input<'_, R>,
     ) -> Result<OwnedFd, UnpackError> {
-        let create = || {
+        self.made(spot, input, || {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o600);
             rustix::fs::openat(&spot.parent.fd, &*spot.name, flags | OFlags::NOFOLLOW, mode)
-        };
-        let mut file = create();
-        if matches!(file, Err(Errno::EXIST)) {
+        })
+    }
+
+    /// Gives a file without a name its name.
+    fn name<R: BufRead>(
+        &mut self,
+        spot: &Spot,
+        file: OwnedFd,
+        input: &mut Input<'_, R>,
+    ) -> Result<OwnedFd, UnpackError> {
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        self.made(spot, input, || {
+            let (parent, follow) = (&spot.parent.fd, AtFlags::SYMLINK_FOLLOW);
+            rustix::fs::linkat(rustix::fs::CWD, &*own, parent, &*spot.name, follow)
+        })?;
+        Ok(file)
+    }
+
+    /// Makes a file, in the place of what is there.
+    fn made<R: BufRead, T>(
+        &mut self,
+        spot: &Spot,
+        input: &mut Input<'_, R>,
+        make: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, UnpackError> {
+        let mut made = make();
+        if matches!(made, Err(Errno::EXIST)) {
             self.tree.make_room(spot, false, input.recipe())?;
-            file = create();
+            made = make();
         }
-        file.map_err(Attempt::MakeFile.on(&spot.real))
+        made.map_err(Attempt::MakeFile.on(&spot.real))
     }
 
     fn directory<R: BufRead>(
@@ -350,6 +387,16 @@ fn made_owner(
     let stat = rustix::fs::fstat(file).map_err(Attempt::SetOwner.on(path))?;
     parent.makes.set(Some((stat.st_uid, stat.st_gid)));
     Ok((stat.st_uid, stat.st_gid))
+}
+
+/// The CRC-32 of what is there already.
+fn checksum<R: BufRead>(length: u64, input: &mut Input<'_, R>) -> Result<u32, UnpackError> {
+    let mut crc = Crc::new();
+    input.payload(length, |bytes| {
+        crc.update(bytes);
+        Ok(())
+    })?;
+    Ok(crc.finalize())
 }
 
 /// Answers the CRC-32 of what it wrote.

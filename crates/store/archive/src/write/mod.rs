@@ -5,6 +5,7 @@ mod header;
 mod walk;
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use crate::entry::{Entry, Kind, Mtime};
@@ -35,11 +36,41 @@ pub enum Times {
 }
 
 impl Times {
-    fn of(self, mtime: Mtime) -> Mtime {
+    /// The time that an entry gets.
+    #[must_use]
+    pub fn of(self, mtime: Mtime) -> Mtime {
         match self {
             Times::At(seconds) => Mtime { seconds, nanos: 0 },
             Times::UpTo(seconds) => mtime.min(Mtime { seconds, nanos: 0 }),
             Times::Own => mtime,
+        }
+    }
+}
+
+/// What a tree is written to: an archive, or whoever makes one of what is found.
+pub trait Sink {
+    /// Takes an entry without payload.
+    ///
+    /// # Errors
+    /// It cannot go on.
+    fn append(&mut self, entry: &Entry) -> io::Result<()>;
+
+    /// Takes a file, open to be read. Of one that changes (`live`), what is missing is zeros.
+    ///
+    /// # Errors
+    /// It cannot go on, or the file is shorter than its entry says.
+    fn append_open(&mut self, entry: &Entry, file: File, live: bool) -> io::Result<()>;
+}
+
+impl<W: Write> Sink for TarWriter<W> {
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        TarWriter::append(self, entry)
+    }
+
+    fn append_open(&mut self, entry: &Entry, file: File, live: bool) -> io::Result<()> {
+        match live {
+            true => self.append_file(entry, file.chain(io::repeat(0))),
+            false => self.append_file(entry, file),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ferry_errkind::{ErrorKind, Kinded};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::TarWriter;
+use super::Sink;
 use crate::entry::{Entry, Kind, Mtime, Xattr};
 use crate::ids::IdShift;
 use crate::path::{join, show};
@@ -77,20 +77,20 @@ pub enum Keep {
 
 /// Writes the tree below `root` as a layer, without its two closing blocks. Paths are relative and sorted, parents
 /// first; hard links stay links; the root itself is left out, as Docker leaves it out of its layers. Sockets are left out.
-pub fn write_tree<W: Write>(
+pub fn write_tree<S: Sink>(
     root: BorrowedFd<'_>,
     options: &TreeOptions<'_>,
-    tar: &mut TarWriter<W>,
+    tar: &mut S,
 ) -> Result<(), WriteTreeError> {
     write_tree_in(root, None, options, tar)
 }
 
 /// The same in a directory of the archive, which is not written itself.
-pub fn write_tree_in<W: Write>(
+pub fn write_tree_in<S: Sink>(
     root: BorrowedFd<'_>,
     directory: Option<&[u8]>,
     options: &TreeOptions<'_>,
-    tar: &mut TarWriter<W>,
+    tar: &mut S,
 ) -> Result<(), WriteTreeError> {
     let mut walk = Walk { options: *options, name: directory, tar, links: HashMap::new() };
     let top = open_directory(root, b".").map_err(|error| failed(b"/", error))?;
@@ -105,12 +105,12 @@ pub fn write_tree_in<W: Write>(
 
 /// Writes what is called `name` in the directory `parent`, with all that is in it, under the name `shown`: `.` makes
 /// `./`, `./a`, …, and nothing at all makes `/`, `/a`, …
-pub fn write_resource<W: Write>(
+pub fn write_resource<S: Sink>(
     parent: BorrowedFd<'_>,
     name: &[u8],
     shown: &[u8],
     options: &TreeOptions<'_>,
-    tar: &mut TarWriter<W>,
+    tar: &mut S,
 ) -> Result<(), WriteTreeError> {
     let mut walk = Walk { options: *options, name: Some(shown), tar, links: HashMap::new() };
     let Some(names) = walk.visit(parent, name, b"")? else { return Ok(()) };
@@ -125,16 +125,16 @@ struct Level {
     names: Vec<Vec<u8>>,
 }
 
-struct Walk<'a, W> {
+struct Walk<'a, S> {
     options: TreeOptions<'a>,
     /// What all names start with.
     name: Option<&'a [u8]>,
-    tar: &'a mut TarWriter<W>,
+    tar: &'a mut S,
     /// First path of every inode that has several names.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Walk<'_, W> {
+impl<S: Sink> Walk<'_, S> {
     /// Writes everything in a directory.
     fn below(&mut self, top: &OwnedFd) -> Result<(), WriteTreeError> {
         // An explicit stack: a tree may nest deeper than threads have stack.
@@ -259,10 +259,7 @@ impl<W: Write> Walk<'_, W> {
         let Some(file) = self.there(path, open_file(parent, name))? else { return Ok(()) };
         entry.kind = Kind::File;
         self.note_link(stat, &entry);
-        let written = match self.options.live {
-            true => self.tar.append_file(&entry, file.chain(io::repeat(0))),
-            false => self.tar.append_file(&entry, file),
-        };
+        let written = self.tar.append_open(&entry, file, self.options.live);
         written.map_err(|source| WriteTreeError::Write { path: show(path), source })
     }
 

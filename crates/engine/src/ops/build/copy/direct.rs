@@ -1,13 +1,16 @@
-//! Copies straight into a layer: one tar, made while it is read, unpacked where it stays.
+//! Copies straight into a layer: one tar, made of the files as they are found, unpacked where it stays. Large files of a file system that
+//! can do that are not copied: they share their blocks with the layer ([`Clones`]). Where it cannot, they are written from the buffers that
+//! they were read into for the digest: to have the kernel copy them (`copy_file_range`) and to read the copy would be more work.
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufReader, Read, Write},
+    fs::File,
+    io::{self, Read, Write},
     os::{fd::AsFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
-use ferry_archive::{Entry, Kind, Limits, Mtime, Owner, TarReader, TarWriter};
+use ferry_archive::{Clones, Entry, Kind, Mtime, Owner, Sink, TarWriter, Times};
 use ferry_dockerfile::FileMode;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_layers::Layer;
@@ -37,9 +40,10 @@ pub(super) fn layer(
     let root = view(shared, below)?;
     let owner = copies.owner(&root, from)?;
     let met = std::sync::atomic::AtomicBool::new(false);
-    let write = |out: io::BufWriter<io::PipeWriter>| {
+    let write = |out: io::BufWriter<io::PipeWriter>, clones: Option<&Clones>| {
         let mut work = Work {
             copies,
+            clones,
             root: &root,
             owner,
             tar: TarWriter::new(out).timed(copies.times),
@@ -55,11 +59,16 @@ pub(super) fn layer(
         work.tar.finish().map(drop).map_err(|error| broken(&error))
     };
     if let Some(before) = before
-        && piped(write, digest).is_ok_and(|digest| digest == before.diff_id)
+        && piped(|out| write(out, None), digest).is_ok_and(|digest| digest == before.diff_id)
     {
         return Ok(Some(before));
     }
-    let made = piped(write, |input| Ok(shared.layers.ingest(input, None)?));
+    // Without it all files are written, nothing else.
+    let clones = shared.layers.clones().ok();
+    let made = piped(
+        |out| write(out, clones.as_ref()),
+        |input| Ok(shared.layers.ingest_cloned(input, None, clones.as_ref())?),
+    );
     match made {
         _ if met.load(std::sync::atomic::Ordering::Relaxed) => Ok(None),
         made => made.map(Some),
@@ -79,6 +88,7 @@ fn digest(mut input: io::PipeReader) -> Result<Digest, Failure> {
 
 struct Work<'a, W: Write> {
     copies: &'a Copies,
+    clones: Option<&'a Clones>,
     /// What is there already.
     root: &'a InRoot,
     owner: Owner,
@@ -105,38 +115,20 @@ impl<W: Write> Work<'_, W> {
             self.parents(&target, found, files)?;
         }
         let target = self.directory(&target, None)?;
-        let mut fresh = true;
         let inner = name.clone().unwrap_or_default();
         let remote = match item {
-            Item::Remote { remote, .. } if !remote.tree => Some(remote),
+            Item::Remote { remote, .. } if !remote.tree => Some(remote.modified.unwrap_or_default()),
             _ => None,
         };
-        piped(
-            |out| found.write(files, &inner, &self.copies.exclude, out),
-            |input| {
-                let input = BufReader::with_capacity(256 << 10, input);
-                let mut members = TarReader::new(input, Limits::default());
-                while let Some(mut member) =
-                    members.next_member().map_err(|error| broken(&error))?
-                {
-                    let mut entry = member.entry.clone();
-                    if let Some(remote) = remote {
-                        entry.mode = 0o600;
-                        let seconds = remote.modified.unwrap_or_default();
-                        entry.mtime = Mtime { seconds, nanos: 0 };
-                    }
-                    let Some(entry) = self.entry(entry, &target)? else { continue };
-                    if entry.kind != Kind::Directory && !self.seen.insert(entry.path.clone()) {
-                        fresh = false;
-                        return Ok(());
-                    }
-                    self.tar.append_file(&entry, &mut member).map_err(|error| broken(&error))?;
-                }
-                Ok(())
-            },
-        )
-        .or_else(|failure| if fresh { Err(failure) } else { Ok(()) })?;
-        Ok(fresh)
+        let (copies, times) = (self.copies, files.dated.map_or(Times::Own, Times::At));
+        let mut members =
+            Members { work: self, target: &target, remote, times, fresh: true, failed: None };
+        let given = found.give(files, &inner, &copies.exclude, &mut members);
+        match members {
+            Members { fresh: false, .. } => Ok(false),
+            Members { failed: Some(failure), .. } => Err(failure),
+            _ => given.map(|()| true),
+        }
     }
 
     fn document(&mut self, target: &Path, name: &[u8], content: &str) -> Result<bool, Failure> {
@@ -316,6 +308,56 @@ impl<W: Write> Work<'_, W> {
             self.directory(&to.clone(), model.first())?;
         }
         Ok(())
+    }
+}
+
+/// What an item consists of, on its way into the tar.
+struct Members<'a, 'w, W: Write> {
+    work: &'a mut Work<'w, W>,
+    target: &'a Path,
+    /// It was fetched, and is that old.
+    remote: Option<i64>,
+    times: Times,
+    /// Nothing of it was written before.
+    fresh: bool,
+    failed: Option<Failure>,
+}
+
+impl<W: Write> Members<'_, '_, W> {
+    /// The entry as it is to be in the layer, if it is.
+    fn entry(&mut self, entry: &Entry) -> io::Result<Option<Entry>> {
+        let mut entry = Entry { mtime: self.times.of(entry.mtime), ..entry.clone() };
+        if let Some(seconds) = self.remote {
+            entry.mode = 0o600;
+            entry.mtime = Mtime { seconds, nanos: 0 };
+        }
+        let entry = self.work.entry(entry, self.target).map_err(|failure| {
+            self.failed = Some(failure);
+            io::Error::other("an entry cannot be placed")
+        })?;
+        if let Some(entry) = &entry
+            && entry.kind != Kind::Directory
+            && !self.work.seen.insert(entry.path.clone())
+        {
+            self.fresh = false;
+            return Err(io::Error::other("two sources have the same file"));
+        }
+        Ok(entry)
+    }
+}
+
+impl<W: Write> Sink for Members<'_, '_, W> {
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        match self.entry(entry)? {
+            Some(entry) => self.work.tar.append(&entry),
+            None => Ok(()),
+        }
+    }
+
+    fn append_open(&mut self, entry: &Entry, file: File, live: bool) -> io::Result<()> {
+        let Some(entry) = self.entry(entry)? else { return Ok(()) };
+        let clone = self.work.clones.and_then(|it| it.make(&entry.path, &file, entry.size));
+        self.work.tar.append_open(&entry, clone.unwrap_or(file), live)
     }
 }
 

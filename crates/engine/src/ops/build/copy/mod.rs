@@ -63,7 +63,6 @@ impl Copies {
         remote: Vec<Remote>,
         epoch: Option<i64>,
     ) -> Result<Copies, Failure> {
-        let word = if step.add { "ADD" } else { "COPY" };
         let exclude = IgnoreFile::of(&step.flags.exclude)?;
         let mode = step.flags.chmod.as_deref().map(read_mode).transpose()?;
         let mut items = Vec::new();
@@ -102,11 +101,6 @@ impl Copies {
                     content: document.content.clone(),
                 }),
             }
-        }
-        if items.len() > 1 && !step.destination.ends_with('/') {
-            return Err(invalid(format!(
-                "When using {word} with more than one source file, the destination must be a directory and end with a /"
-            )));
         }
         let times = epoch.map_or(Times::Own, Times::UpTo);
         Ok(Copies { step, exclude, mode, times, items })
@@ -160,7 +154,12 @@ impl Copies {
         let unpacks = self.step.add
             && self.step.flags.unpack != Some(false)
             && self.items.iter().any(|item| overlay::may_be_archive(self, item, from));
-        if !unpacks && let Some(layer) = direct::layer(self, shared, below, from, before)? {
+        // As with BuildKit, each of several sources finds what those before it left at a name without a slash: the last file stays,
+        // directories become one.
+        let in_turn = self.items.len() > 1 && !self.step.destination.ends_with('/');
+        if !(unpacks || in_turn)
+            && let Some(layer) = direct::layer(self, shared, below, from, before)?
+        {
             return Ok(layer);
         }
         overlay::layer(self, shared, below, from, scratch)

@@ -167,6 +167,7 @@ pub(super) fn unpack(
         owner,
         keep_types: false,
         keep_root: true,
+        clones: None,
     };
     let mut tar = BufReader::with_capacity(256 << 10, input);
     ferry_archive::unpack_renamed(&mut tar, target, None, &options)
@@ -208,22 +209,13 @@ fn is_tar_header(block: &[u8; 512]) -> bool {
     sum == told
 }
 
+/// Who a `--chown` means. As with BuildKit, a name that the image does not know is root's, and a number alone is the group's, too.
 pub(super) fn owner_of(root: &InRoot, text: &str) -> Result<Owner, Failure> {
-    let numbers = |text: &str| -> Option<(u32, u32)> {
-        let (user, group) = text.split_once(':').unwrap_or((text, text));
-        Some((user.parse().ok()?, group.parse().ok()?))
-    };
-    if let Some((uid, gid)) = numbers(text) {
-        return Ok(Owner::Fixed { uid, gid });
-    }
-    let (uid, mut gid) = ferry_runtime::look_up_user(root, text).map_err(|why| {
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, own)| (user, Some(own)));
+    let found = ferry_runtime::look_up_names(root, user, group);
+    let (uid, gid) = found.map_err(|why| {
         invalid(format!("unable to convert uid/gid chown string to host mapping: {why}"))
     })?;
-    if !text.contains(':') {
-        // The group of that name or number, as Docker has it.
-        let same = ferry_runtime::look_up_user(root, &format!("{text}:{text}"));
-        gid = same.map_or(gid, |found| found.1);
-    }
     Ok(Owner::Fixed { uid, gid })
 }
 

@@ -7,12 +7,14 @@ mod ask;
 mod attest;
 mod classic;
 mod context;
+mod layout;
 mod outputs;
 mod progress;
 mod report;
 
 use std::path::Path;
 
+use ferry_client::Call;
 use ferry_docker_api::{
     JsonMessage,
     solve::{
@@ -23,7 +25,7 @@ use ferry_docker_api::{
 
 use self::{
     ask::Question,
-    outputs::{Output, Outputs},
+    outputs::{Layers, Output, Outputs},
     progress::{Mode, Progress},
 };
 use crate::{
@@ -391,16 +393,11 @@ fn deliver(cli: &Cli, output: &Output, names: &[String], id: &str) -> Result<(),
             } else {
                 Target::new(&path.to_string_lossy())
             };
-            let target = target?;
-            let wanted = if names.is_empty() { vec![id.to_owned()] } else { names.to_vec() };
-            let mut call = cli.client()?.get("/images/get");
-            for name in &wanted {
-                call = call.query("names", name);
-            }
-            for (name, value) in layers.query() {
-                call = call.query(name, value);
-            }
+            let (target, call) = (target?, archive(cli, names, id, layers)?);
             cli.wait(async { target.save(call.send().await?).await })?;
+        }
+        Output::Layout(path, layers) => {
+            layout::save(cli, path, archive(cli, names, id, layers)?)?;
         }
         Output::Image { push: true, layers } => {
             if names.is_empty() {
@@ -413,6 +410,19 @@ fn deliver(cli: &Cli, output: &Output, names: &[String], id: &str) -> Result<(),
         _ => {}
     }
     Ok(())
+}
+
+/// Asks for the image as an archive.
+fn archive(cli: &Cli, names: &[String], id: &str, layers: &Layers) -> Result<Call, CliError> {
+    let wanted = if names.is_empty() { vec![id.to_owned()] } else { names.to_vec() };
+    let mut call = cli.client()?.get("/images/get");
+    for name in &wanted {
+        call = call.query("names", name);
+    }
+    for (name, value) in layers.query() {
+        call = call.query(name, value);
+    }
+    Ok(call)
 }
 
 fn tag(cli: &Cli, id: &str, name: &str) -> Result<(), CliError> {

@@ -10,6 +10,7 @@ use std::{
 use ferry_client::Rest;
 use ferry_docker_api::solve::AskedLayout;
 
+use super::layout;
 use crate::{
     framework::{CliError, Matches, write_fd},
     run::options::go_words,
@@ -22,6 +23,8 @@ pub(super) enum Output {
     Image { push: bool, layers: Layers },
     /// Into the image store, and as an archive into a file.
     Archive(PathBuf, Layers),
+    /// Into the image store, and as an OCI layout into a directory.
+    Layout(PathBuf, Layers),
     /// Its files into a directory.
     Local(PathBuf),
     /// Its files as a tar; `-` is standard output.
@@ -100,7 +103,7 @@ impl Outputs {
     /// What the daemon is to do with the result.
     pub(super) fn result(&self) -> &'static str {
         let any = |wanted: fn(&Output) -> bool| self.all.iter().any(wanted);
-        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(..)));
+        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(..) | Output::Layout(..)));
         let files = any(|output| matches!(output, Output::Local(_) | Output::Tar(_)));
         match (image, files) {
             (true, false) => "",
@@ -133,7 +136,7 @@ impl Output {
         if !text.contains('=') {
             return Ok((Output::Local(PathBuf::from(text)), layout));
         }
-        let (mut kind, mut place, mut push) = ("", None, false);
+        let (mut kind, mut place, mut push, mut packed) = ("", None, false, true);
         let mut given = Vec::new();
         for part in text.split(',') {
             let (name, value) = part.split_once('=').unwrap_or((part, "true"));
@@ -142,7 +145,7 @@ impl Output {
                 "dest" => place = Some(PathBuf::from(value)),
                 "push" => push = truth(name, value)?,
                 "name" => names.push(value.to_owned()),
-                "tar" if truth(name, value)? => {}
+                "tar" => packed = truth(name, value)?,
                 "platform-split" => layout.split = Some(truth(name, value)?),
                 "attestation-prefix" => value.clone_into(&mut layout.prefix),
                 "compression" if matches!(value, "uncompressed" | "gzip" | "zstd") => {
@@ -162,8 +165,10 @@ impl Output {
             given.push(name);
         }
         let files = matches!(kind, "local" | "tar");
+        let archive = matches!(kind, "oci" | "docker");
         let misplaced = given.into_iter().find(|name| match *name {
             "platform-split" | "attestation-prefix" => !files,
+            "tar" => !archive,
             "compression" | "compression-level" | "force-compression" | "oci-mediatypes" => files,
             _ => false,
         });
@@ -174,6 +179,13 @@ impl Output {
         let output = match (kind, place) {
             ("local", place) => place.map(Output::Local).ok_or_else(needed)?,
             ("tar", place) => Output::Tar(place.unwrap_or_else(|| PathBuf::from("-"))),
+            ("docker" | "oci", Some(place)) if !packed => {
+                layout::check(kind, &place)?;
+                Output::Layout(place, layers)
+            }
+            ("docker" | "oci", None) if !packed => {
+                return Err(CliError::new(format!("dest is required for {kind} exporter")));
+            }
             ("docker" | "oci", Some(place)) => Output::Archive(place, layers),
             ("oci", None) => return Err(needed()),
             ("docker" | "image", None) => Output::Image { push, layers },
@@ -254,6 +266,7 @@ impl Sink {
                 },
                 keep_types: false,
                 keep_root: true,
+                clones: None,
             };
             let mut tar = std::io::BufReader::with_capacity(256 << 10, reader);
             ferry_archive::unpack_renamed(
