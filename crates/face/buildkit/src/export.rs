@@ -259,7 +259,8 @@ impl Target<'_> {
                 let session = self.session().await?;
                 let image = self.vertex(&name, store::send(&session, pieces)).await?;
                 // The client lists the image in its store under these names.
-                let descriptor = base64::engine::general_purpose::STANDARD.encode(image.to_string());
+                let descriptor =
+                    base64::engine::general_purpose::STANDARD.encode(image.to_string());
                 response.insert("containerimage.descriptor".to_owned(), descriptor);
                 let full = |name: &String| {
                     Reference::parse(name).ok().map(|name| name.with_default_tag().canonical())

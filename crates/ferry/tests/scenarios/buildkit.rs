@@ -176,7 +176,7 @@ fn what_fails_says_where() {
     std::fs::write(directory.join("Dockerfile"), "FROM busybox\n").unwrap();
     let refused: [(&[&str], &str); 2] = [
         (&["build", "--cache-to", "type=local,dest=x", "."], "the cache exporter \"local\""),
-        (&["build", "--output", "type=image,compression=estargz", "."], "compression=estargz"),
+        (&["build", "--output", "type=image,compression=estargz", "."], "type estargz"),
     ];
     for (arguments, words) in refused {
         docker(&sandbox, &directory, arguments).fails(1).says(words);
@@ -221,12 +221,17 @@ fn results_go_to_directories_and_tars() {
 #[test]
 fn images_go_to_stores_of_the_client() {
     let Some(sandbox) = sandbox() else { return };
-    let directory =
-        context(&sandbox, "c", &[("Dockerfile", "FROM busybox\nRUN dd if=/dev/urandom of=/large bs=1M count=5\n")]);
+    let directory = context(
+        &sandbox,
+        "c",
+        &[("Dockerfile", "FROM busybox\nRUN dd if=/dev/urandom of=/large bs=1M count=5\n")],
+    );
     let before = sandbox.ok(&["images", "-aq"]);
     let output = |more: &str| format!("type=oci,dest=layout,tar=false{more}");
     let output = [output(""), output(",compression=gzip,force-compression=true")];
-    for (name, output) in [("an/oci:1", &output[0]), ("an/oci:2", &output[0]), ("an/oci:2", &output[1])] {
+    for (name, output) in
+        [("an/oci:1", &output[0]), ("an/oci:2", &output[0]), ("an/oci:2", &output[1])]
+    {
         docker(&sandbox, &directory, &["build", "-t", name, "-o", output, "."]).ok();
     }
     assert_eq!(sandbox.ok(&["images", "-aq"]), before, "an exported image does not stay");

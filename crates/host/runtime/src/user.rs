@@ -103,11 +103,7 @@ pub fn look_up_user(root: &InRoot, wanted: &str) -> Result<(u32, u32), String> {
 ///
 /// # Errors
 /// The container's files cannot be read.
-pub fn look_up_names(
-    root: &InRoot,
-    user: &str,
-    group: Option<&str>,
-) -> Result<(u32, u32), String> {
+pub fn look_up_names(root: &InRoot, user: &str, group: Option<&str>) -> Result<(u32, u32), String> {
     let file = |path: &str| text(root, path).map_err(|failure| failure.message);
     let (uid, own) = match user.parse::<u32>() {
         Ok(uid) => (uid, uid),

@@ -111,8 +111,7 @@ fn limit(pid: &str, v1: &str, v2: &str) -> String {
     let controller = v1.split('.').next().unwrap();
     let root = Path::new("/sys/fs/cgroup");
     let unified = root.join("cgroup.controllers").exists();
-    let (base, name) =
-        if unified { (root.to_owned(), v2) } else { (root.join(controller), v1) };
+    let (base, name) = if unified { (root.to_owned(), v2) } else { (root.join(controller), v1) };
     let own = place_of(&text, if unified { "" } else { controller });
     let path = base.join(own.strip_prefix("/").unwrap()).join(name);
     let text = std::fs::read_to_string(&path);

@@ -117,7 +117,9 @@ impl<W: Write> Work<'_, W> {
         let target = self.directory(&target, None)?;
         let inner = name.clone().unwrap_or_default();
         let remote = match item {
-            Item::Remote { remote, .. } if !remote.tree => Some(remote.modified.unwrap_or_default()),
+            Item::Remote { remote, .. } if !remote.tree => {
+                Some(remote.modified.unwrap_or_default())
+            }
             _ => None,
         };
         let (copies, times) = (self.copies, files.dated.map_or(Times::Own, Times::At));

@@ -31,10 +31,9 @@ pub(super) fn check(kind: &str, directory: &Path) -> Result<(), CliError> {
         return Err(CliError::new(format!("dest cannot be stdout for {kind} exporter")));
     }
     match fs::metadata(directory) {
-        Ok(found) if !found.is_dir() => Err(CliError::new(format!(
-            "destination directory {} is a file",
-            directory.display()
-        ))),
+        Ok(found) if !found.is_dir() => {
+            Err(CliError::new(format!("destination directory {} is a file", directory.display())))
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::new(format!(
             "invalid destination directory: {}: stat: {}",
             directory.display(),
@@ -54,9 +53,8 @@ pub(super) fn save(cli: &Cli, directory: &Path, call: Call) -> Result<(), CliErr
     let (reader, mut writer) = io::pipe().map_err(|error| wrong(go_words(&error)))?;
     let own = directory.to_owned();
     let work = std::thread::Builder::new().name("layout".to_owned());
-    let work: JoinHandle<Result<(), String>> = work
-        .spawn(move || unpack(&own, reader))
-        .map_err(|error| wrong(go_words(&error)))?;
+    let work: JoinHandle<Result<(), String>> =
+        work.spawn(move || unpack(&own, reader)).map_err(|error| wrong(go_words(&error)))?;
     let sent = cli.wait(async {
         let mut answer = call.send().await?;
         while let Some(piece) = answer.chunk().await? {
@@ -130,10 +128,7 @@ fn merged(before: Value, new: Value) -> Value {
 }
 
 /// A file that appears when it is whole.
-fn written(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+fn written(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);

@@ -103,7 +103,9 @@ impl Outputs {
     /// What the daemon is to do with the result.
     pub(super) fn result(&self) -> &'static str {
         let any = |wanted: fn(&Output) -> bool| self.all.iter().any(wanted);
-        let image = any(|output| matches!(output, Output::Image { .. } | Output::Archive(..) | Output::Layout(..)));
+        let image = any(|output| {
+            matches!(output, Output::Image { .. } | Output::Archive(..) | Output::Layout(..))
+        });
         let files = any(|output| matches!(output, Output::Local(_) | Output::Tar(_)));
         match (image, files) {
             (true, false) => "",
