@@ -94,6 +94,15 @@ impl Batch {
     pub fn delete<T>(&mut self, table: &Table<T>, key: &str) {
         self.changes.push(Change::Delete { table: table.name, key: key.to_owned() });
     }
+
+    /// The keys of a table that it changes, and whether each is set (and not removed), in the order of the changes.
+    pub fn keys<T>(&self, table: &Table<T>) -> impl Iterator<Item = (&str, bool)> {
+        let wanted = table.name;
+        self.changes.iter().filter_map(move |change| match change {
+            Change::Put { table, key, .. } => (*table == wanted).then_some((key.as_str(), true)),
+            Change::Delete { table, key } => (*table == wanted).then_some((key.as_str(), false)),
+        })
+    }
 }
 
 impl Db {

@@ -20,12 +20,14 @@
 //! - a manifest is recorded in one transaction with its tag, and only if all that it refers to is in its repository;
 //! - what is decided on records (a manifest's blobs are there; a blob is needed by nobody) is decided and written under one
 //!   lock, so that neither can happen between the other's question and its answer;
+//! - a list of tags that is kept in memory is that of the records: who writes a tag forgets it before the write is answered;
 //! - locks are taken in this order: the digest's, the records'.
 
 mod collect;
 mod content;
 mod error;
 mod files;
+mod lists;
 mod manifests;
 #[cfg(test)]
 mod model;
@@ -45,7 +47,8 @@ pub use self::{
     collect::{Collected, GcOptions},
     content::{Blob, BlobContent},
     error::{Refusal, StoreError},
-    manifests::{ManifestContent, Put, PutManifest, Target},
+    lists::TagPage,
+    manifests::{ManifestContent, Put, PutManifest, Target, references},
     objects::Object,
     records::{ManifestRecord, Referrer, TagRecord},
     replicate::Wanting,

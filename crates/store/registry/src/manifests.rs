@@ -178,6 +178,15 @@ fn read(bytes: &[u8], media_type: &str, digest: &Digest) -> Result<Facts, Refusa
     Ok(Facts { record, referrer })
 }
 
+/// What a manifest, or an index, refers to.
+///
+/// # Errors
+/// When it is none that is kept here.
+pub fn references(bytes: &[u8], media_type: &str) -> Result<Vec<Digest>, Refusal> {
+    let Facts { record, .. } = read(bytes, media_type, &Digest::sha256_of(bytes))?;
+    Ok(record.blobs.into_iter().chain(record.manifests).chain(record.subject).collect())
+}
+
 impl Store {
     /// Keeps a manifest, and sets the tag that it was pushed as.
     ///

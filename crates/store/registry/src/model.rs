@@ -196,6 +196,27 @@ impl Model {
         assert_eq!(scrubbed.blobs, held.len() as u64);
     }
 
+    /// Lists that are kept in memory, whole and in pages.
+    fn compare_lists(&self, repository: &str, expected: &Expected) {
+        // A repository that nothing was pushed to, or nothing is left in, has no list.
+        let known = self.store.tags(repository, "", 1).is_ok();
+        for (after, limit) in [("", 5000), ("1", 5000), ("", 1), ("1", 1), ("", 0), ("4", 2)] {
+            let behind: Vec<&str> =
+                expected.tags.keys().copied().filter(|tag| *tag > after).collect();
+            let some = &behind[..limit.min(behind.len())];
+            let last = some.last().filter(|_| some.len() < behind.len());
+            match self.store.tag_page(repository, after, limit) {
+                Ok(page) => {
+                    let tags: Vec<String> =
+                        serde_json::from_str(&format!("[{}]", page.json)).unwrap();
+                    assert_eq!(tags, some, "{limit} tags of {repository} behind {after:?}");
+                    assert_eq!(page.last.as_deref(), last.copied());
+                }
+                Err(error) => assert!(!known && behind.is_empty(), "{error}"),
+            }
+        }
+    }
+
     fn compare(&self) {
         for (repository, expected) in &self.expected {
             for digest in &self.known {
@@ -209,6 +230,7 @@ impl Model {
                 let found = self.store.tag(repository, tag).unwrap().map(|tag| tag.digest);
                 assert_eq!(found.as_ref(), expected.tags.get(tag), "{repository}:{tag}");
             }
+            self.compare_lists(repository, expected);
         }
     }
 }

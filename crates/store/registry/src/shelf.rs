@@ -270,18 +270,25 @@ impl Shelf {
         self.check_owner()?;
         let file = fs::File::open(copy).map_err(StoreError::file("open", copy))?;
         let size = file.metadata().map_err(StoreError::file("look at", copy))?.len();
-        // The newest has the greatest name, be it of the same second.
+        let mut copies = self.copies()?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("{RECORDS}{:020}-{}", since.as_nanos(), random_id()?);
+        let number = number_after(copies.last().map(|(name, _)| name.as_str()), since.as_nanos());
+        let name = format!("{RECORDS}{number:020}-{}", random_id()?);
         let begun = |_: &str| Ok::<(), BucketError>(());
         self.wait(self.bucket.put_file(&name, Arc::new(file), size, begun))??;
-        let mut copies = self.copies()?;
-        copies.truncate(copies.len().saturating_sub(COPIES));
+        copies.truncate((copies.len() + 1).saturating_sub(COPIES));
         for (old, _) in copies {
             self.wait(self.bucket.delete(&old))??;
         }
         Ok(())
     }
+}
+
+/// What a copy is called by, so that the newest has the greatest name: the time, or more than that where the clock was set back behind
+/// the last copy.
+fn number_after(last: Option<&str>, now: u128) -> u128 {
+    let number = last.and_then(|name| name.strip_prefix(RECORDS)?.split('-').next()?.parse().ok());
+    number.map_or(now, |last: u128| now.max(last.saturating_add(1)))
 }
 
 /// An object, whole in memory; the caller knows that it is small.
@@ -312,4 +319,20 @@ fn write_note(files: &Files, path: &Path, note: &Note) -> Result<(), StoreError>
     let temporary = files.write_temporary("storage.new", &json)?;
     fs::rename(&temporary, path).map_err(StoreError::file("write", path))?;
     crate::files::sync_directory(files.root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_copy_has_the_greatest_name_whatever_the_clock_says() {
+        let name = |number: u128| format!("{RECORDS}{number:020}-some-id");
+        assert_eq!(number_after(None, 7), 7);
+        assert_eq!(number_after(Some(&name(5)), 7), 7);
+        assert_eq!(number_after(Some(&name(7)), 7), 8);
+        assert_eq!(number_after(Some(&name(9)), 7), 10);
+        assert!(name(number_after(Some(&name(99)), 7)) > name(99));
+        assert_eq!(number_after(Some("records/something else"), 7), 7);
+    }
 }

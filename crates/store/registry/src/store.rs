@@ -13,7 +13,13 @@ use ferry_oci::Digest;
 use ferry_transfer::BucketAddress;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::{Pattern, StoreError, Upload, files::Files, records::key, shelf::Shelf};
+use crate::{
+    Pattern, StoreError, Upload,
+    files::Files,
+    lists::{Lists, Written},
+    records::key,
+    shelf::Shelf,
+};
 
 /// How much the registry takes.
 #[derive(Debug, Clone)]
@@ -40,6 +46,7 @@ pub struct Store {
     pub(crate) shelf: Option<Shelf>,
     /// What is asked here does not wait for a transaction's sync.
     pub(crate) reader: Db,
+    pub(crate) lists: Arc<Lists>,
     records: Mutex<Records>,
     digests: Vec<Mutex<()>>,
     pub(crate) uploads: Mutex<HashMap<String, Arc<Upload>>>,
@@ -53,7 +60,7 @@ pub struct Store {
 /// The records, for whom decides on them and writes.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) db: Db,
+    pub(crate) db: Written,
     /// When somebody who may be pushing last asked for a blob of a repository, by the key of its link.
     pub(crate) wanted: HashMap<String, u64>,
 }
@@ -94,9 +101,11 @@ impl Store {
             return Err(StoreError::InUse(root.to_owned()));
         }
         let shelf = Shelf::open(&files, storage)?;
-        let db = Db::open(&files.database())?;
+        let lists = Arc::new(Lists::default());
+        let db = Written::new(Db::open(&files.database())?, Arc::clone(&lists));
         let store = Store {
             reader: Db::open(&files.database())?,
+            lists,
             records: Mutex::new(Records { db, wanted: HashMap::new() }),
             digests: (0..DIGEST_LOCKS).map(|_| Mutex::new(())).collect(),
             uploads: Mutex::new(HashMap::new()),

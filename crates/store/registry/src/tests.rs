@@ -3,17 +3,19 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
 };
 
 use bytes::Bytes;
+use ferry_db::Batch;
 use ferry_oci::{Digest, media};
 
 use crate::{
     Collected, Damage, GcOptions, Limits, Pattern, PutManifest, Refusal, Store, StoreError, Target,
+    records::{LINKS, LinkRecord, key},
 };
 
 /// A store in a directory of the test's own, which goes with it.
@@ -217,48 +219,56 @@ fn a_copy_may_come_before_what_it_refers_to() {
     assert_eq!(store.blob("up/a", &layer).unwrap().size, 5, "a manifest needs it");
 }
 
+/// The link of a blob becomes as old as links can be, and forgotten is who asked for it until now.
+fn age(store: &Store, repository: &str, digest: &Digest) {
+    let name = key(repository, &digest.hex());
+    let mut batch = Batch::new();
+    batch.put(&LINKS, &name, &LinkRecord { at: 1 }).unwrap();
+    let mut records = store.records();
+    records.db.write(batch).unwrap();
+    records.wanted.remove(&name);
+}
+
 #[test]
-fn a_thousand_pushes_beside_collections_lose_nothing() {
+fn a_thousand_pushes_at_once_beside_collections_lose_nothing() {
     const PUSHES: usize = 1000;
     let place = Place::new("beside");
-    let store = Arc::new(place.open());
-    let (next, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let collected = Arc::new(AtomicUsize::new(0));
-    let collector = {
-        let (store, done, collected) =
-            (Arc::clone(&store), Arc::clone(&done), Arc::clone(&collected));
-        thread::spawn(move || {
-            // A push takes a fifth of a second here, and garbage is older soon.
-            let options = GcOptions { grace: 3, untagged: Some(3), ..GcOptions::default() };
-            while !done.load(Ordering::Relaxed) {
-                let links = store.collect(&options).unwrap().links;
-                collected.fetch_add(usize::try_from(links).unwrap(), Ordering::Relaxed);
-            }
-        })
-    };
-    let pushers: Vec<_> = (0..16)
-        .map(|_| {
-            let (store, next, collected) =
-                (Arc::clone(&store), Arc::clone(&next), Arc::clone(&collected));
-            thread::spawn(move || {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    // A quick machine is done before anything is old enough to be collected: it goes on until something is.
-                    let enough = collected.load(Ordering::Relaxed) > 0 || number >= 20 * PUSHES;
-                    if number >= PUSHES && enough {
-                        return;
-                    }
-                    one_push(&store, number);
-                }
-            })
+    let mut store = place.open();
+    // Nobody asked for anything before: what is old now may go at once.
+    store.opened = 0;
+    // Layers that every image has one of lie about, old and in no image: a collection may have each of them until a push asks for it.
+    for repository in 0..7 {
+        for layer in 0..10 {
+            let digest = blob(&store, &format!("r{repository}"), &format!("layer {layer}"));
+            age(&store, &format!("r{repository}"), &digest);
+        }
+    }
+    let (store, begin) = (Arc::new(store), Arc::new(Barrier::new(PUSHES + 1)));
+    let mut collected = 0;
+    let pushers: Vec<_> = (0..PUSHES)
+        .map(|number| {
+            let (store, begin) = (Arc::clone(&store), Arc::clone(&begin));
+            let push = move || {
+                begin.wait();
+                one_push(&store, number);
+                // What nobody will ever need comes all the time, too.
+                let repository = format!("r{}", number % 7);
+                let garbage = blob(&store, &repository, &format!("garbage {number}"));
+                age(&store, &repository, &garbage);
+            };
+            thread::Builder::new().stack_size(256 << 10).spawn(push).unwrap()
         })
         .collect();
+    begin.wait();
+    // Longer than the test takes: what was asked for since it began stays.
+    let options = GcOptions { grace: 3600, ..GcOptions::default() };
+    while !pushers.iter().all(thread::JoinHandle::is_finished) {
+        collected += store.collect(&options).unwrap().links;
+    }
     for pusher in pushers {
         pusher.join().unwrap();
     }
-    done.store(true, Ordering::Relaxed);
-    collector.join().unwrap();
-    assert!(collected.load(Ordering::Relaxed) > 0, "it did collect meanwhile");
+    assert!(collected > 0, "it did collect meanwhile");
     // Also what is left when nothing is spared any more is whole.
     store.collect(&at_once()).unwrap();
     let scrubbed = store.scrub().unwrap();

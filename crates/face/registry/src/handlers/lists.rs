@@ -105,26 +105,31 @@ pub(crate) fn found(call: &Call, names: Vec<String>) -> Answer {
 
 pub(crate) async fn tags(call: &Call, name: String) -> Answer {
     let (count, last) = page(call, TAGS)?;
-    let repository = name.clone();
-    let tags = call.store(move |store| store.tags(&repository, &last, count + 1)).await?;
-    Ok(tags_answer(&name, tags, count))
+    let page = match call.kept()?.kept_tag_page(&name, &last, count) {
+        Some(page) => page,
+        None => {
+            let repository = name.clone();
+            call.store(move |store| store.tag_page(&repository, &last, count)).await?
+        }
+    };
+    Ok(tags_answer(&name, &page.json, page.last.as_ref(), count))
 }
 
-fn tags_answer(name: &str, mut tags: Vec<String>, count: usize) -> Response<Body> {
-    let more = tags.len() > count;
-    tags.truncate(count);
-    let mut response = answer_json(json!({ "name": name, "tags": tags }).to_string());
-    if more {
-        link(&mut response, &format!("/v2/{name}/tags/list"), tags.last(), count);
-    }
+/// The answer with these tags, of which `last` is the last if there are more.
+fn tags_answer(name: &str, tags: &str, last: Option<&String>, count: usize) -> Response<Body> {
+    let mut response = answer_json(format!("{{\"name\":{},\"tags\":[{tags}]}}", json!(name)));
+    link(&mut response, &format!("/v2/{name}/tags/list"), last, count);
     response
 }
 
 /// The page that is asked for, of all tags in their order.
 pub(crate) fn tags_page(call: &Call, name: &str, tags: Vec<String>) -> Answer {
     let (count, last) = page(call, TAGS)?;
-    let tags = tags.into_iter().filter(|tag| *tag > last).take(count.saturating_add(1));
-    Ok(tags_answer(name, tags.collect(), count))
+    let mut tags: Vec<_> = tags.into_iter().filter(|tag| *tag > last).collect();
+    let more = tags.len() > count;
+    tags.truncate(count);
+    let text: Vec<_> = tags.iter().map(|tag| json!(tag).to_string()).collect();
+    Ok(tags_answer(name, &text.join(","), tags.last().filter(|_| more), count))
 }
 
 pub(crate) async fn referrers(call: &Call, name: String, subject: Digest) -> Answer {
