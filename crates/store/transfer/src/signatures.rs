@@ -2,7 +2,9 @@
 //!
 //! A signature is a layer of a manifest that is found by the tag `sha256-<hex>.sig` or among the referrers: the layer is the payload
 //! (`simplesigning`), which names the digest of the image, and an annotation has the signature of exactly these bytes (ECDSA on
-//! P-256 with SHA-256).
+//! P-256 with SHA-256). Since cosign 3 it is a Sigstore bundle among the referrers (`bundle.rs`), signed by the same key.
+
+mod bundle;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -151,7 +153,10 @@ pub(crate) async fn check(
     for digest in digests {
         let mut layers = Vec::new();
         for manifest in beside(resolver, found.from, digest).await? {
-            layers.extend(manifest.layers.into_iter().filter(|layer| layer.media_type == PAYLOAD));
+            let known = |layer: &Descriptor| {
+                layer.media_type == PAYLOAD || bundle::is_kind(&layer.media_type)
+            };
+            layers.extend(manifest.layers.into_iter().filter(known));
         }
         for layer in layers.iter().take(MAX_SIGNATURES) {
             seen += 1;
@@ -176,10 +181,12 @@ async fn is_good(
     layer: &Descriptor,
     digest: &Digest,
 ) -> Result<bool, PullError> {
+    let bundled = bundle::is_kind(&layer.media_type);
     let signature = layer.annotations.get(SIGNATURE).and_then(|text| STANDARD.decode(text).ok());
-    let Some(signature) = signature.filter(|signature| signature.len() <= MAX_SIGNATURE) else {
+    let signature = signature.filter(|signature| signature.len() <= MAX_SIGNATURE);
+    if signature.is_none() && !bundled {
         return Ok(false);
-    };
+    }
     if layer.size > MAX_PAYLOAD as u64 {
         return Ok(false);
     }
@@ -191,7 +198,15 @@ async fn is_good(
         }
         Err(error) => return Err(error),
     };
-    Ok(rule.keys.iter().any(|key| key.signed(&payload, &signature)) && names(&payload, digest))
+    let by_one = |payload: &[u8], signature: &[u8]| {
+        signature.len() <= MAX_SIGNATURE
+            && rule.keys.iter().any(|key| key.signed(payload, signature))
+    };
+    Ok(match signature {
+        _ if bundled => bundle::is_good(&payload, digest, by_one),
+        Some(signature) => by_one(&payload, &signature) && names(&payload, digest),
+        None => false,
+    })
 }
 
 /// Manifests with signatures of an image.
@@ -211,7 +226,9 @@ async fn beside(
     };
     let index = listed.and_then(|json: Bytes| serde_json::from_slice::<Index>(&json).ok());
     let referrers = index.map(|index| index.manifests).unwrap_or_default();
-    let wanted = referrers.into_iter().filter(|one| one.artifact_type.as_deref() == Some(ARTIFACT));
+    let wanted = referrers.into_iter().filter(|one| {
+        one.artifact_type.as_deref() == Some(ARTIFACT) || bundle::may_be_signature(one)
+    });
     for one in wanted.take(MAX_REFERRERS) {
         let named = one.digest.to_string();
         all.extend(manifest(resolver, from, &named, Some(&one.digest)).await?);
