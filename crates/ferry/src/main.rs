@@ -1,6 +1,6 @@
 //! Ferry: one program that is the daemon, the command line, the process that shims are forked from, and the built-in
 //! image's web server. Which of them it is, is said by its first argument, or by its name (`docker`, `docker-compose`, `dockerd`,
-//! `docker-init`, `ferry-oci`).
+//! `docker-init`, `docker-credential-ferry`, `ferry-oci`).
 //!
 //! Knows: every face. Does not know: how anything is done. Start with `main`, `daemon/mod.rs`, `welcome.rs`.
 
@@ -34,6 +34,11 @@ fn main() -> ExitCode {
     }
     if program == "ferry-oci" {
         return ExitCode::from(ferry_oci_cli::main(args.get(1..).unwrap_or_default()));
+    }
+    if program == ferry_cli::CREDENTIAL_HELPER {
+        return ExitCode::from(ferry_cli::credential_helper_main(
+            args.get(1..).unwrap_or_default(),
+        ));
     }
     if program == "docker-compose" {
         return ExitCode::from(ferry_compose::main(program, args.get(1..).unwrap_or_default()));

@@ -30,7 +30,7 @@ impl FerryRegistry {
     #[track_caller]
     pub fn start_with_config(config: &Path, root: &Path, flags: &[&str]) -> FerryRegistry {
         let mut command = Command::new(binary());
-        command.env("DOCKER_CONFIG", config);
+        command.env("DOCKER_CONFIG", config).env("XDG_DATA_HOME", config.join("share"));
         FerryRegistry::started(command, root, flags)
     }
 

@@ -242,6 +242,7 @@ impl Sandbox {
         command
             .env("DOCKER_HOST", self.host())
             .env("DOCKER_CONFIG", self.root.join("config"))
+            .env("XDG_DATA_HOME", self.root.join("config/share"))
             .env_remove("DOCKER_CONTEXT")
             .args(args);
         command

@@ -55,6 +55,14 @@ pub fn main_of(extension: &face::Extension, program: &str, args: &[String]) -> u
     framework::main_of(extension, program, args)
 }
 
+/// What the program is called that gives others the credentials that `login` keeps.
+pub const CREDENTIAL_HELPER: &str = commands::system::credential_helper::PROGRAM;
+
+/// Runs the program of that name; the exit code.
+pub fn credential_helper_main(args: &[String]) -> u8 {
+    commands::system::credential_helper::main(args)
+}
+
 /// What `--version` says.
 pub(crate) fn version_line(program: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");

@@ -484,6 +484,7 @@ fn drive(sandbox: &Sandbox, node: PathBuf, script: &str) {
         .env("FERRY", sandbox.command(&[]).get_program())
         .env("DOCKER_HOST", sandbox.host())
         .env("DOCKER_CONFIG", sandbox.dir().join("config"))
+        .env("XDG_DATA_HOME", sandbox.dir().join("config/share"))
         .env("FERRY_TEST_RESTART", "1")
         .env("FAILED_SHOT", &shot)
         .stdin(Stdio::null())

@@ -66,6 +66,7 @@ fn check(page: &str) {
     let mut shell = Command::new("bash")
         .env("DOCKER_HOST", sandbox.host())
         .env("DOCKER_CONFIG", sandbox.dir().join("config"))
+        .env("XDG_DATA_HOME", sandbox.dir().join("config/share"))
         .env("WORK", &work)
         .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
         .current_dir(&work)

@@ -95,6 +95,80 @@ fn logins(client: Client) {
     assert!(!access.contains("secret\"") && !access.contains(&secret), "only hashes are kept");
 }
 
+/// Without a helper program a password is encrypted, docker's own program gets it by ours, and plain text is for whoever asks.
+#[test]
+fn a_password_is_not_in_plain_text() {
+    let sandbox = with_busybox(Client::Ferry);
+    let root = sandbox.dir().join("registry");
+    add_user(&root, "ann", "very-secret", &[]);
+    let registry = FerryRegistry::start(&root, &[]);
+    let (host, image) = (registry.host(), format!("{}/a/x:1", registry.host()));
+    sandbox.ok(&["tag", "busybox", &image]);
+    let config = sandbox.dir().join("config");
+    // "ann:very-secret" and its parts, as docker would write them.
+    let plain = ["very-secret", "YW5uOnZlcnktc2VjcmV0", "dmVyeS1zZWNyZXQ"];
+    let is_plain = || {
+        files(&config).iter().any(|file| {
+            let bytes = std::fs::read(file).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            plain.iter().any(|secret| text.contains(secret))
+        })
+    };
+    let login = |more: &[&str]| {
+        let args = [&["login", "-u", "ann", "--password-stdin"], more, &[host]].concat();
+        let seen = sandbox.with_input(&args, b"very-secret\n");
+        assert!(seen.code == 0 && seen.stdout.contains("Login Succeeded"), "{seen}");
+        seen.stderr
+    };
+    let said = login(&[]);
+    assert!(said.contains("encrypted") && said.contains("docker-credential-ferry"), "{said}");
+    assert!(!is_plain());
+    sandbox.ok(&["push", &image]);
+    // Docker's program, and whoever else speaks its protocol.
+    let bin = sandbox.dir().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let helper = bin.join("docker-credential-ferry");
+    std::os::unix::fs::symlink(ferry_testkit::binary(), &helper).unwrap();
+    let ask = |verb: &str, input: &str| {
+        let mut command = Command::new(&helper);
+        command.arg(verb).env("DOCKER_CONFIG", &config).env("XDG_DATA_HOME", config.join("share"));
+        run_with_input(&mut command, input.as_bytes())
+    };
+    let given: serde_json::Value = serde_json::from_str(&ask("get", host).ok()).unwrap();
+    let expected =
+        serde_json::json!({ "ServerURL": host, "Username": "ann", "Secret": "very-secret" });
+    assert_eq!(given, expected);
+    assert_eq!(ask("list", "").ok().trim(), format!("{{\"{host}\":\"ann\"}}"));
+    let nothing = ask("get", "nowhere.example").fails(1).stdout;
+    assert_eq!(nothing.trim(), "credentials not found in native keychain");
+    if let Some(docker) = programs::find("docker") {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(docker);
+        command.args(["push", &image]).env("DOCKER_HOST", sandbox.host()).env("PATH", path);
+        command.env("DOCKER_CONFIG", &config).env("XDG_DATA_HOME", config.join("share"));
+        run(&mut command).ok();
+    }
+    let said = login(&["--plain-text"]);
+    assert!(said.contains("stored unencrypted") && is_plain(), "{said}");
+    sandbox.ok(&["push", &image]);
+    // The next one without the flag takes it away.
+    login(&[]);
+    assert!(!is_plain());
+    ask("erase", host).ok();
+    assert_ne!(sandbox.run(&["push", &image]).code, 0);
+    let entry =
+        format!("{{\"ServerURL\":\"{host}\",\"Username\":\"ann\",\"Secret\":\"very-secret\"}}");
+    ask("store", &entry).ok();
+    sandbox.ok(&["push", &image]);
+    sandbox.ok(&["logout", host]);
+    assert_ne!(sandbox.run(&["push", &image]).code, 0);
+    let left = std::fs::read_to_string(config.join("config.json")).unwrap();
+    assert!(!left.contains(host), "{left}");
+    assert!(
+        !std::fs::read_to_string(config.join("ferry-credentials.json")).unwrap().contains(host)
+    );
+}
+
 fn log_in(sandbox: &Sandbox, host: &str, user: &str, password: &[u8]) {
     let seen = sandbox.with_input(&["login", "-u", user, "--password-stdin", host], password).ok();
     assert!(seen.contains("Login Succeeded"), "{seen}");
@@ -297,6 +371,31 @@ fn guessing_a_password_ends() {
     }
     assert_eq!(wrong.ask("GET", "/v2/").is(429).code(), "TOOMANYREQUESTS");
     drop(registry);
+}
+
+#[test]
+fn the_log_says_as_much_as_is_wanted() {
+    let dir = scratch("registry-log-level");
+    let log_of = |level: &str| {
+        let root = dir.join(level);
+        add_user(&root, "ann", "secret", &[]);
+        let registry = FerryRegistry::start(&root, &["--log-level", level]);
+        // A warning; and a client that speaks no HTTP, which only who looks for mistakes wants to know.
+        registry.http().with("Authorization", "Basic YW5uOndyb25n").ask("GET", "/v2/").is(401);
+        let mut stream = std::net::TcpStream::connect(registry.host()).unwrap();
+        stream.write_all(b"no such protocol\r\n\r\n").unwrap();
+        drop(std::io::Read::read_to_end(&mut stream, &mut Vec::new()));
+        let log = eventually("the log is written", || {
+            let log = registry.log();
+            (level != "debug" || log.contains("connection:")).then_some(log)
+        });
+        (log.contains("wrong credentials"), log.contains("connection:"))
+    };
+    assert_eq!(log_of("error"), (false, false));
+    assert_eq!(log_of("warn"), (true, false));
+    assert_eq!(log_of("debug"), (true, true));
+    let refused = FerryRegistry::command(&dir.join("no"), &["serve", "--log-level", "loud"]);
+    assert!(refused.fails(1).stderr.contains("invalid logging level: loud"));
 }
 
 #[test]

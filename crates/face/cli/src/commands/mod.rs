@@ -5,7 +5,7 @@ mod container;
 pub(crate) mod context;
 mod image;
 mod network;
-mod system;
+pub(crate) mod system;
 mod volume;
 
 pub(crate) use self::image::trusts_only_signed;

@@ -1,8 +1,11 @@
-//! Who we are to registries: in the file itself, or kept by a helper program.
+//! Who we are to registries: kept by a helper program, encrypted by ourselves (`vault.rs`), or in the file itself.
+//!
+//! What is encrypted is marked as docker marks what a helper has: `"credHelpers": {"reg.example": "ferry"}`. Docker, podman and others
+//! then ask `docker-credential-ferry`, which is this program called by that name (`commands/credential_helper.rs`).
 
 use std::{
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -11,10 +14,12 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 use ferry_docker_api::AuthConfig;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::ConfigFile;
+use super::{
+    ConfigFile,
+    vault::{Entry, Vault},
+};
 use crate::framework::{Cli, CliError};
 
 /// The name under which credentials of Docker Hub are kept.
@@ -30,14 +35,16 @@ pub(crate) struct Credentials {
     pub(crate) identity_token: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct HelperEntry {
-    #[serde(rename = "ServerURL", default)]
-    server: String,
-    #[serde(rename = "Username", default)]
-    username: String,
-    #[serde(rename = "Secret", default)]
-    secret: String,
+/// The helper that is ourselves.
+pub(crate) const OURS: &str = "ferry";
+
+/// Where credentials are to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// By the helper program if there is one, else encrypted.
+    Safely,
+    /// In `config.json` for everybody who reads it.
+    InPlainText,
 }
 
 /// The name of the registry that an image comes from, as credentials are kept under.
@@ -150,42 +157,73 @@ impl ConfigFile {
     /// What is kept for a registry.
     pub(crate) fn credentials(&self, server: &str) -> Result<Option<Credentials>, CliError> {
         match self.helper(server) {
+            Some(helper) if helper == OURS => match self.vault().get(server) {
+                Ok(Some(entry)) => Ok(Some(understood(entry))),
+                Ok(None) => Ok(self.in_file(server)),
+                Err(error) => {
+                    Err(error.map_message(|words| format!("error getting credentials - {words}")))
+                }
+            },
             Some(helper) => from_helper(&helper, server),
             None => Ok(self.in_file(server)),
         }
     }
 
     /// Keeps credentials.
-    pub(crate) fn store(&mut self, server: &str, new: &Credentials) -> Result<(), CliError> {
-        if let Some(helper) = self.helper(server) {
-            let token = !new.identity_token.is_empty();
-            let entry = HelperEntry {
-                server: server.to_owned(),
-                username: if token { TOKEN_USER.to_owned() } else { new.username.clone() },
-                secret: if token { new.identity_token.clone() } else { new.password.clone() },
-            };
-            let input = serde_json::to_vec(&entry).unwrap_or_default();
-            return call_helper(&helper, "store", &input)
-                .map(drop)
-                .map_err(|why| CliError::new(format!("error storing credentials - {why}")));
-        }
-        let entry = in_words(new);
-        if let Some(auths) = self.fields.entry("auths").or_insert_with(|| json!({})).as_object_mut()
-        {
-            auths.insert(server.to_owned(), entry);
+    pub(crate) fn store(
+        &mut self,
+        server: &str,
+        new: &Credentials,
+        keep: Keep,
+    ) -> Result<(), CliError> {
+        let helper = self.helper(server);
+        match (helper.as_deref(), keep) {
+            (Some(helper), Keep::Safely) if helper != OURS => {
+                let input = serde_json::to_vec(&entry_of(server, new)).unwrap_or_default();
+                return call_helper(helper, "store", &input)
+                    .map(drop)
+                    .map_err(|why| CliError::new(format!("error storing credentials - {why}")));
+            }
+            (Some(helper), Keep::InPlainText)
+                if helper != OURS || self.text("credsStore").is_some() =>
+            {
+                let words = format!("docker-credential-{helper} keeps the credentials of {server}");
+                let hint = format!("take it out of \"{}\" for plain text", self.path.display());
+                return Err(CliError::new(words).with_hint(hint));
+            }
+            (_, Keep::Safely) => {
+                self.vault().store(&entry_of(server, new))?;
+                if helper.is_none() {
+                    self.object("credHelpers").insert(server.to_owned(), OURS.into());
+                }
+                self.forget_plain(server);
+                // As docker does where a helper has the rest.
+                self.object("auths").insert(server.to_owned(), json!({}));
+            }
+            (_, Keep::InPlainText) => {
+                self.vault().erase(server)?;
+                self.forget_mark(server);
+                self.forget_plain(server);
+                self.object("auths").insert(server.to_owned(), in_words(new));
+            }
         }
         self.write()
     }
 
     /// Forgets credentials.
     pub(crate) fn erase(&mut self, server: &str) -> Result<(), CliError> {
-        if let Some(helper) = self.helper(server) {
-            call_helper(&helper, "erase", server.as_bytes())
-                .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
+        match self.helper(server) {
+            Some(helper) if helper == OURS => {
+                self.vault().erase(server)?;
+                self.forget_mark(server);
+            }
+            Some(helper) => {
+                call_helper(&helper, "erase", server.as_bytes())
+                    .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
+            }
+            None => {}
         }
-        if let Some(auths) = self.fields.get_mut("auths").and_then(Value::as_object_mut) {
-            auths.retain(|name, _| !same_server(name, server));
-        }
+        self.forget_plain(server);
         self.write()
     }
 
@@ -194,9 +232,48 @@ impl ConfigFile {
         self.helper(server).is_some() || self.in_file(server).is_some()
     }
 
-    /// Whether a program keeps the credentials of a registry, and not the file.
+    /// Whether credentials of a registry are in the file itself, for everybody who reads it.
+    pub(crate) fn is_plain(&self, server: &str) -> bool {
+        self.in_file(server).is_some()
+    }
+
+    /// Whether a program keeps the credentials of a registry, and neither the file nor we ourselves.
     pub(crate) fn has_helper(&self, server: &str) -> bool {
-        self.helper(server).is_some()
+        self.helper(server).is_some_and(|helper| helper != OURS)
+    }
+
+    /// Where we keep what no program keeps.
+    pub(crate) fn vault(&self) -> Vault {
+        Vault::of(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn object(&mut self, name: &str) -> &mut Map<String, Value> {
+        let field = self.fields.entry(name).or_insert_with(|| json!({}));
+        if !field.is_object() {
+            // Docker does not read such a file at all.
+            *field = json!({});
+        }
+        match field {
+            Value::Object(object) => object,
+            _ => unreachable!("it was just made one"),
+        }
+    }
+
+    fn forget_plain(&mut self, server: &str) {
+        if let Some(auths) = self.fields.get_mut("auths").and_then(Value::as_object_mut) {
+            auths.retain(|name, _| !same_server(name, server));
+        }
+    }
+
+    fn forget_mark(&mut self, server: &str) {
+        let Some(helpers) = self.fields.get_mut("credHelpers").and_then(Value::as_object_mut)
+        else {
+            return;
+        };
+        helpers.retain(|name, helper| helper != OURS || !same_server(name, server));
+        if helpers.is_empty() {
+            self.fields.remove("credHelpers");
+        }
     }
 
     fn write(&self) -> Result<(), CliError> {
@@ -236,7 +313,7 @@ impl ConfigFile {
 }
 
 /// Names are kept with and without `https://`, and old ones with a path.
-fn same_server(known: &str, server: &str) -> bool {
+pub(super) fn same_server(known: &str, server: &str) -> bool {
     fn host(name: &str) -> &str {
         let name = name.strip_prefix("https://").or(name.strip_prefix("http://")).unwrap_or(name);
         name.split('/').next().unwrap_or(name)
@@ -250,14 +327,29 @@ fn from_helper(helper: &str, server: &str) -> Result<Option<Credentials>, CliErr
         Err(why) if why.contains("credentials not found in native keychain") => return Ok(None),
         Err(why) => return Err(CliError::new(format!("error getting credentials - {why}"))),
     };
-    let entry: HelperEntry = serde_json::from_slice(&output).map_err(|error| {
+    let entry: Entry = serde_json::from_slice(&output).map_err(|error| {
         CliError::new(format!("cannot understand docker-credential-{helper}: {error}"))
     })?;
-    Ok(Some(if entry.username == TOKEN_USER {
+    Ok(Some(understood(entry)))
+}
+
+/// Credentials as helpers are given them.
+fn entry_of(server: &str, credentials: &Credentials) -> Entry {
+    let token = !credentials.identity_token.is_empty();
+    let Credentials { username, password, identity_token } = credentials.clone();
+    Entry {
+        server: server.to_owned(),
+        username: if token { TOKEN_USER.to_owned() } else { username },
+        secret: if token { identity_token } else { password },
+    }
+}
+
+fn understood(entry: Entry) -> Credentials {
+    if entry.username == TOKEN_USER {
         Credentials { identity_token: entry.secret, ..Default::default() }
     } else {
         Credentials { username: entry.username, password: entry.secret, ..Default::default() }
-    }))
+    }
 }
 
 /// Runs `docker-credential-<helper> <verb>`; the error is docker's.

@@ -2,6 +2,7 @@
 //! written.
 
 mod credentials;
+mod vault;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,8 +13,9 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub(crate) use credentials::{Credentials, registry_config};
+pub(crate) use credentials::{Credentials, Keep, registry_config};
 pub use credentials::{Logins, every_registry, logins, registry_auth};
+pub(crate) use vault::{Entry, Vault};
 
 /// The file may be as large as this.
 const LIMIT: u64 = 8 << 20;

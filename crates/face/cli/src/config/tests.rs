@@ -2,7 +2,10 @@
 
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::{credentials::server_of, *};
+use super::{
+    credentials::{Keep, server_of},
+    *,
+};
 
 struct Directory(PathBuf);
 
@@ -59,7 +62,7 @@ fn credentials_are_kept_beside_what_is_not_known_here() {
     let (mut config, _) = ConfigFile::load(&directory.0);
     let secret =
         Credentials { username: "me".to_owned(), password: "a:b".to_owned(), ..Default::default() };
-    config.store("https://reg.example:5000", &secret).unwrap();
+    config.store("https://reg.example:5000", &secret, Keep::InPlainText).unwrap();
     assert_eq!(
         directory.text(),
         "{\n\t\"unknown\": {\n\t\t\"a\": 1\n\t},\n\t\"auths\": {\n\t\t\"old.example\": {},\n\t\t\"https://reg.example:5000\": {\n\t\t\t\"auth\": \"bWU6YTpi\"\n\t\t}\n\t}\n}"

@@ -4,8 +4,8 @@ use std::{os::unix::net::UnixStream, path::Path};
 
 use ferry_client::{Client, Config, Endpoint, TlsFiles};
 use ferry_docker_api::ApiVersion;
+use ferry_oci::Digest;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::{Cli, CliError, autostart};
 
@@ -138,8 +138,7 @@ struct ContextEndpoint {
 
 /// Reads one of docker's contexts, which lies in a directory named by the digest of its name.
 fn context(cli: &Cli, name: &str) -> Result<Target, CliError> {
-    let digest = Sha256::digest(name.as_bytes());
-    let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = Digest::sha256_of(name.as_bytes()).hex();
     let contexts = cli.globals().config_dir().join("contexts");
     let path = contexts.join("meta").join(&id).join("meta.json");
     let text = crate::config::read_limited(&path, CONTEXT_LIMIT).map_err(|error| {

@@ -32,7 +32,7 @@ pub use dispatch::{Extension, config_dir, run_words};
 pub(crate) use dispatch::{main, main_of};
 pub use error::{CliError, Failures};
 pub use flag::Flag;
-pub(crate) use globals::Globals;
+pub(crate) use globals::{Globals, default_config_dir, home};
 pub use help::{command_help, flag_usages, usage_line};
 pub use output::write_fd;
 pub use parse::{Matches, ParseError};

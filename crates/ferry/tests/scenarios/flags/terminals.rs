@@ -19,6 +19,7 @@ fn typed(sandbox: &Sandbox, words: &str) -> Option<Child> {
         .args(["-qec", &format!("{program} {words}"), "/dev/null"])
         .env("DOCKER_HOST", sandbox.host())
         .env("DOCKER_CONFIG", sandbox.dir().join("config"))
+        .env("XDG_DATA_HOME", sandbox.dir().join("config/share"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();

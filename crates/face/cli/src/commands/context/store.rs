@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ferry_oci::Digest;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::framework::{Cli, CliError, quote};
 
@@ -115,7 +115,7 @@ fn root(cli: &Cli) -> PathBuf {
 }
 
 fn digest(name: &str) -> String {
-    Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::sha256_of(name.as_bytes()).hex()
 }
 
 fn names_in(dir: &Path) -> Vec<String> {

@@ -6,7 +6,8 @@ use ferry_client::{Client, ClientError};
 use ferry_docker_api::{AuthConfig, AuthResponse};
 
 use crate::{
-    config::{ConfigFile, Credentials},
+    commands::system::credential_helper,
+    config::{ConfigFile, Credentials, Keep},
     framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
 };
 
@@ -38,6 +39,8 @@ pub(crate) const LOGOUT: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::string("password", "Password or Personal Access Token (PAT)").short('p'),
     Flag::bool("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+    Flag::bool("plain-text", "Keep the credentials in config.json, readable for every program")
+        .beyond_docker(),
     Flag::string("username", "Username").short('u'),
 ];
 
@@ -82,17 +85,18 @@ fn login(cli: &Cli, matches: &Matches) -> Outcome {
         "" | "docker.io" | DOCKER_HUB => DOCKER_HUB,
         named => host(named),
     };
+    let how = if matches.flag("plain-text") { Keep::InPlainText } else { Keep::Safely };
     let username = matches.text("username").trim();
     let kept = match (username, password.as_str()) {
-        ("", "") => stored(cli, server)?,
+        ("", "") => stored(cli, server),
         _ => None,
     };
     let status = match kept {
-        Some(kept) => match with_stored(cli, server, kept.clone())? {
+        Some(kept) => match with_stored(cli, server, kept.clone(), how)? {
             Some(status) => status,
-            None => fresh(cli, server, (username, &password), &kept.username)?,
+            None => fresh(cli, server, (username, &password), &kept.username, how)?,
         },
-        None => fresh(cli, server, (username, &password), "")?,
+        None => fresh(cli, server, (username, &password), "", how)?,
     };
     if !status.is_empty() {
         cli.println(&status)?;
@@ -111,14 +115,23 @@ fn read_password() -> Result<String, CliError> {
 }
 
 /// What is kept for a registry, if it is enough to try.
-fn stored(cli: &Cli, server: &str) -> Result<Option<Credentials>, CliError> {
+fn stored(cli: &Cli, server: &str) -> Option<Credentials> {
     let (file, _) = ConfigFile::load(&cli.globals().config_dir());
-    let kept = file.credentials(server)?;
-    Ok(kept.filter(|kept| !kept.username.is_empty() && !kept.password.is_empty()))
+    // What cannot be read any more is asked for anew.
+    let kept = file.credentials(server).unwrap_or_else(|error| {
+        cli.warn(&format!("WARNING: {}", error.message()));
+        None
+    });
+    kept.filter(|kept| !kept.username.is_empty() && !kept.password.is_empty())
 }
 
 /// Tries what is kept; `None` if the registry does not want it any more.
-fn with_stored(cli: &Cli, server: &str, kept: Credentials) -> Result<Option<String>, CliError> {
+fn with_stored(
+    cli: &Cli,
+    server: &str,
+    kept: Credentials,
+    how: Keep,
+) -> Result<Option<String>, CliError> {
     let program = cli.program();
     let note = format!(
         "To login with a different account, run '{program} logout' followed by '{program} login'"
@@ -130,7 +143,7 @@ fn with_stored(cli: &Cli, server: &str, kept: Credentials) -> Result<Option<Stri
     ));
     match ask_registry(cli, cli.client()?, server, kept.clone()) {
         Ok((credentials, status)) => {
-            keep(cli, server, &credentials)?;
+            keep(cli, server, &credentials, how)?;
             Ok(Some(status))
         }
         Err(error) => {
@@ -160,6 +173,7 @@ fn fresh(
     server: &str,
     (username, password): (&str, &str),
     known: &str,
+    how: Keep,
 ) -> Result<String, CliError> {
     if (username.is_empty() || password.is_empty()) && !cli.stdin_is_terminal() {
         return Err(CliError::new(
@@ -191,7 +205,7 @@ fn fresh(
         }
     }
     let (credentials, status) = ask_registry(cli, cli.client()?, server, given)?;
-    keep(cli, server, &credentials)?;
+    keep(cli, server, &credentials, how)?;
     Ok(status)
 }
 
@@ -216,18 +230,26 @@ fn ask_registry(
     Ok((credentials, answer.status))
 }
 
-fn keep(cli: &Cli, server: &str, credentials: &Credentials) -> Result<(), CliError> {
+fn keep(cli: &Cli, server: &str, credentials: &Credentials, keep: Keep) -> Result<(), CliError> {
     let (mut file, _) = ConfigFile::load(&cli.globals().config_dir());
     let helped = file.has_helper(server);
-    if !helped && file.credentials(server)?.as_ref() == Some(credentials) {
+    let as_wanted = !helped && file.is_plain(server) == (keep == Keep::InPlainText);
+    // What cannot be read is written anew.
+    if as_wanted && file.credentials(server).ok().flatten().as_ref() == Some(credentials) {
         return Ok(());
     }
-    file.store(server, credentials)
+    file.store(server, credentials, keep)
         .map_err(|error| error.map_message(|words| format!("Error saving credentials: {words}")))?;
-    if !helped && !credentials.password.is_empty() {
+    if keep == Keep::InPlainText && !credentials.password.is_empty() {
         cli.warn(&format!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
             file.path().display()
+        ));
+    } else if !helped && !credential_helper::is_installed() {
+        cli.warn(&format!(
+            "Your credentials are kept encrypted in '{}'. Other programs read them by {}, a link to this one in $PATH, which is not there.",
+            file.vault().path().display(),
+            credential_helper::PROGRAM
         ));
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 pub(super) mod cache;
 mod completion;
+pub(crate) mod credential_helper;
 mod df;
 mod dial;
 mod events;
