@@ -53,6 +53,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /served/repositories", "image_copy::what_a_daemon_has_is_served"),
     ("GET /served/manifest", "image_copy::what_a_daemon_has_is_served"),
     ("GET /served/blob", "image_copy::what_a_daemon_has_is_served"),
+    ("POST /served/layers", "image_copy::an_image_goes_to_another_machine_and_comes_back"),
     ("GET /images/{name}/get", "archives::save_and_load_give_the_same_image"),
     ("GET /images/{name}/history", "archives::history_and_tags"),
     ("GET /images/{name}/json", "docker_py::images"),

@@ -1,6 +1,11 @@
 //! `image cp`, `manifest` and `search`: between registries (ours and Debian's), the daemon, archives and OCI layouts.
 
-use std::process::Command;
+mod fake;
+
+use std::{
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
 use ferry_testkit::{Client, FerryRegistry, Http, Registry, RegistryOptions, Run, programs, run};
 use serde_json::{Value, json};
@@ -59,11 +64,14 @@ fn an_image_goes_to_another_machine_and_comes_back() {
     let ssh = here.dir().join("bin/ssh");
     std::fs::create_dir_all(ssh.parent().unwrap()).unwrap();
     let (calls, ferry) = (here.dir().join("calls"), ferry_testkit::binary());
+    let (sent, came) = (here.dir().join("sent"), here.dir().join("came"));
     let text = format!(
-        "#!/bin/sh\necho \"$@\" >> {}\nwhile [ \"$1\" != -- ]; do shift; done; shift 3\nexport DOCKER_HOST={}\nexec {} \"$@\"\n",
+        "#!/bin/sh\necho \"$@\" >> {}\nwhile [ \"$1\" != -- ]; do shift; done; shift 3\nexport DOCKER_HOST={}\ntee -a {} | {} \"$@\" | tee -a {}\n",
         calls.display(),
         there.host(),
-        ferry.display()
+        sent.display(),
+        ferry.display(),
+        came.display()
     );
     std::fs::write(&ssh, text).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -75,11 +83,62 @@ fn an_image_goes_to_another_machine_and_comes_back() {
     over(&["image", "cp", far, "docker-daemon:team/busybox:back"]).ok();
     let id = |sandbox: &ferry_testkit::Sandbox, name: &str| sandbox.inspect(name, "{{.Id}}");
     assert_eq!(id(&here, "team/busybox:back"), id(&there, "team/busybox:far"));
+    // Only what is missing travels, there and back.
+    let size = |file: &std::path::Path| std::fs::metadata(file).unwrap().len();
+    let layer = size(&sent);
+    assert!(layer > 500_000, "the first time busybox travels: {layer} bytes");
+    let build = ["build", "-q", "-t", "derived:1", "-"];
+    here.with_input(&build, b"FROM busybox\nRUN echo more > /more\n").ok();
+    let before = size(&sent);
+    let far = "ssh://me@there:2222/derived:1";
+    let seen = over(&["image", "cp", "docker-daemon:derived:1", far]);
+    assert!(seen.code == 0 && seen.stderr.contains("1 there already"), "{seen}");
+    assert!(size(&sent) - before < 64 << 10, "{} bytes were sent", size(&sent) - before);
+    assert_eq!(there.ok(&["run", "--rm", "derived:1", "cat", "/more"]), "more");
+    there
+        .with_input(&["build", "-q", "-t", "derived:2", "-"], b"FROM derived:1\nRUN echo 2 > /2\n")
+        .ok();
+    let before = size(&came);
+    over(&["image", "cp", "ssh://me@there:2222/derived:2", "docker-daemon:derived:2"]).ok();
+    assert!(size(&came) - before < 64 << 10, "{} bytes came", size(&came) - before);
+    assert_eq!(here.ok(&["run", "--rm", "derived:2", "cat", "/2", "/more"]), "2\nmore");
+    assert_eq!(id(&here, "derived:2"), id(&there, "derived:2"));
     let called = std::fs::read_to_string(calls).unwrap();
     let first = called.lines().next().unwrap();
     assert_eq!(first, "-o ConnectTimeout=30 -T -l me -p 2222 -- there ferry system dial-stdio");
     over(&["image", "cp", "ssh://-oProxyCommand=x/a", "a"]).fails(1).says("invalid SSH URL");
     over(&["image", "cp", "ssh://there", "a"]).fails(1).says("is no ssh://[USER@]HOST");
+}
+
+/// The layers that a daemon has may go between its answer and the archive without them: then the whole comes.
+#[test]
+fn what_went_meanwhile_travels_after_all() {
+    let sandbox = with_busybox(Client::Ferry);
+    let archive = sandbox.dir().join("busybox.tar");
+    sandbox.ok(&["save", "-o", archive.to_str().unwrap(), "busybox"]);
+    let loads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&loads);
+    let daemon = fake::serve(move |asked| match asked.path.split('?').next().unwrap() {
+        path if path.ends_with("/served/layers") => {
+            (200, String::from_utf8(asked.body.clone()).unwrap())
+        }
+        path if path.ends_with("/images/load") => {
+            let mut loads = seen.lock().unwrap();
+            loads.push(asked.body.len());
+            match loads.len() {
+                1 => (200, "{\"error\":\"the archive is not whole\"}".to_owned()),
+                _ => (200, "{\"stream\":\"Loaded image: a:1\"}".to_owned()),
+            }
+        }
+        path if path.ends_with("/_ping") => (200, String::new()),
+        _ => (404, "{\"message\":\"page not found\"}".to_owned()),
+    });
+    let from = format!("docker-archive:{}", archive.display());
+    let at = format!("tcp://{daemon}");
+    let copied = sandbox.run(&["-H", &at, "image", "cp", &from, "docker-daemon:a:1"]);
+    assert!(copied.code == 0 && copied.stderr.contains("2 blobs copied"), "{copied}");
+    let loads = loads.lock().unwrap().clone();
+    assert!(loads.len() == 2 && loads[0] < 64 << 10 && loads[1] > 500_000, "{loads:?}");
 }
 
 #[test]
@@ -330,6 +389,22 @@ fn searching(client: Client) {
     assert_eq!(official, "");
     sandbox.run(&["search", "-f", "what=x", &term("a")]).fails(1).says("invalid filter 'what'");
     sandbox.run(&["search", "--limit", "101", &term("a")]).fails(1).says("range of [1, 100]");
+    // A long description is cut off, unless it is to be whole. None is told by our registry.
+    let long = "A description that is longer than what a line of a table has room for";
+    let results = json!({ "results": [{
+        "name": "told", "description": long, "star_count": 7, "is_official": true,
+    }] });
+    let telling = fake::serve(move |asked| match asked.path.starts_with("/v1/search?q=told&") {
+        true => (200, results.to_string()),
+        false => (404, "{}".to_owned()),
+    });
+    let told = format!("{telling}/told");
+    let cut = sandbox.ok(&["search", &told]);
+    assert!(cut.contains("A description that is longer than what a lin…"), "{cut}");
+    assert!(!cut.contains(long), "{cut}");
+    let whole = sandbox.ok(&["search", "--no-trunc", &told]);
+    let words: Vec<&str> = whole.lines().nth(1).unwrap().split("   ").map(str::trim).collect();
+    assert_eq!(words[..2], ["told", long], "{whole}");
     // A registry that has no search is looked through.
     let Some(debian) = Registry::start(sandbox.dir(), &RegistryOptions::default()) else { return };
     push_about(&Http::new(&debian.host()), "some/where", "1", "x", json!({}));

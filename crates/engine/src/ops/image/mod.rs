@@ -35,7 +35,7 @@ pub use push::{
 pub use remove::{prune, remove};
 pub use save::{save, save_packed};
 pub use search::{SearchRequest, SearchResult, search};
-pub use served::{ServedBlob, ServedManifest, served, served_blob, served_manifest};
+pub use served::{ServedBlob, ServedManifest, served, served_blob, served_layers, served_manifest};
 pub use tree::{ImageTree, TreeEntry, save_as};
 
 pub(crate) use index::STATEMENT;

@@ -54,6 +54,12 @@ pub fn served(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     repositories
 }
 
+/// Those of some layers that are here: an archive that is loaded need not have them.
+pub fn served_layers(engine: &Engine, mut wanted: Vec<Digest>) -> Vec<Digest> {
+    wanted.retain(|layer| engine.shared.layers.contains(layer));
+    wanted
+}
+
 /// The manifest that a tag, or a digest, of a repository means here.
 ///
 /// # Errors

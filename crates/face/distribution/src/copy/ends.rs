@@ -2,16 +2,24 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use ferry_client::Client as Daemon;
 use ferry_docker_api::JsonMessage;
-use ferry_oci::{Descriptor, Digest, Reference};
+use ferry_oci::{Descriptor, Digest, Manifest, Reference};
 use ferry_transfer::{RawManifest, Repository, fallback_tag};
 
-use super::{archive::Archive, error::CopyError, layout::Layout, stream::Stream, writer::Writer};
+use super::{
+    archive::Archive,
+    daemon::{self, ServedImage},
+    error::CopyError,
+    layout::Layout,
+    stream::Stream,
+    writer::Writer,
+};
 use crate::registry::wanted;
 
 /// Tags that cosign keeps what is about an image under, behind its digest.
@@ -23,6 +31,7 @@ pub(super) enum Source {
     Registry(Box<Repository>, Reference),
     Layout(Layout),
     Archive(Box<Archive>),
+    Daemon(Box<ServedImage>),
 }
 
 /// Something that is about an image.
@@ -46,6 +55,7 @@ impl Source {
             }
             Source::Layout(layout) => layout.top(),
             Source::Archive(archive) => archive.top(),
+            Source::Daemon(image) => Ok(image.top()),
         }
     }
 
@@ -56,7 +66,7 @@ impl Source {
                 repository.manifest(&entry.digest.to_string()).await?
             }
             Source::Layout(layout) => layout.manifest(entry)?,
-            Source::Archive(_) => None,
+            Source::Archive(_) | Source::Daemon(_) => None,
         };
         found.ok_or_else(|| CopyError::Missing {
             place: "the source".to_owned(),
@@ -76,6 +86,7 @@ impl Source {
             }
             Source::Layout(layout) => layout.blob(digest),
             Source::Archive(archive) => archive.blob(digest),
+            Source::Daemon(image) => image.blob(digest).await,
         }
     }
 
@@ -84,7 +95,7 @@ impl Source {
         let referrers = match self {
             Source::Registry(repository, _) => repository.referrers(digest).await?,
             Source::Layout(layout) => layout.referrers(digest)?,
-            Source::Archive(_) => return Ok(Vec::new()),
+            Source::Archive(_) | Source::Daemon(_) => return Ok(Vec::new()),
         };
         let mut about = Vec::new();
         for entry in &referrers {
@@ -95,7 +106,7 @@ impl Source {
             let found = match self {
                 Source::Registry(repository, _) => repository.manifest(&tag).await?,
                 Source::Layout(layout) => layout.named(&tag)?,
-                Source::Archive(_) => None,
+                Source::Archive(_) | Source::Daemon(_) => None,
             };
             about.extend(found.map(|manifest| About { manifest, tag: Some(tag) }));
         }
@@ -118,6 +129,8 @@ pub(super) enum Target {
         writer: RefCell<Option<Writer>>,
         end: End,
         name: Option<Reference>,
+        /// Blobs that the daemon has already; `None` where nobody is to be asked.
+        known: RefCell<Option<HashSet<Digest>>>,
     },
 }
 
@@ -160,6 +173,26 @@ impl Target {
         if self.is_single() { 1 } else { 4 }
     }
 
+    /// Before the blobs of an image come: a daemon is asked which of its layers it has.
+    pub(super) async fn expect(&self, image: &Manifest, from: &Source) -> Result<(), CopyError> {
+        let Target::Archive { end: End::Load(daemon), known, .. } = self else { return Ok(()) };
+        if known.borrow().is_some() {
+            let there = daemon::layers_of(daemon, image, from).await?;
+            known.replace(Some(there));
+        }
+        Ok(())
+    }
+
+    /// Whether something did not travel because a daemon said that it has it.
+    pub(super) fn has_left_out(&self) -> bool {
+        match self {
+            Target::Archive { known, .. } => {
+                known.borrow().as_ref().is_some_and(|known| !known.is_empty())
+            }
+            _ => false,
+        }
+    }
+
     /// Has a blob, wherever it comes from.
     pub(super) async fn take(&self, blob: &Descriptor, from: &Source) -> Result<Done, CopyError> {
         let Descriptor { digest, size, .. } = blob;
@@ -178,6 +211,11 @@ impl Target {
             }
             Target::Layout(layout) if layout.has(digest, *size) => return Ok(Done::There),
             Target::Layout(layout) => layout.put(digest, from.blob(digest).await?).await?,
+            Target::Archive { known, .. }
+                if known.borrow().as_ref().is_some_and(|known| known.contains(digest)) =>
+            {
+                return Ok(Done::There);
+            }
             Target::Archive { writer, .. } => {
                 // Nobody else has it meanwhile: one blob comes at a time.
                 let Some(mut tar) = writer.take() else { return Ok(Done::There) };
@@ -218,7 +256,7 @@ impl Target {
                 };
                 layout.put_manifest(manifest, listed)
             }
-            Target::Archive { writer, end, name } => {
+            Target::Archive { writer, end, name, .. } => {
                 let Some(tar) = writer.take().filter(|_| found == As::Top) else { return Ok(()) };
                 finish(tar.finish(manifest, name.as_ref())?, end).await
             }

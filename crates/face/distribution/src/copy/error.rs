@@ -71,6 +71,11 @@ pub(super) enum CopyError {
 }
 
 impl CopyError {
+    /// Whether a daemon got something and did not want it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, CopyError::Load(_) | CopyError::Daemon(ClientError::Api { .. }))
+    }
+
     pub(super) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,

@@ -1,6 +1,7 @@
 //! `image cp SOURCE DESTINATION`: an image from any place to any place. Only what is missing travels.
 
 mod archive;
+mod daemon;
 mod ends;
 mod error;
 mod layout;
@@ -11,6 +12,7 @@ mod writer;
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -26,6 +28,7 @@ use ferry_transfer::{Client, Wanted};
 
 use self::{
     archive::Archive,
+    daemon::ServedImage,
     ends::{End, Source, Target, saved},
     error::CopyError,
     layout::Layout,
@@ -87,22 +90,31 @@ fn run(cli: &Cli, matches: &Matches) -> Outcome {
     let insecure = if matches.flag("insecure") { at_registries.as_slice() } else { &[] };
     let means = Means { cli, client: registry::client(insecure) };
     let source = source(&means, &from, matches!(to, Place::Registry(_)))?;
-    let target = target(&means, &to, &from)?;
-    let work = Work {
+    let about = matches.flag("referrers");
+    let work = |target| Work {
         source: &source,
-        target: &target,
-        platform,
-        about: matches.flag("referrers"),
+        target,
+        platform: platform.clone(),
+        about,
         tally: Tally::default(),
     };
-    let copied = cli.wait(work.run());
-    if let (Err(_), Target::Archive { end: End::File(partial, _), .. }) = (&copied, &target) {
+    let first = target(&means, &to, &from, Ask::Yes)?;
+    let (mut copy, mut second) = (work(&first), None);
+    let mut copied = cli.wait(copy.run());
+    if copied.as_ref().is_err_and(CopyError::is_refusal) && first.has_left_out() {
+        // What the daemon had may be gone meanwhile: all of it, then.
+        let whole = second.insert(target(&means, &to, &from, Ask::No)?);
+        copy = work(whole);
+        copied = cli.wait(copy.run());
+    }
+    let target = copy.target;
+    if let (Err(_), Target::Archive { end: End::File(partial, _), .. }) = (&copied, target) {
         // What is left of it helps nobody.
         drop(std::fs::remove_file(partial));
     }
     let digest = copied.map_err(|error| failed(&error))?;
     if !matches.flag("quiet") {
-        tell(cli, &work.tally);
+        tell(cli, &copy.tally);
     }
     cli.println(&digest.to_string())?;
     Ok(0)
@@ -150,7 +162,14 @@ fn source(means: &Means<'_>, place: &Place, compress: bool) -> Result<Source, Cl
     }
 }
 
-fn target(means: &Means<'_>, place: &Place, from: &Place) -> Result<Target, CliError> {
+/// Whether a daemon is asked what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Yes,
+    No,
+}
+
+fn target(means: &Means<'_>, place: &Place, from: &Place, ask: Ask) -> Result<Target, CliError> {
     let Means { cli, client } = means;
     match place {
         Place::Registry(name) => {
@@ -175,10 +194,11 @@ fn target(means: &Means<'_>, place: &Place, from: &Place) -> Result<Target, CliE
             let file = File::create_new(&partial).map_err(CopyError::file("make", &partial));
             let file = opened(file)?;
             let writer = RefCell::new(Some(Writer::new(file, path)));
-            Ok(Target::Archive { writer, end: End::File(partial, path.clone()), name })
+            let end = End::File(partial, path.clone());
+            Ok(Target::Archive { writer, end, name, known: RefCell::new(None) })
         }
-        Place::Daemon(name) => to_daemon(cli.client()?.clone(), name),
-        Place::Ssh(host, name) => to_daemon(cli.client_at(host)?, name),
+        Place::Daemon(name) => to_daemon(cli.client()?.clone(), name, ask),
+        Place::Ssh(host, name) => to_daemon(cli.client_at(host)?, name, ask),
     }
 }
 
@@ -189,15 +209,20 @@ fn of_daemon(
     name: &Reference,
     compress: bool,
 ) -> Result<Source, CliError> {
+    // Blobs that a registry is to have are compressed, for which they are needed whole.
+    if !compress && let Some(image) = opened(means.cli.wait(ServedImage::open(daemon, name)))? {
+        return Ok(Source::Daemon(Box::new(image)));
+    }
     let file = opened(means.cli.wait(saved(daemon, name)))?;
     let archive = Archive::open(file, Path::new(place), Some(name), compress);
     Ok(Source::Archive(Box::new(opened(archive)?)))
 }
 
-fn to_daemon(daemon: Daemon, name: &Reference) -> Result<Target, CliError> {
+fn to_daemon(daemon: Daemon, name: &Reference, ask: Ask) -> Result<Target, CliError> {
     let file = opened(stream::nameless())?;
     let writer = RefCell::new(Some(Writer::new(file, Path::new("archive"))));
-    Ok(Target::Archive { writer, end: End::Load(daemon), name: Some(name.clone()) })
+    let known = RefCell::new((ask == Ask::Yes).then(HashSet::new));
+    Ok(Target::Archive { writer, end: End::Load(daemon), name: Some(name.clone()), known })
 }
 
 /// The name that an image has where it comes from.

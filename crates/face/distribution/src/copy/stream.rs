@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ferry_client::Answer;
 use ferry_oci::{Digest, Hasher};
 use ferry_transfer::BlobStream;
 
@@ -24,6 +25,30 @@ pub(super) enum Stream {
     Remote(BlobStream),
     /// Out of a file.
     Local(Section),
+    /// From a daemon.
+    Served(Box<Served>),
+}
+
+/// A blob that a daemon gives.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) answer: Answer,
+    pub(super) hasher: Hasher,
+    pub(super) digest: Digest,
+}
+
+impl Served {
+    async fn next(&mut self) -> Result<Option<Bytes>, CopyError> {
+        let piece = self.answer.chunk().await?;
+        match &piece {
+            Some(piece) => self.hasher.update(piece),
+            None if std::mem::take(&mut self.hasher).finish() != self.digest => {
+                return Err(CopyError::Digest(self.digest.clone()));
+            }
+            None => {}
+        }
+        Ok(piece)
+    }
 }
 
 /// A part of a file that is a blob.
@@ -71,6 +96,7 @@ impl Stream {
         match self {
             Stream::Remote(stream) => Ok(stream.next().await?),
             Stream::Local(section) => section.next(),
+            Stream::Served(served) => served.next().await,
         }
     }
 }

@@ -86,6 +86,7 @@ impl Work<'_> {
                     }
                 }
                 Document::Manifest(image) => {
+                    self.target.expect(&image, self.source).await?;
                     let all = std::iter::once(image.config).chain(image.layers);
                     // What only its maker may hand out stays there.
                     self.blobs(all.filter(|blob| blob.urls.is_empty()).collect()).await?;

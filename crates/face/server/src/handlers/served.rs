@@ -1,10 +1,12 @@
-//! `/served/…`, beyond Docker: what is here, for a process that serves it as a registry (`ferry registry serve --from-engine`).
+//! `/served/…`, beyond Docker: what is here, for a process that serves it as a registry (`ferry registry serve --from-engine`) or
+//! copies it (`ferry image cp`).
 
 use bytes::Bytes;
 use ferry_engine::ops::image as ops;
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::Digest;
 use http::{HeaderName, HeaderValue, header};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     body::Body,
@@ -28,6 +30,19 @@ pub(crate) async fn manifest(request: Request) -> Result<Reply, Failure> {
     let mut reply = reply::content(found.media_type, Body::Full(Some(found.json.into())));
     reply.headers_mut().insert(DIGEST, value(&found.digest)?);
     Ok(reply)
+}
+
+/// Layers, by the digests of their tars.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Layers {
+    #[serde(rename = "Layers", default)]
+    layers: Vec<Digest>,
+}
+
+/// Which of some layers are here.
+pub(crate) async fn layers(mut request: Request) -> Result<Reply, Failure> {
+    let Layers { layers } = request.json().await?;
+    reply::json(&Layers { layers: ops::served_layers(&request.engine, layers) })
 }
 
 /// A blob, from a byte on. Its whole size is in the answer's head.

@@ -255,7 +255,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Connection back to the client for builds",
     ),
     row(Method::POST, "/grpc", 38, here!(buildkit::grpc), "BuildKit"),
-    // beyond Docker: for `ferry registry serve --from-engine`
+    // beyond Docker: for `ferry registry serve --from-engine` and `ferry image cp`
     row(
         Method::GET,
         "/served/repositories",
@@ -265,6 +265,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     row(Method::GET, "/served/manifest", 24, here!(served::manifest), "A manifest of what is here"),
     row(Method::GET, "/served/blob", 24, here!(served::blob), "A blob of what is here"),
+    row(Method::POST, "/served/layers", 24, here!(served::layers), "Which of some layers are here"),
     // plugins
     row(Method::GET, "/plugins", 25, here!(system::plugins), "List plugins"),
     row(Method::GET, "/plugins/privileges", 25, Serve::NotYet, "What a plugin asks for"),

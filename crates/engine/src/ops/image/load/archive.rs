@@ -46,6 +46,7 @@ pub(super) struct Contents<'a> {
     held: usize,
     /// Nobody may sweep the layers while no image has them yet.
     leases: Vec<Lease<'a>>,
+    shared: &'a Shared,
 }
 
 /// A member that may be a layer.
@@ -58,13 +59,14 @@ struct Found {
 }
 
 impl<'a> Contents<'a> {
-    fn new() -> Contents<'a> {
+    fn new(shared: &'a Shared) -> Contents<'a> {
         Contents {
             documents: BTreeMap::new(),
             layers: BTreeMap::new(),
             links: BTreeMap::new(),
             held: 0,
             leases: Vec::new(),
+            shared,
         }
     }
 
@@ -77,7 +79,7 @@ impl<'a> Contents<'a> {
         let codec = codec_of(stream.fill_buf().map_err(broken)?)?;
         let plain = BufReader::with_capacity(1 << 18, Decoder::new(codec, stream).map_err(broken)?);
         let mut tar = TarReader::new(plain, LIMITS);
-        let mut contents = Contents::new();
+        let mut contents = Contents::new(shared);
         while let Some(mut member) = tar.next_member().map_err(Failure::of)? {
             if let Some(found) = contents.note(&mut member)? {
                 let whole = io::Cursor::new(found.first).chain(&mut member);
@@ -101,7 +103,7 @@ impl<'a> Contents<'a> {
             return Contents::read(shared, whole, tell);
         }
         let mut tar = TarReader::new(start, LIMITS);
-        let mut contents = Contents::new();
+        let mut contents = Contents::new(shared);
         let mut found = Vec::new();
         while let Some(mut member) = tar.next_member().map_err(Failure::of)? {
             found.extend(contents.note(&mut member)?);
@@ -195,11 +197,13 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// A layer that must be there.
-    pub(super) fn layer(&self, path: &str) -> Result<Digest, Failure> {
+    /// A layer that must be there: in the archive, or here already. An archive may lack what its receiver has, as with Docker.
+    pub(super) fn layer(&self, path: &str, wanted: &Digest) -> Result<Digest, Failure> {
         match self.layers.get(self.resolve(path)) {
             Some(Ok(diff_id)) => Ok(diff_id.clone()),
             Some(Err(failure)) => Err(failure.clone().context(format!("layer {path}"))),
+            // Whoever takes it away before the image is kept is noticed there.
+            None if self.shared.layers.contains(wanted) => Ok(wanted.clone()),
             None => {
                 let words =
                     format!("the archive is not whole: it names layer {path}, which is not in it");

@@ -153,7 +153,7 @@ fn check_layers<'a>(
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
     }
     for (wanted, path) in wanted.iter().zip(paths) {
-        let found = contents.layer(path)?;
+        let found = contents.layer(path, wanted)?;
         if found != *wanted {
             let words = format!("invalid diffID for layer {path}: expected {wanted}, got {found}");
             return Err(Failure::new(ErrorKind::InvalidArgument, words));
