@@ -55,11 +55,22 @@ fn pages_show_what_is_there() {
         "ADD rootfs &lt;script&gt;",
         "CMD [&quot;sh&quot;]",
         "linux/amd64",
-        "application/spdx",
+        "SBOM (application/spdx)",
         &digest,
     ] {
         assert!(image.contains(part), "{part}: {image}");
     }
+    // An artifact's content can be had, and what cosign keeps by a tag is found.
+    let sbom = image.split("application/spdx)<td class=id><a href=\"").nth(1).unwrap();
+    let sbom = page(&format!("/r/team/web{}", sbom.split('"').next().unwrap()));
+    assert!(sbom.contains("<h2>Content</h2>") && !sbom.contains("Platform"), "{sbom}");
+    let link = sbom.split("<a download href=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(!http.ask("GET", link).is(200).body.is_empty());
+    assert!(!image.contains("(cosign)"), "{image}");
+    let tag = format!("{}.sig", digest.replace(':', "-"));
+    push_about(&http, "team/web", &tag, "signature", json!({}));
+    let signed = page("/r/team/web?ref=1.0");
+    assert!(signed.contains(&format!("Signature (cosign)<td class=id><a href=\"?ref={tag}\">")));
     assert!(page(&format!("/r/team/web?ref={digest}")).contains(&format!("team/web@{digest}")));
     for path in ["/r/team/none", "/r/UPPER", "/r/team/web?ref=no", "/r/team/web?ref=-"] {
         http.ask("GET", path).is(404);
@@ -93,7 +104,9 @@ fn pages_ask_who_you_are() {
     ann.ask("GET", "/r/team/web").is(200);
     ann.ask("GET", "/login").is(303);
     let nobody = registry.http();
-    assert!(!nobody.ask("GET", "/").is(200).text().contains("team/web"));
+    let front = nobody.ask("GET", "/").is(200).text();
+    assert!(!front.contains("team/web") && front.contains("<a href=\"/login\">"), "{front}");
+    assert!(!ann.ask("GET", "/").is(200).text().contains("/login"));
     nobody.ask("GET", "/r/team/web").is(404);
     let asked = nobody.ask("GET", "/login").is(401);
     assert!(asked.header("www-authenticate").starts_with("Basic "));

@@ -38,10 +38,12 @@ body{margin:0 auto;max-width:64rem;padding:1.5rem;font:16px/1.5 system-ui,sans-s
 a{color:var(--link)}a:focus-visible,button:focus-visible,input:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 nav{font-size:.9rem}h1{font-size:1.5rem;margin:.3rem 0 1.2rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:1.8rem 0 .5rem}
 table{width:100%;border-collapse:collapse}th,td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-td{overflow-wrap:anywhere}td.size,th.size{text-align:right;white-space:nowrap}code,pre{font:.88rem/1.45 ui-monospace,monospace}
+td{overflow-wrap:anywhere}td.size,th.size{text-align:right}td.size,td.id,td.when{white-space:nowrap}code,pre{font:.88rem/1.45 ui-monospace,monospace}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;user-select:all}
 ul.list{list-style:none;padding:0}ul.list li{border-bottom:1px solid var(--line);padding:.5rem 0}
 input,button{font:inherit;padding:.35rem .6rem;border:1px solid var(--line);border-radius:6px;background:var(--soft);color:inherit}
+label{display:inline-flex;align-items:center;gap:.6rem}
+@media(max-width:40rem){body{padding:1rem}th,td{padding:.4rem .3rem}td code{font-size:.8rem}td.when{white-space:normal}}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}
 ";
 

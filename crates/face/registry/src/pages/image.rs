@@ -23,7 +23,25 @@ struct Image {
     text: Value,
     config: Value,
     referrers: Vec<Referrer>,
+    /// Manifests that cosign's older versions find by a tag: what they are, and the tag.
+    tagged: Vec<(&'static str, String)>,
 }
+
+/// What cosign keeps by tags, behind the image's digest.
+const TAGGED: [(&str, &str); 3] = [("sig", "Signature"), ("att", "Attestation"), ("sbom", "SBOM")];
+/// Kinds of artifacts by a part of their name, as people call them; the first that fits.
+const KINDS: [(&str, &str); 7] = [
+    ("spdx", "SBOM"),
+    ("cyclonedx", "SBOM"),
+    ("syft", "SBOM"),
+    ("sbom", "SBOM"),
+    ("cosign.artifact.sig", "Signature"),
+    ("signature", "Signature"),
+    ("in-toto", "Attestation"),
+];
+/// What a Sigstore bundle states, and that of a signature.
+const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// `None` when `reference` is none.
 pub(super) async fn page(
@@ -50,11 +68,11 @@ pub(super) async fn page(
             text.raw("</dl><h2>Platforms</h2>");
             platforms(&mut text, manifests);
         }
-        None => layers(&mut text, &image),
+        None => layers(&mut text, name, &image),
     }
-    if !image.referrers.is_empty() {
+    if !image.referrers.is_empty() || !image.tagged.is_empty() {
         text.raw("<h2>About this image</h2>");
-        referrers(&mut text, &image.referrers);
+        referrers(&mut text, &image);
     }
     let up = format!("/r/{name}");
     let title = format!("{name}{sign}{reference}");
@@ -71,7 +89,15 @@ fn read(store: &Store, name: &str, target: &Target) -> Result<Image, StoreError>
         None => Value::Null,
     };
     let referrers = store.referrers(name, &manifest.digest, "", REFERRERS)?;
-    Ok(Image { manifest, text, config, referrers })
+    let hex = manifest.digest.hex();
+    let mut tagged = Vec::new();
+    for (suffix, kind) in TAGGED {
+        let tag = format!("sha256-{hex}.{suffix}");
+        if store.tag(name, &tag)?.is_some() {
+            tagged.push((kind, tag));
+        }
+    }
+    Ok(Image { manifest, text, config, referrers, tagged })
 }
 
 /// What is no JSON, or too large, is nothing.
@@ -99,51 +125,89 @@ fn platforms(text: &mut Text, manifests: &[Value]) {
         let platform = &manifest["platform"];
         let parts = ["os", "architecture", "variant"].map(|name| string(platform, name));
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        text.raw("<tr><td>").text(&parts.join("/")).raw("<td>");
+        text.raw("<tr><td>").text(&parts.join("/")).raw("<td class=id>");
         link(text, string(manifest, "digest"));
         text.raw("<td>").text(string(manifest, "mediaType")).raw("</tr>");
     }
     text.raw("</tbody></table>");
 }
 
-fn layers(text: &mut Text, image: &Image) {
+fn layers(text: &mut Text, name: &str, image: &Image) {
     let layers = image.text["layers"].as_array().map_or(&[][..], Vec::as_slice);
-    text.raw("<dt>Platform<dd>").text(string(&image.config, "os")).raw("/");
-    text.text(string(&image.config, "architecture"));
+    // An artifact is for none.
+    let is_image = !string(&image.config, "os").is_empty();
+    if is_image {
+        text.raw("<dt>Platform<dd>").text(string(&image.config, "os")).raw("/");
+        text.text(string(&image.config, "architecture"));
+    } else if !string(&image.text, "artifactType").is_empty() {
+        text.raw("<dt>Artifact<dd>").text(string(&image.text, "artifactType"));
+    }
     text.raw("<dt>Size<dd>").text(&format_decimal(image.manifest.record.content_size));
-    text.raw("</dl><h2>Layers</h2>");
-    text.raw("<table><thead><tr><th>Made by<th class=size>Size<th>Layer</tr></thead><tbody>");
+    text.raw(match is_image {
+        true => "</dl><h2>Layers</h2><table><thead><tr><th>Made by",
+        false => "</dl><h2>Content</h2><table><thead><tr><th>Type",
+    });
+    text.raw("<th class=size>Size<th>Digest</tr></thead><tbody>");
     let empty = Vec::new();
     let history = image.config["history"].as_array().unwrap_or(&empty);
     let mut rest = layers.iter();
     for step in history {
         let layer = if step["empty_layer"] == true { None } else { rest.next() };
-        row(text, string(step, "created_by"), layer);
+        row(text, string(step, "created_by"), layer, None);
     }
     // Images may have no history, or less of it.
     for layer in rest {
-        row(text, string(layer, "mediaType"), Some(layer));
+        let title = string(&layer["annotations"], "org.opencontainers.image.title");
+        let made_by = format!("{} {title}", string(layer, "mediaType"));
+        row(text, made_by.trim(), Some(layer), Some(name).filter(|_| !is_image));
     }
     text.raw("</tbody></table>");
 }
 
-fn row(text: &mut Text, made_by: &str, layer: Option<&Value>) {
+/// With the name of a repository, the layer is a link to its content.
+fn row(text: &mut Text, made_by: &str, layer: Option<&Value>, of: Option<&str>) {
     text.raw("<tr><td><code>").text(made_by).raw("</code><td class=size>");
     if let Some(layer) = layer {
         text.text(&format_decimal(layer["size"].as_u64().unwrap_or(0)));
-        text.raw("<td><code>").text(string(layer, "digest").get(..19).unwrap_or_default());
-        text.raw("</code>");
+        let digest = string(layer, "digest");
+        text.raw("<td class=id>");
+        if let Some(name) = of {
+            text.raw("<a download href=\"/v2/").text(&format!("{name}/blobs/{digest}")).raw("\">");
+        }
+        text.raw("<code>").text(digest.get(..19).unwrap_or_default()).raw("</code>");
+        if of.is_some() {
+            text.raw("</a>");
+        }
     } else {
         text.raw("<td>");
     }
     text.raw("</tr>");
 }
 
-fn referrers(text: &mut Text, referrers: &[Referrer]) {
+/// What an artifact is, in a word if there is one.
+fn kind(referrer: &Referrer) -> String {
+    let kind = referrer.artifact_type.as_deref().unwrap_or(&referrer.media_type);
+    let known = KINDS.iter().find(|(part, _)| kind.to_lowercase().contains(part));
+    let word = match known {
+        Some((_, word)) => word,
+        None if kind.contains("sigstore.bundle") => match referrer.annotations.get(PREDICATE) {
+            Some(predicate) if predicate == SIGNED => "Signature",
+            _ => "Attestation",
+        },
+        None => return kind.to_owned(),
+    };
+    format!("{word} ({kind})")
+}
+
+fn referrers(text: &mut Text, image: &Image) {
     text.raw("<table><thead><tr><th>Kind<th>Digest<th>Notes</tr></thead><tbody>");
-    for referrer in referrers {
-        let kind = referrer.artifact_type.as_deref().unwrap_or(&referrer.media_type);
-        text.raw("<tr><td>").text(kind).raw("<td>");
+    for (kind, tag) in &image.tagged {
+        text.raw("<tr><td>").text(kind).raw(" (cosign)<td class=id>");
+        text.raw("<a href=\"?ref=").text(tag).raw("\"><code>");
+        text.text(tag.get(..19).unwrap_or(tag)).raw("…</code></a><td></tr>");
+    }
+    for referrer in &image.referrers {
+        text.raw("<tr><td>").text(&kind(referrer)).raw("<td class=id>");
         link(text, &referrer.digest.to_string());
         let notes: Vec<String> =
             referrer.annotations.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -81,6 +81,9 @@ async fn repositories(call: &Call) -> Result<Option<String>, Fault> {
     if call.identity.as_ref().and_then(Identity::administered).is_some() {
         text.raw("<p><a href=\"/accounts\">Users and robots</a></p>");
     }
+    if call.identity.as_ref().is_some_and(Identity::is_nobody) {
+        text.raw("<p><a href=\"/login\">Log in</a></p>");
+    }
     upstreams(call, &mut text);
     rules(call, &mut text);
     if names.is_empty() {
@@ -174,13 +177,19 @@ async fn tags(call: &Call, name: &str) -> Result<Option<String>, Fault> {
         })
         .await?;
     let mut text = Text::new();
-    text.raw("<table><thead><tr><th>Tag<th>Digest<th>Size<th>Pushed</tr></thead><tbody>");
+    text.raw(
+        "<table><thead><tr><th>Tag<th>Digest<th class=size>Size<th>Pushed</tr></thead><tbody>",
+    );
     for (tag, record, size) in rows.iter().take(PAGE) {
         let digest = record.digest.to_string();
-        text.raw("<tr><td><a href=\"?ref=").text(tag).raw("\">").text(tag).raw("</a><td><code>");
-        text.text(digest.get(..19).unwrap_or(&digest)).raw("</code><td>");
+        text.raw("<tr><td><a href=\"?ref=")
+            .text(tag)
+            .raw("\">")
+            .text(tag)
+            .raw("</a><td class=id><code>");
+        text.text(digest.get(..19).unwrap_or(&digest)).raw("</code><td class=size>");
         text.text(&if *size == 0 { String::new() } else { format_decimal(*size) });
-        text.raw("<td>").text(&time(record.at)).raw("</tr>");
+        text.raw("<td class=when>").text(&time(record.at)).raw("</tr>");
     }
     text.raw("</tbody></table>");
     if let Some((last, ..)) = rows.get(PAGE - 1).filter(|_| rows.len() > PAGE) {
