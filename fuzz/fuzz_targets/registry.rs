@@ -1,9 +1,9 @@
-//! What clients send to a registry of ours: paths, queries, ranges, scopes, tokens; what is in its files: accounts, htpasswd, rules.
+//! What clients send to a registry of ours: paths, queries, ranges, scopes, tokens, manifests; what is in its files: accounts, htpasswd, rules.
 //! No panic; ranges lie within their blob; nobody's token but our own is taken.
 #![no_main]
 
 use ferry_access::{Grant, Policy, Scope, Signer};
-use ferry_registry_store::{Pattern, Rule};
+use ferry_registry_store::{Pattern, Rule, references};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -21,4 +21,11 @@ fuzz_target!(|data: &[u8]| {
     drop(text.parse::<Grant>());
     drop(text.parse::<Rule>());
     Pattern::new(path).matches(query, range);
+    // A manifest that is pushed; the first line says what it is said to be.
+    drop(references(data, path));
+    for kind in ["manifest", "index"] {
+        let kind = format!("application/vnd.oci.image.{kind}.v1+json");
+        let most = 10_000 + 1;
+        assert!(references(data, &kind).map_or(0, |all| all.len()) <= most);
+    }
 });

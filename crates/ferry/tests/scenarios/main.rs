@@ -94,6 +94,7 @@ mod pulls;
 mod push;
 mod reflinks;
 mod registry;
+mod registry_artifacts;
 mod registry_bucket;
 mod registry_clients;
 mod registry_faults;

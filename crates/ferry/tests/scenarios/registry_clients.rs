@@ -12,27 +12,27 @@ use crate::{registry_serve::add_user, scratch, with_busybox};
 through_both!(through_a_daemon);
 
 /// A registry, and how its clients get in.
-struct Door {
-    name: &'static str,
-    registry: FerryRegistry,
-    login: Option<(&'static str, String)>,
+pub(crate) struct Door {
+    pub(crate) name: &'static str,
+    pub(crate) registry: FerryRegistry,
+    pub(crate) login: Option<(&'static str, String)>,
     /// Whether pulling needs it.
-    anonymous: bool,
+    pub(crate) anonymous: bool,
     /// `ca.crt`, `client.cert`, `client.key`.
-    certificates: Option<PathBuf>,
+    pub(crate) certificates: Option<PathBuf>,
 }
 
 impl Door {
-    fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.registry.host()
     }
 
-    fn image(&self, name: &str) -> String {
+    pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.host())
     }
 }
 
-fn doors(dir: &Path) -> Vec<Door> {
+pub(crate) fn doors(dir: &Path) -> Vec<Door> {
     let root = |name: &str| dir.join(format!("registry-{name}"));
     let door = |name, registry, login| Door {
         name,
@@ -60,14 +60,17 @@ fn doors(dir: &Path) -> Vec<Door> {
         let registry = FerryRegistry::start(&root("htpasswd"), &flags);
         doors.push(door("htpasswd", registry, Some(("bob", "word".to_owned()))));
     }
-    doors.extend(mutual_tls(dir, &root("tls")));
+    doors.extend(mutual_tls(dir, &root("tls"), None));
+    add_user(&root("both"), "ann", "secret", &[]);
+    doors.extend(mutual_tls(dir, &root("both"), Some(("ann", "secret".to_owned()))));
     doors
 }
 
-/// Only clients with a certificate of our authority get in.
-fn mutual_tls(dir: &Path, root: &Path) -> Option<Door> {
+/// Only clients with a certificate of our authority get in, and with a login, where there is one, only who is known besides.
+fn mutual_tls(dir: &Path, root: &Path, login: Option<(&'static str, String)>) -> Option<Door> {
     let openssl = programs::find("openssl")?;
-    let place = dir.join("certificates");
+    let name = if login.is_some() { "mutual TLS and a user" } else { "mutual TLS" };
+    let place = dir.join(format!("certificates of {name}"));
     std::fs::create_dir_all(&place).unwrap();
     let openssl = |args: &[&str]| {
         let mut command = Command::new(&openssl);
@@ -100,19 +103,13 @@ fn mutual_tls(dir: &Path, root: &Path) -> Option<Door> {
     let flags = ["--tls-self-signed", "127.0.0.1", "--tls-client-ca", authority.to_str().unwrap()];
     let registry = FerryRegistry::start(root, &flags);
     // What is left there is for `--cert-dir`: no other certificate may be in it.
-    let shown = dir.join("shown");
+    let shown = dir.join(format!("shown to {name}"));
     std::fs::create_dir_all(&shown).unwrap();
     std::fs::copy(root.join("tls.crt"), shown.join("ca.crt")).unwrap();
     for file in ["client.cert", "client.key"] {
         std::fs::copy(place.join(file), shown.join(file)).unwrap();
     }
-    Some(Door {
-        name: "mutual TLS",
-        registry,
-        login: None,
-        anonymous: false,
-        certificates: Some(shown),
-    })
+    Some(Door { name, registry, login, anonymous: false, certificates: Some(shown) })
 }
 
 /// Our own client and docker's, whose pushes and pulls are a daemon's.
