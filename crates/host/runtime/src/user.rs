@@ -98,26 +98,33 @@ pub fn look_up_user(root: &InRoot, wanted: &str) -> Result<(u32, u32), String> {
         .map_err(|failure| failure.message)
 }
 
-/// The user and group that BuildKit takes for a file's owner: a number is itself, and the group, too, where none is told; a name that
-/// nobody has is 0, or leaves the group to the user.
+/// The user and group that BuildKit takes for a file's owner: a number is itself, and the group, too, where none is told; `root` and
+/// nothing are 0, whatever the files say; a name that nobody has is 0, or leaves the group to the user.
 ///
 /// # Errors
 /// The container's files cannot be read.
 pub fn look_up_names(root: &InRoot, user: &str, group: Option<&str>) -> Result<(u32, u32), String> {
     let file = |path: &str| text(root, path).map_err(|failure| failure.message);
-    let (uid, own) = match user.parse::<u32>() {
-        Ok(uid) => (uid, uid),
-        Err(_) => from_file(&file("/etc/passwd")?, user),
+    let (uid, own) = match number_of(user) {
+        Some(uid) => (uid, uid),
+        None => from_file(&file("/etc/passwd")?, user),
     };
-    let gid = match group.map(|group| (group, group.parse::<u32>())) {
+    let gid = match group.map(|group| (group, number_of(group))) {
         None => own,
-        Some((_, Ok(gid))) => gid,
-        Some((name, Err(_))) => {
+        Some((_, Some(gid))) => gid,
+        Some((name, None)) => {
             let text = file("/etc/group")?;
             groups(&text).find(|group| group.name == name).map_or(own, |group| group.gid)
         }
     };
     Ok((uid, gid))
+}
+
+fn number_of(name: &str) -> Option<u32> {
+    if matches!(name, "" | "root") {
+        return Some(0);
+    }
+    name.parse::<u32>().ok().filter(|id| u64::from(*id) <= MAX_ID)
 }
 
 fn from_file(passwd: &str, name: &str) -> (u32, u32) {
@@ -213,6 +220,27 @@ mod tests {
         assert_eq!(who("web", Some("123")), Ok((33, 123, vec![])));
         assert_eq!(who("555", None), Ok((555, 0, vec![])));
         assert_eq!(who("1000", None), Ok((77, 77, vec![])), "a name wins over a number");
+    }
+
+    #[test]
+    fn owners_of_files_are_found_as_buildkit_finds_them() {
+        let place = std::env::temp_dir().join(format!("ferry-owners-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("etc")).unwrap();
+        let root = InRoot::open(&place).unwrap();
+        assert_eq!(look_up_names(&root, "web", Some("root")), Ok((0, 0)), "nobody is known");
+        assert_eq!(look_up_names(&root, "7", Some("root")), Ok((7, 0)));
+        std::fs::write(place.join("etc/passwd"), PASSWD).unwrap();
+        std::fs::write(place.join("etc/group"), GROUP).unwrap();
+        let found = |user, group| look_up_names(&root, user, group).unwrap();
+        assert_eq!(found("web", None), (33, 34));
+        assert_eq!(found("web", Some("adm")), (33, 4));
+        assert_eq!(found("web", Some("nope")), (33, 34));
+        assert_eq!(found("web", Some("")), (33, 0));
+        assert_eq!(found("nope", Some("adm")), (0, 4));
+        assert_eq!(found("1000", None), (1000, 1000), "a number is never a name");
+        assert_eq!(found("7", Some("8")), (7, 8));
+        assert_eq!(found("4294967295", None), (0, 0));
+        std::fs::remove_dir_all(place).unwrap();
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     path::Path,
+    process::Stdio,
 };
 
-use ferry_testkit::{Client, Run, Sandbox, run};
+use ferry_testkit::{Client, Run, Sandbox, eventually, run};
 
 use super::context;
 use crate::with_busybox;
@@ -117,6 +118,57 @@ fn agents_are_reached() {
         &[("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,required true\n")],
     );
     modern(&sandbox, &directory, &[]).fails(1).says("no SSH key \"default\" forwarded");
+}
+
+#[test]
+fn keys_are_in_an_agent_as_long_as_it_takes() {
+    let sandbox = with_busybox(Client::Ferry);
+    if ferry_testkit::programs::find("ssh-add").is_none() {
+        eprintln!("SKIPPED: OpenSSH's client is not here");
+        return;
+    }
+    let place = sandbox.dir().join("keys");
+    std::fs::create_dir(&place).unwrap();
+    let key = |name: &str, phrase: &str| {
+        let path = place.join(name);
+        let mut make = std::process::Command::new("ssh-keygen");
+        run(make.args(["-q", "-t", "ed25519", "-C", name, "-N", phrase, "-f"]).arg(&path)).ok();
+        path.to_str().unwrap().to_owned()
+    };
+    let (one, two, locked) = (key("one", ""), key("two", ""), key("locked", "secret"));
+    // Docker does not ask who else may read it.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&one, open).unwrap();
+    let dockerfile = "FROM busybox\nRUN --mount=type=ssh,id=k exec sleep 1000\n";
+    let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
+    let words = ["build", "--ssh", &format!("k={one},{two}"), directory.to_str().unwrap()];
+    let mut build = sandbox.command(&words);
+    let mut build = build.env("TMPDIR", sandbox.dir()).stderr(Stdio::null()).spawn().unwrap();
+    let (step, pid) = eventually("the step runs", || {
+        let id = sandbox.ok(&["ps", "-q"]);
+        let pid = (id.lines().count() == 1).then(|| sandbox.inspect(&id, "{{.State.Pid}}"));
+        pid.filter(|pid| pid != "0").map(|pid| (id, pid))
+    });
+    let socket = format!("/proc/{pid}/root/run/buildkit/ssh_agent.0");
+    let mut list = std::process::Command::new("ssh-add");
+    let listed = run(list.arg("-l").env("SSH_AUTH_SOCK", socket)).ok();
+    assert!(listed.contains(" one (ED25519)") && listed.contains(" two (ED25519)"), "{listed}");
+    sandbox.ok(&["kill", &step]);
+    assert!(!build.wait().unwrap().success());
+    let own = format!("{}/ferry-ssh-", sandbox.dir().display());
+    let left = std::fs::read_dir(sandbox.dir()).unwrap().flatten();
+    let left = left.filter(|entry| entry.path().to_str().unwrap().starts_with(&own));
+    assert_eq!(left.count(), 0, "nothing of the agent stays");
+    let running = run(std::process::Command::new("pgrep").args(["-f", &own]));
+    assert_eq!(running.stdout, "", "the agent has ended");
+    let refused = |ssh: &str, words: &str| {
+        modern(&sandbox, &directory, &["--ssh", ssh]).fails(1).says(words);
+    };
+    refused(&format!("k={locked}"), "locked as a key");
+    refused(&format!("k={}", directory.join("Dockerfile").display()), "Dockerfile as a key");
+    let socket = sandbox.dir().join("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    refused(&format!("k={one},{}", socket.display()), "invalid combination of keys and sockets");
 }
 
 #[test]

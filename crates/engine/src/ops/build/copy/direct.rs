@@ -365,7 +365,7 @@ impl<W: Write> Sink for Members<'_, '_, W> {
 
 /// The mode of a directory that is made on the way to what is copied: that of `--chmod`, if it is a number, as far as BuildKit's usual mask
 /// (022) lets it through.
-fn made_mode(mode: Option<&FileMode>) -> u32 {
+pub(super) fn made_mode(mode: Option<&FileMode>) -> u32 {
     match mode {
         Some(FileMode::Octal(mode)) => mode & 0o755,
         _ => 0o755,

@@ -23,6 +23,7 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use super::{
     super::tree::{Files, Found, invalid, piped},
     Copies, Item,
+    direct::made_mode,
 };
 use crate::{Shared, ops::container::commit::layer_of};
 
@@ -67,7 +68,7 @@ fn place(
         Item::Found(found) => (from, found),
         Item::Remote { files, found, .. } => (files, found),
         Item::Document { content, .. } => {
-            let target = directory(root, &target, owner)?;
+            let target = directory(root, &target, owner, made_mode(copies.mode.as_ref()))?;
             return document(copies, &target, &name.unwrap_or_default(), content, owner);
         }
     };
@@ -77,7 +78,7 @@ fn place(
     {
         let file = std::fs::File::from(found.open(files)?);
         if let Some(archive) = archive(file)? {
-            let target = directory(root, Path::new(&copies.step.destination), owner)?;
+            let target = directory(root, Path::new(&copies.step.destination), owner, 0o755)?;
             // Who is in the archive stays, as in Docker.
             let owner = match owner {
                 Owner::Fixed { uid: 0, gid: 0 } if copies.step.flags.chown.is_none() => {
@@ -88,7 +89,7 @@ fn place(
             return unpack(archive, target.as_dir(), owner);
         }
     }
-    let target = directory(root, &target, owner)?;
+    let target = directory(root, &target, owner, made_mode(copies.mode.as_ref()))?;
     let name = name.unwrap_or_default();
     let write =
         |out: io::BufWriter<io::PipeWriter>| found.write(files, &name, &copies.exclude, out);
@@ -124,7 +125,7 @@ fn document(
 }
 
 /// Makes a directory; those that are missing belong to `owner`.
-fn directory(root: &InRoot, path: &Path, owner: Owner) -> Result<InRoot, Failure> {
+fn directory(root: &InRoot, path: &Path, owner: Owner, mode: u32) -> Result<InRoot, Failure> {
     let failed = |error: rustix::io::Errno| {
         let words = match error {
             rustix::io::Errno::NOTDIR => {
@@ -141,7 +142,7 @@ fn directory(root: &InRoot, path: &Path, owner: Owner) -> Result<InRoot, Failure
         let absent = |path: &&Path| matches!(root.file_type(path), Ok(None));
         missing = path.ancestors().take_while(absent).map(Path::to_owned).collect();
     }
-    let found = root.mkdir_all(path, 0o755).map_err(failed)?;
+    let found = root.mkdir_all(path, mode).map_err(failed)?;
     if let Owner::Fixed { uid, gid } = owner {
         for path in missing {
             let made = root.open_with(&path, rustix::fs::OFlags::DIRECTORY, 0).map_err(failed)?;
@@ -271,7 +272,7 @@ pub(in super::super) fn make_directory(
 ) -> Result<Layer, Failure> {
     on_top(shared, below, scratch, times, |root| {
         let owner = if user.is_empty() { Owner::Archived } else { owner_of(root, user)? };
-        directory(root, Path::new(path), owner).map(drop)
+        directory(root, Path::new(path), owner, 0o755).map(drop)
     })
 }
 

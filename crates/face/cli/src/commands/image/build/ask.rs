@@ -11,6 +11,7 @@ use ferry_docker_api::{
     solve::{AskedContext, BuildAsk},
 };
 
+use super::ssh;
 use crate::{
     config::read_limited,
     framework::{Cli, CliError, Matches},
@@ -31,6 +32,8 @@ pub(super) struct Question {
     pub(super) cache: Option<CacheTo>,
     /// Images that are only there for `--cache-from`.
     pub(super) loaded: Vec<String>,
+    /// Agents that have keys for the build.
+    _keys: Vec<ssh::Agent>,
 }
 
 /// Where the cache goes, beyond the image itself.
@@ -111,13 +114,13 @@ impl Question {
             entitlements: allowed(matches)?,
             ..BuildAsk::default()
         };
-        let (mut open, mut loaded) = (Vec::new(), Vec::new());
+        let (mut open, mut loaded, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for text in matches.texts("secret") {
             let (id, bytes) = secret(cli, text)?;
             ask.secrets.insert(id, base64::engine::general_purpose::STANDARD.encode(bytes));
         }
         for text in matches.texts("ssh") {
-            let (id, path) = agent(cli, text)?;
+            let (id, path) = ssh::agent(cli, text, &mut keys)?;
             ask.agents.insert(id, path);
         }
         for text in matches.texts("build-context") {
@@ -141,7 +144,7 @@ impl Question {
         }
         let inline = arguments.get("BUILDKIT_INLINE_CACHE");
         ask.inline_cache |= inline.and_then(Option::as_deref) == Some("1");
-        Ok(Question { ask, open, cache, loaded })
+        Ok(Question { ask, open, cache, loaded, _keys: keys })
     }
 }
 
@@ -240,27 +243,6 @@ fn secret(cli: &Cli, text: &str) -> Result<(String, Vec<u8>), CliError> {
         CliError::new(format!("failed to stat {source}: stat {source}: {}", go_words(&error)))
     })?;
     Ok((id.to_owned(), bytes))
-}
-
-/// `default`, `id`, `id=/path/of/a/socket`.
-fn agent(cli: &Cli, text: &str) -> Result<(String, String), CliError> {
-    let (id, path) = text.split_once('=').unwrap_or((text, ""));
-    let path = match path {
-        "" => cli.env("SSH_AUTH_SOCK").ok_or_else(|| {
-            CliError::new(format!(
-                "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set (--ssh {text})"
-            ))
-        })?,
-        path => path.to_owned(),
-    };
-    let real = std::fs::canonicalize(&path)
-        .map_err(|error| CliError::new(format!("cannot use {path}: {}", go_words(&error))))?;
-    let kind = std::fs::metadata(&real).map(|found| found.file_type());
-    if !kind.is_ok_and(|kind| std::os::unix::fs::FileTypeExt::is_socket(&kind)) {
-        return Err(CliError::new(format!("not supported yet: --ssh with a key: {path}"))
-            .with_hint("put the key into an agent: ssh-agent, ssh-add"));
-    }
-    Ok((id.to_owned(), real.to_string_lossy().into_owned()))
 }
 
 /// What a name means.

@@ -11,6 +11,7 @@ mod layout;
 mod outputs;
 mod progress;
 mod report;
+mod ssh;
 
 use std::path::Path;
 
@@ -96,7 +97,7 @@ const FLAGS: &[Flag] = &[
     Flag::value("security-opt", "strings", "Security options"),
     Flag::bytes("shm-size", "Size of \"/dev/shm\""),
     Flag::bool("squash", "Squash newly built layers into a single new layer"),
-    Flag::value("ssh", "stringArray", "SSH agent socket or keys to expose to the build (format: \"default|<id>[=<socket>]\")"),
+    Flag::value("ssh", "stringArray", "SSH agent socket or keys to expose to the build (format: \"default|<id>[=<socket>|<key>[,<key>]]\")"),
     Flag::list("tag", "Name and optionally a tag in the \"name:tag\" format").short('t'),
     Flag::string("target", "Set the target build stage to build."),
     Flag::value("ulimit", "ulimit", "Ulimit options").shown("[]"),
