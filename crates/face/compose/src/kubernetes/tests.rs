@@ -143,7 +143,8 @@ fn what_a_pod_does_not_have_is_refused_by_name() {
 
 #[test]
 fn what_comes_before_a_service_comes_before_its_pods() {
-    let text = "services: {web: {image: x, user: '7', scale: 2, ports: ['80:80'], volumes: ['d:/d'], pre_start: [{image: y, command: [do, it], user: '0'}, {environment: {A: b}}]}}\nvolumes: {d: }";
+    let text = "services:\n  web: {image: x, user: '7', scale: 2, ports: ['80:80'], volumes: ['d:/d'], \
+                pre_start: [{image: y, command: [do, it], user: '0'}, {environment: {A: b}}]}\nvolumes: {d: }";
     let all = converted(text, &Wishes::default()).unwrap();
     let pod = &find(&all, "Deployment", "web")["spec"]["template"]["spec"];
     let before = &pod["initContainers"];
