@@ -5,11 +5,15 @@ use std::{fs, os::unix::net::UnixListener};
 use ferry_testkit::FerryRegistry;
 use serde_json::Value;
 
-use crate::compose::{Project, real};
+use crate::compose::{OURS, Pairing, Project, in_all_pairings, on_both_daemons, real};
+
+in_all_pairings!(images_go_to_a_registry);
+// `pull --policy never` and the lock of what is built are told in another way by Docker Compose.
+on_both_daemons!(images_come_from_a_registry, images_are_pinned_to_their_digests);
 
 /// A project whose services' images are those of a registry of its own, where nothing is yet.
-fn with_registry(text: &str) -> (Project, FerryRegistry) {
-    let project = Project::new("services: {}\n");
+fn with_registry(pairing: Pairing, text: &str) -> (Project, FerryRegistry) {
+    let project = pairing.project("services: {}\n");
     let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
     let text = text.replace("HOST", registry.host());
     fs::write(project.directory.join("compose.yaml"), text).unwrap();
@@ -97,7 +101,7 @@ fn listed(registry: &FerryRegistry, name: &str) -> Vec<String> {
 
 #[test]
 fn images_of_several_platforms_and_what_is_said_of_them() {
-    let (project, registry) = with_registry(SAID);
+    let (project, registry) = with_registry(OURS, SAID);
     project.ok(&["build", "--push"]);
     assert_eq!(listed(&registry, "app"), ["amd64", "arm64", "unknown", "unknown"]);
     // The command line is stronger than the file.
@@ -195,21 +199,34 @@ services:
     build: {context: ., dockerfile_inline: \"FROM busybox\\nRUN echo db > /db\\n\"}
 ";
 
+/// What the builds leave on a daemon that stays.
+fn owned(project: &Project, registry: &FerryRegistry) {
+    for name in ["web:1", "other:2", "db:1", "again:1"] {
+        project.owns(&format!("{}/{name}", registry.host()));
+    }
+    project.owns("127.0.0.1:1/db:1");
+}
+
 fn there(registry: &FerryRegistry, name: &str) -> bool {
     let (name, tag) = name.split_once(':').unwrap();
     registry.http().ask("HEAD", &format!("/v2/{name}/manifests/{tag}")).status == 200
 }
 
-#[test]
-fn images_go_to_a_registry() {
-    let (project, registry) = with_registry(PUSHED);
+fn images_go_to_a_registry(pairing: Pairing) {
+    let (project, registry) = with_registry(pairing, PUSHED);
+    if !project.can_build() {
+        return;
+    }
+    owned(&project, &registry);
     project.ok(&["build", "--push", "db"]);
     assert!(there(&registry, "db:1") && !there(&registry, "web:1"));
     project.ok(&["build"]);
     project.ok(&["push", "--quiet", "web"]);
     assert!(there(&registry, "web:1") && there(&registry, "other:2"));
 
-    let (project, registry) = with_registry(PUSHED);
+    let (project, registry) = with_registry(pairing, PUSHED);
+    project.can_build();
+    owned(&project, &registry);
     project.ok(&["build"]);
     project.ok(&["push", "--include-deps", "web"]);
     assert!(there(&registry, "db:1") && there(&registry, "web:1"));
@@ -224,14 +241,15 @@ fn images_go_to_a_registry() {
     assert!(there(&registry, "again:1"));
 }
 
-#[test]
-fn images_come_from_a_registry() {
+fn images_come_from_a_registry(pairing: Pairing) {
     let (project, registry) = with_registry(
+        pairing,
         "services:\n  web: {image: 'HOST/web:1', depends_on: [db]}\n  db: {image: 'HOST/db:1'}\n  \
          own: {image: 'HOST/own:1', build: {context: .}, profiles: [x]}\n  none: {image: 'HOST/none:1', profiles: [x]}\n",
     );
     let name = |image: &str| format!("{}/{image}:1", registry.host());
     for image in ["web", "db"] {
+        project.owns(&name(image));
         project.sandbox.ok(&["tag", "busybox", &name(image)]);
         project.sandbox.ok(&["push", &name(image)]);
         project.sandbox.ok(&["rmi", &name(image)]);
@@ -258,12 +276,13 @@ fn images_come_from_a_registry() {
     assert!(here("web"));
 }
 
-#[test]
-fn images_are_pinned_to_their_digests() {
+fn images_are_pinned_to_their_digests(pairing: Pairing) {
     let (project, registry) = with_registry(
+        pairing,
         "services:\n  web: {image: 'HOST/web:1', ports: ['80']}\n  built: {build: .}\n",
     );
     let name = format!("{}/web:1", registry.host());
+    project.owns(&name);
     project.sandbox.ok(&["tag", "busybox", &name]);
     project.sandbox.ok(&["push", &name]);
     let answer = registry.http().ask("HEAD", "/v2/web/manifests/1");

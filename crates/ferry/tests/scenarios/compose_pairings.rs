@@ -437,9 +437,6 @@ const ALONE: &[(&str, &str)] = &[
         "flags_of_a_build",
         "--memory and --check, of which bake and the classic builder have one each",
     ),
-    ("images_are_pinned_to_their_digests", "a registry of the test's"),
-    ("images_come_from_a_registry", "as above"),
-    ("images_go_to_a_registry", "as above"),
     ("images_go_with_what_is_published", "--app of images at a registry of the test's"),
     (
         "images_of_several_platforms_and_what_is_said_of_them",
