@@ -27,7 +27,8 @@ pub(crate) fn plan(
 ) -> Result<Launch, Failure> {
     let links = net::links::of(shared, container)?;
     let with_links = (!links.is_empty()).then(|| net::links::with_environment(container, &links));
-    let container = with_links.as_ref().unwrap_or(container);
+    let resolved = crate::rootfs::with_subpaths(with_links.as_ref().unwrap_or(container))?;
+    let container = &*resolved;
     let dir = shared.dirs.data(&container.id);
     let run_dir = fresh_run_dir(shared, &container.id)?;
     make_bind_sources(container)?;

@@ -4,21 +4,22 @@
 mod view;
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, MountPoint};
+use ferry_model::container::{Container, MountKind, MountPoint};
 use ferry_sys::{
     Errno,
     overlay::{self, Overlay},
     root::InRoot,
 };
 
-use rustix::fs::{Dir, FileType, OFlags, Stat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use crate::Shared;
 
@@ -141,34 +142,69 @@ pub(crate) fn populate_volume(
         .map_err(|error| Failure::new(ErrorKind::Internal, ferry_errkind::chain(&error)))
 }
 
-/// The directory or file below a volume that `volume-subpath` names.
-pub(crate) fn volume_subpath(mountpoint: &str, subpath: &str) -> Result<String, Failure> {
-    let words = |why: &str| format!("cannot access volume subpath \"{subpath}\": {why}");
-    let relative = Path::new(subpath);
-    let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    if relative.is_absolute() || !plain {
-        let words = "invalid mount config for type \"volume\": subpath must be a relative path within the volume";
-        return Err(Failure::new(ErrorKind::InvalidArgument, words));
+/// Checks a `volume-subpath` as far as it can be told before the container starts. Docker's words.
+pub(crate) fn check_subpath(subpath: &str) -> Result<(), Failure> {
+    let mut parts = Path::new(subpath).components();
+    if parts.all(|part| matches!(part, std::path::Component::Normal(_))) {
+        return Ok(());
     }
-    let root = InRoot::open(Path::new(mountpoint))
-        .map_err(|errno| Failure::new(ErrorKind::Internal, words(&errno.to_string())))?;
-    let found = root
-        .resolve_nofollow(relative)
-        .and_then(|fd| ferry_sys::root::file_type(fd.as_fd()))
-        .map_err(|errno| {
-            // Not as missing: clients would take that for the image, and pull it.
-            let path = Path::new(mountpoint).join(relative);
+    let words = "invalid mount config for type \"volume\": subpath must be a relative path within the volume";
+    Err(Failure::new(ErrorKind::InvalidArgument, words))
+}
+
+/// The container with what its mounts' `volume-subpath` leads to now as their sources: links are followed inside the volume alone.
+pub(crate) fn with_subpaths(container: &Container) -> Result<Cow<'_, Container>, Failure> {
+    let has = |mount: &MountPoint| mount.kind == MountKind::Volume && !mount.subpath.is_empty();
+    if !container.mounts.iter().any(has) {
+        return Ok(Cow::Borrowed(container));
+    }
+    let mut resolved = container.clone();
+    for mount in resolved.mounts.iter_mut().filter(|mount| has(mount)) {
+        mount.source = volume_subpath(Path::new(&mount.source), Path::new(&mount.subpath))?;
+    }
+    Ok(Cow::Owned(resolved))
+}
+
+/// Where the end of `source`, which is `subpath`, really is. Docker's words.
+fn volume_subpath(source: &Path, subpath: &Path) -> Result<String, Failure> {
+    let top = source.ancestors().nth(subpath.components().count()).unwrap_or(source);
+    let found = InRoot::open(top).and_then(|root| {
+        let found = beneath(&root, subpath)?;
+        root.real_path(found.as_fd())
+    });
+    match found {
+        Ok(below) => Ok(top.join(below).to_string_lossy().into_owned()),
+        Err(Errno::XDEV) => {
+            let words = format!(
+                "path concatenation escapes the base directory, base: {}, subpath: {}",
+                top.display(),
+                subpath.display()
+            );
+            Err(Failure::new(ErrorKind::Internal, words))
+        }
+        // Not as missing: clients would take that for the image, and pull it.
+        Err(errno) => {
             let why = std::io::Error::from(errno).to_string().to_lowercase();
             let why = why.split(" (os error").next().unwrap_or_default();
-            let words = format!("cannot access path {0}: lstat {0}: {why}", path.display());
-            Failure::new(ErrorKind::Internal, words)
-        })?;
-    if found.is_symlink() {
-        let why = "it is a symbolic link, which could lead out of the volume";
-        return Err(Failure::new(ErrorKind::InvalidArgument, words(why)));
+            let words = format!("cannot access path {0}: lstat {0}: {why}", source.display());
+            Err(Failure::new(ErrorKind::Internal, words))
+        }
     }
-    let path: PathBuf = Path::new(mountpoint).join(relative);
-    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Opens what is below a directory; `XDEV` for links that lead out of it.
+fn beneath(root: &InRoot, path: &Path) -> Result<OwnedFd, Errno> {
+    const TRIES: u32 = 16;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(root.as_dir(), path, flags, Mode::empty(), resolve) {
+            // Somebody moved something on the way.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 /// Whether a path was made for a mount only: it is not below, and empty but for other such paths.

@@ -109,7 +109,8 @@ pub(crate) fn whole(
     // What a volume's options name is mounted as long as it takes to clone it.
     let user = format!("view {}", crate::random::id()?);
     crate::mounted::hold_all(shared, container, &user)?;
-    let view = of_stopped(shared, container, access);
+    let view = crate::rootfs::with_subpaths(container)
+        .and_then(|container| of_stopped(shared, &container, access));
     crate::mounted::release_all(shared, container, &user);
     view
 }

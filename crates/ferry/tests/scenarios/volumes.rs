@@ -11,9 +11,44 @@ through_both!(
     copy_up,
     bind_mounts,
     anonymous_volumes,
-    read_only_and_refusals
+    read_only_and_refusals,
+    parts_of_volumes
 );
-against_docker!(copy_up, anonymous_volumes, read_only_and_refusals);
+against_docker!(copy_up, anonymous_volumes, read_only_and_refusals, parts_of_volumes);
+
+/// `volume-subpath`: what it leads to when the container starts. Links are followed inside the volume alone.
+fn parts_of_volumes(client: Client) {
+    let sandbox = with_busybox(client);
+    let mount = |part: &str| format!("type=volume,source=parted,target=/m,volume-subpath={part}");
+    let inside = |script: &str| {
+        let flags = ["run", "--rm", "-v", "parted:/v", "busybox", "sh", "-c", script];
+        sandbox.ok(&flags)
+    };
+    inside("mkdir -p /v/a/b && echo deep > /v/a/b/f && echo top > /v/f");
+    let list = |part: &str| {
+        sandbox.run(&["run", "--rm", "--mount", &mount(part), "busybox", "cat", "/m/f"])
+    };
+    assert_eq!(list("a/b").ok().trim(), "deep");
+    inside("ln -s a/b /v/inner; ln -s ../../../../../../etc /v/outer; ln -s /etc /v/absolute");
+    assert_eq!(list("inner").ok().trim(), "deep");
+    for part in ["outer", "absolute"] {
+        list(part).fails(125).says("path concatenation escapes the base directory");
+    }
+    list("../parted").fails(125).says("subpath must be a relative path within the volume");
+
+    let late = ["create", "--name", "late", "--mount", &mount("later"), "busybox", "cat", "/m/f"];
+    sandbox.ok(&late);
+    sandbox.run(&["start", "-a", "late"]).fails(1).says("later: no such file or directory");
+    assert_eq!(sandbox.inspect("late", "{{.State.Status}}"), "created");
+    let whole = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "parted"]);
+    assert_eq!(sandbox.inspect("late", "{{(index .Mounts 0).Source}}"), whole);
+    inside("mkdir /v/later && echo come > /v/later/f");
+    assert_eq!(sandbox.ok(&["start", "-a", "late"]).trim(), "come");
+    inside("rm -r /v/later && ln -s /etc /v/later");
+    sandbox.run(&["start", "-a", "late"]).fails(1).says("escapes the base directory");
+    sandbox.ok(&["rm", "late"]);
+    sandbox.ok(&["volume", "rm", "parted"]);
+}
 
 fn named_volumes_keep_data(client: Client) {
     let sandbox = with_busybox(client);

@@ -176,6 +176,7 @@ impl Made<'_> {
         if anonymous {
             self.volumes.push(name.clone());
         }
+        crate::rootfs::check_subpath(&mount.subpath)?;
         mount.anonymous = anonymous || volume.anonymous;
         mount.name = Some(name);
         if super::sources::volume_options(&volume, mount).is_some() {
@@ -201,7 +202,11 @@ fn prepare_volume(
 ) -> Result<(), Failure> {
     mount.source = match mount.subpath.as_str() {
         "" => volume.mountpoint.clone(),
-        subpath => crate::rootfs::volume_subpath(&volume.mountpoint, subpath)?,
+        // Whether it is there shows when the container starts.
+        subpath => {
+            let joined = std::path::Path::new(&volume.mountpoint).join(subpath);
+            joined.to_string_lossy().into_owned()
+        }
     };
     if !mount.no_copy && mount.subpath.is_empty() {
         crate::rootfs::populate_volume(shared, container, mount)?;

@@ -170,7 +170,7 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         anonymous,
         // How it was asked for, which `HostConfig` shows.
         no_copy: _,
-        subpath: _,
+        subpath,
         create_source: _,
         idmap: _,
         recursion: _,
@@ -179,6 +179,12 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         tmpfs_options: _,
         filesystem: _,
     } = point.clone();
+    // Of a part of a volume the whole is shown.
+    let whole = source.strip_suffix(&subpath).filter(|_| kind == MountKind::Volume);
+    let source = match whole {
+        Some(whole) if !subpath.is_empty() => whole.trim_end_matches('/').to_owned(),
+        _ => source,
+    };
     // Docker's way to say that nothing was said of a volume that has a name.
     let unnamed = anonymous || name.as_ref().is_some_and(|name| name.len() == 64);
     let is_default = kind == MountKind::Volume && mode.is_empty() && !unnamed;
