@@ -312,7 +312,7 @@ impl Shared {
 
     /// Lets ports lead to containers by the kernel's translation, unless the host's firewall is to see them first.
     pub(crate) fn publish(&self, ports: &[ferry_network::PublishedPort]) -> Result<(), Failure> {
-        if self.config.bridge.respect_firewall {
+        if self.config.bridge.respect_firewall || ports.is_empty() {
             return Ok(());
         }
         Ok(ferry_network::publish(&self.table(), ports)?)

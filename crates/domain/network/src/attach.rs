@@ -13,7 +13,7 @@ use ferry_netlink::{
     route,
 };
 
-use crate::{AttachError, Bridge, subnet::Net};
+use crate::{AttachError, Bridge, removal::remove_link, subnet::Net};
 
 /// The group of our ends, by which [`crate::reconcile`] knows them: `ferr`.
 pub(crate) const GROUP: u32 = 0x6665_7272;
@@ -59,14 +59,8 @@ pub fn loopback_up(pid: i32) -> Result<(), AttachError> {
 
 /// Removes a container's links; nothing to do if they went with the container.
 pub fn detach(host_link: &str) -> Result<(), AttachError> {
-    let removed = Socket::open(Family::Route)
-        .and_then(|mut socket| socket.exchange(&[link::delete(host_link)], |_| ()));
-    match removed {
-        Err(source) if !source.is_absent() => {
-            Err(AttachError::Detach { link: host_link.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
+    remove_link(host_link)
+        .map_err(|source| AttachError::Detach { link: host_link.to_owned(), source })
 }
 
 /// The link of a container that ended: the kernel takes it apart together with the container's network namespace.
@@ -191,6 +185,20 @@ fn allow_ipv6(namespace: &NetNamespace, link: &str) -> Result<(), NetlinkError> 
     let path = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
     // Where it cannot be written the address is refused, and that is told.
     namespace.run(move || std::fs::write(path, "0").ok()).map(|_| ())
+}
+
+/// Sets what `/proc/sys/net` has of a link in a process's network: `ipv4/conf/eth0/log_martians`, and the value.
+pub fn set_sysctls(pid: i32, settings: Vec<(String, String)>) -> Result<(), AttachError> {
+    let namespace =
+        NetNamespace::of(pid).map_err(|source| AttachError::Namespace { pid, source })?;
+    let written = namespace.run(move || {
+        for (name, value) in settings {
+            let path = format!("/proc/sys/net/{name}");
+            std::fs::write(&path, value).map_err(|source| AttachError::Sysctl { path, source })?;
+        }
+        Ok(())
+    });
+    written.map_err(|source| AttachError::Namespace { pid, source })?
 }
 
 /// Lets the default route of a process's network lead over its link `inside` from now on.

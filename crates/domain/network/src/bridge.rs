@@ -11,6 +11,7 @@ use ferry_netlink::{
 
 use crate::{
     BridgeError, firewall, mac_for,
+    removal::remove_link,
     subnet::{self, Net},
 };
 
@@ -53,6 +54,20 @@ pub struct BridgeSettings {
     pub open: bool,
     /// In IPv4 and IPv6.
     pub modes: [GatewayMode; 2],
+    /// The host has no IPv4 address of ours there, though containers are told of one; addresses that somebody else gave the link stay.
+    pub inhibit_ipv4: bool,
+    /// Addresses of the host that containers appear with outside, in IPv4 and IPv6, where it is not that of the link they leave by.
+    pub hosts: [Option<IpAddr>; 2],
+    /// Links by which published ports are reached at the containers' own addresses, too.
+    pub trusted: Vec<String>,
+}
+
+impl BridgeSettings {
+    /// Whether the bridge itself has this one of its addresses.
+    fn is_own(&self, (ip, _): Net) -> bool {
+        let inhibited = self.inhibit_ipv4 && ip.is_ipv4();
+        !inhibited && mode_of(self.modes, ip) != GatewayMode::Isolated
+    }
 }
 
 /// A bridge that is up, with its firewall rules in place.
@@ -67,6 +82,8 @@ pub struct Bridge {
     masquerade: bool,
     open: bool,
     modes: [GatewayMode; 2],
+    hosts: [Option<IpAddr>; 2],
+    trusted: Vec<String>,
 }
 
 impl Bridge {
@@ -88,9 +105,15 @@ impl Bridge {
         };
         let was_there = found.is_some();
         let index = raise(&mut socket, settings, found, &wanted, mtu).map_err(kernel)?;
-        let isolated = |(ip, _): &Net| mode_of(settings.modes, *ip) == GatewayMode::Isolated;
-        let own: Vec<Net> = wanted.iter().copied().filter(|net| !isolated(net)).collect();
-        place(&mut socket, index, &own, &addresses).map_err(kernel)?;
+        let own: Vec<Net> = wanted.iter().copied().filter(|net| settings.is_own(*net)).collect();
+        let ours: Vec<Address> = addresses
+            .into_iter()
+            .filter(|address| !(settings.inhibit_ipv4 && address.ip.is_ipv4()))
+            .collect();
+        place(&mut socket, index, &own, &ours).map_err(kernel)?;
+        if wanted.iter().any(|(ip, _)| ip.is_ipv6()) {
+            use_at_once(&settings.link)?;
+        }
         let bridge = Bridge {
             link: settings.link.clone(),
             table: settings.table.clone(),
@@ -101,6 +124,8 @@ impl Bridge {
             masquerade: settings.masquerade,
             open: settings.open,
             modes: settings.modes,
+            hosts: settings.hosts,
+            trusted: settings.trusted.clone(),
         };
         // Before forwarding begins: no packet passes that no rule has seen.
         for subnet in &bridge.addresses {
@@ -167,12 +192,21 @@ impl Bridge {
             masquerade: self.masquerade,
             open: self.open,
             mode: mode_of(self.modes, subnet.0),
+            host: self.hosts[usize::from(subnet.0.is_ipv6())],
+            trusted: &self.trusted,
         }
     }
 }
 
 fn mode_of([v4, v6]: [GatewayMode; 2], ip: IpAddr) -> GatewayMode {
     if ip.is_ipv6() { v6 } else { v4 }
+}
+
+/// The bridge's link-local address is asked for by nobody else. Without this it may not be used for a second or two after the first
+/// container came, and the kernel asks for a container with it when it forwards something from elsewhere: that would be lost.
+fn use_at_once(link: &str) -> Result<(), BridgeError> {
+    let path = format!("{SYSCTL6}/{link}/accept_dad");
+    fs::write(&path, "0").map_err(|source| BridgeError::Sysctl { path, source })
 }
 
 /// Ports of the bridge that are kept apart do not see each other at all. Where the bridge answers for the neighbours, what they send
@@ -195,13 +229,22 @@ fn answer_for_neighbours(link: &str, apart: bool, was_there: bool) -> Result<(),
 /// Removes a bridge by its name and that of the engine's table, as far as they are there.
 pub fn remove(link: &str, table: &str) -> Result<(), BridgeError> {
     let kernel = |source| BridgeError::Kernel { link: link.to_owned(), source };
-    let removed = Socket::open(Family::Route)
-        .and_then(|mut socket| socket.exchange(&[link::delete(link)], |_| ()));
     // The rules go last: as long as the link is there they hold.
-    match removed {
-        Err(error) if !error.is_absent() => Err(kernel(error)),
-        _ => firewall::uninstall(table, link).map_err(kernel),
-    }
+    remove_link(link).and_then(|()| firewall::uninstall(table, link)).map_err(kernel)
+}
+
+/// Takes a bridge that somebody else made out of the firewall. The link stays as it is.
+pub fn leave(link: &str, table: &str) -> Result<(), BridgeError> {
+    firewall::uninstall(table, link)
+        .map_err(|source| BridgeError::Kernel { link: link.to_owned(), source })
+}
+
+/// Whether there is a link of that name.
+pub fn is_there(link: &str) -> Result<bool, BridgeError> {
+    let found = Socket::open(Family::Route).and_then(|mut socket| link::find(&mut socket, link));
+    found
+        .map(|found| found.is_some())
+        .map_err(|source| BridgeError::Kernel { link: link.to_owned(), source })
 }
 
 fn check(settings: &BridgeSettings) -> Result<(), BridgeError> {
@@ -303,10 +346,10 @@ fn raise(
     let mut requests = Vec::new();
     if found.is_none() {
         // Without an address of its own a bridge has the lowest of its ports', and changes it with them.
-        // Where it has no address of its own, the first is a container's: nobody has the network's.
-        let own = |(ip, prefix_len): &Net| match mode_of(settings.modes, *ip) {
-            GatewayMode::Isolated => subnet::network((*ip, *prefix_len)).0,
-            _ => *ip,
+        // Where it has no address of its own, the first is a container's or somebody else's: nobody has the network's.
+        let own = |net: &Net| match settings.is_own(*net) {
+            true => net.0,
+            false => subnet::network(*net).0,
         };
         let mac = addresses.first().map_or_else(Default::default, |address| mac_for(own(address)));
         requests.push(link::create_bridge(name, mac));

@@ -124,6 +124,14 @@ pub enum AttachError {
         /// Why.
         source: io::Error,
     },
+    /// A setting of its link.
+    #[error("cannot write {path} in the network of the container")]
+    Sysctl {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Taking it away.
     #[error("cannot remove link {link}")]
     Detach {

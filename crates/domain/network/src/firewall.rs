@@ -12,7 +12,9 @@
 //! - `forward`: within a network all may pass; between networks, into internal ones and out of them nothing; from
 //!   outside only published ports; to the outside all. What is `routed` has its published ports open at the containers' own
 //!   addresses (`direct`), from everywhere; what is `unprotected` all ports, but not for other networks. Where the containers
-//!   of a network are kept apart, those that are linked reach each other's exposed ports (`linked`).
+//!   of a network are kept apart, those that are linked reach each other's exposed ports (`linked`). What comes by a link that a
+//!   network trusts (`trusted`) reaches its published ports at the containers' own addresses, as if it were `routed`; what comes to
+//!   such a network (`trusting`) by another does not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +43,13 @@ const SUBNETS: &str = "subnets";
 const OUTBOUND: &str = "outbound";
 const ROUTED: &str = "routed";
 const UNPROTECTED: &str = "unprotected";
-const OF_BRIDGES: [&str; 7] = [BRIDGES, INTERNAL, WITHIN, SUBNETS, OUTBOUND, ROUTED, UNPROTECTED];
+/// The address that containers of a subnet appear with outside: a map.
+const HOSTED: &str = "hosted";
+/// Networks that trust links, and a link with the network that trusts it.
+const TRUSTING: &str = "trusting";
+const TRUSTED: &str = "trusted";
+const OF_BRIDGES: [&str; 10] =
+    [BRIDGES, INTERNAL, WITHIN, SUBNETS, OUTBOUND, ROUTED, UNPROTECTED, HOSTED, TRUSTING, TRUSTED];
 
 /// Pairs of containers, and the port of one that is open to the other.
 pub(crate) const LINKED: &str = "linked";
@@ -91,6 +99,10 @@ pub(crate) struct Zone<'a> {
     /// Containers on it reach each other.
     pub(crate) open: bool,
     pub(crate) mode: GatewayMode,
+    /// What containers appear with outside; otherwise with the address of the link that they leave by.
+    pub(crate) host: Option<IpAddr>,
+    /// Links by which published ports are reached at the containers' own addresses.
+    pub(crate) trusted: &'a [String],
 }
 
 /// Makes the table what it must be, and the bridge's elements with it. One transaction: no packet sees less.
@@ -105,7 +117,7 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
     for (set, present) in of_bridge(&mut socket, ip, zone.table, zone.link)? {
         let wanted: Vec<&Element> = of_set(&wanted, set).collect();
         let stale: Vec<_> = present.into_iter().filter(|have| !wanted.contains(&have)).collect();
-        batch.delete_elements(zone.table, set, &stale);
+        batch.delete_elements(zone.table, set, &keys(&stale));
     }
     for set in OF_BRIDGES {
         let elements: Vec<_> = of_set(&wanted, set).cloned().collect();
@@ -158,6 +170,8 @@ pub(crate) fn is_whole(zone: &Zone<'_>) -> Result<bool, NetlinkError> {
     }
     let elements = zone.elements();
     let present = of_bridge(&mut socket, ip, zone.table, zone.link)?;
+    // Whoever asks keeps others from changing networks meanwhile.
+    close_behind(socket);
     Ok(present.iter().all(|(set, have)| of_set(&elements, set).all(|it| have.contains(it))))
 }
 
@@ -165,9 +179,12 @@ pub(crate) fn is_whole(zone: &Zone<'_>) -> Result<bool, NetlinkError> {
 pub(crate) fn uninstall(table: &str, link: &str) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(Family::Netfilter)?;
     for ip in [Ip::V4, Ip::V6] {
+        if nft::elements(&mut socket, ip, table, BRIDGES)?.is_none() {
+            continue;
+        }
         let mut batch = Batch::new(ip);
         for (set, present) in of_bridge(&mut socket, ip, table, link)? {
-            batch.delete_elements(table, set, &present);
+            batch.delete_elements(table, set, &keys(&present));
         }
         batch.commit(&mut socket)?;
         let left = nft::elements(&mut socket, ip, table, BRIDGES)?;
@@ -203,11 +220,16 @@ fn of_bridge(
                 .min_by(|a, b| a.key.cmp(&b.key))
         };
         let own = elements.iter().filter(|element| element.comment == link);
-        let interval = [SUBNETS, OUTBOUND].contains(&set);
+        let interval = [SUBNETS, OUTBOUND, HOSTED].contains(&set);
         let with_end = own.flat_map(|start| [Some(start), end_of(start).filter(|_| interval)]);
         found.push((set, with_end.flatten().cloned().collect()));
     }
     Ok(found)
+}
+
+/// What elements are removed by: without what a map has for them.
+fn keys(elements: &[Element]) -> Vec<Element> {
+    elements.iter().map(|it| Element { value: Vec::new(), ..it.clone() }).collect()
 }
 
 fn of_set<'e>(
@@ -242,7 +264,18 @@ impl Zone<'_> {
         if self.internal {
             elements.push((INTERNAL, element(name.into(), false)));
         } else if self.masquerade && self.mode != GatewayMode::Routed {
-            elements.extend(range(OUTBOUND));
+            match self.host {
+                None => elements.extend(range(OUTBOUND)),
+                Some(host) => elements.extend(range(HOSTED).map(|(set, element)| {
+                    let value = if element.end { Vec::new() } else { subnet::octets(host) };
+                    (set, Element { value, ..element })
+                })),
+            }
+        }
+        if self.mode == GatewayMode::Nat && !self.internal && !self.trusted.is_empty() {
+            elements.push((TRUSTING, element(name.into(), false)));
+            let from = self.trusted.iter().map(|from| [link_name(from), name].concat());
+            elements.extend(from.map(|pair| (TRUSTED, element(pair, false))));
         }
         match self.mode {
             GatewayMode::Routed => elements.push((ROUTED, element(name.into(), false))),
@@ -283,6 +316,9 @@ fn declare(batch: &mut Batch, ip: Ip, table: &str) {
         set(OUTBOUND, &[address], &[], true),
         set(ROUTED, &[LinkName], &[], false),
         set(UNPROTECTED, &[LinkName], &[], false),
+        set(HOSTED, &[address], &[address], true),
+        set(TRUSTING, &[LinkName], &[], false),
+        set(TRUSTED, &[LinkName, LinkName], &[], false),
         set(DIRECT, &[address, Protocol, Port], &[], false),
         set(LINKED, &[address, address, Protocol, Port], &[], false),
         set(TCP_ANY, &[Port], &[address, Port], false),
@@ -382,6 +418,15 @@ fn departing(ip: Ip) -> Vec<Rule<'static>> {
         ),
         rule(
             "depart",
+            "containers to the outside, by an address that was chosen",
+            [
+                vec![OUTPUT, outside(BRIDGES)],
+                source(),
+                vec![Expr::Map { map: HOSTED, word: 0 }, Expr::Snat { ip, address: 0 }],
+            ],
+        ),
+        rule(
+            "depart",
             "containers to the outside",
             [source(), vec![inside(OUTBOUND), OUTPUT, outside(BRIDGES)], hidden()],
         ),
@@ -400,7 +445,9 @@ fn forwarding(ip: Ip) -> Vec<Rule<'static>> {
         compare(Comparison::NotEqual, &NOTHING),
     ];
     // Both names, one behind the other.
-    let within = vec![INPUT, Expr::Meta(MetaKey::OutputName, 4), inside(WITHIN)];
+    let both = || vec![INPUT, Expr::Meta(MetaKey::OutputName, 4)];
+    let within = [both(), vec![inside(WITHIN)]].concat();
+    let untrusted = [to(TRUSTING), both(), vec![outside(TRUSTED)]].concat();
     // One behind the other: addresses, protocol, port.
     let (source, destination, length, words) =
         if ip == Ip::V4 { (12, 16, 4, 1) } else { (8, 24, 16, 4) };
@@ -423,7 +470,12 @@ fn forwarding(ip: Ip) -> Vec<Rule<'static>> {
         rule("forward", "into internal networks", [to(INTERNAL), drop()]),
         rule("forward", "published ports", [translated(), to(BRIDGES), accept()]),
         rule("forward", "ports of linked containers", [pair, vec![inside(LINKED)], accept()]),
-        rule("forward", "ports of routed networks", [own, vec![inside(DIRECT)], accept()]),
+        rule("forward", "links that a network does not trust", [untrusted, drop()]),
+        rule(
+            "forward",
+            "ports of routed networks, and by trusted links",
+            [own, vec![inside(DIRECT)], accept()],
+        ),
         rule("forward", "routed networks answer", [icmp, to(ROUTED), accept()]),
         rule(
             "forward",

@@ -18,15 +18,18 @@ mod holder;
 mod ipam;
 mod parent;
 mod ports;
+mod removal;
 mod reservation;
 mod resolver;
 mod subnet;
 
 pub use attach::{
     Attach, Departing, departing, detach, loopback_up, mac_for, mend, set_default_route,
+    set_sysctls,
 };
 pub use bridge::{
-    Bridge, BridgeSettings, GatewayMode, addresses_of, remove as remove_bridge, used_ranges,
+    Bridge, BridgeSettings, GatewayMode, addresses_of, is_there as link_is_there,
+    leave as leave_bridge, remove as remove_bridge, used_ranges,
 };
 pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;

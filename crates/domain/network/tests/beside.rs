@@ -62,6 +62,9 @@ fn a_port_is_published_among_others_rules() {
         masquerade: true,
         open: true,
         modes: Default::default(),
+        inhibit_ipv4: false,
+        hosts: [None, None],
+        trusted: Vec::new(),
     };
     let temporary = Temporary(Bridge::ensure(&settings).expect("a bridge"));
     let bridge = &temporary.0;

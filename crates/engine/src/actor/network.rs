@@ -148,6 +148,7 @@ impl Actor {
             Ok((container, left))
         });
         let (container, left) = left.await?;
+        failpoint::hit("disconnect.mended");
         self.container = container;
         self.save_or_warn();
         self.publish();

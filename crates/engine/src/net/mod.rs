@@ -9,6 +9,7 @@ pub(crate) mod links;
 mod names;
 mod order;
 mod ports;
+mod sysctls;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ use ferry_model::{
 };
 use ferry_network::Attach;
 
-use crate::{Shared, networks::Endpoint, random};
+use crate::{Shared, failpoint, networks::Endpoint, random};
 
 pub(crate) use change::{check_mode, connect, leave, mend};
 pub(crate) use hand_over::{reveal, withdraw};
@@ -37,9 +38,6 @@ const STARTING: &str = "failed to set up container networking";
 
 /// Name of the driver option that names a link inside.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
-
-/// Settings of a link inside.
-const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// What a container's network will be.
 #[derive(Debug, Clone)]
@@ -140,10 +138,6 @@ fn join(
     let request = request.unwrap_or_default();
     check(Some(network), &request)
         .map_err(|failure| failure.context(format!("invalid config for network {name}")))?;
-    if request.driver_opts.contains_key(SYSCTLS) {
-        let words = format!("the endpoint option {SYSCTLS} is not supported");
-        return Err(Failure::new(ErrorKind::NotImplemented, words));
-    }
     if request.ipv6.is_some() && !network.enable_ipv6 {
         let words = format!("IPv6 is not enabled on network {name}");
         return Err(Failure::new(ErrorKind::InvalidArgument, words));
@@ -168,6 +162,7 @@ fn join(
         status.mac = endpoint.mac_text();
         status.host_link = endpoint.host_link.clone();
         status.interface = endpoint.interface.clone();
+        status.direct = !crate::networks::trusted(network).is_empty();
         status.dns_names = dns_names;
     }
     names::join(shared, container, name);
@@ -219,6 +214,9 @@ pub(crate) fn check(network: Option<&Network>, request: &EndpointRequest) -> Res
         }
         mistakes.extend(addresses.iter().filter_map(|ip| address_mistake(network, *ip)));
     }
+    if let Err(failure) = sysctls::of(&request.driver_opts, "") {
+        mistakes.push(failure.message().to_owned());
+    }
     let words = match mistakes.as_slice() {
         [] => return Ok(()),
         [one] => one.clone(),
@@ -255,12 +253,15 @@ pub(crate) fn attach(
     };
     // Ports first: a port that is taken is the failure that happens.
     let (bound, published) = ports::reserve(shared, container)?;
+    failpoint::hit("start.ports-held");
     for joining in joinings {
         wire(shared, container, joining, pid)?;
     }
+    failpoint::hit("start.wired");
     if !published.is_empty() {
         shared.publish(&published)?;
     }
+    failpoint::hit("start.published");
     links::open(shared, container)?;
     names::update(shared, container, pid)?;
     Ok(bound)
@@ -295,7 +296,12 @@ fn wire(
         gateways: &gateways,
         direct: &direct,
     })?;
-    Ok(())
+    let options = container.endpoints.get(&joining.network).map(|it| &it.request.driver_opts);
+    let settings = options.map(|options| sysctls::of(options, &endpoint.interface)).transpose()?;
+    match settings.filter(|settings| !settings.is_empty()) {
+        Some(settings) => Ok(ferry_network::set_sysctls(pid, settings)?),
+        None => Ok(()),
+    }
 }
 
 /// Takes everything away that [`plan`] and [`attach`] made. Goes on after failures, and logs them.

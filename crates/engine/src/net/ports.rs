@@ -35,7 +35,18 @@ pub(crate) fn published_ports(container: &Container) -> Vec<PublishedPort> {
     let Some((_, endpoint)) = way_in(container) else { return Vec::new() };
     let all = container.ports.iter();
     let bindings = all.flat_map(|(key, bindings)| bindings.iter().map(move |it| (key, it)));
-    bindings.filter_map(|(key, binding)| published(*key, binding, endpoint)).collect()
+    bindings.flat_map(|(key, binding)| elements(*key, binding, endpoint)).collect()
+}
+
+/// What a binding is in the kernel: the host's port, and the container's own for those who may reach that.
+fn elements(
+    key: PortKey,
+    binding: &PortBinding,
+    endpoint: &EndpointStatus,
+) -> impl Iterator<Item = PublishedPort> {
+    let port = published(key, binding, endpoint);
+    let direct = port.filter(|_| endpoint.direct);
+    port.into_iter().chain(direct.map(|port| PublishedPort { host_ip: None, host_port: 0, ..port }))
 }
 
 /// The endpoint that published ports lead to: that of the way out, if it is on a bridge of ours. What shares a link of the host
@@ -138,7 +149,7 @@ fn reserve_for(
     let mut bound = Bound::default();
     for (key, wanted) in wanted_ports(shared, container) {
         for binding in reserve_one(shared, owner, endpoint, key, &wanted)? {
-            bound.1.extend(published(key, &binding, endpoint));
+            bound.1.extend(elements(key, &binding, endpoint));
             bound.0.entry(key).or_default().push(binding);
         }
     }
@@ -447,10 +458,11 @@ fn open(shared: &Shared, container: &mut Container, change: &PortsChange) -> Res
             }
         }
     }
-    let elements: Vec<PublishedPort> =
-        bound.iter().filter_map(|(key, binding)| published(*key, binding, &endpoint)).collect();
-    if failure.is_none() && !elements.is_empty() {
-        failure = shared.publish(&elements).err();
+    let made: Vec<PublishedPort> =
+        bound.iter().flat_map(|(key, binding)| elements(*key, binding, &endpoint)).collect();
+    failpoint::hit("ports.held");
+    if failure.is_none() && !made.is_empty() {
+        failure = shared.publish(&made).err();
     }
     if let Some(failure) = failure {
         for (key, binding) in &bound {

@@ -38,6 +38,9 @@ impl Ground {
             masquerade: options::flag(network, options::MASQUERADE),
             open: options::flag(network, options::ICC),
             modes: [options::mode(network, false), options::mode(network, true)],
+            inhibit_ipv4: options::inhibits_ipv4(network),
+            hosts: options::hosts(network),
+            trusted: options::trusted(network),
         })?;
         Ok(Ground::Bridge(Arc::new(bridge)))
     }
@@ -56,7 +59,7 @@ impl Ground {
 }
 
 /// Removes what a network's containers were put on, as its record has it. A link of the host goes if it was made for the network, and no
-/// other network shares it.
+/// other network shares it; a bridge that was there before the network stays.
 pub(super) fn remove(
     config: &BridgeConfig,
     network: &Network,
@@ -65,14 +68,20 @@ pub(super) fn remove(
     match sharing(network)? {
         Some(_) if network.made_parent && !shared => Ok(Parent::remove(&network.bridge)?),
         Some(_) => Ok(()),
+        None if network.found_bridge => {
+            Ok(ferry_network::leave_bridge(&network.bridge, &table(config))?)
+        }
         None => Ok(ferry_network::remove_bridge(&network.bridge, &table(config))?),
     }
 }
 
 /// Chooses the link below a new macvlan or ipvlan network: the one that is asked for, or one that leads nowhere. The record says whether it
-/// has to be made.
+/// has to be made; and of a bridge whether it was there.
 pub(super) fn settle(network: &mut Network) -> Result<(), Failure> {
     if sharing(network)?.is_none() {
+        // Ours is called by the network's id.
+        let named = network.options.contains_key(options::NAME);
+        network.found_bridge = named && ferry_network::link_is_there(&network.bridge)?;
         return Ok(());
     }
     let parent = network.options.get("parent").filter(|parent| !parent.is_empty());

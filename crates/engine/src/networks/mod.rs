@@ -24,7 +24,7 @@ use ferry_stdx::time::Timestamp;
 
 pub use fronts::Front;
 pub(crate) use ground::Ground;
-pub(crate) use options::{host_binding, icc, link_prefix, mode as gateway_mode};
+pub(crate) use options::{host_binding, icc, link_prefix, mode as gateway_mode, trusted};
 pub(crate) use ports::PortOwner;
 
 use crate::{config::BridgeConfig, failpoint, random};
@@ -207,6 +207,7 @@ impl Networks {
             .cloned()
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
         options::check(&network)?;
+        check_bridge(&network, &state.networks)?;
         ground::settle(&mut network)?;
         pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
         let mut batch = Batch::new();
@@ -216,10 +217,8 @@ impl Networks {
         let live = match bring_up(&self.config, &network) {
             Ok(live) => live,
             Err(failure) => {
-                // What of it was made goes. A bridge that its user named may have been there before.
-                if !network.options.contains_key(options::NAME) {
-                    ground::remove(&self.config, &network, false).ok();
-                }
+                // What of it was made goes.
+                ground::remove(&self.config, &network, false).ok();
                 if let Err(failure) = self.forget(&network) {
                     tracing::warn!(network = %network.name, %failure, "a network that could not be made stays on record");
                 }
@@ -482,6 +481,19 @@ impl Live {
     }
 }
 
+/// No two networks are on one bridge. Docker's words.
+fn check_bridge(network: &Network, known: &BTreeMap<String, Network>) -> Result<(), Failure> {
+    let bridged = |it: &&Network| it.driver == "bridge" && it.bridge == network.bridge;
+    let Some(other) = known.values().find(bridged).filter(|_| network.driver == "bridge") else {
+        return Ok(());
+    };
+    let words = format!(
+        "cannot create network {} ({}): conflicts with network {} ({}): networks have same bridge name",
+        network.id, network.bridge, other.id, other.bridge
+    );
+    Err(Failure::new(ErrorKind::Forbidden, words))
+}
+
 /// Those that are always there do not go.
 pub(crate) fn check_removable(network: &Network) -> Result<(), Failure> {
     if network.builtin {
@@ -519,10 +531,9 @@ fn bring_up(config: &BridgeConfig, network: &Network) -> Result<Live, Failure> {
         let pool = network.ipam.iter().find(|pool| ferry_network::contains(&pool.subnet, *gateway));
         let range = pool.and_then(|pool| ferry_network::parse_subnet(&pool.ip_range));
         let mut ipam = Ipam::new((*gateway, *prefix_len), *gateway, range)?;
-        // Where the bridge has no address a container may have the first one.
-        let isolated =
-            options::mode(network, gateway.is_ipv6()) == ferry_network::GatewayMode::Isolated;
-        if isolated && pool.is_some_and(|pool| pool.gateway.is_empty()) {
+        // Where nobody is the gateway a container may have the first address.
+        let vacant = options::has_no_gateway(network, gateway.is_ipv6());
+        if vacant && pool.is_some_and(|pool| pool.gateway.is_empty()) {
             ipam.release_gateway();
         }
         for taken in pool.iter().flat_map(|pool| pool.aux_addresses.values()) {

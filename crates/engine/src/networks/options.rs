@@ -17,12 +17,12 @@ const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 const MODES: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
 
-/// What would change who reaches whom is refused, never ignored.
-const REFUSED: [&str; 3] = [
-    "com.docker.network.bridge.inhibit_ipv4",
-    "com.docker.network.bridge.trusted_host_interfaces",
-    "com.docker.network.host_ipv4",
-];
+/// The host has no IPv4 address on the bridge.
+const INHIBIT: &str = "com.docker.network.bridge.inhibit_ipv4";
+/// Links, with colons between them, by which published ports are reached at the containers' own addresses.
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+/// What containers appear with outside, in IPv4 and IPv6.
+const HOSTS: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
 
 /// Refuses values that do not read, in Docker's words.
 pub(super) fn check(network: &Network) -> Result<(), Failure> {
@@ -32,7 +32,7 @@ pub(super) fn check(network: &Network) -> Result<(), Failure> {
     };
     for (key, value) in &network.options {
         match key.as_str() {
-            ICC | MASQUERADE if boolean(value).is_none() => {
+            ICC | MASQUERADE | INHIBIT if boolean(value).is_none() => {
                 let why = format!("strconv.ParseBool: parsing \"{value}\": invalid syntax");
                 return wrong(key, value, &why);
             }
@@ -58,9 +58,18 @@ pub(super) fn check(network: &Network) -> Result<(), Failure> {
                 }
                 Some(_) => {}
             },
-            key if REFUSED.contains(&key) => {
-                let words = format!("the network option {key} is not supported");
-                return Err(Failure::new(ErrorKind::NotImplemented, words));
+            key if HOSTS.contains(&key) => match value.parse::<IpAddr>() {
+                Err(_) => return wrong(key, value, "nil ip"),
+                Ok(ip) if ip.is_ipv6() != (key == HOSTS[1]) => {
+                    return wrong(key, value, "an address of the other family");
+                }
+                Ok(_) => {}
+            },
+            TRUSTED => {
+                if let Some(link) = links(value).find(|link| link.len() > 15) {
+                    let why = format!("\"{link}\" is longer than a link's name can be");
+                    return wrong(key, value, &why);
+                }
             }
             _ => {}
         }
@@ -90,6 +99,32 @@ pub(crate) fn icc(network: &Network) -> bool {
 pub(crate) fn mode(network: &Network, v6: bool) -> GatewayMode {
     let value = network.options.get(MODES[usize::from(v6)]);
     value.and_then(|value| mode_named(value)).unwrap_or_default()
+}
+
+/// Whether the bridge has no IPv4 address, though its containers are told of one.
+pub(super) fn inhibits_ipv4(network: &Network) -> bool {
+    network.options.get(INHIBIT).and_then(|value| boolean(value)).unwrap_or(false)
+}
+
+/// Whether nobody is a gateway in a family: the first address may be a container's.
+pub(super) fn has_no_gateway(network: &Network, v6: bool) -> bool {
+    let inhibited = !v6 && network.internal && inhibits_ipv4(network);
+    inhibited || mode(network, v6) == GatewayMode::Isolated
+}
+
+/// Addresses that containers appear with outside, IPv4 and IPv6.
+pub(super) fn hosts(network: &Network) -> [Option<IpAddr>; 2] {
+    HOSTS.map(|key| network.options.get(key).and_then(|ip| ip.parse().ok()))
+}
+
+/// Links by which published ports are reached at the containers' own addresses.
+pub(crate) fn trusted(network: &Network) -> Vec<String> {
+    let value = network.options.get(TRUSTED).map(String::as_str).unwrap_or_default();
+    links(value).map(str::to_owned).collect()
+}
+
+fn links(value: &str) -> impl Iterator<Item = &str> {
+    value.split(':').filter(|link| !link.is_empty())
 }
 
 fn mode_named(name: &str) -> Option<GatewayMode> {

@@ -47,7 +47,7 @@ pub(super) fn fill<'n>(
                 .with_hint("name a free subnet with --subnet")
         })?;
         let mut pool = chosen_pool(first_address(chosen), chosen.1);
-        if super::options::mode(network, v6) == ferry_network::GatewayMode::Isolated {
+        if super::options::has_no_gateway(network, v6) {
             pool.gateway.clear();
         }
         network.ipam.push(pool);

@@ -346,7 +346,7 @@ fn network_create_and_remove() {
 
 #[test]
 fn ports_of_a_running_container() {
-    for failpoint in ["ports.withdrawn", "ports.changed"] {
+    for failpoint in ["ports.withdrawn", "ports.held", "ports.changed"] {
         dies_while_ports_change(failpoint);
     }
 }
@@ -366,6 +366,7 @@ network_failpoints!(
     disconnect_record = "disconnect.record",
     disconnect_ports = "disconnect.ports",
     disconnect_link = "disconnect.link",
+    disconnect_mended = "disconnect.mended",
 );
 
 macro_rules! failpoints {
@@ -382,6 +383,9 @@ failpoints!(
     start_shim = "start.shim",
     start_asked = "start.asked",
     start_created = "start.created",
+    start_ports_held = "start.ports-held",
+    start_wired = "start.wired",
+    start_published = "start.published",
     start_network = "start.network",
     start_running = "start.running",
     stop_signal = "stop.signal",

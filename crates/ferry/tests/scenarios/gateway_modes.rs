@@ -9,8 +9,8 @@ use crate::{
     with_busybox,
 };
 
-through_both!(modes_of_gateways, isolated_networks, modes_that_are_refused);
-against_docker!(modes_of_gateways, isolated_networks, modes_that_are_refused);
+through_both!(modes_of_gateways, modes_in_ipv6, isolated_networks, modes_that_are_refused);
+against_docker!(modes_of_gateways, modes_in_ipv6, isolated_networks, modes_that_are_refused);
 
 const MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 
@@ -118,6 +118,83 @@ fn modes_of_gateways(client: Client) {
     }
     sandbox.run(&["rm", "-f", "gm-r", "gm-o", "gm-p"]);
     sandbox.ok(&["network", "rm", "gm-routed", "gm-open", "gm-plain"]);
+}
+
+/// The same in IPv6, where the modes are those of `gateway_mode_ipv6`, and IPv4 stays as it is.
+fn modes_in_ipv6(client: Client) {
+    let sandbox = with_busybox(client);
+    let number = std::process::id() % 0xffff;
+    let kind = client as u8;
+    let subnet = |part: u8| format!("fd00:60:{number:x}:{:x}::/64", kind * 16 + part);
+    let (plain_v4, outer) = (free_range(), format!("fd00:61:{number:x}:{kind}"));
+    let create = |name: &str, part: u8, mode: &str, more: &[&str]| {
+        let mode = format!("com.docker.network.bridge.gateway_mode_ipv6={mode}");
+        let subnet = subnet(part);
+        let flags = ["network", "create", "--ipv6", "--subnet", &subnet, "-o", &mode];
+        sandbox.ok(&[&flags[..], more, &[name]].concat());
+    };
+    create("gm6-routed", 1, "routed", &["--subnet", &format!("{plain_v4}.0/25")]);
+    create("gm6-open", 2, "nat-unprotected", &[]);
+    create("gm6-plain", 3, "nat", &[]);
+    create("gm6-cell", 4, "isolated", &["--internal"]);
+    let server = |name: &str, network: &str| {
+        server(&sandbox, name, network);
+        let part = format!("(index .NetworkSettings.Networks \"{network}\").GlobalIPv6Address");
+        sandbox.inspect(name, &format!("{{{{{part}}}}}"))
+    };
+    let routed = server("gm6-r", "gm6-routed");
+    let open = server("gm6-o", "gm6-open");
+    let plain = server("gm6-p", "gm6-plain");
+    let cell = server("gm6-c", "gm6-cell");
+    assert_eq!(cell, subnet(4).replace("::/64", "::1"), "nobody is the gateway there");
+    assert_eq!(ip(&format!("-6 route show {}", subnet(4))).trim(), "");
+    let at = |ip: &str, port: u16| format!("[{ip}]:{port}");
+    for (name, ip) in [("gm6-r", &routed), ("gm6-o", &open), ("gm6-p", &plain), ("gm6-c", &cell)] {
+        let own =
+            eventually("a server answers its neighbours", || asks(&sandbox, name, &at(ip, 80)));
+        assert_eq!(own, name);
+    }
+    let ports = sandbox.inspect("gm6-r", "{{json (index .NetworkSettings.Ports \"80/tcp\")}}");
+    assert!(ports.contains(r#"{"HostIp":"::","HostPort":""}"#), "{ports}");
+    assert!(!ports.contains(r#"{"HostIp":"0.0.0.0","HostPort":""}"#), "IPv4 has NAT: {ports}");
+
+    // Other networks.
+    for from in ["gm6-o", "gm6-p"] {
+        assert_eq!(asks(&sandbox, from, &at(&routed, 80)).as_deref(), Some("gm6-r"), "{from}");
+        assert_eq!(asks(&sandbox, from, &at(&routed, 81)), None, "{from}");
+        sandbox.ok(&["exec", from, "ping", "-6", "-c1", "-W3", &routed]);
+    }
+    assert_eq!(asks(&sandbox, "gm6-p", &at(&open, 80)), None);
+    assert_eq!(asks(&sandbox, "gm6-r", &at(&plain, 80)), None);
+    assert_eq!(asks(&sandbox, "gm6-r", &at(&cell, 80)), None);
+
+    // Another host that has a route.
+    let letter = char::from(b'x' + kind);
+    let lan = Lan::new(letter, &format!("{outer}::2/64 nodad"));
+    ip(&format!("addr add {outer}::1/64 dev {} nodad", lan.parent));
+    ip(&format!("-n {} -6 route add fd00:60:{number:x}::/48 via {outer}::1", lan.host));
+    let from_lan = |ip: &str, port: u16| asks_from(&lan.host, &at(ip, port));
+    eventually("the other host is answered", || from_lan(&routed, 80));
+    assert_eq!(from_lan(&routed, 81), None);
+    assert_eq!(from_lan(&open, 80).as_deref(), Some("gm6-o"));
+    assert_eq!(from_lan(&open, 81).as_deref(), Some("gm6-o"));
+    assert_eq!(from_lan(&plain, 80), None);
+    assert_eq!(from_lan(&cell, 80), None);
+    if client != Client::FerryOnDocker {
+        let set = |name: &str| {
+            run(Command::new("nft").args(["list", "set", "ip6", &sandbox.table(), name])).ok()
+        };
+        assert!(set("direct").contains(&format!("{routed} . tcp . 80")), "{}", set("direct"));
+        let translated = |part: u8| set("outbound").contains(&subnet(part));
+        assert_eq!([1, 2, 3].map(translated), [false, true, true], "{}", set("outbound"));
+        sandbox.kill_daemon();
+        sandbox.start_daemon(None);
+        assert_eq!(from_lan(&routed, 80).as_deref(), Some("gm6-r"), "after a crash");
+        assert_eq!(from_lan(&routed, 81), None, "after a crash");
+        assert_eq!(from_lan(&plain, 80), None, "after a crash");
+    }
+    sandbox.run(&["rm", "-f", "gm6-r", "gm6-o", "gm6-p", "gm6-c"]);
+    sandbox.ok(&["network", "rm", "gm6-routed", "gm6-open", "gm6-plain", "gm6-cell"]);
 }
 
 fn ping_from(host: &str, to: &str) -> Command {

@@ -40,6 +40,7 @@ macro_rules! against_docker {
 mod archives;
 mod at_once;
 mod bad_input;
+mod bridge_options;
 mod build;
 mod buildkit;
 mod cli_setup;

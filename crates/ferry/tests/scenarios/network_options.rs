@@ -135,7 +135,6 @@ fn options_of_bridges(client: Client) {
             "com.docker.network.bridge.enable_icc=foo",
             "failed to parse com.docker.network.bridge.enable_icc value: foo (strconv.ParseBool: parsing \"foo\": invalid syntax)",
         ),
-        ("com.docker.network.bridge.inhibit_ipv4=true", "is not supported"),
     ] {
         sandbox.run(&["network", "create", "-o", option, "wrong"]).fails(1).says(message);
     }

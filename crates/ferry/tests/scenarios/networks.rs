@@ -1,5 +1,7 @@
 //! Several networks for one container, and changes while it runs. What Docker says and does was looked up with dockerd 28.5.
 
+use std::process::Command;
+
 use ferry_testkit::{Client, Sandbox, eventually};
 
 use crate::with_busybox;
@@ -231,8 +233,9 @@ fn a_network_does_not_go_while_somebody_comes() {
         let removed = sandbox.run(&["network", "rm", &network]);
         let started = start.join().unwrap();
         assert_ne!(started.code == 0, removed.code == 0, "{started}\n{removed}");
-        let bridge = std::path::Path::new("/sys/class/net").join(format!("fr-{}", &id[..12]));
-        assert_eq!(bridge.exists(), started.code == 0, "{started}\n{removed}");
+        let bridge = format!("fr-{}", &id[..12]);
+        let found = ferry_testkit::run(Command::new("ip").args(["link", "show", &bridge]));
+        assert_eq!(found.code == 0, started.code == 0, "{started}\n{removed}");
         if started.code == 0 {
             removed.says(&format!("has active endpoints (name:\"{name}\" id:"));
             // A container that has ended is no hindrance, at once.

@@ -261,6 +261,12 @@ pub fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, NetlinkErro
     }
 }
 
+/// The number of the link of that name, without waiting for whoever changes links just now: [`find`] would. None for one that is being taken
+/// apart, too.
+pub fn number(socket: &Socket, name: &str) -> Option<u32> {
+    rustix::net::netdevice::name_to_index(socket.fd(), name).ok()
+}
+
 /// All links.
 pub fn all(socket: &mut Socket) -> Result<Vec<Link>, NetlinkError> {
     socket.dump(&Request::new(GETLINK, 0, "list links").body(&body(0, 0, 0)), decode)

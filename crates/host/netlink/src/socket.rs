@@ -71,6 +71,10 @@ impl Socket {
         Ok(Socket { fd, sequence: 0, buffer: Vec::new() })
     }
 
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     /// Sends all requests at once, and reads until the last is acknowledged. Messages that are not acks go to `each`.
     ///
     /// The kernel goes on after a request that fails: the first failure is answered.

@@ -197,6 +197,8 @@ pub struct EndpointStatus {
     pub host_link: String,
     /// The link's name in the container; empty while not attached.
     pub interface: String,
+    /// Its published ports are open at its own addresses, too: to links that the network trusts.
+    pub direct: bool,
 }
 
 /// A subnet with its settings.
@@ -249,6 +251,8 @@ pub struct Network {
     pub bridge: String,
     /// We made the link below, and it goes with the network.
     pub made_parent: bool,
+    /// The bridge is somebody else's, and stays when the network goes.
+    pub found_bridge: bool,
     /// Nobody can be on it: it is a configuration that other networks are made with.
     pub config_only: bool,
     /// The network whose configuration it was made with; empty for its own.

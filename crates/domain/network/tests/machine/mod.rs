@@ -155,6 +155,9 @@ pub fn settings(link: &str, third: u8) -> BridgeSettings {
         masquerade: true,
         open: true,
         modes: Default::default(),
+        inhibit_ipv4: false,
+        hosts: [None, None],
+        trusted: Vec::new(),
     }
 }
 

@@ -87,6 +87,7 @@ pub(super) fn settings(network: &str, status: &EndpointStatus) -> EndpointSettin
         // The engine's own.
         host_link: _,
         interface: _,
+        direct: _,
     } = status.clone();
     let EndpointRequest {
         ipv4: asked_ipv4,

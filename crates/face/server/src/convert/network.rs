@@ -94,6 +94,7 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         builtin,
         bridge: _,
         made_parent: _,
+        found_bridge: _,
         config_only,
         config_from,
     } = network;

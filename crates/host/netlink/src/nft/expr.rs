@@ -117,6 +117,13 @@ pub enum Expr<'a> {
         /// The port.
         port: u8,
     },
+    /// The connection gets the address in a word as its sender.
+    Snat {
+        /// The address's family.
+        ip: Ip,
+        /// The address.
+        address: u8,
+    },
     /// The connection gets the address of the link that it goes out by.
     Masquerade,
     /// Loads a constant.
@@ -160,7 +167,7 @@ impl Expr<'_> {
             Expr::Mask(..) => "bitwise",
             Expr::Compare { .. } => "cmp",
             Expr::Contained { .. } | Expr::Map { .. } => "lookup",
-            Expr::Dnat { .. } => "nat",
+            Expr::Dnat { .. } | Expr::Snat { .. } => "nat",
             Expr::Masquerade => "masq",
             Expr::Verdict(_) | Expr::Constant { .. } => "immediate",
         }
@@ -236,6 +243,12 @@ impl Expr<'_> {
                 request.network(2, ip.number().into());
                 request.network(3, register(address));
                 request.network(5, register(port));
+            }
+            Expr::Snat { ip, address } => {
+                const TYPE_SNAT: u32 = 0;
+                request.network(1, TYPE_SNAT);
+                request.network(2, ip.number().into());
+                request.network(3, register(address));
             }
             Expr::Masquerade | Expr::Untracked => {}
             Expr::Constant { word, value } => {

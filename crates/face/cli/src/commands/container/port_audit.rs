@@ -32,11 +32,7 @@ pub(super) fn run(cli: &Cli) -> Outcome {
     let client = cli.client()?;
     let containers: Vec<ContainerSummary> = cli.wait(client.get("/containers/json").json())?;
     let networks: Vec<Network> = cli.wait(client.get("/networks").json())?;
-    let open: Vec<&str> = networks
-        .iter()
-        .filter(|network| is_unprotected(network))
-        .map(|network| network.name.as_str())
-        .collect();
+    let open: Vec<(&str, String)> = networks.iter().filter_map(open_to).collect();
     let mut ways: Vec<Way> =
         containers.iter().flat_map(|container| ways(container, &open)).collect();
     ways.sort();
@@ -50,13 +46,25 @@ pub(super) fn run(cli: &Cli) -> Outcome {
 const MODES: [&str; 2] =
     ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
 
-fn is_unprotected(network: &Network) -> bool {
-    let options = network.options.as_ref();
-    let mode = |option: &&str| options.and_then(|options| options.get(*option));
-    MODES.iter().filter_map(mode).any(|mode| mode == "nat-unprotected")
+/// Links by which a network's containers are reached at their published ports.
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+
+/// Who reaches the containers of a network at their own addresses, beside those on it.
+fn open_to(network: &Network) -> Option<(&str, String)> {
+    let (name, options) = (network.name.as_str(), network.options.as_ref()?);
+    let mode = |option: &&str| options.get(*option);
+    if MODES.iter().filter_map(mode).any(|mode| mode == "nat-unprotected") {
+        let from = format!("whoever has a route to its address on {name}, which is unprotected");
+        return Some((name, from));
+    }
+    let links: Vec<&str> =
+        options.get(TRUSTED)?.split(':').filter(|link| !link.is_empty()).collect();
+    let from = "whoever has a route to its address on";
+    (!links.is_empty())
+        .then(|| (name, format!("published ports only: {from} {name} by {}", links.join(", "))))
 }
 
-fn ways(container: &ContainerSummary, open: &[&str]) -> Vec<Way> {
+fn ways(container: &ContainerSummary, open: &[(&str, String)]) -> Vec<Way> {
     let names = container.names.as_deref().unwrap_or_default();
     let name = names.first().map_or(container.id.as_str(), |name| name.trim_start_matches('/'));
     if container.host_config.network_mode == "host" {
@@ -83,11 +91,11 @@ fn ways(container: &ContainerSummary, open: &[&str]) -> Vec<Way> {
         };
         Way { reach, port: port.public_port, line: format!("{at}\t{name}\t{inside}\t{from}") }
     };
-    let unprotected = networks.iter().filter(|network| open.contains(network)).map(|network| {
-        let from = format!("whoever has a route to its address on {network}, which is unprotected");
-        Way { reach: Reach::Anyone, port: 0, line: format!("its own\t{name}\t*\t{from}") }
+    let own = open.iter().filter(|(network, _)| networks.contains(network)).map(|(_, from)| {
+        let line = format!("its own\t{name}\t*\t{from}");
+        Way { reach: Reach::Anyone, port: 0, line }
     });
-    unprotected.chain(container.ports.iter().flatten().map(one)).collect()
+    own.chain(container.ports.iter().flatten().map(one)).collect()
 }
 
 fn from(address: &str) -> (Reach, String) {

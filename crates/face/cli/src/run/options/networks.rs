@@ -82,12 +82,16 @@ fn parse(text: &str) -> Result<Attachment, String> {
     }
     let mut attachment = Attachment::default();
     for field in csv(text)? {
-        let lower = field.to_lowercase();
-        let Some((key, value)) = lower.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+        let Some((key, value)) = field.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             return Err(format!("invalid field {field}"));
         };
-        let (key, value) = (key.trim(), value.trim().to_owned());
-        match key {
+        let key = key.trim().to_lowercase();
+        // What a driver is told is passed on as it is, since 28; all else has no upper case.
+        let value = match key.as_str() {
+            "driver-opt" => value.trim().to_owned(),
+            _ => value.trim().to_lowercase(),
+        };
+        match key.as_str() {
             "name" => attachment.target = value,
             "alias" => attachment.aliases.push(value),
             "ip" => attachment.ipv4 = value,
