@@ -60,6 +60,32 @@ kernel() {
   rm -rf "$unpacked"
 }
 
+# firewalls: ufw and firewalld with what they need, unpacked together as a root directory that tests lay over the machine's: installed they
+# would change its own firewall.
+firewalls() {
+  local directory=target/peers/firewalls unpacked package program
+  [ ! -x $directory/usr/sbin/ufw ] || return 0
+  say "Unpacking Debian's ufw and firewalld"
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  (cd "$unpacked" && for package in ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi gir1.2-glib-2.0 libgirepository-1.0-1 \
+    python3-cap-ng libcap-ng0 libnftables1 libnftnl11 iptables libip4tc2 libip6tc2 libxtables12 libnetfilter-conntrack3 libnfnetlink0 dbus-daemon \
+    libdbus-1-3; do download $package || exit 1; done) || return 1
+  for package in "$unpacked"/*.deb; do dpkg -x "$package" "$unpacked/root"; done
+  # Everything below /usr, as the machine has it.
+  for program in lib sbin bin; do
+    [ ! -d "$unpacked/root/$program" ] || { mkdir -p "$unpacked/root/usr/$program" && cp -a "$unpacked/root/$program/." "$unpacked/root/usr/$program/" && rm -r "$unpacked/root/$program"; }
+  done
+  # What their packages do when they are installed.
+  for program in iptables ip6tables iptables-save ip6tables-save iptables-restore ip6tables-restore; do
+    ln -sf xtables-nft-multi "$unpacked/root/usr/sbin/$program"
+  done
+  mkdir -p "$unpacked/root/etc/ufw"
+  cp "$unpacked"/root/usr/share/ufw/{before,before6,after,after6,user,user6}.rules "$unpacked"/root/usr/share/ufw/{ufw.conf,before.init,after.init} "$unpacked/root/etc/ufw/"
+  rm -rf $directory && mkdir -p target/peers && cp -a "$unpacked/root" $directory
+  rm -rf "$unpacked"
+}
+
 prepare_rust
 install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
   apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium socat btrfs-progs xfsprogs
@@ -83,6 +109,7 @@ if [ ! -x /usr/lib/cni/bridge ] && [ ! -x target/peers/usr/lib/cni/bridge ]; the
 fi
 if apt-cache show docker-cli >/dev/null 2>&1; then peer docker-cli docker; else peer docker.io docker; fi
 without=()
+firewalls || without+=(firewalls)
 # What Debian 12 has of these is years old, or not there at all. They are only run, never installed.
 peer docker-buildx docker-buildx sid && target/peers/usr/bin/docker-buildx version >/dev/null || without+=(docker-buildx)
 if peer docker-compose docker-compose sid && target/peers/usr/bin/docker-compose version >/dev/null; then

@@ -1,5 +1,5 @@
-//! Our firewall rules while others change theirs: `nft flush ruleset`, a reload of firewalld or of a rules file takes ours away, too.
-//! The kernel tells of every change; when things have settled, what is missing is put back.
+//! Our firewall rules while others change theirs: `nft flush ruleset`, a reload of firewalld or of a rules file takes ours away, too, and
+//! firewalld forgets our bridges. The kernel tells of every change; when things have settled, what is missing is put back.
 
 use std::{
     sync::{Arc, Weak},
@@ -14,6 +14,9 @@ use crate::{Shared, net};
 const QUIET: Duration = Duration::from_millis(100);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How often firewalld is asked that does not answer, and after what time.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches for as long as the engine lives, on a thread of its own: it waits in the kernel.
 pub(crate) fn watch(shared: &Arc<Shared>) {
@@ -46,6 +49,18 @@ fn follow(shared: &Weak<Shared>) {
 }
 
 fn check(shared: &Shared) {
+    mend(shared);
+    // Its rules are there before it listens.
+    for _ in 0..TRIES {
+        if shared.networks.trust_bridges() {
+            return;
+        }
+        std::thread::sleep(AGAIN);
+        mend(shared);
+    }
+}
+
+fn mend(shared: &Shared) {
     if !shared.networks.mend_rules() {
         return;
     }

@@ -41,6 +41,7 @@ pub struct Sandbox {
     client: Client,
     daemon: RefCell<Option<Child>>,
     starts: Cell<u32>,
+    environment: RefCell<Vec<(String, String)>>,
     /// The socket of a daemon that is not ours, and the containers that it had before.
     foreign: Option<(PathBuf, Vec<String>)>,
     /// Its ranges of addresses.
@@ -94,6 +95,7 @@ impl Sandbox {
             client: Client::Ferry,
             daemon: RefCell::new(None),
             starts: Cell::new(0),
+            environment: RefCell::default(),
             foreign: None,
             _claims: claims,
         }
@@ -123,21 +125,15 @@ impl Sandbox {
     /// Starts the daemon, which dies at a failpoint if one is named.
     #[track_caller]
     pub fn start_daemon(&self, failpoint: Option<&str>) {
-        match failpoint {
-            Some(name) => self.start_daemon_in(&[("FERRY_FAILPOINT", name)]),
-            None => self.start_daemon_in(&[]),
-        }
-    }
-
-    /// Starts the daemon with these variables in its environment, and waits until it answers.
-    #[track_caller]
-    pub fn start_daemon_in(&self, environment: &[(&str, &str)]) {
         let count = self.starts.get();
         self.starts.set(count + 1);
         let log = File::create(self.root.join(format!("daemon-{count}.log"))).unwrap();
         let mut command = Command::new(binary());
         command.arg("daemon").args(&self.flags).stderr(log.try_clone().unwrap()).stdout(log);
-        command.envs(environment.iter().copied());
+        command.envs(self.environment.borrow().iter().cloned());
+        if let Some(name) = failpoint {
+            command.env("FERRY_FAILPOINT", name);
+        }
         *self.daemon.borrow_mut() = Some(command.spawn().unwrap());
         let api = self.api();
         eventually("the daemon answers", || {
@@ -146,6 +142,11 @@ impl Sandbox {
             assert!(ended.is_none(), "the daemon ended: {}", self.daemon_log());
             api.answers().then_some(())
         });
+    }
+
+    /// Sets a variable for every daemon that is started from here on.
+    pub fn set_env(&self, name: &str, value: &str) {
+        self.environment.borrow_mut().push((name.to_owned(), value.to_owned()));
     }
 
     /// Ends the daemon as an administrator would.

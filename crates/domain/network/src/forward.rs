@@ -23,7 +23,8 @@ fn warning(chains: &[HookedChain]) -> Option<String> {
         let HookedChain { table, name, .. } = chain;
         Some(format!(
             "WARNING: the firewall chain \"{family} {table} {name}\" drops forwarded packets: containers may not be \
-             reachable, nor reach the network, until it accepts those of their bridges"
+             reachable, nor reach the network, until it accepts those of their bridges (with ufw: \"ufw default allow routed\", \
+             or \"ufw route allow in on BRIDGE\" and \"out on BRIDGE\")"
         ))
     })
 }

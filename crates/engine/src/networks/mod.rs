@@ -312,6 +312,22 @@ impl Networks {
         mended
     }
 
+    /// Has firewalld know our bridges, which it does not when it has begun or read its rules again. False if it did not answer.
+    pub(crate) fn trust_bridges(&self) -> bool {
+        let state = self.lock();
+        let links: Vec<String> = state
+            .bridges
+            .values()
+            .filter_map(|live| match &live.ground {
+                Ground::Bridge(bridge) => Some(bridge.link().to_owned()),
+                Ground::Parent(_) => None,
+            })
+            .collect();
+        // It may take its time.
+        drop(state);
+        ground::trust(&links)
+    }
+
     /// An address for a container.
     pub(crate) fn lease(
         &self,

@@ -70,6 +70,7 @@ mod devices;
 mod disk;
 mod distribution;
 mod docker_py;
+mod firewalls;
 mod flags;
 mod gateway_modes;
 mod guide;

@@ -138,12 +138,10 @@ fn addresses_and_names() {
 #[test]
 fn proxies_of_the_environment_are_told() {
     let sandbox = Sandbox::prepared(&[]);
-    let environment = [
-        ("HTTP_PROXY", "http://ann:secret@proxy.test:3128"),
-        ("https_proxy", "http://proxy.test:3129"),
-        ("NO_PROXY", "localhost,127.0.0.1"),
-    ];
-    sandbox.start_daemon_in(&environment);
+    sandbox.set_env("HTTP_PROXY", "http://ann:secret@proxy.test:3128");
+    sandbox.set_env("https_proxy", "http://proxy.test:3129");
+    sandbox.set_env("NO_PROXY", "localhost,127.0.0.1");
+    sandbox.start_daemon(None);
     let (_, info) = sandbox.api().call("GET", "/info", None);
     assert_eq!(info["HttpProxy"], "http://xxxxx:xxxxx@proxy.test:3128");
     assert_eq!(info["HttpsProxy"], "http://proxy.test:3129");
