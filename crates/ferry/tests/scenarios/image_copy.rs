@@ -403,8 +403,8 @@ fn searching(client: Client) {
     assert!(cut.contains("A description that is longer than what a lin…"), "{cut}");
     assert!(!cut.contains(long), "{cut}");
     let whole = sandbox.ok(&["search", "--no-trunc", &told]);
-    let words: Vec<&str> = whole.lines().nth(1).unwrap().split("   ").map(str::trim).collect();
-    assert_eq!(words[..2], ["told", long], "{whole}");
+    let line = whole.lines().nth(1).unwrap();
+    assert!(line.starts_with("told ") && line.contains(long), "{whole}");
     // A registry that has no search is looked through.
     let Some(debian) = Registry::start(sandbox.dir(), &RegistryOptions::default()) else { return };
     push_about(&Http::new(&debian.host()), "some/where", "1", "x", json!({}));

@@ -64,6 +64,7 @@ fn pages_show_what_is_there() {
     let sbom = image.split("application/spdx)<td class=id><a href=\"").nth(1).unwrap();
     let sbom = page(&format!("/r/team/web{}", sbom.split('"').next().unwrap()));
     assert!(sbom.contains("<h2>Content</h2>") && !sbom.contains("Platform"), "{sbom}");
+    assert!(sbom.contains("oras pull") && !sbom.contains("docker pull"), "{sbom}");
     let link = sbom.split("<a download href=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(!http.ask("GET", link).is(200).body.is_empty());
     assert!(!image.contains("(cosign)"), "{image}");

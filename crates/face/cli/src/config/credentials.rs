@@ -194,17 +194,17 @@ impl ConfigFile {
             (_, Keep::Safely) => {
                 self.vault().store(&entry_of(server, new))?;
                 if helper.is_none() {
-                    self.object("credHelpers").insert(server.to_owned(), OURS.into());
+                    self.put_in("credHelpers", server, OURS.into());
                 }
                 self.forget_plain(server);
                 // As docker does where a helper has the rest.
-                self.object("auths").insert(server.to_owned(), json!({}));
+                self.put_in("auths", server, json!({}));
             }
             (_, Keep::InPlainText) => {
                 self.vault().erase(server)?;
                 self.forget_mark(server);
                 self.forget_plain(server);
-                self.object("auths").insert(server.to_owned(), in_words(new));
+                self.put_in("auths", server, in_words(new));
             }
         }
         self.write()
@@ -247,15 +247,15 @@ impl ConfigFile {
         Vault::of(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    fn object(&mut self, name: &str) -> &mut Map<String, Value> {
+    /// Sets an entry of a field that has several.
+    fn put_in(&mut self, name: &str, key: &str, value: Value) {
         let field = self.fields.entry(name).or_insert_with(|| json!({}));
         if !field.is_object() {
             // Docker does not read such a file at all.
             *field = json!({});
         }
-        match field {
-            Value::Object(object) => object,
-            _ => unreachable!("it was just made one"),
+        if let Some(object) = field.as_object_mut() {
+            object.insert(key.to_owned(), value);
         }
     }
 

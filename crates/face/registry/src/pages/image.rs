@@ -59,7 +59,12 @@ pub(super) async fn page(
     let mut text = Text::new();
     let host = call.header(header::HOST).unwrap_or("localhost");
     let sign = if reference.contains(':') { '@' } else { ':' };
-    text.raw("<pre tabindex=0>docker pull ").text(&format!("{host}/{name}{sign}{reference}"));
+    text.raw(match string(&image.text, "artifactType") {
+        "" => "<pre tabindex=0>docker pull ",
+        // Docker runs no artifacts.
+        _ => "<pre tabindex=0>oras pull ",
+    });
+    text.text(&format!("{host}/{name}{sign}{reference}"));
     text.raw("</pre><dl><dt>Digest<dd><code>").text(&image.manifest.digest.to_string());
     text.raw("</code><dt>Type<dd>").text(&image.manifest.record.media_type);
     text.raw("<dt>Pushed<dd>").text(&time(image.manifest.record.at));

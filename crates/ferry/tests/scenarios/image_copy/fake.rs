@@ -30,7 +30,11 @@ pub(super) fn serve(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'st
 fn one(stream: TcpStream, answer: &dyn Fn(&Asked) -> (u16, String)) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
+    if reader.read_line(&mut line).is_err() || !line.contains(" HTTP/1.") {
+        // Who speaks TLS is told that nobody does here.
+        let refused = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        return reader.get_mut().write_all(refused).ok();
+    }
     let path = line.split(' ').nth(1)?.to_owned();
     let (mut length, mut chunked) = (0, false);
     loop {
