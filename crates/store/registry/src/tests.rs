@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -232,6 +232,8 @@ fn age(store: &Store, repository: &str, digest: &Digest) {
 #[test]
 fn a_thousand_pushes_at_once_beside_collections_lose_nothing() {
     const PUSHES: usize = 1000;
+    const ENOUGH: usize = 200;
+    const MOST_ROUNDS: usize = 50;
     let place = Place::new("beside");
     let mut store = place.open();
     // Nobody asked for anything before: what is old now may go at once.
@@ -244,17 +246,25 @@ fn a_thousand_pushes_at_once_beside_collections_lose_nothing() {
         }
     }
     let (store, begin) = (Arc::new(store), Arc::new(Barrier::new(PUSHES + 1)));
-    let mut collected = 0;
+    let collected = Arc::new(AtomicUsize::new(0));
     let pushers: Vec<_> = (0..PUSHES)
         .map(|number| {
             let (store, begin) = (Arc::clone(&store), Arc::clone(&begin));
+            let collected = Arc::clone(&collected);
             let push = move || {
                 begin.wait();
-                one_push(&store, number);
-                // What nobody will ever need comes all the time, too.
-                let repository = format!("r{}", number % 7);
-                let garbage = blob(&store, &repository, &format!("garbage {number}"));
-                age(&store, &repository, &garbage);
+                for round in 0..MOST_ROUNDS {
+                    one_push(&store, number);
+                    // The same layer in a repository that nobody pushes to any more, and nobody needs: a collection takes it from
+                    // there while others get it from there, or have it only just.
+                    let old = format!("old/{number}/{round}");
+                    let garbage = blob(&store, &old, &format!("layer {}", (number + 5) % 10));
+                    age(&store, &old, &garbage);
+                    // All may be done before a collection has come far: they go on until it has taken enough.
+                    if collected.load(Ordering::Relaxed) >= ENOUGH {
+                        return;
+                    }
+                }
             };
             thread::Builder::new().stack_size(256 << 10).spawn(push).unwrap()
         })
@@ -263,12 +273,13 @@ fn a_thousand_pushes_at_once_beside_collections_lose_nothing() {
     // Longer than the test takes: what was asked for since it began stays.
     let options = GcOptions { grace: 3600, ..GcOptions::default() };
     while !pushers.iter().all(thread::JoinHandle::is_finished) {
-        collected += store.collect(&options).unwrap().links;
+        let links = store.collect(&options).unwrap().links;
+        collected.fetch_add(usize::try_from(links).unwrap(), Ordering::Relaxed);
     }
     for pusher in pushers {
         pusher.join().unwrap();
     }
-    assert!(collected > 0, "it did collect meanwhile");
+    assert!(collected.load(Ordering::Relaxed) >= ENOUGH, "it did collect meanwhile");
     // Also what is left when nothing is spared any more is whole.
     store.collect(&at_once()).unwrap();
     let scrubbed = store.scrub().unwrap();
