@@ -126,7 +126,7 @@ pub(super) enum Target {
     Layout(Layout),
     /// An archive that becomes a file, or is loaded by a daemon.
     Archive {
-        writer: RefCell<Option<Writer>>,
+        writer: Box<RefCell<Option<Writer>>>,
         end: End,
         name: Option<Reference>,
         /// Blobs that the daemon has already; `None` where nobody is to be asked.

@@ -193,7 +193,7 @@ fn target(means: &Means<'_>, place: &Place, from: &Place, ask: Ask) -> Result<Ta
             let partial = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
             let file = File::create_new(&partial).map_err(CopyError::file("make", &partial));
             let file = opened(file)?;
-            let writer = RefCell::new(Some(Writer::new(file, path)));
+            let writer = Box::new(RefCell::new(Some(Writer::new(file, path))));
             let end = End::File(partial, path.clone());
             Ok(Target::Archive { writer, end, name, known: RefCell::new(None) })
         }
@@ -220,7 +220,7 @@ fn of_daemon(
 
 fn to_daemon(daemon: Daemon, name: &Reference, ask: Ask) -> Result<Target, CliError> {
     let file = opened(stream::nameless())?;
-    let writer = RefCell::new(Some(Writer::new(file, Path::new("archive"))));
+    let writer = Box::new(RefCell::new(Some(Writer::new(file, Path::new("archive")))));
     let known = RefCell::new((ask == Ask::Yes).then(HashSet::new));
     Ok(Target::Archive { writer, end: End::Load(daemon), name: Some(name.clone()), known })
 }
