@@ -255,7 +255,7 @@ fn a_thousand_pushes_at_once_beside_collections_lose_nothing() {
             let collected = Arc::clone(&collected);
             let push = move || {
                 begin.wait();
-                for round in 0..MOST_ROUNDS {
+                for _ in 0..MOST_ROUNDS {
                     one_push(&store, number);
                     // All may be done before a collection has come far: they go on until it has taken enough.
                     if collected.load(Ordering::Relaxed) >= ENOUGH {
