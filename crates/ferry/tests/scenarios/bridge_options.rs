@@ -245,7 +245,7 @@ fn settings_of_links(client: Client) {
     connect(&format!("{sysctls}=net.ipv4.ip_forward=0"))
         .fails(1)
         .says("unrecognised network interface sysctl 'net.ipv4.ip_forward=0'");
-    connect(&format!("{sysctls}={settings}")).ok();
+    connect(&format!("\"{sysctls}={settings}\"")).ok();
     let value =
         |path: &str| sandbox.ok(&["exec", "bo-set", "cat", &format!("/proc/sys/net/{path}")]);
     assert_eq!(value("ipv4/conf/eth1/log_martians"), "1");

@@ -7,7 +7,10 @@ use ferry_docker_api::{
 };
 
 use super::path;
-use crate::framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome};
+use crate::{
+    framework::{Args, Cli, CliError, Command, Flag, Matches, Outcome},
+    run::options::csv,
+};
 
 pub(crate) const CONNECT: Command = Command {
     name: "connect",
@@ -46,11 +49,18 @@ const DISCONNECT_FLAGS: &[Flag] =
     &[Flag::bool("force", "Force the container to disconnect from a network").short('f')];
 
 fn connect(cli: &Cli, matches: &Matches) -> Outcome {
-    let lists = |name: &str| -> Vec<String> {
-        matches.texts(name).iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
+    // Fields between commas, quoted ones too.
+    let lists = |name: &str| -> Result<Vec<String>, CliError> {
+        let mut found = Vec::new();
+        for text in matches.texts(name).iter().filter(|text| !text.is_empty()) {
+            found.extend(csv(text).map_err(|error| {
+                CliError::new(format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"))
+            })?);
+        }
+        Ok(found)
     };
     let mut options = BTreeMap::new();
-    for pair in lists("driver-opt") {
+    for pair in lists("driver-opt")? {
         let (name, value) = pair
             .split_once('=')
             .ok_or_else(|| CliError::new("invalid key/value pair format in driver options"))?;
@@ -61,10 +71,10 @@ fn connect(cli: &Cli, matches: &Matches) -> Outcome {
         ipam_config: Some(EndpointIpamConfig {
             ipv4_address: matches.text("ip").to_owned(),
             ipv6_address: matches.text("ip6").to_owned(),
-            link_local_ips: lists("link-local-ip"),
+            link_local_ips: lists("link-local-ip")?,
         }),
         links: (!links.is_empty()).then_some(links),
-        aliases: Some(lists("alias")).filter(|aliases| !aliases.is_empty()),
+        aliases: Some(lists("alias")?).filter(|aliases| !aliases.is_empty()),
         driver_opts: Some(options).filter(|options| !options.is_empty()),
         gw_priority: matches.int("gw-priority"),
         ..Default::default()

@@ -16,4 +16,4 @@ pub(crate) use files::{go_words, key_values, lookup_env};
 pub(crate) use flags::{CREATE_FLAGS, RUN_FLAGS};
 pub(crate) use ports::published_ports;
 pub(crate) use request::request;
-pub(crate) use values::{restart_policy, ulimits};
+pub(crate) use values::{csv, restart_policy, ulimits};

@@ -217,7 +217,7 @@ pub(super) fn is_mac(text: &str) -> bool {
 }
 
 /// One record as Go's `encoding/csv` reads it: fields between commas, quoted ones with `""` for a quote.
-pub(super) fn csv(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn csv(text: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Err("EOF".to_owned());
     }
