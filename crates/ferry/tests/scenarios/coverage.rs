@@ -1,7 +1,11 @@
 //! Every endpoint that is served and every flag of every command has a test: the first by the table here, which names it, the second
 //! by being typed in a scenario or in the guide.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ferry_testkit::run;
 
@@ -119,18 +123,17 @@ fn every_endpoint_has_a_test() {
     }
 }
 
-/// The flags of a command, as its help shows them.
-fn flags(words: &[String]) -> Vec<String> {
+/// The flags of a command, as its help shows them: the letter, where it has one, and the name.
+fn flags(words: &[String]) -> Vec<(Option<char>, String)> {
     let mut command = Command::new(ferry_testkit::binary());
     let help = run(command.args(words).arg("--help")).stdout;
     let names = help.lines().filter_map(|line| {
         let line = line.trim_start();
-        let line = line
-            .strip_prefix('-')
-            .filter(|rest| !rest.starts_with('-'))
-            .map_or(line, |short| short.get(1..).unwrap_or_default().trim_start_matches(", "));
-        let name = line.strip_prefix("--")?;
-        Some(name.split([' ', '=']).next().unwrap_or(name).to_owned())
+        let rest = line.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+        let letter = rest.and_then(|rest| rest.chars().next());
+        let line = rest.map_or(line, |rest| rest.get(1..).unwrap_or_default());
+        let name = line.trim_start_matches(", ").strip_prefix("--")?;
+        Some((letter, name.split([' ', '=']).next().unwrap_or(name).to_owned()))
     });
     names.collect()
 }
@@ -205,17 +208,74 @@ fn every_query_parameter_has_a_test() {
     assert!(missing.is_empty(), "query parameters that nothing sends: {missing:?}");
 }
 
+/// Other words for a command: what `docker` has at top level and in a group, and tables of flags that two commands share.
+const ALSO: &[(&str, &str)] = &[
+    ("container create", "run"),
+    ("create", "run"),
+    ("container ls", "ps"),
+    ("image ls", "images"),
+    ("image rm", "rmi"),
+    ("image build", "build"),
+    ("builder build", "build"),
+    ("buildx prune", "builder prune"),
+    ("buildx du", "builder du"),
+    ("system info", "info"),
+    ("daemon", "start_with"),
+    ("daemon", "prepared"),
+    ("registry serve", "FerryRegistry start"),
+    ("registry gc", "root gc"),
+    ("registry rules", "root rules"),
+    ("manifest annotate", "annotate"),
+];
+
+/// A file of scenarios, a script of theirs, or a page of the guide: what is in it belongs together.
+struct Story {
+    /// Words, in their order, without what is between them.
+    words: Vec<String>,
+    flags: BTreeSet<String>,
+}
+
+fn story(text: &str) -> Story {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut flags = BTreeSet::new();
+    for word in &words {
+        match (word.strip_prefix("--"), word.strip_prefix('-')) {
+            (Some(name), _) => drop(flags.insert(name.to_owned())),
+            // Letters may stand together.
+            (None, Some(letters)) => flags.extend(letters.chars().map(String::from)),
+            (None, None) => {}
+        }
+    }
+    Story { words, flags }
+}
+
+fn stories() -> Vec<Story> {
+    let mut files = Vec::new();
+    for directory in [tests().join("scenarios"), tests().join("../../../docs/guide")] {
+        list_all(&directory, &mut files);
+    }
+    files.iter().map(|path| story(&std::fs::read_to_string(path).unwrap())).collect()
+}
+
+fn list_all(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            list_all(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Some story types the command and the flag.
 #[test]
 fn every_flag_has_a_test() {
-    let mut corpus = String::new();
-    for directory in [tests().join("scenarios"), tests().join("../../../docs/guide")] {
-        read_all(&directory, &mut corpus);
-    }
-    let typed: BTreeSet<&str> = corpus
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-        .filter(|word| word.starts_with("--"))
-        .collect();
-    // What `docker` has at top level and in a group is one command; Compose's flags have a test of their own.
+    let stories = stories();
+    // Compose's flags have a test of their own.
     let mut all: Vec<Vec<String>> = Vec::new();
     for first in commands(&[]).into_iter().filter(|words| words[0] != "compose") {
         match commands(&first) {
@@ -224,13 +284,27 @@ fn every_flag_has_a_test() {
         }
     }
     assert!(all.len() > 100, "the commands were not found: {all:?}");
+    let top: BTreeSet<String> = commands(&[]).into_iter().map(|words| words[0].clone()).collect();
     let mut untested = Vec::new();
     for command in all {
-        for flag in flags(&command) {
-            if flag != "help" && !typed.contains(format!("--{flag}").as_str()) {
-                untested.push(format!("{} --{flag}", command.join(" ")));
+        let name = command.join(" ");
+        let mut names = vec![name.clone()];
+        names.extend(command.last().filter(|last| top.contains(*last)).cloned());
+        names.extend(
+            ALSO.iter().filter(|(known, _)| *known == name).map(|(_, other)| (*other).to_owned()),
+        );
+        let names: Vec<Vec<&str>> = names.iter().map(|name| name.split(' ').collect()).collect();
+        let about = |story: &&Story| {
+            names.iter().any(|name| story.words.windows(name.len()).any(|words| words == &name[..]))
+        };
+        let typed: BTreeSet<&String> =
+            stories.iter().filter(about).flat_map(|story| &story.flags).collect();
+        for (letter, flag) in flags(&command) {
+            let short = letter.is_some_and(|letter| typed.contains(&letter.to_string()));
+            if flag != "help" && !short && !typed.contains(&flag) {
+                untested.push(format!("{name} --{flag}"));
             }
         }
     }
-    assert!(untested.is_empty(), "flags that no scenario types: {untested:#?}");
+    assert!(untested.is_empty(), "flags that no scenario types with their command: {untested:#?}");
 }
