@@ -15,6 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use rustix::io::ReadWriteFlags;
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use crate::direct::{self, Line};
+
 /// Read at once. With what hyper holds back, a client costs two or three of these.
 const PIECE: usize = 64 << 10;
 
@@ -33,6 +35,8 @@ pub(crate) struct Part {
     file: Arc<File>,
     at: u64,
     left: u64,
+    /// Where the connection sends files by itself.
+    line: Option<Line>,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -43,12 +47,19 @@ impl Body {
 
     /// `length` bytes of a file from `at` on.
     pub(crate) fn part(file: File, at: u64, length: u64) -> Body {
-        Body::Part(Part { file: Arc::new(file), at, left: length, reading: None })
+        Body::Part(Part { file: Arc::new(file), at, left: length, line: None, reading: None })
     }
 
     /// `length` bytes that come piece by piece.
     pub(crate) fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Body {
         Body::Pieces(pieces, length)
+    }
+
+    /// Has the connection send what this is of a file by itself, where it is in memory.
+    pub(crate) fn sent_by(&mut self, line: &Line) {
+        if let Body::Part(part) = self {
+            part.line = Some(line.clone());
+        }
     }
 
     /// How much it is.
@@ -101,6 +112,21 @@ impl Part {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.left == 0 {
             return Poll::Ready(None);
+        }
+        if let Some(line) = &self.line
+            && self.reading.is_none()
+        {
+            let length = usize::try_from(self.left).unwrap_or(direct::PIECE).min(direct::PIECE);
+            // Its first and its last byte are in memory: what is between is, too, but for what the kernel has just taken away.
+            let end = self.at + length as u64 - 1;
+            if read_cached(&self.file, self.at, 1).is_some()
+                && read_cached(&self.file, end, 1).is_some()
+            {
+                let piece = line.announce(&self.file, self.at, length);
+                self.at += length as u64;
+                self.left -= length as u64;
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
         }
         let length = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
         let piece = match &mut self.reading {

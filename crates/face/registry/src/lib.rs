@@ -13,6 +13,7 @@ mod body;
 mod commands;
 mod control;
 mod daemon;
+mod direct;
 mod dispatch;
 mod fault;
 mod handlers;

@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::dispatch::{self, State};
+use crate::{
+    direct::{Direct, Line},
+    dispatch::{self, State},
+};
 
 /// Clients that keep connections open do so for less.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
@@ -91,10 +94,14 @@ async fn connection(state: Arc<State>, tls: Option<Acceptor>, stream: TcpStream,
         tracing::debug!(%peer, "no timeout for a stalled client: {error}");
     }
     match tls {
-        None => http(state, stream, peer).await,
+        None => {
+            let line = Line::default();
+            let stream = Direct::new(stream, line.clone());
+            http(state, stream, peer, Some(line)).await;
+        }
         Some(Acceptor(tls)) => {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => http(state, stream, peer).await,
+                Ok(Ok(stream)) => http(state, stream, peer, None).await,
                 Ok(Err(error)) => tracing::debug!(%peer, "TLS handshake: {error}"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             }
@@ -102,12 +109,21 @@ async fn connection(state: Arc<State>, tls: Option<Acceptor>, stream: TcpStream,
     }
 }
 
-async fn http<S>(state: Arc<State>, stream: S, peer: SocketAddr)
+async fn http<S>(state: Arc<State>, stream: S, peer: SocketAddr, line: Option<Line>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service =
-        service_fn(move |request| dispatch::answer(Arc::clone(&state), peer.ip(), request));
+    let service = service_fn(move |request| {
+        let (answer, line) =
+            (dispatch::answer(Arc::clone(&state), peer.ip(), request), line.clone());
+        async move {
+            let mut answer = answer.await?;
+            if let Some(line) = &line {
+                answer.body_mut().sent_by(line);
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
