@@ -16,7 +16,7 @@ use ferry_testkit::{eventually, free_port, images, run};
 use crate::compose::Project;
 
 /// Requests in a second, by each of the two ways.
-const RATE: u32 = 250;
+const RATE: u32 = 270;
 const THREADS: u32 = 4;
 
 /// A server that takes its time to listen, and that is killed at once when it is stopped.

@@ -58,3 +58,15 @@ fn output_reads_back_as_it_was() {
     });
     assert_eq!(one(&to_yaml(&value)), value, "{}", to_yaml(&value));
 }
+
+#[test]
+fn names_that_are_no_simple_keys_read_back() {
+    let long = "k".repeat(2000);
+    let value = json!({
+        long.clone(): {"b": [1, {"c": 2}]},
+        "outer": [{ long.clone(): [1, 2], "x\ny": 3 }],
+        "x\ny\n": {long: "z"},
+    });
+    assert_eq!(one(&to_yaml(&value)), value, "{}", to_yaml(&value));
+    assert_eq!(to_yaml(&json!({"k".repeat(128): 1})), format!("{}: 1\n", "k".repeat(128)));
+}

@@ -62,7 +62,26 @@ fn block(value: &Value, indent: usize, out: &mut String) {
     }
 }
 
+/// Longer names, in bytes, and those of several lines are no simple keys (YAML 1.2, 7.4.2); where go-yaml has the limit.
+const SIMPLE: usize = 128;
+
 fn entry(key: &str, value: &Value, indent: usize, out: &mut String) {
+    if key.len() > SIMPLE || key.contains('\n') {
+        out.push_str("? ");
+        out.push_str(&quoted(key, indent + 2));
+        out.push('\n');
+        out.push_str(&" ".repeat(indent));
+        out.push_str(": ");
+        if is_nested(value) {
+            let mut text = String::new();
+            block(value, indent + 2, &mut text);
+            out.push_str(text.trim_start());
+        } else {
+            out.push_str(&inline(value, indent + 2));
+            out.push('\n');
+        }
+        return;
+    }
     out.push_str(&quoted(key, indent + 2));
     out.push(':');
     if is_nested(value) {
