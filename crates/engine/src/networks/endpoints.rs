@@ -196,14 +196,8 @@ fn host_link(endpoint: &str) -> String {
 
 /// A hardware address that is nobody's: the bit for those says so.
 fn random_mac() -> Result<[u8; 6], Failure> {
-    let id = random::id()?;
-    let byte = |at: usize| u8::from_str_radix(id.get(at..at + 2).unwrap_or_default(), 16);
-    let mut mac = [0; 6];
-    for (index, place) in mac.iter_mut().enumerate() {
-        *place = byte(2 * index).unwrap_or_default();
-    }
-    mac[0] = mac[0] & 0xfc | 0x02;
-    Ok(mac)
+    let [first, b, c, d, e, f, ..] = random::number()?.to_ne_bytes();
+    Ok([first & 0xfc | 0x02, b, c, d, e, f])
 }
 
 /// The subnets of addresses that are for one link alone. Docker's words for all others.
