@@ -25,6 +25,8 @@ const sums = sources.map((path) => {
 await build({
   root,
   configFile: false,
+  // Every file lies beside the page's script, wherever that is: the server puts what they contain into their address.
+  base: './',
   logLevel: 'warn',
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   build: {
@@ -33,14 +35,14 @@ await build({
     modulePreload: false,
     chunkSizeWarningLimit: 1000,
     rollupOptions: {
-      output: { entryFileNames: 'app.js', chunkFileNames: '[name].js', assetFileNames: (asset) => (asset.names[0]?.startsWith('terminal') ? 'terminal.css' : 'app.css') },
+      output: { entryFileNames: 'app.js', chunkFileNames: ({ name }) => `${{ more: 'views', 'words.ko': 'korean' }[name] ?? name}.js`, assetFileNames: (asset) => (asset.names[0]?.startsWith('terminal') ? 'terminal.css' : 'app.css') },
     },
   },
 });
 
 const dist = join(root, 'dist');
 mkdirSync(assets, { recursive: true });
-for (const name of ['app.js', 'app.css', 'terminal.js', 'terminal.css', 'icon.svg']) {
+for (const name of ['app.js', 'app.css', 'views.js', 'korean.js', 'terminal.js', 'terminal.css', 'icon.svg']) {
   const from = name === 'icon.svg' ? join(root, 'src/icon.svg') : join(dist, name);
   const packed = gzipSync(readFileSync(from), { level: 9 });
   writeFileSync(join(assets, `${name}.gz`), packed);

@@ -6,24 +6,14 @@ import { useCell } from './cell';
 import { theme } from './look';
 import { Dialogs } from './parts/dialog';
 import { Icon, type IconName } from './parts/icon';
+import { More } from './parts/more';
 import { openPalette, Palette } from './parts/palette';
 import { Toasts } from './parts/toast';
 import { route, to } from './route';
 import { containers, online } from './state';
-import { BuildPage, Builds } from './views/builds';
-import { Compose } from './views/compose';
-import { Container } from './views/container';
 import { Containers } from './views/containers';
-import { Events } from './views/events';
-import { Image } from './views/image';
-import { Images } from './views/images';
-import { NetworkPage, Networks } from './views/networks';
 import { Overview } from './views/overview';
-import { ProjectPage } from './views/project';
-import { Registries, RegistryPage } from './views/registries';
-import { Settings } from './views/settings';
-import { VolumePage, Volumes } from './views/volumes';
-import { language, t, type Key } from './words';
+import { language, speak, t, type Key } from './words';
 
 interface Section {
   name: Key & IconName;
@@ -32,15 +22,18 @@ interface Section {
 
 const SECTIONS: Section[] = [
   { name: 'overview', draw: () => <Overview /> },
-  { name: 'containers', draw: ([id, tab, folder]) => (id ? <Container key={id} id={id} tab={tab} folder={folder} /> : <Containers />) },
-  { name: 'images', draw: ([id]) => (id ? <Image key={id} id={id} /> : <Images />) },
-  { name: 'builds', draw: ([id]) => (id ? <BuildPage key={id} id={id} /> : <Builds />) },
-  { name: 'volumes', draw: ([name]) => (name ? <VolumePage key={name} name={name} /> : <Volumes />) },
-  { name: 'networks', draw: ([id]) => (id ? <NetworkPage key={id} id={id} /> : <Networks />) },
-  { name: 'compose', draw: ([name, tab]) => (name ? <ProjectPage key={name} name={name} tab={tab} /> : <Compose />) },
-  { name: 'registries', draw: ([name]) => (name ? <RegistryPage key={name} name={name} /> : <Registries />) },
-  { name: 'events', draw: () => <Events /> },
-  { name: 'settings', draw: () => <Settings /> },
+  {
+    name: 'containers',
+    draw: ([id, tab, folder]) => (id ? <More draw={({ Container }) => <Container key={id} id={id} tab={tab} folder={folder} />} /> : <Containers />),
+  },
+  { name: 'images', draw: ([id]) => <More draw={({ Image, Images }) => (id ? <Image key={id} id={id} /> : <Images />)} /> },
+  { name: 'builds', draw: ([id]) => <More draw={({ BuildPage, Builds }) => (id ? <BuildPage key={id} id={id} /> : <Builds />)} /> },
+  { name: 'volumes', draw: ([name]) => <More draw={({ VolumePage, Volumes }) => (name ? <VolumePage key={name} name={name} /> : <Volumes />)} /> },
+  { name: 'networks', draw: ([id]) => <More draw={({ NetworkPage, Networks }) => (id ? <NetworkPage key={id} id={id} /> : <Networks />)} /> },
+  { name: 'compose', draw: ([name, tab]) => <More draw={({ ProjectPage, Compose }) => (name ? <ProjectPage key={name} name={name} tab={tab} /> : <Compose />)} /> },
+  { name: 'registries', draw: ([name]) => <More draw={({ RegistryPage, Registries }) => (name ? <RegistryPage key={name} name={name} /> : <Registries />)} /> },
+  { name: 'events', draw: () => <More draw={({ Events }) => <Events />} /> },
+  { name: 'settings', draw: () => <More draw={({ Settings }) => <Settings />} /> },
 ];
 
 function Sidebar({ current, close }: { current: string; close: () => void }) {
@@ -76,7 +69,7 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
           <Icon name={look === 'dark' ? 'moon' : 'sun'} />
           <span>{t(look)}</span>
         </button>
-        <button class="ghost" onClick={() => (language.value = spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
+        <button class="ghost" onClick={() => void speak(spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
           <Icon name="language" />
           <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : '한국어'}</span>
         </button>

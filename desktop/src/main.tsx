@@ -1,6 +1,8 @@
 import { render } from 'preact';
 import { App } from './app';
+import { loadMore } from './parts/more';
 import { containers, follow, info } from './state';
+import { language, learn } from './words';
 import './styles/base.css';
 import './styles/frame.css';
 import './styles/parts.css';
@@ -13,9 +15,12 @@ import './styles/builds.css';
 // drawing with rows is sooner there than one without and another.
 const PATIENCE = 120;
 let drawn = false;
-const draw = () => {
+const words = learn(language.value);
+const draw = async () => {
   if (drawn) return;
   drawn = true;
+  // Without them the page speaks English.
+  await words.catch(() => undefined);
   render(<App />, document.getElementById('app')!);
 };
 containers.follow(draw);
@@ -29,6 +34,7 @@ const begin = () => {
   if (begun) return;
   begun = true;
   void info.load();
+  void loadMore();
   follow();
 };
 containers.follow(() => requestAnimationFrame(() => setTimeout(begin)));

@@ -1,7 +1,7 @@
 // What the browser tests stand on: the desktop, a browser, and the ferry command to look facts up with.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const FERRY = process.env.FERRY ?? 'ferry';
@@ -36,8 +36,8 @@ export function browserPath() {
 /** Serves the page's files from a folder (`desktop/dist`) instead of the binary: no Rust build between two tries. */
 async function fresh(context, folder) {
   const kinds = { js: 'text/javascript', css: 'text/css' };
-  await context.route(/\/(app|terminal)\.(js|css)(\?|$)/, (route) => {
-    const name = new URL(route.request().url()).pathname.slice(1);
+  await context.route(/\/(app|views|korean|terminal)\.(js|css)$/, (route) => {
+    const name = basename(new URL(route.request().url()).pathname);
     return route.fulfill({ contentType: kinds[name.split('.').pop()], body: readFileSync(join(folder, name)) });
   });
 }

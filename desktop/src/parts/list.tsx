@@ -32,12 +32,17 @@ interface ListProps<T> {
 }
 
 const ROW = 48;
+/** Rows that are drawn beyond those in sight. */
 const BEYOND = 8;
+/** What is above a list on the page, mostly; told truly by the first measurement. */
+const ABOVE = 190;
 
 export function List<T>({ label, rows, columns, id, name, open, selected, select, sorted }: ListProps<T>) {
   const frame = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  const [height, setHeight] = useState(800);
+  const [height, setHeight] = useState(Math.max(ROW, innerHeight - ABOVE));
+  // The first drawing has what is in sight, and nothing else to wait for.
+  const [beyond, setBeyond] = useState(0);
   const [order, setOrder] = useState(sorted);
   useEffect(() => {
     const list = frame.current;
@@ -47,12 +52,16 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
     const measure = () => {
       const from = list.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
       setTop(Math.max(0, -from));
-      setHeight(scroller.clientHeight);
+      setHeight(scroller.clientHeight - Math.max(0, from));
     };
-    measure();
+    const drawn = setTimeout(() => {
+      measure();
+      setBeyond(BEYOND);
+    }, 50);
     scroller.addEventListener('scroll', measure, { passive: true });
     window.addEventListener('resize', measure);
     return () => {
+      clearTimeout(drawn);
       scroller.removeEventListener('scroll', measure);
       window.removeEventListener('resize', measure);
     };
@@ -66,8 +75,8 @@ export function List<T>({ label, rows, columns, id, name, open, selected, select
         return order!.down ? -less : less;
       })
     : rows;
-  const first = Math.max(0, Math.floor(top / ROW) - BEYOND);
-  const last = Math.min(shown.length, Math.ceil((top + height) / ROW) + BEYOND);
+  const first = Math.max(0, Math.floor(top / ROW) - beyond);
+  const last = Math.min(shown.length, Math.ceil((top + height) / ROW) + beyond);
   const widths = (narrow: boolean) => [...(select ? ['36px'] : []), ...columns.filter((column) => !narrow || !column.wide).map((column) => (narrow ? (column.narrow ?? column.width) : column.width))].join(' ');
   const toggle = (key: string) => {
     const next = new Set(selected);

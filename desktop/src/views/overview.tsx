@@ -5,13 +5,14 @@ import { useCell } from '../cell';
 import { nameOf } from '../container';
 import { bytes, memory, percent } from '../format';
 import { Failure, Loading } from '../parts/empty';
+import { loadMore } from '../parts/more';
 import { UsageCharts } from '../parts/usage-charts';
 import { to } from '../route';
 import { containers, disk, info, version } from '../state';
 import type { DiskUsage } from '../types';
 import { samples } from '../usage';
 import { t } from '../words';
-import { askPrune, type Prunable } from './prune';
+import type { Prunable } from './prune';
 
 interface Room {
   kind: Prunable;
@@ -74,7 +75,7 @@ function Disk() {
           </div>
           <div class="room-foot small">
             <span class="muted">{room.free > 0 ? t('reclaimable', { size: bytes(room.free) }) : t('nothingToFree')}</span>
-            <button class="link" aria-label={t('pruneOf', { name: room.title })} onClick={() => askPrune(room.kind)}>
+            <button class="link" aria-label={t('pruneOf', { name: room.title })} onClick={() => void loadMore().then(({ askPrune }) => askPrune(room.kind))}>
               {t('prune')}
             </button>
           </div>

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use crate::{
     guard::random,
@@ -32,9 +32,11 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 7] = [
     asset!("app.js", "text/javascript; charset=utf-8"),
     asset!("app.css", "text/css; charset=utf-8"),
+    asset!("views.js", "text/javascript; charset=utf-8"),
+    asset!("korean.js", "text/javascript; charset=utf-8"),
     asset!("terminal.js", "text/javascript; charset=utf-8"),
     asset!("terminal.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
@@ -44,15 +46,16 @@ const ASSETS: [Asset; 5] = [
 const PAGE: &str = include_str!("../assets/index.html");
 
 /// The page's file at a path.
-pub(crate) fn serve(path: &str, query: Option<&str>, headers: &HeaderMap) -> Reply {
+pub(crate) fn serve(path: &str, headers: &HeaderMap) -> Reply {
     if path == "/" {
         return page(headers);
     }
-    let Some(place) = ASSETS.iter().position(|asset| asset.path == path) else {
+    let named = path.strip_prefix(contents());
+    let plain = named.unwrap_or(path);
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == plain) else {
         return failure(404, "page not found", None);
     };
-    let asset = &ASSETS[place];
-    let tag = &tags()[place];
+    let tag = format!("\"{}\"", &contents()[1..]);
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str());
     let mut answer = if known {
         reply(StatusCode::NOT_MODIFIED, asset.kind, Bytes::new())
@@ -61,11 +64,10 @@ pub(crate) fn serve(path: &str, query: Option<&str>, headers: &HeaderMap) -> Rep
     };
     // Every browser that can show the page takes gzip.
     set(&mut answer, header::CONTENT_ENCODING, "gzip");
-    set(&mut answer, header::ETAG, tag);
+    set(&mut answer, header::ETAG, &tag);
     // An address that names the contents holds for ever; another is asked about each time.
-    let named = query.is_some_and(|query| query == tag.trim_matches('"'));
-    let keep = if named { "private, max-age=31536000, immutable" } else { "no-cache" };
-    set(&mut answer, header::CACHE_CONTROL, keep);
+    let kept = "private, max-age=31536000, immutable";
+    set(&mut answer, header::CACHE_CONTROL, if named.is_some() { kept } else { "no-cache" });
     answer
 }
 
@@ -78,15 +80,11 @@ fn page(headers: &HeaderMap) -> Reply {
     answer
 }
 
-/// The page with addresses of its files that name their contents, so that a browser that has been here asks for none of them.
+/// The page with addresses of its files that name what they contain, so that a browser that has been here asks for none of them. It
+/// is a folder, because files name each other by their place beside it.
 fn versioned() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| {
-        ASSETS.iter().zip(tags()).fold(PAGE.to_owned(), |text, (asset, tag)| {
-            let tag = tag.trim_matches('"');
-            text.replace(&format!("\"{}\"", asset.path), &format!("\"{}?{tag}\"", asset.path))
-        })
-    })
+    TEXT.get_or_init(|| PAGE.replace("\"./", &format!("\"{}/", contents())))
 }
 
 /// Scripts and styles of our own only, connections to ourselves only, and no text ever becomes HTML. The nonce is for the style
@@ -99,18 +97,20 @@ fn policy(host: &str, nonce: &str) -> String {
     )
 }
 
-/// The digests of the files, as `ETag` has them.
-fn tags() -> &'static [String] {
-    static TAGS: OnceLock<Vec<String>> = OnceLock::new();
-    TAGS.get_or_init(|| {
-        let tag = |asset: &Asset| URL_SAFE_NO_PAD.encode(digest(&SHA256, asset.bytes));
-        ASSETS.iter().map(|asset| format!("\"{}\"", tag(asset))).collect()
+/// `/` and the digest of all files.
+fn contents() -> &'static str {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        let mut all = Context::new(&SHA256);
+        ASSETS.iter().for_each(|asset| all.update(asset.bytes));
+        format!("/{}", URL_SAFE_NO_PAD.encode(all.finish()))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ring::digest::digest;
     use std::{
         fs,
         path::{Path, PathBuf},
@@ -152,14 +152,17 @@ mod tests {
     #[test]
     fn what_is_named_by_its_contents_is_kept() {
         let page = versioned();
-        let at = page.find("/app.js?").unwrap() + "/app.js?".len();
-        let tag = page[at..].split('"').next().unwrap();
-        let kept = |query| {
-            let reply = serve("/app.js", query, &HeaderMap::new());
-            reply.headers()[header::CACHE_CONTROL].to_str().unwrap().to_owned()
-        };
-        assert!(kept(Some(tag)).contains("immutable"));
-        assert_eq!((kept(None).as_str(), kept(Some("old")).as_str()), ("no-cache", "no-cache"));
+        let end = page.find("/app.js\"").unwrap();
+        let folder = page[..end].rsplit('"').next().unwrap();
+        let answer = |path: &str| serve(path, &HeaderMap::new());
+        let kept =
+            |path: &str| answer(path).headers()[header::CACHE_CONTROL].to_str().unwrap().to_owned();
+        // What the script loads later lies beside it.
+        for name in ["/app.js", "/views.js", "/terminal.css"] {
+            assert!(kept(&format!("{folder}{name}")).contains("immutable"));
+            assert_eq!(kept(name), "no-cache");
+        }
+        assert_eq!(answer("/of-another-build/app.js").status(), StatusCode::NOT_FOUND);
     }
 
     #[test]

@@ -138,7 +138,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     if let Some(what) = path.strip_prefix("/files/") {
         return files::serve(shared, what, request.uri().query()).await;
     }
-    assets::serve(&path, request.uri().query(), request.headers())
+    assets::serve(&path, request.headers())
 }
 
 fn token(query: Option<&str>) -> Option<String> {
