@@ -35,6 +35,7 @@ fn follow(shared: &Weak<Shared>) {
             return tracing::warn!(error, "nobody watches the firewall");
         }
     };
+    let mut told = String::new();
     loop {
         if let Err(error) = socket.await_changes(QUIET) {
             tracing::warn!(
@@ -44,15 +45,25 @@ fn follow(shared: &Weak<Shared>) {
             std::thread::sleep(PAUSE);
         }
         let Some(shared) = shared.upgrade() else { return };
-        check(&shared);
+        check(&shared, &mut told);
     }
 }
 
-fn check(shared: &Shared) {
+/// `told` is what was last said of firewalld: said once, and not waited for again.
+fn check(shared: &Shared, told: &mut String) {
     mend(shared);
     // Its rules are there before it listens.
-    for _ in 0..TRIES {
-        if shared.networks.trust_bridges() {
+    for attempt in 1..=TRIES {
+        let words = match shared.networks.trust_bridges() {
+            Ok(()) => return told.clear(),
+            Err(error) => error.to_string(),
+        };
+        if words == *told {
+            return;
+        }
+        if attempt == TRIES {
+            tracing::warn!(error = words, "firewalld may reject what containers send out");
+            *told = words;
             return;
         }
         std::thread::sleep(AGAIN);

@@ -8,10 +8,14 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ferry_netlink::{Family, Socket, nft};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    sockopt::{Timeout, set_socket_timeout},
+};
 
 use crate::firewall::close_behind;
 
@@ -20,9 +24,11 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 const BUS_VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 /// The table that it has with nftables.
 const TABLE: &str = "firewalld";
+/// The chain of its zones that it has with iptables, whose programs write nftables on every machine of today.
+const ZONES_CHAIN: &str = "FORWARD_ZONES";
 /// What is in it may go everywhere.
 const ZONE: &str = "trusted";
-/// It reloads its rules while it lets others wait.
+/// It reloads its rules while it lets others wait: so long for all that is asked at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Answers are a few words.
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -31,21 +37,21 @@ const FIREWALLD: Peer =
     Peer { name: "org.fedoraproject.FirewallD1", path: "/org/fedoraproject/FirewallD1" };
 const ZONES: &str = "org.fedoraproject.FirewallD1.zone";
 
-/// Has firewalld forward what comes from these links and goes to them, if it runs. True if it did not before.
+/// Has firewalld forward what comes from these links and goes to them, if it runs. Answers those that it did not before.
 ///
 /// # Errors
 /// It did not answer, or refused.
-pub fn trust_in_firewalld(links: &[String]) -> io::Result<bool> {
+pub fn trust_in_firewalld(links: &[String]) -> io::Result<Vec<String>> {
+    let mut changed = Vec::new();
     if links.is_empty() || !is_in_force() {
-        return Ok(false);
+        return Ok(changed);
     }
-    let Some(mut bus) = Bus::open()? else { return Ok(false) };
-    let mut changed = false;
-    for link in links.iter().map(String::as_str) {
+    let Some(mut bus) = Bus::open()? else { return Ok(changed) };
+    for link in links {
         // In a zone that somebody chose it stays.
         if bus.call(&FIREWALLD, ZONES, "getZoneOfInterface", &[link])?.is_empty() {
             bus.call(&FIREWALLD, ZONES, "addInterface", &[ZONE, link])?;
-            changed = true;
+            changed.push(link.clone());
         }
     }
     Ok(changed)
@@ -69,9 +75,10 @@ pub fn forget_in_firewalld(link: &str) -> io::Result<()> {
 /// Whether its rules are there: everywhere else nobody is asked.
 fn is_in_force() -> bool {
     let Ok(mut socket) = Socket::open(Family::Netfilter) else { return false };
-    let chains = nft::hooked_chains(&mut socket);
+    let chains = nft::chain_names(&mut socket);
     close_behind(socket);
-    chains.is_ok_and(|chains| chains.iter().any(|chain| chain.table == TABLE))
+    let is_its = |(table, name): &(String, String)| table == TABLE || name == ZONES_CHAIN;
+    chains.is_ok_and(|chains| chains.iter().any(is_its))
 }
 
 struct Peer {
@@ -82,6 +89,8 @@ struct Peer {
 struct Bus {
     stream: UnixStream,
     serial: u32,
+    /// When nobody waits any more.
+    end: Instant,
 }
 
 impl Bus {
@@ -90,19 +99,26 @@ impl Bus {
         let named = std::env::var(BUS_VARIABLE).unwrap_or_default();
         let named = named.strip_prefix("unix:path=").and_then(|rest| rest.split([',', ';']).next());
         let path = Path::new(named.unwrap_or(BUS));
-        if !path.exists() {
-            return Ok(None);
-        }
-        let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        if path.exists() { Bus::open_at(path, PATIENCE).map(Some) } else { Ok(None) }
+    }
+
+    fn open_at(path: &Path, patience: Duration) -> io::Result<Bus> {
+        // A bus that does not accept lets whoever connects wait, too, for as long as he may send.
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+        connect(&socket, &SocketAddrUnix::new(path)?).map_err(|error| match error {
+            rustix::io::Errno::AGAIN => io::ErrorKind::TimedOut.into(),
+            error => io::Error::from(error),
+        })?;
+        let mut bus = Bus { stream: socket.into(), serial: 0, end: Instant::now() + patience };
         let user = rustix::process::geteuid().as_raw().to_string();
         let user: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
-        stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
+        bus.stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") {
             let mut byte = [0];
-            stream.read_exact(&mut byte)?;
+            bus.read_exact(&mut byte)?;
             answer.extend(byte);
             if answer.len() > 512 {
                 return Err(malformed());
@@ -111,11 +127,31 @@ impl Bus {
         if !answer.starts_with(b"OK ") {
             return Err(io::Error::other("the system bus does not let us in"));
         }
-        stream.write_all(b"BEGIN\r\n")?;
-        let mut bus = Bus { stream, serial: 0 };
+        bus.stream.write_all(b"BEGIN\r\n")?;
         let own = Peer { name: "org.freedesktop.DBus", path: "/org/freedesktop/DBus" };
         bus.call(&own, own.name, "Hello", &[])?;
-        Ok(Some(bus))
+        Ok(bus)
+    }
+
+    /// Whoever sends a byte now and then is not waited for any longer.
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let left = self.end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => buffer = buffer.get_mut(read..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Calls a method that takes strings. Answers the string that it gives back, or nothing.
@@ -143,14 +179,14 @@ impl Bus {
 
     fn receive(&mut self) -> io::Result<Answer> {
         let mut head = [0; 16];
-        self.stream.read_exact(&mut head)?;
+        self.read_exact(&mut head)?;
         let number = |at: usize| u32_at(&head, at).map(|it| it as usize).ok_or_else(malformed);
         let (body, fields) = (number(4)?, number(12)?);
         if head[0] != b'l' || body > ANSWER_LIMIT || fields > ANSWER_LIMIT {
             return Err(malformed());
         }
         let mut rest = vec![0; fields.next_multiple_of(8) + body];
-        self.stream.read_exact(&mut rest)?;
+        self.read_exact(&mut rest)?;
         decode(head[1], &rest, fields).ok_or_else(malformed)
     }
 }
@@ -289,6 +325,27 @@ mod tests {
         // It reads as what is received does.
         let read = decode(1, &message[16..], fields).expect("a message");
         assert_eq!(read, Answer { kind: 1, reply_to: None, text: "trusted".to_owned() });
+    }
+
+    #[test]
+    fn a_bus_that_does_not_answer_is_not_waited_for() {
+        let place = std::env::temp_dir().join(format!("ferry-bus-{}", std::process::id()));
+        let open =
+            || Bus::open_at(&place, Duration::from_millis(50)).map(|_| ()).map_err(|e| e.kind());
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .expect("a socket");
+        std::fs::remove_file(&place).ok();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&place).expect("an address"))
+            .expect("bound");
+        rustix::net::listen(&socket, 0).expect("listening");
+        // Nobody reads what the first says; the second is not even let in.
+        let first = UnixStream::connect(&place).expect("connected");
+        assert_eq!(open(), Err(io::ErrorKind::TimedOut));
+        let accepted = rustix::net::accept(&socket).expect("accepted");
+        assert_eq!(open(), Err(io::ErrorKind::TimedOut));
+        drop((first, accepted));
+        std::fs::remove_file(&place).expect("removed");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A crash in between: the record is written last when a network is joined and first when one is left. So the next engine takes
 //! away whatever the record does not name (`boot.rs`), and [`mend`] puts the container's side in order.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, os::unix::fs::FileExt as _};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{
@@ -119,7 +119,8 @@ pub(crate) fn mend(shared: &Shared, container: &Container, pid: i32) -> Result<(
     update_hosts(shared, container)
 }
 
-/// Writes the file in place: it is mounted in the container, which would not see another.
+/// Writes the file in place: it is mounted in the container, which would not see another. It is never empty meanwhile, for nobody who
+/// reads it, nor for whoever finds it after a crash; and ext4 sends a file that was emptied to the disk before it can be closed.
 fn update_hosts(shared: &Shared, container: &Container) -> Result<(), Failure> {
     let path = shared.dirs.data(&container.id).join("hosts");
     let failed = |source| crate::records::failed("update", &path, source);
@@ -131,7 +132,14 @@ fn update_hosts(shared: &Shared, container: &Container) -> Result<(), Failure> {
         .flat_map(super::addresses)
         .collect();
     match ferry_container::updated_hosts(&text, &own, &names) {
-        Some(updated) => std::fs::write(&path, updated).map_err(failed),
+        Some(updated) => {
+            let write = || {
+                let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+                file.write_all_at(updated.as_bytes(), 0)?;
+                file.set_len(updated.len() as u64)
+            };
+            write().map_err(failed)
+        }
         None => Ok(()),
     }
 }

@@ -42,7 +42,6 @@ impl Ground {
             hosts: options::hosts(network),
             trusted: options::trusted(network),
         })?;
-        trust(&[bridge.link().to_owned()]);
         Ok(Ground::Bridge(Arc::new(bridge)))
     }
 
@@ -59,20 +58,6 @@ impl Ground {
     }
 }
 
-/// Lets a firewall of the host that keeps links in zones forward what comes from bridges of ours. Whoever has none loses nothing. False if
-/// it did not answer.
-pub(super) fn trust(links: &[String]) -> bool {
-    match ferry_network::trust_in_firewalld(links) {
-        Ok(true) => tracing::info!(?links, "firewalld has them in its zone \"trusted\" now"),
-        Ok(false) => {}
-        Err(error) => {
-            tracing::warn!(?links, %error, "firewalld may reject what containers send out");
-            return false;
-        }
-    }
-    true
-}
-
 /// Removes what a network's containers were put on, as its record has it. A link of the host goes if it was made for the network, and no
 /// other network shares it; a bridge that was there before the network stays.
 pub(super) fn remove(
@@ -86,13 +71,7 @@ pub(super) fn remove(
         None if network.found_bridge => {
             Ok(ferry_network::leave_bridge(&network.bridge, &table(config))?)
         }
-        None => {
-            ferry_network::remove_bridge(&network.bridge, &table(config))?;
-            if let Err(error) = ferry_network::forget_in_firewalld(&network.bridge) {
-                tracing::warn!(link = network.bridge, %error, "firewalld still knows a link that is gone");
-            }
-            Ok(())
-        }
+        None => Ok(ferry_network::remove_bridge(&network.bridge, &table(config))?),
     }
 }
 

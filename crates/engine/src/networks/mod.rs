@@ -7,6 +7,7 @@ mod ground;
 mod options;
 mod pools;
 mod ports;
+mod trust;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -54,6 +55,10 @@ struct State {
     aside: HashSet<String>,
     /// Who is on which network, by the endpoint's id, from the lease of its addresses on: long before its record says that it runs.
     joined: HashMap<String, endpoints::Joined>,
+    /// Bridges that firewalld has not been told of.
+    fresh: Vec<String>,
+    /// Those that it trusts because we asked it to.
+    trusted: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -70,6 +75,13 @@ struct LivePool {
 }
 
 impl State {
+    fn bring(&mut self, name: &str, live: Live) {
+        if let Ground::Bridge(bridge) = &live.ground {
+            self.fresh.push(bridge.link().to_owned());
+        }
+        self.bridges.insert(name.to_owned(), live);
+    }
+
     fn check_free(&self, name: &str) -> Result<(), Failure> {
         if self.networks.contains_key(name) {
             let words = format!("network with name {name} already exists");
@@ -183,8 +195,10 @@ impl Networks {
             }
         };
         failpoint::hit("network-create.link");
-        state.bridges.insert(network.name.clone(), live);
+        state.bring(&network.name, live);
         state.networks.insert(network.name.clone(), network.clone());
+        drop(state);
+        self.trust_fresh();
         Ok(network)
     }
 
@@ -236,6 +250,13 @@ impl Networks {
         if let Some(heir) = heir {
             state.networks.insert(heir.name.clone(), heir);
         }
+        // A bridge of somebody else's is in the zone that he has put it in, unless we did.
+        let was_ours = network.driver == "bridge" && !network.found_bridge;
+        let forget = was_ours || state.trusted.contains(&network.bridge);
+        drop(state);
+        if forget {
+            self.forget_link(&network.bridge);
+        }
         Ok(())
     }
 
@@ -248,7 +269,10 @@ impl Networks {
     /// What a network's containers are put on, brought up if it is not yet.
     pub(crate) fn ground(&self, name: &str) -> Result<Ground, Failure> {
         let mut state = self.lock();
-        self.live(&mut state, name).map(|live| live.ground.clone())
+        let ground = self.live(&mut state, name).map(|live| live.ground.clone());
+        drop(state);
+        self.trust_fresh();
+        ground
     }
 
     /// Puts firewall rules back that somebody else has flushed. True if there were some: published ports are missing then.
@@ -267,22 +291,6 @@ impl Networks {
             }
         }
         mended
-    }
-
-    /// Has firewalld know our bridges, which it does not when it has begun or read its rules again. False if it did not answer.
-    pub(crate) fn trust_bridges(&self) -> bool {
-        let state = self.lock();
-        let links: Vec<String> = state
-            .bridges
-            .values()
-            .filter_map(|live| match &live.ground {
-                Ground::Bridge(bridge) => Some(bridge.link().to_owned()),
-                Ground::Parent(_) => None,
-            })
-            .collect();
-        // It may take its time.
-        drop(state);
-        ground::trust(&links)
     }
 
     fn live<'s>(&self, state: &'s mut State, name: &str) -> Result<&'s mut Live, Failure> {
@@ -307,7 +315,7 @@ impl Networks {
                 batch.put(&NETWORKS, &network.id, network)?;
                 self.db.write(batch)?;
             }
-            state.bridges.insert(name.to_owned(), live);
+            state.bring(name, live);
         }
         state
             .bridges

@@ -223,11 +223,20 @@ impl Drop for Service {
     }
 }
 
-/// firewalld rejects what links that are in none of its zones forward: it is asked to have our bridges in one, again after each reload.
 #[test]
 fn beside_firewalld() {
+    firewalld("nftables", 'w');
+}
+
+#[test]
+fn beside_firewalld_of_iptables() {
+    firewalld("iptables", 'x');
+}
+
+/// firewalld rejects what links that are in none of its zones forward: it is asked to have our bridges in one, again after each reload.
+fn firewalld(backend: &str, letter: char) {
     let _machine = Machine::enter();
-    let site = Site::new('w');
+    let site = Site::new(letter);
     let Some(packages) = Packages::unpacked(&site.sandbox) else { return };
     site.serve();
     site.works("without a firewall");
@@ -240,7 +249,8 @@ fn beside_firewalld() {
     site.sandbox.stop_daemon();
     site.sandbox.start_daemon(None);
     // Everything in one: the programs share their root directory, and end together.
-    let script = "dbus-daemon --config-file=/run/bus.conf --nofork --nopidfile & bus=$!
+    let script = "sed -i s/^FirewallBackend=.*/FirewallBackend=$1/ /etc/firewalld/firewalld.conf
+dbus-daemon --config-file=/run/bus.conf --nofork --nopidfile & bus=$!
 export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus-socket
 while [ ! -S /run/dbus-socket ]; do sleep 0.1; done
 firewalld --nofork --nopid >/run/firewalld.log 2>&1 & firewalld=$!
@@ -249,7 +259,7 @@ while [ ! -e /run/stop ]; do
   sleep 0.05
 done
 kill $firewalld $bus; wait";
-    let mut command = packages.command(&["sh", "-c", script]);
+    let mut command = packages.command(&["sh", "-c", script, "sh", backend]);
     let _service = Service(command.spawn().unwrap(), packages.place.join("run/stop"));
     let client = |words: &str| {
         let run = packages.place.join("run");
@@ -260,6 +270,8 @@ kill $firewalld $bus; wait";
         (status.trim() == "0").then(|| read(&run.join("said")).unwrap_or_default())
     };
     eventually("firewalld runs", || client("--state").filter(|said| said.contains("running")));
+    let own_table = run(Command::new("nft").args(["list", "tables"])).ok().contains("firewalld");
+    assert_eq!(own_table, backend == "nftables");
     site.works("when firewalld has begun");
     let bridge = site.sandbox.bridge().to_owned();
     let zone = || client(&format!("--get-zone-of-interface={bridge}")).unwrap_or_default();

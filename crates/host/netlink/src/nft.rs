@@ -9,7 +9,7 @@ use crate::{
     wire::{Message, Request, flag},
 };
 
-pub use chain::{Chain, Hook, HookedChain, Rule, decode_chain, hooked_chains};
+pub use chain::{Chain, Hook, HookedChain, Rule, chain_names, decode_chain, hooked_chains};
 pub use expr::{Comparison, CtKey, Expr, MetaKey, PayloadBase, Verdict};
 pub use set::{Element, Field, Set, decode_elements, elements};
 

@@ -131,8 +131,12 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     batch.add_table("t");
     batch.add_set("t", &Set { name: "s", key: &[Field::Port], value: &[], interval: false });
     batch.add_chain("t", &Chain { name: "c", base: Some(("filter", Hook::Forward, 3)) });
+    batch.add_chain("t", &Chain { name: "inner", base: None });
     batch.add_elements("t", "s", &[element(1), element(2)]);
     batch.commit(&mut socket).expect("committed");
+    let names = nft::chain_names(&mut socket).expect("listed");
+    let named = |name: &str| ("t".to_owned(), name.to_owned());
+    assert_eq!(names, [named("c"), named("inner")]);
     let chains = nft::hooked_chains(&mut socket).expect("listed");
     assert_eq!((chains.len(), chains[0].name.as_str(), chains[0].drops), (1, "c", false));
     let mut batch = Batch::new(Ip::V4);

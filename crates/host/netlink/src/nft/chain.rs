@@ -119,6 +119,16 @@ pub fn hooked_chains(socket: &mut Socket) -> Result<Vec<HookedChain>, NetlinkErr
     socket.dump(&request(message::GETCHAIN, 0, "list nftables chains", 0), decode_chain)
 }
 
+/// The tables and names of all chains, those that others jump to, too.
+pub fn chain_names(socket: &mut Socket) -> Result<Vec<(String, String)>, NetlinkError> {
+    let name = |message: &Message<'_>| {
+        let (_, rest) = payload(message, message::NEWCHAIN)?;
+        let of = |kind| attributes(rest).find(kind).map(|text| text.text());
+        Some((of(super::ATTR_TABLE)?, of(CHAIN_NAME)?))
+    };
+    socket.dump(&request(message::GETCHAIN, 0, "list nftables chains", 0), name)
+}
+
 /// Reads an `NFT_MSG_NEWCHAIN`; `None` for chains without hook.
 pub fn decode_chain(message: &Message<'_>) -> Option<HookedChain> {
     let (family, rest) = payload(message, message::NEWCHAIN)?;
