@@ -11,6 +11,7 @@ use ferry_netlink::{
     link::{self, Change, Veth},
     namespace::NetNamespace,
     route,
+    wire::Message,
 };
 
 use crate::{AttachError, Bridge, removal::remove_link, subnet::Net};
@@ -35,6 +36,8 @@ pub struct Attach<'a> {
     pub gateways: &'a [IpAddr],
     /// The families (`true` for IPv6) whose default route leads here without a next hop.
     pub direct: &'a [bool],
+    /// What is written below `/proc/sys/net` before the link is up: `ipv4/conf/eth0/log_martians`, and the value.
+    pub sysctls: &'a [(String, String)],
 }
 
 /// The hardware address that goes with an address, as Docker makes them: nobody has to ask who has it twice.
@@ -117,12 +120,13 @@ impl Bridge {
         let configured = configure(&mut inside, &namespace, attach).and_then(|()| {
             // Asking makes the kernel take note of the carrier: the bridge forwards from now on. Otherwise the
             // first packet could be lost, and its repetition takes a second.
-            outside.exchange(&[link::get(attach.host_link)], |_| ())
+            outside
+                .exchange(&[link::get(attach.host_link)], |_| ())
+                .map_err(|source| AttachError::Configure { pid, source })
         });
-        configured.map_err(|source| {
+        configured.inspect_err(|_| {
             // The pair goes as a whole; what failed first is what is told.
             outside.exchange(&[link::delete(attach.host_link)], |_| ()).ok();
-            AttachError::Configure { pid, source }
         })
     }
 
@@ -159,46 +163,46 @@ pub(crate) fn configure(
     inside: &mut Socket,
     namespace: &NetNamespace,
     attach: &Attach<'_>,
-) -> Result<(), NetlinkError> {
+) -> Result<(), AttachError> {
+    let pid = attach.pid;
+    let failed = |source| AttachError::Configure { pid, source };
     let up = Change { up: Some(true), ..Change::default() };
     let name = attach.inside;
-    // Before it is up: then it would give itself an address already.
-    if attach.addresses.iter().any(|(ip, _)| ip.is_ipv6()) {
-        allow_ipv6(namespace, name)?;
-    }
+    prepare(namespace, attach)?;
     let requests = [loopback(), link::no_own_ipv6(name), link::set(name, &up), link::get(name)];
     let mut index = 0;
-    inside.exchange(&requests, |message| {
+    let read = |message: &Message<'_>| {
         index = link::decode(message).map_or(index, |link| link.index);
-    })?;
+    };
+    inside.exchange(&requests, read).map_err(failed)?;
     let address = |(ip, prefix_len): &Net| {
         address::add(&Address { link: index, ip: *ip, prefix_len: *prefix_len })
     };
     let mut requests: Vec<_> = attach.addresses.iter().map(address).collect();
     requests.extend(attach.gateways.iter().map(|ip| route::set_default(index, *ip)));
     requests.extend(attach.direct.iter().map(|v6| route::set_default_direct(index, *v6)));
-    inside.exchange(&requests, |_| ())
+    inside.exchange(&requests, |_| ()).map_err(failed)
 }
 
+/// Settings of the link, before it is up: some count at that moment only, and then it would give itself an IPv6 address already.
 /// Containers' images and `--sysctl` may have turned IPv6 off for all links.
-fn allow_ipv6(namespace: &NetNamespace, link: &str) -> Result<(), NetlinkError> {
-    let path = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
-    // Where it cannot be written the address is refused, and that is told.
-    namespace.run(move || std::fs::write(path, "0").ok()).map(|_| ())
-}
-
-/// Sets what `/proc/sys/net` has of a link in a process's network: `ipv4/conf/eth0/log_martians`, and the value.
-pub fn set_sysctls(pid: i32, settings: Vec<(String, String)>) -> Result<(), AttachError> {
-    let namespace =
-        NetNamespace::of(pid).map_err(|source| AttachError::Namespace { pid, source })?;
+fn prepare(namespace: &NetNamespace, attach: &Attach<'_>) -> Result<(), AttachError> {
+    let on = attach.addresses.iter().any(|(ip, _)| ip.is_ipv6());
+    if !on && attach.sysctls.is_empty() {
+        return Ok(());
+    }
+    let allow = on.then(|| format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", attach.inside));
+    let settings = attach.sysctls.to_vec();
     let written = namespace.run(move || {
+        // Where it cannot be written the address is refused, and that is told.
+        allow.and_then(|path| std::fs::write(path, "0").ok());
         for (name, value) in settings {
             let path = format!("/proc/sys/net/{name}");
             std::fs::write(&path, value).map_err(|source| AttachError::Sysctl { path, source })?;
         }
         Ok(())
     });
-    written.map_err(|source| AttachError::Namespace { pid, source })?
+    written.map_err(|source| AttachError::Namespace { pid: attach.pid, source })?
 }
 
 /// Lets the default route of a process's network lead over its link `inside` from now on.

@@ -10,8 +10,8 @@ use ferry_netlink::{
 };
 
 use crate::{
-    BridgeError, firewall, mac_for,
-    removal::remove_link,
+    BridgeError, RulesSeen, firewall, mac_for,
+    removal::{self, remove_link},
     subnet::{self, Net},
 };
 
@@ -169,14 +169,15 @@ impl Bridge {
     }
 
     /// Puts rules and elements back that somebody else has taken away. True if something was missing: then published ports are,
-    /// too.
-    pub fn mend(&self) -> Result<bool, BridgeError> {
+    /// too. `seen` is for all bridges that are looked at together.
+    pub fn mend(&self, seen: &mut RulesSeen) -> Result<bool, BridgeError> {
         let kernel = |source| BridgeError::Kernel { link: self.link.clone(), source };
         let mut mended = false;
         for subnet in &self.addresses {
             let zone = self.zone(*subnet);
-            if !firewall::is_whole(&zone).map_err(kernel)? {
+            if !firewall::is_whole(&zone, seen).map_err(kernel)? {
                 firewall::install(&zone).map_err(kernel)?;
+                seen.forget();
                 mended = true;
             }
         }
@@ -233,7 +234,7 @@ pub fn remove(link: &str, table: &str) -> Result<(), BridgeError> {
     remove_link(link).and_then(|()| firewall::uninstall(table, link)).map_err(kernel)
 }
 
-/// Takes a bridge that somebody else made out of the firewall. The link stays as it is.
+/// Takes a bridge that somebody else made out of the firewall. The link stays as it is, with the address that it was given: as Docker.
 pub fn leave(link: &str, table: &str) -> Result<(), BridgeError> {
     firewall::uninstall(table, link)
         .map_err(|source| BridgeError::Kernel { link: link.to_owned(), source })
@@ -241,10 +242,7 @@ pub fn leave(link: &str, table: &str) -> Result<(), BridgeError> {
 
 /// Whether there is a link of that name.
 pub fn is_there(link: &str) -> Result<bool, BridgeError> {
-    let found = Socket::open(Family::Route).and_then(|mut socket| link::find(&mut socket, link));
-    found
-        .map(|found| found.is_some())
-        .map_err(|source| BridgeError::Kernel { link: link.to_owned(), source })
+    removal::is_there(link).map_err(|source| BridgeError::Kernel { link: link.to_owned(), source })
 }
 
 fn check(settings: &BridgeSettings) -> Result<(), BridgeError> {

@@ -17,7 +17,7 @@
 //!   such a network (`trusting`) by another does not.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -114,7 +114,8 @@ pub(crate) fn install(zone: &Zone<'_>) -> Result<(), NetlinkError> {
     if !is_declared(&mut socket, ip, zone.table)? {
         declare(&mut batch, ip, zone.table);
     }
-    for (set, present) in of_bridge(&mut socket, ip, zone.table, zone.link)? {
+    let sets = sets(&mut socket, ip, zone.table)?;
+    for (set, present) in of_bridge(&sets, zone.link) {
         let wanted: Vec<&Element> = of_set(&wanted, set).collect();
         let stale: Vec<_> = present.into_iter().filter(|have| !wanted.contains(&have)).collect();
         batch.delete_elements(zone.table, set, &keys(&stale));
@@ -161,18 +162,46 @@ pub(crate) fn close_behind(socket: Socket) {
     std::thread::Builder::new().name("nft-close".to_owned()).spawn(move || drop(socket)).ok();
 }
 
-/// Whether the table has all of its rules, and the bridge's elements: somebody else may have flushed it.
-pub(crate) fn is_whole(zone: &Zone<'_>) -> Result<bool, NetlinkError> {
-    let mut socket = Socket::open(Family::Netfilter)?;
-    let ip = family(zone.subnet.0.is_ipv6());
-    if !has_all_rules(&mut socket, ip, zone.table)? {
-        return Ok(false);
+/// What the tables have now, read once for all bridges that are looked at.
+#[derive(Debug, Default)]
+pub struct RulesSeen(HashMap<(String, bool), Option<Sets>>);
+
+/// The elements of each of [`OF_BRIDGES`].
+type Sets = Vec<(&'static str, Vec<Element>)>;
+
+impl RulesSeen {
+    /// The elements of a table; none where rules are missing.
+    fn table(&mut self, ip: Ip, table: &str) -> Result<Option<&Sets>, NetlinkError> {
+        let key = (table.to_owned(), ip == Ip::V6);
+        let read = match self.0.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let mut socket = Socket::open(Family::Netfilter)?;
+                let whole = has_all_rules(&mut socket, ip, table)?;
+                let sets = whole.then(|| sets(&mut socket, ip, table)).transpose()?;
+                // Whoever asks keeps others from changing networks meanwhile.
+                close_behind(socket);
+                new.insert(sets)
+            }
+        };
+        Ok(read.as_ref())
     }
+
+    /// Something was put back: what was read is old.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Whether the table has all of its rules, and the bridge's elements: somebody else may have flushed it.
+pub(crate) fn is_whole(zone: &Zone<'_>, seen: &mut RulesSeen) -> Result<bool, NetlinkError> {
+    let ip = family(zone.subnet.0.is_ipv6());
+    let Some(sets) = seen.table(ip, zone.table)? else { return Ok(false) };
     let elements = zone.elements();
-    let present = of_bridge(&mut socket, ip, zone.table, zone.link)?;
-    // Whoever asks keeps others from changing networks meanwhile.
-    close_behind(socket);
-    Ok(present.iter().all(|(set, have)| of_set(&elements, set).all(|it| have.contains(it))))
+    let has = |(set, have): (&'static str, Vec<Element>)| {
+        of_set(&elements, set).all(|it| have.contains(it))
+    };
+    Ok(of_bridge(sets, zone.link).all(has))
 }
 
 /// Takes a bridge out of the table; the table too if it was the last.
@@ -183,7 +212,8 @@ pub(crate) fn uninstall(table: &str, link: &str) -> Result<(), NetlinkError> {
             continue;
         }
         let mut batch = Batch::new(ip);
-        for (set, present) in of_bridge(&mut socket, ip, table, link)? {
+        let sets = sets(&mut socket, ip, table)?;
+        for (set, present) in of_bridge(&sets, link) {
             batch.delete_elements(table, set, &keys(&present));
         }
         batch.commit(&mut socket)?;
@@ -202,16 +232,17 @@ pub(crate) fn family(v6: bool) -> Ip {
     if v6 { Ip::V6 } else { Ip::V4 }
 }
 
-/// The elements of that bridge that are in the table, by set.
-fn of_bridge(
-    socket: &mut Socket,
-    ip: Ip,
-    table: &str,
-    link: &str,
-) -> Result<Vec<(&'static str, Vec<Element>)>, NetlinkError> {
-    let mut found = Vec::new();
-    for set in OF_BRIDGES {
-        let elements = nft::elements(socket, ip, table, set)?.unwrap_or_default();
+fn sets(socket: &mut Socket, ip: Ip, table: &str) -> Result<Sets, NetlinkError> {
+    let read = |set| Ok((set, nft::elements(socket, ip, table, set)?.unwrap_or_default()));
+    OF_BRIDGES.into_iter().map(read).collect()
+}
+
+/// The elements of that bridge, by set.
+fn of_bridge<'s>(
+    sets: &'s Sets,
+    link: &'s str,
+) -> impl Iterator<Item = (&'static str, Vec<Element>)> + 's {
+    sets.iter().map(move |(set, elements)| {
         // The kernel lets ends of ranges have no comment. Ranges do not overlap: each ends at the next end.
         let end_of = |start: &Element| {
             elements
@@ -220,11 +251,10 @@ fn of_bridge(
                 .min_by(|a, b| a.key.cmp(&b.key))
         };
         let own = elements.iter().filter(|element| element.comment == link);
-        let interval = [SUBNETS, OUTBOUND, HOSTED].contains(&set);
+        let interval = [SUBNETS, OUTBOUND, HOSTED].contains(set);
         let with_end = own.flat_map(|start| [Some(start), end_of(start).filter(|_| interval)]);
-        found.push((set, with_end.flatten().cloned().collect()));
-    }
-    Ok(found)
+        (*set, with_end.flatten().cloned().collect())
+    })
 }
 
 /// What elements are removed by: without what a map has for them.

@@ -1,6 +1,6 @@
 //! firewalld, a firewall of the host that decides by zones: what is forwarded between links that are in none is rejected, whatever our
 //! rules accept. Where it runs it is asked to have our bridges in its zone `trusted`, over the system bus as any program may: no rule of
-//! its is touched. Docker and Podman do the same.
+//! its is touched. Docker has a zone of its own there, Podman names its subnets.
 //!
 //! The little of D-Bus that this takes is written down here: strings to a method, a string back.
 

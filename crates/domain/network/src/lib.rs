@@ -26,7 +26,6 @@ mod subnet;
 
 pub use attach::{
     Attach, Departing, departing, detach, loopback_up, mac_for, mend, set_default_route,
-    set_sysctls,
 };
 pub use bridge::{
     Bridge, BridgeSettings, GatewayMode, addresses_of, is_there as link_is_there,
@@ -36,6 +35,7 @@ pub use error::{AttachError, BridgeError, ParentError, PublishError};
 pub use ferry_model::network::Protocol;
 pub use ferry_netlink::upper::Sharing;
 pub use ferry_netlink::{Socket as FirewallWatch, namespace::NetNamespace};
+pub use firewall::RulesSeen;
 pub use firewalld::{forget_in_firewalld, trust_in_firewalld};
 pub use forward::forward_blocked;
 pub use holder::Holder;

@@ -10,6 +10,7 @@ use ferry_netlink::{
 use crate::{
     AttachError, ParentError,
     attach::{self, Attach, GROUP},
+    removal::{self, remove_link},
 };
 
 /// The link that a network's containers share.
@@ -22,12 +23,8 @@ pub struct Parent {
 impl Parent {
     /// Whether there is such a link, so that [`Parent::ensure`] would make none.
     pub fn is_there(name: &str) -> Result<bool, ParentError> {
-        let found =
-            Socket::open(Family::Route).and_then(|mut socket| link::find(&mut socket, name));
-        match found {
-            Ok(found) => Ok(found.is_some()),
-            Err(source) => Err(ParentError::Kernel { link: name.to_owned(), source }),
-        }
+        removal::is_there(name)
+            .map_err(|source| ParentError::Kernel { link: name.to_owned(), source })
     }
 
     /// Finds the link, or makes it: `eth0.10` is VLAN 10 of `eth0`, and a name that begins with `dm-` a link that leads nowhere.
@@ -61,14 +58,7 @@ impl Parent {
 
     /// Removes a link, if it is there. Only for one that [`Parent::ensure`] made.
     pub fn remove(name: &str) -> Result<(), ParentError> {
-        let removed = Socket::open(Family::Route)
-            .and_then(|mut socket| socket.exchange(&[link::delete(name)], |_| ()));
-        match removed {
-            Err(source) if !source.is_absent() => {
-                Err(ParentError::Kernel { link: name.to_owned(), source })
-            }
-            _ => Ok(()),
-        }
+        remove_link(name).map_err(|source| ParentError::Kernel { link: name.to_owned(), source })
     }
 
     /// Puts the network namespace of a process into the parent's network.
@@ -88,9 +78,8 @@ impl Parent {
             sharing: self.sharing,
         });
         outside.exchange(&[create], |_| ()).map_err(share)?;
-        attach::configure(&mut inside, &namespace, attach).map_err(|source| {
+        attach::configure(&mut inside, &namespace, attach).inspect_err(|_| {
             inside.exchange(&[link::delete(attach.inside)], |_| ()).ok();
-            AttachError::Configure { pid, source }
         })
     }
 

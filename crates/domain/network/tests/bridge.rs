@@ -127,6 +127,25 @@ fn a_free_range_is_chosen_and_a_taken_one_refused() {
 }
 
 #[test]
+fn what_is_removed_is_found_by_nobody() {
+    if !is_root() {
+        return;
+    }
+    let _host = Machine::host();
+    for round in 0..20 {
+        let bridge = Bridge::ensure(&settings("ftnb0", 1)).expect("a bridge");
+        let (inside, _) = container(&bridge, "ftnv0", 2);
+        ferry_network::detach("ftnv0").expect("removed");
+        assert!(json("ip -j link show ftnv0").is_null(), "round {round}");
+        // Its name is free, and so is that of the end inside.
+        drop(inside);
+        ferry_network::remove_bridge("ftnb0", "ferrytest").expect("removed");
+        assert!(json("ip -j link show ftnb0").is_null(), "round {round}");
+        ferry_network::detach("ftnv0").expect("nothing to remove");
+    }
+}
+
+#[test]
 fn reconciling_removes_only_links_of_ours_that_nobody_claims() {
     if !is_root() {
         return;
@@ -166,6 +185,7 @@ fn failures_leave_nothing_and_tell_why() {
         inside: "eth0",
         gateways: &[gateway(&bridge).into()],
         direct: &[],
+        sysctls: &[],
     };
     let error = bridge.attach(&attach).expect_err("eth0 is there");
     let text = ferry_errkind::chain(&error);
@@ -221,6 +241,7 @@ fn attaching_is_fast() {
                 inside: "eth0",
                 gateways: &[gateway(&bridge).into()],
                 direct: &[],
+                sysctls: &[],
             };
             bridge.attach(&attach).expect("attached");
             started.elapsed()

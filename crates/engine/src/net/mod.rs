@@ -162,7 +162,7 @@ fn join(
         status.mac = endpoint.mac_text();
         status.host_link = endpoint.host_link.clone();
         status.interface = endpoint.interface.clone();
-        status.direct = !crate::networks::trusted(network).is_empty();
+        [status.direct, status.direct6] = crate::networks::trusting(network);
         status.dns_names = dns_names;
     }
     names::join(shared, container, name);
@@ -287,7 +287,9 @@ fn wire(
         true => endpoint.addresses().iter().map(|(ip, _)| ip.is_ipv6()).collect(),
         false => Vec::new(),
     };
-    ground.attach(&Attach {
+    let options = container.endpoints.get(&joining.network).map(|it| &it.request.driver_opts);
+    let settings = options.map(|options| sysctls::of(options, &endpoint.interface)).transpose()?;
+    let attached = ground.attach(&Attach {
         pid,
         host_link: &endpoint.host_link,
         addresses: &endpoint.link_addresses(),
@@ -295,13 +297,9 @@ fn wire(
         inside: &endpoint.interface,
         gateways: &gateways,
         direct: &direct,
-    })?;
-    let options = container.endpoints.get(&joining.network).map(|it| &it.request.driver_opts);
-    let settings = options.map(|options| sysctls::of(options, &endpoint.interface)).transpose()?;
-    match settings.filter(|settings| !settings.is_empty()) {
-        Some(settings) => Ok(ferry_network::set_sysctls(pid, settings)?),
-        None => Ok(()),
-    }
+        sysctls: &settings.unwrap_or_default(),
+    });
+    Ok(attached?)
 }
 
 /// Takes everything away that [`plan`] and [`attach`] made. Goes on after failures, and logs them.

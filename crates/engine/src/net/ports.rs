@@ -45,7 +45,8 @@ fn elements(
     endpoint: &EndpointStatus,
 ) -> impl Iterator<Item = PublishedPort> {
     let port = published(key, binding, endpoint);
-    let direct = port.filter(|_| endpoint.direct);
+    let is_direct = |v6: bool| if v6 { endpoint.direct6 } else { endpoint.direct };
+    let direct = port.filter(|port| is_direct(port.container_ip.is_ipv6()));
     port.into_iter().chain(direct.map(|port| PublishedPort { host_ip: None, host_port: 0, ..port }))
 }
 

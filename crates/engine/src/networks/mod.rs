@@ -24,7 +24,7 @@ use ferry_stdx::time::Timestamp;
 pub(crate) use endpoints::Endpoint;
 pub use fronts::Front;
 pub(crate) use ground::Ground;
-pub(crate) use options::{host_binding, icc, link_prefix, mode as gateway_mode, trusted};
+pub(crate) use options::{host_binding, icc, link_prefix, mode as gateway_mode, trusting};
 pub(crate) use ports::PortOwner;
 
 use crate::{config::BridgeConfig, failpoint, random};
@@ -176,6 +176,13 @@ impl Networks {
             .cloned()
             .unwrap_or_else(|| format!("fr-{}", &network.id[..12]));
         options::check(&network)?;
+        if self.config.respect_firewall && options::trusting(&network).contains(&true) {
+            let words = format!(
+                "{} is not supported with --firewall=respect: what comes by these links would pass the host's firewall by",
+                options::TRUSTED
+            );
+            return Err(Failure::new(ErrorKind::InvalidArgument, words));
+        }
         check_bridge(&network, &state.networks)?;
         ground::settle(&mut network)?;
         pools::fill(&mut network, state.networks.values(), &self.config.pools)?;
@@ -280,9 +287,10 @@ impl Networks {
         // Nobody takes a bridge down meanwhile.
         let state = self.lock();
         let mut mended = false;
+        let mut seen = ferry_network::RulesSeen::default();
         for (name, live) in &state.bridges {
             let Ground::Bridge(bridge) = &live.ground else { continue };
-            match bridge.mend() {
+            match bridge.mend(&mut seen) {
                 Ok(missing) => mended |= missing,
                 Err(error) => {
                     let error = ferry_errkind::chain(&error);

@@ -20,7 +20,7 @@ const MODES: [&str; 2] =
 /// The host has no IPv4 address on the bridge.
 const INHIBIT: &str = "com.docker.network.bridge.inhibit_ipv4";
 /// Links, with colons between them, by which published ports are reached at the containers' own addresses.
-const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+pub(super) const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 /// What containers appear with outside, in IPv4 and IPv6.
 const HOSTS: [&str; 2] = ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"];
 
@@ -121,6 +121,12 @@ pub(super) fn hosts(network: &Network) -> [Option<IpAddr>; 2] {
 pub(crate) fn trusted(network: &Network) -> Vec<String> {
     let value = network.options.get(TRUSTED).map(String::as_str).unwrap_or_default();
     links(value).map(str::to_owned).collect()
+}
+
+/// Whether there are such links for IPv4, and for IPv6: where containers' ports are open to others anyway, there are none.
+pub(crate) fn trusting(network: &Network) -> [bool; 2] {
+    let some = !trusted(network).is_empty();
+    [false, true].map(|v6| some && mode(network, v6) == GatewayMode::Nat)
 }
 
 fn links(value: &str) -> impl Iterator<Item = &str> {

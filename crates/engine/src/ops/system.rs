@@ -131,14 +131,18 @@ fn variable(name: &str) -> String {
     either.unwrap_or_default()
 }
 
-/// An address without the user and the password in it.
 fn proxy(name: &str) -> String {
-    let address = variable(name);
-    match (address.find("://"), address.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://xxxxx:xxxxx{}", &address[..scheme], &address[at..])
-        }
-        _ => address,
+    without_password(&variable(name))
+}
+
+/// An address without the user and the password in it, also one without a scheme.
+fn without_password(address: &str) -> String {
+    let begin = address.find("://").map_or(0, |scheme| scheme + 3);
+    let (scheme, rest) = address.split_at(begin);
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}xxxxx:xxxxx{}{path}", &authority[at..]),
+        None => address.to_owned(),
     }
 }
 
@@ -202,4 +206,23 @@ fn backing_fs(path: &std::path::Path) -> String {
         _ => "<unknown>",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_shown_without_their_password() {
+        for (address, shown) in [
+            ("http://ann:secret@proxy.test:3128/", "http://xxxxx:xxxxx@proxy.test:3128/"),
+            ("ann:secret@proxy.test:3128", "xxxxx:xxxxx@proxy.test:3128"),
+            ("http://ann:se@cret@proxy.test", "http://xxxxx:xxxxx@proxy.test"),
+            ("http://proxy.test/a@b", "http://proxy.test/a@b"),
+            ("proxy.test:3128", "proxy.test:3128"),
+            ("", ""),
+        ] {
+            assert_eq!(without_password(address), shown);
+        }
+    }
 }

@@ -263,8 +263,12 @@ pub fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, NetlinkErro
 
 /// The number of the link of that name, without waiting for whoever changes links just now: [`find`] would. None for one that is being taken
 /// apart, too.
-pub fn number(socket: &Socket, name: &str) -> Option<u32> {
-    rustix::net::netdevice::name_to_index(socket.fd(), name).ok()
+pub fn number(socket: &Socket, name: &str) -> rustix::io::Result<Option<u32>> {
+    match rustix::net::netdevice::name_to_index(socket.fd(), name) {
+        Ok(index) => Ok(Some(index)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// All links.

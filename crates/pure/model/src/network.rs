@@ -199,6 +199,9 @@ pub struct EndpointStatus {
     pub interface: String,
     /// Its published ports are open at its own addresses, too: to links that the network trusts.
     pub direct: bool,
+    /// The same for IPv6.
+    #[serde(default)]
+    pub direct6: bool,
 }
 
 /// A subnet with its settings.

@@ -184,6 +184,7 @@ pub fn container(bridge: &Bridge, host_link: &str, last: u8) -> (Machine, Ipv4Ad
         inside: "eth0",
         gateways: &[gateway(bridge).into()],
         direct: &[],
+        sysctls: &[],
     };
     bridge.attach(&attach).expect("attached");
     (machine, ip)

@@ -88,6 +88,7 @@ pub(super) fn settings(network: &str, status: &EndpointStatus) -> EndpointSettin
         host_link: _,
         interface: _,
         direct: _,
+        direct6: _,
     } = status.clone();
     let EndpointRequest {
         ipv4: asked_ipv4,
