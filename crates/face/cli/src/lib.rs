@@ -25,7 +25,7 @@ pub mod face {
         format::{Kind, Row, align_with, render},
         framework::{
             Args, Cli, CliError, Command, Extension, Failures, Group, Outcome, WindowSize,
-            command_help, config_dir, quote, run_words, usage_line, window_size, write_fd,
+            command_help, config_dir, quote, run_words, usage_line, warn, window_size, write_fd,
         },
     };
 }

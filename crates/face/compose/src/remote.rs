@@ -129,8 +129,9 @@ impl Registries<'_> {
     pub(crate) fn auth(&self, reference: &Reference) -> Result<Option<RegistryAuth>, RemoteError> {
         let Some(logins) = self.logins else { return Ok(None) };
         let wrong = |words: String| RemoteError::Credentials(words);
-        let text =
-            logins.auth(&reference.canonical()).map_err(|e| wrong(e.message().to_owned()))?;
+        let text = logins
+            .auth(&reference.canonical(), &ferry_cli::face::warn)
+            .map_err(|e| wrong(e.message().to_owned()))?;
         if text.is_empty() {
             return Ok(None);
         }

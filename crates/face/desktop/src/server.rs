@@ -53,7 +53,7 @@ impl Shared {
         let image = errand::registry_of(method, path, query)?;
         let logins = self.logins.clone();
         // A helper program may be asked. What cannot be read is as what is not there: the registry says what it wants.
-        let found = tokio::task::spawn_blocking(move || logins.auth(&image)).await;
+        let found = tokio::task::spawn_blocking(move || logins.auth(&image, &|_| {})).await;
         let found = found.ok().and_then(Result::ok).filter(|auth| !auth.is_empty());
         // A push says who pushes even where that is nobody.
         found.or_else(|| path.ends_with("/push").then(|| NOBODY.to_owned()))

@@ -4,6 +4,7 @@
 //! then ask `docker-credential-ferry`, which is this program called by that name (`commands/credential_helper.rs`).
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -56,9 +57,10 @@ pub(crate) fn server_of(image: &str) -> String {
     }
 }
 
-/// The value of `X-Registry-Auth` for an image; empty when there is nothing to tell.
+/// The value of `X-Registry-Auth` for an image; empty when there is nothing to tell. Credentials that cannot be had are warned of: the image
+/// may be for everybody.
 pub fn registry_auth(cli: &Cli, image: &str) -> Result<String, CliError> {
-    header(cli.config(), image)
+    header(cli.config(), image, &|line| cli.warn(line))
 }
 
 /// The credentials as they are at the moment of the question, for a face that stays.
@@ -71,12 +73,12 @@ pub fn logins(cli: &Cli) -> Logins {
 }
 
 impl Logins {
-    /// As [`registry_auth`].
+    /// As [`registry_auth`]; `warn` is told of credentials that cannot be had.
     ///
     /// # Errors
-    /// A helper program fails.
-    pub fn auth(&self, image: &str) -> Result<String, CliError> {
-        header(&ConfigFile::load(&self.0).0, image)
+    /// They cannot be written as JSON.
+    pub fn auth(&self, image: &str, warn: &dyn Fn(&str)) -> Result<String, CliError> {
+        header(&ConfigFile::load(&self.0).0, image, warn)
     }
 
     /// The registries that there are credentials for.
@@ -88,49 +90,39 @@ impl Logins {
     }
 }
 
-fn header(config: &ConfigFile, image: &str) -> Result<String, CliError> {
+pub(super) fn header(
+    config: &ConfigFile,
+    image: &str,
+    warn: &dyn Fn(&str),
+) -> Result<String, CliError> {
     let server = server_of(image);
-    let Some(found) = config.credentials(&server)? else { return Ok(String::new()) };
-    let auth = AuthConfig {
-        username: found.username,
-        password: found.password,
-        identity_token: found.identity_token,
-        server_address: server,
-        ..Default::default()
-    };
-    let json = serde_json::to_vec(&auth)
+    let Some(found) = config.to_be_had(&server, warn) else { return Ok(String::new()) };
+    encoded(&told(server, found))
+}
+
+/// Credentials as the API is told them.
+fn told(server_address: String, credentials: Credentials) -> AuthConfig {
+    let Credentials { username, password, identity_token } = credentials;
+    AuthConfig { username, password, identity_token, server_address, ..Default::default() }
+}
+
+fn encoded(words: &impl serde::Serialize) -> Result<String, CliError> {
+    let json = serde_json::to_vec(words)
         .map_err(|error| CliError::new(format!("cannot write credentials as JSON: {error}")))?;
     Ok(URL_SAFE.encode(json))
 }
 
 /// The value of `X-Registry-Config`: what is known of every registry, as a base image may be at any.
 pub(crate) fn registry_config(cli: &Cli) -> Result<String, CliError> {
-    let mut all = std::collections::BTreeMap::new();
-    for server in cli.config().servers() {
-        let Some(found) = cli.config().credentials(&server)? else { continue };
-        let auth = AuthConfig {
-            username: found.username,
-            password: found.password,
-            identity_token: found.identity_token,
-            server_address: server.clone(),
-            ..Default::default()
-        };
-        all.insert(server, auth);
-    }
-    let json = serde_json::to_vec(&all)
-        .map_err(|error| CliError::new(format!("cannot write credentials as JSON: {error}")))?;
-    Ok(URL_SAFE.encode(json))
+    let all = cli.config().every_one(&|line| cli.warn(line)).into_iter();
+    let all = all.map(|(server, found)| (server.clone(), told(server, found)));
+    encoded(&all.collect::<BTreeMap<_, _>>())
 }
 
 /// What is known of every registry, as the configuration file keeps it: for a configuration in another place, where no helper program is.
-pub fn every_registry(cli: &Cli) -> Result<Vec<(String, Value)>, CliError> {
-    let mut all = Vec::new();
-    for server in cli.config().servers() {
-        if let Some(found) = cli.config().credentials(&server)? {
-            all.push((server, in_words(&found)));
-        }
-    }
-    Ok(all)
+pub fn every_registry(cli: &Cli) -> Vec<(String, Value)> {
+    let all = cli.config().every_one(&|line| cli.warn(line)).into_iter();
+    all.map(|(server, found)| (server, in_words(&found))).collect()
 }
 
 /// Credentials as they are kept in the file.
@@ -169,6 +161,23 @@ impl ConfigFile {
         }
     }
 
+    /// What is kept for a registry, if it can be had. One that cannot must not be in the way of what needs none.
+    fn to_be_had(&self, server: &str, warn: &dyn Fn(&str)) -> Option<Credentials> {
+        self.credentials(server).unwrap_or_else(|error| {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let words = format!("{}{hint}", error.message());
+            warn(&format!("WARNING: going on without credentials of {server}: {words}"));
+            None
+        })
+    }
+
+    /// What can be had of every registry.
+    pub(super) fn every_one(&self, warn: &dyn Fn(&str)) -> BTreeMap<String, Credentials> {
+        let known: BTreeSet<String> = self.servers().into_iter().collect();
+        let had = |server: String| self.to_be_had(&server, warn).map(|found| (server, found));
+        known.into_iter().filter_map(had).collect()
+    }
+
     /// Keeps credentials.
     pub(crate) fn store(
         &mut self,
@@ -176,9 +185,13 @@ impl ConfigFile {
         new: &Credentials,
         keep: Keep,
     ) -> Result<(), CliError> {
+        let kept = self.vault().lock()?;
+        self.reload();
         let helper = self.helper(server);
         match (helper.as_deref(), keep) {
             (Some(helper), Keep::Safely) if helper != OURS => {
+                // It may ask whoever runs us.
+                drop(kept);
                 let input = serde_json::to_vec(&entry_of(server, new)).unwrap_or_default();
                 return call_helper(helper, "store", &input)
                     .map(drop)
@@ -192,7 +205,10 @@ impl ConfigFile {
                 return Err(CliError::new(words).with_hint(hint));
             }
             (_, Keep::Safely) => {
-                self.vault().store(&entry_of(server, new))?;
+                kept.store(&entry_of(server, new))?;
+                let mut others = spellings(server);
+                others.retain(|name| name != server);
+                kept.erase(&others)?;
                 if helper.is_none() {
                     self.put_in("credHelpers", server, OURS.into());
                 }
@@ -201,7 +217,7 @@ impl ConfigFile {
                 self.put_in("auths", server, json!({}));
             }
             (_, Keep::InPlainText) => {
-                self.vault().erase(server)?;
+                kept.erase(&spellings(server))?;
                 self.forget_mark(server);
                 self.forget_plain(server);
                 self.put_in("auths", server, in_words(new));
@@ -212,16 +228,16 @@ impl ConfigFile {
 
     /// Forgets credentials.
     pub(crate) fn erase(&mut self, server: &str) -> Result<(), CliError> {
-        match self.helper(server) {
-            Some(helper) if helper == OURS => {
-                self.vault().erase(server)?;
-                self.forget_mark(server);
-            }
-            Some(helper) => {
-                call_helper(&helper, "erase", server.as_bytes())
-                    .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
-            }
-            None => {}
+        let helper = self.helper(server);
+        if let Some(helper) = helper.as_deref().filter(|helper| *helper != OURS) {
+            call_helper(helper, "erase", server.as_bytes())
+                .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
+        }
+        let kept = self.vault().lock()?;
+        self.reload();
+        if helper.as_deref() == Some(OURS) {
+            kept.erase(&spellings(server))?;
+            self.forget_mark(server);
         }
         self.forget_plain(server);
         self.write()
@@ -276,12 +292,6 @@ impl ConfigFile {
         }
     }
 
-    fn write(&self) -> Result<(), CliError> {
-        self.save().map_err(|error| {
-            CliError::new(format!("cannot write \"{}\": {error}", self.path.display()))
-        })
-    }
-
     /// The program that keeps credentials for a registry: `credHelpers`, or `credsStore` for all of them.
     fn helper(&self, server: &str) -> Option<String> {
         let special = self.fields.get("credHelpers").and_then(|helpers| {
@@ -294,7 +304,10 @@ impl ConfigFile {
 
     fn in_file(&self, server: &str) -> Option<Credentials> {
         let auths = self.fields.get("auths")?.as_object()?;
-        let (_, entry) = auths.iter().find(|(known, _)| same_server(known, server))?;
+        let exactly = auths.get_key_value(server);
+        let whole = || auths.iter().find(|(name, _)| is_whole(name) && same_server(name, server));
+        let other = || auths.iter().find(|(known, _)| same_server(known, server));
+        let (_, entry) = exactly.or_else(whole).or_else(other)?;
         let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
         let mut found = Credentials {
             username: text("username").to_owned(),
@@ -312,13 +325,33 @@ impl ConfigFile {
     }
 }
 
+/// Host and path of a name, which may be written with a scheme.
+fn parts(name: &str) -> (&str, &str) {
+    let name = name.strip_prefix("https://").or(name.strip_prefix("http://")).unwrap_or(name);
+    name.split_once('/').unwrap_or((name, ""))
+}
+
 /// Names are kept with and without `https://`, and old ones with a path.
 pub(super) fn same_server(known: &str, server: &str) -> bool {
-    fn host(name: &str) -> &str {
-        let name = name.strip_prefix("https://").or(name.strip_prefix("http://")).unwrap_or(name);
-        name.split('/').next().unwrap_or(name)
+    known == server || parts(known).0 == parts(server).0
+}
+
+/// Whether a name is that of a registry, and not of something at it: docker keeps tokens below its own.
+pub(super) fn is_whole(name: &str) -> bool {
+    matches!(parts(name).1.trim_end_matches('/'), "" | "v1" | "v2")
+}
+
+/// The names that a registry's credentials may be kept under, and for Docker Hub those of the tokens that come with them.
+fn spellings(server: &str) -> Vec<String> {
+    let host = parts(server).0;
+    let mut all = vec![server.to_owned(), host.to_owned()];
+    for scheme in ["http", "https"] {
+        all.extend(["", "/", "/v1/", "/v2/"].map(|path| format!("{scheme}://{host}{path}")));
     }
-    known == server || host(known) == host(server)
+    if same_server(server, DOCKER_HUB) {
+        all.extend(["access-token", "refresh-token"].map(|name| format!("{DOCKER_HUB}{name}")));
+    }
+    all
 }
 
 fn from_helper(helper: &str, server: &str) -> Result<Option<Credentials>, CliError> {

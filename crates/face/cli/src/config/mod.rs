@@ -13,6 +13,8 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use crate::framework::CliError;
+
 pub(crate) use credentials::{Credentials, Keep, registry_config};
 pub use credentials::{Logins, every_registry, logins, registry_auth};
 pub(crate) use vault::{Entry, Vault};
@@ -28,6 +30,23 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Changes the file, and what others change at the same time stays.
+    pub(crate) fn change(
+        directory: &Path,
+        change: impl FnOnce(&mut ConfigFile),
+    ) -> Result<(), CliError> {
+        let _locked = Vault::of(directory).lock()?;
+        let (mut file, _) = ConfigFile::load(directory);
+        change(&mut file);
+        file.write()
+    }
+
+    /// What the file has now, for whoever has locked its directory.
+    fn reload(&mut self) {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        *self = ConfigFile::load(directory).0;
+    }
+
     /// Reads the file from docker's directory. A file that cannot be read is empty, with a warning in docker's words.
     pub(crate) fn load(directory: &Path) -> (Self, Option<String>) {
         let path = directory.join("config.json");
@@ -143,7 +162,13 @@ impl ConfigFile {
     }
 
     /// Writes the file, whole or not at all, readable by its owner only: it holds passwords.
-    pub(crate) fn save(&self) -> io::Result<()> {
+    fn write(&self) -> Result<(), CliError> {
+        self.save().map_err(|error| {
+            CliError::new(format!("cannot write \"{}\": {error}", self.path.display()))
+        })
+    }
+
+    fn save(&self) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         // A link to a file that is kept elsewhere stays one.

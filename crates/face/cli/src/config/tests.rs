@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::{
-    credentials::{Keep, server_of},
+    credentials::{Keep, header, server_of},
     *,
 };
 
@@ -87,6 +87,79 @@ fn a_helper_that_is_not_there_is_named() {
         error.message(),
         "error getting credentials - err: exec: \"docker-credential-ferry-test-no-such-helper\": executable file not found in $PATH, out: ``"
     );
+}
+
+#[test]
+fn what_cannot_be_had_of_one_registry_is_in_nobodys_way() {
+    let directory = Directory::new(
+        "one-missing",
+        r#"{"auths":{"good.example":{"auth":"bWU6YTpi"}},"credHelpers":{"bad.example":"ferry-test-no-such-helper"}}"#,
+    );
+    let (config, _) = ConfigFile::load(&directory.0);
+    let said = std::cell::RefCell::new(Vec::new());
+    let warn = |line: &str| said.borrow_mut().push(line.to_owned());
+    assert_eq!(header(&config, "bad.example/public", &warn).unwrap(), "");
+    assert!(!header(&config, "good.example/private", &warn).unwrap().is_empty());
+    let all = config.every_one(&warn);
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["good.example"]);
+    let said = said.into_inner();
+    assert_eq!(said.len(), 2, "{said:?}");
+    for line in said {
+        assert!(
+            line.starts_with("WARNING: going on without credentials of bad.example: "),
+            "{line}"
+        );
+        assert!(line.contains("executable file not found"), "{line}");
+    }
+}
+
+#[test]
+fn who_changes_the_file_at_once_loses_nothing() {
+    let directory = Directory::new("at-once", "{}");
+    let load = || ConfigFile::load(&directory.0).0;
+    // All have read it before the first writes.
+    let files: Vec<ConfigFile> = (0..8).map(|_| load()).collect();
+    std::thread::scope(|scope| {
+        for (number, mut file) in files.into_iter().enumerate() {
+            scope.spawn(move || {
+                let password = "s".to_owned();
+                let new = Credentials { username: "me".to_owned(), password, ..Default::default() };
+                file.store(&format!("r{number}.example"), &new, Keep::InPlainText).unwrap();
+            });
+        }
+        let context =
+            || ConfigFile::change(&directory.0, |file| file.set_text("currentContext", "c"));
+        scope.spawn(move || context().unwrap());
+    });
+    for number in 0..8 {
+        assert!(load().is_plain(&format!("r{number}.example")), "{number}: {}", directory.text());
+    }
+    assert_eq!(load().text("currentContext").as_deref(), Some("c"));
+}
+
+#[test]
+fn logging_out_forgets_every_spelling_and_needs_no_key() {
+    let hub = "https://index.docker.io/v1/";
+    let directory = Directory::new(
+        "spellings",
+        &format!(r#"{{"credHelpers":{{"{hub}":"ferry","a.example":"ferry"}}}}"#),
+    );
+    let sealed = |name: &str| format!(r#""{name}":{{"key":"0","text":""}}"#);
+    let names = [
+        hub,
+        &format!("{hub}access-token"),
+        "index.docker.io",
+        "https://a.example",
+        "a.example/team",
+    ];
+    let text = format!(r#"{{"sealed":{{{}}}}}"#, names.map(sealed).join(","));
+    std::fs::write(directory.0.join("ferry-credentials.json"), text).unwrap();
+    let (mut config, _) = ConfigFile::load(&directory.0);
+    config.erase(hub).unwrap();
+    assert_eq!(config.vault().servers().unwrap(), ["a.example/team", "https://a.example"]);
+    config.erase("a.example").unwrap();
+    assert_eq!(config.vault().servers().unwrap(), ["a.example/team"]);
+    assert_eq!(directory.text(), "{}");
 }
 
 #[test]

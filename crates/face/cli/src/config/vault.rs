@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,9 +23,13 @@ use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom, SystemRandom},
 };
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::{credentials::same_server, read_limited};
+use super::{
+    credentials::{is_whole, same_server},
+    read_limited,
+};
 use crate::framework::{CliError, home};
 
 /// The credentials' file may be as large as this.
@@ -67,8 +71,13 @@ struct Sealed {
 struct Key {
     key: LessSafeKey,
     id: String,
-    /// Locked for as long as this is there: who reads, changes and writes the credentials does so alone.
-    _file: File,
+}
+
+/// What may change the credentials: nobody else changes them, or `config.json` beside them, as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    vault: Vault,
+    _directory: Option<File>,
 }
 
 impl Vault {
@@ -113,13 +122,24 @@ impl Vault {
         serde_json::from_slice(plain).map(Some).map_err(|_| changed())
     }
 
+    /// To change something. What is read needs no lock: files are replaced whole.
+    pub(crate) fn lock(&self) -> Result<Locked, CliError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let opened = fs::create_dir_all(directory).and_then(|()| File::open(directory));
+        let file = opened.map_err(|error| {
+            CliError::new(format!("cannot open \"{}\": {error}", directory.display()))
+        })?;
+        // NFS locks no directory. Without a lock it is as with docker, which takes none.
+        let locked = rustix::fs::flock(&file, FlockOperation::LockExclusive);
+        Ok(Locked { vault: self.clone(), _directory: locked.ok().map(|()| file) })
+    }
+
     /// The servers that something is kept for.
     pub(crate) fn servers(&self) -> Result<Vec<String>, CliError> {
         Ok(self.read()?.sealed.into_keys().collect())
     }
 
-    /// Keeps this.
-    pub(crate) fn store(&self, entry: &Entry) -> Result<(), CliError> {
+    fn seal(&self, entry: &Entry) -> Result<Sealed, CliError> {
         let key = match self.open_key()? {
             Some(key) => key,
             None => self.new_key()?,
@@ -136,22 +156,7 @@ impl Vault {
             )
             .map_err(|_| CliError::new("the credentials are too long to be encrypted"))?;
         let text = STANDARD.encode([&nonce[..], &body].concat());
-        let mut all = self.read()?;
-        all.sealed.retain(|name, _| !same_server(name, &entry.server));
-        all.sealed.insert(entry.server.clone(), Sealed { key: key.id.clone(), text });
-        self.write(&all)
-    }
-
-    /// Forgets what is kept for a server, if anything is.
-    pub(crate) fn erase(&self, server: &str) -> Result<(), CliError> {
-        if self.read()?.find(server).is_none() {
-            return Ok(());
-        }
-        // Without the key nobody else changes the file either: it cannot be read.
-        let _locked = self.open_key()?;
-        let mut all = self.read()?;
-        all.sealed.retain(|name, _| !same_server(name, server));
-        self.write(&all)
+        Ok(Sealed { key: key.id, text })
     }
 
     fn read(&self) -> Result<Text, CliError> {
@@ -179,7 +184,7 @@ impl Vault {
         })
     }
 
-    /// The key, and nobody else has it until it is dropped. `None` when there is none yet.
+    /// The key. `None` when there is none yet.
     fn open_key(&self) -> Result<Option<Key>, CliError> {
         let path = self.key.display();
         let failed = |error: io::Error| CliError::new(format!("cannot read \"{path}\": {error}"));
@@ -193,16 +198,16 @@ impl Vault {
             let words = format!("others than you may read \"{path}\", the key to your credentials");
             return Err(CliError::new(words).with_hint(format!("run 'chmod 600 {path}'")));
         }
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(|error| failed(error.into()))?;
-        let bytes = read_limited(&self.key, KEY as u64 + 1).map_err(failed)?;
+        let mut bytes = Vec::new();
+        // One byte more than a key has tells what is no key.
+        file.take(KEY as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
         let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_| {
             CliError::new(format!("\"{path}\" is no key: it has not {KEY} bytes"))
                 .with_hint("remove it and log in again")
         })?;
         let hash = digest(&SHA256, &bytes);
         let id = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Some(Key { key: LessSafeKey::new(key), id, _file: file }))
+        Ok(Some(Key { key: LessSafeKey::new(key), id }))
     }
 
     /// Makes the key. Whoever makes it at the same time has the same one then.
@@ -229,10 +234,32 @@ impl Vault {
     }
 }
 
+impl Locked {
+    /// Keeps this, under exactly its server's name: of one host there may be several secrets.
+    pub(crate) fn store(&self, entry: &Entry) -> Result<(), CliError> {
+        let sealed = self.vault.seal(entry)?;
+        let mut all = self.vault.read()?;
+        all.sealed.insert(entry.server.clone(), sealed);
+        self.vault.write(&all)
+    }
+
+    /// Forgets what is kept under these names. That needs no key.
+    pub(crate) fn erase(&self, servers: &[String]) -> Result<(), CliError> {
+        let mut all = self.vault.read()?;
+        let before = all.sealed.len();
+        all.sealed.retain(|name, _| !servers.contains(name));
+        if all.sealed.len() == before { Ok(()) } else { self.vault.write(&all) }
+    }
+}
+
 impl Text {
+    /// What is kept under this name, or under another that the same registry has.
     fn find(&self, server: &str) -> Option<(&String, &Sealed)> {
         let exactly = self.sealed.get_key_value(server);
-        exactly.or_else(|| self.sealed.iter().find(|(name, _)| same_server(name, server)))
+        exactly.or_else(|| {
+            let whole = |name: &&String| is_whole(name) && same_server(name, server);
+            self.sealed.iter().find(|(name, _)| is_whole(server) && whole(name))
+        })
     }
 }
 
@@ -290,9 +317,9 @@ mod tests {
         let place = Place::new("kept");
         let vault = place.vault();
         assert_eq!(vault.get("reg.example").unwrap(), None);
-        vault.store(&entry("reg.example", "old")).unwrap();
-        vault.store(&entry("reg.example", "very secret")).unwrap();
-        vault.store(&entry("other.example:5000", "another")).unwrap();
+        vault.lock().unwrap().store(&entry("reg.example", "old")).unwrap();
+        vault.lock().unwrap().store(&entry("reg.example", "very secret")).unwrap();
+        vault.lock().unwrap().store(&entry("other.example:5000", "another")).unwrap();
         assert_eq!(vault.get("reg.example").unwrap(), Some(entry("reg.example", "very secret")));
         assert_eq!(vault.get("https://reg.example/v1/").unwrap().unwrap().secret, "very secret");
         assert_eq!(vault.servers().unwrap(), ["other.example:5000", "reg.example"]);
@@ -305,8 +332,8 @@ mod tests {
             // Nothing half-made is left beside it.
             assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         }
-        vault.erase("https://reg.example").unwrap();
-        vault.erase("unknown.example").unwrap();
+        let names = ["reg.example".to_owned(), "unknown.example".to_owned()];
+        vault.lock().unwrap().erase(&names).unwrap();
         assert_eq!(vault.get("reg.example").unwrap(), None);
         assert_eq!(vault.servers().unwrap(), ["other.example:5000"]);
     }
@@ -315,8 +342,8 @@ mod tests {
     fn what_does_not_open_says_why() {
         let place = Place::new("damaged");
         let vault = place.vault();
-        vault.store(&entry("a.example", "secret")).unwrap();
-        vault.store(&entry("b.example", "secret")).unwrap();
+        vault.lock().unwrap().store(&entry("a.example", "secret")).unwrap();
+        vault.lock().unwrap().store(&entry("b.example", "secret")).unwrap();
         let says = |words: &str| {
             let error = vault.get("a.example").unwrap_err();
             assert!(error.message().contains(words), "{}", error.message());
@@ -340,9 +367,33 @@ mod tests {
         fs::remove_file(&vault.key).unwrap();
         says("a key that is gone");
         // Whoever logs in again has a new key, and only what it seals.
-        vault.store(&entry("a.example", "again")).unwrap();
+        vault.lock().unwrap().store(&entry("a.example", "again")).unwrap();
         assert_eq!(vault.get("a.example").unwrap().unwrap().secret, "again");
         assert!(vault.get("b.example").is_err());
+        // To forget needs no key.
+        fs::write(&vault.key, b"short").unwrap();
+        vault.lock().unwrap().erase(&["b.example".to_owned()]).unwrap();
+        assert_eq!(vault.servers().unwrap(), ["a.example"]);
+    }
+
+    #[test]
+    fn one_host_has_several_secrets() {
+        let place = Place::new("several");
+        let vault = place.vault();
+        // What docker's login on the web keeps, in its order.
+        let hub = "https://index.docker.io/v1/";
+        let names = [format!("{hub}access-token"), format!("{hub}refresh-token"), hub.to_owned()];
+        for name in &names {
+            vault.lock().unwrap().store(&entry(name, &format!("of {name}"))).unwrap();
+        }
+        for name in &names {
+            assert_eq!(vault.get(name).unwrap().unwrap().secret, format!("of {name}"));
+        }
+        assert_eq!(vault.get("index.docker.io").unwrap().unwrap().server, hub);
+        assert_eq!(vault.get("https://index.docker.io/v1/other").unwrap(), None);
+        vault.lock().unwrap().erase(&[hub.to_owned()]).unwrap();
+        assert_eq!(vault.servers().unwrap(), names[..2]);
+        assert_eq!(vault.get("index.docker.io").unwrap(), None);
     }
 
     #[test]
@@ -353,7 +404,8 @@ mod tests {
             for number in 0..8 {
                 let vault = vault.clone();
                 scope.spawn(move || {
-                    vault.store(&entry(&format!("r{number}.example"), "s")).unwrap();
+                    let entry = entry(&format!("r{number}.example"), "s");
+                    vault.lock().unwrap().store(&entry).unwrap();
                 });
             }
         });

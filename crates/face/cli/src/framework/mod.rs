@@ -34,7 +34,7 @@ pub use error::{CliError, Failures};
 pub use flag::Flag;
 pub(crate) use globals::{Globals, default_config_dir, home};
 pub use help::{command_help, flag_usages, usage_line};
-pub use output::write_fd;
+pub use output::{warn, write_fd};
 pub use parse::{Matches, ParseError};
 pub(crate) use terminal::RawMode;
 pub use terminal::{WindowSize, window_size};
@@ -129,7 +129,7 @@ impl Cli {
 
     /// A line on standard error. That nobody reads it is no reason to fail.
     pub fn warn(&self, line: &str) {
-        drop(write_fd(rustix::stdio::stderr(), format!("{line}\n").as_bytes()));
+        warn(line);
     }
 
     /// Asks `question [y/N] ` on standard output and reads the answer; anything but `y` is no.

@@ -7,6 +7,11 @@ use std::{
 
 use super::CliError;
 
+/// A line on standard error. That nobody reads it is no reason to fail.
+pub fn warn(line: &str) {
+    drop(write_fd(rustix::stdio::stderr(), format!("{line}\n").as_bytes()));
+}
+
 /// Writes everything. A descriptor that somebody else has set to non-blocking (a terminal that a shell shares with us) is waited for.
 pub fn write_fd(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     use rustix::{

@@ -47,7 +47,7 @@ pub(super) fn prepare(
         // Whoever says where it is brings it, too.
         return Ok(Credentials(None));
     }
-    let auths: Map<String, Value> = every_registry(cli)?.into_iter().collect();
+    let auths: Map<String, Value> = every_registry(cli).into_iter().collect();
     if auths.is_empty() {
         return Ok(Credentials(None));
     }

@@ -25,7 +25,7 @@ pub(crate) fn give(cli: &Cli, project: &mut Project) -> Result<(), CliError> {
         Endpoint::Unix(path) => path.to_string_lossy().into_owned(),
         _ => SOCKET.to_owned(),
     };
-    let auths: Map<String, Value> = every_registry(cli)?.into_iter().collect();
+    let auths: Map<String, Value> = every_registry(cli).into_iter().collect();
     let content = Some(json!({ "auths": auths }).to_string());
     let object = FileObject { name: CONFIG.to_owned(), content, ..FileObject::default() };
     project.configs.insert(CONFIG.to_owned(), object);

@@ -173,7 +173,11 @@ impl Upstream {
     /// The user's credentials for it.
     pub(super) async fn auth(&self, name: &Reference) -> Result<Option<RegistryAuth>, Fault> {
         let (logins, image) = (self.logins.clone(), name.canonical());
-        let asked = tokio::task::spawn_blocking(move || logins.auth(&image)).await;
+        let upstream = self.url.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            logins.auth(&image, &|line| tracing::warn!(upstream, "{line}"))
+        });
+        let asked = asked.await;
         let unreadable = |why: &str| {
             tracing::error!(upstream = self.url, "its credentials cannot be read: {why}");
             Fault::new(Code::Unavailable, "the registry has no use of its upstream's credentials")

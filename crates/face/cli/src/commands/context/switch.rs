@@ -47,10 +47,7 @@ fn show(cli: &Cli, _: &Matches) -> Outcome {
 }
 
 pub(super) fn set(cli: &Cli, name: &str) -> Result<(), CliError> {
-    let (mut config, _) = ConfigFile::load(&cli.globals().config_dir());
     let value = if name == store::DEFAULT { "" } else { name };
-    config.set_text(store::current_field(cli.program()), value);
-    config.save().map_err(|error| {
-        CliError::new(format!("cannot write {}: {error}", config.path().display()))
-    })
+    let field = store::current_field(cli.program());
+    ConfigFile::change(&cli.globals().config_dir(), |config| config.set_text(field, value))
 }

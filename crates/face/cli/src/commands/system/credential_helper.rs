@@ -60,9 +60,9 @@ fn answer(vault: &Vault, verb: &str, input: &mut dyn Read) -> Result<String, Cli
             if entry.username.is_empty() {
                 return Err(CliError::new("no credentials username"));
             }
-            vault.store(&entry).map(|()| String::new())
+            vault.lock()?.store(&entry).map(|()| String::new())
         }
-        "erase" => vault.erase(&server(input)?).map(|()| String::new()),
+        "erase" => vault.lock()?.erase(&[server(input)?]).map(|()| String::new()),
         "list" => {
             let mut users = BTreeMap::new();
             for server in vault.servers()? {
