@@ -18,7 +18,7 @@ use crate::{
 
 /// Pages of fewer tags are read from the records where no list is there: to make it for ten tags of a million would be dear.
 const SHORT: usize = 1000;
-/// A list of more tags is not kept, nor are lists of more bytes together.
+/// A list of more tags is not kept, nor are lists that need more bytes together.
 const MOST_TAGS: usize = 200_000;
 const MOST_BYTES: usize = 8 << 20;
 
@@ -57,7 +57,8 @@ impl TagList {
             text.push_str(tag);
             text.push('"');
         }
-        (text.len() <= MOST_BYTES).then_some(TagList { text, starts })
+        let list = TagList { text, starts };
+        (list.bytes() <= MOST_BYTES).then_some(list)
     }
 
     fn start(&self, index: usize) -> usize {
@@ -110,6 +111,8 @@ enum Kept {
     List(Arc<TagList>),
     /// Somebody is making it, who knows this number.
     Making(u64),
+    /// Only what cannot be kept: whoever asks reads a page and not all of them.
+    TooLong,
 }
 
 /// The lists.
@@ -129,6 +132,22 @@ impl Inner {
             self.bytes = self.bytes.saturating_sub(list.bytes());
         }
     }
+
+    /// Forgets lists until one of so many bytes can be kept, too. Those that are asked for come again.
+    fn make_room(&mut self, bytes: usize) {
+        let Some(mut over) = (self.bytes + bytes).checked_sub(MOST_BYTES) else { return };
+        let mut going = Vec::new();
+        for (repository, kept) in &self.of {
+            if over == 0 {
+                break;
+            }
+            if let Kept::List(list) = kept {
+                over = over.saturating_sub(list.bytes());
+                going.push(repository.clone());
+            }
+        }
+        going.iter().for_each(|repository| self.forget(repository));
+    }
 }
 
 impl Lists {
@@ -140,35 +159,37 @@ impl Lists {
     fn get(&self, repository: &str) -> Option<Arc<TagList>> {
         match self.inner().of.get(repository)? {
             Kept::List(list) => Some(Arc::clone(list)),
-            Kept::Making(_) => None,
+            Kept::Making(_) | Kept::TooLong => None,
         }
     }
 
-    /// Somebody begins to read what makes a list.
-    fn begin(&self, repository: &str) -> u64 {
+    /// Somebody wants to read what makes a list: the number to [`Lists::end`] it with. `None` where another does that already, or where
+    /// it is of no use.
+    fn begin(&self, repository: &str) -> Option<u64> {
         let mut inner = self.inner();
+        if matches!(inner.of.get(repository), Some(Kept::Making(_) | Kept::TooLong)) {
+            return None;
+        }
         inner.makers += 1;
         let maker = inner.makers;
         inner.forget(repository);
         inner.of.insert(repository.to_owned(), Kept::Making(maker));
-        maker
+        Some(maker)
     }
 
-    /// The list was made, or cannot be; it is kept if nothing was written since [`Lists::begin`].
-    fn end(&self, repository: &str, maker: u64, list: Option<&Arc<TagList>>) {
+    /// The list was made, or is too long, or could not be read (`None`); it is kept if nothing was written since [`Lists::begin`].
+    fn end(&self, repository: &str, maker: u64, made: Option<Kept>) {
         let mut inner = self.inner();
         if !matches!(inner.of.get(repository), Some(Kept::Making(now)) if *now == maker) {
             return;
         }
         inner.forget(repository);
-        let Some(list) = list else { return };
-        if inner.bytes + list.bytes() > MOST_BYTES {
-            // Those that are asked for come again.
-            inner.of.retain(|_, kept| matches!(kept, Kept::Making(_)));
-            inner.bytes = 0;
+        let Some(made) = made else { return };
+        if let Kept::List(list) = &made {
+            inner.make_room(list.bytes());
+            inner.bytes += list.bytes();
         }
-        inner.bytes += list.bytes();
-        inner.of.insert(repository.to_owned(), Kept::List(Arc::clone(list)));
+        inner.of.insert(repository.to_owned(), made);
     }
 
     /// Forgets what a batch makes untrue.
@@ -176,9 +197,13 @@ impl Lists {
         let mut inner = self.inner();
         for (key, put) in touched {
             let (repository, tag) = key.split_once(' ').unwrap_or((key, ""));
-            let same =
-                *put && matches!(inner.of.get(repository), Some(Kept::List(list)) if list.has(tag));
-            if !same {
+            let same = match inner.of.get(repository) {
+                Some(Kept::List(list)) => list.has(tag),
+                // One more makes it no shorter.
+                Some(Kept::TooLong) => true,
+                _ => false,
+            };
+            if !(*put && same) {
                 inner.forget(repository);
             }
         }
@@ -240,13 +265,15 @@ impl Store {
             if let Some(page) = self.kept_tag_page(repository, after, limit) {
                 return Ok(page);
             }
-            let maker = self.lists.begin(repository);
-            let all = self.tags(repository, "", MOST_TAGS + 1);
-            let list = all.as_ref().ok().and_then(|all| TagList::new(all)).map(Arc::new);
-            self.lists.end(repository, maker, list.as_ref());
-            all?;
-            if let Some(list) = list {
-                return Ok(list.page(after, limit));
+            if let Some(maker) = self.lists.begin(repository) {
+                let all = self.tags(repository, "", MOST_TAGS + 1);
+                let list = all.as_ref().ok().and_then(|all| TagList::new(all)).map(Arc::new);
+                let made = list.clone().map_or(Kept::TooLong, Kept::List);
+                self.lists.end(repository, maker, all.is_ok().then_some(made));
+                all?;
+                if let Some(list) = list {
+                    return Ok(list.page(after, limit));
+                }
             }
         }
         let mut tags = self.tags(repository, after, limit.saturating_add(1))?;
@@ -288,14 +315,16 @@ mod tests {
     #[test]
     fn a_list_that_was_written_to_meanwhile_is_not_kept() {
         let lists = Lists::default();
-        let made = Arc::new(list(&["1"]));
-        let maker = lists.begin("r");
+        let made = || Some(Kept::List(Arc::new(list(&["1"]))));
+        let maker = lists.begin("r").unwrap();
         lists.written(&[("r 2".to_owned(), true)]);
-        lists.end("r", maker, Some(&made));
+        lists.end("r", maker, made());
         assert!(lists.get("r").is_none());
-        let maker = lists.begin("r");
+        let maker = lists.begin("r").unwrap();
         lists.written(&[("other 2".to_owned(), true)]);
-        lists.end("r", maker, Some(&made));
+        // Whoever comes meanwhile is in nobody's way.
+        assert_eq!(lists.begin("r"), None);
+        lists.end("r", maker, made());
         assert!(lists.get("r").is_some());
         // The same tag again changes no list; another one and a deletion do.
         lists.written(&[("r 1".to_owned(), true)]);
@@ -303,5 +332,40 @@ mod tests {
         lists.written(&[("r 1".to_owned(), false)]);
         assert!(lists.get("r").is_none());
         assert_eq!(lists.inner().bytes, 0);
+        // One that could not be read is tried again.
+        let maker = lists.begin("r").unwrap();
+        lists.end("r", maker, None);
+        assert!(lists.begin("r").is_some());
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_read_for_each_page() {
+        let lists = Lists::default();
+        let maker = lists.begin("r").unwrap();
+        lists.end("r", maker, Some(Kept::TooLong));
+        assert_eq!(lists.begin("r"), None);
+        lists.written(&[("r 2".to_owned(), true)]);
+        assert_eq!(lists.begin("r"), None);
+        lists.written(&[("r 2".to_owned(), false)]);
+        assert!(lists.begin("r").is_some());
+    }
+
+    #[test]
+    fn what_is_kept_has_a_limit_that_counts_all_of_it() {
+        let of = |length: usize, tags: usize| {
+            TagList::new(&(0..tags).map(|tag| format!("{tag:0length$}")).collect::<Vec<_>>())
+        };
+        // Its text alone would not be too long.
+        assert!(of(38, MOST_TAGS).is_none() && MOST_TAGS * (38 + 3) < MOST_BYTES);
+        let lists = Lists::default();
+        for name in ["a", "b", "c"] {
+            let maker = lists.begin(name).unwrap();
+            lists.end(name, maker, Some(Kept::List(Arc::new(of(36, 70_000).unwrap()))));
+        }
+        let kept = ["a", "b", "c"].map(|name| lists.get(name));
+        assert!(kept[2].is_some());
+        assert_eq!(kept.iter().flatten().count(), 2, "one had to go, and no other");
+        let bytes: usize = kept.iter().flatten().map(|list| list.bytes()).sum();
+        assert_eq!(lists.inner().bytes, bytes);
     }
 }
