@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_db::{Batch, Table};
 use ferry_oci::Digest;
+use ferry_transfer::{COSIGN_SUFFIXES, fallback_tag};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,8 +17,6 @@ use crate::{
 
 /// What a rule has sent: `<rule> <repository> <tag or digest>`.
 const REPLICATED: Table<Sent> = Table::new("registry-replicated");
-/// Tags that cosign keeps what is about an image under, behind its digest.
-const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 /// So many repositories are looked at in one go.
 const AT_ONCE: usize = 1000;
 
@@ -105,9 +104,9 @@ impl Store {
                     images.extend(manifest.manifests.iter().cloned());
                 }
             }
-            for suffix in COSIGN {
+            for suffix in COSIGN_SUFFIXES {
                 for image in images.clone() {
-                    let tag = format!("sha256-{}.{suffix}", image.hex());
+                    let tag = format!("{}.{suffix}", fallback_tag(&image));
                     if let Some(digest) = tags.get(&tag) {
                         images.insert(digest.clone());
                         names.insert(tag, digest.clone());

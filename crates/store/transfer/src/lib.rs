@@ -58,7 +58,8 @@ pub use self::{
     push::{KeptManifest, KnownBlob, Packing, Push, PushError, PushLayer, Pushed, composed},
     refusal::Refusal,
     repository::{
-        BlobStream, Quota, RawManifest, Repository, RepositoryError, Wanted, fallback_tag,
+        BlobStream, COSIGN_SUFFIXES, Quota, RawManifest, Repository, RepositoryError, Wanted,
+        fallback_tag,
     },
     search::{SearchError, SearchResult},
     signatures::{InvalidKey, SignatureRule, VerifyKey},

@@ -344,6 +344,9 @@ pub fn fallback_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.hex())
 }
 
+/// What cosign puts behind [`fallback_tag`] for what is about a manifest: signatures, attestations, lists of what is inside.
+pub const COSIGN_SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
+
 impl BlobStream {
     /// How much it is, if the registry says so.
     pub fn size(&self) -> Option<u64> {

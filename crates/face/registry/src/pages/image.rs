@@ -3,6 +3,7 @@
 use ferry_oci::Digest;
 use ferry_registry_store::{ManifestContent, Referrer, Store, StoreError, Target};
 use ferry_stdx::size::format_decimal;
+use ferry_transfer::{COSIGN_SUFFIXES, fallback_tag};
 use http::header;
 use serde_json::Value;
 
@@ -20,6 +21,8 @@ const REFERRERS: usize = 1000;
 /// What the page shows.
 struct Image {
     manifest: ManifestContent,
+    /// What it is, where it is no image: Docker runs no artifacts.
+    artifact: Option<String>,
     text: Value,
     config: Value,
     referrers: Vec<Referrer>,
@@ -27,8 +30,8 @@ struct Image {
     tagged: Vec<(&'static str, String)>,
 }
 
-/// What cosign keeps by tags, behind the image's digest.
-const TAGGED: [(&str, &str); 3] = [("sig", "Signature"), ("att", "Attestation"), ("sbom", "SBOM")];
+/// What cosign keeps by tags, in the order of their suffixes.
+const TAGGED: [&str; COSIGN_SUFFIXES.len()] = ["Signature", "Attestation", "SBOM"];
 /// Kinds of artifacts by a part of their name, as people call them; the first that fits.
 const KINDS: [(&str, &str); 7] = [
     ("spdx", "SBOM"),
@@ -59,10 +62,9 @@ pub(super) async fn page(
     let mut text = Text::new();
     let host = call.header(header::HOST).unwrap_or("localhost");
     let sign = if reference.contains(':') { '@' } else { ':' };
-    text.raw(match string(&image.text, "artifactType") {
-        "" => "<pre tabindex=0>docker pull ",
-        // Docker runs no artifacts.
-        _ => "<pre tabindex=0>oras pull ",
+    text.raw(match image.artifact {
+        None => "<pre tabindex=0>docker pull ",
+        Some(_) => "<pre tabindex=0>oras pull ",
     });
     text.text(&format!("{host}/{name}{sign}{reference}"));
     text.raw("</pre><dl><dt>Digest<dd><code>").text(&image.manifest.digest.to_string());
@@ -94,15 +96,26 @@ fn read(store: &Store, name: &str, target: &Target) -> Result<Image, StoreError>
         None => Value::Null,
     };
     let referrers = store.referrers(name, &manifest.digest, "", REFERRERS)?;
-    let hex = manifest.digest.hex();
     let mut tagged = Vec::new();
-    for (suffix, kind) in TAGGED {
-        let tag = format!("sha256-{hex}.{suffix}");
+    for (suffix, kind) in COSIGN_SUFFIXES.into_iter().zip(TAGGED) {
+        let tag = format!("{}.{suffix}", fallback_tag(&manifest.digest));
         if store.tag(name, &tag)?.is_some() {
             tagged.push((kind, tag));
         }
     }
-    Ok(Image { manifest, text, config, referrers, tagged })
+    Ok(Image { artifact: artifact(&text, &config), manifest, text, config, referrers, tagged })
+}
+
+/// What the manifest of something else than an image says that it is.
+fn artifact(manifest: &Value, config: &Value) -> Option<String> {
+    let kind = string(manifest, "artifactType");
+    // Before there were types of artifacts, and with Helm, the configuration has the type. It is for no system.
+    let is_image = manifest["manifests"].is_array() || !string(config, "os").is_empty();
+    match kind {
+        "" if is_image => None,
+        "" => Some(string(&manifest["config"], "mediaType").to_owned()),
+        kind => Some(kind.to_owned()),
+    }
 }
 
 /// What is no JSON, or too large, is nothing.
@@ -139,13 +152,14 @@ fn platforms(text: &mut Text, manifests: &[Value]) {
 
 fn layers(text: &mut Text, name: &str, image: &Image) {
     let layers = image.text["layers"].as_array().map_or(&[][..], Vec::as_slice);
-    // An artifact is for none.
-    let is_image = !string(&image.config, "os").is_empty();
-    if is_image {
-        text.raw("<dt>Platform<dd>").text(string(&image.config, "os")).raw("/");
-        text.text(string(&image.config, "architecture"));
-    } else if !string(&image.text, "artifactType").is_empty() {
-        text.raw("<dt>Artifact<dd>").text(string(&image.text, "artifactType"));
+    let is_image = image.artifact.is_none();
+    match image.artifact.as_deref() {
+        None => {
+            text.raw("<dt>Platform<dd>").text(string(&image.config, "os")).raw("/");
+            text.text(string(&image.config, "architecture"));
+        }
+        Some("") => {}
+        Some(kind) => drop(text.raw("<dt>Artifact<dd>").text(kind)),
     }
     text.raw("<dt>Size<dd>").text(&format_decimal(image.manifest.record.content_size));
     text.raw(match is_image {
@@ -219,4 +233,26 @@ fn referrers(text: &mut Text, image: &Image) {
         text.raw("<td>").text(&notes.join(" ")).raw("</tr>");
     }
     text.raw("</tbody></table>");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_an_image() {
+        let helm = "application/vnd.cncf.helm.config.v1+json";
+        let chart = json!({"config": {"mediaType": helm}, "layers": []});
+        assert_eq!(
+            artifact(&chart, &json!({"name": "web", "version": "1.0"})).as_deref(),
+            Some(helm)
+        );
+        let sbom = json!({"artifactType": "text/spdx", "config": {"mediaType": "application/x"}});
+        assert_eq!(artifact(&sbom, &json!({})).as_deref(), Some("text/spdx"));
+        let image = json!({"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}});
+        assert_eq!(artifact(&image, &json!({"os": "linux"})), None);
+        assert_eq!(artifact(&json!({"manifests": []}), &Value::Null), None);
+    }
 }

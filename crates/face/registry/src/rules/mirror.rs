@@ -5,7 +5,7 @@ use std::{collections::HashSet, pin::Pin, sync::Arc};
 use ferry_errkind::chain;
 use ferry_oci::{Digest, Document};
 use ferry_registry_store::{PutManifest, Store, StoreError, Target};
-use ferry_transfer::{RawManifest, Repository, fallback_tag};
+use ferry_transfer::{COSIGN_SUFFIXES, RawManifest, Repository, fallback_tag};
 use serde_json::json;
 
 use super::{MirrorRule, Standing, pause_after};
@@ -18,8 +18,6 @@ use crate::{
 
 /// An index of indexes of …, or a signature of a signature of …
 const MAX_DEPTH: usize = 8;
-/// Tags that cosign keeps what is about an image under, behind its digest.
-const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 
 /// A rule at work.
 #[derive(Debug)]
@@ -222,7 +220,7 @@ impl Mirror {
             let target = Target::Digest(entry.digest.clone());
             self.bring(pair, entry.digest, target, depth + 1).await?;
         }
-        for suffix in COSIGN {
+        for suffix in COSIGN_SUFFIXES {
             let tag = format!("{}.{suffix}", fallback_tag(digest));
             let found = pair.repository.manifest(&tag).await.map_err(failed)?;
             if let Some(manifest) = found {
