@@ -55,6 +55,12 @@ impl ServedImage {
             json.extend_from_slice(&piece);
         }
         let digest = Digest::sha256_of(&json);
+        if let Some(wanted) = name.digest()
+            && *wanted != digest
+        {
+            let what = format!("the daemon gave the manifest {digest}");
+            return Err(CopyError::Wrong { place: name.familiar(), what });
+        }
         let manifest = RawManifest { media_type, json: json.into(), digest };
         Ok(Some(ServedImage { daemon: daemon.clone(), repository, manifest }))
     }
@@ -114,4 +120,71 @@ async fn document(source: &Source, blob: &Descriptor) -> Result<Vec<u8>, CopyErr
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    use ferry_client::Config;
+
+    use super::*;
+
+    /// A daemon that gives this manifest, whatever it is asked for, and refuses what it is sent.
+    fn daemon(manifest: &'static str) -> Daemon {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 4096];
+                let length = stream.read(&mut asked).unwrap_or(0);
+                let (status, body) = match asked[..length].starts_with(b"GET") {
+                    true => ("200 OK", manifest),
+                    false => ("500 Internal Server Error", r#"{"message":"a layer is gone"}"#),
+                };
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                drop(stream.write_all(format!("{head}{body}").as_bytes()));
+            }
+        });
+        let endpoint = format!("tcp://127.0.0.1:{port}").parse().unwrap();
+        let version = Some("1.47".parse().unwrap());
+        let user_agent = "test".to_owned();
+        Daemon::new(Config {
+            endpoint,
+            tls: None,
+            version,
+            user_agent,
+            headers: Vec::new(),
+            product: "Ferry",
+        })
+    }
+
+    #[tokio::test]
+    async fn a_digest_is_that_of_what_comes() {
+        let right = Digest::sha256_of(b"{}");
+        let name = |digest: &Digest| Reference::parse(&format!("a@{digest}")).unwrap();
+        let image = ServedImage::open(&daemon("{}"), &name(&right)).await.unwrap().unwrap();
+        assert_eq!(image.top().digest, right);
+        let error = ServedImage::open(&daemon("{ }"), &name(&right)).await.unwrap_err();
+        assert!(error.to_string().contains("gave the manifest sha256:"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_who_is_to_have_the_image_refuses_it() {
+        let daemon = daemon("{}");
+        let file = super::super::stream::nameless().unwrap();
+        let error = super::super::ends::load(file, &daemon).await.unwrap_err();
+        assert!(error.is_refusal(), "{error:?}");
+        // The same words of the daemon that gives it.
+        let source: ClientError = daemon.post("/x").done().await.unwrap_err();
+        assert!(matches!(source, ClientError::Api { .. }), "{source:?}");
+        assert!(!CopyError::from(source).is_refusal());
+    }
 }

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::Client as Daemon;
+use ferry_client::{Client as Daemon, ClientError};
 use ferry_docker_api::JsonMessage;
 use ferry_oci::{Descriptor, Digest, Manifest, Reference};
-use ferry_transfer::{RawManifest, Repository, fallback_tag};
+use ferry_transfer::{COSIGN_SUFFIXES, RawManifest, Repository, fallback_tag};
 
 use super::{
     archive::Archive,
@@ -21,9 +21,6 @@ use super::{
     writer::Writer,
 };
 use crate::registry::wanted;
-
-/// Tags that cosign keeps what is about an image under, behind its digest.
-const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 
 /// Where an image comes from.
 #[derive(Debug)]
@@ -101,7 +98,7 @@ impl Source {
         for entry in &referrers {
             about.push(About { manifest: self.manifest(entry).await?, tag: None });
         }
-        for suffix in COSIGN {
+        for suffix in COSIGN_SUFFIXES {
             let tag = format!("{}.{suffix}", fallback_tag(digest));
             let found = match self {
                 Source::Registry(repository, _) => repository.manifest(&tag).await?,
@@ -274,7 +271,7 @@ async fn finish(file: File, end: &End) -> Result<(), CopyError> {
     }
 }
 
-async fn load(mut file: File, daemon: &Daemon) -> Result<(), CopyError> {
+pub(super) async fn load(mut file: File, daemon: &Daemon) -> Result<(), CopyError> {
     use std::io::{Seek, SeekFrom};
     let failed =
         |source| CopyError::File { doing: "read", path: Path::new("archive").into(), source };
@@ -283,7 +280,10 @@ async fn load(mut file: File, daemon: &Daemon) -> Result<(), CopyError> {
     let body = tokio::fs::File::from_std(file);
     let call = daemon.post("/images/load").query("quiet", 1);
     let call = call.upload("application/x-tar", body, Some(size));
-    let mut lines = call.lines::<JsonMessage>().await?;
+    let mut lines = call.lines::<JsonMessage>().await.map_err(|error| match error {
+        ClientError::Api { .. } => CopyError::Refused(error),
+        other => CopyError::Daemon(other),
+    })?;
     while let Some(message) = lines.next().await? {
         if !message.error.is_empty() {
             return Err(CopyError::Load(message.error));

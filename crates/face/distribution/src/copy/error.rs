@@ -20,6 +20,9 @@ pub(super) enum CopyError {
     /// The daemon says why it does not take an image.
     #[error("the daemon does not take the image: {0}")]
     Load(String),
+    /// The daemon refuses the request that brings it the image.
+    #[error("the daemon does not take the image")]
+    Refused(#[source] ClientError),
     /// A file failed.
     #[error("cannot {doing} {}", path.display())]
     File {
@@ -71,9 +74,9 @@ pub(super) enum CopyError {
 }
 
 impl CopyError {
-    /// Whether a daemon got something and did not want it.
+    /// Whether the daemon that was to have an image got it and did not want it.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, CopyError::Load(_) | CopyError::Daemon(ClientError::Api { .. }))
+        matches!(self, CopyError::Load(_) | CopyError::Refused(_))
     }
 
     pub(super) fn file(
@@ -100,7 +103,7 @@ impl Kinded for CopyError {
     fn hint(&self) -> Option<String> {
         match self {
             CopyError::Registry(error) => error.hint(),
-            CopyError::Daemon(error) => error.hint(),
+            CopyError::Daemon(error) | CopyError::Refused(error) => error.hint(),
             _ => None,
         }
     }
