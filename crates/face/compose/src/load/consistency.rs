@@ -32,7 +32,8 @@ pub(super) fn place_of(places: &Places, key: &str) -> Option<String> {
 
 /// Words with their place, and what may be meant.
 pub(super) fn placed(words: &str, places: Option<String>, hint: Option<String>) -> String {
-    let more: Vec<String> = places.into_iter().chain(hint).collect();
+    let more = places.into_iter().chain(hint).filter(|text| !text.is_empty());
+    let more: Vec<String> = more.collect();
     if more.is_empty() { words.to_owned() } else { format!("{words} ({})", more.join("; ")) }
 }
 

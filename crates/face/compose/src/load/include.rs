@@ -147,3 +147,25 @@ fn import(part: Value, tree: &mut Value, outer: &Places, inner: &Places) -> Resu
     }
     if wrong.is_empty() { Ok(()) } else { Err(LoadError::Invalid(wrong.join("\n"))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Request, load};
+
+    #[test]
+    fn an_include_that_stands_alone_has_a_place() {
+        let directory = std::env::temp_dir().join(format!("ferry-include-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let request =
+            Request { directory: Some(directory.display().to_string()), ..Request::default() };
+        let said = |text: &str| {
+            std::fs::write(directory.join("compose.yaml"), text).unwrap();
+            ferry_errkind::chain(&load(&request).map(drop).unwrap_err())
+        };
+        let alone = said("services: {}\ninclude: nope.yaml\n");
+        assert!(alone.contains("compose.yaml:2:10"), "{alone}");
+        let listed = said("services: {}\ninclude:\n  - nope.yaml\n");
+        assert!(listed.contains("compose.yaml:3:5"), "{listed}");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

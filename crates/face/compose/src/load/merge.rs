@@ -55,6 +55,14 @@ pub(crate) fn merge(base: &mut Value, over: Value, kind: &Kind) {
             (if target.is_null() { &item["source"] } else { target }).to_string()
         }),
         Kind::ListOf(Kind::Object(keys)) if std::ptr::eq(*keys, schema::POOL) => pools(base, over),
+        // Steps: each is done, in their order.
+        Kind::ListOf(Kind::Object(keys))
+            if [schema::HOOK, schema::PRE_START].iter().any(|own| std::ptr::eq(*keys, *own)) =>
+        {
+            if let (Value::Array(base), Value::Array(over)) = (base, over) {
+                base.extend(over);
+            }
+        }
         Kind::ServiceModels => by_name(base, over, &Kind::Any),
         Kind::ListOf(_) | Kind::Gpus | Kind::Ssh => append(base, over, &|item| item.to_string()),
         Kind::Any if base.is_object() && over.is_object() => by_name(base, over, &Kind::Any),

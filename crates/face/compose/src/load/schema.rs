@@ -341,7 +341,7 @@ static HEALTHCHECK: &[Key] = &[
 static LOGGING: &[Key] = &[k("driver", Text), k("options", Options)];
 
 /// A container that runs before those of its service.
-static PRE_START: &[Key] = &[
+pub(crate) static PRE_START: &[Key] = &[
     k("image", Text),
     k("command", Command),
     k("user", Text),
@@ -351,7 +351,7 @@ static PRE_START: &[Key] = &[
     k("per_replica", Bool),
 ];
 
-static HOOK: &[Key] = &[
+pub(crate) static HOOK: &[Key] = &[
     need("command", Command),
     k("user", Text),
     k("privileged", Bool),

@@ -93,10 +93,9 @@ impl Progress {
     pub(crate) fn broken_off(&self) {
         let Progress::Table(table, _) = self else { return };
         let mut table = lock(table);
-        let open = table.rows.iter().filter(|row| row.ended.is_none()).count();
-        let word = if open == 1 { "Error" } else { "Interrupted" };
         for row in table.rows.iter_mut().filter(|row| row.ended.is_none()) {
-            word.clone_into(&mut row.status);
+            // Not "Error": what has failed may have no row, and is told below.
+            "Interrupted".clone_into(&mut row.status);
             row.ended = Some(row.began.elapsed());
         }
     }
