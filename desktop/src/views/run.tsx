@@ -51,7 +51,8 @@ function size(text: string): number {
 
 /** `8000-8002`: each of them. What is no range is itself. */
 function range(text: string): string[] {
-  const [first, last] = text.split('-').map(Number);
+  const found = /^(\d+)-(\d+)$/.exec(text);
+  const [first, last] = found ? [Number(found[1]), Number(found[2])] : [NaN, NaN];
   if (!(last >= first) || last > 65535) return [text];
   return Array.from({ length: last - first + 1 }, (_, step) => String(first + step));
 }
@@ -64,12 +65,15 @@ export function body(form: Form): unknown {
     const [rest, protocol = 'tcp'] = port.split('/');
     // [::1]:8080:80, 127.0.0.1:8080:80, 8080:80, 80
     const [, address = '', outside = '', within] = /^(?:(\[[^\]]*\]|[^:]*):(?=[^:]*:))?(?:([^:]*):)?(.*)$/.exec(rest)!;
-    const [inner, outer] = [range(within), range(outside)];
+    const outer = range(outside);
+    // One port of the container may have any of several outside; otherwise each has its own. What fits in neither way goes as it is: the
+    // daemon refuses it, as it does the command.
+    const fits = !outside || range(within).length === outer.length;
+    const inner = fits ? range(within) : [within];
     inner.forEach((number, place) => {
       const inside = `${number}/${protocol}`;
       exposed[inside] = {};
-      // One port of the container may have any of several outside; otherwise each has its own.
-      const HostPort = inner.length === outer.length ? outer[place] : outside;
+      const HostPort = outside && fits ? outer[place] : outside;
       (bindings[inside] ??= []).push({ HostIp: address.replace(/^\[|\]$/g, ''), HostPort });
     });
   }
