@@ -57,7 +57,10 @@ impl Body {
 
     /// Has the connection send what this is of a file by itself, where it is in memory.
     pub(crate) fn sent_by(&mut self, line: &Line) {
-        if let Body::Part(part) = self {
+        // What is one piece goes with the head of the answer in one call.
+        if let Body::Part(part) = self
+            && part.left > PIECE as u64
+        {
             part.line = Some(line.clone());
         }
     }
@@ -117,11 +120,9 @@ impl Part {
             && self.reading.is_none()
         {
             let length = usize::try_from(self.left).unwrap_or(direct::PIECE).min(direct::PIECE);
-            // Its first and its last byte are in memory: what is between is, too, but for what the kernel has just taken away.
+            // What comes from the disk is read by a thread that may wait, and then it is in our hands.
             let end = self.at + length as u64 - 1;
-            if read_cached(&self.file, self.at, 1).is_some()
-                && read_cached(&self.file, end, 1).is_some()
-            {
+            if is_cached(&self.file, self.at) && is_cached(&self.file, end) {
                 let piece = line.announce(&self.file, self.at, length);
                 self.at += length as u64;
                 self.left -= length as u64;
@@ -147,6 +148,13 @@ impl Part {
         self.left -= piece.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
+}
+
+/// Whether the page cache has this byte. `false`, too, when the file system cannot say.
+pub(crate) fn is_cached(file: &File, at: u64) -> bool {
+    let mut byte = [0];
+    let mut slices = [IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == 1)
 }
 
 /// What the page cache has at once, without waiting for the disk. `None` when it has nothing, or the file system cannot say.

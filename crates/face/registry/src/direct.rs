@@ -1,15 +1,21 @@
 //! Parts of files that go from the page cache to the socket without a copy (sendfile(2)).
 //!
 //! hyper takes pieces of bytes and hands them to the connection as they are, in their order. A piece of [`STAND_IN`] means as many bytes of
-//! the file that was announced last: [`Direct`] sees by its address what it is, and sends the file's bytes in its place. With TLS there is
-//! none of this, as the bytes have to be encrypted.
+//! the file that was announced last: [`Direct`] sees by its address what it is, and sends the file's bytes in its place. That needs hyper's
+//! queue of pieces (`serve::builder`): where it joins them to one text, their addresses are lost. With TLS there is none of this, as the
+//! bytes have to be encrypted.
+//!
+//! sendfile waits for the disk where the page cache lacks something, and then every connection of the thread waits: what is not in memory a
+//! thread that may wait reads first.
 
 use std::{
     collections::VecDeque,
     fs::File,
+    future::Future,
     io::{self, IoSlice},
+    os::unix::fs::FileExt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -17,13 +23,21 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::JoinHandle,
 };
+
+use crate::body::is_cached;
 
 /// Announced at once.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// Never sent.
-static STAND_IN: [u8; PIECE] = [0; PIECE];
+/// The page cache is asked at such steps. The kernel reads more than that at once, and what lies together it takes away together.
+const STEP: usize = 16 << 10;
+/// Read at once of what is not in memory.
+const READ: usize = 64 << 10;
+
+/// Never sent, nor written to: it is an address, and takes no memory.
+static STAND_IN: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE]);
 
 /// What is announced on a connection and not sent yet.
 #[derive(Debug, Clone, Default)]
@@ -58,22 +72,38 @@ fn is_stand_in(piece: &[u8]) -> bool {
 pub(crate) struct Direct {
     stream: TcpStream,
     line: Line,
+    reading: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Direct {
     pub(crate) fn new(stream: TcpStream, line: Line) -> Direct {
-        Direct { stream, line }
+        Direct { stream, line, reading: None }
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let mut asked = false;
         loop {
             ready!(self.stream.poll_write_ready(context))?;
+            if let Some(reading) = &mut self.reading {
+                let read = ready!(Pin::new(reading).poll(context));
+                self.reading = None;
+                read.map_err(io::Error::other)??;
+                // Where the file system cannot say what is in memory, it is not asked again.
+                asked = true;
+            }
             let mut line = self.line.lock();
             let Some(span) = line.front_mut() else {
                 let words = "more of a file was to be sent than was announced";
                 return Poll::Ready(Err(io::Error::other(words)));
             };
             let length = span.left.min(most);
+            if !asked && !is_in_memory(&span.file, span.at, length) {
+                let (file, at) = (Arc::clone(&span.file), span.at);
+                let read = tokio::task::spawn_blocking(move || into_memory(&file, at, length));
+                self.reading = Some(read);
+                continue;
+            }
+            asked = true;
             let sent = self.stream.try_io(Interest::WRITABLE, || {
                 Ok(rustix::fs::sendfile(&self.stream, &span.file, Some(&mut span.at), length)?)
             });
@@ -92,6 +122,27 @@ impl Direct {
             }
         }
     }
+}
+
+fn is_in_memory(file: &File, at: u64, length: usize) -> bool {
+    let last = length.saturating_sub(1);
+    (0..last).step_by(STEP).chain([last]).all(|step| is_cached(file, at + step as u64))
+}
+
+fn into_memory(file: &File, at: u64, length: usize) -> io::Result<()> {
+    let mut buffer = vec![0; length.min(READ)];
+    let mut done = 0;
+    while done < length {
+        let part = buffer.get_mut(..READ.min(length - done)).unwrap_or_default();
+        match file.read_at(part, at + done as u64) {
+            // sendfile says so, too.
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl AsyncRead for Direct {
@@ -148,6 +199,7 @@ impl AsyncWrite for Direct {
 mod tests {
     use std::io::Write;
 
+    use rustix::fs::Advice;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -161,6 +213,9 @@ mod tests {
             (0..PIECE as u32 + 5000).map(|number| (number % 251) as u8).collect();
         File::create(&path).unwrap().write_all(&content).unwrap();
         let file = Arc::new(File::open(&path).unwrap());
+        // Not in memory, where the file system is on a disk.
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
         let reader = tokio::spawn(async move {
             let mut got = Vec::new();
             TcpStream::connect(address).await.unwrap().read_to_end(&mut got).await.unwrap();
@@ -199,11 +254,17 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let line = Line::default();
         let mut direct = Direct::new(stream, line.clone());
-        let file = Arc::new(File::open("/dev/null").unwrap());
+        let path = std::env::temp_dir().join(format!("ferry-direct-early-{}", std::process::id()));
+        std::fs::write(&path, b"12345").unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        std::fs::remove_file(path).unwrap();
         let piece = line.announce(&file, 0, 10);
-        assert!(direct.write(&piece).await.is_err());
+        assert_eq!(direct.write(&piece).await.unwrap(), 5);
+        let error = direct.write(&piece[5..]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         // Nothing was announced any more; nothing is made up either.
         let mut direct = Direct::new(direct.stream, Line::default());
-        assert!(direct.write(&piece).await.is_err());
+        let error = direct.write(&piece).await.unwrap_err();
+        assert!(error.to_string().contains("than was announced"), "{error}");
     }
 }
