@@ -141,20 +141,26 @@ pub async fn restore(engine: &Engine, volume: &str, name: &str) -> Result<(), Fa
     .await
 }
 
-/// A volume as a tar, or one of its snapshots. The pieces end with an error when it is not whole.
+/// A volume as a tar, or one of its snapshots, whose root is called `root` in it, else `.`. The pieces end with an error when it is not whole.
 ///
 /// While containers run on the volume, what is sent is a copy: whoever reads slowly would hold them up.
 ///
 /// # Errors
-/// There is no such volume or snapshot, or it is mounted from elsewhere.
+/// There is no such volume or snapshot, it is mounted from elsewhere, or `root` is no name of a directory.
 pub async fn export(
     engine: &Engine,
     name: &str,
     snapshot: Option<&str>,
+    root: Option<&str>,
 ) -> Result<mpsc::Receiver<Result<Bytes, Failure>>, Failure> {
     let shared = Arc::clone(&engine.shared);
     let name = name.to_owned();
     let snapshot = snapshot.map(str::to_owned);
+    let root = root.unwrap_or(".").to_owned();
+    if root.is_empty() || root == ".." || root.contains(['/', '\0']) {
+        let words = format!("invalid name {root:?} for the root of the archive");
+        return Err(Failure::new(ErrorKind::InvalidArgument, words));
+    }
     to_the_end(async move {
         let hold = shared.volumes.share(&name)?;
         let content = match &snapshot {
@@ -176,7 +182,7 @@ pub async fn export(
         let (mut writer, pieces) = bridge::pipe();
         tokio::task::spawn_blocking(move || {
             let place = draft.as_ref().map_or(content, ferry_volume::Draft::data);
-            if let Err(why) = write(&place, &mut writer) {
+            if let Err(why) = write(&place, &root, &mut writer) {
                 let words = format!("cannot export volume {name}: {why}");
                 writer.fail(Failure::new(ErrorKind::Internal, words));
             }
@@ -187,13 +193,13 @@ pub async fn export(
     .await
 }
 
-fn write(place: &Path, writer: &mut bridge::PieceWriter) -> Result<(), String> {
+fn write(place: &Path, root: &str, writer: &mut bridge::PieceWriter) -> Result<(), String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(place, flags, Mode::empty()).map_err(|e| e.to_string())?;
     let options =
         TreeOptions { keep: Keep::Layer, live: true, ..TreeOptions::layer(Source::Plain) };
     let mut tar = TarWriter::new(writer);
-    ferry_archive::write_resource(directory.as_fd(), b".", b".", &options, &mut tar)
+    ferry_archive::write_resource(directory.as_fd(), b".", root.as_bytes(), &options, &mut tar)
         .map_err(|error| ferry_errkind::chain(&error))?;
     tar.finish().map(drop).map_err(|error| error.to_string())
 }

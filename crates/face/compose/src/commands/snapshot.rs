@@ -1,8 +1,11 @@
 //! `compose snapshot` and `restore`: the volumes of a project, frozen together and brought back together.
 //!
 //! Over the Engine API only. Containers are paused all at once, so that what belongs together is of one moment. Ferry's daemon keeps
-//! snapshots of the volumes then, which share their blocks where the file system can, and they are read when all run again; with Docker's,
-//! and where a volume lies elsewhere, a volume is read through a container that has it while they stand still.
+//! snapshots of the volumes then, which share their blocks where the file system can, and they are read when all run again. Where it cannot
+//! (ext4), they are copies: the pause lasts as long as they take, and the disk holds them until they are read. With Docker's daemon, and
+//! where a volume lies elsewhere, a volume is read through a container that has it while they stand still.
+//!
+//! Each tar is as `cp` has it of the place in a container: all of it is in a directory that is called as that is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,16 +91,21 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> CliError {
     move |error| CliError::new(format!("{path}: {error}"))
 }
 
-/// For each volume of the project a container that has it, and where.
+/// For each volume of the project a container that has it, and where; `roots` are what those places must be called.
 fn seats<'a>(
     project: &Project,
     containers: &'a [Container],
+    roots: &BTreeMap<String, String>,
 ) -> BTreeMap<String, (&'a Container, String)> {
     let mut seats = BTreeMap::new();
     for (key, volume) in project.volumes.iter().filter(|(_, volume)| !volume.external) {
         for container in containers {
             let mounts = container.summary.mounts.as_deref().unwrap_or_default();
-            if let Some(mount) = mounts.iter().find(|mount| mount.name == volume.name) {
+            let fits = |place: &str| roots.get(key).is_none_or(|root| root == root_of(place));
+            let here = |mount: &&ferry_docker_api::MountPoint| {
+                mount.name == volume.name && fits(&mount.destination)
+            };
+            if let Some(mount) = mounts.iter().find(here) {
                 seats.insert(key.clone(), (container, mount.destination.clone()));
                 break;
             }
@@ -111,7 +119,7 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let directory = place(&project, matches)?;
     let session = compose.session()?;
     let all = compose.cli.wait(session.containers(&project.name, false))?;
-    let seats = seats(&project, &all);
+    let seats = seats(&project, &all, &BTreeMap::new());
     if seats.is_empty() {
         return Err(CliError::new("no container of the project has one of its volumes"));
     }
@@ -161,15 +169,20 @@ fn snapshot(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             })
             .collect();
         let saved = all_of(&session, &saves, &still).await;
-        let forgotten = try_join_all(saves.iter().map(Save::forget)).await;
+        for (save, forgotten) in saves.iter().zip(join_all(saves.iter().map(Save::forget)).await) {
+            // What was read is good all the same.
+            if let (Err(error), Some(name)) = (forgotten, &save.kept) {
+                let what = format!("the daemon's copy {name} of volume {}", save.volume);
+                compose.cli.warn(&format!("WARNING: {what} is still there: {}", error.message()));
+            }
+        }
         saved?;
-        forgotten?;
         if session.dry {
             return Ok(());
         }
-        let rooted: Vec<&str> =
-            saves.iter().filter(|one| one.kept.is_some()).map(|one| one.key).collect();
-        let said = serde_json::json!({ "project": project.name, "rooted": rooted });
+        let roots: BTreeMap<&str, &str> =
+            saves.iter().map(|one| (one.key, root_of(one.target))).collect();
+        let said = serde_json::json!({ "project": project.name, "roots": roots });
         let path = partial.join(SAID);
         fs::write(&path, format!("{said:#}\n")).map_err(failed(&path))
     });
@@ -280,8 +293,9 @@ impl Save<'_> {
     async fn later(&self) -> Result<(), CliError> {
         let Some(name) = &self.kept else { return Ok(()) };
         let path = format!("/volumes/{}/export", path_segment(self.volume));
-        let call = self.session.client.get(path).query("snapshot", name);
-        let shown = format!("/volumes/{}/export?snapshot={name}", self.volume);
+        let root = root_of(self.target);
+        let call = self.session.client.get(path).query("snapshot", name).query("root", root);
+        let shown = format!("/volumes/{}/export?snapshot={name}&root={root}", self.volume);
         self.read(call, &shown).await
     }
 
@@ -313,17 +327,22 @@ impl Save<'_> {
     }
 }
 
-/// Volumes whose tars begin at their roots, not at the place where a container had them.
-fn rooted(directory: &Path) -> Result<BTreeSet<String>, CliError> {
+/// What a volume's tar calls its root.
+fn root_of(target: &str) -> &str {
+    target.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+/// What the tars call their roots, as the snapshot says it.
+fn roots(directory: &Path) -> Result<BTreeMap<String, String>, CliError> {
     let path = directory.join(SAID);
     let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         text => text.map_err(failed(&path))?,
     };
     let said: serde_json::Value = serde_json::from_str(&text)
         .map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
-    let names = said["rooted"].as_array().into_iter().flatten();
-    Ok(names.filter_map(serde_json::Value::as_str).map(str::to_owned).collect())
+    let named = said["roots"].as_object().into_iter().flatten();
+    Ok(named.filter_map(|(key, root)| Some((key.clone(), root.as_str()?.to_owned()))).collect())
 }
 
 fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
@@ -344,7 +363,17 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             directory.display()
         )));
     }
-    let rooted = rooted(&directory)?;
+    let roots = roots(&directory)?;
+    for (key, root) in roots.iter().filter(|(key, _)| saved.contains_key(*key)) {
+        let mounts = || project.services.values().flat_map(|service| &service.volumes);
+        let mut places = mounts().filter(|mount| mount.source == *key).map(|mount| &mount.target);
+        if !places.any(|place| root_of(place) == root) {
+            let words =
+                format!("volume {key} was saved from a place called {root}, and no service");
+            return Err(CliError::new(format!("{words} has it at one of that name now"))
+                .with_hint("mount it there for the restore"));
+        }
+    }
     let names: Vec<&str> = saved.keys().map(String::as_str).collect();
     let question = format!("Replace the data of volumes {}?", names.join(", "));
     let session = compose.session()?;
@@ -376,15 +405,12 @@ fn restore(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         }
         converge::create(&session, &project, &services, &plan).await?;
         let made = session.containers(&project.name, false).await?;
-        let seats = seats(&project, &made);
+        let seats = seats(&project, &made, &roots);
         for (key, path) in &saved {
             match seats.get(key) {
                 Some((container, target)) => {
-                    let into = match rooted.contains(key) {
-                        true => PathBuf::from(target),
-                        false => Path::new(target).parent().unwrap_or(Path::new("/")).to_owned(),
-                    };
-                    fill(&session, key, container, &into, path).await?;
+                    let into = Path::new(target).parent().unwrap_or(Path::new("/"));
+                    fill(&session, key, container, into, path).await?;
                 }
                 None if session.dry => {
                     session.cli.println(&format!("PUT /containers/…/archive  # volume {key}"))?;

@@ -85,8 +85,9 @@ pub(crate) async fn restore(request: Request) -> Result<Reply, Failure> {
 }
 
 pub(crate) async fn export(request: Request) -> Result<Reply, Failure> {
-    let snapshot = Some(request.query.get("snapshot")).filter(|name| !name.is_empty());
-    let pieces = ops::export(&request.engine, request.name(), snapshot).await?;
+    let named = |field: &str| Some(request.query.get(field)).filter(|name| !name.is_empty());
+    let (snapshot, root) = (named("snapshot"), named("root"));
+    let pieces = ops::export(&request.engine, request.name(), snapshot, root).await?;
     Ok(reply::content("application/x-tar", Body::Fallible(pieces, BROKEN)))
 }
 
