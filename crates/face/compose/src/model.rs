@@ -403,4 +403,17 @@ impl Project {
             service.image.clone()
         }
     }
+
+    /// The images that a service runs: its own, and those that only its `pre_start` runs in.
+    pub(crate) fn images_of(&self, service: &Service) -> Vec<String> {
+        let hooks = service.hook_images().map(str::to_owned);
+        std::iter::once(self.image_of(service)).chain(hooks).collect()
+    }
+}
+
+impl Service {
+    /// The images that its `pre_start` names.
+    pub(crate) fn hook_images(&self) -> impl Iterator<Item = &str> {
+        self.pre_start.iter().map(|hook| hook.image.as_str()).filter(|image| !image.is_empty())
+    }
 }

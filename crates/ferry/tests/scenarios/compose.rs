@@ -226,8 +226,11 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // A test that has failed leaves containers, which would hold the sandbox's networks.
-        let down = ["down", "-v", "-t", "0", "--remove-orphans", "--rmi", "local"];
-        drop(self.run(&down[..if self.pairing.their_daemon { 7 } else { 5 }]));
+        let mut down = vec!["down", "-v", "-t", "0", "--remove-orphans"];
+        if self.pairing.their_daemon {
+            down.extend(["--rmi", "local"]);
+        }
+        drop(self.run(&down));
         for image in self.images.borrow().iter().filter(|_| self.pairing.their_daemon) {
             drop(self.sandbox.run(&["rmi", "-f", image]));
         }

@@ -319,6 +319,7 @@ fn volumes_are_saved_and_brought_back_together(pairing: Pairing) {
     project.ok(&["up", "-d"]);
     let sh = |script: &str| project.ok(&["exec", "-T", "a", "sh", "-c", script]);
     sh("echo 1 > /one/f; mkdir /deep/two/d; echo 2 > /deep/two/d/f; chmod 600 /one/f");
+    sh("chown 7:8 /one; chmod 700 /one");
     project.ok(&["snapshot", "before"]);
     if !pairing.their_daemon {
         let kept = project.sandbox.ok(&["volume", "snapshot", "--ls", "shop_one"]);
@@ -328,6 +329,7 @@ fn volumes_are_saved_and_brought_back_together(pairing: Pairing) {
     sh("echo 9 > /one/f; rm -r /deep/two/d; echo new > /one/new");
     project.ok(&["restore", "--force", "before"]);
     assert_eq!(sh("cat /one/f /deep/two/d/f; ls /one; stat -c %a /one/f"), "1\n2\nf\n600");
+    assert_eq!(sh("stat -c '%u:%g %a' /one"), "7:8 700");
     // Elsewhere, and without anybody standing still; what was scaled stays so.
     project.ok(&["up", "-d", "--scale", "a=2"]);
     let pauses = || {
@@ -350,6 +352,14 @@ fn volumes_are_saved_and_brought_back_together(pairing: Pairing) {
     project.ok(&["restore", "--force", "--directory", place, "v1.0"]);
     assert_eq!(sh("cat /one/f"), "1");
     assert_eq!(project.ok(&["ps", "-q"]).lines().count(), 2);
+    // Elsewhere in the container there would be nothing of it in the volume.
+    let text = fs::read_to_string(project.directory.join("compose.yaml")).unwrap();
+    fs::write(project.directory.join("compose.yaml"), text.replace(":/one", ":/uno")).unwrap();
+    project
+        .run(&["restore", "--force", "before"])
+        .fails(1)
+        .says("was saved from a place called one");
+    assert_eq!(sh("cat /one/f"), "1");
 }
 
 /// Each step sees what the one before has done, in the networks and volumes of the service.
@@ -387,6 +397,12 @@ fn what_comes_before_a_service(pairing: Pairing) {
         fs::write(project.directory.join("compose.yaml"), text.replace("CODE", code)).unwrap();
     };
     write("3");
+    let image = format!("fromImage=before{}", std::process::id());
+    for pulls in [&["pull", "--dry-run"][..], &["up", "-d", "--dry-run", "--pull", "always"]] {
+        let told = project.ok(pulls);
+        assert!(told.contains(&image), "{pulls:?}: {told}");
+    }
+    assert!(project.ok(&["config", "--images"]).lines().any(|image| image == step));
     let told = project.ok(&["up", "-d", "--dry-run"]);
     let call = "POST /containers/create?name=shop-web-pre_start-1  # pre_start of service web runs";
     assert!(told.contains(call), "{told}");
@@ -406,10 +422,44 @@ fn what_comes_before_a_service(pairing: Pairing) {
     project.ok(&["stop"]);
     project.ok(&["up", "-d"]);
     assert!(steps().ends_with("mark"));
-    project.ok(&["up", "-d", "--force-recreate"]);
-    assert_eq!(steps(), "web 0\ntwo 0 /tmp");
+    let other = text.replace("CODE", "0").replace("WHO: two", "WHO: three");
+    fs::write(project.directory.join("compose.yaml"), other).unwrap();
+    project.ok(&["up", "-d"]);
+    assert_eq!(steps(), "web 0\nthree 0 /tmp");
     project.ok(&["down", "-v"]);
     project.sandbox.run(&["rmi", &step]);
+}
+
+#[test]
+fn a_container_with_the_name_of_a_step_stays() {
+    let project = Project::new(
+        "services:\n  web: {image: busybox, command: sleep 1000, stop_grace_period: 0s, pre_start: [{command: 'true'}, {command: 'true'}]}\n  \
+         web-pre_start: {image: busybox, command: sleep 1000, stop_grace_period: 0s}\n",
+    );
+    project.ok(&["up", "-d", "web-pre_start"]);
+    let id = project.id("shop-web-pre_start-1");
+    project.run(&["up", "-d"]).fails(1).says("is already in use");
+    assert_eq!(project.id("shop-web-pre_start-1"), id);
+    assert_eq!(project.sandbox.inspect(&id, "{{.State.Status}}"), "running");
+}
+
+#[test]
+fn ctrl_c_leaves_the_steps_of_others() {
+    let project = Project::new(
+        "services:\n  a: {image: busybox, command: \"sh -c 'trap exit TERM; echo ready; while true; do sleep 0.1; done'\"}\n  \
+         other: {image: busybox, command: sleep 1000, pre_start: [{command: 'true'}]}\n",
+    );
+    let labels = ["project=shop", "service=other", "hook=pre_start"]
+        .map(|label| format!("--label=com.docker.compose.{label}"));
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let create = [&["create", "--name", "step"], &labels[..], &["busybox", "true"]].concat();
+    project.sandbox.ok(&create);
+    let mut child = project.begin(&["up", "a"]);
+    eventually("it is ready", || project.ok(&["logs", "a"]).contains("ready").then_some(()));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(project.sandbox.inspect("step", "{{.State.Status}}"), "created");
 }
 
 #[test]

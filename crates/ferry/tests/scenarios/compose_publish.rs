@@ -94,8 +94,12 @@ fn images_go_with_what_is_published() {
     let project = Project::new("services: {}\n");
     let registry = FerryRegistry::start(&project.sandbox.dir().join("registry"), &[]);
     let image = format!("{}/web:1", registry.host());
+    let hook = format!("{}/hook:1", registry.host());
+    project.sandbox.ok(&["tag", "busybox", &hook]);
+    project.sandbox.ok(&["push", &hook]);
     let text = format!(
-        "services:\n  web:\n    image: {image}\n    build: {{context: ., dockerfile_inline: FROM busybox}}\n"
+        "services:\n  web:\n    image: {image}\n    build: {{context: ., dockerfile_inline: FROM busybox}}\n    \
+         pre_start: [{{command: 'true'}}, {{image: {hook}, command: 'echo ${{WHERE:-nowhere}}'}}]\n"
     );
     fs::write(project.directory.join("compose.yaml"), &text).unwrap();
     let name = format!("{}/app", registry.host());
@@ -105,15 +109,26 @@ fn images_go_with_what_is_published() {
     project.ok(&["build"]);
     ours(&project, &["publish", "--resolve-image-digests", &name]).ok();
     assert_eq!(registry.http().ask("HEAD", "/v2/web/manifests/1").status, 200);
-    let digest = registry.http().ask("HEAD", "/v2/web/manifests/1");
-    let digest = digest.header("docker-content-digest").to_owned();
+    let digest = |path: &str| {
+        let found = registry.http().ask("HEAD", path);
+        found.header("docker-content-digest").to_owned()
+    };
+    let (digest, hook_digest) = (digest("/v2/web/manifests/1"), digest("/v2/hook/manifests/1"));
     let published = manifest(&registry, "app:latest");
     let last = published["layers"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last["annotations"]["com.docker.compose.file"], "image-digests.yaml");
     fs::write(project.directory.join("compose.yaml"), format!("include: [\"oci://{name}\"]\n"))
         .unwrap();
     let pinned = ours(&project, &["config", "--images"]).ok();
-    assert_eq!(pinned, format!("{image}@{digest}"));
+    assert_eq!(pinned, format!("{image}@{digest}\n{hook}@{hook_digest}"));
+    // Its steps are as many as before, and what they say of variables is for whoever runs them.
+    let mut config = project.command(&["config", "--format", "json"]);
+    let shown =
+        run(config.env("XDG_CACHE_HOME", project.sandbox.dir().join("cache")).env("WHERE", "here"));
+    let shown: Value = serde_json::from_str(&shown.ok()).unwrap();
+    let steps = shown["services"]["web"]["pre_start"].as_array().unwrap();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[1]["command"], serde_json::json!(["echo", "here"]));
     // What only a build can make is of no use to others, nor is what lies beside it.
     fs::write(project.directory.join("compose.yaml"), "services: {a: {build: .}}\n").unwrap();
     ours(&project, &["publish", &name])

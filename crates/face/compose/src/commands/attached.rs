@@ -124,7 +124,8 @@ impl Attached<'_> {
         let session = Session { attached: true, ..self.compose.session()? };
         if self.project.services.values().any(|service| !service.pre_start.is_empty()) {
             let all = session.containers(&self.project.name, true).await?;
-            let hooks = all.iter().filter(|one| !one.label(labels::HOOK).is_empty());
+            let own = |one: &&Container| self.names.contains(&one.service);
+            let hooks = all.iter().filter(own).filter(|one| !one.label(labels::HOOK).is_empty());
             try_join_all(hooks.map(|one| session.remove(one, true, "it is to stop"))).await?;
         }
         let stopped = stop_in_order(&session, self.project, &own, timeout(self.matches)).await;

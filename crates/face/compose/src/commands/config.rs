@@ -149,7 +149,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
         lines(project.profiles.iter())
     } else if matches.flag("images") {
         let chosen = names.iter().filter_map(|name| project.services.get(name));
-        let images: Vec<String> = chosen.map(|service| project.image_of(service)).collect();
+        let images: Vec<String> = chosen.flat_map(|service| project.images_of(service)).collect();
         lines(images.iter())
     } else if matches.flag("environment") {
         project.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
@@ -158,7 +158,7 @@ fn run(compose: &Compose<'_>, matches: &Matches) -> Outcome {
             pin(compose, &mut project, &names)?;
         }
         if matches.flag("lock-image-digests") {
-            to_yaml(&locked(&project, &names))
+            locked(&request, &project, &names)?
         } else {
             whole(&mut project, &names, matches.text("format"), request.raw)?
         }
@@ -235,48 +235,94 @@ pub(super) fn pin(
     project: &mut Project,
     names: &BTreeSet<String>,
 ) -> Result<(), CliError> {
-    let session = compose.session()?;
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
     for name in names {
-        let Some(service) = project.services.get(name).filter(|one| !one.image.is_empty()) else {
-            continue;
-        };
-        if service.image.contains('@') {
-            continue;
+        let Some(service) = project.services.get(name) else { continue };
+        for image in std::iter::once(service.image.as_str()).chain(service.hook_images()) {
+            if !(image.is_empty() || image.contains('@') || known.contains_key(image)) {
+                known.insert(image.to_owned(), pinned(compose, image)?);
+            }
         }
-        let auth = ferry_cli::face::registry_auth(compose.cli, &service.image)?;
-        let path = format!("/distribution/{}/json", path_segment(&service.image));
-        let mut call = session.client.get(path);
-        if !auth.is_empty() {
-            call = call.header("X-Registry-Auth", auth);
-        }
-        let found: Value = compose.cli.wait(call.json())?;
-        let digest = found.pointer("/Descriptor/digest").and_then(Value::as_str);
-        let digest = digest.ok_or_else(|| {
-            CliError::new(format!("the daemon names no digest of image {}", service.image))
-        })?;
-        let reference = ferry_oci::Reference::parse(&service.image)
-            .map_err(|error| CliError::new(error.to_string()))?;
-        let tag = reference.tag().unwrap_or("latest");
-        let pinned = format!("{}:{tag}@{digest}", reference.familiar_name());
         for tree in [&mut project.tree["services"], &mut project.all_services] {
-            if let Some(service) = tree.get_mut(name) {
-                service["image"] = json!(pinned);
+            let Some(service) = tree.get_mut(name) else { continue };
+            pin_one(service, &known);
+            for hook in service["pre_start"].as_array_mut().into_iter().flatten() {
+                pin_one(hook, &known);
             }
         }
     }
     Ok(())
 }
 
+fn pin_one(place: &mut Value, known: &BTreeMap<String, String>) {
+    let image = place.get_mut("image");
+    if let Some((image, pinned)) = image.and_then(|image| {
+        let pinned = known.get(image.as_str()?)?;
+        Some((image, pinned))
+    }) {
+        *image = json!(pinned);
+    }
+}
+
+/// An image's name with its digest.
+fn pinned(compose: &Compose<'_>, image: &str) -> Result<String, CliError> {
+    let session = compose.session()?;
+    let auth = ferry_cli::face::registry_auth(compose.cli, image)?;
+    let path = format!("/distribution/{}/json", path_segment(image));
+    let mut call = session.client.get(path);
+    if !auth.is_empty() {
+        call = call.header("X-Registry-Auth", auth);
+    }
+    let found: Value = compose.cli.wait(call.json())?;
+    let digest = found.pointer("/Descriptor/digest").and_then(Value::as_str);
+    let digest = digest
+        .ok_or_else(|| CliError::new(format!("the daemon names no digest of image {image}")))?;
+    let reference =
+        ferry_oci::Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
+    let tag = reference.tag().unwrap_or("latest");
+    Ok(format!("{}:{tag}@{digest}", reference.familiar_name()))
+}
+
 /// Only the images, for a file beside the others.
-pub(super) fn locked(project: &Project, names: &BTreeSet<String>) -> Value {
-    let images: serde_json::Map<String, Value> = names
-        .iter()
-        .filter_map(|name| {
-            let image = project.tree["services"].get(name)?.get("image")?;
-            Some((name.clone(), json!({"image": image})))
-        })
-        .collect();
-    json!({"services": images})
+pub(super) fn locked(
+    request: &load::Request,
+    project: &Project,
+    names: &BTreeSet<String>,
+) -> Result<String, CliError> {
+    let services = || names.iter().filter_map(|name| project.services.get(name));
+    // The steps of a list have no names: a file that says one thing of a step has to say all. Variables in it stay variables.
+    let written = match services().any(|service| service.hook_images().next().is_some()) {
+        true => {
+            let raw = load::Request { raw: true, ..request.clone() };
+            load::load(&raw).map_err(super::failed)?.project.tree
+        }
+        false => Value::Null,
+    };
+    let mut all = serde_json::Map::new();
+    for service in services() {
+        let name = &service.name;
+        let ours = &project.tree["services"][name];
+        let mut one = serde_json::Map::new();
+        if let Some(image) = ours.get("image") {
+            one.insert("image".to_owned(), image.clone());
+        }
+        if service.hook_images().next().is_some() {
+            let mut hooks = written["services"][name]["pre_start"].clone();
+            let pinned = ours["pre_start"].as_array().into_iter().flatten();
+            for (hook, pinned) in hooks.as_array_mut().into_iter().flatten().zip(pinned) {
+                if let Some(image) = pinned.get("image") {
+                    hook["image"] = image.clone();
+                }
+            }
+            one.insert("pre_start".to_owned(), hooks);
+        }
+        if !one.is_empty() {
+            all.insert(name.clone(), Value::Object(one));
+        }
+    }
+    // In the place of the list, not behind it. Texts of several lines are farther in.
+    let text = to_yaml(&json!({ "services": all }));
+    Ok(text.replace("\n    pre_start:\n", "\n    pre_start: !override\n"))
 }
 
 /// Leaves the chosen services in the tree, and what they use.

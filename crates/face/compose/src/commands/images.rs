@@ -165,25 +165,31 @@ fn pull(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     let session = compose.session()?;
     let mut chosen: BTreeMap<String, &Service> = BTreeMap::new();
     for service in names.iter().filter_map(|name| project.services.get(name)) {
-        if service.build.is_some() && (service.image.is_empty() || matches.flag("ignore-buildable"))
-        {
-            session.progress("", &service.name, "Skipped - No image to be pulled");
-            continue;
-        }
-        let image = project.image_of(service);
+        let mut images: Vec<String> = service.hook_images().map(str::to_owned).collect();
         let policy = if policy.is_empty() { service.pull_policy.as_str() } else { policy };
-        if matches!(policy, "never" | "build") {
-            session.progress("", &service.name, "Skipped");
+        let builds = service.build.is_some()
+            && (service.image.is_empty() || matches.flag("ignore-buildable"));
+        match policy {
+            _ if builds => {
+                session.progress("", &service.name, "Skipped - No image to be pulled");
+            }
+            "never" | "build" => session.progress("", &service.name, "Skipped"),
+            _ => images.push(project.image_of(service)),
+        }
+        if policy == "never" {
             continue;
         }
-        if matches!(policy, "missing" | "if_not_present") {
-            let path = format!("/images/{}/json", path_segment(&image));
-            if compose.cli.wait(session.client.get(path).done()).is_ok() {
-                session.progress("", &service.name, "Skipped - Image is already present locally");
-                continue;
+        for image in images {
+            if matches!(policy, "missing" | "if_not_present") {
+                let path = format!("/images/{}/json", path_segment(&image));
+                if compose.cli.wait(session.client.get(path).done()).is_ok() {
+                    let words = "Skipped - Image is already present locally";
+                    session.progress("", &service.name, words);
+                    continue;
+                }
             }
+            chosen.entry(image).or_insert(service);
         }
-        chosen.entry(image).or_insert(service);
     }
     let ignore = matches.flag("ignore-pull-failures");
     let quiet = matches.flag("quiet");

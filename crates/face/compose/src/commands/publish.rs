@@ -26,7 +26,6 @@ use crate::{
     model::Project,
     remote::{self, EMPTY_CONFIG_TYPE, FILE_TYPE, PROJECT_TYPE, Registries, RemoteError},
     run::labels::COMPOSE_VERSION,
-    yaml::to_yaml,
 };
 
 pub(super) static PUBLISH: Verb = Verb {
@@ -87,7 +86,7 @@ fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
     // The images that go with it are those that it names, also later.
     if app || matches.flag("resolve-image-digests") {
         pin(compose, &mut project, &names)?;
-        let text = to_yaml(&locked(&project, &names));
+        let text = locked(&request, &project, &names)?;
         files.push(File::named(FILE_TYPE, "com.docker.compose.file", "image-digests.yaml", text));
     }
     let images = if app { images(&project) } else { BTreeSet::new() };
@@ -127,7 +126,10 @@ fn publish(compose: &Compose<'_>, matches: &Matches) -> Outcome {
 /// The images that the services run, with their digests.
 fn images(project: &Project) -> BTreeSet<String> {
     let services = project.tree["services"].as_object().into_iter().flatten();
-    let images = services.filter_map(|(_, service)| service["image"].as_str());
+    let images = services.flat_map(|(_, service)| {
+        let hooks = service["pre_start"].as_array().into_iter().flatten();
+        std::iter::once(service).chain(hooks).filter_map(|place| place["image"].as_str())
+    });
     images.map(str::to_owned).collect()
 }
 

@@ -2,17 +2,11 @@
 
 use ferry_cli::face::CliError;
 use ferry_client::path_segment;
-use ferry_docker_api::{
-    ExecConfig, ExecCreated, ExecInspect, ExecStartConfig,
-    stream::{Demultiplexer, StreamKind},
-};
+use ferry_docker_api::{ExecConfig, ExecCreated, ExecInspect, ExecStartConfig};
 use tokio::io::AsyncReadExt;
 
-use super::{Change, Container, Session};
+use super::{Change, Container, Session, output::Output};
 use crate::model::{Hook, Service};
-
-/// Output of one hook that is kept; what is more is not shown.
-const MAX_OUTPUT: usize = 1 << 20;
 
 /// Runs what a service has for a container that has just started.
 pub(crate) async fn post_start(
@@ -72,7 +66,7 @@ pub(crate) async fn run(
     if session.attached {
         // Without the project's name, which may have hyphens as well.
         let shown = name.rfind(&service.name).map_or(name, |at| &name[at..]);
-        for line in String::from_utf8_lossy(&output).lines() {
+        for line in output.lines() {
             session.cli.println(&format!("{shown} ->  | {line}"))?;
         }
     }
@@ -86,25 +80,16 @@ pub(crate) async fn run(
 }
 
 /// Both outputs, to their end.
-async fn read(mut from: ferry_client::Hijacked) -> Result<Vec<u8>, CliError> {
+async fn read(mut from: ferry_client::Hijacked) -> Result<String, CliError> {
     let fail = |error: std::io::Error| CliError::new(format!("reading a hook's output: {error}"));
-    let mut demultiplexer = Demultiplexer::default();
-    let mut output = Vec::new();
+    let mut output = Output::default();
     let mut chunk = from.early.to_vec();
     loop {
-        let mut input: &[u8] = &chunk;
-        while let Some((kind, piece)) =
-            demultiplexer.next(&mut input).map_err(|error| CliError::new(error.to_string()))?
-        {
-            if matches!(kind, StreamKind::Stdout | StreamKind::Stderr) && output.len() < MAX_OUTPUT
-            {
-                output.extend_from_slice(piece);
-            }
-        }
+        output.add(&chunk)?;
         chunk.resize(16 << 10, 0);
         let length = from.stream.read(&mut chunk).await.map_err(fail)?;
         if length == 0 {
-            return Ok(output);
+            return Ok(output.text());
         }
         chunk.truncate(length);
     }

@@ -108,7 +108,7 @@ pub(crate) fn prepare(
     Ok(ids)
 }
 
-/// Pulls what only `pre_start` runs in, where it is not here.
+/// Pulls what only `pre_start` runs in, where it is not here, or where it is always to be pulled.
 async fn for_hooks(
     session: &Session<'_>,
     project: &Project,
@@ -116,16 +116,21 @@ async fn for_hooks(
     how: &How,
 ) -> Result<(), CliError> {
     let services = names.iter().filter_map(|name| project.services.get(name));
-    let images = services.flat_map(|service| {
-        let images = service.pre_start.iter().map(|hook| hook.image.as_str());
-        images.filter(|image| !image.is_empty()).map(move |image| (image, service))
-    });
-    let images: BTreeMap<&str, &Service> = images.collect();
+    let mut images: BTreeMap<&str, &Service> = BTreeMap::new();
+    for service in services {
+        for image in service.hook_images() {
+            let chosen = images.entry(image).or_insert(service);
+            if policy(service, how) == "always" {
+                *chosen = service;
+            }
+        }
+    }
     try_join_all(images.into_iter().map(|(image, service)| async move {
-        if find(session, image).await?.is_some() {
+        let policy = policy(service, how);
+        if policy != "always" && find(session, image).await?.is_some() {
             return Ok(());
         }
-        if how.pull == "never" {
+        if policy == "never" {
             return Err(CliError::new(format!("No such image: {image}")));
         }
         pull(session, service, image, how.quiet_pull, "pre_start runs in it").await
@@ -148,6 +153,12 @@ fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }
 
+/// When images of a service are pulled.
+fn policy<'a>(service: &'a Service, how: &'a How) -> &'a str {
+    let given = !how.pull.is_empty() && how.pull != "policy";
+    if given { &how.pull } else { &service.pull_policy }
+}
+
 /// What a service's image needs; `Err` is the key with a value that is none.
 fn decide(
     service: &Service,
@@ -155,8 +166,7 @@ fn decide(
     how: &How,
     now: Timestamp,
 ) -> Result<Step, String> {
-    let given = !how.pull.is_empty() && how.pull != "policy";
-    let policy = if given { how.pull.as_str() } else { service.pull_policy.as_str() };
+    let policy = policy(service, how);
     let builds = service.build.is_some() && !how.no_build;
     if builds && (how.build || policy == "build") {
         return Ok(Step::Build(if how.build { "--build" } else { "pull_policy is build" }));

@@ -14,6 +14,7 @@ pub(crate) mod interrupted;
 pub(crate) mod labels;
 pub(crate) mod logs;
 pub(crate) mod order;
+pub(crate) mod output;
 pub(crate) mod pre_start;
 pub(crate) mod progress;
 pub(crate) mod resources;
@@ -289,13 +290,24 @@ impl Session<'_> {
         why: &str,
     ) -> Result<(), CliError> {
         self.progress("Container", &container.name, "Removing");
-        let change = Change::delete(format!("/containers/{}", path_segment(&container.id)))
-            .shown_as(format!("/containers/{}", container.name))
-            .query("force", 1)
-            .query_if(volumes, "v", 1);
-        self.make_if_there(change, why).await?;
+        self.delete(&container.id, &container.name, volumes, why).await?;
         self.progress("Container", &container.name, "Removed");
         Ok(())
+    }
+
+    /// As [`Session::remove`], without a word.
+    pub(crate) async fn delete(
+        &self,
+        id: &str,
+        name: &str,
+        volumes: bool,
+        why: &str,
+    ) -> Result<(), CliError> {
+        let change = Change::delete(format!("/containers/{}", path_segment(id)))
+            .shown_as(format!("/containers/{name}"))
+            .query("force", 1)
+            .query_if(volumes, "v", 1);
+        self.make_if_there(change, why).await
     }
 }
 

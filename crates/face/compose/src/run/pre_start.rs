@@ -5,20 +5,19 @@
 
 use ferry_cli::face::CliError;
 use ferry_client::path_segment;
-use ferry_docker_api::stream::{Demultiplexer, StreamKind};
 
 use super::{
     Change, Container, Session,
     converge::{self, Made},
     labels,
+    output::Output,
 };
 use crate::model::{Healthcheck, PreStart, Project, Service};
 
-/// Output of one that is kept; what is more is not shown.
-const MAX_OUTPUT: usize = 1 << 20;
-
 /// So many lines of the output are told of one that fails.
 const TOLD: usize = 5;
+/// So many are asked for then: some may be empty.
+const ASKED: usize = 200;
 
 /// Runs all that a service has; `first` is the container whose volumes they see.
 pub(crate) async fn run(
@@ -27,6 +26,15 @@ pub(crate) async fn run(
     service: &Service,
     first: Option<&Container>,
 ) -> Result<(), CliError> {
+    if !session.dry && !service.pre_start.is_empty() {
+        // Only what is known as one of these: their names may be others', too.
+        for one in session.containers(&project.name, true).await? {
+            if !one.label(labels::HOOK).is_empty() && one.service == service.name {
+                let why = "whoever made it was killed";
+                session.delete(&one.id, &one.name, true, why).await?;
+            }
+        }
+    }
     for number in 0..service.pre_start.len() {
         let mut own = service.before(number);
         own.labels.insert(labels::HOOK.to_owned(), "pre_start".to_owned());
@@ -48,24 +56,20 @@ async fn one(
     let name = format!("{}{separator}{short}", project.name);
     let words = service.command.as_deref().unwrap_or_default().join(" ");
     let why = format!("pre_start of service {} runs {words:?}", service.name);
-    if !session.dry {
-        remove(session, &name, "whoever made it was killed").await?;
-    }
     session.progress("Container", &name, "Waiting");
     let made = Made { number: None, created_as: &name, name: &name, inherited: &[] };
     let id = converge::make(session, project, service, "", &made, &why).await?;
     let ended = async {
         session.make(Change::container(&id, &name, "start"), &why).await?;
         if session.dry {
-            return Ok((0, Vec::new()));
+            return Ok((0, String::new()));
         }
         let code = session.wait_for_end(&id).await?;
         Ok::<_, CliError>((code, output(session, &id).await.unwrap_or_default()))
     };
     let ended = ended.await;
-    remove(session, &id, "it has ended").await?;
+    session.delete(&id, &name, true, "it has ended").await?;
     let (code, output) = ended?;
-    let output = String::from_utf8_lossy(&output);
     if session.attached {
         for line in output.lines() {
             session.cli.println(&format!("{short} ->  | {line}"))?;
@@ -85,29 +89,17 @@ async fn one(
     )))
 }
 
-async fn remove(session: &Session<'_>, id: &str, why: &str) -> Result<(), CliError> {
-    let change = Change::delete(format!("/containers/{}", path_segment(id)));
-    session.make_if_there(change.query("force", 1).query("v", 1), why).await
-}
-
-/// What one that has ended has said.
-async fn output(session: &Session<'_>, id: &str) -> Result<Vec<u8>, CliError> {
+/// What one that has ended has said; where it is not shown, only the end.
+async fn output(session: &Session<'_>, id: &str) -> Result<String, CliError> {
     let call = session.client.get(format!("/containers/{}/logs", path_segment(id)));
-    let mut answer = call.query("stdout", 1).query("stderr", 1).send().await?;
-    let mut demultiplexer = Demultiplexer::default();
-    let mut output = Vec::new();
+    let call = call.query("stdout", 1).query("stderr", 1);
+    let call = if session.attached { call } else { call.query("tail", ASKED) };
+    let mut answer = call.send().await?;
+    let mut output = Output::default();
     while let Some(chunk) = answer.chunk().await? {
-        let mut input: &[u8] = &chunk;
-        while let Some((kind, piece)) =
-            demultiplexer.next(&mut input).map_err(|error| CliError::new(error.to_string()))?
-        {
-            let room = MAX_OUTPUT - output.len();
-            if matches!(kind, StreamKind::Stdout | StreamKind::Stderr) {
-                output.extend_from_slice(&piece[..piece.len().min(room)]);
-            }
-        }
+        output.add(&chunk)?;
     }
-    Ok(output)
+    Ok(output.text())
 }
 
 impl Service {

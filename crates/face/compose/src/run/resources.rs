@@ -430,7 +430,12 @@ pub(crate) async fn remove_images(
 ) -> Result<(), CliError> {
     let services = project.services.values().chain(project.disabled.values());
     let chosen = services.filter(|service| all || service.image.is_empty());
-    let images: BTreeSet<String> = chosen.map(|service| project.image_of(service)).collect();
+    let images: BTreeSet<String> = chosen
+        .flat_map(|service| match all {
+            true => project.images_of(service),
+            false => vec![project.image_of(service)],
+        })
+        .collect();
     try_join_all(images.iter().map(|image| async move {
         let path = format!("/images/{}", path_segment(image));
         if session.dry && session.client.get(format!("{path}/json")).done().await.is_err() {
