@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::Path,
     process::Stdio,
 };
@@ -142,25 +143,44 @@ fn keys_are_in_an_agent_as_long_as_it_takes() {
     let dockerfile = "FROM busybox\nRUN --mount=type=ssh,id=k exec sleep 1000\n";
     let directory = context(&sandbox, "c", &[("Dockerfile", dockerfile)]);
     let words = ["build", "--ssh", &format!("k={one},{two}"), directory.to_str().unwrap()];
-    let mut build = sandbox.command(&words);
-    let mut build = build.env("TMPDIR", sandbox.dir()).stderr(Stdio::null()).spawn().unwrap();
-    let (step, pid) = eventually("the step runs", || {
-        let id = sandbox.ok(&["ps", "-q"]);
-        let pid = (id.lines().count() == 1).then(|| sandbox.inspect(&id, "{{.State.Pid}}"));
-        pid.filter(|pid| pid != "0").map(|pid| (id, pid))
-    });
+    let begin = || {
+        let mut build = sandbox.command(&words);
+        build.env("TMPDIR", sandbox.dir()).process_group(0).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut build = begin();
+    let step = || {
+        eventually("the step runs", || {
+            let id = sandbox.ok(&["ps", "-q"]);
+            let pid = (id.lines().count() == 1).then(|| sandbox.inspect(&id, "{{.State.Pid}}"));
+            pid.filter(|pid| pid != "0").map(|pid| (id, pid))
+        })
+    };
+    let (id, pid) = step();
     let socket = format!("/proc/{pid}/root/run/buildkit/ssh_agent.0");
     let mut list = std::process::Command::new("ssh-add");
     let listed = run(list.arg("-l").env("SSH_AUTH_SOCK", socket)).ok();
     assert!(listed.contains(" one (ED25519)") && listed.contains(" two (ED25519)"), "{listed}");
-    sandbox.ok(&["kill", &step]);
+    sandbox.ok(&["kill", &id]);
     assert!(!build.wait().unwrap().success());
     let own = format!("{}/ferry-ssh-", sandbox.dir().display());
-    let left = std::fs::read_dir(sandbox.dir()).unwrap().flatten();
-    let left = left.filter(|entry| entry.path().to_str().unwrap().starts_with(&own));
-    assert_eq!(left.count(), 0, "nothing of the agent stays");
-    let running = run(std::process::Command::new("pgrep").args(["-f", &own]));
-    assert_eq!(running.stdout, "", "the agent has ended");
+    let left = || {
+        let left = std::fs::read_dir(sandbox.dir()).unwrap().flatten();
+        let left = left.filter(|entry| entry.path().to_str().unwrap().starts_with(&own)).count();
+        let running = run(std::process::Command::new("pgrep").args(["-f", &own])).stdout;
+        (left, running)
+    };
+    assert_eq!(left(), (0, String::new()), "nothing of the agent stays");
+    // As a terminal does it: Ctrl-C is for all that run before it.
+    let mut build = begin();
+    step();
+    let group = rustix::process::Pid::from_child(&build);
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    assert!(!build.wait().unwrap().success());
+    eventually("nothing of the agent stays", || (left() == (0, String::new())).then_some(()));
+    eventually("the step has ended", || sandbox.ok(&["ps", "-q"]).is_empty().then_some(()));
+    let long = sandbox.dir().join("l".repeat(120));
+    std::fs::create_dir(&long).unwrap();
+    run(sandbox.command(&words).env("TMPDIR", &long)).fails(1).says("ssh-agent has failed");
     let refused = |ssh: &str, words: &str| {
         modern(&sandbox, &directory, &["--ssh", ssh]).fails(1).says(words);
     };

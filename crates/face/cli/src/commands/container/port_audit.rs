@@ -32,7 +32,7 @@ pub(super) fn run(cli: &Cli) -> Outcome {
     let client = cli.client()?;
     let containers: Vec<ContainerSummary> = cli.wait(client.get("/containers/json").json())?;
     let networks: Vec<Network> = cli.wait(client.get("/networks").json())?;
-    let open: Vec<(&str, String)> = networks.iter().filter_map(open_to).collect();
+    let open: Vec<Open<'_>> = networks.iter().filter_map(open_to).collect();
     let mut ways: Vec<Way> =
         containers.iter().flat_map(|container| ways(container, &open)).collect();
     ways.sort();
@@ -50,21 +50,28 @@ const MODES: [&str; 2] =
 const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 
 /// Who reaches the containers of a network at their own addresses, beside those on it.
-fn open_to(network: &Network) -> Option<(&str, String)> {
+struct Open<'a> {
+    network: &'a str,
+    from: String,
+    /// Only those that publish something, and there.
+    published: bool,
+}
+
+fn open_to(network: &Network) -> Option<Open<'_>> {
     let (name, options) = (network.name.as_str(), network.options.as_ref()?);
     let mode = |option: &&str| options.get(*option);
     if MODES.iter().filter_map(mode).any(|mode| mode == "nat-unprotected") {
         let from = format!("whoever has a route to its address on {name}, which is unprotected");
-        return Some((name, from));
+        return Some(Open { network: name, from, published: false });
     }
     let links: Vec<&str> =
         options.get(TRUSTED)?.split(':').filter(|link| !link.is_empty()).collect();
     let from = "whoever has a route to its address on";
-    (!links.is_empty())
-        .then(|| (name, format!("published ports only: {from} {name} by {}", links.join(", "))))
+    let from = format!("published ports only: {from} {name} by {}", links.join(", "));
+    (!links.is_empty()).then_some(Open { network: name, from, published: true })
 }
 
-fn ways(container: &ContainerSummary, open: &[(&str, String)]) -> Vec<Way> {
+fn ways(container: &ContainerSummary, open: &[Open<'_>]) -> Vec<Way> {
     let names = container.names.as_deref().unwrap_or_default();
     let name = names.first().map_or(container.id.as_str(), |name| name.trim_start_matches('/'));
     if container.host_config.network_mode == "host" {
@@ -91,7 +98,9 @@ fn ways(container: &ContainerSummary, open: &[(&str, String)]) -> Vec<Way> {
         };
         Way { reach, port: port.public_port, line: format!("{at}\t{name}\t{inside}\t{from}") }
     };
-    let own = open.iter().filter(|(network, _)| networks.contains(network)).map(|(_, from)| {
+    let publishes = container.ports.iter().flatten().any(|port| port.public_port != 0);
+    let own = open.iter().filter(|open| networks.contains(&open.network));
+    let own = own.filter(|open| publishes || !open.published).map(|Open { from, .. }| {
         let line = format!("its own\t{name}\t*\t{from}");
         Way { reach: Reach::Anyone, port: 0, line }
     });
@@ -111,6 +120,34 @@ mod tests {
     use ferry_docker_api::Port;
 
     use super::*;
+
+    #[test]
+    fn links_that_are_trusted_lead_to_published_ports_only() {
+        let network = Network {
+            name: "front".to_owned(),
+            options: Some([(TRUSTED.to_owned(), "eth1".to_owned())].into()),
+            ..Network::default()
+        };
+        let open = [open_to(&network).unwrap()];
+        let on = ferry_docker_api::SummaryNetworkSettings {
+            networks: Some([("front".to_owned(), Default::default())].into()),
+        };
+        let of = |public_port| {
+            let container = ContainerSummary {
+                ports: Some(vec![Port {
+                    private_port: 80,
+                    public_port,
+                    kind: "tcp".to_owned(),
+                    ..Port::default()
+                }]),
+                network_settings: Some(on.clone()),
+                ..ContainerSummary::default()
+            };
+            let lines = ways(&container, &open).into_iter().map(|way| way.line);
+            lines.filter(|line| line.contains("by eth1")).count()
+        };
+        assert_eq!((of(0), of(8080)), (0, 1));
+    }
 
     #[test]
     fn the_farthest_come_first() {

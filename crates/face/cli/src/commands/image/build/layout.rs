@@ -1,15 +1,16 @@
 //! `--output type=oci,tar=false`: an image as a directory, which may have other images already.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, Read},
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
     thread::JoinHandle,
 };
 
 use ferry_archive::{Limits, TarReader};
 use ferry_client::Call;
-use ferry_oci::Digest;
+use ferry_oci::{Digest, Hasher};
+use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,7 +60,7 @@ pub(super) fn save(cli: &Cli, directory: &Path, call: Call) -> Result<(), CliErr
         let mut answer = call.send().await?;
         while let Some(piece) = answer.chunk().await? {
             // An unpacker that stopped says why itself.
-            if io::Write::write_all(&mut writer, &piece).is_err() {
+            if writer.write_all(&piece).is_err() {
                 break;
             }
         }
@@ -86,14 +87,18 @@ fn unpack(directory: &Path, input: impl Read) -> Result<(), String> {
             let digest = format!("sha256:{hex}").parse::<Digest>();
             let digest = digest.map_err(|error| error.to_string())?;
             let place = directory.join("blobs/sha256").join(digest.hex());
-            if !place.exists() {
-                written(&place, |file| io::copy(&mut member, file).map(drop)).map_err(words)?;
+            let size = member.entry.size;
+            // One of another size is what is left of something.
+            if !fs::metadata(&place).is_ok_and(|there| there.is_file() && there.len() == size) {
+                written(&place, |file| blob(&digest, &mut member, file)).map_err(words)?;
             }
         }
     }
     let index = index.ok_or("the archive has no index.json")?;
     let new: Value = serde_json::from_slice(&index).map_err(|error| error.to_string())?;
     let place = directory.join("index.json");
+    // Until the list is written: others may build into this layout, too.
+    let _locked = lock(directory).map_err(words)?;
     let before = match read_limited(&place, MAX_INDEX) {
         Ok(text) => serde_json::from_slice(&text)
             .map_err(|error| format!("{} does not read: {error}", place.display()))?,
@@ -101,11 +106,41 @@ fn unpack(directory: &Path, input: impl Read) -> Result<(), String> {
         Err(error) => return Err(words(error)),
     };
     let text = merged(before, new).to_string();
-    written(&directory.join("oci-layout"), |file| {
-        io::Write::write_all(file, br#"{"imageLayoutVersion":"1.0.0"}"#)
-    })
-    .and_then(|()| written(&place, |file| io::Write::write_all(file, text.as_bytes())))
-    .map_err(words)
+    written(&place, |file| file.write_all(text.as_bytes())).map_err(words)
+}
+
+/// Has nobody else change the list meanwhile: `image cp` locks the same file. It is never replaced, or it would be another's lock.
+fn lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join("oci-layout");
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    if file.metadata()?.len() == 0 {
+        file.write_all(br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    }
+    Ok(file)
+}
+
+/// Copies a blob, if it is that of its name.
+fn blob(digest: &Digest, from: &mut impl Read, to: &mut File) -> io::Result<()> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => buffer.get(..read).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(read);
+        to.write_all(read)?;
+    }
+    let found = hasher.finish();
+    if found == *digest {
+        return Ok(());
+    }
+    let words = format!("the archive has something else as blob {digest}: {found}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, words))
 }
 
 /// A list of images with those of another, which take the place of what had their names.
@@ -124,7 +159,12 @@ fn merged(before: Value, new: Value) -> Value {
     let mut all = of(&before);
     all.retain(|old| added.iter().all(|new| name(old) != name(new)));
     all.extend(added);
-    json!({ "schemaVersion": 2, "mediaType": ferry_oci::media::OCI_INDEX, "manifests": all })
+    // Whatever else is said of the list stays.
+    let mut index = if before.is_object() { before } else { json!({}) };
+    index["schemaVersion"] = json!(2);
+    index["mediaType"] = json!(ferry_oci::media::OCI_INDEX);
+    index["manifests"] = Value::Array(all);
+    index
 }
 
 /// A file that appears when it is whole.
@@ -161,5 +201,53 @@ mod tests {
         assert_eq!(again["manifests"][2]["digest"], "e");
         assert_eq!(again["manifests"].as_array().map(Vec::len), Some(3));
         assert_eq!(merged(Value::Null, index(&[]))["schemaVersion"], 2);
+        let noted = json!({ "manifests": [], "annotations": { "by": "hand" } });
+        assert_eq!(merged(noted, index(&[]))["annotations"]["by"], "hand");
+    }
+
+    /// An archive with one blob and an index that lists it.
+    fn archive(content: &str, tag: &str, digest: &Digest) -> Vec<u8> {
+        let mut tar = ferry_archive::TarWriter::new(Vec::new());
+        let index = json!({ "manifests": [image(&digest.to_string(), tag)] }).to_string();
+        let blob = format!("blobs/sha256/{}", digest.hex());
+        for (path, text) in [(blob.as_str(), content), ("index.json", &index)] {
+            let entry = ferry_archive::Entry {
+                path: path.as_bytes().to_vec(),
+                size: text.len() as u64,
+                stored: text.len() as u64,
+                mode: 0o644,
+                ..ferry_archive::Entry::default()
+            };
+            tar.append_file(&entry, text.as_bytes()).unwrap();
+        }
+        tar.finish().unwrap()
+    }
+
+    #[test]
+    fn those_who_build_into_one_layout_at_once_lose_nothing() {
+        let name = format!("ferry-layout-at-once-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::remove_dir_all(&directory).ok();
+        fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
+        let digests: Vec<Digest> =
+            (0..8).map(|number| Digest::sha256_of(format!("{number}").as_bytes())).collect();
+        // What is left of a blob is none.
+        fs::write(directory.join("blobs/sha256").join(digests[3].hex()), "").unwrap();
+        std::thread::scope(|scope| {
+            for (number, digest) in digests.iter().enumerate() {
+                let bytes = archive(&number.to_string(), &format!("v{number}"), digest);
+                let directory = &directory;
+                scope.spawn(move || unpack(directory, bytes.as_slice()).unwrap());
+            }
+        });
+        let index: Value =
+            serde_json::from_slice(&fs::read(directory.join("index.json")).unwrap()).unwrap();
+        assert_eq!(index["manifests"].as_array().map(Vec::len), Some(8), "{index}");
+        let there = fs::read_to_string(directory.join("blobs/sha256").join(digests[3].hex()));
+        assert_eq!(there.unwrap(), "3");
+        let wrong = archive("something", "w", &Digest::sha256_of(b"else"));
+        let said = unpack(&directory, wrong.as_slice()).unwrap_err();
+        assert!(said.contains("something else as blob"), "{said}");
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::DirBuilder,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileTypeExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,8 +19,11 @@ use crate::{
 const MAX_KEY: u64 = 100 << 10;
 /// How long an agent may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What the agent lives as long as: this program's end of a pipe, however this program ends.
-const KEEPER: &str = "cat >/dev/null; kill \"$SSH_AGENT_PID\"";
+/// What the agent lives as long as: this program's end of a pipe, however this program ends. Ctrl-C reaches this one, too.
+const KEEPER: &str =
+    "trap '' INT HUP TERM; cat >/dev/null; kill \"$SSH_AGENT_PID\"; rm -rf \"${SSH_AUTH_SOCK%/*}\"";
+/// So much of what a program says is told.
+const TOLD: u64 = 4 << 10;
 
 /// An agent of our own, gone when dropped.
 pub(super) struct Agent {
@@ -31,9 +34,23 @@ pub(super) struct Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // What is left of it is in a directory of its own, and ends by itself.
+        // What is left of it is in a directory of its own. The keeper removes that, too; without a keeper, we do.
         self.keeper.wait().ok();
         std::fs::remove_dir_all(&self.directory).ok();
+    }
+}
+
+impl Agent {
+    /// What an agent that did not come up has said.
+    fn said(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Some(said) = self.keeper.stderr.take() {
+            said.take(TOLD).read_to_end(&mut text).ok();
+        }
+        match String::from_utf8_lossy(&text).trim() {
+            "" => "it did not say why".to_owned(),
+            why => why.to_owned(),
+        }
     }
 }
 
@@ -94,7 +111,7 @@ fn start(cli: &Cli, keys: &[PathBuf], number: usize) -> Result<Agent, CliError> 
         .args(["sh", "-c", KEEPER])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
     let keeper = match keeper {
         Ok(keeper) => keeper,
@@ -103,9 +120,12 @@ fn start(cli: &Cli, keys: &[PathBuf], number: usize) -> Result<Agent, CliError> 
             return Err(wrong("ssh-agent cannot be started", &error));
         }
     };
-    let agent = Agent { keeper, directory };
+    let mut agent = Agent { keeper, directory };
     let begun = Instant::now();
     while !socket.exists() {
+        if agent.keeper.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return Err(wrong("ssh-agent has failed", &io::Error::other(agent.said())));
+        }
         if begun.elapsed() > PATIENCE {
             return Err(wrong("ssh-agent did not come up", &io::ErrorKind::TimedOut.into()));
         }
