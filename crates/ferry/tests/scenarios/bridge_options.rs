@@ -13,15 +13,7 @@ use crate::{
     with_busybox,
 };
 
-through_both!(
-    hosts_without_an_address,
-    addresses_outside,
-    links_that_are_trusted,
-    bridges_of_others,
-    settings_of_links,
-    options_that_are_refused
-);
-against_docker!(
+through_all!(
     hosts_without_an_address,
     addresses_outside,
     links_that_are_trusted,

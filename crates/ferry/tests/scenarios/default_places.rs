@@ -7,8 +7,8 @@ use ferry_testkit::{Client, Registry, RegistryOptions, Sandbox, binary, images, 
 
 use crate::with_busybox;
 
-/// `$1` is an empty directory, `$2` the binary, `$3` an image's tar; what is to be in `/etc/ferry` lies in the first.
-const SCRIPT: &str = r#"
+/// A machine of its own in a mount namespace: `$1` is an empty directory in which lies what is to be in `/etc/ferry`.
+pub(crate) const MACHINE: &str = r#"
 set -e
 mkdir "$1/upper" "$1/work" "$1/lib" "$1/log"
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" overlay /etc
@@ -23,6 +23,10 @@ end() {
   while [ -d "/proc/$daemon" ]; do sleep 0.05; done
 }
 trap end EXIT
+"#;
+
+/// In it; `$2` is the binary, `$3` an image's tar.
+const SCRIPT: &str = r#"
 "$2" import "$3" busybox >/dev/null
 echo "label: $("$2" info --format '{{.Labels}}')"
 echo "run: $("$2" run --rm --network none busybox echo hello)"
@@ -52,7 +56,15 @@ fn the_first_command_starts_a_daemon_with_the_files_of_the_machine() {
     let config = format!("[registries.\"registry.example\"]\nmirrors = [\"{mirror}\"]\n");
     std::fs::write(directory.join("config.toml"), config).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &[MACHINE, SCRIPT].concat(),
+        "sh",
+    ]);
     command.args([directory.as_path(), &binary(), &images::busybox_tar()]);
     command.env_remove("DOCKER_HOST").env_remove("FERRY_HOST");
     let said = run(&mut command).ok();

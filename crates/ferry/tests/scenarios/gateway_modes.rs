@@ -9,8 +9,7 @@ use crate::{
     with_busybox,
 };
 
-through_both!(modes_of_gateways, modes_in_ipv6, isolated_networks, modes_that_are_refused);
-against_docker!(modes_of_gateways, modes_in_ipv6, isolated_networks, modes_that_are_refused);
+through_all!(modes_of_gateways, modes_in_ipv6, isolated_networks, modes_that_are_refused);
 
 const MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 

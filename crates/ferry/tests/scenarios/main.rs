@@ -37,6 +37,14 @@ macro_rules! against_docker {
     };
 }
 
+/// Both.
+macro_rules! through_all {
+    ($($name:ident),+ $(,)?) => {
+        through_both!($($name),+);
+        against_docker!($($name),+);
+    };
+}
+
 mod archives;
 mod at_once;
 mod bad_input;

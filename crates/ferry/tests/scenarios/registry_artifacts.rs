@@ -12,6 +12,7 @@ use ferry_testkit::{
 use serde_json::Value;
 
 use crate::{
+    default_places::MACHINE,
     registry_clients::{Door, doors},
     scratch, with_busybox,
 };
@@ -296,22 +297,9 @@ fn by_cosign() {
     }
 }
 
-/// A machine whose `/etc/ferry/config.toml` wants signatures; see `default_places.rs`. Behind `$4` are images to pull.
-const MACHINE: &str = r#"
-set -e
-mkdir "$1/upper" "$1/work" "$1/lib" "$1/log"
-mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" overlay /etc
-mkdir -p /etc/ferry
-cp "$1/daemon.json" "$1/config.toml" "$1/cosign.pub" /etc/ferry/
-mount --bind "$1/lib" /var/lib
-mount --bind "$1/log" /var/log
-mount -t tmpfs tmpfs /run
-end() {
-  daemon=$(cat /run/ferry/ferry.pid)
-  kill "$daemon"
-  while [ -d "/proc/$daemon" ]; do sleep 0.05; done
-}
-trap end EXIT
+/// On a machine whose `/etc/ferry/config.toml` wants signatures. `$2` is the binary, behind it are images to pull.
+const PULLS: &str = r#"
+cp "$1/cosign.pub" /etc/ferry/
 ferry=$2
 shift 2
 for image; do "$ferry" pull -q "$image" 2>&1 || true; done
@@ -370,7 +358,15 @@ fn a_daemon_takes_what_cosign_signed() {
     );
     fs::write(machine.join("config.toml"), rule).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", MACHINE, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &[MACHINE, PULLS].concat(),
+        "sh",
+    ]);
     command.arg(&machine).arg(ferry_testkit::binary()).args(&images);
     command.env_remove("DOCKER_HOST").env_remove("FERRY_HOST");
     let said = run(&mut command).ok();
