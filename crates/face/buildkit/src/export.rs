@@ -275,8 +275,9 @@ impl Target<'_> {
                 if !names.is_empty() {
                     response.insert("image.name".to_owned(), names.join(","));
                 }
-                let asked = exporter.attrs.get("push").map(String::as_str);
-                if !matches!(asked, Some("true" | "1" | "t" | "T" | "True" | "TRUE")) {
+                // As BuildKit: `push=` alone is yes.
+                let bare = exporter.attrs.get("push").is_some_and(String::is_empty);
+                if !bare && truth(&exporter.attrs, "push")? != Some(true) {
                     return Ok(());
                 }
                 for name in names {

@@ -38,7 +38,7 @@ pub use self::entry::{Entry, Kind, Mtime, Segment, Xattr};
 pub use self::ids::{IdRange, IdShift};
 pub use self::parse::{BLOCK, Limits, ParseError, Parser, Step};
 pub use self::path::{PathError, clean};
-pub use self::read::{Member, ReadTarError, TarReader};
+pub use self::read::{Member, ReadTarError, TarReader, read_buffered};
 pub use self::recipe::{DIFF, KEPT, OpenRecipeError, RECIPE, RecipeReader, RecipeWriter};
 pub use self::unpack::{
     Attempt, Options, Owner, Rename, UnpackError, Unpacked, Whiteouts, remove_tree, unpack,

@@ -18,6 +18,18 @@ pub struct TarReader<R> {
     padding: u64,
 }
 
+/// What `Read::read` is of something that hands out what it has (`BufRead`).
+///
+/// # Errors
+/// There is nothing to hand out, for that reason.
+pub fn read_buffered(from: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let available = from.fill_buf()?;
+    let length = available.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&available[..length]);
+    from.consume(length);
+    Ok(length)
+}
+
 /// One member and its payload, as stored: for a sparse file only the data, without the holes.
 #[derive(Debug)]
 pub struct Member<'a, R> {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
-use ferry_archive::{Limits, TarReader};
+use ferry_archive::{Limits, ReadTarError, TarReader};
 use ferry_errkind::{ErrorKind, Failure};
 use futures_util::stream;
 use serde_json::Value;
@@ -90,9 +90,11 @@ fn top(index: &[u8]) -> Result<Value, Failure> {
 fn read(pieces: Pieces, out: &mpsc::Sender<Result<Part, Failure>>) -> Result<(), Failure> {
     let left = |_| Failure::new(ErrorKind::Unavailable, "the client has left");
     let mut tar = TarReader::new(pieces, Limits::default());
-    let wrong = |error: io::Error| broken(error.to_string());
     loop {
-        let next = tar.next_member().map_err(|error| broken(ferry_errkind::chain(&error)))?;
+        let next = tar.next_member().map_err(|error| match error {
+            ReadTarError::Read(error) => wrong(error),
+            other => broken(ferry_errkind::chain(&other)),
+        })?;
         let Some(mut member) = next else { return Ok(()) };
         let path = String::from_utf8_lossy(&member.entry.path).into_owned();
         if path == "index.json" {
@@ -116,6 +118,11 @@ fn read(pieces: Pieces, out: &mpsc::Sender<Result<Part, Failure>>) -> Result<(),
         }
         out.blocking_send(Ok(Part::End)).map_err(left)?;
     }
+}
+
+/// A failure on the other side of the pieces stays what it is.
+fn wrong(error: io::Error) -> Failure {
+    error.downcast().unwrap_or_else(|error| broken(error.to_string()))
 }
 
 /// A blob on its way into the store.
@@ -219,7 +226,7 @@ impl BufRead for Pieces {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {
                 Some(Ok(piece)) => self.current = piece,
-                Some(Err(failure)) => return Err(io::Error::other(failure.message().to_owned())),
+                Some(Err(failure)) => return Err(io::Error::other(failure)),
                 None => break,
             }
         }
@@ -233,17 +240,22 @@ impl BufRead for Pieces {
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        ferry_archive::read_buffered(self, buffer)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_stays_what_it_is() {
+        let (sender, pieces) = mpsc::channel(1);
+        sender.blocking_send(Err(Failure::new(ErrorKind::NotFound, "no such image"))).unwrap();
+        let (out, _parts) = mpsc::channel(1);
+        let failure = read(Pieces { pieces, current: Bytes::new() }, &out).unwrap_err();
+        assert_eq!((failure.kind(), failure.message()), (ErrorKind::NotFound, "no such image"));
+    }
 
     #[test]
     fn an_image_is_listed_without_the_names_of_the_archive() {
