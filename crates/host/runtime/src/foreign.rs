@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use ferry_oci::runtime::{Process, Spec};
+use ferry_oci::runtime::{Mount, Process, Spec};
 use ferry_sys::namespace::{self, flag};
 use ferry_sys::process::{self, Forked};
 use ferry_sys::root::InRoot;
@@ -12,12 +12,32 @@ use ferry_sys::{Errno, fdpass, mount, pidfd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::bundle::Rootfs;
+use crate::child::Source;
 use crate::error::{self, CreateError};
+use crate::mapped::Maps;
 use crate::{child, fork, user};
 
 /// The root file system as a detached mount. Whoever attaches it says where; dropped before that, it is gone.
 pub fn detached_rootfs(rootfs: &Rootfs, spec: &Spec) -> Result<OwnedFd, CreateError> {
     child::detached_rootfs(rootfs, spec).map_err(|failure| CreateError::Config(failure.message))
+}
+
+/// A detached mount of what a mount of the specification shows, if that takes more than another runtime could do by its source: it is
+/// in another mount namespace, or seen under other ids.
+pub fn detached_source(mount: &Mount, spec: &Spec) -> Result<Option<OwnedFd>, CreateError> {
+    if !child::is_opened_outside(mount) {
+        return Ok(None);
+    }
+    match child::open_source(mount, spec, Path::new("/")) {
+        Ok(Source::Tree(tree)) => Ok(Some(tree)),
+        Ok(Source::New) => Ok(None),
+        Err(failure) => Err(CreateError::Config(failure.message)),
+    }
+}
+
+/// What root of a specification's user namespace is on the host, user and group; `None` without a namespace.
+pub fn host_root(spec: &Spec) -> Option<(u32, u32)> {
+    Maps::of(spec)?.root()
 }
 
 /// A detached copy of what a process sees at a path. It takes being in its mount namespace: before Linux 6.15 nothing of

@@ -49,7 +49,7 @@ pub use child::{HOLDER_ANNOTATION, VOLATILE_ANNOTATION, stand_alone as init_main
 pub use create::{Created, Left, create};
 pub use error::{CreateError, ExecError, StartError};
 pub use exec::exec;
-pub use foreign::{detached_rootfs, io_words, judge, resolve_user};
+pub use foreign::{detached_rootfs, detached_source, host_root, io_words, judge, resolve_user};
 pub use gate::Gate;
 pub use hooks::{run_poststart, run_poststop};
 pub use plan::DEFAULT_RLIMITS_ANNOTATION;

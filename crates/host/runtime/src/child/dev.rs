@@ -42,11 +42,12 @@ pub(crate) fn populate(root: &InRoot, devices: &[LinuxDevice]) -> Outcome<()> {
     for (name, major, minor) in NODES {
         let node =
             Node { kind: FileType::CharacterDevice, major, minor, mode: 0o666, uid: 0, gid: 0 };
-        node.make(&dev, name.as_ref()).map_err(|errno| {
+        node.make(&dev, &Path::new("/dev").join(name)).map_err(|errno| {
             Failure::new(format!("error creating device node \"/dev/{name}\": {}", words(errno)))
         })?;
     }
-    for device in devices {
+    // A link below takes the place of that one, which could not be if the host's were mounted there.
+    for device in devices.iter().filter(|device| clean(&device.path) != Path::new("/dev/ptmx")) {
         add(root, device)?;
     }
     for (target, name) in LINKS {
@@ -95,11 +96,9 @@ fn add(root: &InRoot, device: &LinuxDevice) -> Outcome<()> {
         gid: device.gid.unwrap_or(0),
     };
     let path = clean(&device.path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(told("invalid path"));
-    };
+    let Some(parent) = path.parent() else { return Err(told("invalid path")) };
     let parent = root.mkdir_all(parent, 0o755).map_err(|errno| told(&words(errno)))?;
-    node.make(&parent, name).map_err(|errno| told(&words(errno)))
+    node.make(&parent, &path).map_err(|errno| told(&words(errno)))
 }
 
 struct Node {
@@ -112,14 +111,16 @@ struct Node {
 }
 
 impl Node {
-    fn make(&self, dir: &OwnedFd, name: &std::ffi::OsStr) -> SysResult<()> {
+    /// Makes the node that the container has at `path`, in the directory that is there.
+    fn make(&self, dir: &OwnedFd, path: &Path) -> SysResult<()> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
         let device = makedev(self.major, self.minor);
         match mknodat(dir, name, self.kind, Mode::from_raw_mode(self.mode), device) {
             Ok(()) => {}
             // One the image brought is as good if it is the same; anything else there is not to be trusted.
             Err(Errno::EXIST) => return self.check(dir, name),
             // In a user namespace, or where device rules forbid it: show the host's node instead.
-            Err(Errno::PERM) => return self.bind(dir, name),
+            Err(Errno::PERM) => return self.bind(dir, path),
             Err(errno) => return Err(errno),
         }
         if (self.uid, self.gid) != (0, 0) {
@@ -136,13 +137,9 @@ impl Node {
         if same { Ok(()) } else { Err(Errno::EXIST) }
     }
 
-    fn bind(&self, dir: &OwnedFd, name: &std::ffi::OsStr) -> SysResult<()> {
-        let host = Path::new("/dev").join(name);
-        let tree = mount::clone_path(&host, false)?;
-        let stat = fstat(&tree)?;
-        if (major(stat.st_rdev), minor(stat.st_rdev)) != (self.major, self.minor) {
-            return Err(Errno::PERM);
-        }
+    fn bind(&self, dir: &OwnedFd, path: &Path) -> SysResult<()> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let tree = self.host_s(path)?;
         match mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o600), 0) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
@@ -151,5 +148,19 @@ impl Node {
             rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
         let place = rustix::fs::openat(dir, name, flags, Mode::empty())?;
         mount::attach(tree.as_fd(), place.as_fd())
+    }
+
+    /// The host's node with these numbers: at the same place, or where udev lists nodes by number.
+    fn host_s(&self, path: &Path) -> SysResult<OwnedFd> {
+        let kind = if self.kind == FileType::BlockDevice { "block" } else { "char" };
+        let listed = format!("/dev/{kind}/{}:{}", self.major, self.minor);
+        for place in [path, Path::new(&listed)] {
+            let Ok(tree) = mount::clone_path(place, false) else { continue };
+            let stat = fstat(&tree)?;
+            if (major(stat.st_rdev), minor(stat.st_rdev)) == (self.major, self.minor) {
+                return Ok(tree);
+            }
+        }
+        Err(Errno::PERM)
     }
 }

@@ -37,7 +37,7 @@ use crate::plan::Shape;
 
 pub use init::HOLDER_ANNOTATION;
 pub use init::stand_alone;
-pub(crate) use mounts::{Source, is_opened_outside, open_sources};
+pub(crate) use mounts::{Source, is_opened_outside, open_source, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
 
 /// The root file system as a detached mount, opened by the maker.

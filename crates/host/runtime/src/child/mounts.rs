@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use ferry_cgroup::Cgroup;
 use ferry_oci::runtime::{Mount, Spec};
 use ferry_sys::mount::{self, Change, PROC_MAGIC, Propagation, attr};
+use ferry_sys::overlay::{Durability, Overlay};
 use ferry_sys::root::{InRoot, file_type};
 use ferry_sys::{Errno, Result as SysResult};
 use rustix::fs::FileType;
@@ -51,9 +52,13 @@ pub(crate) fn open_sources(spec: &Spec, bundle_dir: &Path) -> Outcome<Vec<Source
     spec.mounts.iter().map(|entry| open_source(entry, spec, bundle_dir)).collect()
 }
 
-fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outcome<Source> {
+/// One of them.
+pub(crate) fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outcome<Source> {
     let options = Options::read(&entry.options);
     let is_bind = options.bind.is_some() || entry.kind.as_deref() == Some("bind");
+    if !is_bind && entry.kind.as_deref() == Some("overlay") && wants_maps(entry) {
+        return open_overlay(entry, &options, &maps_of(entry, spec)?);
+    }
     if !is_bind {
         return Ok(Source::New);
     }
@@ -70,18 +75,34 @@ fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outcome<Source>
         errno => failed(entry, &words(errno)),
     })?;
     if wants_maps(entry) {
-        let own = (!entry.uid_mappings.is_empty())
-            .then(|| Maps::new(&entry.uid_mappings, &entry.gid_mappings));
-        let Some(maps) = own.or_else(|| Maps::of(spec)) else {
-            return Err(failed(entry, "id mapped mounts need id maps"));
-        };
-        let namespace = maps.namespace()?;
+        let namespace = maps_of(entry, spec)?.namespace()?;
         let deep = options.idmap == Some(Depth::All);
         mapped::shift(tree.as_fd(), &namespace, deep).map_err(|errno| {
             let why = "cannot map its ids (Linux 5.12 and ext4, xfs, btrfs or tmpfs can)";
             failed(entry, &format!("{why}: {}", words(errno)))
         })?;
     }
+    Ok(Source::Tree(tree))
+}
+
+/// The maps of a mount: its own, else the container's.
+fn maps_of(entry: &Mount, spec: &Spec) -> Outcome<Maps> {
+    let own = (!entry.uid_mappings.is_empty())
+        .then(|| Maps::new(&entry.uid_mappings, &entry.gid_mappings));
+    own.or_else(|| Maps::of(spec)).ok_or_else(|| failed(entry, "id mapped mounts need id maps"))
+}
+
+/// Directories one upon the other that nobody writes to. The kernel maps ids of an overlay's layers, not of the overlay.
+fn open_overlay(entry: &Mount, options: &Options, maps: &Maps) -> Outcome<Source> {
+    let mut layers = Overlay::default();
+    for (key, value) in &options.data {
+        let Some(dir) = value.as_deref().filter(|_| key == "lowerdir+") else {
+            return Err(failed(entry, &format!("an id mapped overlay cannot have option {key}")));
+        };
+        layers.lower.push(PathBuf::from(dir));
+    }
+    let tree = mapped::overlay(&layers, Durability::Volatile, maps)
+        .map_err(|failure| failed(entry, &failure.message))?;
     Ok(Source::Tree(tree))
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::DirBuilderExt,
+        unix::fs::{DirBuilderExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -14,8 +14,9 @@ use ferry_runtime::Rootfs;
 use ferry_sys::{
     mount::{self, Propagation},
     namespace::{self, flag},
-    root::InRoot,
+    root::{InRoot, file_type},
 };
+use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 
 /// Where the bundle of a container is.
 pub(super) fn dir(run_dir: &Path) -> PathBuf {
@@ -25,11 +26,10 @@ pub(super) fn dir(run_dir: &Path) -> PathBuf {
 /// The newest version of the specification whose parts Ferry writes. Runtimes refuse ones that are newer than they are.
 const OCI_VERSION: &str = "1.1.0";
 
-/// A root file system that is nowhere yet.
+/// The root file system, and sources of mounts that a runtime could not open by itself: nowhere yet.
 #[derive(Debug)]
 pub(super) struct Mounted {
-    tree: OwnedFd,
-    place: PathBuf,
+    trees: Vec<(OwnedFd, PathBuf)>,
 }
 
 /// Writes the bundle of a container.
@@ -46,6 +46,7 @@ pub(super) fn write(run_dir: &Path, spec: &Spec, rootfs: &Rootfs) -> Result<Moun
         .map_err(|error| ferry_errkind::chain(&error))?;
     let mut spec = spec.clone();
     OCI_VERSION.clone_into(&mut spec.oci_version);
+    let mut trees = sources(&bundle, &mut spec)?;
     let readonly = spec.root.as_ref().is_some_and(|root| root.readonly);
     spec.root = Some(Root { path: place.clone(), readonly });
     let root = InRoot::from_fd(tree);
@@ -56,7 +57,45 @@ pub(super) fn write(run_dir: &Path, spec: &Spec, rootfs: &Rootfs) -> Result<Moun
     let config = bundle.join("config.json");
     let bytes = serde_json::to_vec(&spec).map_err(io::Error::from);
     bytes.and_then(|bytes| fs::write(&config, bytes)).map_err(|error| failed(&config, error))?;
-    Ok(Mounted { tree: root.into_fd(), place })
+    if let Some((_, gid)) = ferry_runtime::host_root(&spec) {
+        // The container's root, which is nobody here, must come as far as to what is mounted in the bundle.
+        for dir in [run_dir, &bundle] {
+            let mode = fs::Permissions::from_mode(0o710);
+            chown(dir, None, Some(gid))
+                .and_then(|()| fs::set_permissions(dir, mode))
+                .map_err(|error| failed(dir, error))?;
+        }
+    }
+    trees.push((root.into_fd(), place));
+    Ok(Mounted { trees })
+}
+
+/// Opens what the runtime could not, and lets the mounts begin at places in the bundle where that will be.
+fn sources(bundle: &Path, spec: &mut Spec) -> Result<Vec<(OwnedFd, PathBuf)>, String> {
+    let mut trees = Vec::new();
+    let mut mounts = std::mem::take(&mut spec.mounts);
+    for (number, mount) in mounts.iter_mut().enumerate() {
+        let opened = ferry_runtime::detached_source(mount, spec)
+            .map_err(|error| ferry_errkind::chain(&error))?;
+        let Some(tree) = opened else { continue };
+        let place = bundle.join(format!("mount-{number}"));
+        let is_dir = file_type(tree.as_fd()) == Ok(FileType::Directory);
+        let made = if is_dir { fs::create_dir(&place) } else { fs::write(&place, "") };
+        made.map_err(|error| format!("write {}: {error}", place.display()))?;
+        mount.source = Some(place.to_string_lossy().into_owned());
+        mount.uid_mappings.clear();
+        mount.gid_mappings.clear();
+        mount.options.retain(|option| {
+            !matches!(option.as_str(), "idmap" | "ridmap") && !option.starts_with("lowerdir+=")
+        });
+        if mount.kind.as_deref() != Some("bind") {
+            mount.kind = Some("bind".to_owned());
+            mount.options.push("bind".to_owned());
+        }
+        trees.push((tree, place));
+    }
+    spec.mounts = mounts;
+    Ok(trees)
 }
 
 impl Mounted {
@@ -68,8 +107,12 @@ impl Mounted {
         // What the host mounts and unmounts still arrives here; nothing goes the other way.
         mount::set_tree_propagation(Propagation::Slave)
             .map_err(|errno| format!("make the mount namespace a slave: {errno}"))?;
-        let failed = |errno| format!("attach the rootfs at {}: {errno}", self.place.display());
-        let target = InRoot::open(&self.place).map_err(failed)?;
-        mount::attach(self.tree.as_fd(), target.as_dir()).map_err(failed)
+        for (tree, place) in &self.trees {
+            let failed = |errno| format!("attach a mount at {}: {errno}", place.display());
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let target = openat(CWD, place, flags, Mode::empty()).map_err(failed)?;
+            mount::attach(tree.as_fd(), target.as_fd()).map_err(failed)?;
+        }
+        Ok(())
     }
 }
