@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use ferry_container::{IdMaps, Namespace, UserNamespace};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{Container, IpcMode, NetworkMode, PidMode, UsernsMode};
+use ferry_model::container::{Container, ContainerSpec, IpcMode, NetworkMode, PidMode, UsernsMode};
 
 use crate::{Shared, random};
 
-/// Whether a container with this setting has a user namespace of its own.
-pub(crate) fn is_wanted(shared: &Shared, mode: UsernsMode) -> bool {
-    match mode {
+/// Whether a container that is asked for so is in a user namespace other than the host's.
+pub(crate) fn is_wanted(shared: &Shared, spec: &ContainerSpec) -> bool {
+    match spec.host.userns_mode {
+        _ if pod_maps(spec).is_some() => true,
         UsernsMode::Default => shared.config.userns_remap.is_some(),
         UsernsMode::Host => false,
         UsernsMode::Auto => true,
@@ -44,10 +45,16 @@ pub(crate) fn assigned(shared: &Shared, mut container: Container) -> Result<Cont
 /// The ids of a container, if they are not the host's.
 fn maps(shared: &Shared, container: &Container) -> Option<IdMaps> {
     match container.spec.host.userns_mode {
+        _ if pod_maps(&container.spec).is_some() => pod_maps(&container.spec).cloned(),
         UsernsMode::Host => None,
         UsernsMode::Default => shared.config.userns_remap.clone(),
         UsernsMode::Auto => container.first_id.map(IdMaps::from_first),
     }
+}
+
+/// The ids of a pod that has ids of its own.
+fn pod_maps(spec: &ContainerSpec) -> Option<&IdMaps> {
+    spec.pod.as_ref()?.ids.as_ref()
 }
 
 /// Where a container that is about to start gets its user namespace.

@@ -1,6 +1,6 @@
 //! Settings that Docker refuses or corrects when a container is made.
 
-use ferry_container::{CpusetKind, Namespace, SpecInputs, check_cpuset};
+use ferry_container::{CpusetKind, Namespace, SpecInputs, UserNamespaceConflict, check_cpuset};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{
     Container, ContainerSpec, ON_FAILURE_LABEL, Resources, RestartPolicy,
@@ -27,8 +27,8 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
         return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
     }
     limits(shared, &host.resources, Moment::Create)?;
-    if crate::userns::is_wanted(shared, host.userns_mode) {
-        ferry_container::check_user_namespace(host)?;
+    if crate::userns::is_wanted(shared, spec) {
+        check_user_namespace(spec)?;
     }
     if host.shm_size < 0 {
         return invalid("SHM size can not be less than 0".to_owned());
@@ -48,10 +48,25 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
         crate::signal::parse(signal)?;
     }
     if spec.pod.as_ref().is_some_and(|part| !part.unified.is_empty()) && !shared.hierarchy.is_v2() {
-        return invalid("limits by names of files (unified) need cgroup v2".to_owned());
+        return Err(no_unified());
     }
     unsupported(shared, spec)?;
     warnings_and_corrections(spec)
+}
+
+/// Version 1 has no files for such limits.
+pub(crate) fn no_unified() -> Failure {
+    let words = "limits by names of files (unified) need cgroup v2";
+    Failure::new(ErrorKind::InvalidArgument, words)
+}
+
+/// Docker refuses privileged containers in a user namespace. Kubernetes does not: they are privileged over what their
+/// namespaces own.
+fn check_user_namespace(spec: &ContainerSpec) -> Result<(), Failure> {
+    match ferry_container::check_user_namespace(&spec.host) {
+        Err(UserNamespaceConflict::Privileged) if spec.pod.is_some() => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// When limits are given: a new memory limit may rely on an earlier word about swap, and the other way round.

@@ -36,6 +36,7 @@ pub use selinux::{
 };
 pub use spec::{
     DeviceNumbers, HostDevice, Namespace, SpecError, SpecInputs, hostname, plan_exec, plan_spec,
+    pod_limits,
 };
 pub use update::{CpusetKind, UpdateError, apply_update, check_cpuset, plan_update};
 pub use userns::{

@@ -8,10 +8,10 @@ mod tests;
 use std::path::PathBuf;
 
 use ferry_errkind::{ErrorKind, Kinded};
-use ferry_model::container::{CgroupnsMode, Container, DeviceMapping};
+use ferry_model::container::{CgroupnsMode, Container, DeviceMapping, PodPart};
 use ferry_oci::runtime::{
-    Linux, LinuxDevice, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxNamespace, LinuxSeccomp, Root,
-    Spec, VERSION,
+    Linux, LinuxDevice, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxNamespace, LinuxResources,
+    LinuxSeccomp, Root, Spec, VERSION,
 };
 
 pub(crate) use process::merge_environment;
@@ -229,12 +229,7 @@ fn linux(
     let (devices, rules) = plan_devices(inputs)?;
     resources.devices = rules;
     if let Some(part) = &inputs.container.spec.pod {
-        let page = |(size, limit): (&String, &u64)| LinuxHugepageLimit {
-            page_size: size.clone(),
-            limit: *limit,
-        };
-        resources.hugepage_limits = part.hugepages.iter().map(page).collect();
-        resources.unified.clone_from(&part.unified);
+        pod_limits(part, &mut resources);
     }
     let default_paths = |own: &Option<Vec<String>>, default: &[&str]| match own {
         Some(own) => own.clone(),
@@ -262,6 +257,16 @@ fn linux(
         readonly_paths: default_paths(&host.readonly_paths, &READONLY),
         ..Linux::default()
     })
+}
+
+/// Adds the limits that only containers of pods have.
+pub fn pod_limits(part: &PodPart, resources: &mut LinuxResources) {
+    let page = |(size, limit): (&String, &u64)| LinuxHugepageLimit {
+        page_size: size.clone(),
+        limit: *limit,
+    };
+    resources.hugepage_limits = part.hugepages.iter().map(page).collect();
+    resources.unified.clone_from(&part.unified);
 }
 
 fn namespaces(inputs: &SpecInputs<'_>) -> Vec<LinuxNamespace> {

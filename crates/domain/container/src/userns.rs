@@ -1,36 +1,17 @@
 //! User namespaces: which ids of the host a container's ids are, and what cannot go together with one.
 
 use ferry_errkind::{ErrorKind, Kinded};
-use ferry_model::container::{HostSettings, NetworkMode, PidMode};
+pub use ferry_model::container::IdMaps;
+use ferry_model::container::{HostSettings, ID_RANGE as RANGE, NetworkMode, PidMode};
 use ferry_oci::runtime::LinuxIdMapping;
 
 use crate::spec::Namespace;
-
-/// Ids of a user namespace that nobody gave a range: as many as a user gets in `/etc/subuid`.
-const RANGE: u32 = 1 << 16;
 
 /// Where ranges of containers with `--userns=auto` begin: above those that distributions and systemd give away.
 const FIRST_AUTO: u32 = 0x7000_0000;
 
 /// How many such ranges there are below 2^31.
 const AUTO_RANGES: u32 = 4096;
-
-/// A container's ids on the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct IdMaps {
-    /// User ids.
-    pub uids: Vec<LinuxIdMapping>,
-    /// Group ids.
-    pub gids: Vec<LinuxIdMapping>,
-}
-
-impl IdMaps {
-    /// 65536 ids from `first` on, for users and groups alike.
-    pub fn from_first(first: u32) -> IdMaps {
-        let map = vec![LinuxIdMapping { container_id: 0, host_id: first, size: RANGE }];
-        IdMaps { uids: map.clone(), gids: map }
-    }
-}
 
 /// The user namespace of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

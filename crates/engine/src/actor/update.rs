@@ -16,16 +16,20 @@ impl Actor {
             let why = "container is marked for removal and cannot be \"update\"";
             return Err(Failure::new(ErrorKind::Conflict, why).context(words));
         }
-        let before = self.container.spec.host.clone();
+        let before = self.container.spec.clone();
         apply_update(&mut self.container.spec.host, update)
             .map_err(|error| Failure::from(error).context(&words))?;
+        if let Some(part) = &mut self.container.spec.pod {
+            part.unified.extend(update.unified.clone());
+            part.hugepages.extend(update.hugepages.clone());
+        }
         let applied = match self.live {
             Some(_) => self.apply_limits(update).await,
             None => Ok(()),
         };
         let done = applied.and_then(|()| self.save());
         if done.is_err() {
-            self.container.spec.host = before;
+            self.container.spec = before;
         }
         self.publish();
         self.event("update", &[]);
@@ -34,7 +38,10 @@ impl Actor {
 
     async fn apply_limits(&self, update: &UpdateContainer) -> Result<(), Failure> {
         let resources = &self.container.spec.host.resources;
-        let limits = plan_update(resources, update, &crate::devices::look_up)?;
+        let mut limits = plan_update(resources, update, &crate::devices::look_up)?;
+        if let Some(part) = &self.container.spec.pod {
+            ferry_container::pod_limits(part, &mut limits);
+        }
         let shared = Arc::clone(&self.shared);
         let container = self.container.clone();
         let warnings = crate::blocking(move || {

@@ -31,7 +31,7 @@ use crate::{
     Engine,
     actor::{Command, Live},
     events::PodEvent,
-    registry,
+    failpoint, registry,
 };
 
 /// How long a shim may take to open a log anew.
@@ -62,8 +62,12 @@ pub async fn run(engine: &Engine, name: &str, mut spec: ContainerSpec) -> Result
     let request = CreateContainer { name: Some(name), platform: None, spec };
     let shared = Arc::clone(&engine.shared);
     let made = crate::blocking(move || create_of(&shared, &nothing()?, request)).await?;
+    failpoint::hit("pod.made");
     match container::start(engine, &made.id).await {
-        Ok(_) => Ok(made.id),
+        Ok(_) => {
+            failpoint::hit("pod.started");
+            Ok(made.id)
+        }
         Err(failure) => {
             if let Err(stays) = remove(engine, &made.id).await {
                 tracing::warn!(id = %made.id, failure = %stays, "a sandbox that did not start stays");
@@ -129,10 +133,13 @@ pub async fn stop(engine: &Engine, id: &str) -> Result<(), Failure> {
             gone_is_fine(container::stop(engine, &member.id, at_once).await.map(|_| ()))?;
         }
     }
+    failpoint::hit("pod.members-stopped");
     // Plugins want to see the namespace that they take apart.
     let released = ask(engine, &pod.id, |reply| Command::ReleaseNetwork { reply }).await;
+    failpoint::hit("pod.released");
     let stop = StopRequest { timeout: Some(2), signal: None };
     gone_is_fine(container::stop(engine, &pod.id, stop).await.map(|_| ()))?;
+    failpoint::hit("pod.stopped");
     gone_is_fine(released)
 }
 
@@ -146,6 +153,7 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     for member in members(engine, &pod.id) {
         remove_container(engine, &member.id).await?;
     }
+    failpoint::hit("pod.members-removed");
     remove_container(engine, &pod.id).await
 }
 
@@ -223,6 +231,12 @@ pub async fn network_fault(engine: &Engine) -> Option<Failure> {
         None => Ok(()),
     });
     checked.await.err()
+}
+
+/// Whether pods can have ids of their own: the kernel must map those of an overlay's layers, and allow user namespaces.
+pub fn has_user_namespaces(engine: &Engine) -> bool {
+    let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    engine.shared.kernel >= (5, 19) && most.trim() != "0"
 }
 
 /// Whether pods get their networks from CNI plugins.

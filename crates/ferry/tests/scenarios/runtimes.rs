@@ -31,7 +31,7 @@ fn crun_containers_outlive_the_daemon() {
 }
 
 /// A runtime that can work on this machine, in a directory of the test's own.
-fn runtime(name: &str) -> Option<(PathBuf, Scratch)> {
+pub(crate) fn runtime(name: &str) -> Option<(PathBuf, Scratch)> {
     let directory = scratch("runtime");
     if name == "ferry-oci" {
         let link = directory.join(name);

@@ -13,10 +13,12 @@ use crate::network::{EndpointRequest, EndpointStatus, PortBinding, PortKey};
 
 mod health;
 mod host;
+mod ids;
 mod mode;
 mod pod;
 pub use health::*;
 pub use host::*;
+pub use ids::*;
 pub use mode::*;
 pub use pod::*;
 
@@ -269,6 +271,9 @@ pub struct MountPoint {
     /// A bind's ids are mapped: who owns the source is root in the container.
     #[serde(default)]
     pub idmap: bool,
+    /// A bind's ids on the disk and what they are on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<IdMaps>,
     /// Do not make submounts read-only too (`bind-recursive=writable`), or do not bind submounts at all.
     pub recursion: BindRecursion,
     /// tmpfs: size in bytes, 0 is the kernel's default.
@@ -415,4 +420,8 @@ pub struct UpdateContainer {
     pub resources: Resources,
     /// A new restart policy.
     pub restart_policy: Option<RestartPolicy>,
+    /// For a pod's container: files of cgroup v2 and what is written to them; others stay as they are.
+    pub unified: BTreeMap<String, String>,
+    /// For a pod's container: most bytes in huge pages, by their size; others stay as they are.
+    pub hugepages: BTreeMap<String, u64>,
 }

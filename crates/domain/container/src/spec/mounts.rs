@@ -81,6 +81,9 @@ fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
             // What is in a volume belongs to containers, and each sees it as its own. A directory of the host stays whose
             // it is.
             MountKind::Volume => mapped(user_mount(point), inputs),
+            // Nobody's files: whoever mounts the image sees them as its own.
+            MountKind::Image => mapped(user_mount(point), inputs),
+            MountKind::Bind if point.maps.is_some() => with_maps(user_mount(point), point),
             MountKind::Bind if point.idmap => owned_by_root(user_mount(point), point, inputs),
             _ => user_mount(point),
         })
@@ -92,6 +95,16 @@ fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
         }
     }
     mounts
+}
+
+/// The bind with the ids that were asked for; what is mounted below its source keeps those that it has, as with containerd.
+fn with_maps(mut mount: Mount, point: &MountPoint) -> Mount {
+    if let Some(maps) = &point.maps {
+        mount.options.push("idmap".to_owned());
+        mount.uid_mappings.clone_from(&maps.uids);
+        mount.gid_mappings.clone_from(&maps.gids);
+    }
+    mount
 }
 
 /// In a user namespace, the mount with the container's ids for the host's.

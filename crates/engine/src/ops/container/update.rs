@@ -12,6 +12,9 @@ use crate::{Engine, actor::Command, validate};
 /// No such container; a limit that Docker refuses, or that does not go with those that are set; or the kernel refuses one.
 pub async fn update(engine: &Engine, name: &str, update: UpdateContainer) -> Result<(), Failure> {
     validate::limits(&engine.shared, &update.resources, validate::Moment::Update)?;
+    if !update.unified.is_empty() && !engine.shared.hierarchy.is_v2() {
+        return Err(validate::no_unified());
+    }
     let update = Box::new(update);
     ask(engine, name, |reply| Command::Update { update, reply }).await
 }

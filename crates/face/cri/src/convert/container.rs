@@ -9,7 +9,7 @@ use ferry_model::container::{
 };
 use tonic::Status;
 
-use super::{required, security, unsupported};
+use super::{ids, required, security};
 use crate::{answer::invalid, api, record, record::Sandbox};
 
 /// Everything that the engine wants to know of a new container.
@@ -69,20 +69,18 @@ fn part(
         // It is in the sandbox's own record.
         sandbox_config: None,
     };
-    let mut hugepages = BTreeMap::new();
-    for page in limits.hugepage_limits.iter().filter(|page| page.limit > 0) {
-        hugepages.insert(page.page_size.clone(), page.limit);
-    }
     let capabilities = security.capabilities.clone().unwrap_or_default();
+    let options = security.namespace_options.clone().unwrap_or_default();
     Ok(PodPart {
         sandbox: Some(sandbox.it.id.clone()),
         request: record::encode(&kept),
         log_path: log_path(&sandbox.config.log_directory, &config.log_path)?,
         ambient: capabilities.add_ambient_capabilities,
-        hugepages,
+        hugepages: super::hugepages(limits),
         unified: limits.unified.clone(),
         strict_groups: security.supplemental_groups_policy()
             == api::SupplementalGroupsPolicy::Strict,
+        ids: ids::of_container(&options, sandbox)?,
         ..PodPart::default()
     })
 }
@@ -105,7 +103,6 @@ fn host(
     sandbox: &Sandbox<'_>,
 ) -> Result<(HostSettings, Sharing), Status> {
     let namespaces = security.namespace_options.clone().unwrap_or_default();
-    security::user_namespace(&namespaces)?;
     if security.privileged && !sandbox.security().privileged {
         return Err(invalid("no privileged container allowed in sandbox"));
     }
@@ -192,9 +189,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         image_sub_path,
     } = mount;
     let image = image.as_ref().map(|image| image.image.as_str()).filter(|image| !image.is_empty());
-    if !uid_mappings.is_empty() || !gid_mappings.is_empty() {
-        return Err(unsupported(&format!("mounts.uid_mappings ({container_path})")));
-    }
+    let maps = ids::of_mount(container_path, uid_mappings, gid_mappings)?;
     if *recursive_read_only && !readonly {
         return Err(invalid("mounts: recursive_read_only needs readonly"));
     }
@@ -217,6 +212,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         },
         create_source: true,
         idmap: false,
+        maps,
         relabel: *selinux_relabel,
         no_copy: true,
         volume_labels: BTreeMap::new(),

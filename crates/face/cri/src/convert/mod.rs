@@ -1,10 +1,13 @@
 //! Between CRI's messages and the engine's nouns. What cannot be honoured is refused here, by name.
 
 pub(crate) mod container;
+pub(crate) mod ids;
 pub(crate) mod image;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod status;
+
+use std::collections::BTreeMap;
 
 use ferry_model::container::Resources;
 use tonic::Status;
@@ -21,8 +24,8 @@ pub(crate) fn resources(limits: &api::LinuxContainerResources) -> Result<Resourc
         oom_score_adj: _,
         cpuset_cpus,
         cpuset_mems,
+        // In the pod's part of a new container, and in updates.
         hugepage_limits: _,
-        // In the pod's part of a new container; refused in updates.
         unified: _,
         memory_swap_limit_in_bytes,
     } = limits;
@@ -42,9 +45,10 @@ pub(crate) fn resources(limits: &api::LinuxContainerResources) -> Result<Resourc
     })
 }
 
-/// A field that Ferry does not honour yet.
-pub(crate) fn unsupported(field: &str) -> Status {
-    Status::unimplemented(format!("{field} is not supported"))
+/// Limits of huge pages by their size; 0 is no word on it.
+pub(crate) fn hugepages(limits: &api::LinuxContainerResources) -> BTreeMap<String, u64> {
+    let given = limits.hugepage_limits.iter().filter(|page| page.limit > 0);
+    given.map(|page| (page.page_size.clone(), page.limit)).collect()
 }
 
 /// A part of a message that must be there.

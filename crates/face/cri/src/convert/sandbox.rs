@@ -11,7 +11,7 @@ use ferry_model::{
 };
 use tonic::Status;
 
-use super::{required, security};
+use super::{ids, required, security};
 use crate::{answer::invalid, api, record};
 
 /// The name of a sandbox among sandboxes.
@@ -35,7 +35,7 @@ pub(crate) fn spec(
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.unwrap_or_default();
     let namespaces = security.namespace_options.clone().unwrap_or_default();
-    security::user_namespace(&namespaces)?;
+    let ids = ids::of_pod(&namespaces)?;
     let on_host = namespaces.network() == api::NamespaceMode::Node;
     let ports = ports(&config.port_mappings)?;
     let by_cni = cni && !on_host;
@@ -57,7 +57,7 @@ pub(crate) fn spec(
             _ => IpcMode::Shareable,
         }),
         uts_host: on_host,
-        // A pod says so itself, and is refused (`security.rs`): the daemon's default is for Docker's clients.
+        // A pod says itself which ids it has (`ids`): the daemon's default is for Docker's clients.
         userns_mode: UsernsMode::Host,
         sysctls: linux.sysctls,
         cgroup_parent: linux.cgroup_parent,
@@ -75,7 +75,7 @@ pub(crate) fn spec(
     let spec = ContainerSpec {
         hostname: if on_host { String::new() } else { config.hostname.clone() },
         host,
-        pod: Some(PodPart { request: record::encode(request), network, ..PodPart::default() }),
+        pod: Some(PodPart { request: record::encode(request), ids, network, ..PodPart::default() }),
         ..ContainerSpec::default()
     };
     Ok((name(metadata)?, spec))

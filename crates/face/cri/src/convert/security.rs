@@ -2,7 +2,6 @@
 
 use tonic::Status;
 
-use super::unsupported;
 use crate::{answer::invalid, api, api::security_profile::ProfileType};
 
 /// Largest profile that is read.
@@ -46,16 +45,6 @@ pub(crate) fn selinux(options: Option<&api::SeLinuxOption>) -> Vec<String> {
     let parts = [("user", user), ("role", role), ("type", r#type), ("level", level)];
     let given = parts.into_iter().filter(|(_, value)| !value.is_empty());
     given.map(|(part, value)| format!("label={part}:{value}")).collect()
-}
-
-/// User namespaces other than the machine's.
-pub(crate) fn user_namespace(options: &api::NamespaceOption) -> Result<(), Status> {
-    match &options.userns_options {
-        Some(userns) if userns.mode() != api::NamespaceMode::Node => {
-            Err(unsupported("namespace_options.userns_options"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// `user[:group]` of CRI's three fields.

@@ -107,12 +107,31 @@ pub(crate) fn container_status(member: &Member<'_>) -> api::ContainerStatus {
         mounts: member.config.mounts.clone(),
         log_path: log_path.unwrap_or_default(),
         resources: Some(api::ContainerResources {
-            linux: Some(linux.resources.unwrap_or_default()),
+            linux: Some(limits(it, linux.resources.unwrap_or_default())),
             windows: None,
         }),
         image_id,
         user: None,
         stop_signal: stop_signal(it).into(),
+    }
+}
+
+/// The limits that were asked for, as updates have changed them.
+fn limits(it: &Container, asked: api::LinuxContainerResources) -> api::LinuxContainerResources {
+    let own = &it.spec.host.resources;
+    let part = it.spec.pod.clone().unwrap_or_default();
+    let page = |(page_size, limit)| api::HugepageLimit { page_size, limit };
+    api::LinuxContainerResources {
+        cpu_period: own.cpu_period,
+        cpu_quota: own.cpu_quota,
+        cpu_shares: own.cpu_shares,
+        memory_limit_in_bytes: own.memory,
+        memory_swap_limit_in_bytes: own.memory_swap,
+        cpuset_cpus: own.cpuset_cpus.clone(),
+        cpuset_mems: own.cpuset_mems.clone(),
+        hugepage_limits: part.hugepages.into_iter().map(page).collect(),
+        unified: part.unified,
+        ..asked
     }
 }
 

@@ -122,11 +122,12 @@ pub(super) async fn update_resources(
 ) -> Answer<api::UpdateContainerResourcesResponse> {
     let it = runtime.container(&request.container_id)?;
     let limits = required(request.linux.as_ref(), "linux")?;
-    if let Some(key) = limits.unified.keys().next() {
-        return Err(convert::unsupported(&format!("linux.resources.unified ({key}) in an update")));
-    }
-    let resources = convert::resources(limits)?;
-    let update = UpdateContainer { resources, restart_policy: None };
+    let update = UpdateContainer {
+        resources: convert::resources(limits)?,
+        restart_policy: None,
+        unified: limits.unified.clone(),
+        hugepages: convert::hugepages(limits),
+    };
     container::update(&runtime.engine, &it.id, update).await.map_err(refused)?;
     done(api::UpdateContainerResourcesResponse {})
 }

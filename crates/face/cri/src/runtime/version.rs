@@ -51,11 +51,12 @@ pub(super) async fn status(
         });
         info.insert("config".to_owned(), text.to_string());
     }
+    let user_namespaces = pod::has_user_namespaces(&runtime.engine);
     let handler = |name: &str| api::RuntimeHandler {
         name: name.to_owned(),
         features: Some(api::RuntimeHandlerFeatures {
             recursive_read_only_mounts: true,
-            user_namespaces: false,
+            user_namespaces,
         }),
     };
     let names = config.runtimes.keys().map(String::as_str);

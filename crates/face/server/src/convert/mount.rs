@@ -53,6 +53,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
         recursion,
         create_source: create_mountpoint,
         idmap: id_map,
+        maps: None,
         relabel: false,
         no_copy,
         volume_labels: labels,
@@ -112,6 +113,8 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         recursion,
         create_source,
         idmap,
+        // Docker has no word for it.
+        maps: _,
         // Docker's clients ask by `:z` and `:Z` alone.
         relabel: _,
         no_copy,
@@ -173,6 +176,7 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         subpath,
         create_source: _,
         idmap: _,
+        maps: _,
         recursion: _,
         tmpfs_size: _,
         tmpfs_mode: _,

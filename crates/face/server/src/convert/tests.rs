@@ -103,6 +103,7 @@ fn mount_point(wire: &ferry_docker_api::MountPoint) -> MountPoint {
         subpath: String::new(),
         create_source: false,
         idmap: false,
+        maps: None,
         recursion: BindRecursion::Enabled,
         tmpfs_size: 0,
         tmpfs_mode: 0,

@@ -23,5 +23,5 @@ pub(crate) fn request(wire: UpdateConfig) -> Result<(UpdateContainer, Vec<String
         "" => None,
         _ => Some(host_in::parse_restart(&restart_policy)?),
     };
-    Ok((UpdateContainer { resources, restart_policy }, warnings))
+    Ok((UpdateContainer { resources, restart_policy, ..UpdateContainer::default() }, warnings))
 }

@@ -3,13 +3,16 @@
 //! `FERRY_TEST_CRI` names the socket of another runtime (`unix:///…/containerd.sock`): scenarios that look at nothing of ours
 //! are first run against that one.
 
+mod cgroups;
 mod client;
 mod crash;
 mod given;
+mod handlers;
 mod images;
 mod network;
 mod pods;
 mod streams;
+mod userns;
 
 use std::path::PathBuf;
 

@@ -49,7 +49,7 @@ fn a_pod_on_the_machine_s_network() {
 }
 
 /// Debian's plugins: where the package puts them, or unpacked beside what cargo builds.
-fn plugins() -> Option<PathBuf> {
+pub(super) fn plugins() -> Option<PathBuf> {
     let own = std::env::current_exe().unwrap();
     let beside = own.ancestors().nth(3).unwrap().join("peers/usr/lib/cni");
     let places = [PathBuf::from("/usr/lib/cni"), beside];
@@ -63,23 +63,23 @@ fn plugins() -> Option<PathBuf> {
 }
 
 /// A CNI configuration of the test's own, in a directory that goes with it.
-struct Conf(PathBuf);
+pub(super) struct Conf(pub(super) PathBuf);
 
 impl Conf {
-    fn new(name: &str, text: &str) -> Conf {
+    pub(super) fn new(name: &str, text: &str) -> Conf {
         let path = PathBuf::from(format!("/var/tmp/ferry-cni-{name}-{}", std::process::id()));
         fs::create_dir_all(path.join("bin")).unwrap();
         fs::write(path.join("10-test.conflist"), text).unwrap();
         Conf(path)
     }
 
-    fn plugin(&self, name: &str, script: &str) {
+    pub(super) fn plugin(&self, name: &str, script: &str) {
         let path = self.0.join("bin").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn bed(&self, plugins: Option<&Path>) -> Bed {
+    pub(super) fn bed(&self, plugins: Option<&Path>) -> Bed {
         let conf = format!("--cni-conf-dir={}", self.0.display());
         let own = format!("--cni-bin-dir={}", self.0.join("bin").display());
         let mut flags = vec![conf.as_str(), own.as_str()];

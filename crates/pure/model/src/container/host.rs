@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BindRecursion, CgroupnsMode, IpcMode, MountKind, NetworkMode, PidMode, RestartPolicy,
+    BindRecursion, CgroupnsMode, IdMaps, IpcMode, MountKind, NetworkMode, PidMode, RestartPolicy,
     UsernsMode,
 };
 use crate::network::{PortBinding, PortKey};
@@ -136,6 +136,9 @@ pub struct MountRequest {
     /// `idmap`: who owns the source is root in the container.
     #[serde(default)]
     pub idmap: bool,
+    /// A bind's ids on the disk and what they are on the host; Kubernetes asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<IdMaps>,
     /// The source gets the container's SELinux label, where there are labels; Kubernetes asks for it.
     #[serde(default)]
     pub relabel: bool,

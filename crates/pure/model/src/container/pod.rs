@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::IdMaps;
 use crate::network::PortBinding;
 
 /// What makes a container a pod's sandbox or one of its containers. Such containers are not shown to Docker's clients.
@@ -24,6 +25,9 @@ pub struct PodPart {
     pub unified: BTreeMap<String, String>,
     /// Its user has the groups that were asked for, and none that the image's `/etc/group` names.
     pub strict_groups: bool,
+    /// The ids of the pod's user namespace; `None`: it is in the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdMaps>,
     /// For a sandbox: how its network comes about.
     pub network: PodNetwork,
 }

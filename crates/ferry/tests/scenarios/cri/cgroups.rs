@@ -1,0 +1,147 @@
+//! What only some kernels have: limits of cgroup v2, AppArmor. The virtual machine's has both.
+
+use std::path::Path;
+
+use ferry_cri::api;
+
+use super::{Bed, IDLE, client::call};
+
+fn limits(container: &mut api::ContainerConfig) -> &mut api::LinuxContainerResources {
+    container.linux.get_or_insert_default().resources.get_or_insert_default()
+}
+
+#[test]
+fn limits_of_version_2() {
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        eprintln!("SKIPPED: this machine has cgroup v1");
+        return;
+    }
+    let bed = Bed::any();
+    let cri = &bed.cri;
+    let config = bed.pod("limits");
+    let pod = cri.run_pod(config.clone()).unwrap();
+    let mut container = bed.container("main", IDLE);
+    *limits(&mut container) = api::LinuxContainerResources {
+        memory_limit_in_bytes: 64 << 20,
+        cpu_shares: 512,
+        cpu_quota: 50_000,
+        cpu_period: 100_000,
+        cpuset_cpus: "0".into(),
+        unified: [("memory.high".into(), (48 << 20).to_string())].into(),
+        ..Default::default()
+    };
+    let id = cri.create(&pod, container, &config).unwrap();
+    cri.start(&id).unwrap();
+    let file = |name: &str| cri.output(&id, &format!("cat /sys/fs/cgroup/{name}"));
+    assert_eq!(file("memory.max"), (64 << 20).to_string());
+    assert_eq!(file("memory.high"), (48 << 20).to_string());
+    assert_eq!(file("cpu.max"), "50000 100000");
+    assert_eq!(file("cpuset.cpus"), "0");
+    assert_eq!(cri.output(&id, "cat /proc/self/cgroup"), "0::/", "a cgroup namespace of its own");
+
+    // Limits change while it runs, by field and by file; what is not said stays.
+    let update = |linux: api::LinuxContainerResources| {
+        let container_id = id.clone();
+        let request = api::UpdateContainerResourcesRequest {
+            container_id,
+            linux: Some(linux),
+            ..Default::default()
+        };
+        call!(cri, runtime.update_container_resources(request))
+    };
+    update(api::LinuxContainerResources {
+        memory_limit_in_bytes: 128 << 20,
+        unified: [
+            ("memory.high".into(), (96 << 20).to_string()),
+            ("memory.low".into(), (8 << 20).to_string()),
+        ]
+        .into(),
+        ..Default::default()
+    })
+    .unwrap();
+    assert_eq!(file("memory.max"), (128 << 20).to_string());
+    assert_eq!(file("memory.high"), (96 << 20).to_string());
+    assert_eq!(file("memory.low"), (8 << 20).to_string());
+    assert_eq!(file("cpu.max"), "50000 100000");
+    let shown = cri.status(&id).unwrap().resources.unwrap().linux.unwrap();
+    assert_eq!(shown.memory_limit_in_bytes, 128 << 20);
+    assert_eq!((shown.cpu_quota, shown.unified["memory.high"].as_str()), (50_000, "100663296"));
+    // No such file, and one that would be elsewhere.
+    for name in ["no.such", "../memory.max"] {
+        let wrong = [(name.to_owned(), "1".to_owned())].into();
+        update(api::LinuxContainerResources { unified: wrong, ..Default::default() })
+            .expect_err(name);
+    }
+    assert_eq!(file("memory.max"), (128 << 20).to_string());
+
+    // The group of a whole pod is the kubelet's own.
+    let request = api::UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: pod.clone(),
+        overhead: None,
+        resources: Some(api::LinuxContainerResources {
+            memory_limit_in_bytes: 256 << 20,
+            ..Default::default()
+        }),
+    };
+    call!(cri, runtime.update_pod_sandbox_resources(request)).unwrap();
+}
+
+#[test]
+fn apparmor_profiles_by_name() {
+    let loaded = std::fs::read_to_string("/sys/kernel/security/apparmor/profiles");
+    if !loaded.is_ok_and(|profiles| profiles.contains("mine ")) {
+        eprintln!("SKIPPED: this machine has no AppArmor, or nobody loaded the profile \"mine\"");
+        return;
+    }
+    use api::security_profile::ProfileType;
+    let bed = Bed::any();
+    let config = bed.pod("apparmor");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let profile = |name: &str, profile_type: ProfileType, localhost_ref: &str| {
+        let mut container = bed.container(name, IDLE);
+        let linux = container.linux.get_or_insert_default();
+        linux.security_context.get_or_insert_default().apparmor = Some(api::SecurityProfile {
+            profile_type: profile_type.into(),
+            localhost_ref: localhost_ref.to_owned(),
+        });
+        let id = bed.cri.create(&pod, container, &config)?;
+        bed.cri.start(&id)?;
+        Ok::<_, tonic::Status>(bed.cri.output(&id, "cat /proc/self/attr/current"))
+    };
+    assert_eq!(
+        profile("named", ProfileType::Localhost, "localhost/mine").unwrap(),
+        "mine (enforce)"
+    );
+    assert_eq!(profile("unconfined", ProfileType::Unconfined, "").unwrap(), "unconfined");
+    assert!(profile("default", ProfileType::RuntimeDefault, "").unwrap().ends_with("(enforce)"));
+    profile("absent", ProfileType::Localhost, "localhost/absent").unwrap_err();
+}
+
+#[test]
+fn scores_for_the_oom_killer_are_as_low_as_the_machine_allows() {
+    let bed = Bed::ours(&[]);
+    let config = bed.pod("oom");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let started = |name: &str, score: i64| {
+        let mut container = bed.container(name, IDLE);
+        limits(&mut container).oom_score_adj = score;
+        let options = api::NamespaceOption {
+            pid: api::NamespaceMode::Container.into(),
+            ..api::NamespaceOption::default()
+        };
+        super::with_namespaces(&mut container, options);
+        let id = bed.cri.create(&pod, container, &config).unwrap();
+        bed.cri.start(&id).unwrap();
+        bed.cri.output(&id, "cat /proc/1/oom_score_adj")
+    };
+    assert_eq!(started("high", 900), "900");
+    // A machine may keep even root from lowering it; then it stays what the daemon's is.
+    let tried = std::process::Command::new("sh")
+        .args(["-c", "echo -900 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj"])
+        .output()
+        .unwrap();
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let allowed = String::from_utf8(tried.stdout).unwrap();
+    let expected = if tried.status.success() { allowed } else { own };
+    assert_eq!(started("low", -900), expected.trim());
+}
