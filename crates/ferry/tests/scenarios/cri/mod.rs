@@ -6,12 +6,14 @@
 mod cgroups;
 mod client;
 mod crash;
+mod crash_steps;
 mod given;
 mod handlers;
 mod images;
 mod network;
 mod pods;
 mod streams;
+mod terminal;
 mod userns;
 
 use std::path::PathBuf;

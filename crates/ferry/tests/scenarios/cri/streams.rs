@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What stands between kubectl and the runtime.
-struct Kubelet {
+pub(super) struct Kubelet {
     kubectl: PathBuf,
     config: PathBuf,
     spdy: bool,
@@ -33,7 +33,7 @@ struct Target {
 }
 
 impl Kubelet {
-    fn start(bed: &Bed, pod: &str, container: &str, spdy: bool) -> Option<Kubelet> {
+    pub(super) fn start(bed: &Bed, pod: &str, container: &str, spdy: bool) -> Option<Kubelet> {
         let kubectl = programs::find("kubectl")?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
@@ -56,7 +56,7 @@ impl Kubelet {
         Some(Kubelet { kubectl, config, spdy })
     }
 
-    fn kubectl(&self, args: &[&str]) -> Command {
+    pub(super) fn kubectl(&self, args: &[&str]) -> Command {
         let websockets = if self.spdy { "false" } else { "true" };
         let mut command = Command::new(&self.kubectl);
         command
@@ -162,6 +162,7 @@ fn document(path: &str) -> String {
         "/apis" => r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#,
         "/api/v1" => r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["get","list"],"shortNames":["po"]}]}"#,
         "/api/v1/namespaces/default/pods/web" => r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"default"},"spec":{"containers":[{"name":"main","image":"busybox","stdin":true}]},"status":{"phase":"Running"}}"#,
+        "/api/v1/namespaces/default/pods/term" => r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"term","namespace":"default"},"spec":{"containers":[{"name":"main","image":"busybox","stdin":true,"tty":true}]},"status":{"phase":"Running"}}"#,
         _ => "",
     }
     .to_owned()
