@@ -87,7 +87,7 @@ firewalls() {
 }
 
 prepare_rust
-install busybox-static iproute2 nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
+install busybox-static iproute2 iptables nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
   apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium socat btrfs-progs xfsprogs
 # Node.js that is not Debian's brings an npm of its own, and its package conflicts with Debian's.
 command -v npm >/dev/null || install nodejs npm
@@ -100,10 +100,14 @@ peer runc runc
 peer crun crun
 peer conmon conmon
 peer podman podman
-# Network plugins of Kubernetes' pods: a directory of programs, found where the package would put them.
-if [ ! -x /usr/lib/cni/bridge ] && [ ! -x target/peers/usr/lib/cni/bridge ]; then
+# Network plugins of Kubernetes' pods, a directory of programs: those of Debian's unstable release know CNI 1.1, which is not tested with others.
+if [ ! -x target/peers/usr/lib/cni/bridge ]; then
   say "Unpacking CNI plugins from Debian's containernetworking-plugins"
-  (cd "$(mktemp -d)" && apt-get download -qq containernetworking-plugins && dpkg -x ./*.deb "$OLDPWD/target/peers")
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  (cd "$unpacked" && { download containernetworking-plugins sid || download containernetworking-plugins; }) &&
+    dpkg -x "$unpacked"/*.deb target/peers
+  rm -rf "$unpacked"
 fi
 if apt-cache show docker-cli >/dev/null 2>&1; then peer docker-cli docker; else peer docker.io docker; fi
 without=()
@@ -117,7 +121,7 @@ else
 fi
 for client in cosign oras; do peer $client $client sid && target/peers/usr/bin/$client version >/dev/null || without+=($client); done
 # Debian 12's `ctr` speaks plain HTTP to loopback whatever certificates it is given.
-for client in containerd ctr; do peer containerd $client sid && target/peers/usr/bin/$client --version >/dev/null || without+=($client); done
+for client in containerd ctr containerd-shim-runc-v2; do peer containerd $client sid && target/peers/usr/bin/$client -v >/dev/null || without+=($client); done
 # Clients that are in no package of Debian's. Without their registries everything else is tested all the same.
 say "Installing what drives the desktop in a browser"
 (cd desktop && npm ci --no-audit --no-fund --silent) || without+=(desktop)

@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) resolvers: Resolvers,
     /// Where names for people are served, if they are.
     pub(crate) announcement: Mutex<Option<crate::ops::names::Announcement>>,
+    /// Held for writing while plugins collect what belongs to no pod, for reading while they attach or detach one.
+    pub(crate) cni_gate: tokio::sync::RwLock<()>,
     live: RwLock<Arc<Live>>,
     pub(crate) containers: Registry,
     pub(crate) execs: Execs,
@@ -149,6 +151,7 @@ impl Shared {
             networks: parts.networks,
             resolvers: Resolvers::default(),
             announcement: Mutex::default(),
+            cni_gate: tokio::sync::RwLock::default(),
             containers: Registry::default(),
             execs: Execs::default(),
             events: EventBus::new(),

@@ -6,6 +6,8 @@ use std::{
     process::Command,
 };
 
+use serde_json::{Value, json};
+
 use crate::{command::run, programs, sandbox::target_dir};
 
 /// A root file system with a static busybox, as a tar. Made once.
@@ -30,6 +32,34 @@ pub fn busybox_tar() -> PathBuf {
         std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\nstaff:x:50:nobody\n")
             .unwrap();
     })
+}
+
+/// An image of busybox as `docker load` and `ctr images import` take it, with a configuration of the test's own.
+#[track_caller]
+pub fn archive(dir: &Path, tag: &str, config: &Value) -> PathBuf {
+    let layer = busybox_tar();
+    let sum = run(Command::new("sha256sum").arg(&layer)).ok();
+    let sum = sum.split(' ').next().unwrap();
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]},
+    });
+    let manifest =
+        json!([{"Config": "config.json", "RepoTags": [tag], "Layers": [format!("{sum}.tar")]}]);
+    let parts = dir.join("image");
+    std::fs::create_dir_all(&parts).unwrap();
+    std::fs::write(parts.join("config.json"), config.to_string()).unwrap();
+    std::fs::write(parts.join("manifest.json"), manifest.to_string()).unwrap();
+    std::fs::copy(&layer, parts.join(format!("{sum}.tar"))).unwrap();
+    let tar = dir.join("image.tar");
+    let layer = format!("{sum}.tar");
+    let mut command = Command::new("tar");
+    command.arg("-C").arg(&parts).arg("-cf").arg(&tar);
+    run(command.args(["manifest.json", "config.json", &layer])).ok();
+    std::fs::remove_dir_all(&parts).unwrap();
+    tar
 }
 
 /// A small Debian with nginx, PostgreSQL, redis, vim and top installed from its packages, as a tar. Takes a minute or two the first time.

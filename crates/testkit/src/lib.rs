@@ -11,6 +11,7 @@
 mod api;
 mod claims;
 mod command;
+mod containerd;
 mod ferry_registry;
 pub mod images;
 pub mod programs;
@@ -21,6 +22,7 @@ mod traces;
 pub use api::Api;
 pub use claims::{free_port, free_range};
 pub use command::{Run, eventually, run, run_with_input};
+pub use containerd::{Containerd, CriOptions, bridge_list};
 pub use ferry_registry::{Answer, FerryRegistry, Http};
 pub use registry::{Registry, RegistryOptions};
 pub use sandbox::{Client, DOCKERD, Sandbox, binary};

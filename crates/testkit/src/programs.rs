@@ -22,6 +22,20 @@ pub fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The directory with Debian's CNI plugins: unpacked from its unstable release, which knows the newest version, or where the package
+/// puts them.
+#[track_caller]
+pub fn plugins() -> Option<PathBuf> {
+    let unpacked = crate::sandbox::target_dir().join("peers/usr/lib/cni");
+    let mut places = [unpacked, PathBuf::from("/usr/lib/cni")].into_iter();
+    let found = places.find(|place| place.join("bridge").exists());
+    if found.is_none() {
+        may_be_missing("containernetworking-plugins");
+        eprintln!("SKIPPED: Debian's containernetworking-plugins are not here");
+    }
+    found
+}
+
 /// What `scripts/test.sh` made below the target directory: a path relative to its `peers`.
 pub fn made(path: &str) -> Option<PathBuf> {
     Some(crate::sandbox::target_dir().join("peers").join(path)).filter(|path| path.exists())

@@ -392,8 +392,9 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// Cargo's target directory: test binaries are in `<target>/<profile>/deps`.
+/// Cargo's target directory: test binaries are in `<target>/<profile>/deps`, other programs in `<target>/<profile>`.
 pub(crate) fn target_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    own.ancestors().nth(3).unwrap().to_owned()
+    let is_test = own.parent().is_some_and(|directory| directory.ends_with("deps"));
+    own.ancestors().nth(if is_test { 3 } else { 2 }).unwrap().to_owned()
 }

@@ -13,6 +13,9 @@ use crate::CniError;
 /// Largest configuration file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
+/// The newest version of the specification that is spoken.
+const NEWEST: (u32, u32) = (1, 1);
+
 /// Most plugins in a list.
 const MAX_PLUGINS: usize = 64;
 
@@ -25,6 +28,8 @@ pub struct ConfList {
     pub version: String,
     /// CHECK is not to be called.
     pub disable_check: bool,
+    /// GC is not to be called: somebody else attaches to this network, too.
+    pub disable_gc: bool,
     plugins: Vec<Map<String, Value>>,
     text: String,
 }
@@ -80,17 +85,9 @@ impl ConfList {
         };
         let name = word(&map, "name").filter(|name| is_name(name));
         let name = name.ok_or("it has no valid \"name\"")?;
-        let version = word(&map, "cniVersion").unwrap_or_else(|| "0.2.0".to_owned());
-        if numbers(&version).is_none_or(|(major, _)| major > 1) {
-            return Err(format!("unknown \"cniVersion\" {version}"));
-        }
-        let disable_check = match map.get("disableCheck") {
-            None => false,
-            Some(Value::Bool(value)) => *value,
-            Some(Value::String(text)) if text == "true" => true,
-            Some(Value::String(text)) if text == "false" => false,
-            Some(_) => return Err("\"disableCheck\" is not a truth value".to_owned()),
-        };
+        let version = version(&map)?;
+        let disable_check = truth(&map, "disableCheck")?;
+        let disable_gc = truth(&map, "disableGC")?;
         let plugins = match map.remove("plugins") {
             None => vec![Value::Object(map)],
             Some(Value::Array(plugins)) => plugins,
@@ -100,7 +97,7 @@ impl ConfList {
             return Err(format!("it names {} plugins: 1 to {MAX_PLUGINS} can be", plugins.len()));
         }
         let plugins = plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
-        Ok(ConfList { name, version, disable_check, plugins, text: text.to_owned() })
+        Ok(ConfList { name, version, disable_check, disable_gc, plugins, text: text.to_owned() })
     }
 
     /// The list as it was read.
@@ -134,6 +131,35 @@ impl ConfList {
             config.insert("prevResult".to_owned(), previous.clone());
         }
         Value::Object(config)
+    }
+}
+
+/// The version that is spoken: `cniVersion`, or the newest of `cniVersions` that is known.
+fn version(map: &Map<String, Value>) -> Result<String, String> {
+    let is_known = |text: &str| numbers(text).is_some_and(|own| own <= NEWEST);
+    let single = map.get("cniVersion").and_then(Value::as_str);
+    let Some(several) = map.get("cniVersions") else {
+        let own = single.unwrap_or("0.2.0");
+        let known = numbers(own).is_some_and(|(major, _)| major <= NEWEST.0);
+        return if known {
+            Ok(own.to_owned())
+        } else {
+            Err(format!("unknown \"cniVersion\" {own}"))
+        };
+    };
+    let several = several.as_array().ok_or("\"cniVersions\" is not a list")?;
+    let known = several.iter().filter_map(Value::as_str).chain(single).filter(|own| is_known(own));
+    let newest = known.max_by_key(|own| numbers(own));
+    newest.map(str::to_owned).ok_or_else(|| "no version in \"cniVersions\" is known".to_owned())
+}
+
+fn truth(map: &Map<String, Value>, key: &str) -> Result<bool, String> {
+    match map.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(Value::String(text)) if text == "true" => Ok(true),
+        Some(Value::String(text)) if text == "false" => Ok(false),
+        Some(_) => Err(format!("\"{key}\" is not a truth value")),
     }
 }
 

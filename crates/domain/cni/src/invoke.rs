@@ -2,18 +2,23 @@
 
 use std::{
     io::{Read, Write},
-    os::unix::process::CommandExt,
+    os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use crate::{CniError, INTERFACE, Pod};
 
 /// How long a plugin may take: kubelet gives up on a pod after four minutes.
-const LIMIT: Duration = Duration::from_secs(110);
+pub(crate) const LIMIT: Duration = Duration::from_secs(110);
+
+/// How often it is looked whether a plugin has ended whose output goes on: something that it started may have that open.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Most that a plugin may print.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -28,6 +33,7 @@ pub(crate) struct Call<'a> {
     pub(crate) directories: &'a [PathBuf],
     pub(crate) config: &'a Value,
     pub(crate) pod: Pod<'a>,
+    pub(crate) limit: Duration,
 }
 
 /// The program of a plugin.
@@ -47,6 +53,8 @@ pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
     let mut child = spawn(call, &program).map_err(failed)?;
     let input = call.config.to_string();
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let ended = AtomicBool::new(false);
+    let ended = &ended;
     // Each pipe has its thread: a plugin may write before it has read everything.
     let (output, complaint, status) = std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -55,9 +63,10 @@ pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
                 stdin.write_all(input.as_bytes()).ok();
             }
         });
-        let output = scope.spawn(move || stdout.map(|pipe| drain(pipe, MAX_OUTPUT)));
-        let complaint = scope.spawn(move || stderr.map(|pipe| drain(pipe, MAX_COMPLAINT)));
-        let status = wait(&mut child);
+        let output = scope.spawn(move || stdout.map(|pipe| drain(pipe, MAX_OUTPUT, ended)));
+        let complaint = scope.spawn(move || stderr.map(|pipe| drain(pipe, MAX_COMPLAINT, ended)));
+        let status = wait(&mut child, call.limit);
+        ended.store(true, Ordering::Release);
         (output.join(), complaint.join(), status)
     });
     let output = output.ok().flatten().unwrap_or_default();
@@ -66,7 +75,7 @@ pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
         return Err(CniError::TimedOut {
             kind: call.kind.to_owned(),
             command: call.command,
-            limit: LIMIT,
+            limit: call.limit,
         });
     };
     if output.len() > MAX_OUTPUT {
@@ -95,7 +104,7 @@ fn spawn(call: &Call<'_>, program: &Path) -> std::io::Result<Child> {
         .stderr(Stdio::piped())
         // Killed as a group: plugins start further plugins.
         .process_group(0);
-    if call.command != "STATUS" {
+    if !matches!(call.command, "STATUS" | "GC") {
         command
             .env("CNI_CONTAINERID", pod.id)
             .env("CNI_NETNS", pod.netns)
@@ -106,8 +115,8 @@ fn spawn(call: &Call<'_>, program: &Path) -> std::io::Result<Child> {
 }
 
 /// Waits for the end; `None` when the time was over and it had to be killed.
-fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + LIMIT;
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait()? {
@@ -122,18 +131,36 @@ fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-/// Reads all there is, and keeps one byte more than `limit` at most.
-fn drain(mut pipe: impl Read, limit: usize) -> Vec<u8> {
+/// Reads all there is until the plugin has ended, and keeps one byte more than `limit` at most.
+fn drain(mut pipe: impl Read + AsFd, limit: usize, ended: &AtomicBool) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
-    while let Ok(count) = pipe.read(&mut chunk) {
-        if count == 0 {
-            break;
+    loop {
+        // What was written before the end is there when the end is seen.
+        let was_over = ended.load(Ordering::Acquire);
+        if !is_readable(&pipe) {
+            if was_over {
+                break;
+            }
+            continue;
         }
+        let Ok(count @ 1..) = pipe.read(&mut chunk) else { break };
         let room = (limit + 1).saturating_sub(kept.len()).min(count);
         kept.extend_from_slice(&chunk[..room]);
     }
     kept
+}
+
+/// Whether a read would not wait, as far as can be seen in a moment.
+fn is_readable(pipe: &impl AsFd) -> bool {
+    let glance = Timespec { tv_sec: 0, tv_nsec: i64::from(GLANCE.subsec_nanos()) };
+    let mut wanted = [PollFd::new(pipe, PollFlags::IN)];
+    match poll(&mut wanted, Some(&glance)) {
+        Ok(count) => count > 0,
+        Err(rustix::io::Errno::INTR) => false,
+        // The read says what is wrong.
+        Err(_) => true,
+    }
 }
 
 /// The words of a plugin that failed.

@@ -1,6 +1,6 @@
 //! CNI: the network of a pod as plugins make it, from a configuration list in a directory.
 //!
-//! Knows: the CNI specification up to 1.1 (lists, ADD, CHECK, DEL, STATUS, results, errors), how to run a plugin with a time limit.
+//! Knows: the CNI specification up to 1.1 (lists, ADD, CHECK, DEL, STATUS, GC, results, errors), how to run a plugin with a time limit.
 //! Does not know: pods' records, our own bridges. Blocking: callers are on a thread for that.
 //! Start with [`load`], [`Network`].
 
@@ -22,6 +22,9 @@ pub use result::Attached;
 
 /// The link's name in every pod: kubelet expects this one.
 pub const INTERFACE: &str = "eth0";
+
+/// Where GC finds who is attached: the key, and the one that the specification had before.
+const VALID: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// A configuration list and where its plugins are.
 #[derive(Debug, Clone)]
@@ -109,6 +112,31 @@ impl Network {
         Ok(())
     }
 
+    /// Lets the plugins give back what belongs to no pod of `valid`, the ids of all that are attached, or may be. Lists older than
+    /// 1.1.0, or that forbid it, have no GC: that is no error. Nothing may be attached to this network meanwhile.
+    ///
+    /// # Errors
+    /// The first plugin that failed; the others were called nevertheless.
+    pub fn collect(&self, valid: &[String]) -> Result<(), CniError> {
+        if self.list.disable_gc || !self.list.is_at_least(1, 1) {
+            return Ok(());
+        }
+        let valid: Value =
+            valid.iter().map(|id| json!({ "containerID": id, "ifname": INTERFACE })).collect();
+        let request = CniRequest::default();
+        let pod = Pod { id: "", netns: "", request: &request };
+        let mut outcome = Ok(());
+        for plugin in self.list.plugins() {
+            let mut plugin = plugin.clone();
+            for key in VALID {
+                plugin.insert(key.to_owned(), valid.clone());
+            }
+            let done = self.call("GC", &plugin, pod, None).map(|_| ());
+            outcome = outcome.and(done);
+        }
+        outcome
+    }
+
     fn call(
         &self,
         command: &'static str,
@@ -123,6 +151,7 @@ impl Network {
             directories: &self.plugins,
             config: &config,
             pod,
+            limit: invoke::LIMIT,
         })
     }
 }

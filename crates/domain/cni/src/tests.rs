@@ -157,3 +157,80 @@ fn the_first_file_by_name_counts() {
     fs::write(bed.0.join("00-broken.conf"), "{").unwrap();
     assert!(load(&bed.0).is_err());
 }
+
+#[test]
+fn what_belongs_to_no_pod_is_collected() {
+    let bed = Bed::new("gc");
+    bed.plugin("first", "exit 1");
+    bed.plugin("second", "");
+    let list = |version: &str, more: &str| {
+        let text = format!(
+            r#"{{"cniVersion":"{version}","name":"net","plugins":[{{"type":"first"}},{{"type":"second"}}]{more}}}"#
+        );
+        bed.network(&text)
+    };
+    let valid = ["one".to_owned(), "two".to_owned()];
+    list("1.0.0", "").collect(&valid).unwrap();
+    list("1.1.0", r#","disableGC":true"#).collect(&valid).unwrap();
+    assert!(bed.log().is_empty(), "older lists have no GC");
+    let failed = list("1.1.0", "").collect(&valid).unwrap_err();
+    assert!(failed.to_string().contains("first"), "{failed}");
+    let log = bed.log();
+    assert_eq!(log.len(), 2, "the second is called all the same");
+    let input: Value = serde_json::from_str(&log[1]["second GC  ".len()..]).unwrap();
+    let attached =
+        json!([{"containerID":"one","ifname":"eth0"},{"containerID":"two","ifname":"eth0"}]);
+    assert_eq!(input["cni.dev/valid-attachments"], attached);
+    assert_eq!((&input["name"], &input["cniVersion"]), (&json!("net"), &json!("1.1.0")));
+}
+
+#[test]
+fn the_newest_known_version_is_spoken() {
+    let version = |text: &str| {
+        let plugins = r#""name":"net","plugins":[{"type":"x"}]"#;
+        ConfList::parse(&format!("{{{text},{plugins}}}")).map(|list| list.version)
+    };
+    assert_eq!(version(r#""cniVersions":["0.3.1","1.1.0","1.0.0","2.0.0"]"#).unwrap(), "1.1.0");
+    assert_eq!(version(r#""cniVersion":"1.0.0","cniVersions":["0.4.0"]"#).unwrap(), "1.0.0");
+    assert!(version(r#""cniVersions":["7.0.0"]"#).is_err());
+    assert!(version(r#""cniVersions":"1.0.0""#).is_err());
+}
+
+fn call_within(bed: &Bed, limit: std::time::Duration) -> Result<Vec<u8>, CniError> {
+    let request = CniRequest::default();
+    invoke::run(&invoke::Call {
+        command: "ADD",
+        kind: "slow",
+        directories: &[bed.0.clone()],
+        config: &json!({}),
+        pod: pod(&request),
+        limit,
+    })
+}
+
+#[test]
+fn a_plugin_that_takes_too_long_is_killed_with_what_it_started() {
+    let bed = Bed::new("slow");
+    let pid = bed.0.join("pid");
+    bed.plugin("slow", &format!("sleep 300 & echo $! > {}; wait", pid.display()));
+    let late = call_within(&bed, std::time::Duration::from_millis(500)).unwrap_err();
+    assert!(matches!(late, CniError::TimedOut { command: "ADD", .. }), "{late}");
+    let pid: u32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while state().is_ok_and(|text| !text.contains(") Z ")) {
+        assert!(std::time::Instant::now() < deadline, "what it started goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_plugin_may_leave_something_that_keeps_its_output_open() {
+    let bed = Bed::new("daemon");
+    bed.plugin("slow", "sleep 100 & echo done $!");
+    let output = call_within(&bed, std::time::Duration::from_secs(90)).unwrap();
+    let output = String::from_utf8(output).unwrap();
+    let pid = output.strip_prefix("done ").unwrap().trim().parse::<i32>().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}

@@ -21,6 +21,8 @@ impl Actor {
             let words = "cni config uninitialized: there was one when the pod was asked for";
             Failure::new(ErrorKind::Unavailable, words)
         })?;
+        let gate = Arc::clone(&self.shared);
+        let _no_collection = gate.cni_gate.read().await;
         let list = network.list.text().to_owned();
         self.container.cni = Some(CniAttachment { list, ..CniAttachment::default() });
         self.save()?;
@@ -38,6 +40,8 @@ impl Actor {
             cni.addresses = attached.addresses;
         }
         self.save()?;
+        // A collection that comes now must find it.
+        self.publish();
         let (shared, container) = (Arc::clone(&self.shared), self.container.clone());
         crate::blocking(move || launch::write_pod_hosts(&shared, &container)).await
     }
@@ -46,6 +50,8 @@ impl Actor {
     pub(super) async fn detach_cni(&mut self) -> Result<(), Failure> {
         let Some(cni) = self.container.cni.clone() else { return Ok(()) };
         let request = self.cni_request().unwrap_or_default();
+        let gate = Arc::clone(&self.shared);
+        let _no_collection = gate.cni_gate.read().await;
         let shared = Arc::clone(&self.shared);
         let (id, pid) = (self.container.id.clone(), self.container.state.pid);
         let detached = crate::blocking(move || {

@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
+use ferry_cni::{ConfList, Network, Pod};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_model::{
     container::{
         Container, ContainerSpec, CreateContainer, IpcMode, LogSettings, NetworkMode, Phase,
-        PidMode, PodPart,
+        PidMode, PodNetwork, PodPart,
     },
     image::Image,
 };
@@ -237,6 +238,49 @@ pub async fn network_fault(engine: &Engine) -> Option<Failure> {
 pub fn has_user_namespaces(engine: &Engine) -> bool {
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     engine.shared.kernel >= (5, 19) && most.trim() != "0"
+}
+
+/// Whether a pod's plugins say that it is on its network still; `None` where none of them made it, or it has no process.
+pub async fn check_network(engine: &Engine, id: &str) -> Option<Result<(), Failure>> {
+    let pod = find(engine, id).ok()?;
+    let cni = pod.cni.clone().filter(|cni| !cni.result.is_empty())?;
+    let pid = pod.state.pid?;
+    let request = match part(&pod).map(|part| &part.network) {
+        Some(PodNetwork::Cni(request)) => request.clone(),
+        _ => return None,
+    };
+    let shared = Arc::clone(&engine.shared);
+    let checked = crate::blocking(move || {
+        let list =
+            ConfList::parse(&cni.list).map_err(|why| Failure::new(ErrorKind::Internal, why))?;
+        let network = Network { list, plugins: shared.config.cni.plugin_dirs.clone() };
+        let netns = format!("/proc/{pid}/ns/net");
+        Ok(network.check(Pod { id: &pod.id, netns: &netns, request: &request }, &cni.result)?)
+    });
+    Some(checked.await)
+}
+
+/// What an engine that comes up does about networks of plugins, while it answers already: it lets them give back what belongs to no pod, and
+/// says which pods are not on their network any more.
+pub async fn settle_networks(engine: &Engine) {
+    let collecting = engine.shared.cni_gate.write().await;
+    let pods = list(engine);
+    let attached = pods.iter().filter(|pod| pod.cni.is_some());
+    let attached: Vec<String> = attached.map(|pod| pod.id.clone()).collect();
+    let (shared, valid) = (Arc::clone(&engine.shared), attached.clone());
+    let collected = crate::blocking(move || match shared.cni()? {
+        Some(network) => Ok(network.collect(&valid)?),
+        None => Ok(()),
+    });
+    if let Err(failure) = collected.await {
+        tracing::warn!(%failure, "CNI plugins did not give back what belongs to no pod");
+    }
+    drop(collecting);
+    for id in attached {
+        if let Some(Err(failure)) = check_network(engine, &id).await {
+            tracing::warn!(%id, %failure, "a pod is not on its network as it should be");
+        }
+    }
 }
 
 /// Whether pods get their networks from CNI plugins.

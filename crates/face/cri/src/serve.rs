@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_engine::Engine;
+use ferry_engine::{Engine, ops::pod};
 use ferry_errkind::{ErrorKind, Kinded};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -29,11 +29,15 @@ use crate::{
 /// Largest message that is read: kubelet's own limit.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// What the program is called and which version it has.
+/// Which version the program has, and what its user says about images.
 #[derive(Debug, Clone)]
 pub struct Product {
     /// Ferry's version.
     pub version: String,
+    /// Images that a kubelet must not collect: references, or beginnings that end in `*`.
+    pub pinned: Vec<String>,
+    /// A pull that does not get on for so long is given up, however long it takes as a whole.
+    pub pull_patience: Duration,
 }
 
 /// A socket could not be opened.
@@ -110,16 +114,19 @@ pub async fn serve(
     listener: CriListener,
     stop: impl Future<Output = ()> + Send,
 ) {
+    let images = Images::new(engine.clone(), &product);
     let runtime = Arc::new(Runtime::new(engine.clone(), product).await);
     let services = Services {
         runtime: RuntimeServiceServer::from_arc(runtime)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE),
-        image: ImageServiceServer::new(Images::new(engine))
+        image: ImageServiceServer::new(images)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE),
     };
     let mut connections = JoinSet::new();
+    let settling = engine.clone();
+    connections.spawn(async move { pod::settle_networks(&settling).await });
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {

@@ -285,33 +285,9 @@ fn images_bring_theirs(client: Client) {
 
 /// Loads an image `checked` that has a health check, as `docker build` would have made it.
 fn import_checked(sandbox: &Sandbox) {
-    let dir = sandbox.dir().join("image");
-    std::fs::create_dir_all(&dir).unwrap();
-    let layer = ferry_testkit::images::busybox_tar();
-    std::fs::copy(&layer, dir.join("layer.tar")).unwrap();
-    let sum = std::process::Command::new("sha256sum").arg(&layer).output().unwrap().stdout;
-    let sum = String::from_utf8(sum).unwrap();
-    let config = json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "os": "linux",
-        "config": {"Cmd": ["sh"], "Healthcheck": {
-            "Test": ["CMD-SHELL", "echo from the image"], "Interval": 150_000_000}},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", &sum[..64])]},
-    });
-    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
-    let manifest =
-        json!([{"Config": "config.json", "RepoTags": ["checked:latest"], "Layers": ["layer.tar"]}]);
-    std::fs::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
-    let tar = sandbox.dir().join("image.tar");
-    let made = std::process::Command::new("tar")
-        .arg("-cf")
-        .arg(&tar)
-        .arg("-C")
-        .arg(&dir)
-        .args(["manifest.json", "config.json", "layer.tar"])
-        .status()
-        .unwrap();
-    assert!(made.success());
+    let config = json!({"Cmd": ["sh"], "Healthcheck": {
+        "Test": ["CMD-SHELL", "echo from the image"], "Interval": 150_000_000}});
+    let tar = ferry_testkit::images::archive(sandbox.dir(), "checked:latest", &config);
     sandbox.ok(&["load", "-q", "-i", tar.to_str().unwrap()]);
 }
 

@@ -3,11 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Command,
 };
 
 use ferry_testkit::{
-    Client, FerryRegistry, Run, Sandbox, eventually, programs, run, run_with_input,
+    Client, Containerd, FerryRegistry, Run, Sandbox, programs, run, run_with_input,
 };
 use serde_json::Value;
 
@@ -97,39 +97,12 @@ fn by_oras() {
     }
 }
 
-/// `containerd` in a directory of its own, without what it has for Kubernetes.
-struct Containerd {
-    child: Child,
-    ctr: PathBuf,
-    dir: PathBuf,
+/// `ctr` with what a door needs.
+trait Through {
+    fn through(&self, door: &Door, known: bool, words: &[&str], image: &str) -> Run;
 }
 
-impl Containerd {
-    fn start(dir: &Path) -> Option<Containerd> {
-        let [containerd, ctr] = programs::all(["containerd", "ctr"])?;
-        let config = dir.join("containerd.toml");
-        let text = format!(
-            "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.runtime\", \"io.containerd.cri.v1.images\", \"io.containerd.internal.v1.opt\"]\n[grpc]\naddress = \"{0}/sock\"\n",
-            dir.display()
-        );
-        fs::write(&config, text).unwrap();
-        let log = fs::File::create(dir.join("containerd.log")).unwrap();
-        let mut command = Command::new(containerd);
-        command.arg("-c").arg(&config).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap();
-        let containerd = Containerd { child, ctr, dir: dir.to_owned() };
-        eventually("containerd answers", || {
-            (containerd.run(&["images", "ls", "-q"]).code == 0).then_some(())
-        });
-        Some(containerd)
-    }
-
-    fn run(&self, words: &[&str]) -> Run {
-        let mut command = Command::new(&self.ctr);
-        run(command.arg("-a").arg(self.dir.join("sock")).args(["-n", "test"]).args(words))
-    }
-
-    /// With what a door needs.
+impl Through for Containerd {
     fn through(&self, door: &Door, known: bool, words: &[&str], image: &str) -> Run {
         let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         match &door.certificates {
@@ -151,13 +124,6 @@ impl Containerd {
         }
         all.push(image.to_owned());
         self.run(&all.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

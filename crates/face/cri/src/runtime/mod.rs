@@ -96,7 +96,7 @@ calls! {
     remove_pod_sandbox(request: RemovePodSandboxRequest) -> api::RemovePodSandboxResponse =
         |own| sandbox::remove(own, request).await;
     pod_sandbox_status(request: PodSandboxStatusRequest) -> api::PodSandboxStatusResponse =
-        |own| sandbox::show(own, &request);
+        |own| sandbox::show(own, &request).await;
     list_pod_sandbox(request: ListPodSandboxRequest) -> api::ListPodSandboxResponse =
         |own| done(api::ListPodSandboxResponse { items: sandbox::list(own, request.filter) });
     stream_pod_sandboxes(request: StreamPodSandboxesRequest) -> Answers<api::StreamPodSandboxesResponse> =

@@ -51,7 +51,7 @@ pub(super) async fn remove(
     }
 }
 
-pub(super) fn show(
+pub(super) async fn show(
     runtime: &Runtime,
     request: &api::PodSandboxStatusRequest,
 ) -> Answer<api::PodSandboxStatusResponse> {
@@ -60,8 +60,14 @@ pub(super) fn show(
     let members = pod::members(&runtime.engine, &it.id);
     let mut info = BTreeMap::new();
     if request.verbose {
+        // Plugins are asked only when somebody wants to know everything: a kubelet does not.
+        let checked = pod::check_network(&runtime.engine, &it.id).await;
         let text = serde_json::json!({
             "pid": it.state.pid,
+            "cniCheck": checked.map(|checked| match checked {
+                Ok(()) => "ok".to_owned(),
+                Err(failure) => failure.message().to_owned(),
+            }),
             "cniResult": it.cni.as_ref().map(|cni| cni.result.as_str()),
             "cgroupParent": it.spec.host.cgroup_parent,
         });

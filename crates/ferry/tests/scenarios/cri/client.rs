@@ -138,10 +138,13 @@ impl Cri {
         call!(self, runtime.remove_pod_sandbox(request)).map(drop)
     }
 
-    pub(crate) fn pods(&self) -> Vec<api::PodSandbox> {
+    pub(crate) fn list_pods(&self) -> Result<Vec<api::PodSandbox>, Status> {
         call!(self, runtime.list_pod_sandbox(api::ListPodSandboxRequest { filter: None }))
-            .unwrap()
-            .items
+            .map(|answer| answer.items)
+    }
+
+    pub(crate) fn pods(&self) -> Vec<api::PodSandbox> {
+        self.list_pods().unwrap()
     }
 
     pub(crate) fn containers(&self) -> Vec<api::Container> {

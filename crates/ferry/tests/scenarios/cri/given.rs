@@ -4,7 +4,7 @@ use std::fs;
 
 use ferry_cri::api::{self, NamespaceMode};
 
-use super::{Bed, IDLE, client::call, with_namespaces};
+use super::{Bed, IDLE, client::call, on_both, with_namespaces};
 
 /// A vendor's device, which is `/dev/zero` under another name.
 const VENDOR: &str = r#"
@@ -82,50 +82,38 @@ fn images_are_mounted() {
 
 #[test]
 fn groups_of_the_image_come_along_or_not() {
-    let bed = Bed::any();
-    let cri = &bed.cri;
-    let config = bed.pod("groups");
-    let pod = cri.run_pod(config.clone()).unwrap();
-    let file = |name: &str, text: &str| {
-        let path = bed.logs.join(name);
-        fs::create_dir_all(&bed.logs).unwrap();
-        fs::write(&path, text).unwrap();
-        api::Mount {
-            container_path: format!("/etc/{name}"),
-            host_path: path.to_string_lossy().into_owned(),
-            readonly: true,
-            ..api::Mount::default()
-        }
-    };
-    let files = [
-        file("passwd", "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"),
-        file("group", "root:x:0:\nweb:x:1000:\nteam:x:50000:web\n"),
-    ];
-    let groups = |name: &str, policy: api::SupplementalGroupsPolicy| {
-        let mut container = bed.container(name, IDLE);
-        alone(&mut container);
-        container.mounts = files.to_vec();
-        let linux = container.linux.get_or_insert_default();
-        let security = linux.security_context.get_or_insert_default();
-        security.run_as_user = Some(api::Int64Value { value: 1000 });
-        security.supplemental_groups = vec![60000];
-        security.supplemental_groups_policy = policy.into();
-        let id = cri.create(&pod, container, &config).unwrap();
-        cri.start(&id).unwrap();
-        let of = |script: &str| {
-            let mut all: Vec<u32> =
-                cri.output(&id, script).split_whitespace().map(|id| id.parse().unwrap()).collect();
-            all.sort_unstable();
-            all.dedup();
-            all
+    on_both(|bed| {
+        let cri = &bed.cri;
+        let config = bed.pod("groups");
+        let pod = cri.run_pod(config.clone()).unwrap();
+        let groups = |name: &str, policy: api::SupplementalGroupsPolicy| {
+            let mut container = bed.container(name, IDLE);
+            alone(&mut container);
+            let linux = container.linux.get_or_insert_default();
+            let security = linux.security_context.get_or_insert_default();
+            security.run_as_user = Some(api::Int64Value { value: 65534 });
+            security.supplemental_groups = vec![60000];
+            security.supplemental_groups_policy = policy.into();
+            let id = cri.create(&pod, container, &config).unwrap();
+            cri.start(&id).unwrap();
+            let of = |script: &str| {
+                let mut all: Vec<u32> = cri
+                    .output(&id, script)
+                    .split_whitespace()
+                    .map(|id| id.parse().unwrap())
+                    .collect();
+                all.sort_unstable();
+                all.dedup();
+                all
+            };
+            // Its own program, and a further one.
+            let own = of("sed -n 's/^Groups://p' /proc/1/status");
+            assert_eq!(own, of("sed -n 's/^Groups://p' /proc/self/status"));
+            own
         };
-        // Its own program, and a further one.
-        let own = of("sed -n 's/^Groups://p' /proc/1/status");
-        assert_eq!(own, of("sed -n 's/^Groups://p' /proc/self/status"));
-        own
-    };
-    assert_eq!(groups("merge", api::SupplementalGroupsPolicy::Merge), [1000, 50000, 60000]);
-    assert_eq!(groups("strict", api::SupplementalGroupsPolicy::Strict), [1000, 60000]);
-    let status = call!(cri, runtime.status(api::StatusRequest { verbose: false })).unwrap();
-    assert!(status.features.unwrap().supplemental_groups_policy);
+        assert_eq!(groups("merge", api::SupplementalGroupsPolicy::Merge), [50, 60000, 65534]);
+        assert_eq!(groups("strict", api::SupplementalGroupsPolicy::Strict), [60000, 65534]);
+        let status = call!(cri, runtime.status(api::StatusRequest { verbose: false })).unwrap();
+        assert!(status.features.unwrap().supplemental_groups_policy);
+    });
 }

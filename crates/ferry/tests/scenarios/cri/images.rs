@@ -1,10 +1,21 @@
 //! Images as a kubelet sees them.
 
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
 use ferry_cri::api;
-use ferry_testkit::{Registry, RegistryOptions};
+use ferry_testkit::{Registry, RegistryOptions, run};
 use tonic::Code;
 
-use super::{Bed, IDLE, client::call};
+use super::{
+    Bed, IDLE,
+    client::{Cri, call},
+};
 
 fn spec(image: &str) -> Option<api::ImageSpec> {
     Some(api::ImageSpec { image: image.to_owned(), ..api::ImageSpec::default() })
@@ -84,4 +95,120 @@ fn images_are_pulled_listed_and_removed() {
         remove().unwrap();
     }
     assert_eq!(list(), []);
+}
+
+/// How a registry gives what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// A little, again and again.
+    Slow,
+    /// Something, and then nothing more.
+    Stalls,
+}
+
+/// A way to a registry on this machine, which passes answers on at a pace. Answers its address.
+fn paced(registry: String, pace: Pace) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&registry).unwrap();
+            let (mut asked, mut upstream) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut asked, &mut upstream));
+            thread::spawn(move || pass_on(server, client, pace));
+        }
+    });
+    address
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, pace: Pace) {
+    let mut chunk = [0; 16 << 10];
+    let mut passed = 0;
+    while let Ok(count @ 1..) = from.read(&mut chunk) {
+        if to.write_all(&chunk[..count]).is_err() {
+            return;
+        }
+        passed += count;
+        // What is said about an image is quick; its layer takes longer than a pull may stand still.
+        if passed > 64 << 10 {
+            thread::sleep(if pace == Pace::Slow { BEAT } else { Duration::from_secs(600) });
+        }
+    }
+    to.shutdown(Shutdown::Write).ok();
+}
+
+/// Between two pieces of a slow registry, and how long a pull may stand still in these scenarios.
+const BEAT: Duration = Duration::from_millis(100);
+const PATIENCE: &str = "--cri-pull-timeout=3";
+
+/// A runtime without images, and a registry that has one, by its own address.
+fn with_registry(flags: &[&str]) -> Option<(Bed, Registry)> {
+    let bed = Bed::ours(flags);
+    let registry = Registry::start(bed.ferry().dir(), &RegistryOptions::default())?;
+    for tag in ["v1", "v2"] {
+        let name = format!("{}/team/box:{tag}", registry.host());
+        bed.ferry().ok(&["tag", "busybox", &name]);
+        bed.ferry().ok(&["push", &name]);
+        bed.ferry().ok(&["rmi", &name]);
+    }
+    bed.ferry().ok(&["rmi", "busybox"]);
+    Some((bed, registry))
+}
+
+fn pull(cri: &Cri, name: &str) -> Result<String, tonic::Status> {
+    let request = api::PullImageRequest { image: spec(name), ..Default::default() };
+    call!(cri, image.pull_image(request)).map(|answer| answer.image_ref)
+}
+
+#[test]
+fn a_pull_that_gets_on_may_take_its_time() {
+    let Some((bed, registry)) = with_registry(&[PATIENCE]) else { return };
+    let stalled = format!("{}/team/box:v1", paced(registry.host(), Pace::Stalls));
+    let late = pull(&bed.cri, &stalled).unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
+    assert!(late.message().contains("made no progress for 3 s"), "{late}");
+
+    let slow = format!("{}/team/box:v1", paced(registry.host(), Pace::Slow));
+    // The daemon dies in the midst of it; what it had fetched is no hindrance.
+    let (socket, name) = (bed.cri.socket().to_owned(), slow.clone());
+    let pulling = thread::spawn(move || pull(&Cri::new(&socket), &name));
+    thread::sleep(BEAT * 10);
+    bed.ferry().kill_daemon();
+    assert!(pulling.join().unwrap().is_err());
+    bed.ferry().start_daemon(None);
+    let begun = Instant::now();
+    let id = pull(&bed.cri, &slow).unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(3), "it was no test of patience");
+    // Two at once, the one of them known already by its content.
+    let others =
+        [format!("{}/team/box:v1", registry.host()), format!("{}/team/box:v2", registry.host())];
+    let pulls = others.map(|name| {
+        let socket = bed.cri.socket().to_owned();
+        thread::spawn(move || pull(&Cri::new(&socket), &name).unwrap())
+    });
+    assert!(pulls.into_iter().all(|pull| pull.join().unwrap() == id));
+}
+
+#[test]
+fn images_that_a_kubelet_must_not_collect() {
+    let bed = Bed::ours(&["--cri-pinned-image=busybox"]);
+    bed.ferry().ok(&["tag", "busybox", "other:v1"]);
+    let request = api::ImageStatusRequest { image: spec("busybox"), verbose: false };
+    assert!(call!(bed.cri, image.image_status(request)).unwrap().image.unwrap().pinned);
+    bed.ferry().ok(&["rmi", "busybox"]);
+    let all = call!(bed.cri, image.list_images(api::ListImagesRequest { filter: None })).unwrap();
+    assert_eq!(all.images.iter().map(|image| image.pinned).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn the_room_of_images_is_that_of_du() {
+    let bed = Bed::ours(&[]);
+    let info = call!(bed.cri, image.image_fs_info(api::ImageFsInfoRequest {})).unwrap();
+    let used = info.image_filesystems[0].used_bytes.unwrap().value;
+    let layers = bed.ferry().data().join("layers");
+    let du = run(Command::new("du").args(["-s", "-B1"]).arg(layers)).ok();
+    let du: u64 = du.split_whitespace().next().unwrap().parse().unwrap();
+    // Directories around the layers are not of any of them.
+    assert!(used <= du && du - used < 64 << 10, "{used} of {du}");
 }

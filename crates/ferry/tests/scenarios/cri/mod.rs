@@ -1,12 +1,16 @@
 //! Kubernetes' runtime interface, as a kubelet uses it.
 //!
-//! `FERRY_TEST_CRI` names the socket of another runtime (`unix:///…/containerd.sock`): scenarios that look at nothing of ours
-//! are first run against that one.
+//! A scenario that looks at nothing of ours runs against Debian's containerd first, which says that the scenario is right, and then against
+//! ours: [`on_both`].
 
 mod cgroups;
+mod calls;
 mod client;
+mod cni;
+mod coverage;
 mod crash;
 mod crash_steps;
+mod fields;
 mod given;
 mod handlers;
 mod images;
@@ -16,55 +20,92 @@ mod streams;
 mod terminal;
 mod userns;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use ferry_cri::api;
-use ferry_testkit::Sandbox;
+use ferry_testkit::{Containerd, CriOptions, Sandbox, programs};
 
 use client::Cri;
 
 /// A runtime, and a client of it.
 struct Bed {
     cri: Cri,
-    ferry: Option<Sandbox>,
+    side: Side,
+    directory: PathBuf,
     logs: PathBuf,
     image: String,
     name: String,
 }
 
-/// Names the socket of another runtime, and an image that it has.
-const OTHER: &str = "FERRY_TEST_CRI";
-const OTHER_IMAGE: &str = "FERRY_TEST_CRI_IMAGE";
+/// Whose runtime it is.
+enum Side {
+    Ferry(Sandbox),
+    Containerd(Containerd),
+    /// It ends.
+    Gone,
+}
+
+/// Runs a scenario against Debian's containerd, where that is installed, and against ours.
+fn on_both(scenario: impl Fn(&Bed)) {
+    if let Some(bed) = Bed::containerd(&CriOptions::default()) {
+        eprintln!("--- on containerd");
+        scenario(&bed);
+    }
+    eprintln!("--- on ours");
+    scenario(&Bed::ours(&[]));
+}
+
+/// A name and a directory of a test's own.
+fn place() -> (String, PathBuf) {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    let directory = PathBuf::from(format!("/var/tmp/ferry-cri-{name}"));
+    std::fs::create_dir_all(directory.join("logs")).unwrap();
+    (name, directory)
+}
 
 impl Bed {
-    /// Ours, or the other one where a test runs against that.
-    fn any() -> Bed {
-        let Ok(address) = std::env::var(OTHER) else { return Bed::ours(&[]) };
-        let name = format!("other-{}", std::process::id());
-        let logs = PathBuf::from(format!("/var/tmp/ferry-cri-{name}"));
-        std::fs::create_dir_all(&logs).unwrap();
-        let image = std::env::var(OTHER_IMAGE).unwrap();
-        let socket = PathBuf::from(address.trim_start_matches("unix://"));
-        Bed { cri: Cri::new(&socket), ferry: None, logs, image, name }
+    /// Debian's containerd, if it is here.
+    fn containerd(options: &CriOptions) -> Option<Bed> {
+        let plugins = programs::plugins()?;
+        let (name, directory) = place();
+        let mut own = CriOptions {
+            cni: options.cni.clone(),
+            cdi: options.cdi.clone(),
+            ..CriOptions::default()
+        };
+        own.plugins.clone_from(&options.plugins);
+        own.plugins.push(plugins);
+        let Some(other) = Containerd::start_cri(&directory, &own) else {
+            std::fs::remove_dir_all(directory).unwrap();
+            return None;
+        };
+        let cri = Cri::new(&other.socket());
+        Some(Bed {
+            cri,
+            side: Side::Containerd(other),
+            logs: directory.join("logs"),
+            directory,
+            image: "docker.io/library/busybox:latest".to_owned(),
+            name,
+        })
     }
 
     /// Ours with more flags; no CNI configuration but what they name.
     fn ours(flags: &[&str]) -> Bed {
         let bed = Bed::prepared(flags);
-        let ferry = bed.ferry.as_ref().unwrap();
-        ferry.start_daemon(None);
-        ferry.busybox();
+        bed.ferry().start_daemon(None);
+        bed.ferry().busybox();
         bed
     }
 
     /// Everything but the daemon.
     fn prepared(flags: &[&str]) -> Bed {
         // The socket's directory is known only when the sandbox is there.
-        static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let directory = PathBuf::from(format!("/var/tmp/ferry-cri-{name}"));
-        std::fs::create_dir_all(directory.join("logs")).unwrap();
+        let (name, directory) = place();
         let socket = directory.join("cri.sock");
         let mut all = vec![format!("--cri=unix://{}", socket.display())];
         if !flags.iter().any(|flag| flag.starts_with("--cni-conf-dir")) {
@@ -74,22 +115,29 @@ impl Bed {
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         Bed {
             cri: Cri::new(&socket),
-            ferry: Some(Sandbox::prepared(&all)),
+            side: Side::Ferry(Sandbox::prepared(&all)),
             logs: directory.join("logs"),
-            image: "busybox:latest".to_owned(),
+            directory,
+            image: "docker.io/library/busybox:latest".to_owned(),
             name,
         }
     }
 
+    /// Whether it is ours, where a scenario must know.
+    fn is_ours(&self) -> bool {
+        matches!(self.side, Side::Ferry(_))
+    }
+
     fn ferry(&self) -> &Sandbox {
-        self.ferry.as_ref().unwrap()
+        let Side::Ferry(ferry) = &self.side else { panic!("this is not ours") };
+        ferry
     }
 
     /// The configuration of a pod.
     fn pod(&self, name: &str) -> api::PodSandboxConfig {
-        let parent = match &self.ferry {
-            Some(ferry) => ferry.cgroup_parent(),
-            None => format!("ferry-cri-{}", self.name),
+        let parent = match &self.side {
+            Side::Ferry(ferry) => ferry.cgroup_parent(),
+            _ => format!("ferry-cri-{}", self.name),
         };
         api::PodSandboxConfig {
             metadata: Some(api::PodSandboxMetadata {
@@ -139,17 +187,29 @@ impl Drop for Bed {
             let uid = pod.metadata.as_ref().map(|it| it.uid.clone()).unwrap_or_default();
             uid.starts_with(&format!("uid-{}-", self.name))
         };
-        let daemon = self.ferry.is_none() || !std::thread::panicking();
-        if daemon {
-            for pod in self.cri.pods().iter().filter(|pod| own(pod)) {
+        if !self.is_ours() || !std::thread::panicking() {
+            for pod in self.cri.list_pods().unwrap_or_default().iter().filter(|pod| own(pod)) {
                 drop(self.cri.stop_pod(&pod.id));
                 drop(self.cri.remove_pod(&pod.id));
             }
         }
-        drop(self.ferry.take());
-        let directory = if self.logs.ends_with("logs") { self.logs.parent() } else { None };
-        drop(std::fs::remove_dir_all(directory.unwrap_or(&self.logs)));
+        if let Side::Containerd(other) = &self.side {
+            if std::thread::panicking() {
+                eprintln!("--- containerd's log\n{}", other.log());
+            }
+            remove_cgroups(&format!("ferry-cri-{}", self.name));
+        }
+        self.side = Side::Gone;
+        drop(std::fs::remove_dir_all(&self.directory));
     }
+}
+
+/// Removes what is left of cgroups below the root of each hierarchy.
+fn remove_cgroups(name: &str) {
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        drop(std::fs::remove_dir(hierarchy.path().join(name)));
+    }
+    drop(std::fs::remove_dir(format!("/sys/fs/cgroup/{name}")));
 }
 
 /// Enough for a program that does nothing until it is stopped.

@@ -15,6 +15,7 @@ use ferry_testkit::{eventually, programs, run};
 use super::{
     Bed, IDLE,
     client::{Cri, call},
+    on_both,
 };
 
 /// What stands between kubectl and the runtime.
@@ -170,18 +171,19 @@ fn document(path: &str) -> String {
 
 /// Both ways that kubectl speaks.
 fn with_kubectl(check: impl Fn(&Kubelet)) {
-    let bed = Bed::any();
-    let config = bed.pod("web");
-    let pod = bed.cri.run_pod(config.clone()).unwrap();
-    let script = "nc -ll -p 8080 -e sh -c 'read x; echo got $x' & while read line; do echo said $line; done; exit 4";
-    let mut container = bed.container("main", script);
-    container.stdin = true;
-    let id = bed.cri.create(&pod, container, &config).unwrap();
-    bed.cri.start(&id).unwrap();
-    for spdy in [true, false] {
-        let Some(kubelet) = Kubelet::start(&bed, &pod, &id, spdy) else { return };
-        check(&kubelet);
-    }
+    on_both(|bed| {
+        let config = bed.pod("web");
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        let script = "nc -ll -p 8080 -e sh -c 'read x; echo got $x' & while read line; do echo said $line; done; exit 4";
+        let mut container = bed.container("main", script);
+        container.stdin = true;
+        let id = bed.cri.create(&pod, container, &config).unwrap();
+        bed.cri.start(&id).unwrap();
+        for spdy in [true, false] {
+            let Some(kubelet) = Kubelet::start(bed, &pod, &id, spdy) else { return };
+            check(&kubelet);
+        }
+    });
 }
 
 #[test]
@@ -277,30 +279,31 @@ fn kubectl_port_forward() {
 
 #[test]
 fn an_address_is_good_once() {
-    let bed = Bed::any();
-    let (_, id) = bed.running("once", IDLE);
-    let request = api::ExecRequest {
-        container_id: id.clone(),
-        cmd: vec!["true".into()],
-        stdout: true,
-        ..Default::default()
-    };
-    let url = call!(bed.cri, runtime.exec(request.clone())).unwrap().url;
-    let rest = url.strip_prefix("http://").unwrap();
-    let (host, token) = rest.split_once('/').unwrap();
-    let ask = |upgrade: &str| {
-        let mut stream = TcpStream::connect(host).unwrap();
-        let head = format!(
-            "POST /{token} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut line = [0; 12];
-        stream.read_exact(&mut line).unwrap();
-        String::from_utf8(line.to_vec()).unwrap()
-    };
-    assert_eq!(ask("SPDY/3.1"), "HTTP/1.1 101");
-    assert_eq!(ask("SPDY/3.1"), "HTTP/1.1 404");
-    let refused = api::ExecRequest { tty: true, stderr: true, ..request };
-    let error = call!(bed.cri, runtime.exec(refused)).unwrap_err();
-    assert_eq!(error.message(), "tty and stderr cannot both be true");
+    on_both(|bed| {
+        let (_, id) = bed.running("once", IDLE);
+        let request = api::ExecRequest {
+            container_id: id.clone(),
+            cmd: vec!["true".into()],
+            stdout: true,
+            ..Default::default()
+        };
+        let url = call!(bed.cri, runtime.exec(request.clone())).unwrap().url;
+        let rest = url.strip_prefix("http://").unwrap();
+        let (host, token) = rest.split_once('/').unwrap();
+        let ask = |upgrade: &str| {
+            let mut stream = TcpStream::connect(host).unwrap();
+            let head = format!(
+                "POST /{token} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut line = [0; 12];
+            stream.read_exact(&mut line).unwrap();
+            String::from_utf8(line.to_vec()).unwrap()
+        };
+        assert_eq!(ask("SPDY/3.1"), "HTTP/1.1 101");
+        assert_eq!(ask("SPDY/3.1"), "HTTP/1.1 404");
+        let refused = api::ExecRequest { tty: true, stderr: true, ..request };
+        let error = call!(bed.cri, runtime.exec(refused)).unwrap_err();
+        assert_eq!(error.message(), "tty and stderr cannot both be true");
+    });
 }

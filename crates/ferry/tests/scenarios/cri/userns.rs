@@ -11,7 +11,7 @@ use ferry_testkit::eventually;
 use super::{
     Bed, IDLE,
     client::call,
-    network::{Conf, plugins},
+    network::Conf,
 };
 
 /// Where the ids of these tests' pods begin on the host, and how many they are.
@@ -282,7 +282,7 @@ fn a_privileged_container_is_so_over_its_own_namespaces() {
 
 #[test]
 fn plugins_make_the_network_of_a_pod_with_ids_of_its_own() {
-    let Some(plugins) = plugins() else { return };
+    let Some(plugins) = programs::plugins() else { return };
     let own = std::process::id();
     let conf = Conf::new(
         "userns",
