@@ -1,6 +1,7 @@
-//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|bench-network|registries|stress|desktop|buildkit-proto|cri-proto`.
+//! Project chores, in Rust so that nothing else must be installed: `cargo xtask check|tidy|bench|bench-cri|bench-network|registries|stress|desktop|buildkit-proto|cri-proto`.
 
 mod bench;
+mod bench_cri;
 mod bench_network;
 mod check;
 mod desktop;
@@ -20,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   check   everything that a change must pass: format, clippy, tidy, tests, docs
   tidy    the layer rule, crate heads, no stray markers
   bench   times ferry beside another docker-compatible engine: cargo xtask bench --help
+  bench-cri      pods beside Debian's containerd: cargo xtask bench-cri --help
   bench-network  networks, ports, throughput and names beside another engine: cargo xtask bench-network --help
   registries     times the registry beside Debian's docker-registry: cargo xtask registries --help
   stress  five hundred containers, then two hundred clients: cargo xtask stress --help
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(&root()),
         Some("desktop") => desktop::run(&root()),
         Some("bench") => bench::run(&arguments[1..]),
+        Some("bench-cri") => bench_cri::run(&root(), &arguments[1..]),
         Some("bench-network") => bench_network::run(&arguments[1..]),
         Some("dns-load") => bench_network::dns_load(&arguments[1..]),
         Some("registries") => registries::run(&root(), &arguments[1..]),
