@@ -15,14 +15,12 @@ use tokio::sync::mpsc;
 use tonic::{Request, Status, async_trait};
 
 use crate::{
+    Product,
     answer::{Answer, done, refused},
     api::{self, image_service_server::ImageService},
     convert::{self, required},
     runtime::{self, Answers},
 };
-
-/// A pull that does not get on for so long is given up, however long it takes as a whole.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Images in one message of a stream.
 const PART: usize = 100;
@@ -31,11 +29,18 @@ const PART: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Images {
     engine: Engine,
+    pinned: Vec<String>,
+    patience: Duration,
 }
 
 impl Images {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Images { engine }
+    pub(crate) fn new(engine: Engine, product: &Product) -> Self {
+        let pinned = product.pinned.iter().map(|pattern| convert::image::pattern(pattern));
+        Images { engine, pinned: pinned.collect(), patience: product.pull_patience }
+    }
+
+    fn show(&self, view: &ImageView) -> api::Image {
+        convert::image::image(view, &self.pinned)
     }
 
     /// The image that a name means; `None` when there is none.
@@ -52,10 +57,10 @@ impl Images {
         let wanted = filter.and_then(|filter| filter.image).filter(|spec| !spec.image.is_empty());
         if let Some(spec) = wanted {
             let found = self.find(Some(&spec)).await?;
-            return Ok(found.iter().map(convert::image::image).collect());
+            return Ok(found.iter().map(|view| self.show(view)).collect());
         }
         let all = image::list(&self.engine, ListImages::default()).await.map_err(refused)?;
-        Ok(all.iter().map(convert::image::image).collect())
+        Ok(all.iter().map(|view| self.show(view)).collect())
     }
 }
 
@@ -90,7 +95,7 @@ impl ImageService for Images {
             let text = serde_json::json!({ "imageSpec": config });
             info.insert("info".to_owned(), text.to_string());
         }
-        done(api::ImageStatusResponse { image: found.as_ref().map(convert::image::image), info })
+        done(api::ImageStatusResponse { image: found.as_ref().map(|view| self.show(view)), info })
     }
 
     async fn pull_image(
@@ -109,14 +114,14 @@ impl ImageService for Images {
         let pulled = loop {
             tokio::select! {
                 pulled = &mut pulling => break pulled,
-                got = tokio::time::timeout(PATIENCE, news.recv()) => match got {
+                got = tokio::time::timeout(self.patience, news.recv()) => match got {
                     Ok(Some(_)) => {}
                     Ok(None) => break pulling.await,
                     Err(_) => {
                         let words = format!(
                             "pull of image \"{}\" made no progress for {} s",
                             spec.image,
-                            PATIENCE.as_secs()
+                            self.patience.as_secs()
                         );
                         return Err(Status::deadline_exceeded(words));
                     }

@@ -114,6 +114,23 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(Flag::bool("cri-containerd", "start containerd with cri"), "", NO_CONTAINERD),
     row(
+        Flag::list(
+            "cri-pinned-image",
+            "Images that Kubernetes must not collect: a reference, or its beginning and *",
+        ),
+        "",
+        Honoured,
+    ),
+    row(
+        Flag::int(
+            "cri-pull-timeout",
+            "Seconds without progress after which a pull for Kubernetes is given up",
+        )
+        .default("300"),
+        "",
+        Honoured,
+    ),
+    row(
         Flag::string("data-root", "Root directory of persistent state").default("/var/lib/ferry"),
         "",
         Honoured,

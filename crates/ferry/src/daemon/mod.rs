@@ -86,6 +86,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
         };
         let cri = settings.one("cri").map(CriListener::bind).transpose();
         let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
+        let cri = cri.map(|listener| Ok::<_, String>((listener, settings.cri()?))).transpose()?;
         let names = match &names {
             Some(settings) => Some(Names::open(engine.clone(), settings).await),
             None => None,
@@ -106,7 +107,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
 
 /// What is served beside Docker's API, if it is wanted.
 struct Beside {
-    cri: Option<CriListener>,
+    cri: Option<(CriListener, ferry_cri::Product)>,
     metrics: Option<tokio::net::TcpListener>,
     names: (Option<Names>, watch::Receiver<Option<NamesSettings>>),
 }
@@ -126,12 +127,11 @@ async fn serve(
     servers.spawn(ferry_names::follow(engine.clone(), names, changes, async move {
         names_stopped.wait_for(|stop| *stop).await.ok();
     }));
-    if let Some(listener) = cri {
+    if let Some((listener, product)) = cri {
         let mut stopped = stopped.clone();
         let stop = async move {
             stopped.wait_for(|stop| *stop).await.ok();
         };
-        let product = ferry_cri::Product { version: env!("CARGO_PKG_VERSION").to_owned() };
         tracing::info!("CRI listen on {listener:?}");
         servers.spawn(ferry_cri::serve(engine.clone(), product, listener, stop));
     }

@@ -41,6 +41,20 @@ impl Settings {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// What Kubernetes' interface is served with.
+    pub(super) fn cri(&self) -> Result<ferry_cri::Product, String> {
+        let seconds = self.one("cri-pull-timeout").unwrap_or("300");
+        let patience = seconds.parse().ok().filter(|seconds| *seconds > 0);
+        let patience = patience.ok_or_else(|| {
+            format!("invalid cri-pull-timeout \"{seconds}\": it is a number of seconds above 0")
+        })?;
+        Ok(ferry_cri::Product {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pinned: self.all("cri-pinned-image").to_vec(),
+            pull_patience: std::time::Duration::from_secs(patience),
+        })
+    }
+
     pub(super) fn switch(&self, name: &str) -> bool {
         self.one(name)
             .is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))

@@ -8,8 +8,25 @@ use tonic::Status;
 
 use crate::{answer::invalid, api};
 
-/// An image as Kubernetes shows it: names in full.
-pub(crate) fn image(view: &ImageView) -> api::Image {
+/// What a user wrote for images that are kept, in full; the beginning of names ends in `*`.
+pub(crate) fn pattern(text: &str) -> String {
+    match Reference::parse(text) {
+        Ok(reference) => reference.canonical(),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn is_pinned(names: &[String], patterns: &[String]) -> bool {
+    names.iter().any(|name| {
+        patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == pattern,
+        })
+    })
+}
+
+/// An image as Kubernetes shows it: names in full. Those that `pinned` means are not collected.
+pub(crate) fn image(view: &ImageView, pinned: &[String]) -> api::Image {
     let full = |names: &[String]| {
         let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
         parsed.map(|reference| reference.canonical()).collect::<Vec<_>>()
@@ -25,6 +42,7 @@ pub(crate) fn image(view: &ImageView) -> api::Image {
             image: repo_tags.first().cloned().unwrap_or_default(),
             ..api::ImageSpec::default()
         }),
+        pinned: is_pinned(&repo_tags, pinned) || is_pinned(&view.repo_digests, pinned),
         repo_tags,
         repo_digests: full(&view.repo_digests),
         // Kubernetes takes an image without size for none.
@@ -34,7 +52,6 @@ pub(crate) fn image(view: &ImageView) -> api::Image {
             (uid, _) => uid.map(|value| api::Int64Value { value }),
         },
         username: if uid.is_none() { name.to_owned() } else { String::new() },
-        pinned: false,
     }
 }
 
@@ -61,6 +78,15 @@ pub(crate) fn auth(auth: &api::AuthConfig) -> Result<RegistryAuth, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_that_stay() {
+        let patterns = ["busybox", "registry.example/team/*"].map(pattern);
+        let is = |name: &str| is_pinned(&[name.to_owned()], &patterns);
+        assert!(is("docker.io/library/busybox:latest") && is("registry.example/team/box:1"));
+        assert!(!is("docker.io/library/busybox:1") && !is("registry.example/teams/box:1"));
+        assert!(!is_pinned(&[], &patterns));
+    }
 
     #[test]
     fn credentials_in_one_word() {
