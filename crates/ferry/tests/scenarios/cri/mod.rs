@@ -3,8 +3,8 @@
 //! A scenario that looks at nothing of ours runs against Debian's containerd first, which says that the scenario is right, and then against
 //! ours: [`on_both`].
 
-mod cgroups;
 mod calls;
+mod cgroups;
 mod client;
 mod cni;
 mod coverage;

@@ -14,7 +14,7 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-use super::{Bed, streams::Kubelet};
+use super::{on_both, streams::Kubelet};
 
 /// A terminal, and everything that was written on it.
 struct Screen {
@@ -76,25 +76,26 @@ impl Screen {
 fn on_a_terminal(args: &[&str], exit_code: i32) {
     let Some(setsid) = programs::find("setsid") else { return };
     for spdy in [true, false] {
-        let bed = Bed::any();
-        let config = bed.pod("term");
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let mut container = bed.container("main", "exec sh");
-        (container.stdin, container.tty) = (true, true);
-        let id = bed.cri.create(&pod, container, &config).unwrap();
-        bed.cri.start(&id).unwrap();
-        let Some(kubelet) = Kubelet::start(&bed, &pod, &id, spdy) else { return };
-        let what = format!("{args:?}, spdy {spdy}");
-        let screen = Screen::new();
-        screen.resize((24, 80));
-        let mut child = screen.run(&setsid, &kubelet.kubectl(args));
-        screen.shows((24, 80), &what);
-        screen.resize((33, 101));
-        screen.shows((33, 101), &what);
-        screen.types("tty; exit 6");
-        let ended = child.wait().unwrap();
-        assert_eq!(ended.code(), Some(exit_code), "{what}");
-        assert!(screen.seen.lock().unwrap().contains("/dev/pts/"), "{what}");
+        on_both(|bed| {
+            let config = bed.pod("term");
+            let pod = bed.cri.run_pod(config.clone()).unwrap();
+            let mut container = bed.container("main", "exec sh");
+            (container.stdin, container.tty) = (true, true);
+            let id = bed.cri.create(&pod, container, &config).unwrap();
+            bed.cri.start(&id).unwrap();
+            let Some(kubelet) = Kubelet::start(bed, &pod, &id, spdy) else { return };
+            let what = format!("{args:?}, spdy {spdy}");
+            let screen = Screen::new();
+            screen.resize((24, 80));
+            let mut child = screen.run(&setsid, &kubelet.kubectl(args));
+            screen.shows((24, 80), &what);
+            screen.resize((33, 101));
+            screen.shows((33, 101), &what);
+            screen.types("tty; exit 6");
+            let ended = child.wait().unwrap();
+            assert_eq!(ended.code(), Some(exit_code), "{what}");
+            assert!(screen.seen.lock().unwrap().contains("/dev/pts/"), "{what}");
+        });
     }
 }
 
