@@ -36,7 +36,7 @@ pub(crate) fn of_container(
     }
     let show = |maps: &Option<IdMaps>| maps.as_ref().map_or("the host's ids".to_owned(), words);
     Err(invalid(format!(
-        "user namespaces config for sandbox is different from container: the sandbox has {}, the container {}",
+        "user namespace config for sandbox is different from container: the sandbox has {}, the container {}",
         show(&pod),
         show(&own)
     )))

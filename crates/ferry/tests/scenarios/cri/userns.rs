@@ -8,7 +8,11 @@ use std::{
 use ferry_cri::api::{self, NamespaceMode};
 use ferry_testkit::{eventually, programs};
 
-use super::{Bed, IDLE, client::call, network::Conf, on_both};
+use super::{
+    Bed, IDLE,
+    client::call,
+    network::Conf,
+};
 
 /// Where the ids of these tests' pods begin on the host, and how many they are.
 const FIRST: u32 = 0x6000_0000;
@@ -72,94 +76,89 @@ fn started(
 
 #[test]
 fn root_of_a_pod_is_nobody_on_the_host() {
-    on_both(|bed| {
-        let mut config = pod(bed, "userns");
-        config.linux.as_mut().unwrap().sysctls =
-            [("net.core.somaxconn".into(), "77".into())].into();
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let holder = holder(bed, &pod);
-        let namespace = fs::read_link(format!("/proc/{holder}/ns/user")).unwrap();
-        assert_ne!(namespace, fs::read_link("/proc/self/ns/user").unwrap());
-        assert_eq!(fs::metadata(format!("/proc/{holder}")).unwrap().uid(), FIRST);
+    let bed = Bed::ours(&[]);
+    let mut config = pod(&bed, "userns");
+    config.linux.as_mut().unwrap().sysctls =
+        [("net.ipv4.ip_default_ttl".into(), "77".into())].into();
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let holder = holder(&bed, &pod);
+    let namespace = fs::read_link(format!("/proc/{holder}/ns/user")).unwrap();
+    assert_ne!(namespace, fs::read_link("/proc/self/ns/user").unwrap());
+    assert_eq!(fs::metadata(format!("/proc/{holder}")).unwrap().uid(), FIRST);
 
-        let id = started(bed, &pod, container(bed, "main"), &config);
-        let said = |script: &str| bed.cri.output(&id, script);
-        let map: Vec<String> =
-            said("cat /proc/self/uid_map").split_whitespace().map(str::to_owned).collect();
-        assert_eq!(map, ["0".to_owned(), FIRST.to_string(), COUNT.to_string()]);
-        assert_eq!(said("readlink /proc/1/ns/user"), namespace.to_string_lossy());
-        // Everything of the image and all that the runtime makes belongs to root.
-        let owners = "stat -c %u:%g / /bin/busybox /etc/hosts /etc/resolv.conf /dev/shm | sort -u";
-        assert_eq!(said(&format!("id -u; {owners}")), "0\n0:0");
-        // The pod's network is the user namespace's own: there are links to see, and they may be changed.
-        assert_eq!(said("cat /proc/sys/net/core/somaxconn; ls /sys/class/net"), "77\neth0\nlo");
-        assert_eq!(said("hostname"), "userns");
+    let id = started(&bed, &pod, container(&bed, "main"), &config);
+    let said = |script: &str| bed.cri.output(&id, script);
+    let map: Vec<String> =
+        said("cat /proc/self/uid_map").split_whitespace().map(str::to_owned).collect();
+    assert_eq!(map, ["0".to_owned(), FIRST.to_string(), COUNT.to_string()]);
+    assert_eq!(said("readlink /proc/1/ns/user"), namespace.to_string_lossy());
+    // Everything of the image and all that the runtime makes belongs to root.
+    let owners = "stat -c %u:%g / /bin/busybox /etc/hosts /etc/resolv.conf /dev/shm | sort -u";
+    assert_eq!(said(&format!("id -u; {owners}")), "0\n0:0");
+    // The pod's network is the user namespace's own: there are links to see, and they may be changed.
+    assert_eq!(said("cat /proc/sys/net/ipv4/ip_default_ttl; ls /sys/class/net"), "77\neth0\nlo");
+    assert_eq!(said("hostname"), "userns");
 
-        // The second container is in the same namespaces, and what one writes to shared memory the other owns, too.
-        let mut second = container(bed, "second");
-        security(&mut second).run_as_user = Some(api::Int64Value { value: 1000 });
-        security(&mut second).capabilities = Some(api::Capability {
-            drop_capabilities: vec!["ALL".into()],
-            ..api::Capability::default()
-        });
-        let second = started(bed, &pod, second, &config);
-        bed.cri.exec(&second, "echo hello > /dev/shm/note");
-        assert_eq!(said("cat /dev/shm/note; stat -c %u /dev/shm/note"), "hello\n1000");
-        for kind in ["user", "net", "ipc", "uts"] {
-            let look = format!("readlink /proc/self/ns/{kind}");
-            assert_eq!(said(&look), bed.cri.output(&second, &look), "{kind}");
-        }
-        assert_eq!(
-            bed.cri.output(&second, "id -u; echo x > /new || echo refused"),
-            "1000\nrefused"
-        );
-
-        let status = bed.cri.pod_status(&pod).unwrap().status.unwrap();
-        let shown = status.linux.unwrap().namespaces.unwrap().options.unwrap();
-        assert_eq!(shown.userns_options, options(FIRST).userns_options);
-        let log = bed.cri.status(&id).unwrap().log_path;
-        eventually("its output is logged", || {
-            fs::read_to_string(&log).ok().filter(|text| text.contains("stdout F ready"))
-        });
-        bed.cri.stop(&id, 5).unwrap();
-        assert_eq!(bed.cri.status(&id).unwrap().exit_code, 7);
+    // The second container is in the same namespaces, and what one writes to shared memory the other owns, too.
+    let mut second = container(&bed, "second");
+    security(&mut second).run_as_user = Some(api::Int64Value { value: 1000 });
+    security(&mut second).capabilities = Some(api::Capability {
+        drop_capabilities: vec!["ALL".into()],
+        ..api::Capability::default()
     });
+    let second = started(&bed, &pod, second, &config);
+    bed.cri.exec(&second, "echo hello > /dev/shm/note");
+    assert_eq!(said("cat /dev/shm/note; stat -c %u /dev/shm/note"), "hello\n1000");
+    for kind in ["user", "net", "ipc", "uts"] {
+        let look = format!("readlink /proc/self/ns/{kind}");
+        assert_eq!(said(&look), bed.cri.output(&second, &look), "{kind}");
+    }
+    assert_eq!(bed.cri.output(&second, "id -u; echo x > /new || echo refused"), "1000\nrefused");
+
+    let status = bed.cri.pod_status(&pod).unwrap().status.unwrap();
+    let shown = status.linux.unwrap().namespaces.unwrap().options.unwrap();
+    assert_eq!(shown.userns_options, options(FIRST).userns_options);
+    let log = bed.cri.status(&id).unwrap().log_path;
+    eventually("its output is logged", || {
+        fs::read_to_string(&log).ok().filter(|text| text.contains("stdout F ready"))
+    });
+    bed.cri.stop(&id, 5).unwrap();
+    assert_eq!(bed.cri.status(&id).unwrap().exit_code, 7);
 }
 
 #[test]
 fn volumes_of_a_pod_with_ids_of_its_own() {
-    on_both(|bed| {
-        let config = pod(bed, "volumes");
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let mount = |place: &str, mapped: bool| {
-            let directory = bed.logs.join(place);
-            fs::create_dir_all(&directory).unwrap();
-            fs::write(directory.join("user"), "u").unwrap();
-            chown(directory.join("user"), Some(1000), Some(2000)).unwrap();
-            let map = if mapped { mapping(FIRST) } else { Vec::new() };
-            api::Mount {
-                container_path: format!("/{place}"),
-                host_path: directory.to_string_lossy().into_owned(),
-                uid_mappings: map.clone(),
-                gid_mappings: map,
-                ..api::Mount::default()
-            }
-        };
-        let mut container = container(bed, "main");
-        container.mounts = vec![mount("mapped", true), mount("plain", false)];
-        let id = started(bed, &pod, container, &config);
-        let said = |script: &str| bed.cri.output(&id, script);
-        assert_eq!(said("stat -c %u:%g /mapped /mapped/user"), "0:0\n1000:2000");
-        said("echo x > /mapped/root; chown 7:8 /mapped/user");
-        let owner = |path: &str| {
-            let status = fs::metadata(bed.logs.join(path)).unwrap();
-            (status.uid(), status.gid())
-        };
-        assert_eq!((owner("mapped/root"), owner("mapped/user")), ((0, 0), (7, 8)));
-        // Without maps the host's files are the host's.
-        assert_eq!(said("stat -c %u:%g /plain /plain/user"), "65534:65534\n65534:65534");
-        assert_eq!(said("echo x > /plain/root || echo refused"), "refused");
-    });
+    let bed = Bed::ours(&[]);
+    let config = pod(&bed, "volumes");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let mount = |place: &str, mapped: bool| {
+        let directory = bed.logs.join(place);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("user"), "u").unwrap();
+        chown(directory.join("user"), Some(1000), Some(2000)).unwrap();
+        let map = if mapped { mapping(FIRST) } else { Vec::new() };
+        api::Mount {
+            container_path: format!("/{place}"),
+            host_path: directory.to_string_lossy().into_owned(),
+            uid_mappings: map.clone(),
+            gid_mappings: map,
+            ..api::Mount::default()
+        }
+    };
+    let mut container = container(&bed, "main");
+    container.mounts = vec![mount("mapped", true), mount("plain", false)];
+    let id = started(&bed, &pod, container, &config);
+    let said = |script: &str| bed.cri.output(&id, script);
+    assert_eq!(said("stat -c %u:%g /mapped /mapped/user"), "0:0\n1000:2000");
+    said("echo x > /mapped/root; chown 7:8 /mapped/user");
+    let owner = |path: &str| {
+        let status = fs::metadata(bed.logs.join(path)).unwrap();
+        (status.uid(), status.gid())
+    };
+    assert_eq!((owner("mapped/root"), owner("mapped/user")), ((0, 0), (7, 8)));
+    // Without maps the host's files are the host's.
+    assert_eq!(said("stat -c %u:%g /plain /plain/user"), "65534:65534\n65534:65534");
+    assert_eq!(said("echo x > /plain/root || echo refused"), "refused");
 }
 
 /// A container of the host's ids may have mounts that show others, too.
@@ -233,55 +232,51 @@ fn images_as_volumes_belong_to_the_pod() {
 
 #[test]
 fn what_a_user_namespace_cannot_be() {
-    on_both(|bed| {
-        let refused = |change: &dyn Fn(&mut api::NamespaceOption)| {
-            let mut config = pod(bed, "refused");
-            let linux = config.linux.as_mut().unwrap();
-            change(linux.security_context.as_mut().unwrap().namespace_options.as_mut().unwrap());
-            bed.cri.run_pod(config).unwrap_err()
-        };
-        refused(&|it| it.userns_options.as_mut().unwrap().uids.clear());
-        refused(&|it| it.userns_options.as_mut().unwrap().gids.clear());
-        refused(&|it| it.userns_options.as_mut().unwrap().set_mode(NamespaceMode::Node));
-        refused(&|it| it.userns_options.as_mut().unwrap().set_mode(NamespaceMode::Container));
+    let bed = Bed::ours(&[]);
+    let refused = |change: &dyn Fn(&mut api::NamespaceOption)| {
+        let mut config = pod(&bed, "refused");
+        let linux = config.linux.as_mut().unwrap();
+        change(linux.security_context.as_mut().unwrap().namespace_options.as_mut().unwrap());
+        bed.cri.run_pod(config).unwrap_err()
+    };
+    refused(&|it| it.userns_options.as_mut().unwrap().uids.clear());
+    refused(&|it| it.userns_options.as_mut().unwrap().gids.clear());
+    refused(&|it| it.userns_options.as_mut().unwrap().set_mode(NamespaceMode::Node));
+    refused(&|it| it.userns_options.as_mut().unwrap().set_mode(NamespaceMode::Container));
 
-        // A container has its pod's ids, no others, and not the host's.
-        let config = pod(bed, "different");
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        for options in [api::NamespaceOption::default(), options(FIRST + COUNT)] {
-            let mut container = bed.container("main", IDLE);
-            super::with_namespaces(&mut container, options);
-            let refused = bed.cri.create(&pod, container, &config).unwrap_err();
-            let words = "user namespaces config for sandbox is different from container";
-            assert!(refused.message().contains(words), "{refused}");
-        }
-        let config = bed.pod("of-the-host");
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let refused = bed.cri.create(&pod, container(bed, "main"), &config).unwrap_err();
-        assert!(refused.message().contains("is different from container"), "{refused}");
-        assert!(bed.cri.containers().iter().all(|it| it.pod_sandbox_id != pod));
-    });
+    // A container has its pod's ids, no others, and not the host's.
+    let config = pod(&bed, "different");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    for options in [api::NamespaceOption::default(), options(FIRST + COUNT)] {
+        let mut container = bed.container("main", IDLE);
+        super::with_namespaces(&mut container, options);
+        let refused = bed.cri.create(&pod, container, &config).unwrap_err();
+        let words = "user namespace config for sandbox is different from container";
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    let config = bed.pod("of-the-host");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let refused = bed.cri.create(&pod, container(&bed, "main"), &config).unwrap_err();
+    assert!(refused.message().contains("is different from container"), "{refused}");
+    assert!(bed.cri.containers().iter().all(|it| it.pod_sandbox_id != pod));
 }
 
 #[test]
 fn a_privileged_container_is_so_over_its_own_namespaces() {
-    on_both(|bed| {
-        let mut config = pod(bed, "privileged");
-        let linux = config.linux.as_mut().unwrap();
-        linux.security_context.as_mut().unwrap().privileged = true;
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let mut container = container(bed, "main");
-        security(&mut container).privileged = true;
-        let id = started(bed, &pod, container, &config);
-        let said = |script: &str| bed.cri.output(&id, script);
-        assert_eq!(
-            said("ip link add probe type dummy && ls /sys/class/net/probe/mtu"),
-            "/sys/class/net/probe/mtu"
-        );
-        assert_eq!(said("mkdir /m && mount -t tmpfs none /m && grep -c ' /m ' /proc/mounts"), "1");
-        assert_eq!(said("echo 1 > /proc/sys/vm/drop_caches || echo refused"), "refused");
-        assert_eq!(fs::metadata(format!("/proc/{}", holder(bed, &pod))).unwrap().uid(), FIRST);
-    });
+    let bed = Bed::ours(&[]);
+    let mut config = pod(&bed, "privileged");
+    let linux = config.linux.as_mut().unwrap();
+    linux.security_context.as_mut().unwrap().privileged = true;
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let mut container = container(&bed, "main");
+    security(&mut container).privileged = true;
+    let id = started(&bed, &pod, container, &config);
+    let said = |script: &str| bed.cri.output(&id, script);
+    let look = "ip addr add 10.99.0.1/32 dev lo && ip addr show lo | grep -c 10.99.0.1";
+    assert_eq!(said(look), "1");
+    assert_eq!(said("mkdir /m && mount -t tmpfs none /m && grep -c ' /m ' /proc/mounts"), "1");
+    assert_eq!(said("echo 1 > /proc/sys/vm/drop_caches || echo refused"), "refused");
+    assert_eq!(fs::metadata(format!("/proc/{}", holder(&bed, &pod))).unwrap().uid(), FIRST);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! cgroup v2 alone, and with AppArmor or SELinux. It runs in a virtual machine, emulated where there is no KVM; `init.sh` and
 //! `selinux.sh` are what happens in it.
 
+mod pods;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
