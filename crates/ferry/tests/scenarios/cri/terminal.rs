@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
     process::{Child, Command},
     sync::{Arc, Mutex},
 };
@@ -27,7 +26,7 @@ impl Screen {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let master = File::from(OwnedFd::from(master));
+        let master = File::from(master);
         Screen { master, seen: Arc::default() }
     }
 
