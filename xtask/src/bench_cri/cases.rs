@@ -251,10 +251,11 @@ async fn together(all: &mut [Runtime], net: Net, what: &str, plan: &Plan) -> Res
 async fn weigh(all: &mut [Runtime], plan: &Plan) -> Result<(), String> {
     for runtime in all.iter() {
         tokio::time::sleep(QUIET * 5).await;
-        let before = memory::processes();
+        let before = memory::processes(runtime.daemon);
         let pods = runtime.many(plan.pods, Net::Pod).await?;
         tokio::time::sleep(QUIET * 5).await;
-        let (new, daemon) = memory::grown(&before, &memory::processes(), runtime.daemon);
+        let (new, daemon) =
+            memory::grown(&before, &memory::processes(runtime.daemon), runtime.daemon);
         runtime.remove(&pods).await?;
         let each = |kilobytes: u64| kilobytes as f64 / 1024.0 / plan.pods as f64;
         println!(

@@ -13,7 +13,6 @@ use tonic::{Status, body::Body, codegen::Service};
 
 use self::api::runtime_service_client::RuntimeServiceClient;
 
-#[expect(dead_code, reason = "generated, and only a part is used")]
 pub(super) mod api {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/face/cri/src/proto/runtime.v1.rs"));
 }

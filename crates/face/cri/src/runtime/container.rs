@@ -7,7 +7,7 @@ use ferry_engine::ops::{
     exec_sync, pod,
 };
 use ferry_errkind::ErrorKind;
-use ferry_model::container::{Phase, UpdateContainer};
+use ferry_model::container::{Container, Phase, UpdateContainer};
 use tonic::Status;
 
 use super::{Runtime, matches, sandbox::no_sandbox};
@@ -93,8 +93,8 @@ pub(super) fn list(runtime: &Runtime, filter: Option<api::ContainerFilter>) -> V
             && filter.state.as_ref().is_none_or(|wanted| wanted.state == container.state)
             && matches(&filter.label_selector, &container.labels)
     };
-    let members = all.iter().filter_map(|it| Member::of(it));
-    members.map(|member| status::container(&member)).filter(wanted).collect()
+    let show = |it: &Container| Member::of(it).map(|member| status::container(&member));
+    runtime.shown_containers.list(&all, |it| &it.id, show, wanted)
 }
 
 pub(super) fn show(

@@ -4,6 +4,7 @@ mod container;
 mod events;
 mod metrics;
 mod sandbox;
+mod shown;
 mod stats;
 mod streaming;
 mod version;
@@ -15,6 +16,7 @@ use ferry_model::container::Container;
 use ferry_stdx::time::Timestamp;
 use tonic::{Request, Status, async_trait};
 
+use self::shown::Shown;
 use crate::{
     Product,
     answer::{Answer, done},
@@ -33,6 +35,8 @@ pub(crate) struct Runtime {
     engine: Engine,
     product: Product,
     streams: Option<Arc<Streams>>,
+    shown_containers: Shown<Container, api::Container>,
+    shown_pods: Shown<Container, api::PodSandbox>,
 }
 
 impl Runtime {
@@ -41,7 +45,13 @@ impl Runtime {
         let streams = Streams::open(engine.clone()).await.inspect_err(|error| {
             tracing::error!(%error, "no streaming server: no exec, attach and port forward");
         });
-        Runtime { engine, product, streams: streams.ok() }
+        Runtime {
+            engine,
+            product,
+            streams: streams.ok(),
+            shown_containers: Shown::default(),
+            shown_pods: Shown::default(),
+        }
     }
 
     fn streams(&self) -> Result<&Streams, Status> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ferry_engine::ops::pod;
 use ferry_errkind::ErrorKind;
+use ferry_model::container::Container;
 use tonic::Status;
 
 use super::{Runtime, matches};
@@ -96,8 +97,8 @@ pub(super) fn list(
             && filter.state.as_ref().is_none_or(|wanted| wanted.state == sandbox.state)
             && matches(&filter.label_selector, &sandbox.labels)
     };
-    let sandboxes = all.iter().filter_map(|it| Sandbox::of(it));
-    sandboxes.map(|sandbox| status::sandbox(&sandbox)).filter(wanted).collect()
+    let show = |it: &Container| Sandbox::of(it).map(|sandbox| status::sandbox(&sandbox));
+    runtime.shown_pods.list(&all, |it| &it.id, show, wanted)
 }
 
 /// Limits of whole pods are set by the kubelet on the cgroup that it made; there is nothing of ours to change but checks.

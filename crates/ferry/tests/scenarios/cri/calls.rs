@@ -80,7 +80,7 @@ async fn collected<T, E>(
     Ok(Response::new(all))
 }
 
-/// containerd has none of these calls yet.
+/// The interface's newest calls: on ours only.
 #[test]
 fn streams_say_what_lists_say() {
     let bed = Bed::ours(&[]);

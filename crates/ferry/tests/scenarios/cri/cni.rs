@@ -177,7 +177,7 @@ fn pods_without_a_bridge() {
     });
 }
 
-/// What a daemon that comes up does: containerd calls neither GC nor CHECK, and none of Debian's plugins does anything at GC yet.
+/// What a daemon of ours that comes up does. None of Debian's plugins does anything at GC yet.
 #[test]
 fn plugins_are_told_who_is_there_still() {
     let Some(plugins) = programs::plugins() else { return };

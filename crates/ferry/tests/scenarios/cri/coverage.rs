@@ -3,10 +3,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Calls, and a scenario that makes each. Those that only ours has are so by name here:
-/// - containerd 2.1 has none of the `Stream…` calls and no `UpdatePodSandboxResources`;
-/// - it asks CNI plugins for neither CHECK nor GC, and does not read `stop_signal`;
-/// - `CheckpointContainer` is refused by ours: nothing of ours stores a process's memory.
+/// Calls, and a scenario that makes each. Those that say `on_both` run against containerd first. Only on ours are: the newest calls and
+/// fields (`Stream…`, limits of whole pods, `stop_signal`), CNI's CHECK and GC, what needs flags of our daemon, ambient capabilities, which
+/// containerd 2.1 does not set, and `CheckpointContainer`, which is refused by name: nothing of ours stores a process's memory.
 const CALLS: &[(&str, &str)] = &[
     ("Version", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
     ("Status", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
@@ -172,14 +171,18 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "NamespaceOption",
         &["userns_options"],
-        "scenarios of user namespaces need a kernel of their own: in the virtual machine",
+        "maps of ids have scenarios of their own, for kernels that know them",
     ),
     (
         "LinuxContainerSecurityContext",
         &["selinux_options", "apparmor", "apparmor_profile", "seccomp_profile_path"],
-        "in the virtual machine, whose kernel has these modules; two of them are the older words for a profile",
+        "the engine's own, tested with Docker's words in the virtual machine, whose kernel has these modules; two are older words for a profile",
     ),
-    ("Mount", &["selinux_relabel", "uidMappings", "gidMappings"], "in the virtual machine"),
+    (
+        "Mount",
+        &["selinux_relabel", "uidMappings", "gidMappings"],
+        "the engine's own, tested with Docker's words; maps of ids have scenarios of their own",
+    ),
     (
         "ImageSpec",
         &["annotations", "user_specified_image", "runtime_handler", "image_ref"],

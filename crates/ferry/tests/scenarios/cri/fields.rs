@@ -318,7 +318,7 @@ fn limits_of_processors_and_swap() {
     });
 }
 
-/// containerd 2.1 does not read this field yet.
+/// One of the interface's newest fields: on ours only.
 #[test]
 fn a_signal_of_the_pod_s_own_ends_it() {
     let bed = Bed::ours(&[]);
