@@ -11,7 +11,7 @@ use crate::{answer::invalid, api};
 /// What a user wrote for images that are kept, in full; the beginning of names ends in `*`.
 pub(crate) fn pattern(text: &str) -> String {
     match Reference::parse(text) {
-        Ok(reference) => reference.canonical(),
+        Ok(reference) => reference.with_default_tag().canonical(),
         Err(_) => text.to_owned(),
     }
 }
@@ -31,7 +31,7 @@ pub(crate) fn image(view: &ImageView, pinned: &[String]) -> api::Image {
         let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
         parsed.map(|reference| reference.canonical()).collect::<Vec<_>>()
     };
-    let repo_tags = full(&view.repo_tags);
+    let (repo_tags, repo_digests) = (full(&view.repo_tags), full(&view.repo_digests));
     let config = view.config.config.clone().unwrap_or_default();
     let user = config.user.unwrap_or_default();
     let name = user.split(':').next().unwrap_or_default();
@@ -42,9 +42,9 @@ pub(crate) fn image(view: &ImageView, pinned: &[String]) -> api::Image {
             image: repo_tags.first().cloned().unwrap_or_default(),
             ..api::ImageSpec::default()
         }),
-        pinned: is_pinned(&repo_tags, pinned) || is_pinned(&view.repo_digests, pinned),
+        pinned: is_pinned(&repo_tags, pinned) || is_pinned(&repo_digests, pinned),
         repo_tags,
-        repo_digests: full(&view.repo_digests),
+        repo_digests,
         // Kubernetes takes an image without size for none.
         size: view.image.size.max(1),
         uid: match (uid, name) {
