@@ -70,9 +70,8 @@ pub(crate) fn create_of(
     crate::net::links::check(shared, &spec)?;
     let endpoints = planned_endpoints(shared, &mut spec)?;
     let selinux = crate::selinux::assign(shared, &spec)?;
-    if spec.hostname.is_empty() && spec.pod.is_none() && spec.host.network_mode == NetworkMode::Host
-    {
-        spec.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if spec.hostname.is_empty() && spec.pod.is_none() {
+        spec.hostname = shared_hostname(shared, &spec);
     }
     let container = Container {
         version: records::VERSION,
@@ -106,6 +105,18 @@ pub(crate) fn create_of(
     let show = || drop(Actor::spawn(shared, container.clone(), None));
     shared.events.container_of(&container, "create", &[], shared.now(), show);
     Ok(CreatedContainer { id, warnings })
+}
+
+/// The host name that comes with a network which is not the container's own; as Docker's daemon does it.
+fn shared_hostname(shared: &Shared, spec: &ContainerSpec) -> String {
+    match &spec.host.network_mode {
+        NetworkMode::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        NetworkMode::Container(name) => match shared.containers.find(name) {
+            Ok(other) => crate::launch::host_name(&other.container()),
+            Err(_) => String::new(),
+        },
+        _ => String::new(),
+    }
 }
 
 /// What was made so far; goes away on drop unless it is kept.
