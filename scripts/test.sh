@@ -120,6 +120,7 @@ else
   without+=(docker-compose)
 fi
 for client in cosign oras; do peer $client $client sid && target/peers/usr/bin/$client version >/dev/null || without+=($client); done
+peer kubectl kubectl sid && target/peers/usr/bin/kubectl version --client >/dev/null || without+=(kubectl)
 # Debian 12's `ctr` speaks plain HTTP to loopback whatever certificates it is given.
 for client in containerd ctr containerd-shim-runc-v2; do peer containerd $client sid && target/peers/usr/bin/$client -v >/dev/null || without+=($client); done
 # Clients that are in no package of Debian's. Without their registries everything else is tested all the same.

@@ -2,14 +2,17 @@
 
 use std::io::Read;
 
+use crate::{
+    cron::zone,
+    generate, jobs, keep, manifest,
+    play::{Plans, Player},
+    source,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ferry_cli::{
     face::{Args, Cli, CliError, Command, Outcome, command_help, usage_line},
     flags::{Flag, Matches, ParseError, terminal_width},
 };
-use ferry_client::path_segment;
-use serde_json::Value;
-
-use crate::{generate, manifest, plan, play::Player};
 
 /// Longest manifest.
 const MAX_BYTES: u64 = 8 << 20;
@@ -25,7 +28,7 @@ static VERBS: [Verb; 4] = [
         command: Command {
             name: "apply",
             short: "Hand manifests of containers to a cluster, through kubectl",
-            usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+            usage: "[OPTIONS] CONTAINER|POD|PROJECT...",
             args: Args::AtLeast(1),
             flags: GENERATE_FLAGS,
             ..Command::NEW
@@ -46,7 +49,7 @@ static VERBS: [Verb; 4] = [
         command: Command {
             name: "generate",
             short: "Write containers as Kubernetes manifests",
-            usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+            usage: "[OPTIONS] CONTAINER|POD|PROJECT...",
             args: Args::AtLeast(1),
             flags: GENERATE_FLAGS,
             ..Command::NEW
@@ -82,6 +85,9 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
         cli.print(&help(&program))?;
         return Ok(0);
     }
+    if name == "keep" {
+        return keep::run(cli, rest);
+    }
     let verb = VERBS.iter().find(|verb| verb.command.name == name);
     let verb = verb.ok_or_else(|| CliError::new(format!("unknown command: \"kube {name}\"")))?;
     let path = format!("{program} {name}");
@@ -112,23 +118,36 @@ fn help(program: &str) -> String {
 }
 
 /// Reads a file of manifests and plans its pods. What has no meaning here is said.
-fn planned(
-    cli: &Cli,
-    matches: &Matches,
-) -> Result<(manifest::Manifests, Vec<plan::PodPlan>), CliError> {
+fn planned(cli: &Cli, matches: &Matches) -> Result<(manifest::Manifests, Plans), CliError> {
     let name = matches.args().first().map_or("-", String::as_str);
     let text = read(name)?;
     let wrong = |words: String| CliError::new(format!("{name}: {words}"));
     let documents = ferry_compose::yaml_documents(&text).map_err(wrong)?;
-    let mut manifests = manifest::read(documents).map_err(wrong)?;
+    let mut manifests = manifest::read(documents, &zone_file).map_err(wrong)?;
     let mut notices = std::mem::take(&mut manifests.notices);
-    let pods = manifests.pods.iter().map(|pod| plan::plan(pod, &manifests, &mut notices));
-    let pods = pods.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let plans = jobs::plans(&manifests, &mut notices).map_err(wrong)?;
     notices.dedup();
     for notice in notices {
         cli.warn(&format!("{name}: {notice}"));
     }
-    Ok((manifests, pods))
+    Ok((manifests, plans))
+}
+
+/// The file of a time zone, as base64.
+fn zone_file(name: &str) -> Result<String, String> {
+    let is_name = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
+    };
+    if !name.split('/').all(is_name) {
+        return Err(format!("\"{name}\" is no time zone"));
+    }
+    let path = format!("/usr/share/zoneinfo/{name}");
+    let failed = |error: std::io::Error| format!("cannot read {path}: {error}");
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(failed)?;
+    file.take(zone::MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(STANDARD.encode(bytes))
 }
 
 fn read(name: &str) -> Result<String, CliError> {
@@ -146,16 +165,16 @@ fn read(name: &str) -> Result<String, CliError> {
 }
 
 fn play(cli: &Cli, matches: &Matches) -> Outcome {
-    let (manifests, pods) = planned(cli, matches)?;
+    let (manifests, plans) = planned(cli, matches)?;
     let player = Player { cli, client: cli.client()? };
-    cli.wait(player.play(&manifests, &pods))?;
+    cli.wait(player.play(&manifests, &plans))?;
     Ok(0)
 }
 
 fn down(cli: &Cli, matches: &Matches) -> Outcome {
-    let (_, pods) = planned(cli, matches)?;
+    let (manifests, plans) = planned(cli, matches)?;
     let player = Player { cli, client: cli.client()? };
-    cli.wait(player.down(&pods))?;
+    cli.wait(player.down(&manifests, &plans))?;
     Ok(0)
 }
 
@@ -165,27 +184,33 @@ fn generate(cli: &Cli, matches: &Matches) -> Outcome {
     Ok(0)
 }
 
-/// The manifests of containers, as one text.
+/// The manifests of containers, pods and projects, as one text.
 fn manifests(cli: &Cli, matches: &Matches) -> Result<String, CliError> {
-    let client = cli.client()?;
-    let mut containers = Vec::new();
-    for name in matches.args() {
-        let path = format!("/containers/{}/json", path_segment(name));
-        containers.push(cli.wait(client.get(path).json::<Value>())?);
+    let player = Player { cli, client: cli.client()? };
+    let mut groups = cli.wait(source::groups(&player, matches.args()))?;
+    match (matches.text("name"), groups.as_mut_slice()) {
+        ("", _) => {}
+        (name, [one]) => name.clone_into(&mut one.name),
+        _ => return Err(CliError::new("--name is for one pod, and these are several")),
     }
-    let named = match matches.text("name") {
-        "" => containers.first().and_then(|one| one["Name"].as_str()).unwrap_or_default(),
-        name => name,
-    };
-    let name = generate::object_name(named);
-    let pod = generate::pod(&name, &containers);
-    let mut documents = generate::claims(&pod);
-    documents.extend(generate::service(&name, &pod).filter(|_| matches.flag("service")));
-    documents.push(match matches.text("type") {
-        "pod" => pod,
-        "deployment" => generate::deployment(&name, pod),
-        other => return Err(CliError::new(format!("--type \"{other}\": use pod or deployment"))),
-    });
+    let mut documents = Vec::new();
+    for group in groups {
+        let name = generate::object_name(&group.name);
+        let pod = generate::pod(&name, &group.containers);
+        for claim in generate::claims(&pod) {
+            if !documents.contains(&claim) {
+                documents.push(claim);
+            }
+        }
+        documents.extend(generate::service(&name, &pod).filter(|_| matches.flag("service")));
+        documents.push(match matches.text("type") {
+            "pod" => pod,
+            "deployment" => generate::deployment(&name, pod, group.replicas),
+            other => {
+                return Err(CliError::new(format!("--type \"{other}\": use pod or deployment")));
+            }
+        });
+    }
     let texts: Vec<String> = documents.iter().map(ferry_compose::yaml_text).collect();
     Ok(texts.join("---\n"))
 }

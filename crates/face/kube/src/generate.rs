@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::{plan::CONTAINER, source::SERVICE};
+
 /// A pod with these containers, as `inspect` shows them.
 pub(crate) fn pod(name: &str, containers: &[Value]) -> Value {
     let mut volumes = Vec::new();
@@ -78,7 +80,7 @@ pub(crate) fn service(name: &str, pod: &Value) -> Option<Value> {
 }
 
 /// A pod as the template of a deployment.
-pub(crate) fn deployment(name: &str, mut pod: Value) -> Value {
+pub(crate) fn deployment(name: &str, mut pod: Value, replicas: usize) -> Value {
     let metadata = pod["metadata"].take();
     let mut spec = pod["spec"].take();
     // The only policy that a deployment has.
@@ -88,7 +90,7 @@ pub(crate) fn deployment(name: &str, mut pod: Value) -> Value {
         "kind": "Deployment",
         "metadata": metadata,
         "spec": {
-            "replicas": 1,
+            "replicas": replicas,
             "selector": { "matchLabels": { "app": name } },
             "template": { "metadata": { "labels": { "app": name } }, "spec": spec },
         },
@@ -107,6 +109,14 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// What a container is called in its pod: as the pod or the project that it is of has it.
+fn name(one: &Value) -> String {
+    let labels = one.pointer("/Config/Labels");
+    let known = [CONTAINER, SERVICE].into_iter();
+    let named = known.filter_map(|key| labels?.get(key)?.as_str()).next();
+    object_name(named.unwrap_or_else(|| text(one, "/Name").trim_start_matches('/')))
+}
+
 fn container(one: &Value, volumes: &mut Vec<Value>) -> Value {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -122,7 +132,7 @@ fn container(one: &Value, volumes: &mut Vec<Value>) -> Value {
             out.insert(key.to_owned(), value);
         }
     };
-    put("name", json!(object_name(text(one, "/Name").trim_start_matches('/'))));
+    put("name", json!(name(one)));
     put("image", json!(text(one, "/Config/Image")));
     put("command", words(one.pointer("/Config/Entrypoint")));
     put("args", words(one.pointer("/Config/Cmd")));

@@ -5,41 +5,42 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::reader::Reader;
+use crate::{
+    reader::Reader,
+    service::Service,
+    workload::{self, CronJob, Job},
+};
 
 /// Objects in one file.
 const MAX_OBJECTS: usize = 1000;
-
-/// Copies of one pod.
-const MAX_REPLICAS: i64 = 100;
 
 /// Everything that a file asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Manifests {
     /// Pods, those of deployments with numbers behind their names.
     pub(crate) pods: Vec<Pod>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) crons: Vec<CronJob>,
     /// ConfigMaps and Secrets: keys and values.
     pub(crate) values: BTreeMap<(Source, String), BTreeMap<String, Vec<u8>>>,
+    /// The same as they were read, for those who need them later.
+    pub(crate) documents: Vec<(String, Value)>,
     /// Names of claims.
     pub(crate) claims: Vec<String>,
     pub(crate) services: Vec<Service>,
+    /// Deployments and the like, also those without pods.
+    pub(crate) owners: Vec<String>,
     /// What has no meaning here.
     pub(crate) notices: Vec<String>,
 }
 
-/// A name for pods, and ports of this machine that lead to one of them.
-#[derive(Debug, Default)]
-pub(crate) struct Service {
+/// What an object is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
     pub(crate) name: String,
-    selector: Vec<(String, String)>,
-    /// Of a load balancer: port, target and protocol.
-    pub(crate) published: Vec<(i64, i64, String)>,
-}
-
-impl Service {
-    pub(crate) fn selects(&self, pod: &Pod) -> bool {
-        !self.selector.is_empty() && self.selector.iter().all(|pair| pod.labels.contains(pair))
-    }
+    pub(crate) namespace: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
 }
 
 /// Where a value comes from.
@@ -50,20 +51,33 @@ pub(crate) enum Source {
 }
 
 /// A pod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) name: String,
     /// The object that wants it: `Pod/web`, `Deployment/web`.
     pub(crate) owner: String,
+    /// The object that wants that, which takes it along when it goes: `CronJob/web`.
+    pub(crate) parent: String,
+    pub(crate) namespace: String,
     pub(crate) labels: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
+    /// Further names on the network.
+    pub(crate) aliases: Vec<String>,
+    /// Claims that are made for it.
+    pub(crate) claims: Vec<String>,
     /// Its `spec`, not read yet: that wants the values of other documents.
     pub(crate) spec: Value,
     /// Of a Job: it ends.
     pub(crate) is_job: bool,
+    /// How often its containers are started again, where that is limited.
+    pub(crate) restarts: Option<i64>,
 }
 
-/// Reads documents.
-pub(crate) fn read(documents: Vec<Value>) -> Result<Manifests, String> {
+/// Reads documents; `zone_file` brings the file of a time zone, as base64.
+pub(crate) fn read(
+    documents: Vec<Value>,
+    zone_file: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Manifests, String> {
     let mut manifests = Manifests::default();
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let mut all = Vec::new();
@@ -82,12 +96,16 @@ pub(crate) fn read(documents: Vec<Value>) -> Result<Manifests, String> {
         return Err(format!("more than {MAX_OBJECTS} objects"));
     }
     for document in all {
-        object(document, &mut manifests)?;
+        object(document, &mut manifests, zone_file)?;
     }
     Ok(manifests)
 }
 
-fn object(document: Value, manifests: &mut Manifests) -> Result<(), String> {
+fn object(
+    document: Value,
+    manifests: &mut Manifests,
+    zone_file: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<(), String> {
     let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
@@ -95,34 +113,58 @@ fn object(document: Value, manifests: &mut Manifests) -> Result<(), String> {
     }
     let mut notices = Vec::new();
     let owner = format!("{kind}/{name}");
+    let kept = matches!(kind.as_str(), "ConfigMap" | "Secret").then(|| document.clone());
     let mut reader = Reader::new(owner.clone(), document, &mut notices)?;
     let version = reader.text("apiVersion")?;
     reader.take("kind");
-    let (name, labels) = metadata(reader.inside("metadata")?)?;
+    let meta = metadata(reader.inside("metadata")?)?;
     let expected = match kind.as_str() {
         "Deployment" | "StatefulSet" | "DaemonSet" => "apps/v1",
-        "Job" => "batch/v1",
+        "Job" | "CronJob" => "batch/v1",
         _ => "v1",
     };
     if version != expected {
         return Err(format!("{owner}: apiVersion \"{version}\" is not supported, {expected} is"));
     }
-    match kind.as_str() {
+    manifests.documents.extend(kept.map(|document| (meta.name.clone(), document)));
+    keep(&kind, meta, &mut reader, manifests, zone_file)?;
+    reader.finish()?;
+    manifests.notices.extend(notices);
+    Ok(())
+}
+
+/// Puts an object where it belongs.
+fn keep(
+    kind: &str,
+    meta: Meta,
+    reader: &mut Reader<'_>,
+    manifests: &mut Manifests,
+    zone_file: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<(), String> {
+    let (name, owner) = (meta.name.clone(), format!("{kind}/{}", meta.name));
+    match kind {
         "Pod" => {
             let spec = reader.take("spec");
-            manifests.pods.push(Pod { name, owner, labels, spec, is_job: false });
+            let Meta { namespace, labels, annotations, .. } = meta;
+            let pod = Pod { name, owner, namespace, labels, annotations, spec, ..Pod::default() };
+            manifests.pods.push(pod);
         }
-        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => {
-            workload(&name, &owner, &kind, reader.inside("spec")?, &mut manifests.pods)?;
+        "Deployment" | "StatefulSet" | "DaemonSet" => {
+            manifests.pods.extend(workload::pods(&meta, kind, reader.inside("spec")?)?);
+            manifests.owners.push(owner);
+        }
+        "Job" => manifests.jobs.push(workload::job(&meta, reader.inside("spec")?)?),
+        "CronJob" => {
+            manifests.crons.push(workload::cron(&meta, reader.inside("spec")?, zone_file)?);
         }
         "ConfigMap" => {
-            let mut data = decoded(&mut reader, "binaryData")?;
+            let mut data = decoded(reader, "binaryData")?;
             data.extend(reader.pairs("data")?.into_iter().map(|(key, text)| (key, text.into())));
             reader.take("immutable");
             manifests.values.insert((Source::ConfigMap, name), data);
         }
         "Secret" => {
-            let data = secret(&mut reader)?;
+            let data = secret(reader)?;
             manifests.values.insert((Source::Secret, name), data);
         }
         "PersistentVolumeClaim" => {
@@ -130,75 +172,35 @@ fn object(document: Value, manifests: &mut Manifests) -> Result<(), String> {
             manifests.claims.push(name);
         }
         "Service" => {
-            manifests.services.push(service(name, reader.inside("spec")?)?);
+            let service = Service::read(name, meta.namespace, reader.inside("spec")?)?;
+            manifests.services.push(service);
         }
         other => return Err(format!("kind \"{other}\" is not supported")),
     }
-    reader.finish()?;
-    manifests.notices.extend(notices);
     Ok(())
 }
 
-/// Name and labels; annotations say nothing here.
-fn metadata(mut reader: Reader<'_>) -> Result<(String, Vec<(String, String)>), String> {
+/// Name, labels and annotations.
+fn metadata(mut reader: Reader<'_>) -> Result<Meta, String> {
     let name = reader.text("name")?;
     let valid =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     if !name.bytes().all(valid) || name.len() > 200 {
         return Err(format!("{}.name: \"{name}\" is no name of an object", reader.path()));
     }
-    let labels = reader.pairs("labels")?;
-    reader.take("annotations");
-    reader.notice("namespace", "has no meaning on one machine");
-    reader.finish()?;
-    Ok((name, labels))
-}
-
-fn workload(
-    name: &str,
-    owner: &str,
-    kind: &str,
-    mut spec: Reader<'_>,
-    pods: &mut Vec<Pod>,
-) -> Result<(), String> {
-    let count = match kind {
-        "Deployment" | "StatefulSet" => spec.number("replicas")?.unwrap_or(1),
-        _ => 1,
-    };
-    if !(0..=MAX_REPLICAS).contains(&count) {
-        return Err(format!("{}.replicas: 0 to {MAX_REPLICAS} can be", spec.path()));
-    }
-    spec.take("selector");
-    spec.take("serviceName");
-    if kind == "Job" {
-        for key in ["backoffLimit", "completions", "parallelism", "ttlSecondsAfterFinished"] {
-            spec.notice(key, "is not kept: a job runs once");
+    let (labels, annotations) = (reader.pairs("labels")?, reader.pairs("annotations")?);
+    let namespace = match reader.text("namespace")? {
+        text if text.is_empty() || text == "default" => "default".to_owned(),
+        text => {
+            reader.tell("namespace", "is part of names only: there is one on this machine");
+            text
         }
+    };
+    for key in ["uid", "resourceVersion", "generation", "managedFields"] {
+        reader.take(key);
     }
-    let mut template = spec.inside("template")?;
-    let mut meta = template.inside("metadata")?;
-    let labels = meta.pairs("labels")?;
-    meta.take("annotations");
-    meta.take("name");
-    meta.finish()?;
-    let pod = template.take("spec");
-    template.finish()?;
-    spec.finish()?;
-    for number in 0..count {
-        let name = if kind == "DaemonSet" || kind == "Job" {
-            name.to_owned()
-        } else {
-            format!("{name}-{number}")
-        };
-        pods.push(Pod {
-            name,
-            owner: owner.to_owned(),
-            labels: labels.clone(),
-            spec: pod.clone(),
-            is_job: kind == "Job",
-        });
-    }
-    Ok(())
+    reader.finish()?;
+    Ok(Meta { name, namespace, labels, annotations })
 }
 
 fn secret(reader: &mut Reader<'_>) -> Result<BTreeMap<String, Vec<u8>>, String> {
@@ -217,38 +219,4 @@ fn decoded(reader: &mut Reader<'_>, field: &str) -> Result<BTreeMap<String, Vec<
         data.insert(key, bytes);
     }
     Ok(data)
-}
-
-/// A service is a name for pods; a load balancer's ports are this machine's.
-fn service(name: String, mut spec: Reader<'_>) -> Result<Service, String> {
-    let selector = spec.pairs("selector")?;
-    let kind = spec.text("type")?;
-    let is_balancer = kind == "LoadBalancer";
-    let published = spec.each("ports", |mut port| {
-        let number = port.number("port")?.unwrap_or_default();
-        let target = port.take("targetPort");
-        let target = if target.is_null() { Some(number) } else { target.as_i64() };
-        let target = target.filter(|target| *target == number || is_balancer).ok_or_else(|| {
-            format!(
-                "{}.targetPort: a service is a name here, it does not change ports",
-                port.path()
-            )
-        })?;
-        port.take("name");
-        let protocol = port.text("protocol")?.to_ascii_lowercase();
-        let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
-        port.notice("nodePort", "is not published: give hostPort to the container");
-        port.finish()?;
-        Ok((number, target, protocol))
-    })?;
-    if !matches!(kind.as_str(), "" | "ClusterIP" | "LoadBalancer") {
-        spec.tell("type", "has no meaning on one machine");
-    }
-    // A name for the pods themselves is what every service is here.
-    let address = spec.text("clusterIP")?;
-    if !matches!(address.as_str(), "" | "None") {
-        spec.tell("clusterIP", "has no meaning on one machine");
-    }
-    spec.finish()?;
-    Ok(Service { name, selector, published: if is_balancer { published } else { Vec::new() } })
 }

@@ -1,6 +1,6 @@
 //! A pod to bodies of container create. Pure: what runs already is nobody's concern here.
 //!
-//! The first container that stays has the pod's network and IPC namespaces, and the ports of all; the others join it.
+//! A pod of one container is that container. One of several has a keeper (`infra.rs`), which has the network and the ports of all.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    manifest::{Manifests, Pod, Source},
+    env::{Values, expanded},
+    infra,
+    manifest::{Manifests, Pod},
     ports::{self, Ports},
-    probes,
+    probes::{self, Watch},
     reader::Reader,
-    settings::{around, limits, security},
-    volumes::{self, PutFile, Volume},
+    settings::{Around, around, limits},
+    volumes::{self, Mounted, PutFile, Volume, Work},
 };
 
 /// The network of all pods; names of pods and services are names on it.
@@ -21,6 +23,8 @@ pub(crate) const NETWORK: &str = "kube";
 
 /// The object that a container belongs to.
 pub(crate) const OWNER: &str = "ferry.kube.owner";
+/// The object that made that one.
+pub(crate) const PARENT: &str = "ferry.kube.parent";
 /// Its pod.
 pub(crate) const POD: &str = "io.kubernetes.pod.name";
 /// Its name in the pod.
@@ -29,21 +33,35 @@ pub(crate) const CONTAINER: &str = "io.kubernetes.container.name";
 pub(crate) const HASH: &str = "ferry.kube.hash";
 
 /// A pod as it is to run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PodPlan {
     pub(crate) name: String,
     pub(crate) owner: String,
+    pub(crate) parent: String,
     /// Tells whether it is the same as one that runs.
     pub(crate) hash: String,
+    /// Has the network, and looks after the others.
+    pub(crate) keeper: Option<ContainerPlan>,
     /// In this order: each to its end, but sidecars.
     pub(crate) init: Vec<ContainerPlan>,
     pub(crate) containers: Vec<ContainerPlan>,
-    /// Volumes that go with the pod.
-    pub(crate) volumes: Vec<String>,
+    pub(crate) work: Work,
+    /// The group of volumes that are made for it.
+    pub(crate) group: Option<i64>,
+}
+
+impl PodPlan {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ContainerPlan> {
+        self.keeper.iter().chain(&self.init).chain(&self.containers)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut ContainerPlan> {
+        self.keeper.iter_mut().chain(&mut self.init).chain(&mut self.containers)
+    }
 }
 
 /// A container.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ContainerPlan {
     pub(crate) name: String,
     /// It runs to its end before the next one starts.
@@ -54,6 +72,43 @@ pub(crate) struct ContainerPlan {
     pub(crate) body: Value,
     /// Put into it before it starts.
     pub(crate) files: Vec<PutFile>,
+    /// Variables whose values the engine knows.
+    pub(crate) late: Vec<(String, &'static str)>,
+    /// It speaks to the engine.
+    pub(crate) has_api: bool,
+    /// It must not be root, and the image says who it is.
+    pub(crate) non_root: bool,
+}
+
+impl ContainerPlan {
+    pub(crate) fn of(image: &str) -> Self {
+        ContainerPlan { image: image.to_owned(), ..ContainerPlan::default() }
+    }
+}
+
+/// Gives a plan its hash, and the containers their labels.
+pub(crate) fn finished(mut plan: PodPlan) -> PodPlan {
+    let mut labels = json!({ OWNER: plan.owner, POD: plan.name });
+    if !plan.parent.is_empty() {
+        labels[PARENT] = json!(plan.parent);
+    }
+    for one in plan.all_mut() {
+        for (key, value) in labels.as_object().into_iter().flatten() {
+            one.body["Labels"][key] = value.clone();
+        }
+    }
+    let mut hasher = Sha256::new();
+    for one in plan.all() {
+        hasher.update(format!("{}={}\n{:?}{:?}", one.name, one.body, one.files, one.late));
+    }
+    hasher.update(format!("{:?}{:?}", plan.work.fills, plan.group));
+    let digest = hasher.finalize();
+    plan.hash = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = plan.hash.clone();
+    for one in plan.all_mut() {
+        one.body["Labels"][HASH] = json!(hash);
+    }
+    plan
 }
 
 /// Plans a pod.
@@ -63,313 +118,245 @@ pub(crate) fn plan(
     notices: &mut Vec<String>,
 ) -> Result<PodPlan, String> {
     let mut spec = Reader::new(format!("Pod/{}.spec", pod.name), pod.spec.clone(), notices)?;
+    let values = Values { pod, manifests };
+    let mut work = Work::default();
+    let volumes: BTreeMap<String, Volume> = spec
+        .each("volumes", |volume| volumes::volume(volume, values, &mut work))?
+        .into_iter()
+        .collect();
+    let common = common(values, &mut spec, &volumes)?;
+    let mut ports = Ports::default();
+    let mut watches = Vec::new();
+    let mut each = |reader: Reader<'_>, is_init: bool| {
+        let made = common.container(reader, is_init)?;
+        if !made.plan.ends {
+            ports.add(made.ports);
+        }
+        watches.extend(made.watch);
+        Ok(made.plan)
+    };
+    let init = spec.each("initContainers", |reader| each(reader, true))?;
+    let containers = spec.each("containers", |reader| each(reader, false))?;
+    if containers.is_empty() {
+        return Err(format!("{}.containers is required", spec.path()));
+    }
+    let mut names: Vec<&str> =
+        init.iter().chain(&containers).map(|one| one.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("{}: two containers are {}", spec.path(), pair[0]));
+    }
+    spec.finish()?;
+    let mut plan = PodPlan {
+        name: pod.name.clone(),
+        owner: pod.owner.clone(),
+        parent: pod.parent.clone(),
+        init,
+        containers,
+        work,
+        group: common.around.group,
+        ..PodPlan::default()
+    };
+    infra::join(&common, &mut plan, ports, watches);
+    Ok(finished(plan))
+}
+
+/// What all containers of a pod have in common.
+pub(crate) struct Common<'p> {
+    pub(crate) values: Values<'p>,
+    volumes: &'p BTreeMap<String, Volume>,
+    pub(crate) hostname: String,
+    restart: &'static str,
+    grace: i64,
+    pub(crate) on_host: bool,
+    host_pid: bool,
+    pub(crate) host_ipc: bool,
+    pub(crate) shares_pids: bool,
+    pub(crate) around: Around,
+    pub(crate) hosts: Vec<String>,
+}
+
+fn common<'p>(
+    values: Values<'p>,
+    spec: &mut Reader<'_>,
+    volumes: &'p BTreeMap<String, Volume>,
+) -> Result<Common<'p>, String> {
     let hostname = spec.text("hostname")?;
-    let hostname = if hostname.is_empty() { pod.name.clone() } else { hostname };
-    let restart = match (spec.text("restartPolicy")?.as_str(), pod.is_job) {
+    let hostname = if hostname.is_empty() { values.pod.name.clone() } else { hostname };
+    let restart = match (spec.text("restartPolicy")?.as_str(), values.pod.is_job) {
         ("", false) | ("Always", false) => "always",
         ("OnFailure", _) => "on-failure",
         ("Never", _) => "no",
         (other, _) => return Err(format!("{}.restartPolicy: \"{other}\" cannot be", spec.path())),
     };
-    let on_host = spec.flag("hostNetwork")?.unwrap_or(false);
-    let host_pid = spec.flag("hostPID")?.unwrap_or(false);
-    let host_ipc = spec.flag("hostIPC")?.unwrap_or(false);
-    let around = around(&mut spec)?;
-    let grace = spec.number("terminationGracePeriodSeconds")?.unwrap_or(30);
+    if spec.flag("hostUsers")? == Some(false) {
+        return Err(format!("{}.hostUsers: false is not supported", spec.path()));
+    }
+    spec.notice(
+        "subdomain",
+        "has no meaning here: a pod's names are its own and those of services",
+    );
+    spec.notice("setHostnameAsFQDN", "has no meaning on one machine");
+    spec.notice("os", "has no meaning on one machine");
+    spec.notice("overhead", "has no meaning on one machine");
+    spec.notice("activeDeadlineSeconds", "is kept for jobs only, where they say it themselves");
     let aliases = spec.each("hostAliases", |mut alias| {
         let ip = alias.needed("ip")?;
         let names = alias.texts("hostnames")?;
         alias.finish()?;
         Ok(names.into_iter().map(|name| format!("{name}:{ip}")).collect::<Vec<_>>())
     })?;
-    let mut own = Vec::new();
-    let volumes: BTreeMap<String, Volume> = spec
-        .each("volumes", |volume| volumes::volume(volume, &pod.name, manifests, &mut own))?
-        .into_iter()
-        .collect();
-    let common = Common {
-        pod,
-        manifests,
-        volumes: &volumes,
-        hostname: &hostname,
+    Ok(Common {
+        values,
+        volumes,
+        hostname,
         restart,
-        grace,
-        on_host,
-        host_pid,
-        host_ipc,
-        around,
+        grace: spec.number("terminationGracePeriodSeconds")?.unwrap_or(30).max(0),
+        on_host: spec.flag("hostNetwork")?.unwrap_or(false),
+        host_pid: spec.flag("hostPID")?.unwrap_or(false),
+        host_ipc: spec.flag("hostIPC")?.unwrap_or(false),
+        shares_pids: spec.flag("shareProcessNamespace")?.unwrap_or(false),
+        around: around(spec)?,
         hosts: aliases.concat(),
-    };
-    let mut first: Option<String> = None;
-    let mut ports = Ports::default();
-    let mut each = |reader: Reader<'_>, is_init: bool| {
-        let (plan, own) = common.container(reader, is_init, first.as_deref())?;
-        if !plan.ends {
-            ports.add(own);
-            first.get_or_insert_with(|| plan.name.clone());
-        }
-        Ok(plan)
-    };
-    let mut init = spec.each("initContainers", |reader| each(reader, true))?;
-    let mut containers = spec.each("containers", |reader| each(reader, false))?;
-    if containers.is_empty() {
-        return Err(format!("{}.containers is required", spec.path()));
-    }
-    spec.finish()?;
-    if !on_host && let Some(one) = init.iter_mut().chain(&mut containers).find(|one| !one.ends) {
-        common.publish(ports, &mut one.body);
-    }
-    let text: String =
-        init.iter().chain(&containers).map(|one| format!("{}={}\n", one.name, one.body)).collect();
-    let files: Vec<&PutFile> = init.iter().chain(&containers).flat_map(|one| &one.files).collect();
-    // What there was before files could be has the hash that it had.
-    let text = if files.is_empty() { text } else { format!("{text}{files:?}") };
-    let digest = Sha256::digest(text.as_bytes());
-    let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    for one in init.iter_mut().chain(&mut containers) {
-        one.body["Labels"][HASH] = json!(hash);
-    }
-    let (name, owner) = (pod.name.clone(), pod.owner.clone());
-    Ok(PodPlan { name, owner, hash, init, containers, volumes: own })
+    })
 }
 
-/// What all containers of a pod have in common.
-struct Common<'p> {
-    pod: &'p Pod,
-    manifests: &'p Manifests,
-    volumes: &'p BTreeMap<String, Volume>,
-    hostname: &'p str,
-    restart: &'static str,
-    grace: i64,
-    on_host: bool,
-    host_pid: bool,
-    host_ipc: bool,
-    /// Settings of every container's `HostConfig`.
-    around: Vec<(&'static str, Value)>,
-    hosts: Vec<String>,
+/// A container with what its pod wants to know of it.
+struct Made {
+    plan: ContainerPlan,
+    ports: Ports,
+    watch: Option<Watch>,
 }
 
 impl Common<'_> {
-    /// One container, and the ports that it has; `joins` is the one that has the pod's network.
-    fn container(
-        &self,
-        mut reader: Reader<'_>,
-        is_init: bool,
-        joins: Option<&str>,
-    ) -> Result<(ContainerPlan, Ports), String> {
+    fn container(&self, mut reader: Reader<'_>, is_init: bool) -> Result<Made, String> {
         let own = reader.needed("name")?;
         let ends = is_init && !self.is_sidecar(&mut reader)?;
         let image = reader.needed("image")?;
-        let list = |words: Vec<String>| if words.is_empty() { Value::Null } else { json!(words) };
-        let (command, args) = (reader.texts("command")?, reader.texts("args")?);
-        let directory = reader.text("workingDir")?;
-        let (stdin, tty) = (reader.flag("stdin")?.unwrap_or(false), reader.flag("tty")?);
-        let mut env = self.env_from(&mut reader)?;
-        self.env(&mut reader, &mut env)?;
-        let words =
-            |list_of: Vec<String>| list(list_of.iter().map(|word| expanded(word, &env)).collect());
-        let (command, args) = (words(command), words(args));
+        let environment = self.values.read(&mut reader, &own)?;
+        let words = |list: Vec<String>| match list.is_empty() {
+            true => Value::Null,
+            false => list.iter().map(|word| json!(expanded(word, &environment.lines))).collect(),
+        };
+        let (command, args) = (words(reader.texts("command")?), words(reader.texts("args")?));
         let ports = ports::read(&mut reader)?;
-        let mounted = volumes::mounts(&mut reader, self.volumes)?;
-        let mut host = json!({
-            "Binds": mounted.binds,
-            "Mounts": mounted.mounts,
-            "Tmpfs": mounted.tmpfs,
-            "RestartPolicy": { "Name": if ends { "no" } else if is_init { "always" } else { self.restart } },
-            "ExtraHosts": if joins.is_none() { self.hosts.clone() } else { Vec::new() },
-            "PidMode": if self.host_pid { "host" } else { "" },
-        });
-        for (key, value) in &self.around {
-            host[*key] = value.clone();
-        }
+        let mounted = volumes::mounts(&mut reader, self.volumes, &environment.lines)?;
+        let mut host = self.host(is_init, ends, mounted);
         limits(&mut reader, &mut host)?;
-        let user = security(&mut reader, &mut host)?;
-        let (health, is_alive) = probes::health(&mut reader)?;
+        let (user, non_root) = self.around.security.container(&mut reader, &mut host)?;
+        let probes = probes::read(&mut reader, &ports.names)?;
         let pull = reader.text("imagePullPolicy")?;
-        reader.finish()?;
-        match joins {
-            _ if self.on_host => host["NetworkMode"] = json!("host"),
-            Some(first) => {
-                host["NetworkMode"] = json!(format!("container:{first}"));
-                host["IpcMode"] = json!(format!("container:{first}"));
-            }
-            None => {
-                host["NetworkMode"] = json!(NETWORK);
-                host["IpcMode"] = json!("shareable");
-            }
-        }
-        if self.host_ipc {
-            host["IpcMode"] = json!("host");
+        if !matches!(pull.as_str(), "" | "Always" | "IfNotPresent" | "Never") {
+            return Err(format!("{}.imagePullPolicy: \"{pull}\" cannot be", reader.path()));
         }
         let mut body = json!({
             "Image": image,
             "Entrypoint": command,
             "Cmd": args,
-            "WorkingDir": directory,
-            "Env": env,
-            "OpenStdin": stdin,
-            "Tty": tty.unwrap_or(false),
+            "WorkingDir": reader.text("workingDir")?,
+            "Env": environment.lines,
+            "OpenStdin": reader.flag("stdin")?.unwrap_or(false),
+            "StdinOnce": reader.flag("stdinOnce")?.unwrap_or(false),
+            "Tty": reader.flag("tty")?.unwrap_or(false),
             "User": user,
             "StopTimeout": self.grace,
             "Labels": self.labels(&own),
             "HostConfig": host,
         });
-        if joins.is_none() && !self.on_host {
-            body["Hostname"] = json!(self.hostname);
-            body["NetworkingConfig"] =
-                json!({ "EndpointsConfig": { NETWORK: { "Aliases": self.names() } } });
-        }
-        if let Some(health) = health {
+        reader.finish()?;
+        if let Some(health) = probes.health {
             body["Healthcheck"] = health;
-            if is_alive {
+            if probes.is_alive {
                 body["Labels"]["ferry.health-on-failure"] = json!("restart");
             }
         }
-        let name = format!("{}-{own}", self.pod.name);
-        Ok((ContainerPlan { name, ends, image, pull, body, files: mounted.files }, ports))
+        let name = format!("{}-{own}", self.values.pod.name);
+        let watch = probes.watch.map(|watch| Watch {
+            container: name.clone(),
+            restarts: is_init || self.restart != "no",
+            grace: u64::try_from(self.grace).unwrap_or(30),
+            ..watch
+        });
+        let late = environment.late;
+        let plan = ContainerPlan {
+            name,
+            ends,
+            image,
+            pull,
+            body,
+            late,
+            non_root,
+            ..ContainerPlan::default()
+        };
+        Ok(Made { plan, ports, watch })
+    }
+
+    /// What a container has of its pod's `HostConfig`.
+    fn host(&self, is_init: bool, ends: bool, mounted: Mounted) -> Value {
+        let mut host = json!({
+            "Binds": mounted.binds,
+            "Mounts": mounted.mounts,
+            "Tmpfs": mounted.tmpfs,
+            "RestartPolicy": self.policy(is_init, ends),
+            "PidMode": if self.host_pid { "host" } else { "" },
+        });
+        for (key, value) in &self.around.host {
+            host[*key] = value.clone();
+        }
+        host
+    }
+
+    fn policy(&self, is_init: bool, ends: bool) -> Value {
+        match (is_init, self.restart, self.values.pod.restarts) {
+            (true, ..) => json!({ "Name": if ends { "no" } else { "always" } }),
+            (false, "on-failure", Some(count)) => {
+                json!({ "Name": if count > 0 { "on-failure" } else { "no" }, "MaximumRetryCount": count })
+            }
+            (false, name, _) => json!({ "Name": name }),
+        }
     }
 
     /// An init container that stays, and is started again when it ends.
     fn is_sidecar(&self, reader: &mut Reader<'_>) -> Result<bool, String> {
         match reader.text("restartPolicy")?.as_str() {
             "" => Ok(false),
-            "Always" if !self.pod.is_job => Ok(true),
-            "Always" => Err(format!(
-                "{}.restartPolicy: nobody here ends the sidecar of a job when that has ended",
-                reader.path()
-            )),
+            "Always" => Ok(true),
             other => Err(format!("{}.restartPolicy: \"{other}\" cannot be", reader.path())),
         }
     }
 
     fn labels(&self, container: &str) -> Value {
-        let mut labels = json!({ OWNER: self.pod.owner, POD: self.pod.name, CONTAINER: container });
-        for (key, value) in &self.pod.labels {
+        let mut labels = json!({ CONTAINER: container });
+        for (key, value) in &self.values.pod.labels {
             labels[key] = json!(value);
         }
         labels
     }
 
-    /// What the pod is called: its name, and those of services that select it.
-    fn names(&self) -> Vec<String> {
-        let services = self.manifests.services.iter().filter(|service| service.selects(self.pod));
-        let names = services.map(|service| service.name.clone());
-        [self.pod.name.clone()].into_iter().chain(names).collect()
+    /// What the pod is called: its name, and those of services that select it and have no front.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let Values { pod, manifests } = self.values;
+        let services = manifests.services.iter();
+        let services = services.filter(|one| one.selects(pod) && !one.has_front(manifests));
+        let mut names = vec![pod.name.clone()];
+        names.extend(pod.aliases.iter().cloned());
+        names.extend(services.flat_map(|service| service.names()));
+        names
     }
 
-    /// Gives the container that has the pod's network the ports of all, and those of load balancers that lead here: such a port is
-    /// one pod's, the first that is selected.
-    fn publish(&self, ports: Ports, body: &mut Value) {
-        let Ports { exposed, mut bindings } = ports;
-        for service in self.manifests.services.iter().filter(|service| service.selects(self.pod)) {
-            let mut pods = self.manifests.pods.iter();
-            if pods.find(|pod| service.selects(pod)).is_none_or(|pod| pod.name != self.pod.name) {
+    /// Gives the container that has the pod's network the ports of all, and those of services that lead here alone.
+    pub(crate) fn publish(&self, ports: Ports, body: &mut Value) {
+        let Ports { exposed, mut bindings, .. } = ports;
+        let Values { pod, manifests } = self.values;
+        for service in manifests.services.iter() {
+            if !service.selects(pod) || service.has_front(manifests) {
                 continue;
             }
-            for (port, target, protocol) in &service.published {
-                let bound = bindings.entry(format!("{target}/{protocol}")).or_default();
-                bound.push(json!({ "HostIp": "", "HostPort": port.to_string() }));
+            for (target, protocol, binding) in service.published() {
+                bindings.entry(format!("{target}/{protocol}")).or_default().push(binding);
             }
         }
         body["ExposedPorts"] = exposed.into_iter().map(|port| (port, json!({}))).collect();
         body["HostConfig"]["PortBindings"] = json!(bindings);
     }
-
-    fn value(&self, source: Source, name: &str, key: &str) -> Result<&str, String> {
-        let map = self.manifests.values.get(&(source, name.to_owned()));
-        let map = map.ok_or_else(|| format!("{source:?} \"{name}\" is not in the manifests"))?;
-        let value = map.get(key);
-        let value = value.ok_or_else(|| format!("{source:?} \"{name}\" has no key \"{key}\""))?;
-        let text = std::str::from_utf8(value);
-        text.map_err(|_| format!("{source:?} \"{name}\": the value of \"{key}\" is no text"))
-    }
-
-    fn env_from(&self, reader: &mut Reader<'_>) -> Result<Vec<String>, String> {
-        let all = reader.each("envFrom", |mut from| {
-            let prefix = from.text("prefix")?;
-            let mut lines = Vec::new();
-            for (key, source) in
-                [("configMapRef", Source::ConfigMap), ("secretRef", Source::Secret)]
-            {
-                let mut of = from.inside(key)?;
-                let name = of.text("name")?;
-                let optional = of.flag("optional")?.unwrap_or(false);
-                of.finish()?;
-                match self.manifests.values.get(&(source, name.clone())) {
-                    _ if name.is_empty() => {}
-                    Some(map) => {
-                        for key in map.keys() {
-                            let value = self.value(source, &name, key)?;
-                            lines.push(format!("{prefix}{key}={value}"));
-                        }
-                    }
-                    None if optional => {}
-                    None => return Err(format!("{source:?} \"{name}\" is not in the manifests")),
-                }
-            }
-            from.finish()?;
-            Ok(lines)
-        })?;
-        Ok(all.concat())
-    }
-
-    fn env(&self, reader: &mut Reader<'_>, env: &mut Vec<String>) -> Result<(), String> {
-        reader.each("env", |mut line| {
-            let name = line.needed("name")?;
-            let mut value = expanded(&line.text("value")?, env);
-            let mut from = line.inside("valueFrom")?;
-            for (key, source) in
-                [("configMapKeyRef", Source::ConfigMap), ("secretKeyRef", Source::Secret)]
-            {
-                let mut of = from.inside(key)?;
-                let (map, entry) = (of.text("name")?, of.text("key")?);
-                of.finish()?;
-                if !map.is_empty() {
-                    value = self.value(source, &map, &entry)?.to_owned();
-                }
-            }
-            let field = from.inside("fieldRef")?.text("fieldPath")?;
-            match field.as_str() {
-                "" => {}
-                "metadata.name" => value.clone_from(&self.pod.name),
-                "metadata.namespace" => value = "default".to_owned(),
-                other => {
-                    return Err(format!("{}.fieldRef \"{other}\" is not supported", from.path()));
-                }
-            }
-            from.finish()?;
-            line.finish()?;
-            env.push(format!("{name}={value}"));
-            Ok(())
-        })?;
-        Ok(())
-    }
-}
-
-/// `$(NAME)` is the variable's value, where there is one; `$$` is a dollar sign.
-fn expanded(text: &str, env: &[String]) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let name = rest.strip_prefix('(').and_then(|inside| inside.split_once(')'));
-        let known = name.and_then(|(name, after)| {
-            let line = env.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            line.map(|value| (value, after))
-        });
-        match known {
-            Some((value, after)) => {
-                out.push_str(value);
-                rest = after;
-            }
-            None => out.push('$'),
-        }
-    }
-    out + rest
 }

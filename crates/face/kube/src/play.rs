@@ -1,38 +1,88 @@
 //! Playing manifests: what is there already and the same is left alone.
 
-use ferry_archive::{Entry, TarWriter};
+use std::collections::BTreeSet;
+
 use ferry_cli::face::{Cli, CliError, registry_auth};
-use ferry_client::{Client, ClientError, path_segment};
+use ferry_client::{Client, ClientError, Endpoint, path_segment};
 use ferry_docker_api::{ContainerSummary, Filters, JsonMessage};
 use ferry_oci::Reference;
 use serde_json::{Value, json};
 
 use crate::{
+    end, fill,
+    infra::{KEEPER, SOCKET},
     manifest::Manifests,
-    plan::{ContainerPlan, HASH, NETWORK, OWNER, POD, PodPlan},
-    volumes::PutFile,
+    plan::{ContainerPlan, HASH, NETWORK, OWNER, PARENT, POD, PodPlan},
 };
 
 /// A command at work.
+#[derive(Clone, Copy)]
 pub(crate) struct Player<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) client: &'a Client,
 }
 
+/// Everything that is to run.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) pods: Vec<PodPlan>,
+    /// What is only looked at for its images: pods of jobs, which their keepers start.
+    pub(crate) later: Vec<PodPlan>,
+}
+
+/// What a pod learns of itself when it is there.
+#[derive(Default)]
+struct Late {
+    pod: String,
+    host: String,
+    node: String,
+}
+
+impl Late {
+    fn of(&self, field: &str) -> &str {
+        match field {
+            "status.podIP" | "status.podIPs" => &self.pod,
+            "spec.nodeName" => &self.node,
+            _ => &self.host,
+        }
+    }
+}
+
 impl Player<'_> {
     /// Brings volumes, the network and pods up.
-    pub(crate) async fn play(
-        &self,
-        manifests: &Manifests,
-        pods: &[PodPlan],
-    ) -> Result<(), CliError> {
+    pub(crate) async fn play(&self, manifests: &Manifests, plans: &Plans) -> Result<(), CliError> {
         for claim in &manifests.claims {
-            let body = json!({ "Name": claim, "Labels": { OWNER: format!("PersistentVolumeClaim/{claim}") } });
-            self.client.post("/volumes/create").json_body(&body).done().await?;
+            fill::claim(self, claim).await?;
         }
         self.network().await?;
-        for pod in pods {
-            self.pod(pod).await?;
+        for pod in &plans.later {
+            for one in pod.all() {
+                self.bring(&one.image, if one.pull == "Always" { "" } else { &one.pull }).await?;
+            }
+        }
+        for owner in &manifests.owners {
+            self.prune(owner, &plans.pods).await?;
+        }
+        for pod in &plans.pods {
+            let what = self.pod(pod).await?;
+            self.cli.println(&format!("{} {} {what}", pod.owner, pod.name))?;
+        }
+        Ok(())
+    }
+
+    /// Takes pods of an object away that it does not want any more.
+    async fn prune(&self, owner: &str, wanted: &[PodPlan]) -> Result<(), CliError> {
+        let mut gone: Vec<ContainerSummary> = self.having(OWNER, owner).await?;
+        gone.retain(|one| {
+            !wanted.iter().any(|pod| pod.owner == owner && pod.name == label(one, POD))
+        });
+        let mut names: Vec<&str> = gone.iter().map(|one| label(one, POD)).collect();
+        names.sort_unstable();
+        names.dedup();
+        end::remove(self, &gone).await?;
+        for name in names {
+            fill::remove_own(self, name).await?;
+            self.cli.println(&format!("{owner} {name} deleted"))?;
         }
         Ok(())
     }
@@ -49,21 +99,52 @@ impl Player<'_> {
         }
     }
 
-    async fn pod(&self, pod: &PodPlan) -> Result<(), CliError> {
-        let there = self.of_pod(&pod.name).await?;
-        let label = |one: &ContainerSummary| {
-            one.labels.as_ref().and_then(|labels| labels.get(HASH)).cloned().unwrap_or_default()
-        };
-        let same = there.iter().filter(|one| label(one) == pod.hash).count();
-        if same == there.len() && same == pod.init.len() + pod.containers.len() {
-            self.cli.println(&format!("{} {} unchanged", pod.owner, pod.name))?;
-            return Ok(());
+    /// Brings a pod up; what was done.
+    pub(crate) async fn pod(&self, pod: &PodPlan) -> Result<&'static str, CliError> {
+        let mut there = self.having(OWNER, &pod.owner).await?;
+        there.retain(|one| label(one, POD) == pod.name);
+        let same = there.iter().filter(|one| label(one, HASH) == pod.hash).count();
+        if same == there.len() && same == pod.all().count() {
+            return Ok("unchanged");
         }
-        for one in &there {
-            self.remove(&one.id).await?;
+        if let Some(old) = there.first() {
+            // What a job's or cron job's keeper made goes with it.
+            let mut gone = match label(old, KEEPER) {
+                "job" => self.having(OWNER, &pod.owner).await?,
+                "cron" => self.having(PARENT, &pod.owner).await?,
+                _ => Vec::new(),
+            };
+            gone.extend(
+                there
+                    .iter()
+                    .filter(|one| !gone.iter().any(|other| other.id == one.id))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+            end::remove(self, &gone).await?;
+            fill::remove_own(self, &pod.name).await?;
+        }
+        self.start(pod).await?;
+        Ok(if there.is_empty() { "created" } else { "configured" })
+    }
+
+    /// Starts what is not there yet.
+    pub(crate) async fn start(&self, pod: &PodPlan) -> Result<(), CliError> {
+        for (image, pull) in &pod.work.images {
+            self.bring(image, pull).await?;
+        }
+        fill::places(self, &pod.work.places)?;
+        fill::fill(self, pod).await?;
+        let mut late = Late::default();
+        if let Some(keeper) = &pod.keeper {
+            let id = self.create(keeper, &late).await?;
+            self.post(&id, "start").await?;
+        }
+        if pod.all().any(|one| !one.late.is_empty()) {
+            late = self.late(pod).await?;
         }
         for one in &pod.init {
-            let id = self.create(one).await?;
+            let id = self.create(one, &late).await?;
             self.post(&id, "start").await?;
             if !one.ends {
                 continue;
@@ -77,40 +158,107 @@ impl Player<'_> {
             }
         }
         for one in &pod.containers {
-            let id = self.create(one).await?;
+            let id = self.create(one, &late).await?;
             self.post(&id, "start").await?;
         }
-        let what = if there.is_empty() { "created" } else { "configured" };
-        self.cli.println(&format!("{} {} {what}", pod.owner, pod.name))?;
         Ok(())
     }
 
-    async fn create(&self, one: &ContainerPlan) -> Result<String, CliError> {
-        if one.pull == "Always" {
-            self.pull(&one.image).await?;
+    /// Addresses, and the machine's name.
+    async fn late(&self, pod: &PodPlan) -> Result<Late, CliError> {
+        let text = |value: &Value, pointer: &str| {
+            value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let info: Value = self.client.get("/info").json().await?;
+        let network: Value = self.client.get(format!("/networks/{NETWORK}")).json().await?;
+        let host = text(&network, "/IPAM/Config/0/Gateway");
+        let mut address = String::new();
+        if let Some(keeper) = &pod.keeper {
+            let path = format!("/containers/{}/json", path_segment(&keeper.name));
+            let it: Value = self.client.get(path).json().await?;
+            address = text(&it, &format!("/NetworkSettings/Networks/{NETWORK}/IPAddress"));
         }
-        let create = || {
-            let call = self.client.post("/containers/create").query("name", &one.name);
-            call.json_body(&one.body).json::<Value>()
+        let pod = if address.is_empty() { host.clone() } else { address };
+        Ok(Late { pod, host, node: text(&info, "/Name") })
+    }
+
+    async fn create(&self, one: &ContainerPlan, late: &Late) -> Result<String, CliError> {
+        self.bring(&one.image, &one.pull).await?;
+        let mut body = one.body.clone();
+        let add = |body: &mut Value, list: &str, line: String| match body.pointer_mut(list) {
+            Some(Value::Array(lines)) => lines.push(json!(line)),
+            Some(other) => *other = json!([line]),
+            None => {}
         };
-        let made = match create().await {
-            Err(error) if is_missing(&error) && one.pull != "Never" => {
-                self.pull(&one.image).await?;
-                create().await?
-            }
-            made => made?,
-        };
+        for (name, field) in &one.late {
+            add(&mut body, "/Env", format!("{name}={}", late.of(field)));
+        }
+        if one.has_api {
+            let (directory, socket) = self.socket();
+            // Mounts below it stay the daemon's.
+            body["HostConfig"]["Mounts"] = json!([{
+                "Type": "bind", "Source": directory, "Target": "/api", "BindOptions": { "NonRecursive": true },
+            }]);
+            body["Env"] = json!([
+                format!("FERRY_HOST=unix:///api/{socket}"),
+                format!("{SOCKET}={directory}/{socket}"),
+            ]);
+        }
+        let call = self.client.post("/containers/create").query("name", &one.name);
+        let made: Value = call.json_body(&body).json().await?;
         let id = made["Id"].as_str().unwrap_or_default().to_owned();
+        if one.non_root {
+            self.refuse_root(&id, &one.name).await?;
+        }
         if !one.files.is_empty() {
-            let tar = packed(&one.files)?;
-            let length = tar.len() as u64;
-            let path = format!("/containers/{}/archive", path_segment(&id));
-            let call = self.client.put(path).query("path", "/");
-            call.upload("application/x-tar", std::io::Cursor::new(tar), Some(length))
-                .done()
-                .await?;
+            let tar = fill::packed("", one.files.iter())?;
+            fill::put(self, &id, tar).await?;
         }
         Ok(id)
+    }
+
+    /// The directory of the daemon's socket where it runs, and the socket's name. A directory, since a daemon that is started again makes
+    /// another socket.
+    fn socket(&self) -> (String, String) {
+        let path = match std::env::var(SOCKET) {
+            Ok(path) => path,
+            Err(_) => match self.client.endpoint() {
+                Endpoint::Unix(path) => path.to_string_lossy().into_owned(),
+                _ => "/run/ferry/ferry.sock".to_owned(),
+            },
+        };
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("/run/ferry", "ferry.sock"));
+        (directory.to_owned(), name.to_owned())
+    }
+
+    /// The image says who its program is, and that must not be root.
+    async fn refuse_root(&self, id: &str, name: &str) -> Result<(), CliError> {
+        let it: Value =
+            self.client.get(format!("/containers/{}/json", path_segment(id))).json().await?;
+        let user = it.pointer("/Config/User").and_then(Value::as_str).unwrap_or_default();
+        let id_of = user.split(':').next().unwrap_or_default();
+        let why = match id_of.parse::<u32>() {
+            Ok(0) => "the image's user is root",
+            Ok(_) => return Ok(()),
+            Err(_) if id_of.is_empty() => "the image's user is root",
+            Err(_) => "the image's user is a name, and names may be root's",
+        };
+        end::remove_one(self, id).await?;
+        Err(CliError::new(format!("{name} has runAsNonRoot, and {why}: give runAsUser")))
+    }
+
+    /// Brings an image, as its policy says.
+    pub(crate) async fn bring(&self, image: &str, policy: &str) -> Result<(), CliError> {
+        // One that moves is asked for anew, as in a cluster, when nothing else is said; but what is here and nowhere else is good enough.
+        if policy != "Always" {
+            let path = format!("/images/{}/json", path_segment(image));
+            match self.client.get(path).json::<Value>().await {
+                Ok(_) => return Ok(()),
+                Err(error) if !is_missing(&error) || policy == "Never" => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        self.pull(image).await
     }
 
     async fn pull(&self, image: &str) -> Result<(), CliError> {
@@ -137,70 +285,64 @@ impl Player<'_> {
         Ok(())
     }
 
-    async fn post(&self, id: &str, verb: &str) -> Result<(), CliError> {
+    pub(crate) async fn post(&self, id: &str, verb: &str) -> Result<(), CliError> {
         let path = format!("/containers/{}/{verb}", path_segment(id));
         Ok(self.client.post(path).done().await?)
     }
 
-    async fn remove(&self, id: &str) -> Result<(), CliError> {
-        let path = format!("/containers/{}", path_segment(id));
-        match self.client.delete(path).query("force", 1).query("v", 1).done().await {
-            Err(error) if !is_missing(&error) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The containers of a pod, the newest first: those that join others go before these.
-    async fn of_pod(&self, pod: &str) -> Result<Vec<ContainerSummary>, CliError> {
+    /// The containers with this label, the newest first.
+    pub(crate) async fn having(
+        &self,
+        key: &str,
+        value: &str,
+    ) -> Result<Vec<ContainerSummary>, CliError> {
         let mut filters = Filters::default();
-        filters.add("label", &format!("{POD}={pod}"));
-        filters.add("label", OWNER);
+        filters.add("label", &format!("{key}={value}"));
         let call = self.client.get("/containers/json").query("all", 1).filters(&filters);
         Ok(call.json().await?)
     }
 
-    /// Takes pods down, and the volumes that are theirs alone. Claims stay.
-    pub(crate) async fn down(&self, pods: &[PodPlan]) -> Result<(), CliError> {
+    /// Takes objects down, and the volumes that are theirs alone. Claims stay.
+    pub(crate) async fn down(&self, manifests: &Manifests, plans: &Plans) -> Result<(), CliError> {
+        let mut owners: Vec<&String> = plans.pods.iter().map(|pod| &pod.owner).collect();
+        owners.extend(&manifests.owners);
+        let mut seen = BTreeSet::new();
+        for owner in owners {
+            if seen.insert(owner) {
+                self.down_one(owner, &plans.pods).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn down_one(&self, owner: &str, planned: &[PodPlan]) -> Result<(), CliError> {
+        let mut gone = self.having(OWNER, owner).await?;
+        let planned = planned.iter().filter(|pod| pod.owner == owner);
+        let mut names: BTreeSet<String> = planned.map(|pod| pod.name.clone()).collect();
+        if !owner.contains("Job/") {
+            // It may have had more than this file says.
+            names.extend(gone.iter().map(|one| label(one, POD).to_owned()));
+        }
+        gone.extend(self.having(PARENT, owner).await?);
+        let mut pods: BTreeSet<&str> = gone.iter().map(|one| label(one, POD)).collect();
+        pods.extend(names.iter().map(String::as_str));
+        end::remove(self, &gone).await?;
         for pod in pods {
-            for one in self.of_pod(&pod.name).await? {
-                let path = format!("/containers/{}/stop", path_segment(&one.id));
-                match self.client.post(path).done().await {
-                    Err(error) if !is_missing(&error) => return Err(error.into()),
-                    _ => {}
-                }
-                self.remove(&one.id).await?;
-            }
-            for volume in &pod.volumes {
-                let path = format!("/volumes/{}", path_segment(volume));
-                match self.client.delete(path).done().await {
-                    Err(error) if !is_missing(&error) => return Err(error.into()),
-                    _ => {}
-                }
-            }
-            self.cli.println(&format!("{} {} deleted", pod.owner, pod.name))?;
+            fill::remove_own(self, pod).await?;
+        }
+        for name in &names {
+            self.cli.println(&format!("{owner} {name} deleted"))?;
         }
         Ok(())
     }
 }
 
-/// Files of ConfigMaps and Secrets as a tar. They are root's, as in a cluster.
-fn packed(files: &[PutFile]) -> Result<Vec<u8>, CliError> {
-    let mut tar = TarWriter::new(Vec::new());
-    for file in files {
-        let size = file.content.len() as u64;
-        let entry = Entry {
-            path: file.path.trim_start_matches('/').as_bytes().to_vec(),
-            mode: file.mode,
-            size,
-            stored: size,
-            ..Entry::default()
-        };
-        let written = tar.append_file(&entry, file.content.as_slice());
-        written.map_err(|error| CliError::new(format!("cannot pack {}: {error}", file.path)))?;
-    }
-    tar.finish().map_err(|error| CliError::new(format!("cannot pack files: {error}")))
+/// A label of a container, empty when it has none of that name.
+pub(crate) fn label<'c>(one: &'c ContainerSummary, key: &str) -> &'c str {
+    let value = one.labels.as_ref().and_then(|labels| labels.get(key));
+    value.map_or("", String::as_str)
 }
 
-fn is_missing(error: &ClientError) -> bool {
+pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.status() == Some(404)
 }

@@ -11,6 +11,7 @@ use crate::reader::Reader;
 pub(crate) struct Ports {
     pub(crate) exposed: BTreeSet<String>,
     pub(crate) bindings: BTreeMap<String, Vec<Value>>,
+    pub(crate) names: BTreeMap<String, u16>,
 }
 
 impl Ports {
@@ -25,17 +26,19 @@ impl Ports {
 pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Ports, String> {
     let mut ports = Ports::default();
     reader.each("ports", |mut port| {
-        let number = port.number("containerPort")?.unwrap_or_default();
-        let protocol = port.text("protocol")?.to_ascii_lowercase();
-        let protocol = if protocol.is_empty() { "tcp" } else { protocol.as_str() };
-        let key = format!("{number}/{protocol}");
-        if let Some(host) = port.number("hostPort")? {
-            let ip = port.text("hostIP")?;
+        let number = port.port("containerPort")?;
+        let number = number.ok_or_else(|| format!("{}.containerPort is required", port.path()))?;
+        let key = format!("{number}/{}", port.protocol()?);
+        let ip = port.text("hostIP")?;
+        if let Some(host) = port.port("hostPort")? {
             let binding = json!({ "HostIp": ip, "HostPort": host.to_string() });
             ports.bindings.entry(key.clone()).or_default().push(binding);
         }
         ports.exposed.insert(key);
-        port.take("name");
+        let name = port.text("name")?;
+        if let (false, Ok(number)) = (name.is_empty(), u16::try_from(number)) {
+            ports.names.insert(name, number);
+        }
         port.finish()
     })?;
     Ok(ports)

@@ -3,12 +3,14 @@
 use serde_json::{Map, Value};
 
 /// Fields about clusters: scheduling, identities, the ways of a kubelet. They are named, and change nothing.
-const MEANINGLESS: [&str; 22] = [
+const MEANINGLESS: [&str; 27] = [
     "affinity",
     "automountServiceAccountToken",
     "creationTimestamp",
     "dnsPolicy",
     "enableServiceLinks",
+    "finalizers",
+    "fsGroupChangePolicy",
     "imagePullSecrets",
     "minReadySeconds",
     "nodeName",
@@ -17,6 +19,8 @@ const MEANINGLESS: [&str; 22] = [
     "priority",
     "priorityClassName",
     "progressDeadlineSeconds",
+    "readinessGates",
+    "resizePolicy",
     "revisionHistoryLimit",
     "schedulerName",
     "serviceAccount",
@@ -25,6 +29,7 @@ const MEANINGLESS: [&str; 22] = [
     "strategy",
     "terminationMessagePath",
     "terminationMessagePolicy",
+    "tolerations",
     "topologySpreadConstraints",
 ];
 
@@ -53,6 +58,30 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn take(&mut self, key: &str) -> Value {
         self.map.remove(key).unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// A port's number.
+    pub(crate) fn port(&mut self, key: &str) -> Result<Option<i64>, String> {
+        match self.number(key)? {
+            Some(port) if !(1..=65535).contains(&port) => {
+                Err(format!("{}.{key}: {port} is no port", self.path))
+            }
+            port => Ok(port),
+        }
+    }
+
+    /// A port's protocol, in small letters.
+    pub(crate) fn protocol(&mut self) -> Result<String, String> {
+        match self.text("protocol")?.as_str() {
+            "" | "TCP" => Ok("tcp".to_owned()),
+            "UDP" => Ok("udp".to_owned()),
+            "SCTP" => Ok("sctp".to_owned()),
+            other => Err(format!("{}.protocol: \"{other}\" is none", self.path)),
+        }
     }
 
     pub(crate) fn inside(&mut self, key: &str) -> Result<Reader<'_>, String> {
@@ -121,6 +150,17 @@ impl<'a> Reader<'a> {
                 let wrong = || format!("{}.{key}: expected a whole number", self.path);
                 value.as_i64().map(Some).ok_or_else(wrong)
             }
+        }
+    }
+
+    pub(crate) fn numbers(&mut self, key: &str) -> Result<Vec<i64>, String> {
+        let wrong = || format!("{}.{key}: expected a list of whole numbers", self.path);
+        match self.map.remove(key) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(items)) => {
+                items.iter().map(|item| item.as_i64().ok_or_else(wrong)).collect()
+            }
+            Some(_) => Err(wrong()),
         }
     }
 

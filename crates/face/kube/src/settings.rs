@@ -20,7 +20,9 @@ pub(crate) fn limits(reader: &mut Reader<'_>, host: &mut Value) -> Result<(), St
         milli(&text).map(Some).ok_or_else(wrong)
     };
     let (cpu, memory) = (read("cpu")?, read("memory")?);
+    limits.notice("ephemeral-storage", "is not kept");
     limits.finish()?;
+    resources.notice("claims", "has no meaning on one machine");
     resources.finish()?;
     if let Some(cpu) = cpu {
         host["NanoCpus"] = json!(cpu.saturating_mul(1_000_000));
@@ -32,50 +34,147 @@ pub(crate) fn limits(reader: &mut Reader<'_>, host: &mut Value) -> Result<(), St
     Ok(())
 }
 
-/// Capabilities and the like; answers the user.
-pub(crate) fn security(reader: &mut Reader<'_>, host: &mut Value) -> Result<String, String> {
-    let mut context = reader.inside("securityContext")?;
-    host["Privileged"] = json!(context.flag("privileged")?.unwrap_or(false));
-    host["ReadonlyRootfs"] = json!(context.flag("readOnlyRootFilesystem")?.unwrap_or(false));
-    if context.flag("allowPrivilegeEscalation")? == Some(false) {
-        host["SecurityOpt"] = json!(["no-new-privileges"]);
-    }
-    let (user, group) = (context.number("runAsUser")?, context.number("runAsGroup")?);
-    let mut capabilities = context.inside("capabilities")?;
-    host["CapAdd"] = json!(capabilities.texts("add")?);
-    host["CapDrop"] = json!(capabilities.texts("drop")?);
-    capabilities.finish()?;
-    context.finish()?;
-    Ok(match (user, group) {
-        (None, _) => String::new(),
-        (Some(user), None) => user.to_string(),
-        (Some(user), Some(group)) => format!("{user}:{group}"),
-    })
+/// Who a container runs as, and what it may.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Security {
+    user: Option<i64>,
+    group: Option<i64>,
+    /// Root is refused.
+    pub(crate) non_root: bool,
+    /// Words for `SecurityOpt`, by what they are about.
+    options: BTreeMap<&'static str, String>,
 }
 
-/// What all containers of a pod have: groups, kernel parameters, and where names are looked up.
-pub(crate) fn around(spec: &mut Reader<'_>) -> Result<Vec<(&'static str, Value)>, String> {
-    let mut all: Vec<(&'static str, Value)> = Vec::new();
+impl Security {
+    /// Reads what pods and containers can both say; a container's word counts more.
+    fn common(mut self, context: &mut Reader<'_>) -> Result<Self, String> {
+        self.user = id(context, "runAsUser")?.or(self.user);
+        self.group = id(context, "runAsGroup")?.or(self.group);
+        self.non_root = context.flag("runAsNonRoot")?.unwrap_or(self.non_root);
+        for (key, ours) in [("seccompProfile", "seccomp"), ("appArmorProfile", "apparmor")] {
+            let mut profile = context.inside(key)?;
+            let kind = profile.text("type")?;
+            let file = profile.text("localhostProfile")?;
+            match (kind.as_str(), ours) {
+                ("", _) => {}
+                ("RuntimeDefault", _) => drop(self.options.remove(ours)),
+                ("Unconfined", _) => drop(self.options.insert(ours, format!("{ours}=unconfined"))),
+                ("Localhost", "apparmor") => {
+                    self.options.insert(ours, format!("{ours}={file}"));
+                }
+                (other, _) => {
+                    return Err(format!("{}.type: \"{other}\" is not supported", profile.path()));
+                }
+            }
+            profile.finish()?;
+        }
+        let mut labels = context.inside("seLinuxOptions")?;
+        for (key, ours) in [
+            ("user", "label=user"),
+            ("role", "label=role"),
+            ("type", "label=type"),
+            ("level", "label=level"),
+        ] {
+            let text = labels.text(key)?;
+            if !text.is_empty() {
+                self.options.insert(ours, format!("{ours}:{text}"));
+            }
+        }
+        labels.finish()?;
+        Ok(self)
+    }
+
+    /// Reads a container's own word. `host` gets what is not about the user, which is answered.
+    pub(crate) fn container(
+        &self,
+        reader: &mut Reader<'_>,
+        host: &mut Value,
+    ) -> Result<(String, bool), String> {
+        let mut context = reader.inside("securityContext")?;
+        let own = self.clone().common(&mut context)?;
+        host["Privileged"] = json!(context.flag("privileged")?.unwrap_or(false));
+        host["ReadonlyRootfs"] = json!(context.flag("readOnlyRootFilesystem")?.unwrap_or(false));
+        let mut options: Vec<&str> = own.options.values().map(String::as_str).collect();
+        if context.flag("allowPrivilegeEscalation")? == Some(false) {
+            options.push("no-new-privileges");
+        }
+        match context.text("procMount")?.as_str() {
+            "" | "Default" => {}
+            "Unmasked" => options.push("systempaths=unconfined"),
+            other => return Err(format!("{}.procMount: \"{other}\" cannot be", context.path())),
+        }
+        if !options.is_empty() {
+            host["SecurityOpt"] = json!(options);
+        }
+        let mut capabilities = context.inside("capabilities")?;
+        host["CapAdd"] = json!(capabilities.texts("add")?);
+        host["CapDrop"] = json!(capabilities.texts("drop")?);
+        capabilities.finish()?;
+        if own.non_root && own.user == Some(0) {
+            return Err(format!("{}: runAsNonRoot and runAsUser 0", context.path()));
+        }
+        context.finish()?;
+        let user = match (own.user, own.group) {
+            (None, None) => String::new(),
+            (Some(user), None) => user.to_string(),
+            (None, Some(group)) => format!("0:{group}"),
+            (Some(user), Some(group)) => format!("{user}:{group}"),
+        };
+        Ok((user, own.non_root && own.user.is_none()))
+    }
+}
+
+fn id(context: &mut Reader<'_>, key: &str) -> Result<Option<i64>, String> {
+    match context.number(key)? {
+        Some(id) if !(0..=i64::from(i32::MAX)).contains(&id) => {
+            Err(format!("{}.{key}: {id} is no id", context.path()))
+        }
+        id => Ok(id),
+    }
+}
+
+/// What all containers of a pod have.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// Settings of every container's `HostConfig`.
+    pub(crate) host: Vec<(&'static str, Value)>,
+    /// Settings of the one that has the pod's network.
+    pub(crate) network: Vec<(&'static str, Value)>,
+    pub(crate) security: Security,
+    /// The group of files in volumes.
+    pub(crate) group: Option<i64>,
+}
+
+/// Reads what all containers of a pod have: users, groups, kernel parameters, and where names are looked up.
+pub(crate) fn around(spec: &mut Reader<'_>) -> Result<Around, String> {
+    let mut all = Around::default();
     let mut context = spec.inside("securityContext")?;
     let sysctls = context.each("sysctls", |mut one| {
         let pair = (one.needed("name")?, one.text("value")?);
         one.finish()?;
         Ok(pair)
     })?;
-    let groups = context.take("supplementalGroups");
+    let mut groups = context.numbers("supplementalGroups")?;
+    all.group = id(&mut context, "fsGroup")?;
+    groups.extend(all.group);
+    context.notice(
+        "supplementalGroupsPolicy",
+        "has no meaning here: groups are those of the image and these",
+    );
+    all.security = Security::default().common(&mut context)?;
     context.finish()?;
     if !sysctls.is_empty() {
-        all.push(("Sysctls", json!(sysctls.into_iter().collect::<BTreeMap<_, _>>())));
+        all.network.push(("Sysctls", json!(sysctls.into_iter().collect::<BTreeMap<_, _>>())));
     }
-    if let Some(groups) = groups.as_array() {
-        let ids: Vec<String> = groups.iter().map(Value::to_string).collect();
-        all.push(("GroupAdd", json!(ids)));
+    if !groups.is_empty() {
+        let ids: Vec<String> = groups.iter().map(i64::to_string).collect();
+        all.host.push(("GroupAdd", json!(ids)));
     }
     let mut dns = spec.inside("dnsConfig")?;
     for (key, ours) in [("nameservers", "Dns"), ("searches", "DnsSearch")] {
         let list = dns.texts(key)?;
         if !list.is_empty() {
-            all.push((ours, json!(list)));
+            all.network.push((ours, json!(list)));
         }
     }
     let options = dns.each("options", |mut one| {
@@ -84,7 +183,7 @@ pub(crate) fn around(spec: &mut Reader<'_>) -> Result<Vec<(&'static str, Value)>
         Ok(if value.is_empty() { name } else { format!("{name}:{value}") })
     })?;
     if !options.is_empty() {
-        all.push(("DnsOptions", json!(options)));
+        all.network.push(("DnsOptions", json!(options)));
     }
     dns.finish()?;
     Ok(all)
@@ -108,6 +207,7 @@ pub(crate) fn milli(text: &str) -> Option<i64> {
         "Mi" => 1000 << 20,
         "Gi" => 1000 << 30,
         "Ti" => 1000 << 40,
+        "T" => 1_000_000_000_000_000,
         _ => return None,
     };
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));

@@ -1,12 +1,20 @@
 use serde_json::{Value, json};
 
-use crate::{generate, manifest, plan, settings};
+use crate::{generate, jobs, manifest, plan, settings};
 
 fn planned(text: &str) -> Result<(Vec<plan::PodPlan>, Vec<String>), String> {
-    let manifests = manifest::read(ferry_compose::yaml_documents(text)?)?;
+    let zone = |name: &str| Err(format!("{name} is not here"));
+    let manifests = manifest::read(ferry_compose::yaml_documents(text)?, &zone)?;
     let mut notices = manifests.notices.clone();
-    let pods = manifests.pods.iter().map(|pod| plan::plan(pod, &manifests, &mut notices));
-    Ok((pods.collect::<Result<_, _>>()?, notices))
+    let plans = jobs::plans(&manifests, &mut notices)?;
+    Ok((plans.pods, notices))
+}
+
+/// A pod's mount at a place.
+fn mount<'b>(body: &'b Value, target: &str) -> &'b Value {
+    let mounts = body.pointer("/HostConfig/Mounts").and_then(Value::as_array);
+    let found = mounts.into_iter().flatten().find(|one| one["Target"] == target);
+    found.unwrap_or_else(|| panic!("nothing is mounted at {target} in {body:#}"))
 }
 
 const WEB: &str = "
@@ -55,23 +63,36 @@ spec:
 fn a_deployment_becomes_pods() {
     let (pods, notices) = planned(WEB).unwrap();
     let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-    assert_eq!(names, ["web-0", "web-1"]);
+    assert_eq!(names, ["web-0", "web-1", "front"]);
     let pod = &pods[0];
     assert_eq!((pod.init.len(), pod.containers.len()), (1, 2));
-    assert_eq!(pod.volumes, ["web-0-tmp"]);
+    assert_eq!(pod.work.own, ["web-0-tmp"]);
+    assert_eq!(pod.work.claims, ["store"]);
     let main = &pod.containers[0].body;
     assert_eq!(main["Env"], json!(["COLOUR=blue", "TOKEN=secret", "ME=web-0"]));
     assert_eq!(main["HostConfig"]["Memory"], json!(64 << 20));
     assert_eq!(main["HostConfig"]["NanoCpus"], json!(500_000_000));
-    assert_eq!(main["HostConfig"]["Binds"], json!(["store:/data:ro", "web-0-tmp:/scratch"]));
-    assert_eq!(main["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8080"));
-    let aliases = &main["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
-    assert_eq!(*aliases, json!(["web-0", "front"]));
-    let side = &pod.containers[1].body;
-    assert_eq!(side["HostConfig"]["NetworkMode"], json!("container:web-0-main"));
-    for words in
-        ["nodeSelector has no meaning", "requests has no meaning", "spec.type has no meaning"]
-    {
+    assert_eq!(mount(main, "/data")["Source"], json!("store"));
+    assert_eq!(mount(main, "/data")["ReadOnly"], json!(true));
+    assert_eq!(mount(main, "/scratch")["Source"], json!("web-0-tmp"));
+    // Two containers: the network is their keeper's.
+    let keeper = &pod.keeper.as_ref().unwrap().body;
+    assert_eq!(keeper["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8080"));
+    let aliases = &keeper["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
+    assert_eq!(*aliases, json!(["web-0"]), "two pods behind a port of the machine have a front");
+    for one in pod.init.iter().chain(&pod.containers) {
+        assert_eq!(one.body["HostConfig"]["NetworkMode"], json!("container:web-0_pod"));
+        assert!(one.body["HostConfig"].get("PortBindings").is_none());
+    }
+    let front = &pods[2];
+    assert_eq!((front.owner.as_str(), front.containers.len()), ("Service/front", 1));
+    let words = json!(["kube", "keep", "service", "80/tcp=web-0:80,web-1:80"]);
+    assert_eq!(front.containers[0].body["Cmd"], words);
+    let names =
+        json!(["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"]);
+    let network = &front.containers[0].body["NetworkingConfig"]["EndpointsConfig"]["kube"];
+    assert_eq!(network["Aliases"], names);
+    for words in ["nodeSelector has no meaning", "requests has no meaning"] {
         assert!(notices.iter().any(|notice| notice.contains(words)), "{words}: {notices:?}");
     }
 }
@@ -84,7 +105,27 @@ fn what_is_not_supported_is_named() {
         )
     };
     for (text, words) in [
-        (container("lifecycle: {}"), "Pod/x.spec.containers[0].lifecycle is not supported"),
+        (container("volumeDevices: []"), "Pod/x.spec.containers[0].volumeDevices is not supported"),
+        (
+            container("livenessProbe: {httpGet: {port: web}}"),
+            "or the name of one of the container's",
+        ),
+        (
+            container("livenessProbe: {httpGet: {port: 80, scheme: HTTPS}}"),
+            "\"HTTPS\" is not supported",
+        ),
+        (
+            container("livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}"),
+            "one way of asking",
+        ),
+        (container("livenessProbe: {exec: {command: [a]}, successThreshold: 2}"), "must be 1"),
+        (container("ports: [{containerPort: 70000}]"), "70000 is no port"),
+        (container("ports: [{containerPort: 7, protocol: ICMP}]"), "\"ICMP\" is none"),
+        (
+            container("securityContext: {runAsNonRoot: true, runAsUser: 0}"),
+            "runAsNonRoot and runAsUser 0",
+        ),
+        (container("imagePullPolicy: Sometimes"), "\"Sometimes\" cannot be"),
         (container("volumeMounts: [{name: v, mountPath: /v}]"), "there is no volume \"v\""),
         (
             container("envFrom: [{configMapRef: {name: c}}]"),
@@ -148,7 +189,7 @@ fn a_container_as_a_pod_and_back() {
     assert_eq!(generate::claims(&pod).len(), 1);
     let service = generate::service("my-web", &pod).unwrap();
     assert_eq!(service["spec"]["ports"][0]["port"], json!(80));
-    let all = [generate::claims(&pod).remove(0), service, generate::deployment("my-web", pod)];
+    let all = [generate::claims(&pod).remove(0), service, generate::deployment("my-web", pod, 1)];
     let texts: Vec<String> = all.iter().map(ferry_compose::yaml_text).collect();
     let (pods, _) = planned(&texts.join("---\n")).unwrap();
     let body = &pods[0].containers[0].body;
@@ -157,7 +198,7 @@ fn a_container_as_a_pod_and_back() {
     assert_eq!(body["User"], json!("1000:50"));
     assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "/bin/sh", "-c", "true"]));
     assert_eq!(body["HostConfig"]["Memory"], json!(1 << 26));
-    assert_eq!(body["HostConfig"]["Binds"], json!(["data:/data"]));
+    assert_eq!(mount(body, "/data")["Source"], json!("data"));
 }
 
 const FILES: &str = "
@@ -207,28 +248,41 @@ fn files_ports_and_probes_of_a_deployment() {
     let (pods, notices) = planned(FILES).unwrap();
     assert_eq!(notices, Vec::<String>::new());
     let main = &pods[0].containers[0];
-    let files: Vec<(&str, &[u8], u32)> = main
-        .files
+    let files: Vec<(&str, &str, &[u8], u32)> = pods[0]
+        .work
+        .fills
         .iter()
-        .map(|file| (file.path.as_str(), file.content.as_slice(), file.mode))
+        .flat_map(|fill| fill.files.iter().map(|file| (fill.volume.as_str(), file)))
+        .map(|(volume, file)| (volume, file.path.as_str(), file.content.as_slice(), file.mode))
         .collect();
-    let expected: [(&str, &[u8], u32); 4] = [
-        ("/www/index.html", b"hello", 0o644),
-        ("/www/other", b"there", 0o644),
-        ("/etc/one", b"there", 0o644),
-        ("/keys/b", b"\xff", 0o400),
+    let expected: [(&str, &str, &[u8], u32); 3] = [
+        ("web-0-page", "index.html", b"hello", 0o644),
+        ("web-0-page", "other", b"there", 0o644),
+        ("web-0-key", "a/b", b"\xff", 0o400),
     ];
     assert_eq!(files, expected);
     let body = &main.body;
+    assert_eq!(mount(body, "/www")["ReadOnly"], json!(true));
+    assert_eq!(mount(body, "/etc/one")["VolumeOptions"]["Subpath"], json!("other"));
+    assert_eq!(mount(body, "/keys")["VolumeOptions"]["Subpath"], json!("a"));
     assert_eq!(body["Cmd"], json!(["one", "$(A)", "$B"]));
-    assert_eq!(body["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8000"));
-    let second = &pods[1].containers[0].body["HostConfig"]["PortBindings"];
-    assert_eq!(*second, json!({}), "a port is one pod's");
-    assert_eq!(body["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "1"}));
+    let front = &pods[2].containers[0].body;
+    assert_eq!(front["HostConfig"]["PortBindings"]["8000/tcp"][0]["HostPort"], json!("8000"));
+    assert_eq!(front["Cmd"][3], json!("8000/tcp=web-0:80,web-1:80"));
+    // Only liveness restarts what never starts: that is for the keeper, which has the network then.
+    assert!(body.get("Healthcheck").is_none());
+    let keeper = pods[0].keeper.as_ref().unwrap();
+    let host = &keeper.body["HostConfig"];
+    assert_eq!(host["Sysctls"], json!({"net.core.somaxconn": "1"}));
+    assert_eq!(host["DnsOptions"], json!(["ndots:2"]));
     assert_eq!(body["HostConfig"]["GroupAdd"], json!(["7"]));
-    assert_eq!(body["HostConfig"]["DnsOptions"], json!(["ndots:2"]));
+    let with_both = FILES.replace("readinessProbe", "livenessProbe");
+    let (pods, _) = planned(&with_both).unwrap();
+    let body = &pods[0].containers[0].body;
     assert_eq!(body["Healthcheck"]["StartPeriod"], json!(10_000_000_000_i64));
-    assert!(body["Labels"].get("ferry.health-on-failure").is_none(), "it is only not ready");
+    assert_eq!(body["Labels"]["ferry.health-on-failure"], json!("restart"));
+    assert_eq!(body["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "1"}));
+    assert!(pods[0].keeper.is_none());
     let away = FILES.replace("path: a/b", "path: ../b");
     assert!(planned(&away).unwrap_err().contains("no path below a volume"));
 }
@@ -252,21 +306,221 @@ fn a_sidecar_has_the_network_of_its_pod() {
     let (pods, _) = planned(SIDECAR).unwrap();
     let [early, proxy, late] = pods[0].init.as_slice() else { panic!("three of them") };
     assert_eq!((early.ends, proxy.ends, late.ends), (true, false, true));
-    let network = |one: &plan::ContainerPlan| one.body["HostConfig"]["NetworkMode"].clone();
-    assert_eq!([network(early), network(proxy)], [json!("kube"), json!("kube")]);
-    for one in [late].into_iter().chain(&pods[0].containers) {
-        assert_eq!(network(one), json!("container:web-proxy"), "{}", one.name);
+    for one in pods[0].init.iter().chain(&pods[0].containers) {
+        let network = &one.body["HostConfig"]["NetworkMode"];
+        assert_eq!(*network, json!("container:web_pod"), "{}", one.name);
         assert!(one.body["HostConfig"].get("PortBindings").is_none(), "{}", one.name);
     }
     assert_eq!(proxy.body["HostConfig"]["RestartPolicy"]["Name"], json!("always"));
     // Whatever container says so, the ports are those of the network.
-    let bindings = proxy.body["HostConfig"]["PortBindings"].as_object().unwrap();
+    let keeper = &pods[0].keeper.as_ref().unwrap().body;
+    let bindings = keeper["HostConfig"]["PortBindings"].as_object().unwrap();
     assert_eq!(bindings.keys().collect::<Vec<_>>(), ["15000/tcp", "80/tcp", "90/tcp"]);
-    let job = "apiVersion: batch/v1
-kind: Job
-metadata: {name: once}
-spec: {template: {spec: {restartPolicy: Never, initContainers: [{name: s, image: busybox, restartPolicy: Always}], containers: [{name: m, image: busybox}]}}}";
-    assert!(planned(job).unwrap_err().contains("nobody here ends the sidecar of a job"));
     let wrong = SIDECAR.replace("restartPolicy: Always", "restartPolicy: Never");
     assert!(planned(&wrong).unwrap_err().contains("\"Never\" cannot be"));
+}
+
+const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec: {restartPolicy: Never, containers: [{name: m, image: busybox, env: [{name: A, valueFrom: {configMapKeyRef: {name: used, key: a}}}]}]}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: used}, data: {a: b}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: other}, data: {a: c}}
+";
+
+#[test]
+fn a_job_is_a_pod_or_has_a_keeper() {
+    let (pods, _) = planned(JOB).unwrap();
+    let keeper = &pods[0].containers[0];
+    assert_eq!((pods.len(), keeper.name.as_str()), (1, "once_job"));
+    // Only what it uses is a part of it.
+    let (same, _) = planned(&JOB.replace("a: c", "a: d")).unwrap();
+    let (other, _) = planned(&JOB.replace("a: b", "a: d")).unwrap();
+    assert_eq!(pods[0].hash, same[0].hash);
+    assert_ne!(pods[0].hash, other[0].hash);
+    // What is read back is what was meant.
+    let (job, manifests, cron) =
+        jobs::read(serde_json::from_slice(&keeper.files[0].content).unwrap()).unwrap();
+    assert!(cron.is_none());
+    let pod = jobs::numbered(&job, Some(3));
+    let plan = plan::plan(&pod, &manifests, &mut Vec::new()).unwrap();
+    assert_eq!((plan.name.as_str(), plan.owner.as_str()), ("once-3", "Job/once"));
+    assert_eq!(plan.containers[0].body["Env"], json!(["A=b"]));
+    // Nothing is to be counted: the engine can do it.
+    let (pods, _) =
+        planned(&JOB.replace("restartPolicy: Never", "restartPolicy: OnFailure")).unwrap();
+    assert_eq!(pods[0].containers[0].name, "once-m");
+    let policy = &pods[0].containers[0].body["HostConfig"]["RestartPolicy"];
+    assert_eq!(*policy, json!({"Name": "on-failure", "MaximumRetryCount": 6}));
+}
+
+#[test]
+fn what_is_next_for_a_job() {
+    use jobs::{
+        Outcome::{Active, Failed, Succeeded},
+        Step,
+    };
+    let zone = |name: &str| Err(format!("{name} is not here"));
+    let job = |spec: &str| {
+        let text = format!(
+            "{{apiVersion: batch/v1, kind: Job, metadata: {{name: j}}, spec: {{{spec} template: {{spec: {{restartPolicy: Never, containers: [{{name: m, image: b}}]}}}}}}}}"
+        );
+        manifest::read(ferry_compose::yaml_documents(&text).unwrap(), &zone).unwrap().jobs.remove(0)
+    };
+    let next = |spec: &str, pods: &[jobs::Outcome], now: i64| {
+        jobs::decide(&job(spec), pods, false, 0, now)
+    };
+    assert_eq!(next("", &[], 0), Step::Start(1));
+    assert_eq!(next("", &[Active], 0), Step::Wait(None));
+    assert_eq!(next("", &[Succeeded], 0), Step::Succeeded);
+    assert_eq!(
+        next("", &[Failed(100)], 104),
+        Step::Wait(Some(6)),
+        "ten seconds after the first failure"
+    );
+    assert_eq!(next("", &[Failed(100), Failed(120)], 130), Step::Wait(Some(10)), "then twenty");
+    assert_eq!(next("", &[Failed(100)], 110), Step::Start(1));
+    assert_eq!(
+        next("backoffLimit: 1,", &[Failed(1), Failed(2)], 99),
+        Step::Failed("BackoffLimitExceeded")
+    );
+    let several = "completions: 5, parallelism: 2,";
+    assert_eq!(next(several, &[Succeeded, Succeeded], 0), Step::Start(2));
+    assert_eq!(next(several, &[Succeeded, Succeeded, Succeeded, Succeeded], 0), Step::Start(1));
+    assert_eq!(next(several, &[Succeeded, Active, Active], 0), Step::Wait(None));
+    let workers = "parallelism: 3,";
+    assert_eq!(next(workers, &[], 0), Step::Start(3));
+    assert_eq!(next(workers, &[Succeeded, Active, Active], 0), Step::Wait(None));
+    assert_eq!(next(workers, &[Succeeded, Succeeded, Succeeded], 0), Step::Succeeded);
+    assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 4), Step::Wait(Some(5)));
+    assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 9), Step::Failed("DeadlineExceeded"));
+    assert_eq!(
+        jobs::decide(&job(""), &[Failed(0)], true, 0, 0),
+        Step::Failed("BackoffLimitExceeded")
+    );
+}
+
+const PROBED: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}, annotations: {team: blue}}
+spec:
+  securityContext: {runAsUser: 7, runAsGroup: 8, fsGroup: 9, seccompProfile: {type: Unconfined}}
+  volumes:
+    - name: about
+      projected:
+        sources:
+          - downwardAPI: {items: [{path: team, fieldRef: {fieldPath: \"metadata.annotations['team']\"}}]}
+          - downwardAPI: {items: [{path: mem, resourceFieldRef: {containerName: main, resource: limits.memory, divisor: 1Mi}}]}
+    - {name: place, hostPath: {path: /etc, type: Directory}}
+    - {name: fast, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+    - {name: tools, image: {reference: busybox}}
+  containers:
+    - name: main
+      image: busybox
+      ports: [{name: http, containerPort: 8080}]
+      env:
+        - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+        - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
+      resources: {limits: {cpu: 1500m, memory: 64Mi}}
+      securityContext: {runAsUser: 10, procMount: Unmasked}
+      livenessProbe: {httpGet: {port: http, path: alive}, failureThreshold: 5, terminationGracePeriodSeconds: 2}
+      readinessProbe: {tcpSocket: {port: 8080}, successThreshold: 2}
+      startupProbe: {grpc: {port: 8081}}
+      lifecycle: {postStart: {exec: {command: [touch, /x]}}, preStop: {sleep: {seconds: 3}}}
+      volumeMounts:
+        - {name: about, mountPath: /about}
+        - {name: place, mountPath: /place, subPathExpr: \"conf-$(CPU)\", mountPropagation: HostToContainer}
+        - {name: fast, mountPath: /fast}
+        - {name: tools, mountPath: /tools, subPath: bin}
+";
+
+#[test]
+fn what_a_kubelet_does_is_for_the_keeper() {
+    let (pods, _) = planned(PROBED).unwrap();
+    let pod = &pods[0];
+    let keeper = pod.keeper.as_ref().unwrap();
+    let record: Value = serde_json::from_slice(&keeper.files[0].content).unwrap();
+    let watch = &record["watches"][0];
+    assert_eq!(watch["container"], "web-main");
+    assert_eq!(watch["liveness"]["action"]["http"]["path"], "/alive");
+    assert_eq!(watch["liveness"]["action"]["http"]["port"], 8080);
+    assert_eq!(
+        (&watch["liveness"]["failures"], &watch["liveness"]["grace"]),
+        (&json!(5), &json!(2))
+    );
+    assert_eq!(watch["readiness"]["successes"], 2);
+    assert_eq!(watch["startup"]["action"]["grpc"]["port"], 8081);
+    assert_eq!(watch["pre_stop"], json!({"sleep": 3}));
+    let main = &pod.containers[0];
+    assert_eq!(main.late, [("IP".to_owned(), "status.podIP")]);
+    assert_eq!(main.body["Env"], json!(["CPU=2"]), "whole ones, rounded up");
+    assert_eq!(main.body["User"], json!("10:8"), "a container's word counts more");
+    assert_eq!(
+        main.body["HostConfig"]["SecurityOpt"],
+        json!(["seccomp=unconfined", "systempaths=unconfined"])
+    );
+    assert_eq!(main.body["HostConfig"]["GroupAdd"], json!(["9"]));
+    assert_eq!(main.body["HostConfig"]["Tmpfs"], json!({"/fast": "size=1048576"}));
+    assert_eq!(mount(&main.body, "/place")["Source"], "/etc/conf-2");
+    assert_eq!(mount(&main.body, "/place")["BindOptions"]["Propagation"], "rslave");
+    assert_eq!(mount(&main.body, "/tools")["ImageOptions"]["Subpath"], "bin");
+    let files: Vec<(&str, &[u8])> = pod.work.fills[0]
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.content.as_slice()))
+        .collect();
+    assert_eq!(files, [("team", &b"blue"[..]), ("mem", b"64")]);
+    assert_eq!(pod.group, Some(9));
+    assert!(
+        main.body.get("Healthcheck").is_none() && main.body["Labels"]["ferry.kube.pre-stop"] == "1"
+    );
+}
+
+const SET: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: dbs
+  replicas: 2
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: m, image: b, volumeMounts: [{name: data, mountPath: /data}]}]}
+";
+
+#[test]
+fn a_set_has_names_and_claims_of_its_own() {
+    let (pods, _) = planned(SET).unwrap();
+    for (pod, name) in pods.iter().zip(["db-0", "db-1"]) {
+        let body = &pod.containers[0].body;
+        assert_eq!(mount(body, "/data")["Source"], json!(format!("data-{name}")));
+        assert!(pod.work.claims.contains(&format!("data-{name}")) && pod.work.own.is_empty());
+        let names = &body["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
+        let whole = format!("{name}.dbs.default.svc.cluster.local");
+        assert_eq!(*names, json!([name, format!("{name}.dbs"), whole]));
+    }
+}
+
+#[test]
+fn a_service_leads_to_ports_by_name() {
+    let service = |ports: &str| {
+        format!(
+            "{PROBED}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{selector: {{app: web}}, ports: [{ports}]}}}}"
+        )
+    };
+    let (pods, _) = planned(&service("{port: 80, targetPort: http}")).unwrap();
+    assert_eq!(pods[1].containers[0].body["Cmd"][3], json!("80/tcp=web:8080"));
+    let (pods, _) = planned(&service("{port: 8080, targetPort: http}")).unwrap();
+    assert_eq!(pods.len(), 1, "the name leads to the pod itself");
+    let error = planned(&service("{port: 80, targetPort: none}")).unwrap_err();
+    assert!(error.contains("pod web has no port of that name"), "{error}");
+    let error = planned(&service("{port: 80, targetPort: 81, protocol: SCTP}")).unwrap_err();
+    assert!(error.contains("an SCTP port must be"), "{error}");
 }

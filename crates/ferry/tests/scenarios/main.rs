@@ -88,6 +88,8 @@ mod hostile;
 mod image_copy;
 mod isolation;
 mod kube;
+mod kube_cluster;
+mod kube_keepers;
 mod lan;
 mod leaks;
 mod load;

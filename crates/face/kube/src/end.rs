@@ -1,0 +1,76 @@
+//! The end of pods: hooks, the stop in the right order, and what is left.
+
+use ferry_cli::face::CliError;
+use ferry_client::{Client, path_segment};
+use ferry_docker_api::ContainerSummary;
+use tokio::task::JoinSet;
+
+use crate::{
+    exec,
+    infra::{KEEPER, PRE_STOP, SIDECAR},
+    plan::POD,
+    play::{Player, is_missing, label},
+};
+
+/// Ends containers and removes them. Hooks run before; sidecars end after the others, keepers last.
+pub(crate) async fn remove(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {
+    let keepers: Vec<&ContainerSummary> =
+        all.iter().filter(|one| !label(one, KEEPER).is_empty()).collect();
+    for keeper in &keepers {
+        match label(keeper, KEEPER) {
+            // What ends now is meant to; hooks still need it.
+            "pod" => {
+                let path = format!("/containers/{}/kill", path_segment(&keeper.id));
+                player.client.post(path).query("signal", "HUP").done().await.ok();
+            }
+            // It would make new ones.
+            _ => remove_one(player, &keeper.id).await?,
+        }
+    }
+    for sidecars in [false, true] {
+        let mut ending = JoinSet::new();
+        for one in all {
+            if label(one, KEEPER).is_empty() && (label(one, SIDECAR) == "1") == sidecars {
+                let hook =
+                    (label(one, PRE_STOP) == "1").then(|| format!("{}_pod", label(one, POD)));
+                ending.spawn(stop(player.client.clone(), one.clone(), hook));
+            }
+        }
+        while let Some(ended) = ending.join_next().await {
+            ended.map_err(|error| CliError::new(error.to_string()))??;
+        }
+    }
+    for one in all {
+        remove_one(player, &one.id).await?;
+    }
+    Ok(())
+}
+
+/// Stops a container, after its hook, which its pod's keeper runs.
+async fn stop(
+    client: Client,
+    one: ContainerSummary,
+    keeper: Option<String>,
+) -> Result<(), CliError> {
+    if let Some(keeper) = keeper.filter(|_| one.state == "running") {
+        let name = one.names.iter().flatten().next();
+        let name = name.map_or("", |name| name.trim_start_matches('/')).to_owned();
+        let words = ["/ferry", "kube", "keep", "hook", &name].map(str::to_owned);
+        // As in a cluster a hook that fails does not keep a container from ending.
+        exec::run(&client, &keeper, &words).await.ok();
+    }
+    let path = format!("/containers/{}/stop", path_segment(&one.id));
+    match client.post(path).done().await {
+        Err(error) if !is_missing(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a container, whatever it does.
+pub(crate) async fn remove_one(player: &Player<'_>, id: &str) -> Result<(), CliError> {
+    let path = format!("/containers/{}", path_segment(id));
+    match player.client.delete(path).query("force", 1).query("v", 1).done().await {
+        Err(error) if !is_missing(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}

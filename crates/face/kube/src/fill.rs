@@ -1,0 +1,180 @@
+//! What is in volumes before a pod starts: files of ConfigMaps and Secrets, and empty directories that everybody may write to.
+
+use ferry_archive::{Entry, Kind, TarWriter};
+use ferry_cli::face::CliError;
+use ferry_client::{Endpoint, path_segment};
+use serde_json::{Value, json};
+
+use crate::{
+    end,
+    plan::{OWNER, POD, PodPlan},
+    play::{Player, is_missing},
+    volumes::PutFile,
+};
+
+/// Where a volume is while it is filled.
+const PLACE: &str = "/ferry-volumes";
+
+/// Makes a claim's volume; true if it is new.
+pub(crate) async fn claim(player: &Player<'_>, name: &str) -> Result<bool, CliError> {
+    volume(player, name, json!({ OWNER: format!("PersistentVolumeClaim/{name}") })).await
+}
+
+async fn volume(player: &Player<'_>, name: &str, labels: Value) -> Result<bool, CliError> {
+    match player.client.get(format!("/volumes/{}", path_segment(name))).json::<Value>().await {
+        Ok(_) => return Ok(false),
+        Err(error) if !is_missing(&error) => return Err(error.into()),
+        Err(_) => {}
+    }
+    let body = json!({ "Name": name, "Labels": labels });
+    player.client.post("/volumes/create").json_body(&body).done().await?;
+    Ok(true)
+}
+
+/// Makes the volumes of a pod that are not there, and fills them.
+pub(crate) async fn fill(player: &Player<'_>, pod: &PodPlan) -> Result<(), CliError> {
+    let mut new = Vec::new();
+    for name in &pod.work.own {
+        if volume(player, name, json!({ POD: pod.name })).await? {
+            new.push(name);
+        }
+    }
+    for name in &pod.work.claims {
+        if claim(player, name).await? {
+            new.push(name);
+        }
+    }
+    let Some(first) = pod.containers.first().filter(|_| !new.is_empty()) else { return Ok(()) };
+    player.bring(&first.image, &first.pull).await?;
+    let group = u32::try_from(pod.group.unwrap_or(0)).unwrap_or(0);
+    let mut tar = TarWriter::new(Vec::new());
+    let mut mounts = Vec::new();
+    for (number, name) in new.iter().enumerate() {
+        let place = format!("{PLACE}-{number}");
+        let fill = pod.work.fills.iter().find(|fill| fill.volume == **name);
+        // Directories of a group give it to what is made in them.
+        let mode = match (fill, pod.group) {
+            (Some(_), None) => 0o755,
+            (Some(_), Some(_)) => 0o2775,
+            (None, None) => 0o777,
+            (None, Some(_)) => 0o2777,
+        };
+        directory(&mut tar, &place, mode, group)?;
+        for file in fill.into_iter().flat_map(|fill| &fill.files) {
+            let more = if pod.group.is_some() { 0o040 } else { 0 };
+            append(&mut tar, &format!("{place}/{}", file.path), file, file.mode | more, group)?;
+        }
+        mounts.push(json!({
+            "Type": "volume", "Source": name, "Target": place, "VolumeOptions": { "NoCopy": true },
+        }));
+    }
+    let body = json!({
+        "Image": first.image,
+        // It never runs.
+        "Entrypoint": ["/"],
+        "Labels": { POD: pod.name },
+        "HostConfig": { "Mounts": mounts, "NetworkMode": "none" },
+    });
+    let made: Value = player.client.post("/containers/create").json_body(&body).json().await?;
+    let id = made["Id"].as_str().unwrap_or_default().to_owned();
+    let tar = finish(tar)?;
+    let filled = put(player, &id, tar).await;
+    end::remove_one(player, &id).await?;
+    filled
+}
+
+/// Puts an archive into a container.
+pub(crate) async fn put(player: &Player<'_>, id: &str, tar: Vec<u8>) -> Result<(), CliError> {
+    let length = tar.len() as u64;
+    let path = format!("/containers/{}/archive", path_segment(id));
+    let call = player.client.put(path).query("path", "/");
+    let body = std::io::Cursor::new(tar);
+    Ok(call.upload("application/x-tar", body, Some(length)).done().await?)
+}
+
+/// Removes the volumes that were made for a pod alone.
+pub(crate) async fn remove_own(player: &Player<'_>, pod: &str) -> Result<(), CliError> {
+    let mut filters = ferry_docker_api::Filters::default();
+    filters.add("label", &format!("{POD}={pod}"));
+    let found: Value = player.client.get("/volumes").filters(&filters).json().await?;
+    for one in found["Volumes"].as_array().into_iter().flatten() {
+        let name = one["Name"].as_str().unwrap_or_default();
+        match player.client.delete(format!("/volumes/{}", path_segment(name))).done().await {
+            Err(error) if !is_missing(&error) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Looks whether places of this machine are what they should be. Of another machine only the daemon can tell.
+pub(crate) fn places(player: &Player<'_>, places: &[(String, String)]) -> Result<(), CliError> {
+    use std::os::unix::fs::FileTypeExt;
+    let is_inside = std::env::var_os(crate::infra::SOCKET).is_some();
+    if is_inside || !matches!(player.client.endpoint(), Endpoint::Unix(_)) {
+        return Ok(());
+    }
+    for (path, kind) in places {
+        if kind == "FileOrCreate" {
+            let made = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            made.map_err(|error| CliError::new(format!("hostPath {path}: {error}")))?;
+        }
+        let found = std::fs::metadata(path)
+            .map_err(|error| CliError::new(format!("hostPath {path}: {error}")))?
+            .file_type();
+        let is_right = match kind.as_str() {
+            "Directory" => found.is_dir(),
+            "File" | "FileOrCreate" => found.is_file(),
+            "Socket" => found.is_socket(),
+            "CharDevice" => found.is_char_device(),
+            "BlockDevice" => found.is_block_device(),
+            _ => true,
+        };
+        if !is_right {
+            return Err(CliError::new(format!("hostPath {path} is no {kind}")));
+        }
+    }
+    Ok(())
+}
+
+/// Files as a tar, below a directory. They are root's, as in a cluster.
+pub(crate) fn packed<'f>(
+    below: &str,
+    files: impl Iterator<Item = &'f PutFile>,
+) -> Result<Vec<u8>, CliError> {
+    let mut tar = TarWriter::new(Vec::new());
+    for file in files {
+        append(&mut tar, &format!("{below}/{}", file.path), file, file.mode, 0)?;
+    }
+    finish(tar)
+}
+
+fn directory(
+    tar: &mut TarWriter<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    gid: u32,
+) -> Result<(), CliError> {
+    let path = path.trim_start_matches('/').as_bytes().to_vec();
+    let entry = Entry { path, kind: Kind::Directory, mode, gid, ..Entry::default() };
+    let written = tar.append_file(&entry, std::io::empty());
+    written.map_err(|error| CliError::new(format!("cannot pack a directory: {error}")))
+}
+
+fn append(
+    tar: &mut TarWriter<Vec<u8>>,
+    path: &str,
+    file: &PutFile,
+    mode: u32,
+    gid: u32,
+) -> Result<(), CliError> {
+    let size = file.content.len() as u64;
+    let path = path.trim_start_matches('/').as_bytes().to_vec();
+    let entry = Entry { path, mode, gid, size, stored: size, ..Entry::default() };
+    let written = tar.append_file(&entry, file.content.as_slice());
+    written.map_err(|error| CliError::new(format!("cannot pack {}: {error}", file.path)))
+}
+
+fn finish(tar: TarWriter<Vec<u8>>) -> Result<Vec<u8>, CliError> {
+    tar.finish().map_err(|error| CliError::new(format!("cannot pack files: {error}")))
+}

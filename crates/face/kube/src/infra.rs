@@ -1,0 +1,135 @@
+//! Who has a pod's network: its only container, or a keeper of its own, which also does what no container can do for itself.
+//!
+//! The keeper is this program in the built-in image (`keep/`). With it containers end and start again without the others losing their
+//! network, and probes and hooks are those of Kubernetes.
+
+use serde_json::{Value, json};
+
+use crate::{
+    plan::{Common, ContainerPlan, NETWORK, PodPlan},
+    ports::Ports,
+    probes::Watch,
+    service::IMAGE,
+    volumes::PutFile,
+};
+
+/// Where a keeper finds what it is to do.
+pub(crate) const RECORD: &str = "/keep.json";
+
+/// What a container keeps: `pod`, `job` or `cron`.
+pub(crate) const KEEPER: &str = "ferry.kube.keeper";
+/// A container with a hook before its end.
+pub(crate) const PRE_STOP: &str = "ferry.kube.pre-stop";
+/// A container that ends after the others.
+pub(crate) const SIDECAR: &str = "ferry.kube.sidecar";
+/// The daemon's socket, as the machine has it, for a keeper that makes containers with it.
+pub(crate) const SOCKET: &str = "FERRY_KUBE_SOCKET";
+
+/// Decides who has the network of `plan`, and lets the others join.
+pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
+    let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
+    let asks = plan.all().any(|one| one.late.iter().any(|(_, field)| field.starts_with("status.")));
+    for watch in watches.iter().filter(|watch| watch.pre_stop.is_some()) {
+        let mut all = plan.init.iter_mut().chain(&mut plan.containers);
+        if let Some(one) = all.find(|one| one.name == watch.container) {
+            one.body["Labels"][PRE_STOP] = json!("1");
+        }
+    }
+    for one in plan.init.iter_mut().filter(|one| !one.ends) {
+        one.body["Labels"][SIDECAR] = json!("1");
+    }
+    let needed =
+        !watches.is_empty() || common.shares_pids || ((stays > 1 || asks) && !common.on_host);
+    if needed {
+        let mut keeper = keeper(common, &plan.name, watches);
+        if !common.on_host {
+            holder(common, &mut keeper.body);
+            common.publish(ports, &mut keeper.body);
+        }
+        for one in plan.init.iter_mut().chain(&mut plan.containers) {
+            member(common, &keeper.name, &mut one.body);
+        }
+        plan.keeper = Some(keeper);
+        return;
+    }
+    let mut ports = Some(ports);
+    for one in plan.init.iter_mut().chain(&mut plan.containers) {
+        if common.on_host {
+            one.body["HostConfig"]["NetworkMode"] = json!("host");
+            if common.host_ipc {
+                one.body["HostConfig"]["IpcMode"] = json!("host");
+            }
+            continue;
+        }
+        holder(common, &mut one.body);
+        if let Some(ports) = ports.take_if(|_| !one.ends) {
+            common.publish(ports, &mut one.body);
+        }
+    }
+}
+
+/// A container with a network of its own.
+fn holder(common: &Common<'_>, body: &mut Value) {
+    body["Hostname"] = json!(common.hostname);
+    body["NetworkingConfig"] =
+        json!({ "EndpointsConfig": { NETWORK: { "Aliases": common.names() } } });
+    let host = &mut body["HostConfig"];
+    host["NetworkMode"] = json!(NETWORK);
+    host["IpcMode"] = json!(if common.host_ipc { "host" } else { "shareable" });
+    host["ExtraHosts"] = json!(common.hosts);
+    for (key, value) in &common.around.network {
+        host[*key] = value.clone();
+    }
+}
+
+/// A container with its keeper's network.
+fn member(common: &Common<'_>, keeper: &str, body: &mut Value) {
+    let host = &mut body["HostConfig"];
+    let joined = json!(format!("container:{keeper}"));
+    host["NetworkMode"] = if common.on_host { json!("host") } else { joined.clone() };
+    host["IpcMode"] = if common.host_ipc { json!("host") } else { joined.clone() };
+    if common.shares_pids {
+        host["PidMode"] = joined;
+    }
+}
+
+/// The keeper of a pod.
+fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan {
+    let readiness = watches.iter().filter_map(|watch| watch.readiness.as_ref());
+    let period = readiness.map(|probe| probe.period).min();
+    let has_api = !watches.is_empty();
+    let record = json!({ "pod": pod, "on_host": common.on_host, "watches": watches });
+    let mut one = container(&format!("{pod}_pod"), "pod", &record);
+    one.has_api = has_api;
+    if common.on_host {
+        one.body["HostConfig"]["NetworkMode"] = json!("host");
+        one.body["HostConfig"]["IpcMode"] =
+            json!(if common.host_ipc { "host" } else { "shareable" });
+    }
+    if let Some(period) = period {
+        // So that `ps` shows whether the pod is ready.
+        one.body["Healthcheck"] = json!({
+            "Test": ["CMD", "/ferry", "kube", "keep", "ready"],
+            "Interval": period.clamp(1, 10) * 1_000_000_000,
+            "Timeout": 5_000_000_000_i64,
+            "Retries": 1,
+        });
+    }
+    one
+}
+
+/// A container with this program, that keeps something.
+pub(crate) fn container(name: &str, what: &str, record: &Value) -> ContainerPlan {
+    let body = json!({
+        "Image": IMAGE,
+        "Entrypoint": ["/ferry"],
+        "Cmd": ["kube", "keep", what],
+        // There is nothing to tidy up.
+        "StopSignal": "SIGKILL",
+        "Labels": { KEEPER: what },
+        "HostConfig": { "RestartPolicy": { "Name": "always" } },
+    });
+    let file = PutFile { path: RECORD.to_owned(), content: record.to_string().into(), mode: 0o600 };
+    let name = name.to_owned();
+    ContainerPlan { name, body, files: vec![file], has_api: true, ..ContainerPlan::of(IMAGE) }
+}

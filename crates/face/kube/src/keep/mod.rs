@@ -1,0 +1,87 @@
+//! `ferry kube keep`: this program in a container of a pod, a job, a cron job or a service. Nobody calls it by hand.
+//!
+//! Everything that it must know again after a crash is in its record, in the engine, or in `state.json` beside the record.
+
+mod ask;
+mod cron;
+mod front;
+mod job;
+mod pod;
+
+use std::{sync::Arc, time::Duration};
+
+use ferry_cli::face::{Cli, CliError, Outcome};
+use ferry_client::Client;
+use ferry_docker_api::Filters;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::infra::RECORD;
+
+/// Longest time between two looks, in case that an event was missed.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Runs one of the keepers.
+pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["pod"] => cli.wait(pod::keep(cli, record()?)),
+        ["job"] => cli.wait(job::keep(cli, record()?)),
+        ["cron"] => cli.wait(cron::keep(cli, record()?)),
+        ["hook", container] => cli.wait(pod::hook(cli, record()?, container)),
+        ["ready"] => Ok(u8::from(!std::path::Path::new(pod::READY).exists())),
+        ["service", rules @ ..] => cli.wait(front::serve(cli, rules)),
+        _ => Err(CliError::new(
+            "usage: ferry kube keep pod|job|cron|ready|hook CONTAINER|service RULE...",
+        )),
+    }
+}
+
+fn record() -> Result<Value, CliError> {
+    let failed =
+        |error: &dyn std::fmt::Display| CliError::new(format!("cannot read {RECORD}: {error}"));
+    let text = std::fs::read_to_string(RECORD).map_err(|error| failed(&error))?;
+    serde_json::from_str(&text).map_err(|error| failed(&error))
+}
+
+/// Notifies of every event of containers with this label, for ever. A daemon that is gone comes back.
+fn changes(client: &Client, label: String) -> Arc<Notify> {
+    let notify = Arc::new(Notify::new());
+    let (client, told) = (client.clone(), Arc::clone(&notify));
+    tokio::spawn(async move {
+        loop {
+            let mut filters = Filters::default();
+            filters.add("label", &label);
+            filters.add("type", "container");
+            if let Ok(mut lines) = client.get("/events").filters(&filters).lines::<Value>().await {
+                // What was before is not known.
+                told.notify_waiters();
+                told.notify_one();
+                while let Ok(Some(_)) = lines.next().await {
+                    told.notify_waiters();
+                    told.notify_one();
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    notify
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    ferry_stdx::time::Timestamp::from_system(std::time::SystemTime::now()).seconds()
+}
+
+/// A time of the engine in seconds since 1970.
+fn seconds(value: &Value, pointer: &str) -> i64 {
+    let text = value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    ferry_stdx::time::Timestamp::parse_rfc3339(text).map_or(0, |at| at.seconds())
+}
+
+/// Waits for something to happen, so many seconds at most.
+async fn wait(changed: &Notify, most: Option<i64>) {
+    let most =
+        most.map_or(LONGEST, |most| Duration::from_secs(u64::try_from(most.max(0)).unwrap_or(0)));
+    tokio::time::timeout(most.min(LONGEST), changed.notified()).await.ok();
+}

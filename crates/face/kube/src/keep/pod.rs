@@ -1,0 +1,266 @@
+//! The keeper of a pod: probes and hooks, as a kubelet does them.
+
+use std::{sync::Arc, time::Duration};
+
+use ferry_cli::face::{Cli, CliError, Outcome};
+use ferry_client::{Client, path_segment};
+use serde_json::Value;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{ask, changes};
+use crate::{
+    plan::POD,
+    probes::{Probe, Watch},
+};
+
+/// It is there while every container is ready.
+pub(super) const READY: &str = "/ready";
+
+/// Who is ready, by the index of the watch.
+type Ready = watch::Sender<Vec<bool>>;
+
+/// Keeps a pod until it is killed.
+pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
+    let watches = watches(&record)?;
+    let mut stand_down = signal(SignalKind::hangup())
+        .map_err(|error| CliError::new(format!("cannot wait for signals: {error}")))?;
+    if !watches.is_empty() {
+        let client = cli.client()?.clone();
+        let pod = record["pod"].as_str().unwrap_or_default();
+        let changed = changes(&client, format!("{POD}={pod}"));
+        let (ready, mut is_ready) = watch::channel(vec![false; watches.len()]);
+        let mut all = JoinSet::new();
+        for (index, watch) in watches.into_iter().enumerate() {
+            let one = One { client: client.clone(), watch, index, ready: ready.clone() };
+            all.spawn(one.keep(Arc::clone(&changed)));
+        }
+        loop {
+            mark(is_ready.borrow_and_update().iter().all(|ready| *ready));
+            tokio::select! {
+                _ = stand_down.recv() => break,
+                _ = is_ready.changed() => {}
+            }
+        }
+    }
+    // The network is here; what else happens is nobody's concern any more.
+    std::future::pending().await
+}
+
+/// Runs the hook before a container's end.
+pub(super) async fn hook(cli: &Cli, record: Value, container: &str) -> Outcome {
+    let watches = watches(&record)?;
+    let found = watches.iter().find(|watch| watch.container == container);
+    let Some((watch, action)) = found.and_then(|watch| Some((watch, watch.pre_stop.as_ref()?)))
+    else {
+        return Ok(0);
+    };
+    let grace = Duration::from_secs(watch.grace);
+    let done = timeout(grace, ask::ask(cli.client()?, container, action)).await;
+    match done {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(why)) => Err(CliError::new(format!("{container}: preStop: {why}"))),
+        Err(_) => {
+            Err(CliError::new(format!("{container}: preStop took more than {} s", watch.grace)))
+        }
+    }
+}
+
+fn watches(record: &Value) -> Result<Vec<Watch>, CliError> {
+    serde_json::from_value(record["watches"].clone())
+        .map_err(|error| CliError::new(format!("the record does not read: {error}")))
+}
+
+fn mark(ready: bool) {
+    if ready {
+        std::fs::write(READY, "").ok();
+    } else {
+        std::fs::remove_file(READY).ok();
+    }
+}
+
+fn say(words: &str) {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{words}").ok();
+}
+
+/// A container that is looked after.
+struct One {
+    client: Client,
+    watch: Watch,
+    index: usize,
+    ready: Ready,
+}
+
+/// What a probe's failures lead to.
+enum Verdict {
+    Failed(&'static str, String, Option<u64>),
+}
+
+impl One {
+    async fn keep(self, changed: Arc<Notify>) {
+        let born = super::now();
+        // Runs that were looked at, by the time of their start.
+        let mut seen = String::new();
+        loop {
+            let run = self.run().await;
+            match run {
+                Some((started, at)) if started != seen => {
+                    // A kubelet that comes back does not run the hook again.
+                    let is_new = !seen.is_empty() || at >= born - 1;
+                    seen.clone_from(&started);
+                    tokio::select! {
+                        () = self.look_after(is_new) => {}
+                        () = self.ended(&started, &changed) => {}
+                    }
+                    self.set(false);
+                }
+                _ => super::wait(&changed, None).await,
+            }
+        }
+    }
+
+    /// When the container that runs was started.
+    async fn run(&self) -> Option<(String, i64)> {
+        let path = format!("/containers/{}/json", path_segment(&self.watch.container));
+        let it: Value = self.client.get(path).json().await.ok()?;
+        let runs = it.pointer("/State/Running").and_then(Value::as_bool) == Some(true);
+        let started = it.pointer("/State/StartedAt").and_then(Value::as_str)?.to_owned();
+        runs.then(|| (started, super::seconds(&it, "/State/StartedAt")))
+    }
+
+    /// Waits for the end of a run.
+    async fn ended(&self, started: &str, changed: &Notify) {
+        while self.run().await.is_some_and(|(now, _)| now == started) {
+            super::wait(changed, None).await;
+        }
+    }
+
+    fn set(&self, ready: bool) {
+        let changed = self.ready.send_if_modified(|all| match all.get_mut(self.index) {
+            Some(one) if *one != ready => {
+                *one = ready;
+                true
+            }
+            _ => false,
+        });
+        if changed {
+            let word = if ready { "ready" } else { "not ready" };
+            say(&format!("{}: {word}", self.watch.container));
+        }
+    }
+
+    /// Hook, start, then both other probes, until one says that the container must end.
+    async fn look_after(&self, is_new: bool) {
+        let name = &self.watch.container;
+        if let (true, Some(action)) = (is_new, &self.watch.post_start)
+            && let Err(why) = ask::ask(&self.client, name, action).await
+        {
+            say(&format!("{name}: postStart failed: {why}"));
+            return self.end(None).await;
+        }
+        if let Some(probe) = &self.watch.startup
+            && let Err(why) = self.succeed(probe).await
+        {
+            return self.fail(Verdict::Failed("startup", why, probe.grace)).await;
+        }
+        let verdict = tokio::select! {
+            verdict = self.alive() => verdict,
+            never = self.readiness() => match never {},
+        };
+        self.fail(verdict).await;
+    }
+
+    async fn fail(&self, verdict: Verdict) {
+        let Verdict::Failed(kind, why, grace) = verdict;
+        say(&format!("{}: the {kind} probe failed: {why}", self.watch.container));
+        self.end(grace).await;
+    }
+
+    /// Ends it, and starts it again where that is its pod's policy.
+    async fn end(&self, grace: Option<u64>) {
+        self.set(false);
+        let Watch { container, pre_stop, restarts, .. } = &self.watch;
+        let grace = grace.unwrap_or(self.watch.grace);
+        if let Some(action) = pre_stop {
+            let hook = ask::ask(&self.client, container, action);
+            if let Ok(Err(why)) = timeout(Duration::from_secs(grace), hook).await {
+                say(&format!("{container}: preStop failed: {why}"));
+            }
+        }
+        let verb = if *restarts { "restart" } else { "stop" };
+        let path = format!("/containers/{}/{verb}", path_segment(container));
+        if let Err(error) = self.client.post(path).query("t", grace).done().await {
+            say(&format!("{container}: {verb}: {}", error.message()));
+        }
+    }
+
+    /// Waits for a probe's success.
+    async fn succeed(&self, probe: &Probe) -> Result<(), String> {
+        sleep(Duration::from_secs(probe.delay)).await;
+        let mut failures = 0;
+        loop {
+            match self.ask(probe).await {
+                Ok(()) => return Ok(()),
+                Err(why) => {
+                    failures += 1;
+                    if failures >= probe.failures {
+                        return Err(why);
+                    }
+                }
+            }
+            sleep(Duration::from_secs(probe.period)).await;
+        }
+    }
+
+    async fn alive(&self) -> Verdict {
+        let Some(probe) = &self.watch.liveness else { return std::future::pending().await };
+        sleep(Duration::from_secs(probe.delay)).await;
+        let mut failures = 0;
+        loop {
+            match self.ask(probe).await {
+                Ok(()) => failures = 0,
+                Err(why) => {
+                    failures += 1;
+                    if failures >= probe.failures {
+                        return Verdict::Failed("liveness", why, probe.grace);
+                    }
+                }
+            }
+            sleep(Duration::from_secs(probe.period)).await;
+        }
+    }
+
+    async fn readiness(&self) -> std::convert::Infallible {
+        let Some(probe) = &self.watch.readiness else {
+            self.set(true);
+            return std::future::pending().await;
+        };
+        sleep(Duration::from_secs(probe.delay)).await;
+        let (mut failures, mut successes) = (0, 0);
+        loop {
+            match self.ask(probe).await {
+                Ok(()) => (failures, successes) = (0, successes + 1),
+                Err(_) => (failures, successes) = (failures + 1, 0),
+            }
+            if successes >= probe.successes {
+                self.set(true);
+            } else if failures >= probe.failures {
+                self.set(false);
+            }
+            sleep(Duration::from_secs(probe.period)).await;
+        }
+    }
+
+    async fn ask(&self, probe: &Probe) -> Result<(), String> {
+        let limit = Duration::from_secs(probe.timeout);
+        match timeout(limit, ask::ask(&self.client, &self.watch.container, &probe.action)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} s", probe.timeout)),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What keepers do: probes and hooks, jobs, schedules, fronts of services.
+
+use std::{collections::BTreeSet, io::Read, net::TcpStream, time::SystemTime};
+
+use ferry_testkit::{Client, Sandbox, eventually, free_port};
+
+use super::with_busybox;
+
+fn play(sandbox: &Sandbox, text: &str) -> String {
+    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
+    assert_eq!(played.code, 0, "{played:?}");
+    played.stdout
+}
+
+/// Containers of an object: names and states.
+fn of(sandbox: &Sandbox, owner: &str) -> Vec<String> {
+    let filter = format!("label=ferry.kube.owner={owner}");
+    let all = sandbox.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
+    let mut all: Vec<String> = all.lines().map(str::to_owned).collect();
+    all.sort();
+    all
+}
+
+const PROBED: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 5
+  volumes: [{name: notes, persistentVolumeClaim: {claimName: notes}}]
+  containers:
+    - name: main
+      image: busybox
+      command: [sh, -c, 'mkdir -p /www; touch /www/alive; echo run >> /notes/runs; exec httpd -f -p 8080 -h /www']
+      ports: [{name: http, containerPort: 8080}]
+      volumeMounts: [{name: notes, mountPath: /notes}]
+      startupProbe: {tcpSocket: {port: http}, periodSeconds: 1}
+      livenessProbe: {httpGet: {port: http, path: /alive}, periodSeconds: 1, failureThreshold: 2}
+      readinessProbe: {httpGet: {port: http, path: /ready}, periodSeconds: 1, failureThreshold: 1}
+      lifecycle:
+        postStart: {exec: {command: [sh, -c, 'echo started >> /notes/hooks']}}
+        preStop: {exec: {command: [sh, -c, 'echo stopping >> /notes/hooks']}}
+";
+
+#[test]
+fn probes_and_hooks_are_those_of_kubernetes() {
+    let sandbox = with_busybox(Client::Ferry);
+    assert_eq!(play(&sandbox, PROBED), "Pod/web web created\n");
+    let inside = |script: &str| sandbox.run(&["exec", "web-main", "sh", "-c", script]).stdout;
+    eventually("the hook after the start has run", || {
+        (inside("cat /notes/hooks") == "started\n").then_some(())
+    });
+    // It lives, but is not ready before it says so.
+    let health = || sandbox.inspect("web_pod", "{{.State.Health.Status}}").trim().to_owned();
+    eventually("the pod is looked at", || (health() == "unhealthy").then_some(()));
+    inside("touch /www/ready");
+    eventually("the pod is ready", || (health() == "healthy").then_some(()));
+    assert_eq!(inside("cat /notes/runs"), "run\n", "it was left alone until now");
+    // A page that has gone is the end of this run, with its hook, and the begin of the next.
+    let first = sandbox.inspect("web-main", "{{.State.StartedAt}}");
+    inside("rm /www/alive");
+    eventually("it is started again", || {
+        let again = sandbox.inspect("web-main", "{{.State.StartedAt}} {{.State.Running}}");
+        (again.trim().ends_with(" true") && !again.starts_with(first.trim())).then_some(())
+    });
+    eventually("the hooks have run", || {
+        (inside("cat /notes/hooks") == "started\nstopping\nstarted\n").then_some(())
+    });
+    let said = sandbox.ok(&["logs", "web_pod"]);
+    assert!(said.contains("web-main: the liveness probe failed: HTTP status 404"), "{said}");
+
+    assert_eq!(play(&sandbox, PROBED), "Pod/web web unchanged\n");
+    sandbox.with_input(&["kube", "down", "-"], PROBED.as_bytes());
+    assert_eq!(of(&sandbox, "Pod/web"), Vec::<String>::new());
+    let notes = ["run", "--rm", "-v", "notes:/notes", "busybox", "cat", "/notes/hooks"];
+    assert_eq!(sandbox.ok(&notes), "started\nstopping\nstarted\nstopping");
+    sandbox.ok(&["volume", "rm", "notes"]);
+}
+
+#[test]
+fn a_container_that_ends_leaves_its_pod_the_network() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata: {name: two}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: first, image: busybox, command: [sh, -c, 'until [ -e /end ]; do sleep 0.1; done; rm /end']}
+    - {name: second, image: busybox, command: [sh, -c, 'exec nc -ll -p 80 -e echo here']}
+";
+    play(&sandbox, text);
+    sandbox.ok(&["exec", "two-first", "touch", "/end"]);
+    eventually("the first one is back", || {
+        let state = sandbox.inspect("two-first", "{{.RestartCount}} {{.State.Running}}");
+        (state.trim() == "1 true").then_some(())
+    });
+    // They see each other still, and others see them.
+    let ask = ["exec", "two-first", "sh", "-c", "nc -w 1 127.0.0.1 80 < /dev/null"];
+    assert_eq!(sandbox.ok(&ask), "here");
+    let ask =
+        ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", "nc -w 1 two 80 < /dev/null"];
+    assert_eq!(sandbox.ok(&ask), "here");
+}
+
+#[test]
+fn jobs_run_as_often_as_they_must() {
+    let sandbox = with_busybox(Client::Ferry);
+    let job = |name: &str, more: &str, script: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  {more}\n  template: {{spec: {{restartPolicy: Never, \
+             terminationGracePeriodSeconds: 0, containers: [{{name: m, image: busybox, command: [sh, -c, '{script}']}}]}}}}\n---\n"
+        )
+    };
+    let text = [
+        job("many", "completions: 3\n  parallelism: 2", "exit 0"),
+        job("never", "backoffLimit: 0\n  parallelism: 2\n  completions: 2", "exit 3"),
+        job("slow", "activeDeadlineSeconds: 1", "sleep 1000"),
+        job("gone", "ttlSecondsAfterFinished: 1", "exit 0"),
+    ]
+    .concat();
+    play(&sandbox, &text);
+    eventually("enough have succeeded", || {
+        let expected = ["many-0-m exited", "many-1-m exited", "many-2-m exited", "many_job exited"];
+        (of(&sandbox, "Job/many") == expected).then_some(())
+    });
+    assert_eq!(sandbox.inspect("many_job", "{{.State.ExitCode}}").trim(), "0");
+    eventually("too many have failed", || {
+        let ended = sandbox.inspect("never_job", "{{.State.Status}} {{.State.ExitCode}}");
+        (ended.trim() == "exited 1").then_some(())
+    });
+    eventually("there is no more time", || {
+        (of(&sandbox, "Job/slow") == ["slow-0-m exited", "slow_job exited"]).then_some(())
+    });
+    assert_eq!(
+        sandbox.ok(&["logs", "slow_job"]).lines().last(),
+        Some("Job/slow failed: DeadlineExceeded")
+    );
+    eventually("what has its time is removed after it", || {
+        of(&sandbox, "Job/gone").is_empty().then_some(())
+    });
+    // What has ended is not started again, not even with the daemon.
+    let text = text
+        .split("---\n")
+        .filter(|one| !one.contains("name: gone"))
+        .collect::<Vec<_>>()
+        .join("---\n");
+    let again = play(&sandbox, &text);
+    assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
+    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
+    assert_eq!(sandbox.ok(&["ps", "-aq", "--filter", "label=ferry.kube.owner"]), "");
+}
+
+#[test]
+fn the_sidecar_of_a_job_ends_with_it() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: work}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      initContainers: [{name: side, image: busybox, restartPolicy: Always, command: [sh, -c, 'exec nc -ll -p 80 -e echo tools']}]
+      containers:
+        - {name: main, image: busybox, command: [sh, -c, 'until nc -w 1 127.0.0.1 80 < /dev/null; do sleep 0.1; done']}
+";
+    play(&sandbox, text);
+    eventually("all of them have ended", || {
+        let expected =
+            ["work-0-main exited", "work-0-side exited", "work-0_pod exited", "work_job exited"];
+        (of(&sandbox, "Job/work") == expected).then_some(())
+    });
+    assert_eq!(sandbox.ok(&["logs", "work-0-main"]), "tools");
+    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
+    assert_eq!(of(&sandbox, "Job/work"), Vec::<String>::new());
+}
+
+#[test]
+fn a_cron_job_survives_the_daemon() {
+    let sandbox = with_busybox(Client::Ferry);
+    let text = "
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: tick}
+spec:
+  schedule: '* * * * *'
+  timeZone: Europe/Berlin
+  concurrencyPolicy: Forbid
+  successfulJobsHistoryLimit: 1
+  jobTemplate:
+    spec:
+      template:
+        spec: {restartPolicy: Never, containers: [{name: m, image: busybox, command: [date, '+%s']}]}
+";
+    assert_eq!(play(&sandbox, text), "CronJob/tick tick created\n");
+    assert_eq!(play(&sandbox, text), "CronJob/tick tick unchanged\n");
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    let jobs = || {
+        let filter = "label=ferry.kube.parent=CronJob/tick";
+        sandbox.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}} {{.State}}"])
+    };
+    let minute = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60;
+    let begin = minute();
+    eventually("the minute is over", || (minute() > begin).then_some(()));
+    let first = eventually("a job has run", || {
+        jobs().lines().find(|one| one.ends_with(" exited")).map(str::to_owned)
+    });
+    let name = first.trim_end_matches(" exited");
+    let at: i64 = sandbox.ok(&["logs", name]).trim().parse().unwrap();
+    // Its name tells the minute for which it was started.
+    let minute: i64 = name.split('-').nth(1).unwrap().parse().unwrap();
+    assert!((0..60).contains(&(at - minute * 60)), "{name} at {at}");
+    // Another schedule starts another keeper, without what the old one made.
+    let other = text.replace("'* * * * *'", "'0 0 1 1 *'");
+    assert_eq!(play(&sandbox, &other), "CronJob/tick tick configured\n");
+    assert_eq!(jobs(), "");
+    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
+    assert_eq!(of(&sandbox, "CronJob/tick"), Vec::<String>::new());
+}
+
+fn answer(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[test]
+fn a_service_is_in_front_of_its_pods() {
+    let sandbox = with_busybox(Client::Ferry);
+    let port = free_port();
+    let text = format!(
+        "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: app}}
+spec:
+  replicas: 2
+  serviceName: apps
+  template:
+    metadata: {{labels: {{app: app}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: main
+          image: busybox
+          command: [sh, -c, 'exec nc -ll -p 8080 -e hostname']
+          ports: [{{name: web, containerPort: 8080}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: front}}
+spec: {{selector: {{app: app}}, ports: [{{port: 80, targetPort: web}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: outside}}
+spec: {{type: NodePort, selector: {{app: app}}, ports: [{{port: 80, targetPort: 8080, nodePort: {port}}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: apps}}
+spec: {{clusterIP: None, selector: {{app: app}}}}
+"
+    );
+    play(&sandbox, &text);
+    let ask = |place: &str| {
+        let script = format!("nc -w 2 {place} < /dev/null");
+        sandbox.run(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &script]).stdout
+    };
+    for place in ["front 80", "front.default.svc.cluster.local 80"] {
+        let mut met = BTreeSet::new();
+        eventually("both pods answer at another port than theirs", || {
+            met.insert(ask(place));
+            (met.contains("app-0\n") && met.contains("app-1\n")).then_some(())
+        });
+    }
+    assert_eq!(ask("app-1.apps 8080"), "app-1\n", "a pod of a set has a name of its own");
+    let mut met = BTreeSet::new();
+    eventually("both pods answer at the machine's port", || {
+        met.extend(answer(port));
+        (met.contains("app-0\n") && met.contains("app-1\n")).then_some(())
+    });
+    // One of them is enough.
+    sandbox.ok(&["stop", "app-0-main"]);
+    for _ in 0..3 {
+        assert_eq!(answer(port).as_deref(), Some("app-1\n"));
+    }
+    // Fewer of them: only that changes.
+    let fewer = text.replace("replicas: 2", "replicas: 1");
+    let played = play(&sandbox, &fewer);
+    assert!(played.starts_with("StatefulSet/app app-1 deleted\n"), "{played}");
+    sandbox.with_input(&["kube", "down", "-"], fewer.as_bytes());
+    assert_eq!(sandbox.ok(&["ps", "-aq", "--filter", "label=ferry.kube.owner"]), "");
+}
+
+const HARDENED: &str = "
+{apiVersion: v1, kind: ConfigMap, metadata: {name: page}, data: {a: one, b: two}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: safe, labels: {tier: back}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000, runAsNonRoot: true}
+  volumes:
+    - {name: page, configMap: {name: page, defaultMode: 0440}}
+    - {name: scratch, emptyDir: {}}
+    - {name: about, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+    - {name: tools, image: {reference: busybox}}
+  containers:
+    - name: main
+      image: busybox
+      command: [sh, -c, 'cp /page/a /scratch/copy; exec sleep 1000']
+      securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+      env:
+        - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+        - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}
+      resources: {limits: {cpu: 250m}}
+      volumeMounts:
+        - {name: page, mountPath: /page}
+        - {name: page, mountPath: /one, subPath: b}
+        - {name: scratch, mountPath: /scratch}
+        - {name: about, mountPath: /about}
+        - {name: tools, mountPath: /tools}
+";
+
+#[test]
+fn a_hardened_pod_has_its_files() {
+    let sandbox = with_busybox(Client::Ferry);
+    play(&sandbox, HARDENED);
+    let inside = |script: &str| sandbox.run(&["exec", "safe-main", "sh", "-c", script]).stdout;
+    eventually("it has written to its empty directory", || {
+        (inside("cat /scratch/copy") == "one").then_some(())
+    });
+    assert_eq!(inside("id -u; id -g; id -G"), "1000\n1000\n1000 2000\n");
+    assert_eq!(inside("stat -c '%a %g' /page/a /scratch"), "440 2000\n2777 2000\n");
+    assert_eq!(
+        inside("cat /one; cat /about/labels; ls /tools/bin/busybox"),
+        "twotier=\"back\"\n/tools/bin/busybox\n"
+    );
+    assert_eq!(
+        inside("touch /page/c 2>/dev/null || echo no; touch /c 2>/dev/null || echo no"),
+        "no\nno\n"
+    );
+    let own = inside("ip -o -4 addr show eth0 | awk '{print $4}' | cut -d/ -f1");
+    assert_eq!(inside("echo $IP; echo $CPU"), format!("{own}250\n"));
+    // A file that changes is a pod that changes.
+    let other = HARDENED.replace("b: two", "b: three");
+    assert_eq!(play(&sandbox, &other), "Pod/safe safe configured\n");
+    assert_eq!(inside("cat /one"), "three");
+    sandbox.with_input(&["kube", "down", "-"], other.as_bytes());
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
+    // The image does not say that its program is not root's.
+    let root = HARDENED.replace("runAsUser: 1000, runAsGroup: 1000, ", "");
+    let refused = sandbox.with_input(&["kube", "play", "-"], root.as_bytes());
+    refused.fails(1).says("safe-main has runAsNonRoot, and the image's user is root");
+}
