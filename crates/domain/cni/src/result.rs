@@ -18,6 +18,16 @@ pub struct Attached {
     pub result: String,
 }
 
+impl Attached {
+    /// What a plugin's output means, as [`crate::Network::add`] reads it. For `fuzz/`, which throws anything at it.
+    ///
+    /// # Errors
+    /// It is no result.
+    pub fn read(kind: &str, output: &[u8]) -> Result<Self, CniError> {
+        attached(kind, read(kind, output)?)
+    }
+}
+
 /// Reads a result as far as it must be JSON.
 pub(crate) fn read(kind: &str, output: &[u8]) -> Result<Value, CniError> {
     let wrong = |why: String| CniError::Result { kind: kind.to_owned(), why };

@@ -10,6 +10,7 @@
 
 mod answer;
 mod convert;
+pub mod fuzzing;
 mod image;
 mod record;
 mod runtime;

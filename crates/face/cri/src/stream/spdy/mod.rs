@@ -18,7 +18,8 @@ use tokio::{
     sync::mpsc,
 };
 
-use self::frame::{Encoder, Frame, Reader};
+use self::frame::Encoder;
+pub(crate) use self::frame::{Frame, Reader};
 use super::{
     Input, Output, Ticket,
     serve::{self, chosen, switching},
