@@ -96,7 +96,10 @@ spec:
         let state = sandbox.inspect("two-first", "{{.RestartCount}} {{.State.Running}}");
         (state.trim() == "1 true").then_some(())
     });
-    // They see each other still, and others see them.
+    // They see each other still, and others see them; both are the pod to themselves.
+    for one in ["two-first", "two-second"] {
+        assert_eq!(sandbox.ok(&["exec", one, "hostname"]), "two");
+    }
     let ask = ["exec", "two-first", "sh", "-c", "nc -w 1 127.0.0.1 80 < /dev/null"];
     assert_eq!(sandbox.ok(&ask), "here");
     let ask =
