@@ -17,7 +17,6 @@ mod config;
 mod devices;
 mod events;
 mod execs;
-mod failpoint;
 mod filter;
 mod launch;
 mod mounted;
@@ -62,6 +61,8 @@ pub use ferry_network::{Pool, network_of, parse_subnet};
 pub use ferry_transfer::{AuthOutcome, RegistryAuth, SignatureRule, VerifyKey};
 pub use ferry_volume::Snapshot as VolumeSnapshot;
 pub use ops::build::Budget as BuildBudget;
+
+use ferry_sys::failpoint;
 
 use shared::Shared;
 

@@ -16,6 +16,7 @@ use ferry_model::{
 };
 use rustix::{
     fs::{AtFlags, CWD, StatxAttributes, StatxFlags},
+    io::Errno,
     mount::{MountFlags, UnmountFlags},
 };
 
@@ -187,10 +188,28 @@ impl Wanted<'_> {
                     words.push_str(&format!(", data: {}", without_password(&self.data)));
                 }
                 let why = kernel_words(errno);
-                failed(format!("failed to mount local volume: {words}: {why}"))
+                let failure = failed(format!("failed to mount local volume: {words}: {why}"));
+                match errno == Errno::NODEV && !kernel_knows(self.kind) {
+                    true => failure.with_hint(unknown(self.kind)),
+                    false => failure,
+                }
             },
         )
     }
+}
+
+/// Whether the kernel can mount file systems of this type now: what is a module may not be loaded yet.
+fn kernel_knows(kind: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.split_whitespace().next_back() == Some(kind))
+}
+
+/// What to do about a type that the kernel does not know.
+fn unknown(kind: &str) -> String {
+    format!(
+        "this kernel knows no file systems of type \"{kind}\" (/proc/filesystems): load its module with \"modprobe {kind}\", \
+         or run a kernel that has it"
+    )
 }
 
 /// What may be shown of the options.
@@ -203,7 +222,7 @@ fn without_password(data: &[String]) -> String {
 }
 
 /// The kernel's reason, as Go writes it.
-fn kernel_words(errno: rustix::io::Errno) -> String {
+fn kernel_words(errno: Errno) -> String {
     let words = std::io::Error::from(errno).to_string();
     words.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

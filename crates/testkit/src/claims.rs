@@ -84,3 +84,15 @@ pub fn free_range() -> String {
     let number = keep("range", 12 * 256, |number| is_unrouted(base(number)));
     base(number).to_string().strip_suffix(".0").unwrap().to_owned()
 }
+
+/// The first three numbers of a range of IPv6 addresses that no other test has: `fd00:5e:7`.
+#[track_caller]
+pub fn free_range6() -> String {
+    // As the kernel writes destinations: without colons.
+    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let is_free = |number| {
+        let start = format!("fd00005e{number:04x}");
+        !routes.lines().any(|line| line.starts_with(&start))
+    };
+    format!("fd00:5e:{:x}", keep("range6", 0xffff, is_free))
+}

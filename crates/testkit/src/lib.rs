@@ -20,7 +20,7 @@ mod sandbox;
 mod traces;
 
 pub use api::Api;
-pub use claims::{free_port, free_range};
+pub use claims::{free_port, free_range, free_range6};
 pub use command::{Run, eventually, run, run_with_input};
 pub use containerd::{Containerd, CriOptions, bridge_list};
 pub use ferry_registry::{Answer, FerryRegistry, Http};

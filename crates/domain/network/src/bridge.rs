@@ -8,6 +8,7 @@ use ferry_netlink::{
     link::{self, Change, Link},
     route,
 };
+use ferry_sys::failpoint;
 
 use crate::{
     BridgeError, RulesSeen, firewall, mac_for,
@@ -104,7 +105,9 @@ impl Bridge {
             (mtu, _) => mtu,
         };
         let was_there = found.is_some();
+        let step = |name| (!was_there).then(|| failpoint::hit(name));
         let index = raise(&mut socket, settings, found, &wanted, mtu).map_err(kernel)?;
+        step("network-create.raised");
         let own: Vec<Net> = wanted.iter().copied().filter(|net| settings.is_own(*net)).collect();
         let ours: Vec<Address> = addresses
             .into_iter()
@@ -127,10 +130,12 @@ impl Bridge {
             hosts: settings.hosts,
             trusted: settings.trusted.clone(),
         };
+        step("network-create.placed");
         // Before forwarding begins: no packet passes that no rule has seen.
         for subnet in &bridge.addresses {
             firewall::install(&bridge.zone(*subnet)).map_err(kernel)?;
         }
+        step("network-create.rules");
         turn_on(&format!("{SYSCTL}/conf/{}/route_localnet", settings.link))?;
         answer_for_neighbours(&settings.link, !settings.open, was_there)?;
         turn_on(&format!("{SYSCTL}/ip_forward"))?;
@@ -231,7 +236,9 @@ fn answer_for_neighbours(link: &str, apart: bool, was_there: bool) -> Result<(),
 pub fn remove(link: &str, table: &str) -> Result<(), BridgeError> {
     let kernel = |source| BridgeError::Kernel { link: link.to_owned(), source };
     // The rules go last: as long as the link is there they hold.
-    remove_link(link).and_then(|()| firewall::uninstall(table, link)).map_err(kernel)
+    remove_link(link).map_err(kernel)?;
+    failpoint::hit("network-remove.rules");
+    firewall::uninstall(table, link).map_err(kernel)
 }
 
 /// Takes a bridge that somebody else made out of the firewall. The link stays as it is, with the address that it was given: as Docker.

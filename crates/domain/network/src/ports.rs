@@ -291,13 +291,9 @@ fn forget(
     published: &[PublishedPort],
     withdrawn: &[PublishedPort],
 ) -> Result<(), NetlinkError> {
-    // The connection table is read for IPv4: there the translation of the host's own traffic makes stale entries likely.
-    let udp = |port: &&PublishedPort| port.protocol == Protocol::Udp && port.container_ip.is_ipv4();
+    let udp = |port: &&PublishedPort| port.protocol == Protocol::Udp;
     let published: Vec<_> = published.iter().filter(udp).collect();
     let withdrawn: Vec<_> = withdrawn.iter().filter(udp).collect();
-    if published.is_empty() && withdrawn.is_empty() {
-        return Ok(());
-    }
     let local: BTreeSet<IpAddr> = match published.as_slice() {
         [] => BTreeSet::new(),
         _ => address::all(&mut Socket::open(Family::Route)?)?
@@ -305,26 +301,39 @@ fn forget(
             .map(|address| address.ip)
             .collect(),
     };
-    let stale = |flow: &Flow| {
-        let (ip, port): (IpAddr, u16) = (flow.destination.0.into(), flow.destination.1);
-        let answers_from = (IpAddr::V4(flow.answers_from.0), flow.answers_from.1);
-        let to = |to: &PublishedPort| (to.container_ip, to.container_port) == answers_from;
-        let here = ip.is_loopback() || local.contains(&ip);
-        let past = |new: &&PublishedPort| {
-            here && new.host_port == port && new.host_ip.is_none_or(|at| at == ip) && !to(new)
-        };
-        published.iter().any(past) || withdrawn.iter().any(|old| old.host_port == port && to(old))
-    };
-    for flow in conntrack::all(socket)?.iter().filter(|flow| flow.protocol == IPPROTO_UDP) {
-        if !stale(flow) {
+    for ip in [Ip::V4, Ip::V6] {
+        let of_family = |port: &&PublishedPort| port.container_ip.is_ipv6() == (ip == Ip::V6);
+        let published: Vec<_> = published.iter().copied().filter(of_family).collect();
+        let withdrawn: Vec<_> = withdrawn.iter().copied().filter(of_family).collect();
+        if published.is_empty() && withdrawn.is_empty() {
             continue;
         }
-        match socket.exchange(&[conntrack::delete(flow)], |_| ()) {
-            Err(error) if !error.is_absent() => return Err(error),
-            _ => {}
+        let flows = conntrack::all(socket, ip)?;
+        let udp = flows.iter().filter(|flow| flow.protocol == IPPROTO_UDP);
+        for flow in udp.filter(|flow| is_stale(flow, &local, &published, &withdrawn)) {
+            match socket.exchange(&[conntrack::delete(flow)], |_| ()) {
+                Err(error) if !error.is_absent() => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
+}
+
+/// A conversation that goes past a port that is published, or to a container's that is not any more. `local` are this machine's addresses.
+fn is_stale(
+    flow: &Flow,
+    local: &BTreeSet<IpAddr>,
+    published: &[&PublishedPort],
+    withdrawn: &[&PublishedPort],
+) -> bool {
+    let (ip, port) = flow.destination;
+    let to = |to: &PublishedPort| (to.container_ip, to.container_port) == flow.answers_from;
+    let here = ip.is_loopback() || local.contains(&ip);
+    let past = |new: &&PublishedPort| {
+        here && new.host_port == port && new.host_ip.is_none_or(|at| at == ip) && !to(new)
+    };
+    published.iter().any(past) || withdrawn.iter().any(|old| old.host_port == port && to(old))
 }
 
 #[cfg(test)]

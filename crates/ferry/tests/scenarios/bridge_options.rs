@@ -1,15 +1,12 @@
 //! Options of the bridge driver that say what the host has on a network, what it looks like from outside, and who reaches its containers
 //! by their own addresses. Looked up in the kernel and tried from other hosts.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
 
 use crate::{
-    lan::{Lan, ip},
+    lan::{Lan, Mirror, ip},
     with_busybox,
 };
 
@@ -82,35 +79,15 @@ fn hosts_without_an_address(client: Client) {
     sandbox.ok(&["network", "rm", "bo-none", "bo-cell"]);
 }
 
-/// A server on another host that tells everybody the address that it sees.
-struct Mirror(Child);
-
-impl Mirror {
-    fn on(lan: &Lan, port: u16) -> Mirror {
-        let listen = format!("TCP-LISTEN:{port},fork,reuseaddr");
-        let tell = "SYSTEM:echo $SOCAT_PEERADDR";
-        let mut socat = Command::new("ip");
-        socat.args(["netns", "exec", &lan.host, "socat", &listen, tell]);
-        Mirror(socat.stdin(Stdio::null()).spawn().expect("socat"))
-    }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 /// `host_ipv4`: what another host sees as the sender.
 fn addresses_outside(client: Client) {
     let sandbox = with_busybox(client);
     let (base, outer) = (free_range(), free_range());
-    let lan = Lan::new(letter(client), &format!("{outer}.1/24"));
+    let lan = Lan::new(&format!("{outer}.1/24"));
     for own in [2, 3] {
         ip(&format!("addr add {outer}.{own}/24 dev {}", lan.parent));
     }
-    let mirror = Mirror::on(&lan, 7007);
+    let mirror = Mirror::on(&lan, "TCP-LISTEN", 7007);
     let host = format!("com.docker.network.host_ipv4={outer}.3");
     let (plain, chosen) = (format!("{base}.0/25"), format!("{base}.128/25"));
     create(&sandbox, "bo-plain", &["--subnet", &plain]);
@@ -146,9 +123,8 @@ fn asks(host: &str, at: &str) -> Option<String> {
 fn links_that_are_trusted(client: Client) {
     let sandbox = with_busybox(client);
     let (base, outer) = (free_range(), free_range());
-    let number = letter(client);
-    let near = Lan::new(number, &format!("{outer}.2/25"));
-    let far = Lan::new(number.to_ascii_uppercase(), &format!("{outer}.130/25"));
+    let near = Lan::new(&format!("{outer}.2/25"));
+    let far = Lan::new(&format!("{outer}.130/25"));
     for (lan, own) in [(&near, 1), (&far, 129)] {
         ip(&format!("addr add {outer}.{own}/25 dev {}", lan.parent));
         ip(&format!("-n {} route add {base}.0/24 via {outer}.{own}", lan.host));

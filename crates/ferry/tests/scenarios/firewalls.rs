@@ -101,11 +101,10 @@ const HOST: &str = "198.51.100.1";
 const OTHER: &str = "198.51.100.9";
 
 impl Site {
-    fn new(letter: char) -> Site {
+    fn new() -> Site {
         let sandbox = with_busybox(Client::Ferry);
-        let lan = Lan::new(letter, &format!("{OTHER}/24"));
+        let lan = Lan::new(&format!("{OTHER}/24"));
         ip(&format!("addr add {HOST}/24 dev {}", lan.parent));
-        ip(&format!("-n {} link set lo up", lan.host));
         let mut mirror = Command::new("ip");
         let socat = ["socat", "TCP-LISTEN:7007,fork,reuseaddr", "SYSTEM:echo $SOCAT_PEERADDR"];
         mirror.args(["netns", "exec", &lan.host]).args(socat).stdin(Stdio::null());
@@ -167,7 +166,7 @@ impl Drop for Site {
 #[test]
 fn beside_ufw() {
     let _machine = Machine::enter();
-    let site = Site::new('u');
+    let site = Site::new();
     let Some(ufw) = Packages::unpacked(&site.sandbox) else { return };
     site.serve();
     site.works("without a firewall");
@@ -225,18 +224,18 @@ impl Drop for Service {
 
 #[test]
 fn beside_firewalld() {
-    firewalld("nftables", 'w');
+    firewalld("nftables");
 }
 
 #[test]
 fn beside_firewalld_of_iptables() {
-    firewalld("iptables", 'x');
+    firewalld("iptables");
 }
 
 /// firewalld rejects what links that are in none of its zones forward: it is asked to have our bridges in one, again after each reload.
-fn firewalld(backend: &str, letter: char) {
+fn firewalld(backend: &str) {
     let _machine = Machine::enter();
-    let site = Site::new(letter);
+    let site = Site::new();
     let Some(packages) = Packages::unpacked(&site.sandbox) else { return };
     site.serve();
     site.works("without a firewall");

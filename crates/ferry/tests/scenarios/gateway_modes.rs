@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
+use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, free_range6, run};
 
 use crate::{
     lan::{Lan, ip},
@@ -82,7 +82,7 @@ fn modes_of_gateways(client: Client) {
     assert_eq!(asks(&sandbox, "gm-r", &at(&plain, 80)), None);
 
     // Another host that has a route.
-    let lan = Lan::new('g', &format!("{outer}.2/24"));
+    let lan = Lan::new(&format!("{outer}.2/24"));
     ip(&format!("addr add {outer}.1/24 dev {}", lan.parent));
     ip(&format!("-n {} route add {base}.0/24 via {outer}.1", lan.host));
     let from_lan = |ip: &str, port: u16| asks_from(&lan.host, &at(ip, port));
@@ -122,10 +122,9 @@ fn modes_of_gateways(client: Client) {
 /// The same in IPv6, where the modes are those of `gateway_mode_ipv6`, and IPv4 stays as it is.
 fn modes_in_ipv6(client: Client) {
     let sandbox = with_busybox(client);
-    let number = std::process::id() % 0xffff;
-    let kind = client as u8;
-    let subnet = |part: u8| format!("fd00:60:{number:x}:{:x}::/64", kind * 16 + part);
-    let (plain_v4, outer) = (free_range(), format!("fd00:61:{number:x}:{kind}"));
+    let (inner, outer) = (free_range6(), free_range6());
+    let subnet = |part: u8| format!("{inner}:{part:x}::/64");
+    let plain_v4 = free_range();
     let create = |name: &str, part: u8, mode: &str, more: &[&str]| {
         let mode = format!("com.docker.network.bridge.gateway_mode_ipv6={mode}");
         let subnet = subnet(part);
@@ -168,10 +167,9 @@ fn modes_in_ipv6(client: Client) {
     assert_eq!(asks(&sandbox, "gm6-r", &at(&cell, 80)), None);
 
     // Another host that has a route.
-    let letter = char::from(b'x' + kind);
-    let lan = Lan::new(letter, &format!("{outer}::2/64 nodad"));
+    let lan = Lan::new(&format!("{outer}::2/64 nodad"));
     ip(&format!("addr add {outer}::1/64 dev {} nodad", lan.parent));
-    ip(&format!("-n {} -6 route add fd00:60:{number:x}::/48 via {outer}::1", lan.host));
+    ip(&format!("-n {} -6 route add {inner}::/48 via {outer}::1", lan.host));
     let from_lan = |ip: &str, port: u16| asks_from(&lan.host, &at(ip, port));
     eventually("the other host is answered", || from_lan(&routed, 80));
     assert_eq!(from_lan(&routed, 81), None);

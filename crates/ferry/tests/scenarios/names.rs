@@ -8,12 +8,8 @@ use std::{
 };
 
 use ferry_testkit::{Client, Sandbox, eventually};
-use rustix::{
-    fs::{Mode, OFlags},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
 
-use crate::with_busybox;
+use crate::{lan, with_busybox};
 
 through_both!(
     names_lead_to_containers,
@@ -22,21 +18,33 @@ through_both!(
     internal_networks_ask_nobody_outside,
     several_are_asked_in_turn
 );
+against_docker!(
+    names_lead_to_containers,
+    links_are_names_for_one,
+    the_file_says_who_is_asked,
+    internal_networks_ask_nobody_outside,
+    several_are_asked_in_turn
+);
 
-const A: u16 = 1;
+pub(crate) const A: u16 = 1;
 const PTR: u16 = 12;
-const AAAA: u16 = 28;
+pub(crate) const AAAA: u16 = 28;
 
-fn network(sandbox: &Sandbox, name: &str, options: &[&str]) {
+pub(crate) fn network(sandbox: &Sandbox, name: &str, options: &[&str]) {
     sandbox.ok(&[&["network", "create"], options, &[name]].concat());
 }
 
-fn sleeper(sandbox: &Sandbox, name: &str, options: &[&str]) {
+pub(crate) fn sleeper(sandbox: &Sandbox, name: &str, options: &[&str]) {
     sandbox.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sleep", "1000"]].concat());
 }
 
-fn ip(sandbox: &Sandbox, name: &str, network: &str) -> String {
+pub(crate) fn ip(sandbox: &Sandbox, name: &str, network: &str) -> String {
     sandbox.inspect(name, &format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}"))
+}
+
+/// The file of a container's network namespace.
+pub(crate) fn namespace(sandbox: &Sandbox, name: &str) -> String {
+    format!("/proc/{}/ns/net", sandbox.inspect(name, "{{.State.Pid}}"))
 }
 
 /// Does something in the network namespace of a container.
@@ -45,19 +53,10 @@ fn inside<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let pid = sandbox.inspect(name, "{{.State.Pid}}");
-    let path = format!("/proc/{pid}/ns/net");
-    let thread = std::thread::spawn(move || {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(path, flags, Mode::empty()).unwrap();
-        use std::os::fd::AsFd;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        work()
-    });
-    thread.join().unwrap()
+    lan::inside(namespace(sandbox, name), work)
 }
 
-fn question(name: &str, kind: u16, edns: Option<u16>) -> Vec<u8> {
+pub(crate) fn question(name: &str, kind: u16, edns: Option<u16>) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
     for label in name.split('.') {
         message.push(u8::try_from(label.len()).unwrap());
@@ -73,7 +72,7 @@ fn question(name: &str, kind: u16, edns: Option<u16>) -> Vec<u8> {
 }
 
 /// The answer's code, and its records' data.
-fn read(answer: &[u8], question: &[u8]) -> (u8, Vec<Vec<u8>>) {
+pub(crate) fn read(answer: &[u8], question: &[u8]) -> (u8, Vec<Vec<u8>>) {
     assert_eq!(answer[..2], question[..2]);
     let asked = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
     assert_eq!(answer[12..asked], question[12..asked]);
@@ -87,7 +86,7 @@ fn read(answer: &[u8], question: &[u8]) -> (u8, Vec<Vec<u8>>) {
     (answer[3] & 0xf, records)
 }
 
-fn ask_in(
+pub(crate) fn ask_in(
     sandbox: &Sandbox,
     container: &str,
     name: &str,
@@ -101,12 +100,17 @@ fn ask_in(
 }
 
 /// Longer than servers outside are waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Shorter than that: who is answered by then was not kept waiting for anybody.
-const UNASKED: Duration = Duration::from_millis(3800);
+pub(crate) const UNASKED: Duration = Duration::from_millis(3800);
 
 /// The answer to a message that a container sends.
-fn ask_for(sandbox: &Sandbox, container: &str, message: Vec<u8>, patience: Duration) -> Vec<u8> {
+pub(crate) fn ask_for(
+    sandbox: &Sandbox,
+    container: &str,
+    message: Vec<u8>,
+    patience: Duration,
+) -> Vec<u8> {
     inside(sandbox, container, move || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(patience)).unwrap();
@@ -118,7 +122,7 @@ fn ask_for(sandbox: &Sandbox, container: &str, message: Vec<u8>, patience: Durat
     })
 }
 
-fn addresses(records: &[Vec<u8>]) -> Vec<String> {
+pub(crate) fn addresses(records: &[Vec<u8>]) -> Vec<String> {
     let text = |octet: &u8| octet.to_string();
     records.iter().map(|ip| ip.iter().map(text).collect::<Vec<_>>().join(".")).collect()
 }
@@ -252,13 +256,9 @@ fn internal_networks_ask_nobody_outside(client: Client) {
     let address = ip(&sandbox, "dns", "cell");
     let (ready, is_ready) = mpsc::channel();
     let at = address.clone();
-    let pid_of_server = sandbox.inspect("dns", "{{.State.Pid}}");
+    let there = namespace(&sandbox, "dns");
     std::thread::spawn(move || {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let path = format!("/proc/{pid_of_server}/ns/net");
-        let namespace = rustix::fs::open(path, flags, Mode::empty()).unwrap();
-        use std::os::fd::AsFd;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        lan::enter(&there);
         let socket = UdpSocket::bind((at.as_str(), 53)).unwrap();
         ready.send(()).unwrap();
         let mut buffer = [0; 512];

@@ -96,7 +96,7 @@ fn published_ports_answer(client: Client) {
 fn published_ports_answer_other_hosts(client: Client) {
     let sandbox = with_busybox(client);
     let base = free_range();
-    let lan = Lan::new(if client == Client::Docker { 'p' } else { 'q' }, &format!("{base}.1/24"));
+    let lan = Lan::new(&format!("{base}.1/24"));
     ip(&format!("addr add {base}.2/24 dev {}", lan.parent));
     let one_address = format!("{base}.2::80");
     web_server(&sandbox, "web", &["-p", "80", "-p", &one_address, "-p", "127.0.0.1::80"]);

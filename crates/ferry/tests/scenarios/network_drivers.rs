@@ -20,9 +20,8 @@ fn json(words: &str) -> Value {
 
 fn macvlan_is_in_the_parents_network(client: Client) {
     let sandbox = with_busybox(client);
-    let letter = if client == Client::Docker { 'd' } else { 'f' };
     let base = free_range();
-    let lan = Lan::new(letter, &format!("{base}.1/24"));
+    let lan = Lan::new(&format!("{base}.1/24"));
     let parent = format!("parent={}", lan.parent);
     let (subnet, gateway) = (format!("{base}.0/24"), format!("{base}.1"));
     let create = ["network", "create", "-d", "macvlan", "--subnet", &subnet, "--gateway", &gateway];
@@ -255,7 +254,7 @@ fn the_hosts_firewall_is_respected() {
     let sandbox = Sandbox::start_with(&["--firewall=respect"]);
     sandbox.busybox();
     let base = free_range();
-    let lan = Lan::new('r', &format!("{base}.1/24"));
+    let lan = Lan::new(&format!("{base}.1/24"));
     ip(&format!("addr add {base}.2/24 dev {}", lan.parent));
     let serve = "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp";
     sandbox.ok(&["run", "-d", "--name", "web", "-p", "0.0.0.0::80", "busybox", "sh", "-c", serve]);

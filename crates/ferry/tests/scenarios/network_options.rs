@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_testkit::{Client, Sandbox, eventually, free_range, run};
+use ferry_testkit::{Client, Sandbox, eventually, free_range, free_range6, run};
 use serde_json::Value;
 
 use crate::with_busybox;
@@ -95,7 +95,7 @@ fn ranges(client: Client) {
 fn options_of_bridges(client: Client) {
     let sandbox = with_busybox(client);
     let base = free_range();
-    let name = format!("fx{}", std::process::id());
+    let name = format!("fx{}", base.replace('.', "x"));
     let name_option = format!("com.docker.network.bridge.name={name}");
     sandbox.ok(&[
         "network",
@@ -160,29 +160,27 @@ fn networks_are_apart(client: Client) {
 
 fn both_families(client: Client) {
     let sandbox = with_busybox(client);
-    let number = std::process::id() % 0xffff;
-    let subnet = format!("fd00:5e:{number:x}::/64");
+    let six = free_range6();
+    let subnet = format!("{six}::/64");
     sandbox.ok(&["network", "create", "--ipv6", "--subnet", &subnet, "six"]);
     sleeper(&sandbox, "a1", &["--network", "six"]);
-    sleeper(&sandbox, "a2", &["--network", "six", "--ip6", &format!("fd00:5e:{number:x}::77")]);
+    sleeper(&sandbox, "a2", &["--network", "six", "--ip6", &format!("{six}::77")]);
     let address = "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}";
-    assert_eq!(sandbox.inspect("a1", address), format!("fd00:5e:{number:x}::2"));
-    assert_eq!(sandbox.inspect("a2", address), format!("fd00:5e:{number:x}::77"));
+    assert_eq!(sandbox.inspect("a1", address), format!("{six}::2"));
+    assert_eq!(sandbox.inspect("a2", address), format!("{six}::77"));
     let bridge = bridge_of(&sandbox, "six");
     let links = json(&format!("ip -j -6 addr show {bridge} scope global"));
-    assert_eq!(links[0]["addr_info"][0]["local"], format!("fd00:5e:{number:x}::1"));
-    sandbox.ok(&["exec", "a1", "ping", "-6", "-c1", "-W2", &format!("fd00:5e:{number:x}::1")]);
+    assert_eq!(links[0]["addr_info"][0]["local"], format!("{six}::1"));
+    sandbox.ok(&["exec", "a1", "ping", "-6", "-c1", "-W2", &format!("{six}::1")]);
     // A dockerd on the same machine drops what other bridges forward, and bridges show it to its rules.
     let dropped = run(Command::new("nft").args(["list", "chain", "ip6", "filter", "FORWARD"]));
     if !dropped.stdout.contains("policy drop") {
         sandbox.ok(&["exec", "a1", "ping", "-6", "-c1", "-W2", "a2"]);
     }
-    assert!(
-        sandbox.ok(&["exec", "a1", "nslookup", "a2"]).contains(&format!("fd00:5e:{number:x}::77"))
-    );
+    assert!(sandbox.ok(&["exec", "a1", "nslookup", "a2"]).contains(&format!("{six}::77")));
     sandbox.ok(&["exec", "a1", "ping", "-4", "-c1", "-W2", "a2"]);
     let routes = sandbox.ok(&["exec", "a1", "ip", "-6", "route"]);
-    assert!(routes.contains(&format!("default via fd00:5e:{number:x}::1 dev eth0")), "{routes}");
+    assert!(routes.contains(&format!("default via {six}::1 dev eth0")), "{routes}");
     let masked =
         run(Command::new("nft").args(["list", "set", "ip6", &sandbox.table(), "outbound"]));
     assert!(masked.stdout.contains(&bridge), "NAT66: {}", masked.stdout);
@@ -214,8 +212,8 @@ fn fetch(address: &str) -> Option<String> {
 
 fn ports_in_both_families(client: Client) {
     let sandbox = with_busybox(client);
-    let number = std::process::id() % 0xffff;
-    let subnet = format!("fd00:5f:{number:x}::/64");
+    let six = free_range6();
+    let subnet = format!("{six}::/64");
     sandbox.ok(&["network", "create", "--ipv6", "--subnet", &subnet, "six"]);
     let script = "echo here > /index.html; exec httpd -f -p 80 -h /";
     let server = |name: &str, options: &[&str]| {
@@ -235,7 +233,7 @@ fn ports_in_both_families(client: Client) {
         assert_eq!(v6, format!("[::]:{port}"), "one number in both families");
         let mut places = vec![format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
         if name == "both" {
-            places.push(format!("[fd00:5f:{number:x}::1]:{port}"));
+            places.push(format!("[{six}::1]:{port}"));
             let loopback = ports.lines().find(|line| line.starts_with("[::1]:")).unwrap();
             places.push(loopback.to_owned());
         }

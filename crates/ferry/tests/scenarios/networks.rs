@@ -4,16 +4,24 @@ use std::process::Command;
 
 use ferry_testkit::{Client, Sandbox, eventually};
 
-use crate::with_busybox;
+use crate::{names, with_busybox};
 
 through_both!(
     networks_come_and_go,
     several_networks_from_the_start,
     a_stopped_container_keeps_its_wishes,
     what_docker_refuses,
-    ports_follow_the_way_out
+    ports_follow_the_way_out,
+    a_running_container_changes_its_way_out
 );
-against_docker!(networks_come_and_go, several_networks_from_the_start, what_docker_refuses);
+against_docker!(
+    networks_come_and_go,
+    several_networks_from_the_start,
+    a_stopped_container_keeps_its_wishes,
+    what_docker_refuses,
+    ports_follow_the_way_out,
+    a_running_container_changes_its_way_out
+);
 
 /// Two networks that other tests do not use.
 fn two_networks(sandbox: &Sandbox) -> [String; 2] {
@@ -216,6 +224,45 @@ fn ports_follow_the_way_out(client: Client) {
     sandbox.ok(&["network", "connect", "bridge", "web"]);
     let port = sandbox.ok(&["port", "web", "80"]);
     eventually("it is published again", || crate::network::fetch(&port));
+}
+
+/// `connect` with an alias, an address and a priority while it runs: others find it, and its default route leads there.
+fn a_running_container_changes_its_way_out(client: Client) {
+    let sandbox = with_busybox(client);
+    let [back, front] = two_networks(&sandbox);
+    sleeper(&sandbox, "web", &["--network", "front"]);
+    sleeper(&sandbox, "db", &["--network", "back"]);
+    let pid = sandbox.inspect("web", "{{.State.Pid}}");
+    let defaults = || {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid, "-n", "ip", "-j", "-4", "route", "show", "default"]);
+        let shown = ferry_testkit::run(&mut command).ok();
+        let routes: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let routes = routes.as_array().unwrap().iter();
+        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        routes.map(|route| (word(&route["gateway"]), word(&route["dev"]))).collect::<Vec<_>>()
+    };
+    let by = |base: &str, last: u8, link: &str| vec![(format!("{base}.{last}"), link.to_owned())];
+    assert_eq!(defaults(), by(&front, 129, "eth0"));
+    let address = format!("{back}.77");
+    let wishes = ["--ip", &address, "--alias", "www", "--gw-priority", "10"];
+    sandbox.ok(&[&["network", "connect"], &wishes[..], &["back", "web"]].concat());
+    assert_eq!(defaults(), by(&back, 1, "eth1"), "the higher priority");
+    for name in ["www", "web"] {
+        let (code, records, _) = names::ask_in(&sandbox, "db", name, names::A, None);
+        assert_eq!((code, names::addresses(&records)), (0, vec![address.clone()]), "{name}");
+    }
+    let (code, records, _) = names::ask_in(&sandbox, "web", "db", names::A, None);
+    assert_eq!((code, records.len()), (0, 1), "and it finds others");
+    sandbox.ok(&["exec", "db", "ping", "-c1", "-W2", "www"]);
+    sandbox.ok(&["network", "disconnect", "back", "web"]);
+    assert_eq!(defaults(), by(&front, 129, "eth0"));
+    assert_ne!(names::ask_in(&sandbox, "db", "www", names::A, None).0, 0);
+    // A lower one changes nothing.
+    let wishes = ["--ip", &address, "--gw-priority", "-1"];
+    sandbox.ok(&[&["network", "connect"], &wishes[..], &["back", "web"]].concat());
+    assert_eq!(defaults(), by(&front, 129, "eth0"));
+    sandbox.ok(&["exec", "web", "ping", "-c1", "-W2", "db"]);
 }
 
 /// Either the container comes up and its network stays, or the network goes and the container does not come up.

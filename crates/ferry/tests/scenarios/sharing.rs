@@ -222,6 +222,23 @@ fn mounted_volumes_are_shared(client: Client) {
         .says("failed to mount local volume: mount :/x:")
         .says("near/_data, flags: 0x1, data: addr=127.0.0.1,soft,timeo=1,retrans=1: ");
     sandbox.ok(&["volume", "rm", "near"]);
+    let cifs = ["volume", "create", "-o", "type=cifs", "-o", "device=//127.0.0.1/files", "-o"];
+    sandbox.ok(&[&cifs[..], &["o=username=me,password=secret,vers=3.0,ro", "office"]].concat());
+    let failed = sandbox.run(&["run", "--rm", "-v", "office:/d", "busybox"]).fails(125);
+    let failed = failed
+        .says("failed to mount local volume: mount //127.0.0.1/files:")
+        .says("office/_data, flags: 0x1, data: username=me,password=********,vers=3.0: ");
+    assert!(!failed.to_string().contains("secret"), "{failed}");
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap();
+    let is_known = known.lines().any(|line| line.ends_with("cifs"));
+    let says = if is_known { ": connection refused" } else { ": no such device" };
+    let failed = failed.says(says);
+    if client == Client::Ferry && !is_known {
+        failed
+            .says("hint: this kernel knows no file systems of type \"cifs\"")
+            .says("modprobe cifs");
+    }
+    sandbox.ok(&["volume", "rm", "office"]);
 }
 
 #[test]

@@ -79,8 +79,18 @@ fn named_volumes_keep_data(client: Client) {
     let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "my-volume"]);
     assert_eq!(std::fs::read_to_string(format!("{place}/f")).unwrap(), "kept\n");
     sandbox.ok(&["create", "--name", "user", "-v", "my-volume:/data", "busybox"]);
-    sandbox.run(&["volume", "rm", "my-volume"]).fails(1).says("volume is in use");
-    sandbox.ok(&["rm", "user"]);
+    sandbox.ok(&["run", "-d", "--name", "runs", "-v", "my-volume:/d", "busybox", "sleep", "1000"]);
+    let mut users = ["user", "runs"].map(|name| sandbox.inspect(name, "{{.Id}}"));
+    users.sort();
+    let refused = sandbox
+        .run(&["volume", "rm", "my-volume"])
+        .fails(1)
+        .says(&format!("remove my-volume: volume is in use - [{}]", users.join(", ")));
+    // Docker's command line prints no hints.
+    if client == Client::Ferry {
+        refused.says("hint: these containers have it: runs, user");
+    }
+    sandbox.ok(&["rm", "-f", "user", "runs"]);
     assert_eq!(sandbox.ok(&["volume", "rm", "my-volume"]), "my-volume");
     assert!(!std::path::Path::new(&place).exists());
 }

@@ -14,6 +14,7 @@ pub mod bpf;
 pub mod caps;
 pub mod code;
 pub mod exe;
+pub mod failpoint;
 pub mod fdpass;
 pub mod idmap;
 pub mod inherited;

@@ -16,7 +16,7 @@ use ferry_volume::{NewVolume, Snapshot};
 use rustix::fs::{Mode, OFlags};
 use tokio::{io::AsyncRead, sync::mpsc};
 
-use super::{event, users_words};
+use super::{check_unused, event, users};
 use crate::{
     Engine, Shared, bridge, failpoint,
     ops::freeze::{to_the_end, while_frozen},
@@ -65,10 +65,7 @@ pub async fn rename(engine: &Engine, old: &str, new: &str) -> Result<(), Failure
     let (old, new) = (old.to_owned(), new.to_owned());
     crate::blocking(move || {
         shared.volumes.get(&old)?;
-        if let Some(users) = users_words(&shared, &old, |_| true) {
-            let words = format!("rename {old}: volume is in use - {users}");
-            return Err(Failure::new(ErrorKind::Conflict, words));
-        }
+        check_unused(&shared, &old, &format!("rename {old}: volume is in use"), |_| true)?;
         let volume = shared.volumes.rename(&old, &new)?;
         event(&shared, "rename", &volume);
         Ok(())
@@ -130,10 +127,8 @@ pub async fn restore(engine: &Engine, volume: &str, name: &str) -> Result<(), Fa
     let (shared, volume, name) = (Arc::clone(&engine.shared), volume.to_owned(), name.to_owned());
     crate::blocking(move || {
         shared.volumes.get(&volume)?;
-        if let Some(users) = users_words(&shared, &volume, |phase| phase.is_running()) {
-            let words = format!("restore {volume}: volume is in use by what runs - {users}");
-            return Err(Failure::new(ErrorKind::Conflict, words));
-        }
+        let doing = format!("restore {volume}: volume is in use by what runs");
+        check_unused(&shared, &volume, &doing, |phase| phase.is_running())?;
         let record = shared.volumes.restore(&volume, &name)?;
         event(&shared, "restore", &record);
         Ok(())
@@ -168,7 +163,7 @@ pub async fn export(
             None => shared.volumes.own_content(&name)?,
         };
         let copied =
-            snapshot.is_none() && users_words(&shared, &name, |phase| phase.is_running()).is_some();
+            snapshot.is_none() && !users(&shared, &name, |phase| phase.is_running()).is_empty();
         let draft = if copied {
             let draft =
                 NewVolume { name: format!("export-{}", random::id()?), ..NewVolume::default() };

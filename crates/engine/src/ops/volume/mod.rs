@@ -99,10 +99,8 @@ pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Fail
             Err(_) if force => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if let Some(users) = users_words(&shared, &name, |_| true) {
-            let words = format!("remove {name}: volume is in use - {users}");
-            return Err(Failure::new(ErrorKind::Conflict, words));
-        }
+        let doing = format!("remove {name}: volume is in use");
+        check_unused(&shared, &name, &doing, |_| true)?;
         shared.volumes.remove(&name)?;
         event(&shared, "destroy", &volume);
         Ok(())
@@ -163,22 +161,35 @@ pub(crate) fn used_volumes(shared: &Shared) -> BTreeMap<String, BTreeSet<String>
     used
 }
 
-/// The ids of the containers in one of those phases that have a volume, as Docker writes them; nothing if there are none.
-fn users_words(shared: &Shared, volume: &str, phase: fn(Phase) -> bool) -> Option<String> {
+/// Fails if containers in one of those phases have a volume: with their ids, as Docker writes them, and a hint with their names.
+fn check_unused(
+    shared: &Shared,
+    volume: &str,
+    doing: &str,
+    phase: fn(Phase) -> bool,
+) -> Result<(), Failure> {
+    let users = users(shared, volume, phase);
+    if users.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = users.keys().map(String::as_str).collect();
+    let mut names: Vec<&str> = users.values().map(String::as_str).collect();
+    names.sort_unstable();
+    let words = format!("{doing} - [{}]", ids.join(", "));
+    let hint = format!("these containers have it: {}", names.join(", "));
+    Err(Failure::new(ErrorKind::Conflict, words).with_hint(hint))
+}
+
+/// The ids and names of the containers in one of those phases that have a volume.
+fn users(shared: &Shared, volume: &str, phase: fn(Phase) -> bool) -> BTreeMap<String, String> {
     let has = |container: &Container| {
         let mut mounts = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
         mounts.any(|mount| mount.name.as_deref() == Some(volume))
     };
-    let users: BTreeSet<String> = shared
-        .containers
-        .all()
-        .iter()
-        .map(|handle| handle.container())
-        .filter(|container| phase(container.state.phase) && has(container))
-        .map(|container| container.id.clone())
-        .collect();
-    let users: Vec<String> = users.into_iter().collect();
-    (!users.is_empty()).then(|| format!("[{}]", users.join(", ")))
+    let all = shared.containers.all();
+    let containers = all.iter().map(|handle| handle.container());
+    let users = containers.filter(|container| phase(container.state.phase) && has(container));
+    users.map(|container| (container.id.clone(), container.name.clone())).collect()
 }
 
 fn event(shared: &Shared, action: &str, volume: &Volume) {

@@ -1,0 +1,107 @@
+//! What `volume prune` and `network prune` take, and what filters keep.
+
+use std::path::Path;
+
+use ferry_testkit::{Client, Sandbox};
+
+use crate::with_busybox;
+
+through_both!(volumes_that_nobody_has, networks_that_nobody_is_on);
+against_docker!(volumes_that_nobody_has, networks_that_nobody_is_on);
+
+/// Those that are still there, of the ones that have names.
+fn volumes(sandbox: &Sandbox) -> Vec<String> {
+    let listed = sandbox.ok(&["volume", "ls", "-q"]);
+    let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// A volume without a name, and its directory.
+fn anonymous(sandbox: &Sandbox, container: &str) -> (String, String) {
+    sandbox.ok(&["run", "--name", container, "-v", "/data", "busybox", "touch", "/data/x"]);
+    let name = sandbox.inspect(container, "{{(index .Mounts 0).Name}}");
+    let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", &name]);
+    (name, place)
+}
+
+fn volumes_that_nobody_has(client: Client) {
+    let sandbox = with_busybox(client);
+    let create = |name: &str, label: &str| {
+        sandbox.ok(&["volume", "create", "--label", label, name]);
+        sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", name])
+    };
+    // Docker's own daemon may see another root.
+    let is_there = |place: &str| client == Client::FerryOnDocker || Path::new(place).is_dir();
+    let is_gone = |place: &str| client == Client::FerryOnDocker || !Path::new(place).exists();
+    let (old, old_place) = anonymous(&sandbox, "pr-gone");
+    let (used, used_place) = anonymous(&sandbox, "pr-stays");
+    sandbox.ok(&["rm", "pr-gone"]);
+    let named = create("pr-named", "kind=plain");
+    let kept = create("pr-kept", "keep=yes");
+    let pruned = sandbox.ok(&["volume", "prune", "-f"]);
+    assert!(pruned.contains(&old) && !pruned.contains(&used), "{pruned}");
+    let mut expected = vec![used.clone(), "pr-kept".to_owned(), "pr-named".to_owned()];
+    expected.sort();
+    assert_eq!(volumes(&sandbox), expected, "only what has no name and no user goes");
+    assert!(is_gone(&old_place) && is_there(&used_place) && is_there(&named));
+
+    let refused = sandbox.run(&["volume", "prune", "-f", "--filter", "nosuch=1"]).fails(1);
+    refused.says("invalid filter 'nosuch'");
+    // Named ones, without a label and with one.
+    let words = ["volume", "prune", "-f", "-a", "--filter", "label!=keep"];
+    assert!(sandbox.ok(&words).contains("pr-named"));
+    let mut expected = vec![used.clone(), "pr-kept".to_owned()];
+    expected.sort();
+    assert_eq!(volumes(&sandbox), expected);
+    assert!(is_gone(&named) && is_there(&kept));
+    sandbox.ok(&["volume", "prune", "-f", "-a", "--filter", "label=keep=no"]);
+    assert_eq!(volumes(&sandbox), expected, "the label has another value");
+    sandbox.ok(&["volume", "prune", "-f", "--filter", "label=keep=yes"]);
+    assert_eq!(volumes(&sandbox), expected, "it has a name");
+    sandbox.ok(&["volume", "prune", "-f", "--filter", "all=1", "--filter", "label=keep=yes"]);
+    assert_eq!(volumes(&sandbox), [used], "the used one stays");
+    assert!(is_gone(&kept) && is_there(&used_place));
+}
+
+fn networks(sandbox: &Sandbox) -> Vec<String> {
+    let words = ["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"];
+    let mut names: Vec<String> = sandbox.ok(&words).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+fn networks_that_nobody_is_on(client: Client) {
+    let sandbox = with_busybox(client);
+    let link = |network: &str| {
+        let id = sandbox.ok(&["network", "inspect", "-f", "{{slice .Id 0 12}}", network]);
+        let prefix = if client == Client::FerryOnDocker { "br" } else { "fr" };
+        format!("/sys/class/net/{prefix}-{id}")
+    };
+    for (name, label) in [("pn-a", "team=a"), ("pn-b", "team=b"), ("pn-used", "team=a")] {
+        sandbox.ok(&["network", "create", "--label", label, name]);
+    }
+    let on = ["run", "-d", "--name", "pn-user", "--network", "pn-used", "busybox", "sleep", "999"];
+    sandbox.ok(&on);
+    let [a, b, used] = ["pn-a", "pn-b", "pn-used"].map(link);
+    let prune = |filters: &[&str]| {
+        let flags: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", filter]).collect();
+        sandbox.ok(&[&["network", "prune", "-f"], &flags[..]].concat())
+    };
+    // Younger than all that.
+    prune(&["until=24h"]);
+    assert_eq!(networks(&sandbox), ["pn-a", "pn-b", "pn-used"]);
+    prune(&["label=team=c"]);
+    assert_eq!(networks(&sandbox), ["pn-a", "pn-b", "pn-used"]);
+    let pruned = prune(&["label=team=a"]);
+    assert!(pruned.contains("pn-a") && !pruned.contains("pn-used"), "{pruned}");
+    assert_eq!(networks(&sandbox), ["pn-b", "pn-used"]);
+    assert!(!Path::new(&a).exists() && Path::new(&b).exists() && Path::new(&used).exists());
+    prune(&["label!=team"]);
+    assert_eq!(networks(&sandbox), ["pn-b", "pn-used"]);
+    sandbox.run(&["network", "prune", "-f", "--filter", "nosuch=1"]).fails(1).says("nosuch");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    prune(&["until=1s"]);
+    assert_eq!(networks(&sandbox), ["pn-used"]);
+    assert!(!Path::new(&b).exists() && Path::new(&used).exists());
+}
