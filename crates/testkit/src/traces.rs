@@ -16,8 +16,8 @@ pub struct Traces {
     pub links: BTreeSet<String>,
     /// Its cgroups.
     pub cgroups: BTreeSet<String>,
-    /// Elements of its nftables maps.
-    pub elements: usize,
+    /// Elements of its nftables maps and sets, in both families.
+    pub elements: BTreeSet<String>,
     /// Network namespaces that processes or files hold, machine-wide, are not told apart by owner; ours are those of our
     /// processes.
     pub processes: BTreeSet<String>,
@@ -120,12 +120,21 @@ fn cgroups(parent: &str) -> BTreeSet<String> {
     found
 }
 
-fn elements(table: &str) -> usize {
-    let listing = run(Command::new("nft").args(["-j", "list", "table", "ip", table]));
-    let Ok(listing) = serde_json::from_str::<serde_json::Value>(&listing.stdout) else { return 0 };
-    let objects = listing["nftables"].as_array().cloned().unwrap_or_default();
-    let maps = objects.iter().filter_map(|object| object.get("map"));
-    maps.filter_map(|map| map["elem"].as_array()).map(Vec::len).sum()
+fn elements(table: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for family in ["ip", "ip6"] {
+        let listing = run(Command::new("nft").args(["-j", "list", "table", family, table]));
+        // Without a table there is nothing in it.
+        let listing: serde_json::Value = serde_json::from_str(&listing.stdout).unwrap_or_default();
+        let objects = listing["nftables"].as_array().into_iter().flatten();
+        let holders = objects.filter_map(|it| it.get("map").or_else(|| it.get("set")));
+        for holder in holders {
+            let name = holder["name"].as_str().unwrap();
+            let elements = holder["elem"].as_array().into_iter().flatten();
+            found.extend(elements.map(|element| format!("{family} {name}: {element}")));
+        }
+    }
+    found
 }
 
 /// Command lines and pids of processes that have the sandbox in their environment, command line or mounts: shims and what

@@ -211,6 +211,10 @@ fn dies_at(failpoint: &str) {
 /// either finished the change or undid it, in the kernel as on record.
 fn dies_while_networks_change(failpoint: &str) {
     let sandbox: Sandbox = with_busybox(Client::Ferry);
+    // The default bridge is there from here on.
+    sandbox.ok(&["run", "--rm", "busybox", "true"]);
+    let before = Traces::at_rest(&sandbox).elements;
+    assert!(!before.is_empty(), "its bridge is in sets");
     let base = ferry_testkit::free_range();
     for (name, last) in [("back", 0), ("front", 128)] {
         let subnet = format!("{base}.{last}/25");
@@ -266,18 +270,18 @@ fn dies_while_networks_change(failpoint: &str) {
         });
         sandbox.ok(&["network", "rm", name]);
     }
-    eventually(&format!("{failpoint} leaves no rules"), || {
-        (Traces::of(&sandbox).elements == 0).then_some(())
-    });
+    assert_eq!(Traces::of(&sandbox).elements, before, "{failpoint} leaves no rules");
 }
 
 /// The daemon is killed while a network is made or removed: the next one knows it, or nothing of it is there; and when it is removed,
 /// nothing is left.
 fn dies_while_a_network_is_made(failpoint: &str) {
     let sandbox: Sandbox = with_busybox(Client::Ferry);
-    let base = ferry_testkit::free_range();
-    let subnet = format!("{base}.0/24");
-    let create = ["network", "create", "--subnet", &subnet, "made"];
+    sandbox.ok(&["run", "--rm", "busybox", "true"]);
+    let before = Traces::at_rest(&sandbox).elements;
+    let (base, six) = (ferry_testkit::free_range(), ferry_testkit::free_range6());
+    let (subnet, subnet6) = (format!("{base}.0/24"), format!("{six}::/64"));
+    let create = ["network", "create", "--subnet", &subnet, "--ipv6", "--subnet", &subnet6, "made"];
     let removes = failpoint.starts_with("network-remove");
     if removes {
         sandbox.ok(&create);
@@ -290,10 +294,11 @@ fn dies_while_a_network_is_made(failpoint: &str) {
     sandbox.wait_for_death();
     sandbox.start_daemon(None);
     let traces = || {
-        let shown = |words: &[&str]| run(Command::new(words[0]).args(&words[1..])).stdout;
-        let table = sandbox.table();
-        let all = shown(&["ip", "-4", "addr"]) + &shown(&["nft", "list", "table", "ip", &table]);
-        all.lines().filter(|line| line.contains(&base)).map(str::to_owned).collect::<Vec<_>>()
+        let shown = run(Command::new("ip").arg("addr")).stdout;
+        let ours = shown.lines().filter(|line| line.contains(&base) || line.contains(&six));
+        let elements = Traces::of(&sandbox).elements;
+        let elements = elements.difference(&before).cloned();
+        ours.map(str::to_owned).chain(elements).collect::<Vec<_>>()
     };
     if sandbox.ok(&["network", "ls", "--format", "{{.Name}}"]).lines().all(|name| name != "made") {
         assert_eq!(traces(), Vec::<String>::new(), "{failpoint}: of a network that nobody knows");
@@ -336,7 +341,11 @@ fn dies_while_ports_change(failpoint: &str) {
 fn network_create_and_remove() {
     for failpoint in [
         "network-create.record",
+        "network-create.raised",
+        "network-create.placed",
+        "network-create.rules",
         "network-create.link",
+        "network-remove.rules",
         "network-remove.link",
         "network-remove.record",
     ] {
@@ -359,6 +368,7 @@ macro_rules! network_failpoints {
 
 network_failpoints!(
     connect_lease = "connect.lease",
+    connect_sysctls = "wire.sysctls",
     connect_link = "connect.link",
     connect_ports = "connect.ports",
     connect_hosts = "connect.hosts",
@@ -384,6 +394,7 @@ failpoints!(
     start_asked = "start.asked",
     start_created = "start.created",
     start_ports_held = "start.ports-held",
+    start_sysctls = "wire.sysctls",
     start_wired = "start.wired",
     start_published = "start.published",
     start_network = "start.network",
