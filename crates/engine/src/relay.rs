@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     runtime::Handle,
     sync::Semaphore,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
 /// Connections and conversations of one port.
@@ -96,6 +96,8 @@ type Conversations = Arc<Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>>;
 
 async fn serve_udp(socket: Arc<UdpSocket>, leads_to: SocketAddr) {
     let conversations = Conversations::default();
+    // They end with this task.
+    let mut answering = JoinSet::new();
     let mut buffer = vec![0; DATAGRAM];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
@@ -104,17 +106,20 @@ async fn serve_udp(socket: Arc<UdpSocket>, leads_to: SocketAddr) {
         };
         let towards = match known(&conversations) {
             Some(towards) => towards,
-            None => match converse(&socket, &conversations, client, leads_to).await {
-                Ok(towards) => towards,
-                Err(_) => continue,
-            },
+            None => {
+                while answering.try_join_next().is_some() {}
+                let Ok(towards) = begin(&conversations, client, leads_to).await else { continue };
+                let (socket, conversations) = (Arc::downgrade(&socket), Arc::clone(&conversations));
+                answering.spawn(converse(socket, conversations, client, Arc::clone(&towards)));
+                towards
+            }
         };
         towards.send(&buffer[..length]).await.ok();
     }
 }
 
-async fn converse(
-    socket: &Arc<UdpSocket>,
+/// A socket towards the container for a client that has none yet.
+async fn begin(
     conversations: &Conversations,
     client: SocketAddr,
     leads_to: SocketAddr,
@@ -122,21 +127,25 @@ async fn converse(
     let any = if leads_to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let towards = Arc::new(UdpSocket::bind(any).await?);
     towards.connect(leads_to).await?;
-    {
-        let mut map = conversations.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= LIMIT {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        map.insert(client, Arc::clone(&towards));
+    let mut map = conversations.lock().unwrap_or_else(PoisonError::into_inner);
+    if map.len() >= LIMIT {
+        return Err(io::ErrorKind::QuotaExceeded.into());
     }
-    let (socket, conversations) = (Arc::clone(socket), Arc::clone(conversations));
-    let answers = Arc::clone(&towards);
-    tokio::spawn(async move {
-        let mut buffer = vec![0; DATAGRAM];
-        while let Ok(Ok(length)) = tokio::time::timeout(SILENCE, answers.recv(&mut buffer)).await {
-            socket.send_to(&buffer[..length], client).await.ok();
-        }
-        conversations.lock().unwrap_or_else(PoisonError::into_inner).remove(&client);
-    });
+    map.insert(client, Arc::clone(&towards));
     Ok(towards)
+}
+
+/// Carries answers back. It does not hold the port: when nobody is listening there any more, the next container may have it.
+async fn converse(
+    socket: Weak<UdpSocket>,
+    conversations: Conversations,
+    client: SocketAddr,
+    answers: Arc<UdpSocket>,
+) {
+    let mut buffer = vec![0; DATAGRAM];
+    while let Ok(Ok(length)) = tokio::time::timeout(SILENCE, answers.recv(&mut buffer)).await {
+        let Some(socket) = socket.upgrade() else { return };
+        socket.send_to(&buffer[..length], client).await.ok();
+    }
+    conversations.lock().unwrap_or_else(PoisonError::into_inner).remove(&client);
 }

@@ -68,6 +68,7 @@ mod compose_streams;
 mod compose_switches;
 mod compose_words;
 mod containers;
+mod conversations;
 mod copying;
 mod coverage;
 mod crash;

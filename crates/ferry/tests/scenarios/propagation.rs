@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -11,8 +11,8 @@ use ferry_testkit::{Client, Run, Sandbox, run};
 
 use crate::with_busybox;
 
-through_both!(mounts_that_come_later, mounts_that_were_there);
-against_docker!(mounts_that_come_later, mounts_that_were_there);
+through_both!(mounts_that_come_later, mounts_that_were_there, sources_that_are_made);
+against_docker!(mounts_that_come_later, mounts_that_were_there, sources_that_are_made);
 
 /// A shared tmpfs with `before/` and `later/` in it, mounted where the daemon sees it: Docker's own may have a mount namespace of its own.
 struct Source {
@@ -140,4 +140,24 @@ fn mounts_that_were_there(client: Client) {
         "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
     );
     refused(",bind-recursive=maybe", "invalid value");
+}
+
+fn sources_that_are_made(client: Client) {
+    let sandbox = with_busybox(client);
+    let source = Source::new(&sandbox);
+    let mount = |more: &str| format!("type=bind,src={}{more},dst=/m", source.path("a/b"));
+    let run = |mount: &str| {
+        sandbox.run(&["run", "--rm", "--mount", mount, "busybox", "touch", "/m/made"])
+    };
+    run(&mount("")).fails(125).says("bind source path does not exist");
+    assert!(!source.has("a"));
+    // Docker's own command line knows the option from 28.4 on.
+    if client == Client::Docker {
+        return;
+    }
+    run(&mount(",bind-create-src=false")).fails(125).says("bind source path does not exist");
+    run(&mount(",bind-create-src")).ok();
+    assert!(source.has("a/b/made"));
+    assert!(!Path::new(&source.path("a/b/c")).exists());
+    run(&mount(",bind-create-src=true")).ok();
 }

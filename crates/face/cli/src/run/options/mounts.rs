@@ -22,6 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Mount, String> {
                 "readonly" | "ro" => mount.read_only = true,
                 "volume-nocopy" => volume(&mut mount).no_copy = true,
                 "bind-nonrecursive" => bind(&mut mount).non_recursive = true,
+                "bind-create-src" => bind(&mut mount).create_mountpoint = true,
                 "idmap" => bind(&mut mount).id_map = true,
                 _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
             },
@@ -41,6 +42,9 @@ fn set(mount: &mut Mount, key: &str, value: &str, field: &str) -> Result<(), Str
         "consistency" => mount.consistency = value.to_lowercase(),
         "bind-propagation" => bind(mount).propagation = value.to_lowercase(),
         "bind-nonrecursive" => bind(mount).non_recursive = parse_bool(value).ok_or_else(wrong)?,
+        "bind-create-src" => {
+            bind(mount).create_mountpoint = parse_bool(value).ok_or_else(wrong)?;
+        }
         // Beyond Docker.
         "idmap" => bind(mount).id_map = parse_bool(value).ok_or_else(wrong)?,
         "bind-recursive" => match value {
@@ -158,6 +162,10 @@ mod tests {
             (
                 "type=bind,src=/a,dst=/b,idmap",
                 r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"IDMap":true}}"#,
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-create-src",
+                r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"CreateMountpoint":true}}"#,
             ),
             ("source=v,target=/b", r#"{"Type":"volume","Source":"v","Target":"/b"}"#),
             (
