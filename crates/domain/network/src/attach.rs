@@ -14,6 +14,8 @@ use ferry_netlink::{
     wire::Message,
 };
 
+use ferry_sys::failpoint;
+
 use crate::{AttachError, Bridge, removal::remove_link, subnet::Net};
 
 /// The group of our ends, by which [`crate::reconcile`] knows them: `ferr`.
@@ -117,6 +119,7 @@ impl Bridge {
         };
         let mut outside = Socket::open(Family::Route).map_err(connect)?;
         self.connect(&mut outside, attach, &namespace).map_err(connect)?;
+        failpoint::hit("wire.pair");
         let configured = configure(&mut inside, &namespace, attach).and_then(|()| {
             // Asking makes the kernel take note of the carrier: the bridge forwards from now on. Otherwise the
             // first packet could be lost, and its repetition takes a second.

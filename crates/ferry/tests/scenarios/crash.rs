@@ -368,7 +368,7 @@ macro_rules! network_failpoints {
 
 network_failpoints!(
     connect_lease = "connect.lease",
-    connect_sysctls = "wire.sysctls",
+    connect_pair = "wire.pair",
     connect_link = "connect.link",
     connect_ports = "connect.ports",
     connect_hosts = "connect.hosts",
@@ -394,7 +394,7 @@ failpoints!(
     start_asked = "start.asked",
     start_created = "start.created",
     start_ports_held = "start.ports-held",
-    start_sysctls = "wire.sysctls",
+    start_pair = "wire.pair",
     start_wired = "start.wired",
     start_published = "start.published",
     start_network = "start.network",

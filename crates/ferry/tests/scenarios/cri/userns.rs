@@ -8,11 +8,7 @@ use std::{
 use ferry_cri::api::{self, NamespaceMode};
 use ferry_testkit::{eventually, programs};
 
-use super::{
-    Bed, IDLE,
-    client::call,
-    network::Conf,
-};
+use super::{Bed, IDLE, client::call, network::Conf};
 
 /// Where the ids of these tests' pods begin on the host, and how many they are.
 const FIRST: u32 = 0x6000_0000;
