@@ -116,14 +116,20 @@ impl<'a> Way<'a> {
         Way { bed, config: bed.pod("crash"), container: bed.container("main", IDLE) }
     }
 
+    fn life(&self, empty: bool) -> Life<'a> {
+        let (config, container) = (self.config.clone(), self.container.clone());
+        Life { bed: self.bed, config, container, pod: String::new(), id: String::new(), empty }
+    }
+
     /// Dies at each of these points of a call, and looks.
     fn dies_in(&self, call: Call, points: &[&str], empty: bool) {
         let ferry = self.bed.ferry();
+        // What is made once and stays, the bridge, is there from here on.
+        let mut first = self.life(empty);
+        CALLS.into_iter().for_each(|call| first.call(call).unwrap());
         let before = Traces::at_rest(ferry);
         for point in points {
-            let (config, container) = (self.config.clone(), self.container.clone());
-            let (pod, id) = (String::new(), String::new());
-            let mut life = Life { bed: self.bed, config, container, pod, id, empty };
+            let mut life = self.life(empty);
             let told = |what: &str, status: Status| panic!("{call:?} at {point}, {what}: {status}");
             for earlier in CALLS.into_iter().filter(|earlier| *earlier < call) {
                 life.call(earlier).unwrap_or_else(|status| told("before", status));
