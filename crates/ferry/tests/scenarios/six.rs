@@ -56,7 +56,7 @@ fn networks_without_ipv4(client: Client) {
     assert_eq!(ip_in(&sandbox, "v6-web", "-4 route"), serde_json::json!([]));
     let route = ip_in(&sandbox, "v6-web", "-6 route show default");
     assert_eq!(route[0]["gateway"], format!("{inner}::1"));
-    assert_eq!(sandbox.inspect("v6-web", "{{.NetworkSettings.Networks}}").contains("10."), false);
+    assert!(!sandbox.inspect("v6-web", "{{.NetworkSettings.Networks}}").contains("10."));
 
     // By name, and through the host: from itself and from elsewhere.
     let url = "http://v6-web/index.html";

@@ -139,7 +139,7 @@ fn large_answers_come_over_tcp(client: Client) {
 fn corporate(question: &[u8], _: bool) -> Vec<u8> {
     let end = end_of_name(question);
     let is_address = question[end..end + 2] == A.to_be_bytes();
-    match question[12..end].to_ascii_lowercase() == b"\x04shop\x04corp\x04test\0" {
+    match question[12..end].eq_ignore_ascii_case(b"\x04shop\x04corp\x04test\0") {
         true if is_address => {
             let mut answer = answer(question, FINE, 1);
             let start = answer.len() - 4;

@@ -34,13 +34,16 @@ fn lists_are_filtered() {
         assert_eq!(containers(every.clone()), both(vec![one.clone(), two.clone()]));
         assert_eq!(
             containers(api::ContainerFilter { id: one.clone(), ..every.clone() }),
-            [one.clone()]
+            std::slice::from_ref(&one)
         );
         let of_pod = api::ContainerFilter { pod_sandbox_id: second.clone(), ..every.clone() };
-        assert_eq!(containers(of_pod), [two.clone()]);
+        assert_eq!(containers(of_pod), std::slice::from_ref(&two));
         let state = api::ContainerState::ContainerRunning.into();
         let state = Some(api::ContainerStateValue { state });
-        assert_eq!(containers(api::ContainerFilter { state, ..every.clone() }), [one.clone()]);
+        assert_eq!(
+            containers(api::ContainerFilter { state, ..every.clone() }),
+            std::slice::from_ref(&one)
+        );
         let label_selector = labels("role", "main");
         let labelled = api::ContainerFilter { label_selector, ..every.clone() };
         assert_eq!(containers(labelled), both(vec![one, two]));
@@ -57,7 +60,7 @@ fn lists_are_filtered() {
         assert_eq!(pods(every.clone()), both(vec![first.clone(), second.clone()]));
         assert_eq!(
             pods(api::PodSandboxFilter { id: first.clone(), ..every.clone() }),
-            [first.clone()]
+            std::slice::from_ref(&first)
         );
         let state = api::PodSandboxState::SandboxNotready.into();
         let state = Some(api::PodSandboxStateValue { state });
@@ -131,7 +134,7 @@ fn streams_of_figures() {
         collected(answer, |message| message.pod_sandbox_stats).await
     });
     let ids = pods.unwrap().into_iter().filter_map(|it| it.attributes.map(|it| it.id));
-    assert_eq!(ids.collect::<Vec<_>>(), [pod.clone()]);
+    assert_eq!(ids.collect::<Vec<_>>(), std::slice::from_ref(&pod));
     let request = api::StreamPodSandboxMetricsRequest::default();
     let metrics = cri.block(async |connection: Connection| {
         let answer = runtime(connection).stream_pod_sandbox_metrics(request).await;
@@ -155,7 +158,7 @@ fn figures_of_all_pods() {
             ids.sort();
             ids
         };
-        assert_eq!(list(Some(filter)), [pod.clone()]);
+        assert_eq!(list(Some(filter)), std::slice::from_ref(&pod));
         let mut all = vec![pod, other];
         all.sort();
         assert_eq!(list(None), all);
