@@ -201,7 +201,7 @@ fn call_within(bed: &Bed, limit: std::time::Duration) -> Result<Vec<u8>, CniErro
     invoke::run(&invoke::Call {
         command: "ADD",
         kind: "slow",
-        directories: &[bed.0.clone()],
+        directories: std::slice::from_ref(&bed.0),
         config: &json!({}),
         pod: pod(&request),
         limit,
