@@ -6,9 +6,9 @@ mod view;
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -19,7 +19,7 @@ use ferry_sys::{
     root::InRoot,
 };
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Dir, FileType, OFlags, ResolveFlags, Stat};
 
 use crate::Shared;
 
@@ -152,7 +152,8 @@ pub(crate) fn check_subpath(subpath: &str) -> Result<(), Failure> {
     Err(Failure::new(ErrorKind::InvalidArgument, words))
 }
 
-/// The container with what its mounts' `volume-subpath` leads to now as their sources: links are followed inside the volume alone.
+/// The container with what its mounts' `volume-subpath` leads to now: links are followed inside the volume alone, and there are none in
+/// the paths that it has then. Whoever mounts them follows none, for those who write to the volume may put some there meanwhile.
 pub(crate) fn with_subpaths(container: &Container) -> Result<Cow<'_, Container>, Failure> {
     let has = |mount: &MountPoint| mount.kind == MountKind::Volume && !mount.subpath.is_empty();
     if !container.mounts.iter().any(has) {
@@ -160,20 +161,22 @@ pub(crate) fn with_subpaths(container: &Container) -> Result<Cow<'_, Container>,
     }
     let mut resolved = container.clone();
     for mount in resolved.mounts.iter_mut().filter(|mount| has(mount)) {
-        mount.source = volume_subpath(Path::new(&mount.source), Path::new(&mount.subpath))?;
+        let (top, below) = volume_subpath(Path::new(&mount.source), Path::new(&mount.subpath))?;
+        mount.source = top.join(&below).to_string_lossy().into_owned();
+        mount.subpath = below.to_string_lossy().into_owned();
     }
     Ok(Cow::Owned(resolved))
 }
 
-/// Where the end of `source`, which is `subpath`, really is. Docker's words.
-fn volume_subpath(source: &Path, subpath: &Path) -> Result<String, Failure> {
+/// Where the end of `source`, which is `subpath`, really is: the volume, and the place in it. Docker's words.
+fn volume_subpath<'s>(source: &'s Path, subpath: &Path) -> Result<(&'s Path, PathBuf), Failure> {
     let top = source.ancestors().nth(subpath.components().count()).unwrap_or(source);
     let found = InRoot::open(top).and_then(|root| {
-        let found = beneath(&root, subpath)?;
+        let found = root.open_beneath(subpath, ResolveFlags::empty())?;
         root.real_path(found.as_fd())
     });
     match found {
-        Ok(below) => Ok(top.join(below).to_string_lossy().into_owned()),
+        Ok(below) => Ok((top, below)),
         Err(Errno::XDEV) => {
             let words = format!(
                 "path concatenation escapes the base directory, base: {}, subpath: {}",
@@ -190,21 +193,6 @@ fn volume_subpath(source: &Path, subpath: &Path) -> Result<String, Failure> {
             Err(Failure::new(ErrorKind::Internal, words))
         }
     }
-}
-
-/// Opens what is below a directory; `XDEV` for links that lead out of it.
-fn beneath(root: &InRoot, path: &Path) -> Result<OwnedFd, Errno> {
-    const TRIES: u32 = 16;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    for _ in 0..TRIES {
-        match rustix::fs::openat2(root.as_dir(), path, flags, Mode::empty(), resolve) {
-            // Somebody moved something on the way.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 /// Whether a path was made for a mount only: it is not below, and empty but for other such paths.

@@ -357,7 +357,12 @@ fn mount_point(root: &InRoot, point: &MountPoint, access: Access) -> Result<(), 
         let made = Filesystem::open("tmpfs").and_then(|tmpfs| tmpfs.mount(0));
         made.map_err(Fault::Overlay)?
     } else {
-        match mount::clone_path(Path::new(&point.source), true) {
+        let (source, below) = (Path::new(&point.source), Path::new(&point.subpath));
+        let cloned = match point.kind == MountKind::Volume && !point.subpath.is_empty() {
+            true => mount::clone_below(source, below, true),
+            false => mount::clone_path(source, true),
+        };
+        match cloned {
             // Its next start makes the source, or says that it is missing.
             Err(Errno::NOENT) => return Ok(()),
             tree => tree.map_err(failed)?,

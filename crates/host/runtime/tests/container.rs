@@ -361,6 +361,29 @@ fn bind_mounts_have_their_options() {
     assert!(error.reason().contains("/no/such/dir"), "{error}");
 }
 
+/// Somebody has put a link where a directory was found.
+#[test]
+fn no_link_is_followed_below_what_others_write_to() {
+    let Some(bed) = bed() else { return };
+    let (volume, other) = (bed.dir.join("volume"), bed.dir.join("other"));
+    fs::create_dir_all(volume.join("a/b")).unwrap();
+    fs::create_dir_all(other.join("b")).unwrap();
+    let part = || ferry_oci::runtime::Mount {
+        ferry_below: Some("a/b".into()),
+        ..bind(&volume.join("a/b"), "/part", &["rbind"])
+    };
+    let mut inside = spec(&["sh", "-c", "echo mine > /part/file"]);
+    inside.mounts.push(part());
+    assert_eq!(run(&bed.bundle(&inside)).0, 0);
+    assert_eq!(fs::read_to_string(volume.join("a/b/file")).unwrap(), "mine\n");
+
+    fs::rename(volume.join("a"), volume.join("aside")).unwrap();
+    std::os::unix::fs::symlink(&other, volume.join("a")).unwrap();
+    let error = create(&bed.bundle(&inside), piped().0).unwrap_err().to_string();
+    assert!(error.contains("too many levels of symbolic links"), "{error}");
+    assert!(!other.join("b/file").exists());
+}
+
 #[test]
 fn the_root_can_be_read_only() {
     let Some(bed) = bed() else { return };

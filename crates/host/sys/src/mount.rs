@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 
 use crate::raw::check;
+use crate::root::InRoot;
 use crate::{Errno, Result};
 
 /// Attributes of a mount (`MOUNT_ATTR_*`), as [`set_attributes`] takes them.
@@ -195,6 +196,13 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Result<O
 /// The same for a path seen from the working directory.
 pub fn clone_path(path: &Path, recursive: bool) -> Result<OwnedFd> {
     clone_tree(CWD, path, recursive)
+}
+
+/// The same for the end of a path, `below`, on which no link is followed: whoever may write there does not lead elsewhere.
+pub fn clone_below(path: &Path, below: &Path, recursive: bool) -> Result<OwnedFd> {
+    let top = path.ancestors().nth(below.components().count()).ok_or(Errno::INVAL)?;
+    let found = InRoot::open(top)?.open_beneath(below, ResolveFlags::NO_SYMLINKS)?;
+    clone_tree(found.as_fd(), Path::new(""), recursive)
 }
 
 /// Attaches a detached mount on the directory or file `target` stands for.

@@ -49,12 +49,29 @@ impl InRoot {
         self.dir
     }
 
+    /// The object at a relative `path` as an `O_PATH` descriptor; `XDEV` where links lead out of the root, instead of holding them inside.
+    /// `more` may forbid links altogether.
+    pub fn open_beneath(&self, path: &Path, more: ResolveFlags) -> Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | more;
+        self.look_up(path, OFlags::PATH, Mode::empty(), resolve)
+    }
+
     /// Opens with any flags. The last component is followed unless `NOFOLLOW` is given. Close-on-exec is added.
     pub fn open_with(&self, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // openat2 refuses a mode without O_CREAT.
         let mode =
             if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(mode) } else { Mode::empty() };
+        self.look_up(path, flags, mode, resolve)
+    }
+
+    fn look_up(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         for _ in 0..MAX_RACES {
             match openat2(&self.dir, path, flags | OFlags::CLOEXEC, mode, resolve) {

@@ -232,6 +232,10 @@ pub struct Mount {
     /// Device, or path for bind mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The end of `source`, which is looked for below the rest of it without following links. Ferry's own, for what others may write to
+    /// meanwhile; a runtime that does not know it is given the mount itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ferry_below: Option<String>,
     /// Options of mount(8) and of the specification.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,

@@ -186,7 +186,9 @@ fn user_mount(point: &MountPoint) -> Mount {
         });
     }
     options.push(if point.propagation.is_empty() { "rprivate" } else { &point.propagation });
-    mount(&point.destination, "bind", &point.source, &options)
+    let below = (point.kind == MountKind::Volume && !point.subpath.is_empty())
+        .then(|| point.subpath.clone());
+    Mount { ferry_below: below, ..mount(&point.destination, "bind", &point.source, &options) }
 }
 
 fn tmpfs(point: &MountPoint) -> Mount {

@@ -66,9 +66,10 @@ pub(crate) fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outc
     let recursive = options.bind != Some(Depth::This);
     // Joining with an absolute path answers that path.
     let path = bundle_dir.join(source);
-    let tree = match of_process(&path) {
-        Some((pid, below)) => foreign::clone_of_process(pid, &below, recursive),
-        None => mount::clone_path(&path, recursive),
+    let tree = match (of_process(&path), &entry.ferry_below) {
+        (Some((pid, below)), _) => foreign::clone_of_process(pid, &below, recursive),
+        (None, Some(below)) => mount::clone_below(&path, Path::new(below), recursive),
+        (None, None) => mount::clone_path(&path, recursive),
     };
     let tree = tree.map_err(|errno| match errno {
         Errno::NOENT => failed(entry, &format!("no such file or directory: {source}")),
@@ -118,9 +119,11 @@ fn of_process(path: &Path) -> Option<(i32, PathBuf)> {
     is_root.then(|| (pid, Path::new("/").join(parts.as_path())))
 }
 
-/// Whether a mount can only be opened by the maker: it takes another process to do it.
+/// Whether a mount can only be opened by the maker: it takes another process to do it, or other runtimes do not know how.
 pub(crate) fn is_opened_outside(entry: &Mount) -> bool {
-    wants_maps(entry) || entry.source.as_deref().is_some_and(|s| of_process(Path::new(s)).is_some())
+    wants_maps(entry)
+        || entry.ferry_below.is_some()
+        || entry.source.as_deref().is_some_and(|s| of_process(Path::new(s)).is_some())
 }
 
 /// Whether a mount shows its files under other ids. The specification has options and maps for it, and either may say so.
