@@ -88,7 +88,9 @@ fn a_life_with_ferry_oci(client: Client) {
 fn a_life(name: &str, client: Client) {
     let Some(foreign) = Foreign::start(name, client) else { return };
     let sandbox = &foreign.sandbox;
-    let before = Traces::of(sandbox);
+    // The bridge is there from here on.
+    sandbox.ok(&["run", "--rm", "busybox", "true"]);
+    let before = Traces::at_rest(sandbox);
     ends_as_its_program_does(sandbox, name);
     works_as_any_other(sandbox, name);
     has_limits(sandbox, name);

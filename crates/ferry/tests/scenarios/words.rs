@@ -288,4 +288,6 @@ const DIFFERENT: &[&str] = &[
     "container",
     // BuildKit's, not the old builder's.
     "builder prune --force --filter nonsense",
+    // Ours says which containers have it.
+    "volume rm data",
 ];

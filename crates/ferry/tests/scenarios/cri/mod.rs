@@ -21,7 +21,7 @@ mod terminal;
 mod userns;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -44,9 +44,15 @@ struct Bed {
 enum Side {
     Ferry(Sandbox),
     Containerd(Containerd),
+    /// Ours, which somebody else has started and ends.
+    Given,
     /// It ends.
     Gone,
 }
+
+/// Name the socket of an engine of ours that runs already, and an image that it has.
+const GIVEN: &str = "FERRY_TEST_CRI";
+const GIVEN_IMAGE: &str = "FERRY_TEST_CRI_IMAGE";
 
 /// Runs a scenario against Debian's containerd, where that is installed, and against ours.
 fn on_both(scenario: impl Fn(&Bed)) {
@@ -94,8 +100,14 @@ impl Bed {
         })
     }
 
-    /// Ours with more flags; no CNI configuration but what they name.
+    /// Ours with more flags; no CNI configuration but what they name. In a virtual machine it is the one that runs there.
     fn ours(flags: &[&str]) -> Bed {
+        if let (Ok(address), Ok(image)) = (std::env::var(GIVEN), std::env::var(GIVEN_IMAGE)) {
+            let (name, directory) = place();
+            let cri = Cri::new(Path::new(address.trim_start_matches("unix://")));
+            let logs = directory.join("logs");
+            return Bed { cri, side: Side::Given, directory, logs, image, name };
+        }
         let bed = Bed::prepared(flags);
         bed.ferry().start_daemon(None);
         bed.ferry().busybox();
@@ -125,7 +137,7 @@ impl Bed {
 
     /// Whether it is ours, where a scenario must know.
     fn is_ours(&self) -> bool {
-        matches!(self.side, Side::Ferry(_))
+        matches!(self.side, Side::Ferry(_) | Side::Given)
     }
 
     fn ferry(&self) -> &Sandbox {
