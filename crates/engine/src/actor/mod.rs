@@ -117,6 +117,10 @@ pub(crate) enum Command {
     ReleaseNetwork {
         reply: Reply<()>,
     },
+    /// Whether its plugins say that it is on its network still. Answers false where there are none to ask.
+    CheckNetwork {
+        reply: Reply<bool>,
+    },
     /// Answers at once; the stream comes when the container runs.
     Attach {
         wish: AttachWish,
@@ -274,6 +278,7 @@ impl Actor {
                 let released = self.detach_cni().await;
                 answer(reply, released);
             }
+            Command::CheckNetwork { reply } => answer(reply, self.check_cni().await),
             Command::Mend { slots, done } => {
                 // Nobody closes it.
                 let _slot = slots.acquire().await.ok();

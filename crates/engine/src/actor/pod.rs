@@ -10,7 +10,7 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{CniAttachment, CniRequest, Phase, PodNetwork};
 
 use super::Actor;
-use crate::{failpoint, launch};
+use crate::{Shared, failpoint, launch};
 
 impl Actor {
     /// Lets plugins make the network of a sandbox that wants that.
@@ -55,9 +55,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let (id, pid) = (self.container.id.clone(), self.container.state.pid);
         let detached = crate::blocking(move || {
-            let list =
-                ConfList::parse(&cni.list).map_err(|why| Failure::new(ErrorKind::Internal, why))?;
-            let network = Network { list, plugins: shared.config.cni.plugin_dirs.clone() };
+            let network = noted(&shared, &cni)?;
             // The specification asks plugins to do what they can without it.
             let netns = pid.map(|pid| format!("/proc/{pid}/ns/net"));
             let netns = netns.filter(|path| std::fs::read_link(path).is_ok()).unwrap_or_default();
@@ -71,6 +69,25 @@ impl Actor {
         self.save()?;
         self.publish();
         Ok(())
+    }
+
+    /// Asks the plugins whether the sandbox is on its network: by its own task, so that none is asked who is taking it apart, or has. Answers
+    /// false where none of them made it, or it has no process.
+    pub(super) async fn check_cni(&self) -> Result<bool, Failure> {
+        let made = self.container.cni.clone().filter(|cni| !cni.result.is_empty());
+        let (Some(cni), Some(pid), Some(request)) =
+            (made, self.container.state.pid, self.cni_request())
+        else {
+            return Ok(false);
+        };
+        let (shared, id) = (Arc::clone(&self.shared), self.container.id.clone());
+        crate::blocking(move || {
+            let network = noted(&shared, &cni)?;
+            let netns = format!("/proc/{pid}/ns/net");
+            network.check(Pod { id: &id, netns: &netns, request: &request }, &cni.result)?;
+            Ok(true)
+        })
+        .await
     }
 
     /// [`Actor::detach_cni`] where nobody waits for the answer: stopping the pod tries again.
@@ -94,4 +111,10 @@ impl Actor {
             _ => None,
         }
     }
+}
+
+/// The plugins that were asked to make a network, as they were then.
+fn noted(shared: &Shared, cni: &CniAttachment) -> Result<Network, Failure> {
+    let list = ConfList::parse(&cni.list).map_err(|why| Failure::new(ErrorKind::Internal, why))?;
+    Ok(Network { list, plugins: shared.config.cni.plugin_dirs.clone() })
 }

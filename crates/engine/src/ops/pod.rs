@@ -9,13 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use ferry_cni::{ConfList, Network, Pod};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_model::{
     container::{
         Container, ContainerSpec, CreateContainer, IpcMode, LogSettings, NetworkMode, Phase,
-        PidMode, PodNetwork, PodPart,
+        PidMode, PodPart,
     },
     image::Image,
 };
@@ -240,24 +239,12 @@ pub fn has_user_namespaces(engine: &Engine) -> bool {
     engine.shared.kernel >= (5, 19) && most.trim() != "0"
 }
 
-/// Whether a pod's plugins say that it is on its network still; `None` where none of them made it, or it has no process.
-pub async fn check_network(engine: &Engine, id: &str) -> Option<Result<(), Failure>> {
-    let pod = find(engine, id).ok()?;
-    let cni = pod.cni.clone().filter(|cni| !cni.result.is_empty())?;
-    let pid = pod.state.pid?;
-    let request = match part(&pod).map(|part| &part.network) {
-        Some(PodNetwork::Cni(request)) => request.clone(),
-        _ => return None,
-    };
-    let shared = Arc::clone(&engine.shared);
-    let checked = crate::blocking(move || {
-        let list =
-            ConfList::parse(&cni.list).map_err(|why| Failure::new(ErrorKind::Internal, why))?;
-        let network = Network { list, plugins: shared.config.cni.plugin_dirs.clone() };
-        let netns = format!("/proc/{pid}/ns/net");
-        Ok(network.check(Pod { id: &pod.id, netns: &netns, request: &request }, &cni.result)?)
-    });
-    Some(checked.await)
+/// Whether a pod's plugins say that it is on its network still. Answers false where none of them made it, or it has no process.
+///
+/// # Errors
+/// They say that it is not, or there is no such pod.
+pub async fn check_network(engine: &Engine, id: &str) -> Result<bool, Failure> {
+    ask(engine, id, |reply| Command::CheckNetwork { reply }).await
 }
 
 /// What an engine that comes up does about networks of plugins, while it answers already: it lets them give back what belongs to no pod, and
@@ -277,7 +264,11 @@ pub async fn settle_networks(engine: &Engine) {
     }
     drop(collecting);
     for id in attached {
-        if let Some(Err(failure)) = check_network(engine, &id).await {
+        let checked = check_network(engine, &id).await;
+        // One that has been removed meanwhile is on none.
+        if let Err(failure) = checked
+            && find(engine, &id).is_ok()
+        {
             tracing::warn!(%id, %failure, "a pod is not on its network as it should be");
         }
     }

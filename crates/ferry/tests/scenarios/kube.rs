@@ -238,7 +238,8 @@ configs: {page: {content: 'hello '}}
 secrets: {password: {environment: PASSWORD}}
 ";
 
-fn answer(port: u16) -> Option<String> {
+/// What is said at a port of this machine, to its end.
+pub(crate) fn answer(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;

@@ -1,10 +1,10 @@
 //! What keepers do: probes and hooks, jobs, schedules, fronts of services.
 
-use std::{collections::BTreeSet, io::Read, net::TcpStream, time::SystemTime};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use ferry_testkit::{Client, Sandbox, eventually, free_port};
 
-use super::with_busybox;
+use super::{kube::answer, with_busybox};
 
 fn play(sandbox: &Sandbox, text: &str) -> String {
     let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
@@ -224,13 +224,6 @@ spec:
     assert_eq!(jobs(), "");
     sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
     assert_eq!(of(&sandbox, "CronJob/tick"), Vec::<String>::new());
-}
-
-fn answer(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 #[test]

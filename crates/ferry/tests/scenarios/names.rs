@@ -56,6 +56,17 @@ fn inside<T: Send + 'static>(
     lan::inside(namespace(sandbox, name), work)
 }
 
+/// Asks a name server by TCP; its answer.
+pub(crate) fn ask_by_tcp(stream: &mut TcpStream, message: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, message].concat()).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer).unwrap();
+    answer
+}
+
 pub(crate) fn question(name: &str, kind: u16, edns: Option<u16>) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
     for label in name.split('.') {
@@ -150,16 +161,7 @@ fn names_lead_to_containers(client: Client) {
     let sent = message.clone();
     let answers = inside(&sandbox, "db", move || {
         let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
-        let ask = |_| {
-            let length = u16::try_from(sent.len()).unwrap().to_be_bytes();
-            stream.write_all(&[&length, sent.as_slice()].concat()).unwrap();
-            let mut length = [0; 2];
-            stream.read_exact(&mut length).unwrap();
-            let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-            stream.read_exact(&mut answer).unwrap();
-            answer
-        };
-        (0..3).map(ask).collect::<Vec<_>>()
+        (0..3).map(|_| ask_by_tcp(&mut stream, &sent)).collect::<Vec<_>>()
     });
     for answer in answers {
         assert_eq!(addresses(&read(&answer, &message).1), std::slice::from_ref(&web));

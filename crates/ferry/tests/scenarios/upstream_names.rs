@@ -11,7 +11,8 @@ use ferry_testkit::{Client, Sandbox};
 use crate::{
     lan,
     names::{
-        A, PATIENCE, UNASKED, addresses, ask_for, ip, namespace, network, question, read, sleeper,
+        A, PATIENCE, UNASKED, addresses, ask_by_tcp, ask_for, ip, namespace, network, question,
+        read, sleeper,
     },
     with_busybox,
 };
@@ -122,13 +123,7 @@ fn large_answers_come_over_tcp(client: Client) {
     let whole = lan::inside(namespace(&sandbox, "asks"), move || {
         let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = u16::try_from(sent.len()).unwrap().to_be_bytes();
-        stream.write_all(&[&length, sent.as_slice()].concat()).unwrap();
-        let mut length = [0; 2];
-        stream.read_exact(&mut length).unwrap();
-        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-        stream.read_exact(&mut answer).unwrap();
-        answer
+        ask_by_tcp(&mut stream, &sent)
     });
     let (code, records) = read(&whole, &message);
     assert_eq!((code, records.len(), whole[2] & 2), (0, usize::from(MANY), 0));

@@ -65,10 +65,11 @@ pub(super) async fn show(
         let checked = pod::check_network(&runtime.engine, &it.id).await;
         let text = serde_json::json!({
             "pid": it.state.pid,
-            "cniCheck": checked.map(|checked| match checked {
-                Ok(()) => "ok".to_owned(),
-                Err(failure) => failure.message().to_owned(),
-            }),
+            "cniCheck": match checked {
+                Ok(false) => None,
+                Ok(true) => Some("ok".to_owned()),
+                Err(failure) => Some(failure.message().to_owned()),
+            },
             "cniResult": it.cni.as_ref().map(|cni| cni.result.as_str()),
             "cgroupParent": it.spec.host.cgroup_parent,
         });
