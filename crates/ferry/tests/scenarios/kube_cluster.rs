@@ -329,7 +329,8 @@ fn a_cluster_takes_what_projects_become() {
         ),
     ] {
         let home = scratch("kubectl");
-        let refused = apply(&kubectl, &cluster, &home, object);
+        // Older kubectls take what begins with a brace for JSON.
+        let refused = apply(&kubectl, &cluster, &home, &format!("---\n{object}\n"));
         assert!(refused.code != 0 && refused.stderr.contains(why), "{refused:?}");
     }
 }
