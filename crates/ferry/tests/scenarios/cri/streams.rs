@@ -248,6 +248,9 @@ fn kubectl_port_forward() {
             // kubectl's other way is SPDY inside of a WebSocket, which only API servers speak.
             return;
         }
+        // kubectl gives up at the first connection that nobody takes.
+        let listens = "until grep -q ':1F90 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done";
+        run(&mut kubelet.kubectl(&["exec", "web", "--", "sh", "-c", listens])).ok();
         let mut child = kubelet
             .kubectl(&["port-forward", "web", ":8080"])
             .stdout(Stdio::piped())
