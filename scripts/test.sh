@@ -100,6 +100,8 @@ peer runc runc
 peer crun crun
 peer conmon conmon
 peer podman podman
+# A file server, which only a virtual machine runs.
+for program in exportfs rpc.mountd rpc.nfsd; do peer nfs-kernel-server $program; done
 # Network plugins of Kubernetes' pods, a directory of programs: those of Debian's unstable release know CNI 1.1, which is not tested with others.
 if [ ! -x target/peers/usr/lib/cni/bridge ]; then
   say "Unpacking CNI plugins from Debian's containernetworking-plugins"

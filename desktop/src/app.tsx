@@ -42,6 +42,12 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
   const look = useCell(theme);
   const next = { system: 'light', light: 'dark', dark: 'system' } as const;
   const spoken = useCell(language);
+  // Letters of another script need another font, which takes the browser a while to find: not in the first view.
+  const [settled, settle] = useState(false);
+  useEffect(() => {
+    const later = setTimeout(() => settle(true), 100);
+    return () => clearTimeout(later);
+  }, []);
   return (
     <nav aria-label={t('navigation')}>
       <a class="brand" href={to('overview')} onClick={close}>
@@ -71,7 +77,7 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
         </button>
         <button class="ghost" onClick={() => void speak(spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
           <Icon name="language" />
-          <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : '한국어'}</span>
+          <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : settled && '한국어'}</span>
         </button>
       </div>
     </nav>

@@ -34,7 +34,7 @@ const begin = () => {
   if (begun) return;
   begun = true;
   void info.load();
-  void loadMore();
+  loadMore();
   follow();
 };
 containers.follow(() => requestAnimationFrame(() => setTimeout(begin)));

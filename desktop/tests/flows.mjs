@@ -190,6 +190,13 @@ await step('a terminal: keys, size, two tabs', async () => {
   await eventually('vi has written', () => ferry('exec', 'web', 'cat', '/tmp/note').includes('vi works'));
   await button('New terminal').click();
   await eventually('two terminals', async () => (await page.locator('.terminal-tab').count()) === 2);
+  ferry('pause', 'web');
+  await page.getByText('The container is paused').waitFor();
+  assert.equal(await page.locator('.terminal-tab').count(), 2, 'terminals stay');
+  await page.reload();
+  await page.getByText('Resume it to open a terminal in it').waitFor();
+  ferry('unpause', 'web');
+  await page.locator('.xterm').waitFor();
 });
 
 await step('files: browse, preview, upload, changes', async () => {
@@ -486,6 +493,20 @@ await step('axe finds nothing, light and dark, wide and narrow', async () => {
     }
   }
   assert.deepEqual(found, []);
+});
+
+await step('a part of the page that does not come is said', async () => {
+  const [other, wrongs] = [await context.newPage(), []];
+  other.on('pageerror', (error) => wrongs.push(String(error)));
+  for (const [file, place] of [['views', 'images'], ['terminal', `containers/${id('web')}/terminal`]]) {
+    await other.route(`**/${file}.js`, (route) => route.abort());
+    await other.goto(`${origin}/#/${place}`);
+    await other.reload();
+    await other.getByText('A part of this page could not be loaded').waitFor();
+    await other.unroute(`**/${file}.js`);
+  }
+  assert.deepEqual(wrongs, []);
+  await other.close();
 });
 
 await step('an engine that goes away is said, and found again', async () => {

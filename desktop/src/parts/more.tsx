@@ -2,22 +2,37 @@
 
 import type { ComponentChild } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { ApiError } from '../api';
 import { Cell, useCell } from '../cell';
-import { Loading } from './empty';
+import { t } from '../words';
+import { Failure, Loading } from './empty';
 
 type Views = typeof import('../views/more');
 
 const views = new Cell<Views | undefined>(undefined);
+const missing = new Cell<ApiError | undefined>(undefined);
 
-/** Loads the other views; those who wait for them are drawn then. */
-export async function loadMore(): Promise<Views> {
-  views.value ??= await import('../views/more');
-  return views.value;
+/** What is said of a part of the page that does not come: whoever served the page is mostly gone. */
+export const notLoaded = () => new ApiError(0, t('notLoaded'), t('notLoadedHint'));
+
+/** Loads the other views and runs what needs them, if something does; those who wait for them are drawn then. */
+export function loadMore(run?: (views: Views) => void): void {
+  if (views.value) return run?.(views.value);
+  import('../views/more').then(
+    (loaded) => {
+      views.value = loaded;
+      missing.value = undefined;
+      run?.(loaded);
+    },
+    () => (missing.value = notLoaded()),
+  );
 }
 
 /** One of the other views, when it is there. */
 export function More({ draw }: { draw: (views: Views) => ComponentChild }) {
   const there = useCell(views);
-  useEffect(() => void loadMore(), []);
-  return <>{there ? draw(there) : <Loading />}</>;
+  const error = useCell(missing);
+  useEffect(() => loadMore(), []);
+  if (there) return <>{draw(there)}</>;
+  return error ? <Failure error={error} /> : <Loading />;
 }

@@ -147,6 +147,7 @@ function columns(): Column<ContainerSummary>[] {
 }
 
 function matches(container: ContainerSummary, text: string): boolean {
+  if (text === '') return true;
   const labels = Object.entries(container.Labels ?? {}).map(([name, value]) => `${name}=${value}`);
   const all = [...container.Names, container.Image, container.Id, container.Command, ...labels].join('\n').toLowerCase();
   return text.toLowerCase().split(/\s+/).every((word) => all.includes(word));

@@ -75,7 +75,7 @@ function Disk() {
           </div>
           <div class="room-foot small">
             <span class="muted">{room.free > 0 ? t('reclaimable', { size: bytes(room.free) }) : t('nothingToFree')}</span>
-            <button class="link" aria-label={t('pruneOf', { name: room.title })} onClick={() => void loadMore().then(({ askPrune }) => askPrune(room.kind))}>
+            <button class="link" aria-label={t('pruneOf', { name: room.title })} onClick={() => loadMore(({ askPrune }) => askPrune(room.kind))}>
               {t('prune')}
             </button>
           </div>

@@ -31,7 +31,7 @@ interface TabProps {
 
 const TABS: [Key, (props: TabProps) => ComponentChild][] = [
   ['logs', ({ detail }) => <Logs key={detail.Id} id={detail.Id} name={detail.Name.slice(1)} tty={detail.Config.Tty} started={detail.State.StartedAt} />],
-  ['terminal', ({ detail }) => <Terminals key={detail.Id} id={detail.Id} name={detail.Name.slice(1)} running={detail.State.Running && !detail.State.Paused} />],
+  ['terminal', ({ detail }) => <Terminals key={detail.Id} id={detail.Id} name={detail.Name.slice(1)} state={detail.State} />],
   ['stats', ({ detail }) => (detail.State.Running ? <UsageCharts id={detail.Id} /> : <p class="muted">{t('notRunning')}</p>)],
   ['files', ({ detail, folder }) => <Files key={`${detail.Id}${folder}`} id={detail.Id} name={detail.Name.slice(1)} begin={folder} />],
   ['details', ({ detail, summary }) => <Details detail={detail} summary={summary} />],

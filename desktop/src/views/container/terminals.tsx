@@ -6,7 +6,9 @@ import { word } from '../../format';
 import { CommandLine } from '../../parts/copy';
 import { Empty, Failure } from '../../parts/empty';
 import { Icon } from '../../parts/icon';
+import { notLoaded } from '../../parts/more';
 import type { Session } from '../../parts/terminal';
+import type { ContainerDetail } from '../../types';
 import { t } from '../../words';
 
 /** The best shell that is there. */
@@ -18,11 +20,15 @@ interface Tab {
   ended: boolean;
 }
 
-export function Terminals({ id, name, running }: { id: string; name: string; running: boolean }) {
+export function Terminals({ id, name, state }: { id: string; name: string; state: ContainerDetail['State'] }) {
   const [tabs, setTabs] = useState<Tab[]>([{ number: 1, user: '', ended: false }]);
   const [current, setCurrent] = useState(1);
   const [user, setUser] = useState('');
-  if (!running) return <Empty icon="terminal" title={t('notRunning')} text={t('notRunningText')} />;
+  const begun = useRef(false);
+  if (!state.Running) return <Empty icon="terminal" title={t('notRunning')} text={t('notRunningText')} />;
+  // What runs in terminals that are open stands still, and goes on with the container.
+  if (state.Paused && !begun.current) return <Empty icon="terminal" title={t('isPaused')} text={t('isPausedText')} />;
+  begun.current = true;
   const add = () => {
     const number = Math.max(0, ...tabs.map((tab) => tab.number)) + 1;
     setTabs([...tabs, { number, user, ended: false }]);
@@ -35,6 +41,7 @@ export function Terminals({ id, name, running }: { id: string; name: string; run
   };
   return (
     <div class="terminals">
+      {state.Paused && <div class="notice">{t('isPaused')}</div>}
       <div class="tools">
         <div class="segments" role="group" aria-label={t('terminal')}>
           {tabs.map((tab) => (
@@ -72,16 +79,17 @@ function Screen({ id, user, shown, ended }: { id: string; user: string; shown: b
   const [error, setError] = useState<ApiError>();
   useEffect(() => {
     let gone = false;
-    void import('../../parts/terminal').then(({ open }) => {
-      if (gone || !place.current) return;
-      session.current = open(id, SHELL, user, place.current, {
-        title: () => undefined,
-        end: (failed) => {
-          setError(failed);
-          ended();
-        },
-      });
-    });
+    const end = (failed?: ApiError) => {
+      setError(failed);
+      ended();
+    };
+    import('../../parts/terminal').then(
+      ({ open }) => {
+        if (gone || !place.current) return;
+        session.current = open(id, SHELL, user, place.current, { title: () => undefined, end });
+      },
+      () => gone || end(notLoaded()),
+    );
     return () => {
       gone = true;
       session.current?.close();

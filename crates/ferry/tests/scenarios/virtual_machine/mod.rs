@@ -2,6 +2,7 @@
 //! cgroup v2 alone, and with AppArmor or SELinux. It runs in a virtual machine, emulated where there is no KVM; `init.sh` and
 //! `selinux.sh` are what happens in it.
 
+mod file_servers;
 mod pods;
 
 use std::{
@@ -48,7 +49,7 @@ fn a_kernel_with_cgroup_version_2() {
         return;
     };
     let script = include_str!("init.sh");
-    check(script, "cgroup_no_v1=all", |root| {
+    check(script, "cgroup_no_v1=all", &[], |root| {
         with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), root);
         // Busybox's own shows less of links, and is what its shell runs by that name.
         with_libraries(&ip, &root.join("bin/ip-full"), root);
@@ -60,7 +61,7 @@ fn a_kernel_with_cgroup_version_2() {
 fn a_kernel_with_selinux() {
     let Some([checkpolicy, getfattr]) = programs::all(["checkpolicy", "getfattr"]) else { return };
     let words = "cgroup_no_v1=all security=selinux selinux=1 enforcing=0";
-    check(include_str!("selinux.sh"), words, |root| {
+    check(include_str!("selinux.sh"), words, &[], |root| {
         with_libraries(&getfattr, &root.join("bin/getfattr"), root);
         let contexts = root.join("etc/selinux/tiny/contexts");
         fs::create_dir_all(&contexts).unwrap();
@@ -81,8 +82,9 @@ fn a_kernel_with_selinux() {
     });
 }
 
-/// Boots a machine with the kernel's `words` whose first process is `script`, and checks that all it says is true.
-fn check(script: &str, words: &str, add: impl FnOnce(&Path)) {
+/// Boots a machine with the kernel's `words` and `more` modules whose first process is `script`, and checks that all it says is
+/// true.
+fn check(script: &str, words: &str, more: &[&str], add: impl FnOnce(&Path)) {
     let Some(kernel) = Kernel::find() else {
         eprintln!(
             "SKIPPED: no unpacked kernel in target/peers/kernel (scripts/test.sh unpacks Debian's)"
@@ -100,7 +102,7 @@ fn check(script: &str, words: &str, add: impl FnOnce(&Path)) {
     let root = dir.join("vm");
     fill(&root, &busybox);
     add(&root);
-    kernel.copy_modules(&root, &modprobe, &depmod);
+    kernel.copy_modules(more, &root, &modprobe, &depmod);
     fs::copy(images::busybox_tar(), root.join("busybox.tar")).unwrap();
     executable(&root.join("init"), script);
     let early = dir.join("early");
@@ -194,7 +196,7 @@ impl Kernel {
     }
 
     /// The modules, those that they need, and the tables by which `modprobe` in the machine finds them.
-    fn copy_modules(&self, root: &Path, modprobe: &Path, depmod: &Path) {
+    fn copy_modules(&self, more: &[&str], root: &Path, modprobe: &Path, depmod: &Path) {
         let modules = Path::new("lib/modules").join(&self.version);
         done(Command::new(depmod).arg("-b").arg(&self.base).arg(&self.version));
         let needed = Command::new(modprobe)
@@ -202,6 +204,7 @@ impl Kernel {
             .arg(&self.base)
             .args(["-S", &self.version, "-a", "--show-depends"])
             .args(MODULES)
+            .args(more)
             .output()
             .unwrap();
         let needed = String::from_utf8(needed.stdout).unwrap();

@@ -9,7 +9,7 @@ use super::{check, with_libraries};
 #[test]
 fn pods_with_cgroup_version_2() {
     let Some([apparmor]) = programs::all(["apparmor_parser"]) else { return };
-    check(include_str!("pods.sh"), "cgroup_no_v1=all", |root| {
+    check(include_str!("pods.sh"), "cgroup_no_v1=all", &[], |root| {
         with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), root);
         let scenarios = root.join("bin/scenarios");
         with_libraries(&std::env::current_exe().unwrap(), &scenarios, root);
