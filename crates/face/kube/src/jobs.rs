@@ -17,9 +17,7 @@ const JOB_NAME: &str = "job-name";
 pub(crate) fn plans(manifests: &Manifests, notices: &mut Vec<String>) -> Result<Plans, String> {
     let mut plans = Plans::default();
     for pod in &manifests.pods {
-        let mut planned = plan::plan(pod, manifests, notices)?;
-        planned.work.claims.extend(pod.claims.iter().cloned());
-        plans.pods.push(planned);
+        plans.pods.push(plan::plan(pod, manifests, notices)?);
     }
     for service in manifests.services.iter().filter(|service| service.has_front(manifests)) {
         plans.pods.push(service.front(manifests)?);

@@ -19,6 +19,7 @@ mod infra;
 mod jobs;
 mod keep;
 mod manifest;
+mod mounts;
 mod plan;
 mod play;
 mod ports;

@@ -63,8 +63,6 @@ pub(crate) struct Pod {
     pub(crate) annotations: Vec<(String, String)>,
     /// Further names on the network.
     pub(crate) aliases: Vec<String>,
-    /// Claims that are made for it.
-    pub(crate) claims: Vec<String>,
     /// Its `spec`, not read yet: that wants the values of other documents.
     pub(crate) spec: Value,
     /// Of a Job: it ends.

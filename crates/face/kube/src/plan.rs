@@ -11,11 +11,12 @@ use crate::{
     env::{Values, expanded},
     infra,
     manifest::{Manifests, Pod},
+    mounts::{self, Mounted},
     ports::{self, Ports},
     probes::{self, Watch},
     reader::Reader,
     settings::{Around, around, limits},
-    volumes::{self, Mounted, PutFile, Volume, Work},
+    volumes::{self, PutFile, Volume, Work},
 };
 
 /// The network of all pods; names of pods and services are names on it.
@@ -240,7 +241,7 @@ impl Common<'_> {
         };
         let (command, args) = (words(reader.texts("command")?), words(reader.texts("args")?));
         let ports = ports::read(&mut reader)?;
-        let mounted = volumes::mounts(&mut reader, self.volumes, &environment.lines)?;
+        let mounted = mounts::mounts(&mut reader, self.volumes, &environment.lines)?;
         let mut host = self.host(is_init, ends, mounted);
         limits(&mut reader, &mut host)?;
         let (user, non_root) = self.around.security.container(&mut reader, &mut host)?;

@@ -76,7 +76,6 @@ pub(crate) fn pods(meta: &Meta, kind: &str, mut spec: Reader<'_>) -> Result<Vec<
             let claim = format!("{template}-{}", pod.name);
             let volume =
                 json!({ "name": template, "persistentVolumeClaim": { "claimName": claim } });
-            pod.claims.push(claim);
             match &mut pod.spec["volumes"] {
                 Value::Array(list) => {
                     list.retain(|one| one["name"] != json!(template));
