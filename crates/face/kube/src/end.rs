@@ -1,16 +1,47 @@
 //! The end of pods: hooks, the stop in the right order, and what is left.
 
+use std::collections::BTreeSet;
+
 use ferry_cli::face::CliError;
 use ferry_client::{Client, path_segment};
 use ferry_docker_api::ContainerSummary;
 use tokio::task::JoinSet;
 
 use crate::{
-    exec,
+    exec, fill,
     infra::{KEEPER, PRE_STOP, SIDECAR},
-    plan::POD,
+    plan::{OWNER, PARENT, POD},
     play::{Player, is_missing, label},
 };
+
+/// Whether it is a keeper that makes pods.
+pub(crate) fn makes_more(one: &ContainerSummary) -> bool {
+    matches!(label(one, KEEPER), "job" | "cron")
+}
+
+/// Removes everything of an object, and of the objects that it made; the pods that there were.
+pub(crate) async fn everything(
+    player: &Player<'_>,
+    owner: &str,
+) -> Result<BTreeSet<String>, CliError> {
+    let mut pods = BTreeSet::new();
+    loop {
+        // A keeper goes before what it makes is counted; what it was about to make is there the next time.
+        let mut all = player.having(OWNER, owner).await?;
+        if !all.iter().any(makes_more) {
+            all.extend(player.having(PARENT, owner).await?);
+        } else {
+            all.retain(makes_more);
+        }
+        if all.is_empty() {
+            break;
+        }
+        pods.extend(all.iter().map(|one| label(one, POD).to_owned()));
+        remove(player, &all).await?;
+    }
+    fill::remove_own(player, owner, None).await?;
+    Ok(pods)
+}
 
 /// Ends containers and removes them. Hooks run before; sidecars end after the others, keepers last.
 pub(crate) async fn remove(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {

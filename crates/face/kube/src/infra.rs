@@ -16,7 +16,7 @@ use crate::{
 /// Where a keeper finds what it is to do.
 pub(crate) const RECORD: &str = "/keep.json";
 
-/// What a container keeps: `pod`, `job` or `cron`.
+/// What a container keeps: `pod`, `job`, `cron` or `service`.
 pub(crate) const KEEPER: &str = "ferry.kube.keeper";
 /// A container with a hook before its end.
 pub(crate) const PRE_STOP: &str = "ferry.kube.pre-stop";

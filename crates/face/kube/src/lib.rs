@@ -15,6 +15,7 @@ mod exec;
 mod fields;
 mod fill;
 mod generate;
+mod images;
 mod infra;
 mod jobs;
 mod keep;

@@ -28,7 +28,7 @@ pub(crate) struct Manifests {
     /// Names of claims.
     pub(crate) claims: Vec<String>,
     pub(crate) services: Vec<Service>,
-    /// Deployments and the like, also those without pods.
+    /// Deployments and the like: what of theirs is not planned any more goes.
     pub(crate) owners: Vec<String>,
     /// What has no meaning here.
     pub(crate) notices: Vec<String>,
@@ -151,7 +151,12 @@ fn keep(
             manifests.pods.extend(workload::pods(&meta, kind, reader.inside("spec")?)?);
             manifests.owners.push(owner);
         }
-        "Job" => manifests.jobs.push(workload::job(&meta, reader.inside("spec")?)?),
+        "Job" => {
+            let job = workload::job(&meta, reader.inside("spec")?)?;
+            // One that is suspended has nothing that runs.
+            manifests.owners.extend(job.suspended.then_some(owner));
+            manifests.jobs.push(job);
+        }
         "CronJob" => {
             manifests.crons.push(workload::cron(&meta, reader.inside("spec")?, zone_file)?);
         }
@@ -172,6 +177,8 @@ fn keep(
         "Service" => {
             let service = Service::read(name, meta.namespace, reader.inside("spec")?)?;
             manifests.services.push(service);
+            // It may have had a front that it needs no longer.
+            manifests.owners.push(owner);
         }
         other => return Err(format!("kind \"{other}\" is not supported")),
     }

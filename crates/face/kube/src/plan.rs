@@ -56,6 +56,15 @@ impl PodPlan {
         self.keeper.iter().chain(&self.init).chain(&self.containers)
     }
 
+    /// Whose everything is that is made for it.
+    pub(crate) fn labels(&self) -> Value {
+        let mut labels = json!({ OWNER: self.owner, POD: self.name });
+        if !self.parent.is_empty() {
+            labels[PARENT] = json!(self.parent);
+        }
+        labels
+    }
+
     fn all_mut(&mut self) -> impl Iterator<Item = &mut ContainerPlan> {
         self.keeper.iter_mut().chain(&mut self.init).chain(&mut self.containers)
     }
@@ -89,10 +98,7 @@ impl ContainerPlan {
 
 /// Gives a plan its hash, and the containers their labels.
 pub(crate) fn finished(mut plan: PodPlan) -> PodPlan {
-    let mut labels = json!({ OWNER: plan.owner, POD: plan.name });
-    if !plan.parent.is_empty() {
-        labels[PARENT] = json!(plan.parent);
-    }
+    let labels = plan.labels();
     for one in plan.all_mut() {
         for (key, value) in labels.as_object().into_iter().flatten() {
             one.body["Labels"][key] = value.clone();

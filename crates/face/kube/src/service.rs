@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
+    infra::KEEPER,
     manifest::{Manifests, Pod},
     plan::{self, ContainerPlan, NETWORK, PodPlan},
     reader::Reader,
@@ -126,7 +127,7 @@ impl Service {
     /// behind a port of this machine.
     pub(crate) fn has_front(&self, manifests: &Manifests) -> bool {
         let pods: Vec<&Pod> = manifests.pods.iter().filter(|pod| self.selects(pod)).collect();
-        if self.headless || pods.is_empty() {
+        if self.headless || pods.is_empty() || self.ports.is_empty() {
             return false;
         }
         let differs = |port: &ServicePort| pods.iter().any(|pod| port.on(pod) != Some(port.number));
@@ -182,6 +183,7 @@ impl Service {
             "Cmd": words,
             "StopSignal": "SIGKILL",
             "Hostname": self.name,
+            "Labels": { KEEPER: "service" },
             "ExposedPorts": exposed.into_iter().map(|port| (port, json!({}))).collect::<serde_json::Map<_, _>>(),
             "HostConfig": {
                 "NetworkMode": NETWORK,

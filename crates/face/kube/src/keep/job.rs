@@ -90,6 +90,7 @@ pub(super) async fn step(
             let mut notices = Vec::new();
             let plan = plan::plan(&pod, manifests, &mut notices).map_err(CliError::new)?;
             player.cli.println(&format!("Job/{}: pod {}", job.meta.name, pod.name))?;
+            player.bring_all(&plan).await?;
             player.start(&plan).await?;
         }
     }
@@ -178,15 +179,7 @@ async fn outcome(
 
 /// Removes a job with everything that it made.
 pub(super) async fn remove(player: &Player<'_>, name: &str) -> Result<(), CliError> {
-    let all = player.having(OWNER, &format!("Job/{name}")).await?;
-    let mut pods: Vec<&str> = all.iter().map(|one| label(one, POD)).collect();
-    pods.sort_unstable();
-    pods.dedup();
-    end::remove(player, &all).await?;
-    for pod in pods {
-        crate::fill::remove_own(player, pod).await?;
-    }
-    Ok(())
+    end::everything(player, &format!("Job/{name}")).await.map(drop)
 }
 
 /// Jobs that an object has made, by what is there of them.
