@@ -1,13 +1,14 @@
 //! Jobs: as one pod where that is all there is to it, else with a keeper that makes pods until enough have succeeded.
 
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     infra,
-    manifest::{self, Manifests, Meta, Pod},
+    manifest::{self, Manifests, Pod},
     plan::{self, PodPlan},
     play::Plans,
-    workload::{CronJob, Job},
+    workload::Job,
 };
 
 /// The label of a job's pods, as a cluster gives it.
@@ -32,17 +33,14 @@ pub(crate) fn plans(manifests: &Manifests, notices: &mut Vec<String>) -> Result<
         if is_one_pod(job, &planned) {
             plans.pods.push(planned);
         } else {
-            plans.pods.push(keeper(&job.meta.name, "Job", "job", &record(job, manifests)));
+            let record = record(job, job, manifests)?;
+            plans.pods.push(keeper(&job.meta.name, "Job", "job", &record));
             plans.later.push(planned);
         }
     }
     for cron in &manifests.crons {
         plans.later.push(plan::plan(&numbered(&cron.job, None), manifests, notices)?);
-        let mut record = record(&cron.job, manifests);
-        record["cron"] = json!({
-            "schedule": cron.schedule, "zone": cron.zone, "policy": cron.policy,
-            "suspended": cron.suspended, "patience": cron.patience, "kept": cron.kept,
-        });
+        let record = record(cron, &cron.job, manifests)?;
         plans.pods.push(keeper(&cron.job.meta.name, "CronJob", "cron", &record));
     }
     Ok(plans)
@@ -87,67 +85,27 @@ pub(crate) fn numbered(job: &Job, number: Option<u64>) -> Pod {
     pod
 }
 
-/// A job as its keeper reads it: with the ConfigMaps and Secrets that its pods may name, and no others.
-fn record(job: &Job, manifests: &Manifests) -> Value {
-    let text = job.pod.spec.to_string();
-    let used = manifests.documents.iter().filter(|(name, _)| text.contains(&format!("{name:?}")));
-    json!({
-        "name": job.meta.name,
-        "namespace": job.meta.namespace,
-        "labels": job.pod.labels,
-        "annotations": job.pod.annotations,
-        "spec": job.pod.spec,
-        "completions": job.completions,
-        "parallelism": job.parallelism,
-        "backoff_limit": job.backoff_limit,
-        "ttl": job.ttl,
-        "deadline": job.deadline,
-        "documents": used.map(|(_, document)| document).collect::<Vec<_>>(),
-    })
+/// What the keeper of a job or of a cron job reads.
+#[derive(Serialize, Deserialize)]
+struct Record<T> {
+    what: T,
+    /// The ConfigMaps and Secrets that its pods may name, and no others.
+    documents: Vec<Value>,
 }
 
-/// Reads a record back: the job, its ConfigMaps and Secrets, and its schedule if it has one.
-pub(crate) fn read(mut record: Value) -> Result<(Job, Manifests, Option<CronJob>), String> {
-    let documents = record["documents"].take().as_array().cloned().unwrap_or_default();
-    let manifests = manifest::read(documents, &|name| Err(format!("{name} is not here")))?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let number = |value: &Value, default: i64| value.as_i64().unwrap_or(default);
-    let pairs =
-        |value: Value| serde_json::from_value::<Vec<(String, String)>>(value).unwrap_or_default();
-    let meta = Meta {
-        name: text(&record["name"]),
-        namespace: text(&record["namespace"]),
-        ..Meta::default()
-    };
-    let pod = Pod {
-        namespace: meta.namespace.clone(),
-        labels: pairs(record["labels"].take()),
-        annotations: pairs(record["annotations"].take()),
-        spec: record["spec"].take(),
-        is_job: true,
-        ..Pod::default()
-    };
-    let job = Job {
-        meta,
-        pod,
-        completions: record["completions"].as_i64(),
-        parallelism: number(&record["parallelism"], 1),
-        backoff_limit: number(&record["backoff_limit"], 6),
-        ttl: record["ttl"].as_i64(),
-        deadline: record["deadline"].as_i64(),
-        suspended: false,
-    };
-    let cron = &record["cron"];
-    let cron = cron.is_object().then(|| CronJob {
-        job: job.clone(),
-        schedule: text(&cron["schedule"]),
-        zone: text(&cron["zone"]),
-        policy: text(&cron["policy"]),
-        suspended: cron["suspended"].as_bool().unwrap_or(false),
-        patience: cron["patience"].as_i64(),
-        kept: (number(&cron["kept"][0], 3), number(&cron["kept"][1], 1)),
-    });
-    Ok((job, manifests, cron))
+fn record(what: &impl Serialize, job: &Job, manifests: &Manifests) -> Result<Value, String> {
+    let text = job.pod.spec.to_string();
+    let used = manifests.documents.iter().filter(|(name, _)| text.contains(&format!("{name:?}")));
+    let documents = used.map(|(_, document)| document.clone()).collect();
+    serde_json::to_value(Record { what, documents }).map_err(|error| error.to_string())
+}
+
+/// Reads a record back: the job or cron job, and its ConfigMaps and Secrets.
+pub(crate) fn read<T: DeserializeOwned>(record: Value) -> Result<(T, Manifests), String> {
+    let record: Record<T> = serde_json::from_value(record)
+        .map_err(|error| format!("the record does not read: {error}"))?;
+    let manifests = manifest::read(record.documents, &|name| Err(format!("{name} is not here")))?;
+    Ok((record.what, manifests))
 }
 
 /// How a pod of a job stands.
@@ -157,6 +115,8 @@ pub(crate) enum Outcome {
     Succeeded,
     /// When, in seconds since 1970.
     Failed(i64),
+    /// Failed after its containers were started again as often as they may.
+    Exhausted,
 }
 
 /// What is to be done for a job next.
@@ -170,9 +130,8 @@ pub(crate) enum Step {
     Failed(&'static str),
 }
 
-/// Decides. `again` says that failed containers were started again in their pods already, as often as they may; `started` is when the job
-/// was.
-pub(crate) fn decide(job: &Job, pods: &[Outcome], again: bool, started: i64, now: i64) -> Step {
+/// Decides; `started` is when the job was.
+pub(crate) fn decide(job: &Job, pods: &[Outcome], started: i64, now: i64) -> Step {
     let count = |wanted: &dyn Fn(&Outcome) -> bool| {
         i64::try_from(pods.iter().filter(|one| wanted(one)).count()).unwrap_or(i64::MAX)
     };
@@ -183,7 +142,7 @@ pub(crate) fn decide(job: &Job, pods: &[Outcome], again: bool, started: i64, now
     if enough {
         return Step::Succeeded;
     }
-    if failed > job.backoff_limit || (again && failed > 0) {
+    if failed > job.backoff_limit || pods.contains(&Outcome::Exhausted) {
         return Step::Failed("BackoffLimitExceeded");
     }
     let left = job.deadline.map(|deadline| started.saturating_add(deadline) - now);
@@ -201,7 +160,7 @@ pub(crate) fn decide(job: &Job, pods: &[Outcome], again: bool, started: i64, now
     }
     let last = pods.iter().filter_map(|one| match one {
         Outcome::Failed(at) => Some(*at),
-        Outcome::Active | Outcome::Succeeded => None,
+        Outcome::Active | Outcome::Succeeded | Outcome::Exhausted => None,
     });
     // Ten seconds after the first failure, and twice as long after each further one, up to six minutes.
     let delay = 10_i64.saturating_mul(1 << (failed - 1).clamp(0, 6)).min(360);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -34,12 +35,14 @@ pub(crate) struct Manifests {
     pub(crate) notices: Vec<String>,
 }
 
-/// What an object is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an object is called. Labels and annotations of its own are nobody's concern later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    #[serde(skip)]
     pub(crate) labels: Vec<(String, String)>,
+    #[serde(skip)]
     pub(crate) annotations: Vec<(String, String)>,
 }
 
@@ -51,7 +54,7 @@ pub(crate) enum Source {
 }
 
 /// A pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pod {
     pub(crate) name: String,
     /// The object that wants it: `Pod/web`, `Deployment/web`.

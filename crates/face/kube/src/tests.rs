@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{generate, jobs, manifest, plan, settings};
+use crate::{generate, jobs, manifest, plan, settings, workload};
 
 fn planned(text: &str) -> Result<(Vec<plan::PodPlan>, Vec<String>), String> {
     let zone = |name: &str| Err(format!("{name} is not here"));
@@ -344,9 +344,8 @@ fn a_job_is_a_pod_or_has_a_keeper() {
     assert_eq!(pods[0].hash, same[0].hash);
     assert_ne!(pods[0].hash, other[0].hash);
     // What is read back is what was meant.
-    let (job, manifests, cron) =
+    let (job, manifests): (workload::Job, _) =
         jobs::read(serde_json::from_slice(&keeper.files[0].content).unwrap()).unwrap();
-    assert!(cron.is_none());
     let pod = jobs::numbered(&job, Some(3));
     let plan = plan::plan(&pod, &manifests, &mut Vec::new()).unwrap();
     assert_eq!((plan.name.as_str(), plan.owner.as_str()), ("once-3", "Job/once"));
@@ -362,7 +361,7 @@ fn a_job_is_a_pod_or_has_a_keeper() {
 #[test]
 fn what_is_next_for_a_job() {
     use jobs::{
-        Outcome::{Active, Failed, Succeeded},
+        Outcome::{Active, Exhausted, Failed, Succeeded},
         Step,
     };
     let zone = |name: &str| Err(format!("{name} is not here"));
@@ -372,9 +371,8 @@ fn what_is_next_for_a_job() {
         );
         manifest::read(ferry_compose::yaml_documents(&text).unwrap(), &zone).unwrap().jobs.remove(0)
     };
-    let next = |spec: &str, pods: &[jobs::Outcome], now: i64| {
-        jobs::decide(&job(spec), pods, false, 0, now)
-    };
+    let next =
+        |spec: &str, pods: &[jobs::Outcome], now: i64| jobs::decide(&job(spec), pods, 0, now);
     assert_eq!(next("", &[], 0), Step::Start(1));
     assert_eq!(next("", &[Active], 0), Step::Wait(None));
     assert_eq!(next("", &[Succeeded], 0), Step::Succeeded);
@@ -399,10 +397,7 @@ fn what_is_next_for_a_job() {
     assert_eq!(next(workers, &[Succeeded, Succeeded, Succeeded], 0), Step::Succeeded);
     assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 4), Step::Wait(Some(5)));
     assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 9), Step::Failed("DeadlineExceeded"));
-    assert_eq!(
-        jobs::decide(&job(""), &[Failed(0)], true, 0, 0),
-        Step::Failed("BackoffLimitExceeded")
-    );
+    assert_eq!(next("", &[Exhausted], 0), Step::Failed("BackoffLimitExceeded"));
 }
 
 const PROBED: &str = "

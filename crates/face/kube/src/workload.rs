@@ -1,5 +1,6 @@
 //! Objects that want pods: Deployments, StatefulSets, DaemonSets, Jobs, CronJobs.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 const MAX_REPLICAS: i64 = 100;
 
 /// What keeps a job apart from a pod: how often, how often again, how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) meta: Meta,
     /// What its pods are like; their names are the job's with a number.
@@ -27,7 +28,7 @@ pub(crate) struct Job {
 }
 
 /// A job again and again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CronJob {
     pub(crate) job: Job,
     pub(crate) schedule: String,
@@ -199,10 +200,16 @@ pub(crate) fn cron(
         other => return Err(format!("{}.concurrencyPolicy: \"{other}\" cannot be", spec.path())),
     };
     let suspended = spec.flag("suspend")?.unwrap_or(false);
-    let patience = spec.number("startingDeadlineSeconds")?;
+    let mut whole = |key: &str| match spec.number(key)? {
+        Some(number) if !(0..=i64::from(i32::MAX)).contains(&number) => {
+            Err(format!("{}.{key}: {number} cannot be", spec.path()))
+        }
+        number => Ok(number),
+    };
+    let patience = whole("startingDeadlineSeconds")?;
     let kept = (
-        spec.number("successfulJobsHistoryLimit")?.unwrap_or(3).max(0),
-        spec.number("failedJobsHistoryLimit")?.unwrap_or(1).max(0),
+        whole("successfulJobsHistoryLimit")?.unwrap_or(3),
+        whole("failedJobsHistoryLimit")?.unwrap_or(1),
     );
     let mut template = spec.inside("jobTemplate")?;
     template.take("metadata");

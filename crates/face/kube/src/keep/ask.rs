@@ -12,13 +12,30 @@ use tokio::net::TcpStream;
 
 use crate::{exec, probes::Action};
 
+/// Why something was not what it should be.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The container said so.
+    No(String),
+    /// The question did not come to the container. As for a kubelet that says nothing about it.
+    Unasked(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Refusal::No(why) | Refusal::Unasked(why)) = self;
+        out.write_str(why)
+    }
+}
+
 /// Does it; why it did not succeed. Time limits are the caller's.
-pub(super) async fn ask(client: &Client, container: &str, action: &Action) -> Result<(), String> {
-    match action {
+pub(super) async fn ask(client: &Client, container: &str, action: &Action) -> Result<(), Refusal> {
+    let answer = match action {
         Action::Exec(command) => match exec::run(client, container, command).await {
-            Ok(0) => Ok(()),
-            Ok(code) => Err(format!("exit code {code}")),
-            Err(error) => Err(error.message()),
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(code)) => Err(format!("exit code {code}")),
+            Ok(None) => return Err(Refusal::Unasked("nobody knows how it ended".to_owned())),
+            Err(error) => return Err(Refusal::Unasked(error.message())),
         },
         Action::Http { host, port, path, headers } => page(host, *port, path, headers).await,
         Action::Tcp { host, port } => connect(host, *port).await.map(drop),
@@ -27,7 +44,8 @@ pub(super) async fn ask(client: &Client, container: &str, action: &Action) -> Re
             tokio::time::sleep(Duration::from_secs(*seconds)).await;
             Ok(())
         }
-    }
+    };
+    answer.map_err(Refusal::No)
 }
 
 /// The pod's own address, as others see it; nothing is sent.
