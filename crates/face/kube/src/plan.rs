@@ -274,7 +274,10 @@ impl Common<'_> {
         if let Some(health) = probes.health {
             body["Healthcheck"] = health;
             if probes.is_alive {
-                body["Labels"]["ferry.health-on-failure"] = json!("restart");
+                // As a kubelet: what must not be started again is only ended.
+                let stays = is_init || self.restart != "no";
+                body["Labels"]["ferry.health-on-failure"] =
+                    json!(if stays { "restart" } else { "stop" });
             }
         }
         let name = format!("{}-{own}", self.values.pod.name);

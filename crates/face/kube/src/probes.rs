@@ -55,7 +55,7 @@ pub(crate) struct Watch {
 pub(crate) struct Probes {
     /// The health check.
     pub(crate) health: Option<Value>,
-    /// It is started again when that fails.
+    /// It ends when that fails.
     pub(crate) is_alive: bool,
     pub(crate) watch: Option<Watch>,
 }
@@ -100,8 +100,8 @@ fn health(watch: &Watch) -> Option<Value> {
     if !all.clone().all(plain) || !readiness.as_ref().is_none_or(same) {
         return None;
     }
-    // Only liveness ends what never starts.
-    if startup.is_some() && liveness.is_none() {
+    // It asks the same thing from the start, and only liveness ends what never starts.
+    if startup.as_ref().is_some_and(|one| liveness.is_none() || one.action != probe.action) {
         return None;
     }
     let Action::Exec(command) = &probe.action else { return None };

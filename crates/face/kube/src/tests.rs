@@ -143,6 +143,10 @@ fn what_is_not_supported_is_named() {
             "apiVersion \"v2\" is not supported",
         ),
         ("{apiVersion: v1, kind: Pod}".to_owned(), "metadata.name is required"),
+        (
+            "{apiVersion: batch/v1, kind: CronJob, metadata: {name: x}, spec: {schedule: '@daily', startingDeadlineSeconds: -1}}".to_owned(),
+            "startingDeadlineSeconds: -1 cannot be",
+        ),
         ("a: [".to_owned(), "yaml"),
     ] {
         let error = planned(&text).unwrap_err();
@@ -199,6 +203,46 @@ fn a_container_as_a_pod_and_back() {
     assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "/bin/sh", "-c", "true"]));
     assert_eq!(body["HostConfig"]["Memory"], json!(1 << 26));
     assert_eq!(mount(body, "/data")["Source"], json!("data"));
+}
+
+#[test]
+fn what_is_not_alive_ends_as_its_pod_says() {
+    let ends = |policy: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: x}}, spec: {{{policy} containers: [{{name: a, image: b, livenessProbe: {{exec: {{command: [c]}}}}}}]}}}}"
+        );
+        let (pods, _) = planned(&text).unwrap();
+        pods[0].containers[0].body["Labels"]["ferry.health-on-failure"].clone()
+    };
+    assert_eq!(ends(""), "restart");
+    assert_eq!(ends("restartPolicy: OnFailure,"), "restart");
+    assert_eq!(ends("restartPolicy: Never,"), "stop");
+}
+
+#[test]
+fn what_has_nothing_that_runs_any_more_is_looked_at() {
+    let owners = |text: &str| {
+        let zone = |name: &str| Err(format!("{name} is not here"));
+        manifest::read(ferry_compose::yaml_documents(text).unwrap(), &zone).unwrap().owners
+    };
+    assert_eq!(
+        owners(&FILES.replace("replicas: 2", "replicas: 1")),
+        ["Service/front", "Deployment/web"]
+    );
+    assert_eq!(owners(JOB), Vec::<String>::new());
+    assert_eq!(owners(&JOB.replace("  template:", "  suspend: true\n  template:")), ["Job/once"]);
+}
+
+#[test]
+fn a_service_without_ports_is_names() {
+    let text = FILES
+        .replace("ports: [{port: 8000, targetPort: 80}]", "sessionAffinity: ClientIP")
+        .replace("type: LoadBalancer, ", "");
+    let (pods, _) = planned(&text).unwrap();
+    assert_eq!(pods.len(), 2, "no front that would lead nothing nowhere");
+    let holder = &pods[0].keeper.as_ref().unwrap().body;
+    let names = holder["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"].clone();
+    assert!(names.as_array().unwrap().contains(&json!("front")), "{names}");
 }
 
 const FILES: &str = "
@@ -283,6 +327,12 @@ fn files_ports_and_probes_of_a_deployment() {
     assert_eq!(body["Labels"]["ferry.health-on-failure"], json!("restart"));
     assert_eq!(body["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "1"}));
     assert!(pods[0].keeper.is_none());
+    // Another question at the start is none that the same health check can ask.
+    let other = with_both.replace(
+        "startupProbe: {exec: {command: [\"true\"]}",
+        "startupProbe: {exec: {command: [test]}",
+    );
+    assert!(planned(&other).unwrap().0[0].keeper.is_some());
     let away = FILES.replace("path: a/b", "path: ../b");
     assert!(planned(&away).unwrap_err().contains("no path below a volume"));
 }
