@@ -25,6 +25,12 @@ pub(crate) const SIDECAR: &str = "ferry.kube.sidecar";
 /// The daemon's socket, as the machine has it, for a keeper that makes containers with it.
 pub(crate) const SOCKET: &str = "FERRY_KUBE_SOCKET";
 
+/// In the engine's unit of time.
+const SECOND: u64 = 1_000_000_000;
+
+/// The label by which the engine knows names that lead to a container while it is healthy only.
+const HEALTHY_NAMES: &str = "ferry.names-while-healthy";
+
 /// Decides who has the network of `plan`, and lets the others join.
 pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
     let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
@@ -71,8 +77,12 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
 /// A container with a network of its own.
 fn holder(common: &Common<'_>, body: &mut Value) {
     body["Hostname"] = json!(common.hostname);
-    body["NetworkingConfig"] =
-        json!({ "EndpointsConfig": { NETWORK: { "Aliases": common.names() } } });
+    let (mut names, when_ready) = (common.names(), common.names_when_ready());
+    if !when_ready.is_empty() {
+        body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+    }
+    names.extend(when_ready);
+    body["NetworkingConfig"] = json!({ "EndpointsConfig": { NETWORK: { "Aliases": names } } });
     let host = &mut body["HostConfig"];
     host["NetworkMode"] = json!(NETWORK);
     host["IpcMode"] = json!(if common.host_ipc { "host" } else { "shareable" });
@@ -95,8 +105,8 @@ fn member(common: &Common<'_>, keeper: &str, body: &mut Value) {
 
 /// The keeper of a pod.
 fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan {
-    let readiness = watches.iter().filter_map(|watch| watch.readiness.as_ref());
-    let period = readiness.map(|probe| probe.period).min();
+    let probes = watches.iter().flat_map(|watch| [&watch.readiness, &watch.startup]).flatten();
+    let period = probes.map(|probe| probe.period).min();
     let has_api = !watches.is_empty();
     let record = json!({ "pod": pod, "on_host": common.on_host, "watches": watches });
     let mut one = container(&format!("{pod}_pod"), "pod", &record);
@@ -107,11 +117,13 @@ fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan 
             json!(if common.host_ipc { "host" } else { "shareable" });
     }
     if let Some(period) = period {
-        // So that `ps` shows whether the pod is ready.
+        // So that `ps` shows whether the pod is ready, and services lead to it when it is. What is ready soon is found soon.
         one.body["Healthcheck"] = json!({
             "Test": ["CMD", "/ferry", "kube", "keep", "ready"],
-            "Interval": period.clamp(1, 10) * 1_000_000_000,
-            "Timeout": 5_000_000_000_i64,
+            "Interval": period.clamp(1, 10) * SECOND,
+            "Timeout": 5 * SECOND,
+            "StartPeriod": if period > 1 { 20 * SECOND } else { 0 },
+            "StartInterval": SECOND,
             "Retries": 1,
         });
     }

@@ -15,6 +15,7 @@ use crate::{
     ports::{self, Ports},
     probes::{self, Watch},
     reader::Reader,
+    service::{self, Service},
     settings::{Around, around, limits},
     volumes::{self, PutFile, Volume, Work},
 };
@@ -343,25 +344,37 @@ impl Common<'_> {
         labels
     }
 
-    /// What the pod is called: its name, and those of services that select it and have no front.
+    /// What the pod is always called: its name, and those of services that do not ask whether it is ready.
     pub(crate) fn names(&self) -> Vec<String> {
-        let Values { pod, manifests } = self.values;
-        let services = manifests.services.iter();
-        let services = services.filter(|one| one.selects(pod) && !one.has_front(manifests));
+        let pod = self.values.pod;
         let mut names = vec![pod.name.clone()];
         names.extend(pod.aliases.iter().cloned());
-        names.extend(services.flat_map(|service| service.names()));
+        let services = self.services().filter(|service| !service.wants_ready(pod));
+        names.extend(services.flat_map(Service::names));
         names
+    }
+
+    /// What it is called as long as it is ready: names of services, and the one by which fronts find it.
+    pub(crate) fn names_when_ready(&self) -> Vec<String> {
+        let Values { pod, manifests } = self.values;
+        let mut all = manifests.services.iter().filter(|one| one.selects(pod));
+        let of_fronts = all.any(|one| one.has_front(manifests) && one.wants_ready(pod));
+        let services = self.services().filter(|service| service.wants_ready(pod));
+        let services = services.flat_map(Service::names);
+        of_fronts.then(|| service::name_when_ready(pod)).into_iter().chain(services).collect()
+    }
+
+    /// Services whose names are the pod's: they select it, and have no front.
+    fn services(&self) -> impl Iterator<Item = &Service> {
+        let Values { pod, manifests } = self.values;
+        let services = manifests.services.iter();
+        services.filter(|one| one.selects(pod) && !one.has_front(manifests))
     }
 
     /// Gives the container that has the pod's network the ports of all, and those of services that lead here alone.
     pub(crate) fn publish(&self, ports: Ports, body: &mut Value) {
         let Ports { exposed, mut bindings, .. } = ports;
-        let Values { pod, manifests } = self.values;
-        for service in manifests.services.iter() {
-            if !service.selects(pod) || service.has_front(manifests) {
-                continue;
-            }
+        for service in self.services() {
             for (target, protocol, binding) in service.published() {
                 bindings.entry(format!("{target}/{protocol}")).or_default().push(binding);
             }

@@ -8,6 +8,7 @@ use crate::{
     infra::KEEPER,
     manifest::{Manifests, Pod},
     plan::{self, ContainerPlan, NETWORK, PodPlan},
+    probes,
     reader::Reader,
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Service {
     headless: bool,
     /// A client stays with the pod that it met first.
     sticky: bool,
+    /// It leads to pods that are not ready, too.
+    early: bool,
 }
 
 /// Who reaches it.
@@ -98,17 +101,22 @@ impl Service {
             "loadBalancerClass",
             "allocateLoadBalancerNodePorts",
             "healthCheckNodePort",
-            "publishNotReadyAddresses",
             "trafficDistribution",
         ] {
             spec.notice(key, "has no meaning on one machine");
         }
+        let early = spec.flag("publishNotReadyAddresses")?.unwrap_or(false);
         spec.finish()?;
-        Ok(Service { name, namespace, selector, ports, kind, headless, sticky })
+        Ok(Service { name, namespace, selector, ports, kind, headless, sticky, early })
     }
 
     pub(crate) fn selects(&self, pod: &Pod) -> bool {
         !self.selector.is_empty() && self.selector.iter().all(|pair| pod.labels.contains(pair))
+    }
+
+    /// Whether it leads to a pod only when that says that it is ready.
+    pub(crate) fn wants_ready(&self, pod: &Pod) -> bool {
+        !self.early && probes::say_when_ready(pod)
     }
 
     /// What it is called on the network.
@@ -160,7 +168,11 @@ impl Service {
                 let target = port.on(pod).ok_or_else(|| {
                     format!("Service/{}: pod {} has no port of that name", self.name, pod.name)
                 })?;
-                targets.push(format!("{}:{target}", pod.name));
+                let host = match self.wants_ready(pod) {
+                    true => name_when_ready(pod),
+                    false => pod.name.clone(),
+                };
+                targets.push(format!("{host}:{target}"));
             }
             if port.protocol == "sctp" {
                 return Err(format!("Service/{}: an SCTP port must be that of one pod", self.name));
@@ -206,6 +218,11 @@ impl Service {
             ..PodPlan::default()
         }))
     }
+}
+
+/// The name by which a front finds a pod that is ready.
+pub(crate) fn name_when_ready(pod: &Pod) -> String {
+    format!("ready.{}", pod.name)
 }
 
 impl ServicePort {

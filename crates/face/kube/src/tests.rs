@@ -111,8 +111,8 @@ fn what_is_not_supported_is_named() {
             "or the name of one of the container's",
         ),
         (
-            container("livenessProbe: {httpGet: {port: 80, scheme: HTTPS}}"),
-            "\"HTTPS\" is not supported",
+            container("livenessProbe: {httpGet: {port: 80, scheme: FTP}}"),
+            "\"FTP\" is neither HTTP nor HTTPS",
         ),
         (
             container("livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}"),
@@ -240,9 +240,21 @@ fn a_service_without_ports_is_names() {
         .replace("type: LoadBalancer, ", "");
     let (pods, _) = planned(&text).unwrap();
     assert_eq!(pods.len(), 2, "no front that would lead nothing nowhere");
-    let holder = &pods[0].keeper.as_ref().unwrap().body;
-    let names = holder["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"].clone();
-    assert!(names.as_array().unwrap().contains(&json!("front")), "{names}");
+    let names = |text: &str| {
+        let (pods, _) = planned(text).unwrap();
+        let holder = &pods[0].keeper.as_ref().unwrap().body;
+        let network = &holder["NetworkingConfig"]["EndpointsConfig"]["kube"];
+        (network["Aliases"].clone(), holder["Labels"]["ferry.names-while-healthy"].clone())
+    };
+    let all = ["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"];
+    let whole = json!([&["web-0"][..], &all].concat());
+    assert_eq!(
+        names(&text),
+        (whole.clone(), json!(all.join(","))),
+        "who is not ready is not found"
+    );
+    let early = text.replace("sessionAffinity", "publishNotReadyAddresses: true, sessionAffinity");
+    assert_eq!(names(&early), (whole, Value::Null));
 }
 
 const FILES: &str = "
@@ -312,7 +324,7 @@ fn files_ports_and_probes_of_a_deployment() {
     assert_eq!(body["Cmd"], json!(["one", "$(A)", "$B"]));
     let front = &pods[2].containers[0].body;
     assert_eq!(front["HostConfig"]["PortBindings"]["8000/tcp"][0]["HostPort"], json!("8000"));
-    assert_eq!(front["Cmd"][3], json!("8000/tcp=web-0:80,web-1:80"));
+    assert_eq!(front["Cmd"][3], json!("8000/tcp=ready.web-0:80,ready.web-1:80"));
     // Only liveness restarts what never starts: that is for the keeper, which has the network then.
     assert!(body.get("Healthcheck").is_none());
     let keeper = pods[0].keeper.as_ref().unwrap();
@@ -474,7 +486,7 @@ spec:
         - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
       resources: {limits: {cpu: 1500m, memory: 64Mi}}
       securityContext: {runAsUser: 10, procMount: Unmasked}
-      livenessProbe: {httpGet: {port: http, path: alive}, failureThreshold: 5, terminationGracePeriodSeconds: 2}
+      livenessProbe: {httpGet: {port: http, path: alive, scheme: HTTPS}, failureThreshold: 5, terminationGracePeriodSeconds: 2}
       readinessProbe: {tcpSocket: {port: 8080}, successThreshold: 2}
       startupProbe: {grpc: {port: 8081}}
       lifecycle: {postStart: {exec: {command: [touch, /x]}}, preStop: {sleep: {seconds: 3}}}
@@ -495,6 +507,7 @@ fn what_a_kubelet_does_is_for_the_keeper() {
     assert_eq!(watch["container"], "web-main");
     assert_eq!(watch["liveness"]["action"]["http"]["path"], "/alive");
     assert_eq!(watch["liveness"]["action"]["http"]["port"], 8080);
+    assert_eq!(watch["liveness"]["action"]["http"]["tls"], true);
     assert_eq!(
         (&watch["liveness"]["failures"], &watch["liveness"]["grace"]),
         (&json!(5), &json!(2))
@@ -561,7 +574,7 @@ fn a_service_leads_to_ports_by_name() {
         )
     };
     let (pods, _) = planned(&service("{port: 80, targetPort: http}")).unwrap();
-    assert_eq!(pods[1].containers[0].body["Cmd"][3], json!("80/tcp=web:8080"));
+    assert_eq!(pods[1].containers[0].body["Cmd"][3], json!("80/tcp=ready.web:8080"));
     let (pods, _) = planned(&service("{port: 8080, targetPort: http}")).unwrap();
     assert_eq!(pods.len(), 1, "the name leads to the pod itself");
     let error = planned(&service("{port: 80, targetPort: none}")).unwrap_err();
