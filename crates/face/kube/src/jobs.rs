@@ -1,5 +1,7 @@
 //! Jobs: as one pod where that is all there is to it, else with a keeper that makes pods until enough have succeeded.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -13,6 +15,9 @@ use crate::{
 
 /// The label of a job's pods, as a cluster gives it.
 const JOB_NAME: &str = "job-name";
+
+/// The variable that tells a pod of an indexed job which one it is.
+const INDEX: &str = "JOB_COMPLETION_INDEX";
 
 /// Plans everything in these manifests.
 pub(crate) fn plans(manifests: &Manifests, notices: &mut Vec<String>) -> Result<Plans, String> {
@@ -54,7 +59,7 @@ fn is_one_pod(job: &Job, plan: &PodPlan) -> bool {
     let by_engine = job.backoff_limit == 0 || policy == Some(&json!("on-failure"));
     let alone = plan.containers.len() == 1 && plan.keeper.is_none() && plan.init.is_empty();
     let once = job.completions == Some(1) && job.parallelism == 1;
-    alone && once && by_engine && job.ttl.is_none() && job.deadline.is_none()
+    alone && once && by_engine && !job.indexed && job.ttl.is_none() && job.deadline.is_none()
 }
 
 fn keeper(name: &str, kind: &str, what: &str, record: &Value) -> PodPlan {
@@ -70,19 +75,85 @@ fn keeper(name: &str, kind: &str, what: &str, record: &Value) -> PodPlan {
     })
 }
 
+/// Which pod of a job: its number, or of an indexed job the index and how often that was tried before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number {
+    pub(crate) index: i64,
+    pub(crate) attempt: i64,
+}
+
+impl Number {
+    /// Reads what stands behind a job's name in that of its pod.
+    pub(crate) fn parse(text: &str) -> Option<Number> {
+        let (index, attempt) = text.split_once('-').unwrap_or((text, "0"));
+        let number = |text: &str| text.parse().ok().filter(|number| *number >= 0);
+        Some(Number { index: number(index)?, attempt: number(attempt)? })
+    }
+
+    fn name(self, job: &str) -> String {
+        match self.attempt {
+            0 => format!("{job}-{}", self.index),
+            attempt => format!("{job}-{}-{attempt}", self.index),
+        }
+    }
+}
+
 /// A pod of a job: the only one, or one with a number.
-pub(crate) fn numbered(job: &Job, number: Option<u64>) -> Pod {
+pub(crate) fn numbered(job: &Job, number: Option<Number>) -> Pod {
     let mut pod = job.pod.clone();
-    pod.owner = format!("Job/{}", job.meta.name);
-    pod.name = match number {
-        Some(number) => format!("{}-{number}", job.meta.name),
-        None => job.meta.name.clone(),
-    };
+    let name = &job.meta.name;
+    pod.owner = format!("Job/{name}");
+    pod.name = number.map_or_else(|| name.clone(), |number| number.name(name));
     for key in [JOB_NAME, "batch.kubernetes.io/job-name"] {
-        pod.labels.push((key.to_owned(), job.meta.name.clone()));
+        pod.labels.push((key.to_owned(), name.clone()));
+    }
+    if let Some(number) = number.filter(|_| job.indexed) {
+        tell_index(&mut pod, number.index);
+        pod.spec["hostname"] = json!(format!("{name}-{}", number.index));
     }
     pod.restarts = Some(job.backoff_limit);
     pod
+}
+
+/// Lets a pod know its index in all the ways that a cluster has.
+fn tell_index(pod: &mut Pod, index: i64) {
+    let pair = ("batch.kubernetes.io/job-completion-index".to_owned(), index.to_string());
+    pod.labels.push(pair.clone());
+    pod.annotations.push(pair);
+    let of_pod = &mut pod.spec;
+    for key in ["initContainers", "containers"] {
+        for one in of_pod.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(one) = one.as_object_mut() else { continue };
+            let env = one.entry("env").or_insert_with(|| json!([]));
+            let known = |line: &Value| line["name"] == json!(INDEX);
+            match env {
+                Value::Array(lines) if !lines.iter().any(known) => {
+                    lines.push(json!({ "name": INDEX, "value": index.to_string() }));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The numbers of the next pods of a job.
+pub(crate) fn next(job: &Job, pods: &BTreeMap<Number, Outcome>, count: i64) -> Vec<Number> {
+    let Some(completions) = job.completions.filter(|_| job.indexed) else {
+        let first = pods.keys().next_back().map_or(0, |last| last.index + 1);
+        return (first..first + count).map(|index| Number { index, attempt: 0 }).collect();
+    };
+    let is_busy = |index: i64| {
+        let of_index = Number { index, attempt: 0 }..=Number { index, attempt: i64::MAX };
+        pods.range(of_index).any(|(_, one)| matches!(one, Outcome::Active | Outcome::Succeeded))
+    };
+    let attempt = |index: i64| {
+        let of_index = Number { index, attempt: 0 }..=Number { index, attempt: i64::MAX };
+        pods.range(of_index).next_back().map_or(0, |(last, _)| last.attempt + 1)
+    };
+    let free = (0..completions).filter(|index| !is_busy(*index));
+    free.take(usize::try_from(count).unwrap_or(0))
+        .map(|index| Number { index, attempt: attempt(index) })
+        .collect()
 }
 
 /// What the keeper of a job or of a cron job reads.

@@ -408,7 +408,7 @@ fn a_job_is_a_pod_or_has_a_keeper() {
     // What is read back is what was meant.
     let (job, manifests): (workload::Job, _) =
         jobs::read(serde_json::from_slice(&keeper.files[0].content).unwrap()).unwrap();
-    let pod = jobs::numbered(&job, Some(3));
+    let pod = jobs::numbered(&job, jobs::Number::parse("3"));
     let plan = plan::plan(&pod, &manifests, &mut Vec::new()).unwrap();
     assert_eq!((plan.name.as_str(), plan.owner.as_str()), ("once-3", "Job/once"));
     assert_eq!(plan.containers[0].body["Env"], json!(["A=b"]));
@@ -460,6 +460,44 @@ fn what_is_next_for_a_job() {
     assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 4), Step::Wait(Some(5)));
     assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 9), Step::Failed("DeadlineExceeded"));
     assert_eq!(next("", &[Exhausted], 0), Step::Failed("BackoffLimitExceeded"));
+}
+
+#[test]
+fn pods_of_an_indexed_job_know_their_index() {
+    use jobs::Outcome::{Active, Failed, Succeeded};
+    let text = "{apiVersion: batch/v1, kind: Job, metadata: {name: j}, spec: {completionMode: Indexed, completions: 4, parallelism: 3, template: {spec: {restartPolicy: Never,
+        initContainers: [{name: i, image: b}], containers: [{name: m, image: b, args: ['$(JOB_COMPLETION_INDEX)'], env: [{name: A, value: a}]}]}}}}";
+    let (pods, _) = planned(text).unwrap();
+    assert_eq!(pods[0].containers[0].name, "j_job", "somebody has to count");
+    let (job, manifests): (workload::Job, _) =
+        jobs::read(serde_json::from_slice(&pods[0].containers[0].files[0].content).unwrap())
+            .unwrap();
+    let next = |pods: &[(&str, jobs::Outcome)], count| {
+        let number = |(text, outcome): &(&str, _)| (jobs::Number::parse(text).unwrap(), *outcome);
+        let next = jobs::next(&job, &pods.iter().map(number).collect(), count);
+        next.into_iter().map(|one| jobs::numbered(&job, Some(one)).name).collect::<Vec<_>>()
+    };
+    assert_eq!(next(&[], 3), ["j-0", "j-1", "j-2"]);
+    let some = [("0", Succeeded), ("1", Failed(1)), ("2", Active)];
+    assert_eq!(
+        next(&some, 2),
+        ["j-1-1", "j-3"],
+        "those that failed again, and those that are left"
+    );
+    let twice = [("0", Failed(1)), ("0-1", Failed(2)), ("1", Active), ("2", Active), ("3", Active)];
+    assert_eq!(next(&twice, 1), ["j-0-2"]);
+    let plan =
+        plan::plan(&jobs::numbered(&job, jobs::Number::parse("1-2")), &manifests, &mut Vec::new());
+    let plan = plan.unwrap();
+    assert_eq!(plan.containers[0].body["Env"], json!(["A=a", "JOB_COMPLETION_INDEX=1"]));
+    assert_eq!(plan.containers[0].body["Cmd"], json!(["1"]));
+    assert_eq!(plan.containers[0].body["Hostname"], "j-1");
+    assert_eq!(plan.init[0].body["Env"], json!(["JOB_COMPLETION_INDEX=1"]));
+    for wrong in ["", "x", "1-", "-1", "1-2-3", "1--2"] {
+        assert_eq!(jobs::Number::parse(wrong), None, "{wrong}");
+    }
+    let error = planned(&text.replace("completions: 4, ", "")).unwrap_err();
+    assert!(error.contains("completions is required of an indexed job"), "{error}");
 }
 
 const PROBED: &str = "

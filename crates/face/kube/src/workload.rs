@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) pod: Pod,
     /// Ends that are wanted; `None` is one success of any pod.
     pub(crate) completions: Option<i64>,
+    /// Each of them has a number of its own, which its pods know.
+    pub(crate) indexed: bool,
     pub(crate) parallelism: i64,
     pub(crate) backoff_limit: i64,
     pub(crate) ttl: Option<i64>,
@@ -147,12 +149,14 @@ pub(crate) fn job(meta: &Meta, mut spec: Reader<'_>) -> Result<Job, String> {
     let (limit, ttl) = (whole("backoffLimit", 0)?, whole("ttlSecondsAfterFinished", 0)?);
     let deadline = whole("activeDeadlineSeconds", 1)?;
     let suspended = spec.flag("suspend")?.unwrap_or(false);
-    match spec.text("completionMode")?.as_str() {
-        "" | "NonIndexed" => {}
-        other => {
-            return Err(format!("{}.completionMode: \"{other}\" is not supported", spec.path()));
+    let indexed = match spec.text("completionMode")?.as_str() {
+        "" | "NonIndexed" => false,
+        "Indexed" if completions.is_none() => {
+            return Err(format!("{}.completions is required of an indexed job", spec.path()));
         }
-    }
+        "Indexed" => true,
+        other => return Err(format!("{}.completionMode: \"{other}\" cannot be", spec.path())),
+    };
     spec.take("selector");
     spec.take("manualSelector");
     spec.notice(
@@ -171,6 +175,7 @@ pub(crate) fn job(meta: &Meta, mut spec: Reader<'_>) -> Result<Job, String> {
         meta: meta.clone(),
         pod,
         completions,
+        indexed,
         parallelism,
         backoff_limit: limit.unwrap_or(6),
         ttl,

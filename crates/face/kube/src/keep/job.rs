@@ -12,7 +12,7 @@ use super::{Changes, now, seconds, starts::Starts, state};
 use crate::{
     end, fill,
     infra::{KEEPER, SIDECAR},
-    jobs::{self, Outcome, Step},
+    jobs::{self, Number, Outcome, Step},
     manifest::Manifests,
     plan::{self, CONTAINER, OWNER, PARENT, POD},
     play::{Player, label},
@@ -119,8 +119,8 @@ pub(super) async fn step<'c>(
         }
     }
     if let Step::Start(count) = step {
-        let first = pods.keys().max().map_or(0, |last| last + 1);
-        for (number, _) in (first..).zip(0..count) {
+        let there = pods.iter().map(|(number, pod)| (*number, pod.outcome)).collect();
+        for number in jobs::next(job, &there, count) {
             let mut pod = jobs::numbered(job, Some(number));
             parent.clone_into(&mut pod.parent);
             let mut notices = Vec::new();
@@ -159,18 +159,16 @@ async fn pods(
     player: &Player<'_>,
     job: &Job,
     starts: &Starts<'_>,
-) -> Result<BTreeMap<u64, There>, CliError> {
+) -> Result<BTreeMap<Number, There>, CliError> {
     let name = &job.meta.name;
-    let number = |pod: &str| -> Option<u64> {
-        pod.strip_prefix(name.as_str())?.strip_prefix('-')?.parse().ok()
-    };
-    let mut pods: BTreeMap<u64, Vec<ContainerSummary>> = BTreeMap::new();
+    let number = |pod: &str| Number::parse(pod.strip_prefix(name.as_str())?.strip_prefix('-')?);
+    let mut pods: BTreeMap<Number, Vec<ContainerSummary>> = BTreeMap::new();
     for one in player.having(OWNER, &format!("Job/{name}")).await? {
         if let Some(number) = number(label(&one, POD)) {
             pods.entry(number).or_default().push(one);
         }
     }
-    let on_their_way: Vec<u64> = starts.of(name).filter_map(number).collect();
+    let on_their_way: Vec<Number> = starts.of(name).filter_map(number).collect();
     for number in &on_their_way {
         pods.entry(*number).or_default();
     }
