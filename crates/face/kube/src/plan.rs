@@ -166,6 +166,12 @@ pub(crate) fn plan(
         ..PodPlan::default()
     };
     infra::join(&common, &mut plan, ports, watches);
+    if common.own_users {
+        for one in plan.all_mut() {
+            // Those who join another one's network are in its user namespace.
+            one.body["HostConfig"]["UsernsMode"] = json!("auto");
+        }
+    }
     Ok(finished(plan))
 }
 
@@ -180,6 +186,8 @@ pub(crate) struct Common<'p> {
     host_pid: bool,
     pub(crate) host_ipc: bool,
     pub(crate) shares_pids: bool,
+    /// Its root is nobody on the machine.
+    own_users: bool,
     pub(crate) around: Around,
     pub(crate) hosts: Vec<String>,
 }
@@ -197,9 +205,6 @@ fn common<'p>(
         ("Never", _) => "no",
         (other, _) => return Err(format!("{}.restartPolicy: \"{other}\" cannot be", spec.path())),
     };
-    if spec.flag("hostUsers")? == Some(false) {
-        return Err(format!("{}.hostUsers: false is not supported", spec.path()));
-    }
     spec.notice(
         "subdomain",
         "has no meaning here: a pod's names are its own and those of services",
@@ -214,15 +219,24 @@ fn common<'p>(
         alias.finish()?;
         Ok(names.into_iter().map(|name| format!("{name}:{ip}")).collect::<Vec<_>>())
     })?;
+    let own_users = spec.flag("hostUsers")? == Some(false);
+    let mut host = |key: &str| match spec.flag(key)? {
+        Some(true) if own_users => {
+            Err(format!("{}.{key} cannot be with hostUsers: false", spec.path()))
+        }
+        flag => Ok(flag.unwrap_or(false)),
+    };
+    let (on_host, host_pid, host_ipc) = (host("hostNetwork")?, host("hostPID")?, host("hostIPC")?);
     Ok(Common {
         values,
         volumes,
         hostname,
         restart,
         grace: spec.number("terminationGracePeriodSeconds")?.unwrap_or(30).max(0),
-        on_host: spec.flag("hostNetwork")?.unwrap_or(false),
-        host_pid: spec.flag("hostPID")?.unwrap_or(false),
-        host_ipc: spec.flag("hostIPC")?.unwrap_or(false),
+        on_host,
+        host_pid,
+        host_ipc,
+        own_users,
         shares_pids: spec.flag("shareProcessNamespace")?.unwrap_or(false),
         around: around(spec)?,
         hosts: aliases.concat(),
@@ -252,6 +266,10 @@ impl Common<'_> {
         let mut host = self.host(is_init, ends, mounted);
         limits(&mut reader, &mut host)?;
         let (user, non_root) = self.around.security.container(&mut reader, &mut host)?;
+        if self.own_users && host["Privileged"] == json!(true) {
+            let why = "a privileged container cannot have ids of its own (hostUsers: false)";
+            return Err(format!("{}: {why}", reader.path()));
+        }
         let probes = probes::read(&mut reader, &ports.names)?;
         let pull = reader.text("imagePullPolicy")?;
         if !matches!(pull.as_str(), "" | "Always" | "IfNotPresent" | "Never") {

@@ -188,9 +188,11 @@ impl Player<'_> {
         }
         if one.has_api {
             let (directory, socket) = self.socket();
-            // Mounts below it stay the daemon's.
+            // Mounts below it stay the daemon's. Root of a container is to be who may speak to it, whoever that is outside.
+            let maps = body["HostConfig"]["UsernsMode"] == json!("auto") || self.remaps().await?;
             body["HostConfig"]["Mounts"] = json!([{
-                "Type": "bind", "Source": directory, "Target": "/api", "BindOptions": { "NonRecursive": true },
+                "Type": "bind", "Source": directory, "Target": "/api",
+                "BindOptions": { "NonRecursive": true, "IDMap": maps },
             }]);
             body["Env"] = json!([
                 format!("FERRY_HOST=unix:///api/{socket}"),
@@ -208,6 +210,13 @@ impl Player<'_> {
             fill::put(self, &id, tar).await?;
         }
         Ok(id)
+    }
+
+    /// Whether containers are in a user namespace anyway (`--userns-remap`).
+    async fn remaps(&self) -> Result<bool, CliError> {
+        let info: Value = self.client.get("/info").json().await?;
+        let options = info["SecurityOptions"].as_array();
+        Ok(options.into_iter().flatten().any(|one| one == "name=userns"))
     }
 
     /// The directory of the daemon's socket where it runs, and the socket's name. A directory, since a daemon that is started again makes

@@ -206,6 +206,36 @@ fn a_container_as_a_pod_and_back() {
 }
 
 #[test]
+fn a_pod_may_have_users_of_its_own() {
+    let modes = |spec: &str| {
+        let text =
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: x}}, spec: {{{spec}}}}}");
+        let (pods, _) = planned(&text)?;
+        let modes = pods[0].all().map(|one| one.body["HostConfig"]["UsernsMode"].clone());
+        Ok::<_, String>(modes.collect::<Vec<_>>())
+    };
+    let two = "containers: [{name: a, image: b}, {name: c, image: b}]";
+    assert_eq!(modes(&format!("hostUsers: false, {two}")).unwrap(), ["auto"; 3], "and the keeper");
+    assert_eq!(
+        modes(&format!("hostUsers: true, {two}")).unwrap(),
+        [Value::Null, Value::Null, Value::Null]
+    );
+    for (spec, words) in [
+        (
+            "hostUsers: false, hostNetwork: true, containers: [{name: a, image: b}]",
+            "hostNetwork cannot be",
+        ),
+        (
+            "hostUsers: false, containers: [{name: a, image: b, securityContext: {privileged: true}}]",
+            "a privileged container cannot have ids of its own",
+        ),
+    ] {
+        let error = modes(spec).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_alive_ends_as_its_pod_says() {
     let ends = |policy: &str| {
         let text = format!(
