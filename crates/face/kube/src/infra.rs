@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    plan::{Common, ContainerPlan, NETWORK, PodPlan},
+    common::Common,
+    plan::{ContainerPlan, NETWORK, PodPlan},
     ports::Ports,
     probes::Watch,
     service::IMAGE,
