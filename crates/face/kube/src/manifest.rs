@@ -15,6 +15,26 @@ use crate::{
 /// Objects in one file.
 const MAX_OBJECTS: usize = 1000;
 
+/// Kinds that are about a cluster, and why nothing comes of them here.
+const MEANINGLESS: [(&str, &str); 15] = [
+    ("ClusterRole", NO_RIGHTS),
+    ("ClusterRoleBinding", NO_RIGHTS),
+    ("HorizontalPodAutoscaler", "replicas are as many as the object says"),
+    ("Ingress", "a Service of type LoadBalancer or NodePort is the way in"),
+    ("IngressClass", "a Service of type LoadBalancer or NodePort is the way in"),
+    ("LimitRange", "limits are those of the pods"),
+    ("Namespace", "there is one on this machine"),
+    ("PersistentVolume", "claims are volumes of their names"),
+    ("PodDisruptionBudget", "nobody drains it"),
+    ("PriorityClass", "nothing is scheduled"),
+    ("ResourceQuota", "limits are those of the pods"),
+    ("Role", NO_RIGHTS),
+    ("RoleBinding", NO_RIGHTS),
+    ("ServiceAccount", NO_RIGHTS),
+    ("StorageClass", "claims are volumes of their names"),
+];
+const NO_RIGHTS: &str = "there is no API server that pods could ask";
+
 /// Everything that a file asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Manifests {
@@ -114,6 +134,10 @@ fn object(
     }
     let mut notices = Vec::new();
     let owner = format!("{kind}/{name}");
+    if let Some((_, why)) = MEANINGLESS.iter().find(|(known, _)| *known == kind) {
+        manifests.notices.push(format!("{owner} has no meaning on one machine: {why}"));
+        return Ok(());
+    }
     let kept = matches!(kind.as_str(), "ConfigMap" | "Secret").then(|| document.clone());
     let mut reader = Reader::new(owner.clone(), document, &mut notices)?;
     let version = reader.text("apiVersion")?;
@@ -122,7 +146,8 @@ fn object(
     let expected = match kind.as_str() {
         "Deployment" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",
-        _ => "v1",
+        "Pod" | "Service" | "ConfigMap" | "Secret" | "PersistentVolumeClaim" => "v1",
+        other => return Err(format!("kind \"{other}\" is not supported")),
     };
     if version != expected {
         return Err(format!("{owner}: apiVersion \"{version}\" is not supported, {expected} is"));

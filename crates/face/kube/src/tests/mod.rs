@@ -82,7 +82,11 @@ fn a_deployment_becomes_pods() {
     let keeper = &pod.keeper.as_ref().unwrap().body;
     assert_eq!(keeper["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8080"));
     let aliases = &keeper["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
-    assert_eq!(*aliases, json!(["web-0"]), "two pods behind a port of the machine have a front");
+    assert_eq!(
+        *aliases,
+        json!(["web-0"]),
+        "two pods behind a port of the machine have a front"
+    );
     for one in pod.init.iter().chain(&pod.containers) {
         assert_eq!(one.body["HostConfig"]["NetworkMode"], json!("container:web-0_pod"));
         assert!(one.body["HostConfig"].get("PortBindings").is_none());
@@ -137,8 +141,8 @@ fn what_is_not_supported_is_named() {
         (container("args: 7"), "expected a list of texts"),
         (container("resources: {limits: {memory: lots}}"), "\"lots\" is no quantity"),
         (
-            "{apiVersion: v1, kind: Ingress, metadata: {name: x}}".to_owned(),
-            "kind \"Ingress\" is not supported",
+            "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: x}}".to_owned(),
+            "kind \"NetworkPolicy\" is not supported",
         ),
         ("{apiVersion: v1, kind: Pod, metadata: {name: x}}".to_owned(), "containers is required"),
         (
@@ -154,6 +158,22 @@ fn what_is_not_supported_is_named() {
     ] {
         let error = planned(&text).unwrap_err();
         assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_about_a_cluster_is_named() {
+    for (kind, words) in [
+        ("Ingress", "Ingress/x has no meaning on one machine: a Service of type LoadBalancer"),
+        ("ServiceAccount", "ServiceAccount/x has no meaning on one machine"),
+    ] {
+        let text =
+            format!("{{apiVersion: v1, kind: {kind}, metadata: {{name: x}}, spec: {{a: b}}}}");
+        let (pods, notices) = planned(&text).unwrap();
+        assert!(
+            pods.is_empty() && notices.len() == 1 && notices[0].starts_with(words),
+            "{notices:?}"
+        );
     }
 }
 
