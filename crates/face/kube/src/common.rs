@@ -11,7 +11,6 @@ use crate::{
     ports::{self, Ports},
     probes::{self, Watch},
     reader::Reader,
-    service::{self, Service},
     settings::{Around, around, limits},
     volumes::Volume,
 };
@@ -208,32 +207,39 @@ impl Common<'_> {
         let pod = self.values.pod;
         let mut names = vec![pod.name.clone()];
         names.extend(pod.aliases.iter().cloned());
-        let services = self.services().filter(|service| !service.wants_ready(pod));
-        names.extend(services.flat_map(Service::names));
+        names.extend(self.names_for(false));
         names
     }
 
-    /// What it is called as long as it is ready: names of services, and the one by which fronts find it.
+    /// What it is called as long as it is ready.
     pub(crate) fn names_when_ready(&self) -> Vec<String> {
-        let Values { pod, manifests } = self.values;
-        let mut all = manifests.services.iter().filter(|one| one.selects(pod));
-        let of_fronts = all.any(|one| one.has_front(manifests) && one.wants_ready(pod));
-        let services = self.services().filter(|service| service.wants_ready(pod));
-        let services = services.flat_map(Service::names);
-        of_fronts.then(|| service::name_when_ready(pod)).into_iter().chain(services).collect()
+        self.names_for(true)
     }
 
-    /// Services whose names are the pod's: they select it, and have no front.
-    fn services(&self) -> impl Iterator<Item = &Service> {
+    /// Names that services give it: those of their fronts for it, or where there is none their own.
+    fn names_for(&self, ready: bool) -> Vec<String> {
         let Values { pod, manifests } = self.values;
         let services = manifests.services.iter();
-        services.filter(|one| one.selects(pod) && !one.has_front(manifests))
+        let services = services.filter(|one| one.selects(pod) && one.wants_ready(pod) == ready);
+        let mut names = Vec::new();
+        for service in services {
+            let more = match service.has_front(manifests) {
+                true => vec![service.name_of(pod)],
+                false => service.names(),
+            };
+            names.extend(more.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        }
+        names
     }
 
     /// Gives the container that has the pod's network the ports of all, and those of services that lead here alone.
     pub(crate) fn publish(&self, ports: Ports, body: &mut Value) {
         let Ports { exposed, mut bindings, .. } = ports;
-        for service in self.services() {
+        let Values { pod, manifests } = self.values;
+        for service in manifests.services.iter() {
+            if !service.selects(pod) || service.has_front(manifests) {
+                continue;
+            }
             for (target, protocol, binding) in service.published() {
                 bindings.entry(format!("{target}/{protocol}")).or_default().push(binding);
             }

@@ -119,6 +119,12 @@ impl Service {
         !self.early && probes::say_when_ready(pod)
     }
 
+    /// The name by which its front finds a pod. The pod's own name may be the front's, too.
+    pub(crate) fn name_of(&self, pod: &Pod) -> String {
+        let kind = if self.wants_ready(pod) { "ready" } else { "pod" };
+        format!("{kind}.{}", pod.name)
+    }
+
     /// What it is called on the network.
     pub(crate) fn names(&self) -> Vec<String> {
         let Service { name, namespace, .. } = self;
@@ -168,11 +174,7 @@ impl Service {
                 let target = port.on(pod).ok_or_else(|| {
                     format!("Service/{}: pod {} has no port of that name", self.name, pod.name)
                 })?;
-                let host = match self.wants_ready(pod) {
-                    true => name_when_ready(pod),
-                    false => pod.name.clone(),
-                };
-                targets.push(format!("{host}:{target}"));
+                targets.push(format!("{}:{target}", self.name_of(pod)));
             }
             if port.protocol == "sctp" {
                 return Err(format!("Service/{}: an SCTP port must be that of one pod", self.name));
@@ -218,11 +220,6 @@ impl Service {
             ..PodPlan::default()
         }))
     }
-}
-
-/// The name by which a front finds a pod that is ready.
-pub(crate) fn name_when_ready(pod: &Pod) -> String {
-    format!("ready.{}", pod.name)
 }
 
 impl ServicePort {

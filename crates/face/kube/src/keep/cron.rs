@@ -100,8 +100,7 @@ impl<'c> Keeper<'c> {
             }
             "Replace" => {
                 for job in state.jobs.iter().filter(|job| job.ended.is_none()) {
-                    starts.give_up(&job.name);
-                    job::remove(&self.player, &job.name).await?;
+                    job::remove(&self.player, &job.name, starts).await?;
                 }
                 state.jobs.retain(|job| job.ended.is_some());
             }
@@ -152,28 +151,32 @@ impl<'c> Keeper<'c> {
                 .collect();
             let surplus = ended.len().saturating_sub(usize::try_from(kept).unwrap_or(0));
             for name in ended.into_iter().take(surplus) {
-                job::remove(&self.player, &name).await?;
+                job::remove(&self.player, &name, starts).await?;
                 state.jobs.retain(|job| job.name != name);
             }
         }
-        let soonest = self.forget(state).await?;
+        let soonest = self.forget(state, starts).await?;
         Ok([most, soonest].into_iter().flatten().min())
     }
 
     /// Jobs that live on for a given time only, and jobs of which nothing is known any more. When the next one goes.
-    async fn forget(&self, state: &mut State) -> Result<Option<i64>, CliError> {
+    async fn forget(
+        &self,
+        state: &mut State,
+        starts: &mut Starts<'c>,
+    ) -> Result<Option<i64>, CliError> {
         let mut soonest = None;
         if let Some(ttl) = self.cron.job.ttl {
             let (gone, next) = expired(&state.jobs, ttl, now());
             soonest = next;
             for name in gone {
-                job::remove(&self.player, &name).await?;
+                job::remove(&self.player, &name, starts).await?;
                 state.jobs.retain(|job| job.name != name);
             }
         }
         for name in job::made_by(&self.player, &self.parent).await? {
             if !state.jobs.iter().any(|job| job.name == name) {
-                job::remove(&self.player, &name).await?;
+                job::remove(&self.player, &name, starts).await?;
             }
         }
         Ok(soonest)

@@ -104,17 +104,18 @@ pub(super) async fn step<'c>(
     let pods = pods(player, job, starts).await?;
     let outcomes: Vec<Outcome> = pods.values().map(|pod| pod.outcome).collect();
     let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest()) {
-        (Step::Start(_), Some(rest)) => Step::Wait(Some(rest)),
+        (Step::Start(_), Some(rest)) => {
+            let left = job.deadline.map(|deadline| started.saturating_add(deadline) - now());
+            Step::Wait(Some(left.map_or(rest, |left| left.min(rest))))
+        }
         (step, _) => step,
     };
-    // Everything ends with a job that failed, also what is on its way.
-    let failed = matches!(step, Step::Failed(_));
-    if failed {
-        starts.give_up(name);
+    if matches!(step, Step::Failed(_)) {
+        end_all(player, name, starts).await?;
     }
     for pod in pods.values() {
         // Sidecars and keepers of a pod end with what they are there for.
-        if failed || pod.outcome != Outcome::Active {
+        if pod.outcome != Outcome::Active {
             stop(player, &pod.all).await?;
         }
     }
@@ -126,14 +127,28 @@ pub(super) async fn step<'c>(
             let mut notices = Vec::new();
             let plan = plan::plan(&pod, manifests, &mut notices).map_err(CliError::new)?;
             player.cli.println(&format!("Job/{name}: pod {}", pod.name))?;
-            let player = *player;
-            starts.add(name, &pod.name, async move {
-                player.bring_all(&plan).await?;
-                player.start(&plan).await
-            });
+            starts.add(*player, name, plan);
         }
     }
     Ok(step)
+}
+
+/// Ends everything of a job, also what is on its way: it ends with its containers.
+async fn end_all<'c>(
+    player: &Player<'c>,
+    job: &str,
+    starts: &mut Starts<'c>,
+) -> Result<(), CliError> {
+    starts.give_up(job);
+    loop {
+        let mut all = player.having(OWNER, &format!("Job/{job}")).await?;
+        all.retain(|one| !end::makes_more(one));
+        stop(player, &all).await?;
+        if starts.of(job).next().is_none() {
+            return Ok(());
+        }
+        starts.meanwhile(player.cli, tokio::time::sleep(Duration::from_millis(100))).await;
+    }
 }
 
 /// Stops what still runs of a pod, the keeper last. Everything stays to be looked at.
@@ -237,7 +252,12 @@ async fn outcome(
 }
 
 /// Removes a job with everything that it made.
-pub(super) async fn remove(player: &Player<'_>, name: &str) -> Result<(), CliError> {
+pub(super) async fn remove<'c>(
+    player: &Player<'c>,
+    name: &str,
+    starts: &mut Starts<'c>,
+) -> Result<(), CliError> {
+    end_all(player, name, starts).await?;
     end::everything(player, &format!("Job/{name}")).await.map(drop)
 }
 

@@ -1,10 +1,11 @@
 //! Pods that are being started: init containers take their time, and meanwhile there is more to look at.
 
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
 use ferry_cli::face::{Cli, CliError};
 
 use super::now;
+use crate::{plan::PodPlan, play::Player};
 
 /// Seconds until something is tried again that did not start.
 const AGAIN: i64 = 10;
@@ -22,17 +23,22 @@ pub(super) struct Starts<'c> {
 struct Start<'c> {
     job: String,
     pod: String,
+    /// It makes containers.
+    begun: Rc<Cell<bool>>,
     work: Work<'c>,
 }
 
 impl<'c> Starts<'c> {
-    pub(super) fn add(
-        &mut self,
-        job: &str,
-        pod: &str,
-        work: impl Future<Output = Result<(), CliError>> + 'c,
-    ) {
-        self.running.push(Start { job: job.to_owned(), pod: pod.to_owned(), work: Box::pin(work) });
+    /// Begins with a pod of a job; nothing comes of it before it is waited for.
+    pub(super) fn add(&mut self, player: Player<'c>, job: &str, plan: PodPlan) {
+        let begun = Rc::new(Cell::new(false));
+        let (pod, begins) = (plan.name.clone(), Rc::clone(&begun));
+        let work = Box::pin(async move {
+            player.bring_all(&plan).await?;
+            begins.set(true);
+            player.start(&plan).await
+        });
+        self.running.push(Start { job: job.to_owned(), pod, begun, work });
     }
 
     /// The pods of a job that are on their way.
@@ -45,9 +51,9 @@ impl<'c> Starts<'c> {
         Some(self.later - now()).filter(|rest| *rest > 0)
     }
 
-    /// Gives up what is on its way for a job.
+    /// Gives up pods of a job that wait for their images. Others make containers at this moment, and end when those do.
     pub(super) fn give_up(&mut self, job: &str) {
-        self.running.retain(|one| one.job != job);
+        self.running.retain(|one| one.job != job || one.begun.get());
     }
 
     /// Goes on with all of them until one has ended or `until` is there.

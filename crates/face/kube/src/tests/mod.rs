@@ -84,7 +84,7 @@ fn a_deployment_becomes_pods() {
     let aliases = &keeper["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
     assert_eq!(
         *aliases,
-        json!(["web-0"]),
+        json!(["web-0", "pod.web-0"]),
         "two pods behind a port of the machine have a front"
     );
     for one in pod.init.iter().chain(&pod.containers) {
@@ -93,7 +93,7 @@ fn a_deployment_becomes_pods() {
     }
     let front = &pods[2];
     assert_eq!((front.owner.as_str(), front.containers.len()), ("Service/front", 1));
-    let words = json!(["kube", "keep", "service", "80/tcp=web-0:80,web-1:80"]);
+    let words = json!(["kube", "keep", "service", "80/tcp=pod.web-0:80,pod.web-1:80"]);
     assert_eq!(front.containers[0].body["Cmd"], words);
     let names =
         json!(["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"]);
