@@ -27,7 +27,7 @@ pub(crate) async fn unused_claim(player: &Player<'_>, name: &str) -> Result<(), 
         ..PodPlan::default()
     };
     // Another daemon than Ferry's has no such image, and its volumes are root's.
-    match player.bring(IMAGE, "Never").await {
+    match player.bring(IMAGE, "").await {
         Ok(()) => fill(player, &alone).await,
         Err(_) => volume(player, name, claim_labels(name)).await.map(drop),
     }

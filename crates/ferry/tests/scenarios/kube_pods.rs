@@ -101,7 +101,10 @@ spec:
   terminationGracePeriodSeconds: 0
   volumes: [{name: scratch, emptyDir: {}}]
   containers:
-    - {name: main, image: busybox, command: [sh, -c, 'touch /scratch/file; exec nc -ll -p 8080 -e echo here'], volumeMounts: [{name: scratch, mountPath: /scratch}]}
+    - name: main
+      image: busybox
+      command: [sh, -c, 'touch /scratch/file; exec nc -ll -p 8080 -e echo here']
+      volumeMounts: [{name: scratch, mountPath: /scratch}]
 ---
 {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}
 ";
@@ -161,10 +164,7 @@ spec:
     assert_eq!(of(&sandbox, "Job/long"), Vec::<String>::new());
 }
 
-#[test]
-fn a_pod_has_users_of_its_own() {
-    let sandbox = with_busybox(Client::Ferry);
-    let text = "
+const OWN: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: own}
@@ -184,7 +184,18 @@ spec:
       command: [sleep, '1000']
       volumeMounts: [{name: scratch, mountPath: /scratch}]
 ";
-    play(&sandbox, text);
+
+#[test]
+fn a_pod_has_users_of_its_own() {
+    has_users_of_its_own(&with_busybox(Client::Ferry), OWN);
+    // With such a daemon every pod has.
+    let sandbox = Sandbox::start_with(&["--userns-remap", "default"]);
+    sandbox.busybox();
+    has_users_of_its_own(&sandbox, &OWN.replace("hostUsers: false", "hostUsers: true"));
+}
+
+fn has_users_of_its_own(sandbox: &Sandbox, text: &str) {
+    play(sandbox, text);
     eventually("its keeper can ask the daemon, and the pod", || {
         let health = sandbox.inspect("own_pod", "{{.State.Health.Status}}");
         (health.trim() == "healthy").then_some(())
@@ -208,7 +219,7 @@ spec:
         let again = sandbox.inspect("own-serve", "{{.State.StartedAt}}");
         (!again.is_empty() && again != started).then_some(())
     });
-    down(&sandbox, text);
+    down(sandbox, text);
 }
 
 #[test]
@@ -231,7 +242,9 @@ spec:
       command: [sleep, '1000']
       startupProbe: {tcpSocket: {port: 8443}, periodSeconds: 1}
       livenessProbe: {exec: {command: [sh, -c, 'echo beat >> /notes/beats']}, periodSeconds: 1}
-      readinessProbe: {exec: {command: [sh, -c, 'echo asked >> /notes/asked; echo $$ > /notes/pid; [ -e /notes/end ] || exec sleep 1000']}, periodSeconds: 1}
+      readinessProbe:
+        periodSeconds: 1
+        exec: {command: [sh, -c, 'echo asked >> /notes/asked; echo $$ > /notes/pid; [ -e /notes/end ] || exec sleep 1000']}
       volumeMounts: [{name: notes, mountPath: /notes}]
 ";
     play(&sandbox, text);
