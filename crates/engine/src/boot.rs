@@ -327,7 +327,7 @@ fn adopt(shared: &Shared, container: &mut Container, pid: Option<i32>) {
         if !endpoint.endpoint_id.is_empty()
             && shared.networks.find(name).is_ok_and(|network| !network.builtin)
         {
-            shared.resolvers.join(name, endpoint);
+            shared.resolvers.join(name, endpoint, &net::names::hidden(container));
         }
     }
     net::hold_again(shared, container);

@@ -27,6 +27,8 @@ struct Host {
     endpoint: String,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
+    /// The name is known, and does not lead here for now.
+    hidden: bool,
 }
 
 /// What one container sees of the [`Directory`].
@@ -73,12 +75,22 @@ impl Directory {
         entry.name = network.1.to_ascii_lowercase();
         for name in names {
             let hosts = entry.names.entry(name.to_ascii_lowercase()).or_default();
-            hosts.push(Host { endpoint: endpoint.to_owned(), v4, v6 });
+            hosts.push(Host { endpoint: endpoint.to_owned(), v4, v6, hidden: false });
         }
         if let Some(first) = names.first() {
             let full = format!("{first}.{}", network.1);
             for ip in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
                 entry.reverse.insert(ip, full.clone());
+            }
+        }
+    }
+
+    /// Lets these names of an endpoint lead nowhere, and all others to it. Nobody else is asked for them meanwhile.
+    pub fn hide(&mut self, network: &str, endpoint: &str, names: &[String]) {
+        let Some(entry) = self.networks.get_mut(network) else { return };
+        for (name, hosts) in &mut entry.names {
+            for host in hosts.iter_mut().filter(|host| host.endpoint == endpoint) {
+                host.hidden = names.iter().any(|hidden| hidden.eq_ignore_ascii_case(name));
             }
         }
     }
@@ -135,6 +147,7 @@ impl Directory {
 
     fn on(&self, network: &str, name: &str, turn: usize) -> Option<Found> {
         let hosts = self.networks.get(network)?.names.get(name)?;
+        let hosts: Vec<&Host> = hosts.iter().filter(|host| !host.hidden).collect();
         let mut found = Found::default();
         let first = turn % hosts.len().max(1);
         for host in hosts[first..].iter().chain(&hosts[..first]).take(ADDRESSES) {
@@ -181,6 +194,20 @@ mod tests {
         assert_eq!(v4(&view, "web.back.net"), Some(vec![ip(1)]));
         view.links.push(Link { network: "n1".into(), alias: "Web".into(), target: "db".into() });
         assert_eq!(v4(&view, "web"), Some(vec![ip(2)]));
+    }
+
+    #[test]
+    fn a_hidden_name_is_known_and_leads_nowhere() {
+        let (mut directory, view) = directory();
+        let v4 = |directory: &Directory, name| directory.find(&view, name, 0).unwrap().v4;
+        directory.hide("n1", "e1", &names(&["SVC"]));
+        assert_eq!(v4(&directory, "svc"), [ip(2)]);
+        assert_eq!(v4(&directory, "web"), [ip(1)], "its other names stay");
+        directory.hide("n1", "e2", &names(&["svc"]));
+        assert!(v4(&directory, "svc").is_empty());
+        directory.hide("n1", "e1", &[]);
+        assert_eq!(v4(&directory, "svc"), [ip(1)]);
+        directory.hide("n9", "e1", &names(&["svc"]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ferry_model::container::{Health, HealthAction, HealthResult, HealthStatus, P
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Actor, Next, stop};
-use crate::{probe::Probe, signal};
+use crate::{net::names, probe::Probe, signal};
 
 /// Where probing stands.
 #[derive(Debug, Default)]
@@ -49,6 +49,7 @@ impl Actor {
         let health = self.container.state.health.get_or_insert_default();
         health.status = HealthStatus::Starting;
         health.failing_streak = 0;
+        names::follow_health(&self.shared, &self.container);
         self.open_health();
     }
 
@@ -85,6 +86,7 @@ impl Actor {
         self.monitor = Monitor::Closed;
         if let Some(health) = &mut self.container.state.health {
             health.status = HealthStatus::Unhealthy;
+            names::follow_health(&self.shared, &self.container);
         }
     }
 
@@ -108,6 +110,7 @@ impl Actor {
         self.save_or_warn();
         self.publish();
         if let Some(status) = changed {
+            names::follow_health(&self.shared, &self.container);
             self.event(&format!("health_status: {}", status.as_str()), &[]);
             if status == HealthStatus::Unhealthy {
                 self.on_unhealthy().await;

@@ -6,7 +6,7 @@
 mod change;
 mod hand_over;
 pub(crate) mod links;
-mod names;
+pub(crate) mod names;
 mod order;
 mod ports;
 mod sysctls;

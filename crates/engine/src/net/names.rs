@@ -4,7 +4,7 @@ use std::{fs, net::IpAddr};
 
 use ferry_dns::{Link, View};
 use ferry_errkind::Failure;
-use ferry_model::container::Container;
+use ferry_model::container::{Container, HEALTHY_NAMES_LABEL, HealthStatus};
 
 use super::order;
 use crate::{
@@ -28,7 +28,28 @@ pub(super) fn join(shared: &Shared, container: &Container, network: &str) {
     }
     let builtin = shared.networks.find(network).is_ok_and(|network| network.builtin);
     if let Some(endpoint) = container.endpoints.get(network).filter(|_| !builtin) {
-        shared.resolvers.join(network, endpoint);
+        shared.resolvers.join(network, endpoint, &hidden(container));
+    }
+}
+
+/// Names of a container that lead to it while it is healthy only, as long as it is not.
+pub(crate) fn hidden(container: &Container) -> Vec<String> {
+    let Some(names) = container.spec.labels.get(HEALTHY_NAMES_LABEL) else { return Vec::new() };
+    let healthy = match &container.state.health {
+        Some(health) => health.status == HealthStatus::Healthy,
+        // Before its first start it only is to be asked.
+        None => ferry_container::probe_command(&container.spec).is_none(),
+    };
+    if healthy { Vec::new() } else { names.split(',').map(str::to_owned).collect() }
+}
+
+/// Makes names right after a container's health has changed.
+pub(crate) fn follow_health(shared: &Shared, container: &Container) {
+    if container.spec.labels.contains_key(HEALTHY_NAMES_LABEL) {
+        let hidden = hidden(container);
+        for endpoint in container.endpoints.values() {
+            shared.resolvers.hide(endpoint, &hidden);
+        }
     }
 }
 

@@ -62,8 +62,8 @@ impl Drop for Running {
 }
 
 impl Resolvers {
-    /// Makes the names of an endpoint known.
-    pub(crate) fn join(&self, network_name: &str, endpoint: &EndpointStatus) {
+    /// Makes the names of an endpoint known; the `hidden` ones lead nowhere for now.
+    pub(crate) fn join(&self, network_name: &str, endpoint: &EndpointStatus, hidden: &[String]) {
         let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         directory.join(
             (&endpoint.network_id, network_name),
@@ -72,6 +72,13 @@ impl Resolvers {
             endpoint.ipv4,
             endpoint.ipv6,
         );
+        directory.hide(&endpoint.network_id, &endpoint.endpoint_id, hidden);
+    }
+
+    /// Lets names of an endpoint lead nowhere, and all others to it.
+    pub(crate) fn hide(&self, endpoint: &EndpointStatus, names: &[String]) {
+        let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+        directory.hide(&endpoint.network_id, &endpoint.endpoint_id, names);
     }
 
     /// Forgets the names of an endpoint.

@@ -11,7 +11,10 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::Stream;
 
 /// PEM files of a client. Files that are not there are not used, except the authorities when the daemon is verified.
 #[derive(Debug, Clone)]
@@ -49,6 +52,18 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
+    /// Nobody has to prove who he is: what is said is only encrypted.
+    pub const ANYBODY: TlsFiles = TlsFiles { authorities: None, identity: None, verify: false };
+
+    /// Speaks TLS on a connection.
+    ///
+    /// # Errors
+    /// The files cannot be used, or the other side does not speak TLS or does not prove who it is.
+    pub async fn connect(&self, tcp: TcpStream, host: &str) -> std::io::Result<Stream> {
+        let (connector, name) = self.connector(host).map_err(std::io::Error::other)?;
+        Ok(Stream::Tls(Box::new(connector.connect(name, tcp).await?)))
+    }
+
     pub(crate) fn connector(
         &self,
         host: &str,

@@ -1,16 +1,55 @@
 //! The end of pods: hooks, the stop in the right order, and what is left.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use ferry_cli::face::CliError;
 use ferry_client::{Client, path_segment};
 use ferry_docker_api::ContainerSummary;
 use tokio::task::JoinSet;
 
 use crate::{
-    exec,
+    exec, fill,
     infra::{KEEPER, PRE_STOP, SIDECAR},
-    plan::POD,
+    plan::{OWNER, PARENT, POD},
     play::{Player, is_missing, label},
 };
+
+/// How often volumes are tried that somebody has.
+const ATTEMPTS: u32 = 10;
+
+/// Whether it is a keeper that makes pods.
+pub(crate) fn makes_more(one: &ContainerSummary) -> bool {
+    matches!(label(one, KEEPER), "job" | "cron")
+}
+
+/// Removes everything of an object, and of the objects that it made; the pods that there were.
+pub(crate) async fn everything(
+    player: &Player<'_>,
+    owner: &str,
+) -> Result<BTreeSet<String>, CliError> {
+    let mut pods = BTreeSet::new();
+    let mut attempts = 0;
+    loop {
+        // A keeper goes before what it makes is counted; what it was about to make is there the next time.
+        let mut all = player.having(OWNER, owner).await?;
+        if !all.iter().any(makes_more) {
+            all.extend(player.having(PARENT, owner).await?);
+        } else {
+            all.retain(makes_more);
+        }
+        pods.extend(all.iter().map(|one| label(one, POD).to_owned()));
+        remove(player, &all).await?;
+        if !all.is_empty() {
+            continue;
+        }
+        match fill::remove_own(player, owner, None).await {
+            // The last wish of a keeper that has ended may still be on its way.
+            Err(_) if attempts < ATTEMPTS => attempts += 1,
+            removed => return removed.map(|()| pods),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
 
 /// Ends containers and removes them. Hooks run before; sidecars end after the others, keepers last.
 pub(crate) async fn remove(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {

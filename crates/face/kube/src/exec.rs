@@ -4,12 +4,12 @@ use ferry_client::{Client, ClientError, path_segment};
 use ferry_docker_api::{ExecConfig, ExecCreated, ExecInspect, ExecStartConfig};
 use tokio::io::AsyncReadExt;
 
-/// Runs it to its end; its exit code. What it prints is read and forgotten.
+/// Runs it to its end; its exit code, if that is known. What it prints is read and forgotten.
 pub(crate) async fn run(
     client: &Client,
     container: &str,
     command: &[String],
-) -> Result<i32, ClientError> {
+) -> Result<Option<i32>, ClientError> {
     let config = ExecConfig {
         attach_stdout: true,
         attach_stderr: true,
@@ -24,5 +24,5 @@ pub(crate) async fn run(
     let mut chunk = [0; 4096];
     while output.read(&mut chunk).await.is_ok_and(|count| count > 0) {}
     let ended: ExecInspect = client.get(format!("{path}/json")).json().await?;
-    Ok(ended.exit_code.unwrap_or(-1))
+    Ok(ended.exit_code)
 }

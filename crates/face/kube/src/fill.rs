@@ -3,23 +3,45 @@
 use ferry_archive::{Entry, Kind, TarWriter};
 use ferry_cli::face::CliError;
 use ferry_client::{Endpoint, path_segment};
+use ferry_docker_api::Filters;
 use serde_json::{Value, json};
 
 use crate::{
     end,
-    plan::{OWNER, POD, PodPlan},
+    plan::{ContainerPlan, OWNER, PARENT, POD, PodPlan},
     play::{Player, is_missing},
-    volumes::PutFile,
+    service::IMAGE,
+    volumes::{PutFile, Work},
 };
 
 /// Where a volume is while it is filled.
 const PLACE: &str = "/ferry-volumes";
 
-/// Makes a claim's volume; true if it is new.
-pub(crate) async fn claim(player: &Player<'_>, name: &str) -> Result<bool, CliError> {
-    volume(player, name, json!({ OWNER: format!("PersistentVolumeClaim/{name}") })).await
+/// Makes the volume of a claim that no pod mounts yet. Whoever mounts it later may write to it.
+pub(crate) async fn unused_claim(player: &Player<'_>, name: &str) -> Result<(), CliError> {
+    let alone = PodPlan {
+        name: name.to_owned(),
+        owner: claim_owner(name),
+        containers: vec![ContainerPlan::of(IMAGE)],
+        work: Work { claims: vec![name.to_owned()], ..Work::default() },
+        ..PodPlan::default()
+    };
+    // Another daemon than Ferry's has no such image, and its volumes are root's.
+    match player.bring(IMAGE, "").await {
+        Ok(()) => fill(player, &alone).await,
+        Err(_) => volume(player, name, claim_labels(name)).await.map(drop),
+    }
 }
 
+fn claim_owner(name: &str) -> String {
+    format!("PersistentVolumeClaim/{name}")
+}
+
+fn claim_labels(name: &str) -> Value {
+    json!({ OWNER: claim_owner(name) })
+}
+
+/// Makes a volume; true if it was not there.
 async fn volume(player: &Player<'_>, name: &str, labels: Value) -> Result<bool, CliError> {
     match player.client.get(format!("/volumes/{}", path_segment(name))).json::<Value>().await {
         Ok(_) => return Ok(false),
@@ -31,21 +53,52 @@ async fn volume(player: &Player<'_>, name: &str, labels: Value) -> Result<bool, 
     Ok(true)
 }
 
-/// Makes the volumes of a pod that are not there, and fills them.
+/// Makes the volumes of a pod, and fills those that are new. Nothing of an earlier attempt is used again, and nothing is left by one that
+/// fails.
 pub(crate) async fn fill(player: &Player<'_>, pod: &PodPlan) -> Result<(), CliError> {
+    if !pod.work.own.is_empty() {
+        remove_own(player, &pod.owner, Some(&pod.name)).await?;
+    }
     let mut new = Vec::new();
-    for name in &pod.work.own {
-        if volume(player, name, json!({ POD: pod.name })).await? {
-            new.push(name);
+    let mut filled = make(player, pod, &mut new).await;
+    if filled.is_ok() && !new.is_empty() {
+        filled = put_into(player, pod, &new).await;
+    }
+    if filled.is_err() {
+        for name in new {
+            remove_volume(player, name).await.ok();
         }
+    }
+    filled
+}
+
+/// Makes volumes; `new` are those that were not there.
+async fn make<'p>(
+    player: &Player<'_>,
+    pod: &'p PodPlan,
+    new: &mut Vec<&'p str>,
+) -> Result<(), CliError> {
+    for name in &pod.work.own {
+        if !volume(player, name, pod.labels()).await? {
+            let PodPlan { owner, name: pod, .. } = pod;
+            let words = format!(
+                "volume {name} is there already and is not that of {owner}'s pod {pod}: rename the volume in the manifest, or remove the other one"
+            );
+            return Err(CliError::new(words));
+        }
+        new.push(name);
     }
     for name in &pod.work.claims {
-        if claim(player, name).await? {
+        if volume(player, name, claim_labels(name)).await? {
             new.push(name);
         }
     }
-    let Some(first) = pod.containers.first().filter(|_| !new.is_empty()) else { return Ok(()) };
-    player.bring(&first.image, &first.pull).await?;
+    Ok(())
+}
+
+/// Gives new volumes their rights and files, by a container that never runs.
+async fn put_into(player: &Player<'_>, pod: &PodPlan, new: &[&str]) -> Result<(), CliError> {
+    let Some(first) = pod.containers.first() else { return Ok(()) };
     let group = u32::try_from(pod.group.unwrap_or(0)).unwrap_or(0);
     let mut tar = TarWriter::new(Vec::new());
     let mut mounts = Vec::new();
@@ -72,7 +125,8 @@ pub(crate) async fn fill(player: &Player<'_>, pod: &PodPlan) -> Result<(), CliEr
         "Image": first.image,
         // It never runs.
         "Entrypoint": ["/"],
-        "Labels": { POD: pod.name },
+        // If it is left behind it goes with its pod.
+        "Labels": pod.labels(),
         "HostConfig": { "Mounts": mounts, "NetworkMode": "none" },
     });
     let made: Value = player.client.post("/containers/create").json_body(&body).json().await?;
@@ -92,19 +146,32 @@ pub(crate) async fn put(player: &Player<'_>, id: &str, tar: Vec<u8>) -> Result<(
     Ok(call.upload("application/x-tar", body, Some(length)).done().await?)
 }
 
-/// Removes the volumes that were made for a pod alone.
-pub(crate) async fn remove_own(player: &Player<'_>, pod: &str) -> Result<(), CliError> {
-    let mut filters = ferry_docker_api::Filters::default();
-    filters.add("label", &format!("{POD}={pod}"));
-    let found: Value = player.client.get("/volumes").filters(&filters).json().await?;
-    for one in found["Volumes"].as_array().into_iter().flatten() {
-        let name = one["Name"].as_str().unwrap_or_default();
-        match player.client.delete(format!("/volumes/{}", path_segment(name))).done().await {
-            Err(error) if !is_missing(&error) => return Err(error.into()),
-            _ => {}
+/// Removes the volumes that were made for an object's pods alone, or for one of them.
+pub(crate) async fn remove_own(
+    player: &Player<'_>,
+    owner: &str,
+    pod: Option<&str>,
+) -> Result<(), CliError> {
+    // A cron job has those of the jobs that it made, too.
+    for key in if pod.is_some() { &[OWNER][..] } else { &[OWNER, PARENT] } {
+        let mut filters = Filters::default();
+        filters.add("label", &format!("{key}={owner}"));
+        if let Some(pod) = pod {
+            filters.add("label", &format!("{POD}={pod}"));
+        }
+        let found: Value = player.client.get("/volumes").filters(&filters).json().await?;
+        for one in found["Volumes"].as_array().into_iter().flatten() {
+            remove_volume(player, one["Name"].as_str().unwrap_or_default()).await?;
         }
     }
     Ok(())
+}
+
+async fn remove_volume(player: &Player<'_>, name: &str) -> Result<(), CliError> {
+    match player.client.delete(format!("/volumes/{}", path_segment(name))).done().await {
+        Err(error) if !is_missing(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Looks whether places of this machine are what they should be. Of another machine only the daemon can tell.

@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    plan::{Common, ContainerPlan, NETWORK, PodPlan},
+    common::Common,
+    plan::{ContainerPlan, NETWORK, PodPlan},
     ports::Ports,
     probes::Watch,
     service::IMAGE,
@@ -16,7 +17,7 @@ use crate::{
 /// Where a keeper finds what it is to do.
 pub(crate) const RECORD: &str = "/keep.json";
 
-/// What a container keeps: `pod`, `job` or `cron`.
+/// What a container keeps: `pod`, `job`, `cron` or `service`.
 pub(crate) const KEEPER: &str = "ferry.kube.keeper";
 /// A container with a hook before its end.
 pub(crate) const PRE_STOP: &str = "ferry.kube.pre-stop";
@@ -24,6 +25,12 @@ pub(crate) const PRE_STOP: &str = "ferry.kube.pre-stop";
 pub(crate) const SIDECAR: &str = "ferry.kube.sidecar";
 /// The daemon's socket, as the machine has it, for a keeper that makes containers with it.
 pub(crate) const SOCKET: &str = "FERRY_KUBE_SOCKET";
+
+/// In the engine's unit of time.
+const SECOND: u64 = 1_000_000_000;
+
+/// The label by which the engine knows names that lead to a container while it is healthy only.
+const HEALTHY_NAMES: &str = "ferry.names-while-healthy";
 
 /// Decides who has the network of `plan`, and lets the others join.
 pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
@@ -71,8 +78,12 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
 /// A container with a network of its own.
 fn holder(common: &Common<'_>, body: &mut Value) {
     body["Hostname"] = json!(common.hostname);
-    body["NetworkingConfig"] =
-        json!({ "EndpointsConfig": { NETWORK: { "Aliases": common.names() } } });
+    let (mut names, when_ready) = (common.names(), common.names_when_ready());
+    if !when_ready.is_empty() {
+        body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+    }
+    names.extend(when_ready);
+    body["NetworkingConfig"] = json!({ "EndpointsConfig": { NETWORK: { "Aliases": names } } });
     let host = &mut body["HostConfig"];
     host["NetworkMode"] = json!(NETWORK);
     host["IpcMode"] = json!(if common.host_ipc { "host" } else { "shareable" });
@@ -95,8 +106,8 @@ fn member(common: &Common<'_>, keeper: &str, body: &mut Value) {
 
 /// The keeper of a pod.
 fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan {
-    let readiness = watches.iter().filter_map(|watch| watch.readiness.as_ref());
-    let period = readiness.map(|probe| probe.period).min();
+    let probes = watches.iter().flat_map(|watch| [&watch.readiness, &watch.startup]).flatten();
+    let period = probes.map(|probe| probe.period).min();
     let has_api = !watches.is_empty();
     let record = json!({ "pod": pod, "on_host": common.on_host, "watches": watches });
     let mut one = container(&format!("{pod}_pod"), "pod", &record);
@@ -107,11 +118,13 @@ fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan 
             json!(if common.host_ipc { "host" } else { "shareable" });
     }
     if let Some(period) = period {
-        // So that `ps` shows whether the pod is ready.
+        // So that `ps` shows whether the pod is ready, and services lead to it when it is. What is ready soon is found soon.
         one.body["Healthcheck"] = json!({
             "Test": ["CMD", "/ferry", "kube", "keep", "ready"],
-            "Interval": period.clamp(1, 10) * 1_000_000_000,
-            "Timeout": 5_000_000_000_i64,
+            "Interval": period.clamp(1, 10) * SECOND,
+            "Timeout": 5 * SECOND,
+            "StartPeriod": if period > 1 { 20 * SECOND } else { 0 },
+            "StartInterval": SECOND,
             "Retries": 1,
         });
     }

@@ -1,13 +1,14 @@
 //! `ferry kube`: Kubernetes' manifests on one machine, and manifests of what runs here.
 //!
 //! Knows: manifests of a few kinds, the client and the wire types. Does not know: the engine, or which daemon answers.
-//! Start with `manifest.rs` (documents to objects), `plan.rs` (a pod to bodies of container create), `infra.rs` and `keep/` (what a kubelet
-//! does for a pod, in a container of the pod's), `play.rs`, `generate.rs`.
+//! Start with `manifest.rs` (documents to objects), `plan.rs` and `common.rs` (a pod to bodies of container create), `infra.rs` and `keep/`
+//! (what a kubelet does for a pod, in a container of the pod's), `play.rs`, `generate.rs`.
 //!
 //! Invariants: what has no meaning on one machine is named; what is not supported is refused by name; the same manifest played
 //! twice changes nothing.
 
 mod commands;
+mod common;
 mod cron;
 mod end;
 mod env;
@@ -15,10 +16,12 @@ mod exec;
 mod fields;
 mod fill;
 mod generate;
+mod images;
 mod infra;
 mod jobs;
 mod keep;
 mod manifest;
+mod mounts;
 mod plan;
 mod play;
 mod ports;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -13,6 +14,26 @@ use crate::{
 
 /// Objects in one file.
 const MAX_OBJECTS: usize = 1000;
+
+/// Kinds that are about a cluster, and why nothing comes of them here.
+const MEANINGLESS: [(&str, &str); 15] = [
+    ("ClusterRole", NO_RIGHTS),
+    ("ClusterRoleBinding", NO_RIGHTS),
+    ("HorizontalPodAutoscaler", "replicas are as many as the object says"),
+    ("Ingress", "a Service of type LoadBalancer or NodePort is the way in"),
+    ("IngressClass", "a Service of type LoadBalancer or NodePort is the way in"),
+    ("LimitRange", "limits are those of the pods"),
+    ("Namespace", "there is one on this machine"),
+    ("PersistentVolume", "claims are volumes of their names"),
+    ("PodDisruptionBudget", "nobody drains it"),
+    ("PriorityClass", "nothing is scheduled"),
+    ("ResourceQuota", "limits are those of the pods"),
+    ("Role", NO_RIGHTS),
+    ("RoleBinding", NO_RIGHTS),
+    ("ServiceAccount", NO_RIGHTS),
+    ("StorageClass", "claims are volumes of their names"),
+];
+const NO_RIGHTS: &str = "there is no API server that pods could ask";
 
 /// Everything that a file asks for.
 #[derive(Debug, Default)]
@@ -28,18 +49,20 @@ pub(crate) struct Manifests {
     /// Names of claims.
     pub(crate) claims: Vec<String>,
     pub(crate) services: Vec<Service>,
-    /// Deployments and the like, also those without pods.
+    /// Deployments and the like: what of theirs is not planned any more goes.
     pub(crate) owners: Vec<String>,
     /// What has no meaning here.
     pub(crate) notices: Vec<String>,
 }
 
-/// What an object is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an object is called. Labels and annotations of its own are nobody's concern later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    #[serde(skip)]
     pub(crate) labels: Vec<(String, String)>,
+    #[serde(skip)]
     pub(crate) annotations: Vec<(String, String)>,
 }
 
@@ -51,7 +74,7 @@ pub(crate) enum Source {
 }
 
 /// A pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pod {
     pub(crate) name: String,
     /// The object that wants it: `Pod/web`, `Deployment/web`.
@@ -63,8 +86,6 @@ pub(crate) struct Pod {
     pub(crate) annotations: Vec<(String, String)>,
     /// Further names on the network.
     pub(crate) aliases: Vec<String>,
-    /// Claims that are made for it.
-    pub(crate) claims: Vec<String>,
     /// Its `spec`, not read yet: that wants the values of other documents.
     pub(crate) spec: Value,
     /// Of a Job: it ends.
@@ -113,6 +134,10 @@ fn object(
     }
     let mut notices = Vec::new();
     let owner = format!("{kind}/{name}");
+    if let Some((_, why)) = MEANINGLESS.iter().find(|(known, _)| *known == kind) {
+        manifests.notices.push(format!("{owner} has no meaning on one machine: {why}"));
+        return Ok(());
+    }
     let kept = matches!(kind.as_str(), "ConfigMap" | "Secret").then(|| document.clone());
     let mut reader = Reader::new(owner.clone(), document, &mut notices)?;
     let version = reader.text("apiVersion")?;
@@ -121,7 +146,8 @@ fn object(
     let expected = match kind.as_str() {
         "Deployment" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",
-        _ => "v1",
+        "Pod" | "Service" | "ConfigMap" | "Secret" | "PersistentVolumeClaim" => "v1",
+        other => return Err(format!("kind \"{other}\" is not supported")),
     };
     if version != expected {
         return Err(format!("{owner}: apiVersion \"{version}\" is not supported, {expected} is"));
@@ -153,7 +179,12 @@ fn keep(
             manifests.pods.extend(workload::pods(&meta, kind, reader.inside("spec")?)?);
             manifests.owners.push(owner);
         }
-        "Job" => manifests.jobs.push(workload::job(&meta, reader.inside("spec")?)?),
+        "Job" => {
+            let job = workload::job(&meta, reader.inside("spec")?)?;
+            // One that is suspended has nothing that runs.
+            manifests.owners.extend(job.suspended.then_some(owner));
+            manifests.jobs.push(job);
+        }
         "CronJob" => {
             manifests.crons.push(workload::cron(&meta, reader.inside("spec")?, zone_file)?);
         }
@@ -174,6 +205,8 @@ fn keep(
         "Service" => {
             let service = Service::read(name, meta.namespace, reader.inside("spec")?)?;
             manifests.services.push(service);
+            // It may have had a front that it needs no longer.
+            manifests.owners.push(owner);
         }
         other => return Err(format!("kind \"{other}\" is not supported")),
     }

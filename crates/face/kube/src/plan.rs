@@ -8,14 +8,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    env::{Values, expanded},
+    common::common,
+    env::Values,
     infra,
     manifest::{Manifests, Pod},
-    ports::{self, Ports},
-    probes::{self, Watch},
+    ports::Ports,
     reader::Reader,
-    settings::{Around, around, limits},
-    volumes::{self, Mounted, PutFile, Volume, Work},
+    volumes::{self, PutFile, Volume, Work},
 };
 
 /// The network of all pods; names of pods and services are names on it.
@@ -55,6 +54,15 @@ impl PodPlan {
         self.keeper.iter().chain(&self.init).chain(&self.containers)
     }
 
+    /// Whose everything is that is made for it.
+    pub(crate) fn labels(&self) -> Value {
+        let mut labels = json!({ OWNER: self.owner, POD: self.name });
+        if !self.parent.is_empty() {
+            labels[PARENT] = json!(self.parent);
+        }
+        labels
+    }
+
     fn all_mut(&mut self) -> impl Iterator<Item = &mut ContainerPlan> {
         self.keeper.iter_mut().chain(&mut self.init).chain(&mut self.containers)
     }
@@ -88,10 +96,7 @@ impl ContainerPlan {
 
 /// Gives a plan its hash, and the containers their labels.
 pub(crate) fn finished(mut plan: PodPlan) -> PodPlan {
-    let mut labels = json!({ OWNER: plan.owner, POD: plan.name });
-    if !plan.parent.is_empty() {
-        labels[PARENT] = json!(plan.parent);
-    }
+    let labels = plan.labels();
     for one in plan.all_mut() {
         for (key, value) in labels.as_object().into_iter().flatten() {
             one.body["Labels"][key] = value.clone();
@@ -158,205 +163,11 @@ pub(crate) fn plan(
         ..PodPlan::default()
     };
     infra::join(&common, &mut plan, ports, watches);
+    if common.own_users {
+        for one in plan.all_mut() {
+            // Those who join another one's network are in its user namespace.
+            one.body["HostConfig"]["UsernsMode"] = json!("auto");
+        }
+    }
     Ok(finished(plan))
-}
-
-/// What all containers of a pod have in common.
-pub(crate) struct Common<'p> {
-    pub(crate) values: Values<'p>,
-    volumes: &'p BTreeMap<String, Volume>,
-    pub(crate) hostname: String,
-    restart: &'static str,
-    grace: i64,
-    pub(crate) on_host: bool,
-    host_pid: bool,
-    pub(crate) host_ipc: bool,
-    pub(crate) shares_pids: bool,
-    pub(crate) around: Around,
-    pub(crate) hosts: Vec<String>,
-}
-
-fn common<'p>(
-    values: Values<'p>,
-    spec: &mut Reader<'_>,
-    volumes: &'p BTreeMap<String, Volume>,
-) -> Result<Common<'p>, String> {
-    let hostname = spec.text("hostname")?;
-    let hostname = if hostname.is_empty() { values.pod.name.clone() } else { hostname };
-    let restart = match (spec.text("restartPolicy")?.as_str(), values.pod.is_job) {
-        ("", false) | ("Always", false) => "always",
-        ("OnFailure", _) => "on-failure",
-        ("Never", _) => "no",
-        (other, _) => return Err(format!("{}.restartPolicy: \"{other}\" cannot be", spec.path())),
-    };
-    if spec.flag("hostUsers")? == Some(false) {
-        return Err(format!("{}.hostUsers: false is not supported", spec.path()));
-    }
-    spec.notice(
-        "subdomain",
-        "has no meaning here: a pod's names are its own and those of services",
-    );
-    spec.notice("setHostnameAsFQDN", "has no meaning on one machine");
-    spec.notice("os", "has no meaning on one machine");
-    spec.notice("overhead", "has no meaning on one machine");
-    spec.notice("activeDeadlineSeconds", "is kept for jobs only, where they say it themselves");
-    let aliases = spec.each("hostAliases", |mut alias| {
-        let ip = alias.needed("ip")?;
-        let names = alias.texts("hostnames")?;
-        alias.finish()?;
-        Ok(names.into_iter().map(|name| format!("{name}:{ip}")).collect::<Vec<_>>())
-    })?;
-    Ok(Common {
-        values,
-        volumes,
-        hostname,
-        restart,
-        grace: spec.number("terminationGracePeriodSeconds")?.unwrap_or(30).max(0),
-        on_host: spec.flag("hostNetwork")?.unwrap_or(false),
-        host_pid: spec.flag("hostPID")?.unwrap_or(false),
-        host_ipc: spec.flag("hostIPC")?.unwrap_or(false),
-        shares_pids: spec.flag("shareProcessNamespace")?.unwrap_or(false),
-        around: around(spec)?,
-        hosts: aliases.concat(),
-    })
-}
-
-/// A container with what its pod wants to know of it.
-struct Made {
-    plan: ContainerPlan,
-    ports: Ports,
-    watch: Option<Watch>,
-}
-
-impl Common<'_> {
-    fn container(&self, mut reader: Reader<'_>, is_init: bool) -> Result<Made, String> {
-        let own = reader.needed("name")?;
-        let ends = is_init && !self.is_sidecar(&mut reader)?;
-        let image = reader.needed("image")?;
-        let environment = self.values.read(&mut reader, &own)?;
-        let words = |list: Vec<String>| match list.is_empty() {
-            true => Value::Null,
-            false => list.iter().map(|word| json!(expanded(word, &environment.lines))).collect(),
-        };
-        let (command, args) = (words(reader.texts("command")?), words(reader.texts("args")?));
-        let ports = ports::read(&mut reader)?;
-        let mounted = volumes::mounts(&mut reader, self.volumes, &environment.lines)?;
-        let mut host = self.host(is_init, ends, mounted);
-        limits(&mut reader, &mut host)?;
-        let (user, non_root) = self.around.security.container(&mut reader, &mut host)?;
-        let probes = probes::read(&mut reader, &ports.names)?;
-        let pull = reader.text("imagePullPolicy")?;
-        if !matches!(pull.as_str(), "" | "Always" | "IfNotPresent" | "Never") {
-            return Err(format!("{}.imagePullPolicy: \"{pull}\" cannot be", reader.path()));
-        }
-        let mut body = json!({
-            "Image": image,
-            "Entrypoint": command,
-            "Cmd": args,
-            "WorkingDir": reader.text("workingDir")?,
-            "Env": environment.lines,
-            "OpenStdin": reader.flag("stdin")?.unwrap_or(false),
-            "StdinOnce": reader.flag("stdinOnce")?.unwrap_or(false),
-            "Tty": reader.flag("tty")?.unwrap_or(false),
-            "User": user,
-            "StopTimeout": self.grace,
-            "Labels": self.labels(&own),
-            "HostConfig": host,
-        });
-        reader.finish()?;
-        if let Some(health) = probes.health {
-            body["Healthcheck"] = health;
-            if probes.is_alive {
-                body["Labels"]["ferry.health-on-failure"] = json!("restart");
-            }
-        }
-        let name = format!("{}-{own}", self.values.pod.name);
-        let watch = probes.watch.map(|watch| Watch {
-            container: name.clone(),
-            restarts: is_init || self.restart != "no",
-            grace: u64::try_from(self.grace).unwrap_or(30),
-            ..watch
-        });
-        let late = environment.late;
-        let plan = ContainerPlan {
-            name,
-            ends,
-            image,
-            pull,
-            body,
-            late,
-            non_root,
-            ..ContainerPlan::default()
-        };
-        Ok(Made { plan, ports, watch })
-    }
-
-    /// What a container has of its pod's `HostConfig`.
-    fn host(&self, is_init: bool, ends: bool, mounted: Mounted) -> Value {
-        let mut host = json!({
-            "Binds": mounted.binds,
-            "Mounts": mounted.mounts,
-            "Tmpfs": mounted.tmpfs,
-            "RestartPolicy": self.policy(is_init, ends),
-            "PidMode": if self.host_pid { "host" } else { "" },
-        });
-        for (key, value) in &self.around.host {
-            host[*key] = value.clone();
-        }
-        host
-    }
-
-    fn policy(&self, is_init: bool, ends: bool) -> Value {
-        match (is_init, self.restart, self.values.pod.restarts) {
-            (true, ..) => json!({ "Name": if ends { "no" } else { "always" } }),
-            (false, "on-failure", Some(count)) => {
-                json!({ "Name": if count > 0 { "on-failure" } else { "no" }, "MaximumRetryCount": count })
-            }
-            (false, name, _) => json!({ "Name": name }),
-        }
-    }
-
-    /// An init container that stays, and is started again when it ends.
-    fn is_sidecar(&self, reader: &mut Reader<'_>) -> Result<bool, String> {
-        match reader.text("restartPolicy")?.as_str() {
-            "" => Ok(false),
-            "Always" => Ok(true),
-            other => Err(format!("{}.restartPolicy: \"{other}\" cannot be", reader.path())),
-        }
-    }
-
-    fn labels(&self, container: &str) -> Value {
-        let mut labels = json!({ CONTAINER: container });
-        for (key, value) in &self.values.pod.labels {
-            labels[key] = json!(value);
-        }
-        labels
-    }
-
-    /// What the pod is called: its name, and those of services that select it and have no front.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let Values { pod, manifests } = self.values;
-        let services = manifests.services.iter();
-        let services = services.filter(|one| one.selects(pod) && !one.has_front(manifests));
-        let mut names = vec![pod.name.clone()];
-        names.extend(pod.aliases.iter().cloned());
-        names.extend(services.flat_map(|service| service.names()));
-        names
-    }
-
-    /// Gives the container that has the pod's network the ports of all, and those of services that lead here alone.
-    pub(crate) fn publish(&self, ports: Ports, body: &mut Value) {
-        let Ports { exposed, mut bindings, .. } = ports;
-        let Values { pod, manifests } = self.values;
-        for service in manifests.services.iter() {
-            if !service.selects(pod) || service.has_front(manifests) {
-                continue;
-            }
-            for (target, protocol, binding) in service.published() {
-                bindings.entry(format!("{target}/{protocol}")).or_default().push(binding);
-            }
-        }
-        body["ExposedPorts"] = exposed.into_iter().map(|port| (port, json!({}))).collect();
-        body["HostConfig"]["PortBindings"] = json!(bindings);
-    }
 }

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use ferry_cli::face::{Cli, CliError, registry_auth};
+use ferry_cli::face::{Cli, CliError};
 use ferry_client::{Client, ClientError, Endpoint, path_segment};
-use ferry_docker_api::{ContainerSummary, Filters, JsonMessage};
-use ferry_oci::Reference;
+use ferry_docker_api::{ContainerSummary, Filters};
 use serde_json::{Value, json};
 
 use crate::{
     end, fill,
-    infra::{KEEPER, SOCKET},
+    infra::SOCKET,
     manifest::Manifests,
-    plan::{ContainerPlan, HASH, NETWORK, OWNER, PARENT, POD, PodPlan},
+    plan::{ContainerPlan, HASH, NETWORK, OWNER, POD, PodPlan},
 };
 
 /// A command at work.
@@ -51,9 +50,6 @@ impl Late {
 impl Player<'_> {
     /// Brings volumes, the network and pods up.
     pub(crate) async fn play(&self, manifests: &Manifests, plans: &Plans) -> Result<(), CliError> {
-        for claim in &manifests.claims {
-            fill::claim(self, claim).await?;
-        }
         self.network().await?;
         for pod in &plans.later {
             for one in pod.all() {
@@ -67,21 +63,29 @@ impl Player<'_> {
             let what = self.pod(pod).await?;
             self.cli.println(&format!("{} {} {what}", pod.owner, pod.name))?;
         }
+        // Those that pods mount were made with the rights that their pods want.
+        let pods = || plans.pods.iter().chain(&plans.later);
+        for claim in &manifests.claims {
+            if !pods().any(|pod| pod.work.claims.contains(claim)) {
+                fill::unused_claim(self, claim).await?;
+            }
+        }
         Ok(())
     }
 
     /// Takes pods of an object away that it does not want any more.
     async fn prune(&self, owner: &str, wanted: &[PodPlan]) -> Result<(), CliError> {
+        let is_wanted = |pod: &str| wanted.iter().any(|one| one.owner == owner && one.name == pod);
         let mut gone: Vec<ContainerSummary> = self.having(OWNER, owner).await?;
-        gone.retain(|one| {
-            !wanted.iter().any(|pod| pod.owner == owner && pod.name == label(one, POD))
-        });
-        let mut names: Vec<&str> = gone.iter().map(|one| label(one, POD)).collect();
-        names.sort_unstable();
-        names.dedup();
-        end::remove(self, &gone).await?;
+        gone.retain(|one| !is_wanted(label(one, POD)));
+        let names: BTreeSet<String> = gone.iter().map(|one| label(one, POD).to_owned()).collect();
+        if gone.iter().any(end::makes_more) {
+            end::everything(self, owner).await?;
+        } else {
+            end::remove(self, &gone).await?;
+        }
         for name in names {
-            fill::remove_own(self, name).await?;
+            fill::remove_own(self, owner, Some(&name)).await?;
             self.cli.println(&format!("{owner} {name} deleted"))?;
         }
         Ok(())
@@ -103,36 +107,26 @@ impl Player<'_> {
     pub(crate) async fn pod(&self, pod: &PodPlan) -> Result<&'static str, CliError> {
         let mut there = self.having(OWNER, &pod.owner).await?;
         there.retain(|one| label(one, POD) == pod.name);
-        let same = there.iter().filter(|one| label(one, HASH) == pod.hash).count();
+        // What was made and never started is what an earlier attempt has left.
+        let same = |one: &&ContainerSummary| label(one, HASH) == pod.hash && one.state != "created";
+        let same = there.iter().filter(same).count();
         if same == there.len() && same == pod.all().count() {
             return Ok("unchanged");
         }
-        if let Some(old) = there.first() {
-            // What a job's or cron job's keeper made goes with it.
-            let mut gone = match label(old, KEEPER) {
-                "job" => self.having(OWNER, &pod.owner).await?,
-                "cron" => self.having(PARENT, &pod.owner).await?,
-                _ => Vec::new(),
-            };
-            gone.extend(
-                there
-                    .iter()
-                    .filter(|one| !gone.iter().any(|other| other.id == one.id))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-            end::remove(self, &gone).await?;
-            fill::remove_own(self, &pod.name).await?;
+        // What cannot be had is told before anything goes.
+        self.bring_all(pod).await?;
+        if there.iter().any(end::makes_more) {
+            end::everything(self, &pod.owner).await?;
+        } else if !there.is_empty() {
+            end::remove(self, &there).await?;
+            fill::remove_own(self, &pod.owner, Some(&pod.name)).await?;
         }
         self.start(pod).await?;
         Ok(if there.is_empty() { "created" } else { "configured" })
     }
 
-    /// Starts what is not there yet.
+    /// Starts a pod of which nothing is there yet but its images.
     pub(crate) async fn start(&self, pod: &PodPlan) -> Result<(), CliError> {
-        for (image, pull) in &pod.work.images {
-            self.bring(image, pull).await?;
-        }
         fill::places(self, &pod.work.places)?;
         fill::fill(self, pod).await?;
         let mut late = Late::default();
@@ -183,7 +177,6 @@ impl Player<'_> {
     }
 
     async fn create(&self, one: &ContainerPlan, late: &Late) -> Result<String, CliError> {
-        self.bring(&one.image, &one.pull).await?;
         let mut body = one.body.clone();
         let add = |body: &mut Value, list: &str, line: String| match body.pointer_mut(list) {
             Some(Value::Array(lines)) => lines.push(json!(line)),
@@ -195,9 +188,11 @@ impl Player<'_> {
         }
         if one.has_api {
             let (directory, socket) = self.socket();
-            // Mounts below it stay the daemon's.
+            // Mounts below it stay the daemon's. Root of a container is to be who may speak to it, whoever that is outside.
+            let maps = body["HostConfig"]["UsernsMode"] == json!("auto") || self.remaps().await?;
             body["HostConfig"]["Mounts"] = json!([{
-                "Type": "bind", "Source": directory, "Target": "/api", "BindOptions": { "NonRecursive": true },
+                "Type": "bind", "Source": directory, "Target": "/api",
+                "BindOptions": { "NonRecursive": true, "IDMap": maps },
             }]);
             body["Env"] = json!([
                 format!("FERRY_HOST=unix:///api/{socket}"),
@@ -215,6 +210,13 @@ impl Player<'_> {
             fill::put(self, &id, tar).await?;
         }
         Ok(id)
+    }
+
+    /// Whether containers are in a user namespace anyway (`--userns-remap`).
+    async fn remaps(&self) -> Result<bool, CliError> {
+        let info: Value = self.client.get("/info").json().await?;
+        let options = info["SecurityOptions"].as_array();
+        Ok(options.into_iter().flatten().any(|one| one == "name=userns"))
     }
 
     /// The directory of the daemon's socket where it runs, and the socket's name. A directory, since a daemon that is started again makes
@@ -245,44 +247,6 @@ impl Player<'_> {
         };
         end::remove_one(self, id).await?;
         Err(CliError::new(format!("{name} has runAsNonRoot, and {why}: give runAsUser")))
-    }
-
-    /// Brings an image, as its policy says.
-    pub(crate) async fn bring(&self, image: &str, policy: &str) -> Result<(), CliError> {
-        // One that moves is asked for anew, as in a cluster, when nothing else is said; but what is here and nowhere else is good enough.
-        if policy != "Always" {
-            let path = format!("/images/{}/json", path_segment(image));
-            match self.client.get(path).json::<Value>().await {
-                Ok(_) => return Ok(()),
-                Err(error) if !is_missing(&error) || policy == "Never" => return Err(error.into()),
-                Err(_) => {}
-            }
-        }
-        self.pull(image).await
-    }
-
-    async fn pull(&self, image: &str) -> Result<(), CliError> {
-        let reference =
-            Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
-        let tag = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.to_owned(),
-            (None, None) => "latest".to_owned(),
-        };
-        let auth = registry_auth(self.cli, image)?;
-        let call = self.client.post("/images/create");
-        let mut call = call.query("fromImage", reference.familiar_name()).query("tag", tag);
-        if !auth.is_empty() {
-            call = call.header("X-Registry-Auth", auth);
-        }
-        let mut lines = call.lines::<JsonMessage>().await?;
-        while let Some(message) = lines.next().await? {
-            let value = serde_json::to_value(&message).unwrap_or(Value::Null);
-            if let Some(words) = value.pointer("/errorDetail/message").and_then(Value::as_str) {
-                return Err(CliError::new(words));
-            }
-        }
-        Ok(())
     }
 
     pub(crate) async fn post(&self, id: &str, verb: &str) -> Result<(), CliError> {
@@ -316,19 +280,15 @@ impl Player<'_> {
     }
 
     async fn down_one(&self, owner: &str, planned: &[PodPlan]) -> Result<(), CliError> {
-        let mut gone = self.having(OWNER, owner).await?;
         let planned = planned.iter().filter(|pod| pod.owner == owner);
         let mut names: BTreeSet<String> = planned.map(|pod| pod.name.clone()).collect();
-        if !owner.contains("Job/") {
+        let gone = end::everything(self, owner).await?;
+        match owner.split_once("Job/") {
+            // Pods of jobs come and go: it is the job that is told.
+            Some((_, job)) if !gone.is_empty() => drop(names.insert(job.to_owned())),
+            Some(_) => {}
             // It may have had more than this file says.
-            names.extend(gone.iter().map(|one| label(one, POD).to_owned()));
-        }
-        gone.extend(self.having(PARENT, owner).await?);
-        let mut pods: BTreeSet<&str> = gone.iter().map(|one| label(one, POD)).collect();
-        pods.extend(names.iter().map(String::as_str));
-        end::remove(self, &gone).await?;
-        for pod in pods {
-            fill::remove_own(self, pod).await?;
+            None => names.extend(gone),
         }
         for name in &names {
             self.cli.println(&format!("{owner} {name} deleted"))?;

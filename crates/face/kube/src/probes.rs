@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::reader::Reader;
+use crate::{manifest::Pod, reader::Reader};
 
 /// What is asked, or done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub(crate) enum Action {
     /// A program in the container.
     Exec(Vec<String>),
     /// A page; an empty host is the pod.
-    Http { host: String, port: u16, path: String, headers: Vec<(String, String)> },
+    Http { tls: bool, host: String, port: u16, path: String, headers: Vec<(String, String)> },
     /// A connection.
     Tcp { host: String, port: u16 },
     /// The health service of gRPC.
@@ -55,9 +55,17 @@ pub(crate) struct Watch {
 pub(crate) struct Probes {
     /// The health check.
     pub(crate) health: Option<Value>,
-    /// It is started again when that fails.
+    /// It ends when that fails.
     pub(crate) is_alive: bool,
     pub(crate) watch: Option<Watch>,
+}
+
+/// Whether a pod says when it is ready; else it is when it runs.
+pub(crate) fn say_when_ready(pod: &Pod) -> bool {
+    let lists = ["containers", "initContainers"];
+    let mut all = lists.iter().filter_map(|key| pod.spec.get(key)?.as_array()).flatten();
+    let has = |one: &Value, key| one.get(key).is_some_and(|probe| !probe.is_null());
+    all.any(|one| has(one, "readinessProbe") || has(one, "startupProbe"))
 }
 
 /// Reads them; `names` are the container's ports.
@@ -100,8 +108,8 @@ fn health(watch: &Watch) -> Option<Value> {
     if !all.clone().all(plain) || !readiness.as_ref().is_none_or(same) {
         return None;
     }
-    // Only liveness ends what never starts.
-    if startup.is_some() && liveness.is_none() {
+    // It asks the same thing from the start, and only liveness ends what never starts.
+    if startup.as_ref().is_some_and(|one| liveness.is_none() || one.action != probe.action) {
         return None;
     }
     let Action::Exec(command) = &probe.action else { return None };
@@ -114,6 +122,11 @@ fn health(watch: &Watch) -> Option<Value> {
         "StartPeriod": nanos(probe.delay),
         "Retries": probe.failures,
     });
+    if liveness.is_none() && probe.delay == 0 {
+        // Who is ready soon is found soon.
+        check["StartPeriod"] = json!(nanos(probe.period));
+        check["StartInterval"] = json!(nanos(1));
+    }
     if let Some(start) = startup {
         // Failures count for nothing for as long as the first probe would be asked.
         let period = start.period.saturating_mul(start.failures).saturating_add(start.delay);
@@ -223,12 +236,13 @@ fn action(
 /// A page.
 fn http(of: &mut Reader<'_>, names: &BTreeMap<String, u16>) -> Result<Action, String> {
     let mut http = of.inside("httpGet")?;
-    match http.text("scheme")?.as_str() {
-        "" | "HTTP" => {}
+    let tls = match http.text("scheme")?.as_str() {
+        "" | "HTTP" => false,
+        "HTTPS" => true,
         other => {
-            return Err(format!("{}.scheme: \"{other}\" is not supported, HTTP is", http.path()));
+            return Err(format!("{}.scheme: \"{other}\" is neither HTTP nor HTTPS", http.path()));
         }
-    }
+    };
     let headers = http.each("httpHeaders", |mut header| {
         let pair = (header.needed("name")?, header.text("value")?);
         let is_line = |text: &str| text.bytes().all(|byte| byte >= b' ' && byte != 127);
@@ -248,7 +262,7 @@ fn http(of: &mut Reader<'_>, names: &BTreeMap<String, u16>) -> Result<Action, St
     let port = port(&mut http, names)?;
     let host = http.text("host")?;
     http.finish()?;
-    Ok(Action::Http { host, port, path, headers })
+    Ok(Action::Http { tls, host, port, path, headers })
 }
 
 /// A port by number or by its name in the container.

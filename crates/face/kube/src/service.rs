@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
+    infra::KEEPER,
     manifest::{Manifests, Pod},
     plan::{self, ContainerPlan, NETWORK, PodPlan},
+    probes,
     reader::Reader,
 };
 
@@ -25,6 +27,8 @@ pub(crate) struct Service {
     headless: bool,
     /// A client stays with the pod that it met first.
     sticky: bool,
+    /// It leads to pods that are not ready, too.
+    early: bool,
 }
 
 /// Who reaches it.
@@ -97,17 +101,28 @@ impl Service {
             "loadBalancerClass",
             "allocateLoadBalancerNodePorts",
             "healthCheckNodePort",
-            "publishNotReadyAddresses",
             "trafficDistribution",
         ] {
             spec.notice(key, "has no meaning on one machine");
         }
+        let early = spec.flag("publishNotReadyAddresses")?.unwrap_or(false);
         spec.finish()?;
-        Ok(Service { name, namespace, selector, ports, kind, headless, sticky })
+        Ok(Service { name, namespace, selector, ports, kind, headless, sticky, early })
     }
 
     pub(crate) fn selects(&self, pod: &Pod) -> bool {
         !self.selector.is_empty() && self.selector.iter().all(|pair| pod.labels.contains(pair))
+    }
+
+    /// Whether it leads to a pod only when that says that it is ready.
+    pub(crate) fn wants_ready(&self, pod: &Pod) -> bool {
+        !self.early && probes::say_when_ready(pod)
+    }
+
+    /// The name by which its front finds a pod. The pod's own name may be the front's, too.
+    pub(crate) fn name_of(&self, pod: &Pod) -> String {
+        let kind = if self.wants_ready(pod) { "ready" } else { "pod" };
+        format!("{kind}.{}", pod.name)
     }
 
     /// What it is called on the network.
@@ -126,7 +141,7 @@ impl Service {
     /// behind a port of this machine.
     pub(crate) fn has_front(&self, manifests: &Manifests) -> bool {
         let pods: Vec<&Pod> = manifests.pods.iter().filter(|pod| self.selects(pod)).collect();
-        if self.headless || pods.is_empty() {
+        if self.headless || pods.is_empty() || self.ports.is_empty() {
             return false;
         }
         let differs = |port: &ServicePort| pods.iter().any(|pod| port.on(pod) != Some(port.number));
@@ -159,7 +174,7 @@ impl Service {
                 let target = port.on(pod).ok_or_else(|| {
                     format!("Service/{}: pod {} has no port of that name", self.name, pod.name)
                 })?;
-                targets.push(format!("{}:{target}", pod.name));
+                targets.push(format!("{}:{target}", self.name_of(pod)));
             }
             if port.protocol == "sctp" {
                 return Err(format!("Service/{}: an SCTP port must be that of one pod", self.name));
@@ -182,6 +197,7 @@ impl Service {
             "Cmd": words,
             "StopSignal": "SIGKILL",
             "Hostname": self.name,
+            "Labels": { KEEPER: "service" },
             "ExposedPorts": exposed.into_iter().map(|port| (port, json!({}))).collect::<serde_json::Map<_, _>>(),
             "HostConfig": {
                 "NetworkMode": NETWORK,

@@ -1,5 +1,6 @@
 //! Objects that want pods: Deployments, StatefulSets, DaemonSets, Jobs, CronJobs.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,13 +13,15 @@ use crate::{
 const MAX_REPLICAS: i64 = 100;
 
 /// What keeps a job apart from a pod: how often, how often again, how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) meta: Meta,
     /// What its pods are like; their names are the job's with a number.
     pub(crate) pod: Pod,
     /// Ends that are wanted; `None` is one success of any pod.
     pub(crate) completions: Option<i64>,
+    /// Each of them has a number of its own, which its pods know.
+    pub(crate) indexed: bool,
     pub(crate) parallelism: i64,
     pub(crate) backoff_limit: i64,
     pub(crate) ttl: Option<i64>,
@@ -27,7 +30,7 @@ pub(crate) struct Job {
 }
 
 /// A job again and again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CronJob {
     pub(crate) job: Job,
     pub(crate) schedule: String,
@@ -76,7 +79,6 @@ pub(crate) fn pods(meta: &Meta, kind: &str, mut spec: Reader<'_>) -> Result<Vec<
             let claim = format!("{template}-{}", pod.name);
             let volume =
                 json!({ "name": template, "persistentVolumeClaim": { "claimName": claim } });
-            pod.claims.push(claim);
             match &mut pod.spec["volumes"] {
                 Value::Array(list) => {
                     list.retain(|one| one["name"] != json!(template));
@@ -147,12 +149,14 @@ pub(crate) fn job(meta: &Meta, mut spec: Reader<'_>) -> Result<Job, String> {
     let (limit, ttl) = (whole("backoffLimit", 0)?, whole("ttlSecondsAfterFinished", 0)?);
     let deadline = whole("activeDeadlineSeconds", 1)?;
     let suspended = spec.flag("suspend")?.unwrap_or(false);
-    match spec.text("completionMode")?.as_str() {
-        "" | "NonIndexed" => {}
-        other => {
-            return Err(format!("{}.completionMode: \"{other}\" is not supported", spec.path()));
+    let indexed = match spec.text("completionMode")?.as_str() {
+        "" | "NonIndexed" => false,
+        "Indexed" if completions.is_none() => {
+            return Err(format!("{}.completions is required of an indexed job", spec.path()));
         }
-    }
+        "Indexed" => true,
+        other => return Err(format!("{}.completionMode: \"{other}\" cannot be", spec.path())),
+    };
     spec.take("selector");
     spec.take("manualSelector");
     spec.notice(
@@ -171,6 +175,7 @@ pub(crate) fn job(meta: &Meta, mut spec: Reader<'_>) -> Result<Job, String> {
         meta: meta.clone(),
         pod,
         completions,
+        indexed,
         parallelism,
         backoff_limit: limit.unwrap_or(6),
         ttl,
@@ -200,10 +205,16 @@ pub(crate) fn cron(
         other => return Err(format!("{}.concurrencyPolicy: \"{other}\" cannot be", spec.path())),
     };
     let suspended = spec.flag("suspend")?.unwrap_or(false);
-    let patience = spec.number("startingDeadlineSeconds")?;
+    let mut whole = |key: &str| match spec.number(key)? {
+        Some(number) if !(0..=i64::from(i32::MAX)).contains(&number) => {
+            Err(format!("{}.{key}: {number} cannot be", spec.path()))
+        }
+        number => Ok(number),
+    };
+    let patience = whole("startingDeadlineSeconds")?;
     let kept = (
-        spec.number("successfulJobsHistoryLimit")?.unwrap_or(3).max(0),
-        spec.number("failedJobsHistoryLimit")?.unwrap_or(1).max(0),
+        whole("successfulJobsHistoryLimit")?.unwrap_or(3),
+        whole("failedJobsHistoryLimit")?.unwrap_or(1),
     );
     let mut template = spec.inside("jobTemplate")?;
     template.take("metadata");

@@ -158,41 +158,18 @@ fn dry_run(kubectl: &Path, server: &str, home: &Path, text: &str) -> String {
     run_with_input(&mut command, text.as_bytes()).ok()
 }
 
+/// What a container can be told that a manifest says, too.
+pub(crate) const SHOP_FLAGS: &str = "-v goods:/goods -e PRICE=$5 --memory 64m --cpus 0.5 --user 1000:50 --restart always \
+    --health-cmd true --health-interval 5s --read-only --cap-drop NET_RAW";
+
 #[test]
 fn kubectl_takes_what_is_generated() {
     let Some(kubectl) = programs::find("kubectl") else { return };
     let sandbox = with_busybox(Client::Ferry);
     let free = free_port();
     let ports = format!("{free}:80");
-    sandbox.ok(&[
-        "create",
-        "--name",
-        "shop",
-        "-p",
-        &ports,
-        "-v",
-        "goods:/goods",
-        "-e",
-        "PRICE=$5",
-        "--memory",
-        "64m",
-        "--cpus",
-        "0.5",
-        "--user",
-        "1000:50",
-        "--restart",
-        "always",
-        "--health-cmd",
-        "true",
-        "--health-interval",
-        "5s",
-        "--read-only",
-        "--cap-drop",
-        "NET_RAW",
-        "busybox",
-        "sleep",
-        "1000",
-    ]);
+    let shop = format!("create --name shop -p {ports} {SHOP_FLAGS} busybox sleep 1000");
+    sandbox.ok(&shop.split(' ').collect::<Vec<_>>());
     let server = cluster();
     for (kind, name) in [("pod", "pod/shop"), ("deployment", "deployment.apps/shop")] {
         let text = sandbox.ok(&["kube", "generate", "--service", "--type", kind, "shop"]);

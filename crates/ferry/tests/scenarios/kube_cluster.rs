@@ -14,7 +14,7 @@ use std::{
 use ferry_testkit::{Client, Run, free_port, programs, run_with_input};
 use serde_json::{Value, json};
 
-use super::{compose::Project, scratch, with_busybox};
+use super::{compose::Project, kube::SHOP_FLAGS, scratch, with_busybox};
 
 const DEFINITIONS: &str = include_str!("kubernetes-1.36.json");
 
@@ -341,53 +341,11 @@ fn containers_are_handed_to_a_cluster() {
     let sandbox = with_busybox(Client::Ferry);
     let cluster = Cluster::start();
     let port = format!("{}:80", free_port());
-    let wishes = [
-        "create",
-        "--name",
-        "shop",
-        "-p",
-        &port,
-        "-v",
-        "goods:/goods",
-        "-v",
-        "/etc:/conf:ro",
-        "--tmpfs",
-        "/run",
-    ];
-    let more = [
-        "-e",
-        "PRICE=$5",
-        "--memory",
-        "64m",
-        "--cpus",
-        "0.5",
-        "--user",
-        "1000:50",
-        "--restart",
-        "always",
-    ];
-    let health = [
-        "--health-cmd",
-        "true",
-        "--health-interval",
-        "5s",
-        "--health-start-period",
-        "9s",
-        "--read-only",
-    ];
-    let end = [
-        "--cap-drop",
-        "NET_RAW",
-        "--cap-add",
-        "SYS_TIME",
-        "-w",
-        "/goods",
-        "-it",
-        "busybox",
-        "sleep",
-        "1000",
-    ];
-    sandbox.ok(&[&wishes[..], &more, &health, &end].concat());
+    let shop = format!(
+        "create --name shop -p {port} {SHOP_FLAGS} -v /etc:/conf:ro --tmpfs /run --health-start-period 9s --cap-add SYS_TIME \
+         -w /goods -it busybox sleep 1000"
+    );
+    sandbox.ok(&shop.split(' ').collect::<Vec<_>>());
     let hand = |args: &[&str]| {
         let mut command = sandbox.command(&[&["kube", "apply"][..], args].concat());
         let path = format!("{}:/usr/bin:/bin", kubectl.parent().unwrap().display());

@@ -6,14 +6,14 @@ use ferry_testkit::{Client, Sandbox, eventually, free_port};
 
 use super::{kube::answer, with_busybox};
 
-fn play(sandbox: &Sandbox, text: &str) -> String {
+pub(crate) fn play(sandbox: &Sandbox, text: &str) -> String {
     let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
     assert_eq!(played.code, 0, "{played:?}");
     played.stdout
 }
 
 /// Containers of an object: names and states.
-fn of(sandbox: &Sandbox, owner: &str) -> Vec<String> {
+pub(crate) fn of(sandbox: &Sandbox, owner: &str) -> Vec<String> {
     let filter = format!("label=ferry.kube.owner={owner}");
     let all = sandbox.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
     let mut all: Vec<String> = all.lines().map(str::to_owned).collect();
@@ -24,7 +24,7 @@ fn of(sandbox: &Sandbox, owner: &str) -> Vec<String> {
 const PROBED: &str = "
 apiVersion: v1
 kind: Pod
-metadata: {name: web}
+metadata: {name: web, labels: {app: web}}
 spec:
   terminationGracePeriodSeconds: 5
   volumes: [{name: notes, persistentVolumeClaim: {claimName: notes}}]
@@ -40,12 +40,16 @@ spec:
       lifecycle:
         postStart: {exec: {command: [sh, -c, 'echo started >> /notes/hooks']}}
         preStop: {exec: {command: [sh, -c, 'echo stopping >> /notes/hooks']}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: same}, spec: {selector: {app: web}, ports: [{port: 8080}]}}
 ";
 
 #[test]
 fn probes_and_hooks_are_those_of_kubernetes() {
     let sandbox = with_busybox(Client::Ferry);
-    assert_eq!(play(&sandbox, PROBED), "Pod/web web created\n");
+    assert_eq!(play(&sandbox, PROBED), "Pod/web web created\nService/front front created\n");
     let inside = |script: &str| sandbox.run(&["exec", "web-main", "sh", "-c", script]).stdout;
     eventually("the hook after the start has run", || {
         (inside("cat /notes/hooks") == "started\n").then_some(())
@@ -53,8 +57,26 @@ fn probes_and_hooks_are_those_of_kubernetes() {
     // It lives, but is not ready before it says so.
     let health = || sandbox.inspect("web_pod", "{{.State.Health.Status}}").trim().to_owned();
     eventually("the pod is looked at", || (health() == "unhealthy").then_some(()));
+    // Services lead to pods that are ready only.
+    let answers = |place: &str| {
+        let ask = format!("printf 'GET /alive HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {place}");
+        let ask = ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &ask];
+        sandbox.run(&ask).stdout.contains(" 200 ")
+    };
+    let answering = || ["web 8080", "same 8080", "front 80"].map(answers);
+    assert_eq!(answering(), [true, false, false]);
     inside("touch /www/ready");
     eventually("the pod is ready", || (health() == "healthy").then_some(()));
+    assert_eq!(answering(), [true; 3]);
+    inside("rm /www/ready");
+    eventually("the pod is not ready", || (health() == "unhealthy").then_some(()));
+    assert_eq!(answering(), [true, false, false]);
+    inside("touch /www/ready");
+    // Its keeper goes on when the daemon is killed, and so do names.
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    eventually("the pod is ready again", || (health() == "healthy").then_some(()));
+    assert_eq!(answering(), [true; 3]);
     assert_eq!(inside("cat /notes/runs"), "run\n", "it was left alone until now");
     // A page that has gone is the end of this run, with its hook, and the begin of the next.
     let first = sandbox.inspect("web-main", "{{.State.StartedAt}}");
@@ -69,7 +91,8 @@ fn probes_and_hooks_are_those_of_kubernetes() {
     let said = sandbox.ok(&["logs", "web_pod"]);
     assert!(said.contains("web-main: the liveness probe failed: HTTP status 404"), "{said}");
 
-    assert_eq!(play(&sandbox, PROBED), "Pod/web web unchanged\n");
+    let again = "Pod/web web unchanged\nService/front front unchanged\n";
+    assert_eq!(play(&sandbox, PROBED), again);
     sandbox.with_input(&["kube", "down", "-"], PROBED.as_bytes());
     assert_eq!(of(&sandbox, "Pod/web"), Vec::<String>::new());
     let notes = ["run", "--rm", "-v", "notes:/notes", "busybox", "cat", "/notes/hooks"];

@@ -91,6 +91,7 @@ mod isolation;
 mod kube;
 mod kube_cluster;
 mod kube_keepers;
+mod kube_pods;
 mod lan;
 mod leaks;
 mod load;

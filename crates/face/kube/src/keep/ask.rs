@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, time::Duration};
 
 use bytes::Bytes;
-use ferry_client::Client;
+use ferry_client::{Client, Stream, TlsFiles};
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::{http1, http2};
@@ -12,22 +12,43 @@ use tokio::net::TcpStream;
 
 use crate::{exec, probes::Action};
 
+/// Why something was not what it should be.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The container said so.
+    No(String),
+    /// The question did not come to the container. As for a kubelet that says nothing about it.
+    Unasked(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Refusal::No(why) | Refusal::Unasked(why)) = self;
+        out.write_str(why)
+    }
+}
+
 /// Does it; why it did not succeed. Time limits are the caller's.
-pub(super) async fn ask(client: &Client, container: &str, action: &Action) -> Result<(), String> {
-    match action {
+pub(super) async fn ask(client: &Client, container: &str, action: &Action) -> Result<(), Refusal> {
+    let answer = match action {
         Action::Exec(command) => match exec::run(client, container, command).await {
-            Ok(0) => Ok(()),
-            Ok(code) => Err(format!("exit code {code}")),
-            Err(error) => Err(error.message()),
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(code)) => Err(format!("exit code {code}")),
+            Ok(None) => return Err(Refusal::Unasked("nobody knows how it ended".to_owned())),
+            Err(error) => return Err(Refusal::Unasked(error.message())),
         },
-        Action::Http { host, port, path, headers } => page(host, *port, path, headers).await,
+        Action::Http { tls, host, port, path, headers } => match connect(host, *port).await {
+            Ok(stream) => page(stream, *tls, path, headers).await,
+            Err(why) => Err(why),
+        },
         Action::Tcp { host, port } => connect(host, *port).await.map(drop),
         Action::Grpc { port, service } => health(*port, service).await,
         Action::Sleep(seconds) => {
             tokio::time::sleep(Duration::from_secs(*seconds)).await;
             Ok(())
         }
-    }
+    };
+    answer.map_err(Refusal::No)
 }
 
 /// The pod's own address, as others see it; nothing is sent.
@@ -46,15 +67,31 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     stream.map_err(|error| format!("cannot connect to {host} port {port}: {error}"))
 }
 
-/// A page is good if its status is from 200 to 399.
+/// A page is good if its status is from 200 to 399. With TLS nobody asks whose certificate it is, as a kubelet does not.
 async fn page(
-    host: &str,
-    port: u16,
+    stream: TcpStream,
+    tls: bool,
     path: &str,
     headers: &[(String, String)],
 ) -> Result<(), String> {
-    let stream = connect(host, port).await?;
-    let peer = stream.peer_addr().map_or_else(|_| "localhost".to_owned(), |peer| peer.to_string());
+    let peer = stream.peer_addr();
+    let (ip, peer) = peer.map_or_else(
+        |_| ("localhost".to_owned(), "localhost".to_owned()),
+        |peer| (peer.ip().to_string(), peer.to_string()),
+    );
+    let stream = if tls {
+        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = host.map_or(ip.as_str(), |(_, host)| host);
+        // A port is no part of a name; an address of IPv6 has more colons.
+        let host = host
+            .split_once(':')
+            .filter(|(_, port)| !port.contains(':'))
+            .map_or(host, |(name, _)| name);
+        let secured = TlsFiles::ANYBODY.connect(stream, host).await;
+        secured.map_err(|error| format!("no TLS with {peer}: {error}"))?
+    } else {
+        Stream::Tcp(stream)
+    };
     let mut request = Request::get(path);
     let has = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     for (name, value) in headers {

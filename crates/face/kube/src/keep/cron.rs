@@ -1,9 +1,10 @@
 //! The keeper of a cron job: starts jobs on their schedule, and looks after them.
 
 use ferry_cli::face::{Cli, CliError, Outcome};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{changes, job, now, wait};
+use super::{Changes, job, now, starts::Starts, state};
 use crate::{
     cron::{Due, due, schedule::Schedule, zone::Zone},
     jobs::{self, Step},
@@ -13,20 +14,17 @@ use crate::{
     workload::{CronJob, Job},
 };
 
-/// What is known of the past.
-const STATE: &str = "/state.json";
-
 /// A job that was started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Started {
     name: String,
     at: i64,
-    /// `None` while it runs.
-    succeeded: Option<bool>,
+    /// When, and whether it succeeded; `None` while it runs.
+    ended: Option<(i64, bool)>,
 }
 
 /// Everything between two looks.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct State {
     /// The last time that was dealt with.
     last: i64,
@@ -35,19 +33,19 @@ struct State {
 
 /// Keeps a cron job until it is removed.
 pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
-    let (job, manifests, cron) = jobs::read(record).map_err(CliError::new)?;
-    let cron = cron.ok_or_else(|| CliError::new("the record has no schedule"))?;
+    let (cron, manifests): (CronJob, Manifests) = jobs::read(record).map_err(CliError::new)?;
     let schedule = Schedule::parse(&cron.schedule).map_err(CliError::new)?;
     let zone = match cron.zone.as_str() {
         "" => Zone::utc(),
         text => Zone::of_text(text).ok_or_else(|| CliError::new("the record has no time zone"))?,
     };
     let player = Player { cli, client: cli.client()? };
-    let name = job.meta.name.clone();
-    let parent = format!("CronJob/{name}");
-    let changed = changes(player.client, format!("{PARENT}={parent}"));
-    let mut state = State::load();
-    state.save()?;
+    let parent = format!("CronJob/{}", cron.job.meta.name);
+    let mut changed = Changes::of(player.client, format!("{PARENT}={parent}"));
+    // Without a past nothing was missed yet.
+    let mut state = state::load()?.unwrap_or_else(|| State { last: now(), jobs: Vec::new() });
+    state::save(&state)?;
+    let mut starts = Starts::default();
     let keeper = Keeper { player, cron, manifests, parent };
     loop {
         let now = now();
@@ -58,21 +56,21 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
                 Due::Missed(at) => {
                     cli.println(&format!("{}: a start was missed by too long", keeper.parent))?;
                     state.last = at;
-                    state.save()?;
+                    state::save(&state)?;
                     continue;
                 }
-                Due::Now(at) => keeper.begin(&mut state, at).await?,
+                Due::Now(at) => keeper.begin(&mut state, &mut starts, at).await?,
             }
         }
-        match keeper.look_after(&mut state).await {
+        match keeper.look_after(&mut state, &mut starts).await {
             Ok(soonest) => most = [most, soonest].into_iter().flatten().min(),
             Err(error) => {
                 cli.warn(&format!("{}: {error}", keeper.parent));
                 most = Some(most.map_or(10, |most| most.min(10)));
             }
         }
-        state.save()?;
-        wait(&changed, most).await;
+        state::save(&state)?;
+        starts.meanwhile(cli, changed.wait(most)).await;
     }
 }
 
@@ -83,97 +81,105 @@ struct Keeper<'c> {
     parent: String,
 }
 
-impl Keeper<'_> {
+impl<'c> Keeper<'c> {
     /// It is time for a job; what runs still may be in its way.
-    async fn begin(&self, state: &mut State, at: i64) -> Result<(), CliError> {
+    async fn begin(
+        &self,
+        state: &mut State,
+        starts: &mut Starts<'c>,
+        at: i64,
+    ) -> Result<(), CliError> {
         state.last = at;
-        let running = state.jobs.iter().any(|job| job.succeeded.is_none());
+        let running = state.jobs.iter().any(|job| job.ended.is_none());
         match self.cron.policy.as_str() {
             "Forbid" if running => {
                 self.player
                     .cli
                     .println(&format!("{}: not started, the last job runs still", self.parent))?;
-                return state.save();
+                return state::save(state);
             }
             "Replace" => {
-                for job in state.jobs.iter().filter(|job| job.succeeded.is_none()) {
-                    job::remove(&self.player, &job.name).await?;
+                for job in state.jobs.iter().filter(|job| job.ended.is_none()) {
+                    job::remove(&self.player, &job.name, starts).await?;
                 }
-                state.jobs.retain(|job| job.succeeded.is_some());
+                state.jobs.retain(|job| job.ended.is_some());
             }
             _ => {}
         }
         // The minute is in its name, as in a cluster: twice the same time is the same job.
         let name = format!("{}-{}", self.cron.job.meta.name, at.div_euclid(60));
         if !state.jobs.iter().any(|job| job.name == name) {
-            state.jobs.push(Started { name, at: now(), succeeded: None });
+            state.jobs.push(Started { name, at: now(), ended: None });
         }
         // Before it is started, so that a crash does not forget it.
-        state.save()
+        state::save(state)
     }
 
     /// Looks after jobs, and removes those that nobody wants to see any more. When to look again.
-    async fn look_after(&self, state: &mut State) -> Result<Option<i64>, CliError> {
+    async fn look_after(
+        &self,
+        state: &mut State,
+        starts: &mut Starts<'c>,
+    ) -> Result<Option<i64>, CliError> {
         let mut most: Option<i64> = None;
-        for started in state.jobs.iter_mut().filter(|job| job.succeeded.is_none()) {
+        for started in state.jobs.iter_mut().filter(|job| job.ended.is_none()) {
             let mut job = self.job(&started.name);
             job.meta.name.clone_from(&started.name);
-            loop {
-                match job::step(&self.player, &job, &self.manifests, &self.parent, started.at)
-                    .await?
-                {
+            let Keeper { player, manifests, parent, .. } = self;
+            let (ended, words) = loop {
+                match job::step(player, &job, manifests, parent, started.at, starts).await? {
                     Step::Start(_) => {}
                     Step::Wait(wait) => {
                         most = [most, wait].into_iter().flatten().min();
-                        break;
+                        break (None, String::new());
                     }
-                    Step::Succeeded => {
-                        started.succeeded = Some(true);
-                        self.player.cli.println(&format!("Job/{} succeeded", started.name))?;
-                        break;
-                    }
-                    Step::Failed(why) => {
-                        started.succeeded = Some(false);
-                        self.player.cli.println(&format!("Job/{} failed: {why}", started.name))?;
-                        break;
-                    }
+                    Step::Succeeded => break (Some(true), "succeeded".to_owned()),
+                    Step::Failed(why) => break (Some(false), format!("failed: {why}")),
                 }
+            };
+            if let Some(succeeded) = ended {
+                started.ended = Some((now(), succeeded));
+                player.cli.println(&format!("Job/{} {words}", started.name))?;
             }
         }
         for (kind, kept) in [(true, self.cron.kept.0), (false, self.cron.kept.1)] {
             let ended: Vec<String> = state
                 .jobs
                 .iter()
-                .filter(|job| job.succeeded == Some(kind))
+                .filter(|job| job.ended.is_some_and(|(_, succeeded)| succeeded == kind))
                 .map(|job| job.name.clone())
                 .collect();
             let surplus = ended.len().saturating_sub(usize::try_from(kept).unwrap_or(0));
             for name in ended.into_iter().take(surplus) {
-                job::remove(&self.player, &name).await?;
+                job::remove(&self.player, &name, starts).await?;
                 state.jobs.retain(|job| job.name != name);
             }
         }
-        self.forget(state).await?;
-        Ok(most)
+        let soonest = self.forget(state, starts).await?;
+        Ok([most, soonest].into_iter().flatten().min())
     }
 
-    /// Jobs that live on for a given time only, and jobs of which nothing is known any more.
-    async fn forget(&self, state: &mut State) -> Result<(), CliError> {
+    /// Jobs that live on for a given time only, and jobs of which nothing is known any more. When the next one goes.
+    async fn forget(
+        &self,
+        state: &mut State,
+        starts: &mut Starts<'c>,
+    ) -> Result<Option<i64>, CliError> {
+        let mut soonest = None;
         if let Some(ttl) = self.cron.job.ttl {
-            let old = |job: &&Started| job.succeeded.is_some() && job.at + ttl < now();
-            for name in
-                state.jobs.iter().filter(old).map(|job| job.name.clone()).collect::<Vec<_>>()
-            {
-                job::remove(&self.player, &name).await?;
+            let (gone, next) = expired(&state.jobs, ttl, now());
+            soonest = next;
+            for name in gone {
+                job::remove(&self.player, &name, starts).await?;
                 state.jobs.retain(|job| job.name != name);
             }
         }
         for name in job::made_by(&self.player, &self.parent).await? {
             if !state.jobs.iter().any(|job| job.name == name) {
-                job::remove(&self.player, &name).await?;
+                job::remove(&self.player, &name, starts).await?;
             }
         }
-        Ok(())
+        Ok(soonest)
     }
 
     fn job(&self, name: &str) -> Job {
@@ -183,31 +189,46 @@ impl Keeper<'_> {
     }
 }
 
-impl State {
-    /// The state that was saved; without one nothing was missed yet.
-    fn load() -> State {
-        let text = std::fs::read_to_string(STATE).unwrap_or_default();
-        let value: Value = serde_json::from_str(&text).unwrap_or_default();
-        let jobs = value["jobs"].as_array().into_iter().flatten().filter_map(|job| {
-            Some(Started {
-                name: job["name"].as_str()?.to_owned(),
-                at: job["at"].as_i64()?,
-                succeeded: job["succeeded"].as_bool(),
-            })
-        });
-        State { last: value["last"].as_i64().unwrap_or_else(now), jobs: jobs.collect() }
+/// Jobs that ended so many seconds ago, and when the next one will have.
+fn expired(jobs: &[Started], ttl: i64, now: i64) -> (Vec<String>, Option<i64>) {
+    let mut gone = Vec::new();
+    let mut soonest = None;
+    for job in jobs {
+        let Some((ended, _)) = job.ended else { continue };
+        match ended.saturating_add(ttl) - now {
+            left if left > 0 => soonest = Some(soonest.map_or(left, |other: i64| other.min(left))),
+            _ => gone.push(job.name.clone()),
+        }
+    }
+    (gone, soonest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_job_begins_with_its_end() {
+        let job = |name: &str, at, ended| Started { name: name.to_owned(), at, ended };
+        let jobs = [
+            job("long", 0, Some((100, true))),
+            job("short", 0, Some((5, false))),
+            job("runs", 0, None),
+        ];
+        assert_eq!(expired(&jobs, 10, 14), (Vec::new(), Some(1)));
+        assert_eq!(expired(&jobs, 10, 15), (vec!["short".to_owned()], Some(95)));
+        assert_eq!(expired(&jobs, 10, 110).0, ["long", "short"]);
+        assert_eq!(expired(&jobs[2..], 0, 1000), (Vec::new(), None));
     }
 
-    /// All of it or nothing.
-    fn save(&self) -> Result<(), CliError> {
-        let jobs: Vec<Value> = self
-            .jobs
-            .iter()
-            .map(|job| json!({ "name": job.name, "at": job.at, "succeeded": job.succeeded }))
-            .collect();
-        let text = json!({ "last": self.last, "jobs": jobs }).to_string();
-        let new = format!("{STATE}.new");
-        let saved = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, STATE));
-        saved.map_err(|error| CliError::new(format!("cannot write {STATE}: {error}")))
+    #[test]
+    fn what_was_saved_is_read_again() {
+        let state = State {
+            last: 7,
+            jobs: vec![Started { name: "a-1".to_owned(), at: 5, ended: Some((6, true)) }],
+        };
+        let text = serde_json::to_string(&state).unwrap();
+        let read: State = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.last, read.jobs[0].ended), (7, Some((6, true))));
     }
 }

@@ -1,104 +1,160 @@
 //! The keeper of a job.
 
-use std::{collections::BTreeMap, pin::pin};
+use std::{collections::BTreeMap, time::Duration};
 
 use ferry_cli::face::{Cli, CliError, Outcome as Ended};
 use ferry_client::path_segment;
 use ferry_docker_api::ContainerSummary;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{changes, now, seconds, wait};
+use super::{Changes, now, seconds, starts::Starts, state};
 use crate::{
-    end,
+    end, fill,
     infra::{KEEPER, SIDECAR},
-    jobs::{self, Outcome, Step},
+    jobs::{self, Number, Outcome, Step},
     manifest::Manifests,
-    plan::{self, OWNER, PARENT, POD},
+    plan::{self, CONTAINER, OWNER, PARENT, POD},
     play::{Player, label},
     workload::Job,
 };
 
+/// How a job has ended, once it has.
+#[derive(Debug, Serialize, Deserialize)]
+struct Over {
+    words: String,
+    at: i64,
+}
+
 /// Keeps a job until it has ended and, where it says so, for some time after that.
 pub(super) async fn keep(cli: &Cli, record: Value) -> Ended {
-    let (job, manifests, _) = jobs::read(record).map_err(CliError::new)?;
+    let (job, manifests): (Job, Manifests) = jobs::read(record).map_err(CliError::new)?;
     let player = Player { cli, client: cli.client()? };
-    let name = job.meta.name.clone();
-    let changed = changes(player.client, format!("{OWNER}=Job/{name}"));
-    let own = format!("/containers/{}/json", path_segment(&format!("{name}_job")));
+    let (name, own) = (&job.meta.name, format!("{}_job", job.meta.name));
+    let over = match state::load()? {
+        Some(over) => over,
+        None => {
+            let words = until_end(&player, &job, &manifests, &own).await?;
+            let over = Over { words, at: now() };
+            cli.println(&format!("Job/{name} {}", over.words))?;
+            state::save(&over)?;
+            over
+        }
+    };
+    if let Some(ttl) = job.ttl {
+        let left = over.at.saturating_add(ttl) - now();
+        tokio::time::sleep(Duration::from_secs(u64::try_from(left).unwrap_or(0))).await;
+        let owner = format!("Job/{name}");
+        let mut all = player.having(OWNER, &owner).await?;
+        all.retain(|one| !end::makes_more(one));
+        end::remove(&player, &all).await?;
+        fill::remove_own(&player, &owner, None).await?;
+        // This one ends itself with the last call.
+        end::remove_one(&player, &own).await?;
+    }
+    // It is not to be started again, also not with the machine.
+    let path = format!("/containers/{}/update", path_segment(&own));
+    let policy = json!({ "RestartPolicy": { "Name": "no" } });
+    player.client.post(path).json_body(&policy).done().await?;
+    Ok(u8::from(over.words != "succeeded"))
+}
+
+/// Makes pods until there is nothing more to be done; how it has ended.
+async fn until_end(
+    player: &Player<'_>,
+    job: &Job,
+    manifests: &Manifests,
+    own: &str,
+) -> Result<String, CliError> {
+    let name = &job.meta.name;
+    let mut changed = Changes::of(player.client, format!("{OWNER}=Job/{name}"));
+    let own = format!("/containers/{}/json", path_segment(own));
     let started = loop {
         match player.client.get(&own).json::<Value>().await {
             Ok(it) => break seconds(&it, "/Created"),
-            Err(_) => wait(&changed, Some(1)).await,
+            Err(_) => changed.wait(Some(1)).await,
         }
     };
-    let end = loop {
-        match step(&player, &job, &manifests, "", started).await {
-            Ok(Step::Succeeded) => break "succeeded".to_owned(),
-            Ok(Step::Failed(why)) => break format!("failed: {why}"),
-            Ok(Step::Start(_)) => {}
-            Ok(Step::Wait(most)) => wait(&changed, most).await,
+    let mut starts = Starts::default();
+    loop {
+        let most = match step(player, job, manifests, "", started, &mut starts).await {
+            Ok(Step::Succeeded) => return Ok("succeeded".to_owned()),
+            Ok(Step::Failed(why)) => return Ok(format!("failed: {why}")),
+            Ok(Step::Start(_)) => continue,
+            Ok(Step::Wait(most)) => most,
             Err(error) => {
-                cli.warn(&format!("Job/{name}: {error}"));
-                wait(&changed, Some(10)).await;
+                player.cli.warn(&format!("Job/{name}: {error}"));
+                Some(10)
             }
-        }
-    };
-    cli.println(&format!("Job/{name} {end}"))?;
-    if let Some(ttl) = job.ttl {
-        let mut left = pin!(tokio::time::sleep(std::time::Duration::from_secs(ttl.unsigned_abs())));
-        (&mut left).await;
-        let mut all = player.having(OWNER, &format!("Job/{name}")).await?;
-        // This one ends itself with the last call.
-        all.sort_by_key(|one| label(one, KEEPER) == "job");
-        for one in &all {
-            end::remove_one(&player, &one.id).await?;
-        }
+        };
+        starts.meanwhile(player.cli, changed.wait(most)).await;
     }
-    // It is not to be started again, also not with the machine.
-    let path = format!("/containers/{}/update", path_segment(&format!("{name}_job")));
-    let policy = json!({ "RestartPolicy": { "Name": "no" } });
-    player.client.post(path).json_body(&policy).done().await?;
-    Ok(u8::from(end != "succeeded"))
 }
 
 /// Looks at a job, and does what is next.
-pub(super) async fn step(
-    player: &Player<'_>,
+pub(super) async fn step<'c>(
+    player: &Player<'c>,
     job: &Job,
     manifests: &Manifests,
     parent: &str,
     started: i64,
+    starts: &mut Starts<'c>,
 ) -> Result<Step, CliError> {
-    let pods = pods(player, job).await?;
+    let name = &job.meta.name;
+    let pods = pods(player, job, starts).await?;
     let outcomes: Vec<Outcome> = pods.values().map(|pod| pod.outcome).collect();
-    let again = job.pod.spec["restartPolicy"] != json!("Never");
-    let step = jobs::decide(job, &outcomes, again, started, now());
+    let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest()) {
+        (Step::Start(_), Some(rest)) => {
+            let left = job.deadline.map(|deadline| started.saturating_add(deadline) - now());
+            Step::Wait(Some(left.map_or(rest, |left| left.min(rest))))
+        }
+        (step, _) => step,
+    };
+    if matches!(step, Step::Failed(_)) {
+        end_all(player, name, starts).await?;
+    }
     for pod in pods.values() {
-        // Sidecars and keepers of a pod end with what they are there for, and everything ends with a job that failed.
-        let over = pod.outcome != Outcome::Active || matches!(step, Step::Failed(_));
-        let left: Vec<ContainerSummary> =
-            pod.all.iter().filter(|one| one.state == "running").cloned().collect();
-        if over && !left.is_empty() {
-            stop(player, &left).await?;
+        // Sidecars and keepers of a pod end with what they are there for.
+        if pod.outcome != Outcome::Active {
+            stop(player, &pod.all).await?;
         }
     }
     if let Step::Start(count) = step {
-        let first = pods.keys().max().map_or(0, |last| last + 1);
-        for (number, _) in (first..).zip(0..count) {
+        let there = pods.iter().map(|(number, pod)| (*number, pod.outcome)).collect();
+        for number in jobs::next(job, &there, count) {
             let mut pod = jobs::numbered(job, Some(number));
             parent.clone_into(&mut pod.parent);
             let mut notices = Vec::new();
             let plan = plan::plan(&pod, manifests, &mut notices).map_err(CliError::new)?;
-            player.cli.println(&format!("Job/{}: pod {}", job.meta.name, pod.name))?;
-            player.start(&plan).await?;
+            player.cli.println(&format!("Job/{name}: pod {}", pod.name))?;
+            starts.add(*player, name, plan);
         }
     }
     Ok(step)
 }
 
-/// Stops what is left of a pod, the keeper last. Everything stays to be looked at.
-async fn stop(player: &Player<'_>, left: &[ContainerSummary]) -> Result<(), CliError> {
-    let mut left: Vec<&ContainerSummary> = left.iter().collect();
+/// Ends everything of a job, also what is on its way: it ends with its containers.
+async fn end_all<'c>(
+    player: &Player<'c>,
+    job: &str,
+    starts: &mut Starts<'c>,
+) -> Result<(), CliError> {
+    starts.give_up(job);
+    loop {
+        let mut all = player.having(OWNER, &format!("Job/{job}")).await?;
+        all.retain(|one| !end::makes_more(one));
+        stop(player, &all).await?;
+        if starts.of(job).next().is_none() {
+            return Ok(());
+        }
+        starts.meanwhile(player.cli, tokio::time::sleep(Duration::from_millis(100))).await;
+    }
+}
+
+/// Stops what still runs of a pod, the keeper last. Everything stays to be looked at.
+async fn stop(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {
+    let mut left: Vec<&ContainerSummary> =
+        all.iter().filter(|one| matches!(one.state.as_str(), "running" | "restarting")).collect();
     left.sort_by_key(|one| (!label(one, KEEPER).is_empty(), label(one, SIDECAR) == "1"));
     for one in left {
         let path = format!("/containers/{}/stop", path_segment(&one.id));
@@ -114,29 +170,31 @@ struct There {
 }
 
 /// The pods of a job, by their numbers.
-async fn pods(player: &Player<'_>, job: &Job) -> Result<BTreeMap<u64, There>, CliError> {
-    let mut pods: BTreeMap<u64, Vec<ContainerSummary>> = BTreeMap::new();
-    let owner = format!("Job/{}", job.meta.name);
-    for one in player.having(OWNER, &owner).await? {
-        let number = label(&one, POD).strip_prefix(&format!("{}-", job.meta.name));
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+async fn pods(
+    player: &Player<'_>,
+    job: &Job,
+    starts: &Starts<'_>,
+) -> Result<BTreeMap<Number, There>, CliError> {
+    let name = &job.meta.name;
+    let number = |pod: &str| Number::parse(pod.strip_prefix(name.as_str())?.strip_prefix('-')?);
+    let mut pods: BTreeMap<Number, Vec<ContainerSummary>> = BTreeMap::new();
+    for one in player.having(OWNER, &format!("Job/{name}")).await? {
+        if let Some(number) = number(label(&one, POD)) {
             pods.entry(number).or_default().push(one);
         }
     }
-    let names = |key: &str| -> Vec<String> {
-        let list = job.pod.spec.get(key).and_then(Value::as_array);
-        let names = list.into_iter().flatten().filter_map(|one| one.get("name")?.as_str());
-        names.map(str::to_owned).collect()
-    };
-    let (mains, inits) = (names("containers"), names("initContainers"));
+    let on_their_way: Vec<Number> = starts.of(name).filter_map(number).collect();
+    for number in &on_their_way {
+        pods.entry(*number).or_default();
+    }
     let mut all = BTreeMap::new();
     for (number, there) in pods {
-        // Its start was interrupted: nobody goes on with it.
-        let whole =
-            there.iter().filter(|one| mains.iter().any(|main| main == label(one, plan::CONTAINER)));
-        let outcome = outcome(player, &there, &mains, &inits).await?;
-        if whole.count() < mains.len() && outcome == Outcome::Active {
+        let outcome = outcome(player, job, &there).await?;
+        if outcome == Outcome::Active && !on_their_way.contains(&number) && !is_whole(job, &there) {
+            // Its start was interrupted: nobody goes on with it.
+            let pod = there.first().map(|one| label(one, POD));
             end::remove(player, &there).await?;
+            fill::remove_own(player, &format!("Job/{name}"), pod).await?;
             continue;
         }
         all.insert(number, There { outcome, all: there });
@@ -144,17 +202,33 @@ async fn pods(player: &Player<'_>, job: &Job) -> Result<BTreeMap<u64, There>, Cl
     Ok(all)
 }
 
+/// Names of containers of a job's pods, of one kind.
+fn names<'j>(job: &'j Job, key: &str) -> Vec<&'j str> {
+    let list = job.pod.spec.get(key).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|one| one.get("name")?.as_str()).collect()
+}
+
+fn is_whole(job: &Job, there: &[ContainerSummary]) -> bool {
+    let mut mains = names(job, "containers").into_iter();
+    let is_there = |one: &ContainerSummary, main: &str| {
+        label(one, CONTAINER) == main && one.state != "created"
+    };
+    mains.all(|main| there.iter().any(|one| is_there(one, main)))
+}
+
 /// Succeeded when every container has, failed when one has and will not be started again.
 async fn outcome(
     player: &Player<'_>,
+    job: &Job,
     there: &[ContainerSummary],
-    mains: &[String],
-    inits: &[String],
 ) -> Result<Outcome, CliError> {
+    let (mains, inits) = (names(job, "containers"), names(job, "initContainers"));
+    // The engine has started it again as often as it may.
+    let again = job.pod.spec["restartPolicy"] != json!("Never");
     let mut succeeded = 0;
     let mut failed = None;
     for one in there {
-        let name = label(one, plan::CONTAINER).to_owned();
+        let name = label(one, CONTAINER);
         let is_main = mains.contains(&name);
         if !is_main && (!inits.contains(&name) || label(one, SIDECAR) == "1") {
             continue;
@@ -166,6 +240,7 @@ async fn outcome(
         }
         match it.pointer("/State/ExitCode").and_then(Value::as_i64) {
             Some(0) => succeeded += usize::from(is_main),
+            _ if is_main && again => return Ok(Outcome::Exhausted),
             _ => failed = failed.max(Some(seconds(&it, "/State/FinishedAt"))),
         }
     }
@@ -177,16 +252,13 @@ async fn outcome(
 }
 
 /// Removes a job with everything that it made.
-pub(super) async fn remove(player: &Player<'_>, name: &str) -> Result<(), CliError> {
-    let all = player.having(OWNER, &format!("Job/{name}")).await?;
-    let mut pods: Vec<&str> = all.iter().map(|one| label(one, POD)).collect();
-    pods.sort_unstable();
-    pods.dedup();
-    end::remove(player, &all).await?;
-    for pod in pods {
-        crate::fill::remove_own(player, pod).await?;
-    }
-    Ok(())
+pub(super) async fn remove<'c>(
+    player: &Player<'c>,
+    name: &str,
+    starts: &mut Starts<'c>,
+) -> Result<(), CliError> {
+    end_all(player, name, starts).await?;
+    end::everything(player, &format!("Job/{name}")).await.map(drop)
 }
 
 /// Jobs that an object has made, by what is there of them.

@@ -7,14 +7,16 @@ mod cron;
 mod front;
 mod job;
 mod pod;
+mod starts;
+mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use ferry_cli::face::{Cli, CliError, Outcome};
 use ferry_client::Client;
 use ferry_docker_api::Filters;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::infra::RECORD;
 
@@ -44,28 +46,42 @@ fn record() -> Result<Value, CliError> {
     serde_json::from_str(&text).map_err(|error| failed(&error))
 }
 
-/// Notifies of every event of containers with this label, for ever. A daemon that is gone comes back.
-fn changes(client: &Client, label: String) -> Arc<Notify> {
-    let notify = Arc::new(Notify::new());
-    let (client, told) = (client.clone(), Arc::clone(&notify));
-    tokio::spawn(async move {
-        loop {
-            let mut filters = Filters::default();
-            filters.add("label", &label);
-            filters.add("type", "container");
-            if let Ok(mut lines) = client.get("/events").filters(&filters).lines::<Value>().await {
-                // What was before is not known.
-                told.notify_waiters();
-                told.notify_one();
-                while let Ok(Some(_)) = lines.next().await {
-                    told.notify_waiters();
-                    told.notify_one();
+/// Tells that something has happened to containers with a label. Everybody who waits has one of his own, and misses nothing that
+/// happened since he waited last.
+#[derive(Debug, Clone)]
+struct Changes(watch::Receiver<()>);
+
+impl Changes {
+    /// Listens for ever. A daemon that is gone comes back.
+    fn of(client: &Client, label: String) -> Changes {
+        let (told, changes) = watch::channel(());
+        let client = client.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut filters = Filters::default();
+                filters.add("label", &label);
+                filters.add("type", "container");
+                if let Ok(mut lines) =
+                    client.get("/events").filters(&filters).lines::<Value>().await
+                {
+                    // What was before is not known.
+                    told.send_replace(());
+                    while let Ok(Some(_)) = lines.next().await {
+                        told.send_replace(());
+                    }
                 }
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
-    notify
+        });
+        Changes(changes)
+    }
+
+    /// Waits for something to happen, so many seconds at most.
+    async fn wait(&mut self, most: Option<i64>) {
+        let most = most
+            .map_or(LONGEST, |most| Duration::from_secs(u64::try_from(most.max(0)).unwrap_or(0)));
+        tokio::time::timeout(most.min(LONGEST), self.0.changed()).await.ok();
+    }
 }
 
 /// Seconds since 1970.
@@ -79,9 +95,21 @@ fn seconds(value: &Value, pointer: &str) -> i64 {
     ferry_stdx::time::Timestamp::parse_rfc3339(text).map_or(0, |at| at.seconds())
 }
 
-/// Waits for something to happen, so many seconds at most.
-async fn wait(changed: &Notify, most: Option<i64>) {
-    let most =
-        most.map_or(LONGEST, |most| Duration::from_secs(u64::try_from(most.max(0)).unwrap_or(0)));
-    tokio::time::timeout(most.min(LONGEST), changed.notified()).await.ok();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_misses_what_happens_while_he_looks() {
+        let (told, changes) = watch::channel(());
+        let (mut first, mut second) = (Changes(changes.clone()), Changes(changes));
+        told.send_replace(());
+        let soon = Duration::from_secs(20);
+        for one in [&mut first, &mut second] {
+            tokio::time::timeout(soon, one.wait(None)).await.expect("both are told");
+        }
+        let short = Duration::from_millis(20);
+        tokio::time::timeout(short, first.wait(None)).await.expect_err("of one thing once");
+        first.wait(Some(0)).await;
+    }
 }

@@ -1,21 +1,25 @@
 //! The keeper of a pod: probes and hooks, as a kubelet does them.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use ferry_cli::face::{Cli, CliError, Outcome};
-use ferry_client::{Client, path_segment};
+use ferry_client::{Client, ClientError, path_segment};
 use serde_json::Value;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::{ask, changes};
+use super::{
+    Changes,
+    ask::{self, Refusal},
+};
 use crate::{
     plan::POD,
-    probes::{Probe, Watch},
+    play::is_missing,
+    probes::{Action, Probe, Watch},
 };
 
 /// It is there while every container is ready.
@@ -32,12 +36,12 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
     if !watches.is_empty() {
         let client = cli.client()?.clone();
         let pod = record["pod"].as_str().unwrap_or_default();
-        let changed = changes(&client, format!("{POD}={pod}"));
+        let changed = Changes::of(&client, format!("{POD}={pod}"));
         let (ready, mut is_ready) = watch::channel(vec![false; watches.len()]);
         let mut all = JoinSet::new();
         for (index, watch) in watches.into_iter().enumerate() {
             let one = One { client: client.clone(), watch, index, ready: ready.clone() };
-            all.spawn(one.keep(Arc::clone(&changed)));
+            all.spawn(one.keep(changed.clone()));
         }
         loop {
             mark(is_ready.borrow_and_update().iter().all(|ready| *ready));
@@ -102,41 +106,48 @@ enum Verdict {
 }
 
 impl One {
-    async fn keep(self, changed: Arc<Notify>) {
+    async fn keep(self, mut changed: Changes) {
         let born = super::now();
-        // Runs that were looked at, by the time of their start.
+        // The run that was looked at last, by the time of its start.
         let mut seen = String::new();
         loop {
-            let run = self.run().await;
-            match run {
-                Some((started, at)) if started != seen => {
+            match self.run().await {
+                Ok(Some((started, at))) => {
                     // A kubelet that comes back does not run the hook again.
-                    let is_new = !seen.is_empty() || at >= born - 1;
+                    let is_new = started != seen && (!seen.is_empty() || at >= born - 1);
                     seen.clone_from(&started);
                     tokio::select! {
                         () = self.look_after(is_new) => {}
-                        () = self.ended(&started, &changed) => {}
+                        () = self.ended(&started, &mut changed) => {}
                     }
                     self.set(false);
                 }
-                _ => super::wait(&changed, None).await,
+                Ok(None) => changed.wait(None).await,
+                Err(_) => changed.wait(Some(1)).await,
             }
         }
     }
 
-    /// When the container that runs was started.
-    async fn run(&self) -> Option<(String, i64)> {
+    /// When the container that runs was started; nothing when it does not run.
+    async fn run(&self) -> Result<Option<(String, i64)>, ClientError> {
         let path = format!("/containers/{}/json", path_segment(&self.watch.container));
-        let it: Value = self.client.get(path).json().await.ok()?;
+        let it: Value = match self.client.get(path).json().await {
+            Err(error) if is_missing(&error) => return Ok(None),
+            other => other?,
+        };
         let runs = it.pointer("/State/Running").and_then(Value::as_bool) == Some(true);
-        let started = it.pointer("/State/StartedAt").and_then(Value::as_str)?.to_owned();
-        runs.then(|| (started, super::seconds(&it, "/State/StartedAt")))
+        let started = it.pointer("/State/StartedAt").and_then(Value::as_str).filter(|_| runs);
+        Ok(started.map(|started| (started.to_owned(), super::seconds(&it, "/State/StartedAt"))))
     }
 
-    /// Waits for the end of a run.
-    async fn ended(&self, started: &str, changed: &Notify) {
-        while self.run().await.is_some_and(|(now, _)| now == started) {
-            super::wait(changed, None).await;
+    /// Waits for the end of a run. A daemon that does not answer says nothing about it.
+    async fn ended(&self, started: &str, changed: &mut Changes) {
+        loop {
+            match self.run().await {
+                Ok(Some((now, _))) if now == started => changed.wait(None).await,
+                Ok(_) => return,
+                Err(_) => changed.wait(Some(1)).await,
+            }
         }
     }
 
@@ -196,22 +207,30 @@ impl One {
         let path = format!("/containers/{}/{verb}", path_segment(container));
         if let Err(error) = self.client.post(path).query("t", grace).done().await {
             say(&format!("{container}: {verb}: {}", error.message()));
+            // Then it is looked after for longer.
+            sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    fn asked<'p>(&'p self, kind: &'static str, probe: &'p Probe) -> Asked<'p> {
+        Asked { one: self, kind, probe, hanging: None, is_told: false }
     }
 
     /// Waits for a probe's success.
     async fn succeed(&self, probe: &Probe) -> Result<(), String> {
+        let mut asked = self.asked("startup", probe);
         sleep(Duration::from_secs(probe.delay)).await;
         let mut failures = 0;
         loop {
-            match self.ask(probe).await {
-                Ok(()) => return Ok(()),
-                Err(why) => {
+            match asked.ask().await {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(why)) => {
                     failures += 1;
                     if failures >= probe.failures {
                         return Err(why);
                     }
                 }
+                None => {}
             }
             sleep(Duration::from_secs(probe.period)).await;
         }
@@ -219,17 +238,19 @@ impl One {
 
     async fn alive(&self) -> Verdict {
         let Some(probe) = &self.watch.liveness else { return std::future::pending().await };
+        let mut asked = self.asked("liveness", probe);
         sleep(Duration::from_secs(probe.delay)).await;
         let mut failures = 0;
         loop {
-            match self.ask(probe).await {
-                Ok(()) => failures = 0,
-                Err(why) => {
+            match asked.ask().await {
+                Some(Ok(())) => failures = 0,
+                Some(Err(why)) => {
                     failures += 1;
                     if failures >= probe.failures {
                         return Verdict::Failed("liveness", why, probe.grace);
                     }
                 }
+                None => {}
             }
             sleep(Duration::from_secs(probe.period)).await;
         }
@@ -240,12 +261,14 @@ impl One {
             self.set(true);
             return std::future::pending().await;
         };
+        let mut asked = self.asked("readiness", probe);
         sleep(Duration::from_secs(probe.delay)).await;
         let (mut failures, mut successes) = (0, 0);
         loop {
-            match self.ask(probe).await {
-                Ok(()) => (failures, successes) = (0, successes + 1),
-                Err(_) => (failures, successes) = (failures + 1, 0),
+            match asked.ask().await {
+                Some(Ok(())) => (failures, successes) = (0, successes + 1),
+                Some(Err(_)) => (failures, successes) = (failures + 1, 0),
+                None => {}
             }
             if successes >= probe.successes {
                 self.set(true);
@@ -255,12 +278,52 @@ impl One {
             sleep(Duration::from_secs(probe.period)).await;
         }
     }
+}
 
-    async fn ask(&self, probe: &Probe) -> Result<(), String> {
+/// What a probe is waited for, over its time.
+type Question<'p> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'p>>;
+
+/// A probe that is asked again and again.
+struct Asked<'p> {
+    one: &'p One,
+    kind: &'static str,
+    probe: &'p Probe,
+    /// A program that did not end in time. No other one is started beside it: nobody can end it here, and they would pile up.
+    hanging: Option<Question<'p>>,
+    /// It was told already that nobody can be asked.
+    is_told: bool,
+}
+
+impl Asked<'_> {
+    /// What it says; nothing when it could not be asked.
+    async fn ask(&mut self) -> Option<Result<(), String>> {
+        let Asked { one, kind, probe, .. } = *self;
         let limit = Duration::from_secs(probe.timeout);
-        match timeout(limit, ask::ask(&self.client, &self.watch.container, &probe.action)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", probe.timeout)),
+        let late = || Some(Err(format!("no answer within {} s", probe.timeout)));
+        if let Some(hanging) = &mut self.hanging {
+            if timeout(limit, hanging).await.is_err() {
+                return late();
+            }
+            // It was about something else long ago.
+            self.hanging = None;
+        }
+        let container = &one.watch.container;
+        let mut question: Question<'_> = Box::pin(ask::ask(&one.client, container, &probe.action));
+        let Ok(answer) = timeout(limit, &mut question).await else {
+            self.hanging = matches!(probe.action, Action::Exec(_)).then_some(question);
+            return late();
+        };
+        let was_told = self.is_told;
+        self.is_told = matches!(answer, Err(Refusal::Unasked(_)));
+        match answer {
+            Ok(()) => Some(Ok(())),
+            Err(Refusal::No(why)) => Some(Err(why)),
+            Err(Refusal::Unasked(why)) => {
+                if !was_told {
+                    say(&format!("{container}: the {kind} probe cannot be asked: {why}"));
+                }
+                None
+            }
         }
     }
 }

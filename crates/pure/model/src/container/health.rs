@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// because every client can set one: Docker's own command line, compose files, images.
 pub const ON_FAILURE_LABEL: &str = "ferry.health-on-failure";
 
+/// The label that says which of its names on networks lead to a container only while it is healthy; with commas between them.
+pub const HEALTHY_NAMES_LABEL: &str = "ferry.names-while-healthy";
+
 /// Docker's three words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

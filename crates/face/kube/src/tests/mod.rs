@@ -2,6 +2,9 @@ use serde_json::{Value, json};
 
 use crate::{generate, jobs, manifest, plan, settings};
 
+mod jobs_and_sets;
+mod services;
+
 fn planned(text: &str) -> Result<(Vec<plan::PodPlan>, Vec<String>), String> {
     let zone = |name: &str| Err(format!("{name} is not here"));
     let manifests = manifest::read(ferry_compose::yaml_documents(text)?, &zone)?;
@@ -79,14 +82,18 @@ fn a_deployment_becomes_pods() {
     let keeper = &pod.keeper.as_ref().unwrap().body;
     assert_eq!(keeper["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], json!("8080"));
     let aliases = &keeper["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
-    assert_eq!(*aliases, json!(["web-0"]), "two pods behind a port of the machine have a front");
+    assert_eq!(
+        *aliases,
+        json!(["web-0", "pod.web-0"]),
+        "two pods behind a port of the machine have a front"
+    );
     for one in pod.init.iter().chain(&pod.containers) {
         assert_eq!(one.body["HostConfig"]["NetworkMode"], json!("container:web-0_pod"));
         assert!(one.body["HostConfig"].get("PortBindings").is_none());
     }
     let front = &pods[2];
     assert_eq!((front.owner.as_str(), front.containers.len()), ("Service/front", 1));
-    let words = json!(["kube", "keep", "service", "80/tcp=web-0:80,web-1:80"]);
+    let words = json!(["kube", "keep", "service", "80/tcp=pod.web-0:80,pod.web-1:80"]);
     assert_eq!(front.containers[0].body["Cmd"], words);
     let names =
         json!(["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"]);
@@ -111,8 +118,8 @@ fn what_is_not_supported_is_named() {
             "or the name of one of the container's",
         ),
         (
-            container("livenessProbe: {httpGet: {port: 80, scheme: HTTPS}}"),
-            "\"HTTPS\" is not supported",
+            container("livenessProbe: {httpGet: {port: 80, scheme: FTP}}"),
+            "\"FTP\" is neither HTTP nor HTTPS",
         ),
         (
             container("livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}"),
@@ -134,8 +141,8 @@ fn what_is_not_supported_is_named() {
         (container("args: 7"), "expected a list of texts"),
         (container("resources: {limits: {memory: lots}}"), "\"lots\" is no quantity"),
         (
-            "{apiVersion: v1, kind: Ingress, metadata: {name: x}}".to_owned(),
-            "kind \"Ingress\" is not supported",
+            "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: x}}".to_owned(),
+            "kind \"NetworkPolicy\" is not supported",
         ),
         ("{apiVersion: v1, kind: Pod, metadata: {name: x}}".to_owned(), "containers is required"),
         (
@@ -143,10 +150,30 @@ fn what_is_not_supported_is_named() {
             "apiVersion \"v2\" is not supported",
         ),
         ("{apiVersion: v1, kind: Pod}".to_owned(), "metadata.name is required"),
+        (
+            "{apiVersion: batch/v1, kind: CronJob, metadata: {name: x}, spec: {schedule: '@daily', startingDeadlineSeconds: -1}}".to_owned(),
+            "startingDeadlineSeconds: -1 cannot be",
+        ),
         ("a: [".to_owned(), "yaml"),
     ] {
         let error = planned(&text).unwrap_err();
         assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_about_a_cluster_is_named() {
+    for (kind, words) in [
+        ("Ingress", "Ingress/x has no meaning on one machine: a Service of type LoadBalancer"),
+        ("ServiceAccount", "ServiceAccount/x has no meaning on one machine"),
+    ] {
+        let text =
+            format!("{{apiVersion: v1, kind: {kind}, metadata: {{name: x}}, spec: {{a: b}}}}");
+        let (pods, notices) = planned(&text).unwrap();
+        assert!(
+            pods.is_empty() && notices.len() == 1 && notices[0].starts_with(words),
+            "{notices:?}"
+        );
     }
 }
 
@@ -199,6 +226,50 @@ fn a_container_as_a_pod_and_back() {
     assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "/bin/sh", "-c", "true"]));
     assert_eq!(body["HostConfig"]["Memory"], json!(1 << 26));
     assert_eq!(mount(body, "/data")["Source"], json!("data"));
+}
+
+#[test]
+fn a_pod_may_have_users_of_its_own() {
+    let modes = |spec: &str| {
+        let text =
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: x}}, spec: {{{spec}}}}}");
+        let (pods, _) = planned(&text)?;
+        let modes = pods[0].all().map(|one| one.body["HostConfig"]["UsernsMode"].clone());
+        Ok::<_, String>(modes.collect::<Vec<_>>())
+    };
+    let two = "containers: [{name: a, image: b}, {name: c, image: b}]";
+    assert_eq!(modes(&format!("hostUsers: false, {two}")).unwrap(), ["auto"; 3], "and the keeper");
+    assert_eq!(
+        modes(&format!("hostUsers: true, {two}")).unwrap(),
+        [Value::Null, Value::Null, Value::Null]
+    );
+    for (spec, words) in [
+        (
+            "hostUsers: false, hostNetwork: true, containers: [{name: a, image: b}]",
+            "hostNetwork cannot be",
+        ),
+        (
+            "hostUsers: false, containers: [{name: a, image: b, securityContext: {privileged: true}}]",
+            "a privileged container cannot have ids of its own",
+        ),
+    ] {
+        let error = modes(spec).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_alive_ends_as_its_pod_says() {
+    let ends = |policy: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: x}}, spec: {{{policy} containers: [{{name: a, image: b, livenessProbe: {{exec: {{command: [c]}}}}}}]}}}}"
+        );
+        let (pods, _) = planned(&text).unwrap();
+        pods[0].containers[0].body["Labels"]["ferry.health-on-failure"].clone()
+    };
+    assert_eq!(ends(""), "restart");
+    assert_eq!(ends("restartPolicy: OnFailure,"), "restart");
+    assert_eq!(ends("restartPolicy: Never,"), "stop");
 }
 
 const FILES: &str = "
@@ -268,7 +339,7 @@ fn files_ports_and_probes_of_a_deployment() {
     assert_eq!(body["Cmd"], json!(["one", "$(A)", "$B"]));
     let front = &pods[2].containers[0].body;
     assert_eq!(front["HostConfig"]["PortBindings"]["8000/tcp"][0]["HostPort"], json!("8000"));
-    assert_eq!(front["Cmd"][3], json!("8000/tcp=web-0:80,web-1:80"));
+    assert_eq!(front["Cmd"][3], json!("8000/tcp=ready.web-0:80,ready.web-1:80"));
     // Only liveness restarts what never starts: that is for the keeper, which has the network then.
     assert!(body.get("Healthcheck").is_none());
     let keeper = pods[0].keeper.as_ref().unwrap();
@@ -283,6 +354,12 @@ fn files_ports_and_probes_of_a_deployment() {
     assert_eq!(body["Labels"]["ferry.health-on-failure"], json!("restart"));
     assert_eq!(body["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "1"}));
     assert!(pods[0].keeper.is_none());
+    // Another question at the start is none that the same health check can ask.
+    let other = with_both.replace(
+        "startupProbe: {exec: {command: [\"true\"]}",
+        "startupProbe: {exec: {command: [test]}",
+    );
+    assert!(planned(&other).unwrap().0[0].keeper.is_some());
     let away = FILES.replace("path: a/b", "path: ../b");
     assert!(planned(&away).unwrap_err().contains("no path below a volume"));
 }
@@ -320,91 +397,6 @@ fn a_sidecar_has_the_network_of_its_pod() {
     assert!(planned(&wrong).unwrap_err().contains("\"Never\" cannot be"));
 }
 
-const JOB: &str = "
-apiVersion: batch/v1
-kind: Job
-metadata: {name: once}
-spec:
-  template:
-    spec: {restartPolicy: Never, containers: [{name: m, image: busybox, env: [{name: A, valueFrom: {configMapKeyRef: {name: used, key: a}}}]}]}
----
-{apiVersion: v1, kind: ConfigMap, metadata: {name: used}, data: {a: b}}
----
-{apiVersion: v1, kind: ConfigMap, metadata: {name: other}, data: {a: c}}
-";
-
-#[test]
-fn a_job_is_a_pod_or_has_a_keeper() {
-    let (pods, _) = planned(JOB).unwrap();
-    let keeper = &pods[0].containers[0];
-    assert_eq!((pods.len(), keeper.name.as_str()), (1, "once_job"));
-    // Only what it uses is a part of it.
-    let (same, _) = planned(&JOB.replace("a: c", "a: d")).unwrap();
-    let (other, _) = planned(&JOB.replace("a: b", "a: d")).unwrap();
-    assert_eq!(pods[0].hash, same[0].hash);
-    assert_ne!(pods[0].hash, other[0].hash);
-    // What is read back is what was meant.
-    let (job, manifests, cron) =
-        jobs::read(serde_json::from_slice(&keeper.files[0].content).unwrap()).unwrap();
-    assert!(cron.is_none());
-    let pod = jobs::numbered(&job, Some(3));
-    let plan = plan::plan(&pod, &manifests, &mut Vec::new()).unwrap();
-    assert_eq!((plan.name.as_str(), plan.owner.as_str()), ("once-3", "Job/once"));
-    assert_eq!(plan.containers[0].body["Env"], json!(["A=b"]));
-    // Nothing is to be counted: the engine can do it.
-    let (pods, _) =
-        planned(&JOB.replace("restartPolicy: Never", "restartPolicy: OnFailure")).unwrap();
-    assert_eq!(pods[0].containers[0].name, "once-m");
-    let policy = &pods[0].containers[0].body["HostConfig"]["RestartPolicy"];
-    assert_eq!(*policy, json!({"Name": "on-failure", "MaximumRetryCount": 6}));
-}
-
-#[test]
-fn what_is_next_for_a_job() {
-    use jobs::{
-        Outcome::{Active, Failed, Succeeded},
-        Step,
-    };
-    let zone = |name: &str| Err(format!("{name} is not here"));
-    let job = |spec: &str| {
-        let text = format!(
-            "{{apiVersion: batch/v1, kind: Job, metadata: {{name: j}}, spec: {{{spec} template: {{spec: {{restartPolicy: Never, containers: [{{name: m, image: b}}]}}}}}}}}"
-        );
-        manifest::read(ferry_compose::yaml_documents(&text).unwrap(), &zone).unwrap().jobs.remove(0)
-    };
-    let next = |spec: &str, pods: &[jobs::Outcome], now: i64| {
-        jobs::decide(&job(spec), pods, false, 0, now)
-    };
-    assert_eq!(next("", &[], 0), Step::Start(1));
-    assert_eq!(next("", &[Active], 0), Step::Wait(None));
-    assert_eq!(next("", &[Succeeded], 0), Step::Succeeded);
-    assert_eq!(
-        next("", &[Failed(100)], 104),
-        Step::Wait(Some(6)),
-        "ten seconds after the first failure"
-    );
-    assert_eq!(next("", &[Failed(100), Failed(120)], 130), Step::Wait(Some(10)), "then twenty");
-    assert_eq!(next("", &[Failed(100)], 110), Step::Start(1));
-    assert_eq!(
-        next("backoffLimit: 1,", &[Failed(1), Failed(2)], 99),
-        Step::Failed("BackoffLimitExceeded")
-    );
-    let several = "completions: 5, parallelism: 2,";
-    assert_eq!(next(several, &[Succeeded, Succeeded], 0), Step::Start(2));
-    assert_eq!(next(several, &[Succeeded, Succeeded, Succeeded, Succeeded], 0), Step::Start(1));
-    assert_eq!(next(several, &[Succeeded, Active, Active], 0), Step::Wait(None));
-    let workers = "parallelism: 3,";
-    assert_eq!(next(workers, &[], 0), Step::Start(3));
-    assert_eq!(next(workers, &[Succeeded, Active, Active], 0), Step::Wait(None));
-    assert_eq!(next(workers, &[Succeeded, Succeeded, Succeeded], 0), Step::Succeeded);
-    assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 4), Step::Wait(Some(5)));
-    assert_eq!(next("activeDeadlineSeconds: 9,", &[Active], 9), Step::Failed("DeadlineExceeded"));
-    assert_eq!(
-        jobs::decide(&job(""), &[Failed(0)], true, 0, 0),
-        Step::Failed("BackoffLimitExceeded")
-    );
-}
-
 const PROBED: &str = "
 apiVersion: v1
 kind: Pod
@@ -429,7 +421,7 @@ spec:
         - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
       resources: {limits: {cpu: 1500m, memory: 64Mi}}
       securityContext: {runAsUser: 10, procMount: Unmasked}
-      livenessProbe: {httpGet: {port: http, path: alive}, failureThreshold: 5, terminationGracePeriodSeconds: 2}
+      livenessProbe: {httpGet: {port: http, path: alive, scheme: HTTPS}, failureThreshold: 5, terminationGracePeriodSeconds: 2}
       readinessProbe: {tcpSocket: {port: 8080}, successThreshold: 2}
       startupProbe: {grpc: {port: 8081}}
       lifecycle: {postStart: {exec: {command: [touch, /x]}}, preStop: {sleep: {seconds: 3}}}
@@ -450,6 +442,7 @@ fn what_a_kubelet_does_is_for_the_keeper() {
     assert_eq!(watch["container"], "web-main");
     assert_eq!(watch["liveness"]["action"]["http"]["path"], "/alive");
     assert_eq!(watch["liveness"]["action"]["http"]["port"], 8080);
+    assert_eq!(watch["liveness"]["action"]["http"]["tls"], true);
     assert_eq!(
         (&watch["liveness"]["failures"], &watch["liveness"]["grace"]),
         (&json!(5), &json!(2))
@@ -480,47 +473,4 @@ fn what_a_kubelet_does_is_for_the_keeper() {
     assert!(
         main.body.get("Healthcheck").is_none() && main.body["Labels"]["ferry.kube.pre-stop"] == "1"
     );
-}
-
-const SET: &str = "
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db}
-spec:
-  serviceName: dbs
-  replicas: 2
-  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]
-  template:
-    metadata: {labels: {app: db}}
-    spec: {containers: [{name: m, image: b, volumeMounts: [{name: data, mountPath: /data}]}]}
-";
-
-#[test]
-fn a_set_has_names_and_claims_of_its_own() {
-    let (pods, _) = planned(SET).unwrap();
-    for (pod, name) in pods.iter().zip(["db-0", "db-1"]) {
-        let body = &pod.containers[0].body;
-        assert_eq!(mount(body, "/data")["Source"], json!(format!("data-{name}")));
-        assert!(pod.work.claims.contains(&format!("data-{name}")) && pod.work.own.is_empty());
-        let names = &body["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
-        let whole = format!("{name}.dbs.default.svc.cluster.local");
-        assert_eq!(*names, json!([name, format!("{name}.dbs"), whole]));
-    }
-}
-
-#[test]
-fn a_service_leads_to_ports_by_name() {
-    let service = |ports: &str| {
-        format!(
-            "{PROBED}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{selector: {{app: web}}, ports: [{ports}]}}}}"
-        )
-    };
-    let (pods, _) = planned(&service("{port: 80, targetPort: http}")).unwrap();
-    assert_eq!(pods[1].containers[0].body["Cmd"][3], json!("80/tcp=web:8080"));
-    let (pods, _) = planned(&service("{port: 8080, targetPort: http}")).unwrap();
-    assert_eq!(pods.len(), 1, "the name leads to the pod itself");
-    let error = planned(&service("{port: 80, targetPort: none}")).unwrap_err();
-    assert!(error.contains("pod web has no port of that name"), "{error}");
-    let error = planned(&service("{port: 80, targetPort: 81, protocol: SCTP}")).unwrap_err();
-    assert!(error.contains("an SCTP port must be"), "{error}");
 }

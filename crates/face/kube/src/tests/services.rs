@@ -1,0 +1,59 @@
+use serde_json::{Value, json};
+
+use super::{FILES, PROBED, jobs_and_sets::JOB, planned};
+use crate::manifest;
+
+#[test]
+fn what_has_nothing_that_runs_any_more_is_looked_at() {
+    let owners = |text: &str| {
+        let zone = |name: &str| Err(format!("{name} is not here"));
+        manifest::read(ferry_compose::yaml_documents(text).unwrap(), &zone).unwrap().owners
+    };
+    assert_eq!(
+        owners(&FILES.replace("replicas: 2", "replicas: 1")),
+        ["Service/front", "Deployment/web"]
+    );
+    assert_eq!(owners(JOB), Vec::<String>::new());
+    assert_eq!(owners(&JOB.replace("  template:", "  suspend: true\n  template:")), ["Job/once"]);
+}
+
+#[test]
+fn a_service_without_ports_is_names() {
+    let text = FILES
+        .replace("ports: [{port: 8000, targetPort: 80}]", "sessionAffinity: ClientIP")
+        .replace("type: LoadBalancer, ", "");
+    let (pods, _) = planned(&text).unwrap();
+    assert_eq!(pods.len(), 2, "no front that would lead nothing nowhere");
+    let names = |text: &str| {
+        let (pods, _) = planned(text).unwrap();
+        let holder = &pods[0].keeper.as_ref().unwrap().body;
+        let network = &holder["NetworkingConfig"]["EndpointsConfig"]["kube"];
+        (network["Aliases"].clone(), holder["Labels"]["ferry.names-while-healthy"].clone())
+    };
+    let all = ["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"];
+    let whole = json!([&["web-0"][..], &all].concat());
+    assert_eq!(
+        names(&text),
+        (whole.clone(), json!(all.join(","))),
+        "who is not ready is not found"
+    );
+    let early = text.replace("sessionAffinity", "publishNotReadyAddresses: true, sessionAffinity");
+    assert_eq!(names(&early), (whole, Value::Null));
+}
+
+#[test]
+fn a_service_leads_to_ports_by_name() {
+    let service = |ports: &str| {
+        format!(
+            "{PROBED}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{selector: {{app: web}}, ports: [{ports}]}}}}"
+        )
+    };
+    let (pods, _) = planned(&service("{port: 80, targetPort: http}")).unwrap();
+    assert_eq!(pods[1].containers[0].body["Cmd"][3], json!("80/tcp=ready.web:8080"));
+    let (pods, _) = planned(&service("{port: 8080, targetPort: http}")).unwrap();
+    assert_eq!(pods.len(), 1, "the name leads to the pod itself");
+    let error = planned(&service("{port: 80, targetPort: none}")).unwrap_err();
+    assert!(error.contains("pod web has no port of that name"), "{error}");
+    let error = planned(&service("{port: 80, targetPort: 81, protocol: SCTP}")).unwrap_err();
+    assert!(error.contains("an SCTP port must be"), "{error}");
+}
