@@ -17,7 +17,7 @@ use ferry_model::container::{
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
 use ferry_shim::{Launch, LogSpec, OciRuntime, RootfsSpec, wire};
 
-use crate::{Shared, config::RuntimeConfig, net, records::failed};
+use crate::{Shared, config::RuntimeConfig, net, propagation, records::failed};
 
 /// Plans a launch and prepares the files that it refers to.
 pub(crate) fn plan(
@@ -32,6 +32,7 @@ pub(crate) fn plan(
     let dir = shared.dirs.data(&container.id);
     let run_dir = fresh_run_dir(shared, &container.id)?;
     make_bind_sources(container)?;
+    propagation::check(&shared.config.data_root, container)?;
     let namespaces = Namespaces::of(shared, container)?;
     let host = &container.spec.host;
     let etc: Vec<String> = ["hosts", "hostname", "resolv.conf"]

@@ -37,6 +37,11 @@ fn follow(shared: &Weak<Shared>) {
     };
     let mut told = String::new();
     loop {
+        // Before the first change, too: firewalld may have read its rules again while no engine was there to see it.
+        match shared.upgrade() {
+            Some(shared) => check(&shared, &mut told),
+            None => return,
+        }
         if let Err(error) = socket.await_changes(QUIET) {
             tracing::warn!(
                 error = ferry_errkind::chain(&error),
@@ -44,8 +49,6 @@ fn follow(shared: &Weak<Shared>) {
             );
             std::thread::sleep(PAUSE);
         }
-        let Some(shared) = shared.upgrade() else { return };
-        check(&shared, &mut told);
     }
 }
 

@@ -172,7 +172,9 @@ pub(crate) fn configure(
     let up = Change { up: Some(true), ..Change::default() };
     let name = attach.inside;
     prepare(namespace, attach)?;
-    let requests = [loopback(), link::no_own_ipv6(name), link::set(name, &up), link::get(name)];
+    let mut requests = vec![loopback()];
+    requests.extend(has_ipv6().then(|| link::no_own_ipv6(name)));
+    requests.extend([link::set(name, &up), link::get(name)]);
     let mut index = 0;
     let read = |message: &Message<'_>| {
         index = link::decode(message).map_or(index, |link| link.index);
@@ -245,6 +247,11 @@ pub fn mend(pid: i32, known: &[&str], defaults: &[(&str, IpAddr)]) -> Result<(),
         })
         .collect();
     socket.exchange(&routes, |_| ()).map_err(configure)
+}
+
+/// Whether the kernel has IPv6: it may have been told to start without (`ipv6.disable=1`), and refuses whatever names it then.
+fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
 }
 
 fn loopback() -> ferry_netlink::wire::Request {

@@ -37,16 +37,16 @@ const FIREWALLD: Peer =
     Peer { name: "org.fedoraproject.FirewallD1", path: "/org/fedoraproject/FirewallD1" };
 const ZONES: &str = "org.fedoraproject.FirewallD1.zone";
 
-/// Has firewalld forward what comes from these links and goes to them, if it runs. Answers those that it did not before.
+/// Has firewalld forward what comes from these links and goes to them, if it runs. `changed` gets those that it did not before, also where it
+/// stops to answer on the way.
 ///
 /// # Errors
 /// It did not answer, or refused.
-pub fn trust_in_firewalld(links: &[String]) -> io::Result<Vec<String>> {
-    let mut changed = Vec::new();
+pub fn trust_in_firewalld(links: &[String], changed: &mut Vec<String>) -> io::Result<()> {
     if links.is_empty() || !is_in_force() {
-        return Ok(changed);
+        return Ok(());
     }
-    let Some(mut bus) = Bus::open()? else { return Ok(changed) };
+    let Some(mut bus) = Bus::open()? else { return Ok(()) };
     for link in links {
         // In a zone that somebody chose it stays.
         if bus.call(&FIREWALLD, ZONES, "getZoneOfInterface", &[link])?.is_empty() {
@@ -54,7 +54,7 @@ pub fn trust_in_firewalld(links: &[String]) -> io::Result<Vec<String>> {
             changed.push(link.clone());
         }
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// Takes a link that is gone out of the zone again.

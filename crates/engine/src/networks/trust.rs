@@ -34,9 +34,10 @@ impl Networks {
     }
 
     fn trust(&self, links: Vec<String>) -> io::Result<()> {
-        let added = ferry_network::trust_in_firewalld(&links)?;
+        let mut added = Vec::new();
+        let asked = ferry_network::trust_in_firewalld(&links, &mut added);
         if added.is_empty() {
-            return Ok(());
+            return asked;
         }
         tracing::info!(links = ?added, "firewalld has them in its zone \"trusted\" now");
         let mut state = self.lock();
@@ -46,7 +47,7 @@ impl Networks {
         state.trusted.extend(added);
         drop(state);
         gone.iter().for_each(|link| self.forget_link(link));
-        Ok(())
+        asked
     }
 
     /// Has firewalld forget a link that is no bridge of ours any more.

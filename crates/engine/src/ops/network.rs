@@ -144,11 +144,12 @@ pub async fn prune(
 ) -> Result<Pruned, Failure> {
     let filter = filter::Prune::read(filters, engine.shared.now())?;
     let mut pruned = Pruned::default();
-    let mut networks = engine.shared.networks.list();
-    // Those that were made with a configuration go before it.
-    networks.sort_by_key(|network| network.config_only);
-    for network in networks {
-        if network.builtin || !filter.accepts(network.created, &network.labels) {
+    for network in engine.shared.networks.list() {
+        // Nobody can be on a configuration: that nobody is says nothing.
+        if network.builtin
+            || network.config_only
+            || !filter.accepts(network.created, &network.labels)
+        {
             continue;
         }
         match remove(engine, &network.id).await {

@@ -280,6 +280,14 @@ kill $firewalld $bus; wait";
         site.works(&format!("after {words}"));
     }
 
+    // It has forgotten the bridges while no daemon was there.
+    site.sandbox.kill_daemon();
+    client(&format!("--zone=trusted --remove-interface={bridge}")).unwrap();
+    assert_eq!(zone().trim(), "");
+    site.sandbox.start_daemon(None);
+    site.works("after a daemon came that finds firewalld without its bridges");
+    assert_eq!(zone().trim(), "trusted");
+
     // A network of one's own comes and goes with its zone.
     let id = site.sandbox.ok(&["network", "create", "own"]);
     let link = format!("fr-{}", &id[..12]);

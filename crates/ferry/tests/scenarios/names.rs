@@ -90,6 +90,11 @@ pub(crate) fn read(answer: &[u8], question: &[u8]) -> (u8, Vec<Vec<u8>>) {
     let (count, mut at) = (u16::from_be_bytes([answer[6], answer[7]]), asked);
     let mut records = Vec::new();
     for _ in 0..count {
+        // The record's name: a reference behind labels, or labels to their end, as Docker writes them.
+        while !matches!(answer[at], 0 | 0xc0..) {
+            at += 1 + usize::from(answer[at]);
+        }
+        at -= usize::from(answer[at] == 0);
         let length = usize::from(u16::from_be_bytes([answer[at + 10], answer[at + 11]]));
         records.push(answer[at + 12..at + 12 + length].to_vec());
         at += 12 + length;
@@ -165,7 +170,9 @@ fn names_lead_to_containers(client: Client) {
     });
     for answer in answers {
         assert_eq!(addresses(&read(&answer, &message).1), std::slice::from_ref(&web));
-        assert_eq!(answer[11], 1, "EDNS is answered with EDNS");
+        // Docker's daemon answers without it.
+        let edns = u8::from(client != Client::FerryOnDocker);
+        assert_eq!(answer[11], edns, "EDNS is answered with EDNS");
     }
     // A program may have port 53 of its own.
     inside(&sandbox, "db", || {
@@ -274,10 +281,11 @@ fn internal_networks_ask_nobody_outside(client: Client) {
     });
     is_ready.recv().unwrap();
     sleeper(&sandbox, "asks", &["--network", "cell", "--dns", &address]);
-    for _ in 0..3 {
-        // Asked once, then remembered.
+    for count in 1..=3 {
         let (code, records, _) = ask_in(&sandbox, "asks", "example.org", A, None);
-        assert_eq!((code, addresses(&records)), (0, vec!["192.0.2.1".to_owned()]));
+        // Asked once, then remembered; Docker's daemon asks each time.
+        let count = if client == Client::FerryOnDocker { count } else { 1 };
+        assert_eq!((code, addresses(&records)), (0, vec![format!("192.0.2.{count}")]));
     }
     // On a busy machine a question may have been repeated, and counted twice.
     let other = addresses(&ask_in(&sandbox, "asks", "other.org", A, None).1);

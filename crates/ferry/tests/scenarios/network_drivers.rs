@@ -11,8 +11,7 @@ use crate::{
     with_busybox,
 };
 
-through_both!(macvlan_is_in_the_parents_network, link_local_addresses, drivers_refuse);
-against_docker!(link_local_addresses);
+through_all!(macvlan_is_in_the_parents_network, link_local_addresses, drivers_refuse);
 
 fn json(words: &str) -> Value {
     serde_json::from_str(&ip(words)).unwrap()

@@ -11,8 +11,13 @@ use ferry_testkit::{Client, Run, Sandbox, run};
 
 use crate::with_busybox;
 
-through_both!(mounts_that_come_later, mounts_that_were_there, sources_that_are_made);
-against_docker!(mounts_that_come_later, mounts_that_were_there, sources_that_are_made);
+through_all!(
+    mounts_that_come_later,
+    mounts_that_were_there,
+    sources_that_are_made,
+    sources_that_pass_nothing_on,
+    the_daemons_own_place
+);
 
 /// A shared tmpfs with `before/` and `later/` in it, mounted where the daemon sees it: Docker's own may have a mount namespace of its own.
 struct Source {
@@ -160,4 +165,61 @@ fn sources_that_are_made(client: Client) {
     assert!(source.has("a/b/made"));
     assert!(!Path::new(&source.path("a/b/c")).exists());
     run(&mount(",bind-create-src=true")).ok();
+}
+
+/// What would silently be private is refused: the source's mount has to pass on what comes below it.
+fn sources_that_pass_nothing_on(client: Client) {
+    let sandbox = with_busybox(client);
+    let source = Source::new(&sandbox);
+    let [before, later] = ["before", "later"].map(|below| source.path(below));
+    let bind = |place: &str, mode: &str| {
+        let bind = format!("{place}:/m:{mode}");
+        sandbox.run(&["run", "--rm", "-v", &bind, "busybox", "test", "-e", "/m/file"])
+    };
+    source.as_daemon(&["mount", "--bind", &before, &later]).ok();
+    source.as_daemon(&["mount", "--make-slave", &later]).ok();
+    for mode in ["private", "rprivate", "slave", "rslave"] {
+        bind(&later, mode).ok();
+    }
+    let not_shared = format!("path {later} is mounted on {later} but it is not a shared mount");
+    for mode in ["shared", "rshared"] {
+        bind(&before, mode).ok();
+        bind(&later, mode).fails(125).says(&not_shared);
+    }
+
+    source.as_daemon(&["mount", "--make-private", &later]).ok();
+    bind(&later, "rprivate").ok();
+    let neither = format!("is mounted on {later} but it is not a shared or slave mount");
+    for mode in ["slave", "rslave"] {
+        bind(&later, mode).fails(125).says(&format!("path {later} {neither}"));
+    }
+    let deeper = source.path("later/deeper");
+    let mount = format!("type=bind,src={deeper},dst=/m,bind-propagation=rslave");
+    source.as_daemon(&["mkdir", &deeper]).ok();
+    sandbox.ok(&["create", "--name", "later", "--mount", &mount, "busybox", "true"]);
+    sandbox.run(&["start", "later"]).fails(1).says(&format!("path {deeper} {neither}"));
+    source.as_daemon(&["mount", "--make-shared", &later]).ok();
+    sandbox.ok(&["start", "later"]);
+    sandbox.ok(&["rm", "-f", "later"]);
+}
+
+/// What is mounted in the daemon's directory comes and goes: binds that have it in them follow, unless they are told otherwise.
+fn the_daemons_own_place(client: Client) {
+    let sandbox = with_busybox(client);
+    let place = sandbox.ok(&["info", "--format", "{{.DockerRootDir}}"]);
+    let shown = |name: &str, flags: &[&str]| {
+        sandbox.ok(&[&["create", "--name", name], flags, &["busybox", "true"]].concat());
+        let format = "{{range .Mounts}}{{.Propagation}} {{end}}";
+        sandbox.ok(&["inspect", "--format", format, name]).trim().to_owned()
+    };
+    assert_eq!(shown("all", &["-v", "/:/host:ro"]), "rslave");
+    assert_eq!(shown("below", &["-v", &format!("{}/x:/x", place.trim())]), "rslave");
+    assert_eq!(shown("else", &["-v", "/proc:/host"]), "rprivate");
+    let own = format!("type=bind,src=/,dst=/host,bind-propagation={}", "rslave");
+    assert_eq!(shown("mount", &["--mount", &own]), "rslave");
+    assert_eq!(shown("mount-else", &["--mount", "type=bind,src=/,dst=/host,ro"]), "rslave");
+    // Whether the root passes anything on or not.
+    sandbox.ok(&["start", "-a", "all"]);
+    sandbox.ok(&["start", "-a", "mount-else"]);
+    sandbox.ok(&["rm", "all", "below", "else", "mount", "mount-else"]);
 }

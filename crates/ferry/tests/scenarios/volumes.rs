@@ -14,7 +14,13 @@ through_both!(
     read_only_and_refusals,
     parts_of_volumes
 );
-against_docker!(copy_up, anonymous_volumes, read_only_and_refusals, parts_of_volumes);
+against_docker!(
+    named_volumes_keep_data,
+    copy_up,
+    anonymous_volumes,
+    read_only_and_refusals,
+    parts_of_volumes
+);
 
 /// `volume-subpath`: what it leads to when the container starts. Links are followed inside the volume alone.
 fn parts_of_volumes(client: Client) {
@@ -77,15 +83,18 @@ fn named_volumes_keep_data(client: Client) {
     );
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "my-volume");
     let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "my-volume"]);
-    assert_eq!(std::fs::read_to_string(format!("{place}/f")).unwrap(), "kept\n");
+    // Docker's daemon may have another root directory.
+    let is_here = client != Client::FerryOnDocker;
+    if is_here {
+        assert_eq!(std::fs::read_to_string(format!("{place}/f")).unwrap(), "kept\n");
+    }
     sandbox.ok(&["create", "--name", "user", "-v", "my-volume:/data", "busybox"]);
     sandbox.ok(&["run", "-d", "--name", "runs", "-v", "my-volume:/d", "busybox", "sleep", "1000"]);
-    let mut users = ["user", "runs"].map(|name| sandbox.inspect(name, "{{.Id}}"));
-    users.sort();
-    let refused = sandbox
-        .run(&["volume", "rm", "my-volume"])
-        .fails(1)
-        .says(&format!("remove my-volume: volume is in use - [{}]", users.join(", ")));
+    let users = ["user", "runs"].map(|name| sandbox.inspect(name, "{{.Id}}"));
+    let refused = sandbox.run(&["volume", "rm", "my-volume"]).fails(1);
+    let refused = refused.says("remove my-volume: volume is in use - [");
+    // In any order.
+    let refused = users.iter().fold(refused, |refused, id| refused.says(id));
     // Docker's command line prints no hints.
     if client == Client::Ferry {
         refused.says("hint: these containers have it: runs, user");

@@ -57,7 +57,8 @@ pub(crate) fn create_of(
     crate::selinux::add_options(shared, &mut spec)?;
     let mut warnings = validate::settings(shared, &mut spec)?;
     let inherited = inherited_mounts(shared, &spec.host.volumes_from)?;
-    let mounts = ferry_container::plan_mounts(&spec, inherited)?;
+    let mut mounts = ferry_container::plan_mounts(&spec, inherited)?;
+    crate::propagation::settle(&shared.config.data_root, &spec, &mut mounts);
     check_bind_sources(&mounts)?;
 
     let id = random::id()?;

@@ -235,7 +235,7 @@ impl ConfigFile {
         }
         let kept = self.vault().lock()?;
         self.reload();
-        if helper.as_deref() == Some(OURS) {
+        if self.helper(server).as_deref() == Some(OURS) {
             kept.erase(&spellings(server))?;
             self.forget_mark(server);
         }

@@ -1,6 +1,6 @@
 //! The engine under a kernel that most users have and the machine of the tests need not: Debian's own (6.1 or newer), with
-//! cgroup v2 alone, and with AppArmor or SELinux. It runs in a virtual machine, emulated where there is no KVM; `init.sh` and
-//! `selinux.sh` are what happens in it.
+//! cgroup v2 alone, and with AppArmor or SELinux, or without IPv6. It runs in a virtual machine, emulated where there is no KVM; `init.sh`,
+//! `selinux.sh` and `no_ipv6.sh` are what happens in it.
 
 mod file_servers;
 mod pods;
@@ -80,6 +80,11 @@ fn a_kernel_with_selinux() {
                 .arg(&source),
         );
     });
+}
+
+#[test]
+fn a_kernel_without_ipv6() {
+    check(include_str!("no_ipv6.sh"), "cgroup_no_v1=all ipv6.disable=1", &[], |_| ());
 }
 
 /// Boots a machine with the kernel's `words` and `more` modules whose first process is `script`, and checks that all it says is

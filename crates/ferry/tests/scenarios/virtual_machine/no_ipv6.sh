@@ -1,0 +1,36 @@
+#!/bin/sh
+# The first process of a virtual machine whose kernel was told to start without IPv6: runs the engine, and prints "ok NAME" or
+# "FAIL NAME: WHY" for each thing that must be true.
+export PATH=/bin:/sbin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+
+# same NAME WANTED SEEN
+same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
+# true_that NAME COMMAND…
+true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
+
+ferry daemon --log-level debug >/run/daemon.log 2>&1 &
+n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+true_that import ferry import -c 'CMD ["sh"]' /busybox.tar busybox
+same kernel "none" "$([ -e /proc/sys/net/ipv6 ] && echo some || echo none)"
+true_that web ferry run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page > /www/index.html; httpd -f -p 80 -h /www'
+same port "80/tcp -> 0.0.0.0:8080" "$(ferry port web)"
+same published "page" "$(settled 'wget -qO- http://127.0.0.1:8080/ 2>/dev/null' page)"
+true_that create ferry network create side
+true_that named ferry run -d --name named --network side busybox sh -c 'mkdir /www; echo name > /www/index.html; httpd -f -p 80 -h /www'
+true_that connect ferry network connect side web
+same names "name" "$(ferry exec web sh -c 'sleep 1; wget -qO- http://named/')"
+true_that disconnect ferry network disconnect side web
+same published_still "page" "$(settled 'wget -qO- http://127.0.0.1:8080/ 2>/dev/null' page)"
+true_that rm ferry rm -f web named
+true_that remove ferry network rm side
+echo "end of the tests"
+poweroff -f
