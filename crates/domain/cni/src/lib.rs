@@ -151,7 +151,7 @@ impl Network {
             directories: &self.plugins,
             config: &config,
             pod,
-            limit: invoke::LIMIT,
+            limit: invoke::limit(command),
         })
     }
 }

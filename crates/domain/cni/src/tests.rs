@@ -20,13 +20,18 @@ impl Bed {
 
     /// A plugin that notes what it was called with, then does this.
     fn plugin(&self, name: &str, script: &str) {
-        let path = self.0.join(name);
         let log = self.0.join("log");
         let text = format!(
-            "#!/bin/sh\ninput=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_ARGS\" \"$input\" >> {}\n{script}\n",
+            "input=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_ARGS\" \"$input\" >> {}\n{script}",
             log.display()
         );
-        fs::write(&path, text).unwrap();
+        self.deaf_plugin(name, &text);
+    }
+
+    /// A plugin that does just this, and reads nothing by itself.
+    fn deaf_plugin(&self, name: &str, script: &str) {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -196,13 +201,13 @@ fn the_newest_known_version_is_spoken() {
     assert!(version(r#""cniVersions":"1.0.0""#).is_err());
 }
 
-fn call_within(bed: &Bed, limit: std::time::Duration) -> Result<Vec<u8>, CniError> {
+fn call_within(bed: &Bed, config: &Value, limit: std::time::Duration) -> Result<Vec<u8>, CniError> {
     let request = CniRequest::default();
     invoke::run(&invoke::Call {
         command: "ADD",
         kind: "slow",
         directories: std::slice::from_ref(&bed.0),
-        config: &json!({}),
+        config,
         pod: pod(&request),
         limit,
     })
@@ -213,7 +218,7 @@ fn a_plugin_that_takes_too_long_is_killed_with_what_it_started() {
     let bed = Bed::new("slow");
     let pid = bed.0.join("pid");
     bed.plugin("slow", &format!("sleep 300 & echo $! > {}; wait", pid.display()));
-    let late = call_within(&bed, std::time::Duration::from_millis(500)).unwrap_err();
+    let late = call_within(&bed, &json!({}), std::time::Duration::from_millis(500)).unwrap_err();
     assert!(matches!(late, CniError::TimedOut { command: "ADD", .. }), "{late}");
     let pid: u32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
     let state = || fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -224,13 +229,73 @@ fn a_plugin_that_takes_too_long_is_killed_with_what_it_started() {
     }
 }
 
+/// The process whose number a plugin has told.
+struct Left(rustix::process::Pid);
+
+impl Left {
+    fn of(output: &[u8]) -> Left {
+        let output = std::str::from_utf8(output).unwrap();
+        let pid = output.rsplit_once("done ").unwrap().1.trim().parse::<i32>().unwrap();
+        Left(rustix::process::Pid::from_raw(pid).unwrap())
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // It may have ended when nobody read it any more.
+        rustix::process::kill_process(self.0, rustix::process::Signal::KILL).ok();
+    }
+}
+
+/// Most that a plugin may print.
+const MOST: usize = 4 << 20;
+
+const AGES: std::time::Duration = std::time::Duration::from_secs(90);
+
 #[test]
 fn a_plugin_may_leave_something_that_keeps_its_output_open() {
     let bed = Bed::new("daemon");
     bed.plugin("slow", "sleep 100 & echo done $!");
-    let output = call_within(&bed, std::time::Duration::from_secs(90)).unwrap();
-    let output = String::from_utf8(output).unwrap();
-    let pid = output.strip_prefix("done ").unwrap().trim().parse::<i32>().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    Left::of(&call_within(&bed, &json!({}), AGES).unwrap());
+}
+
+#[test]
+fn a_plugin_may_leave_something_that_never_stops_to_complain() {
+    let bed = Bed::new("complain");
+    bed.plugin("slow", "while :; do echo x >&2; done & echo done $!");
+    Left::of(&call_within(&bed, &json!({}), AGES).unwrap());
+
+    // It goes on where the result should be, too: what there is at the plugin's end is taken, up to the limit.
+    let pid = bed.0.join("pid");
+    bed.plugin("slow", &format!("yes & echo done $! > {}", pid.display()));
+    let much = call_within(&bed, &json!({}), AGES).map(|output| output.len());
+    drop(Left::of(&fs::read(pid).unwrap()));
+    assert!(matches!(much, Ok(..=MOST) | Err(CniError::TooMuch { .. })), "{much:?}");
+}
+
+#[test]
+fn a_plugin_may_leave_something_that_never_reads() {
+    let bed = Bed::new("deaf");
+    // More than a pipe holds.
+    let config = json!({ "long": "x".repeat(1 << 20) });
+    bed.deaf_plugin("slow", "exec 3<&0; sleep 100 <&3 & echo done $!");
+    Left::of(&call_within(&bed, &config, AGES).unwrap());
+}
+
+#[test]
+fn a_long_configuration_arrives_whole() {
+    let bed = Bed::new("long");
+    let config = json!({ "long": "x".repeat(1 << 20) });
+    bed.deaf_plugin("slow", "sleep 0.2; wc -c");
+    let count = call_within(&bed, &config, AGES).unwrap();
+    let count: usize = String::from_utf8(count).unwrap().trim().parse().unwrap();
+    assert_eq!(count, config.to_string().len());
+}
+
+#[test]
+fn what_others_wait_for_has_less_time() {
+    for command in ["CHECK", "GC", "STATUS"] {
+        assert!(invoke::limit(command) * 3 < invoke::limit("ADD"), "{command}");
+    }
+    assert_eq!(invoke::limit("ADD"), invoke::limit("DEL"));
 }
