@@ -198,14 +198,34 @@ fn plugins_are_told_who_is_there_still() {
     let (pod, id) = bed.running("stays", IDLE);
     let gone = bed.cri.run_pod(bed.pod("goes")).unwrap();
     bed.cri.stop_pod(&gone).unwrap();
+    let told_next = || {
+        drop(fs::remove_file(&told));
+        bed.ferry().start_daemon(None);
+        let input: Value = eventually("the plugin is told", || {
+            serde_json::from_str(&fs::read_to_string(&told).ok()?).ok()
+        });
+        let valid = input["cni.dev/valid-attachments"].as_array().unwrap().iter();
+        let mut ids: Vec<String> =
+            valid.map(|it| it["containerID"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
     bed.ferry().kill_daemon();
-    drop(fs::remove_file(&told));
-    bed.ferry().start_daemon(None);
-    let input: Value = eventually("the plugin is told", || {
-        serde_json::from_str(&fs::read_to_string(&told).ok()?).ok()
-    });
-    let there = json!([{"containerID": pod, "ifname": "eth0"}]);
-    assert_eq!(input["cni.dev/valid-attachments"], there);
+    assert_eq!(told_next(), [pod.clone()]);
+
+    // A pod whose record does not read runs all the same, with its address.
+    let aside = bed.cri.run_pod(bed.pod("aside")).unwrap();
+    let record = bed.ferry().dir().join(format!("data/containers/{aside}/config.json"));
+    bed.ferry().kill_daemon();
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    let mut both = [pod.clone(), aside.clone()];
+    both.sort();
+    assert_eq!(told_next(), both);
+    bed.ferry().kill_daemon();
+    fs::write(&record, whole).unwrap();
+    assert_eq!(told_next(), both);
+    bed.cri.remove_pod(&aside).unwrap();
     assert_eq!(info(&bed, &pod)["cniCheck"], "ok");
 
     // Somebody takes a pod's address away: whoever asks for everything sees it, and so does the log of the next daemon.

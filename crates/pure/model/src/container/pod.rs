@@ -95,4 +95,6 @@ pub struct CniAttachment {
     pub result: String,
     /// The pod's addresses, the first one is its main address.
     pub addresses: Vec<std::net::IpAddr>,
+    /// They have been asked to take it apart, and may have done so.
+    pub leaving: bool,
 }
