@@ -224,6 +224,20 @@ fn images_as_volumes_belong_to_the_pod() {
     assert_eq!(bed.cri.output(&id, look), "0:0\n0:0\n0:0\n9:9");
     assert!(bed.cri.output(&id, "touch /two/x 2>&1").contains("Read-only"));
     assert!(bed.cri.output(&id, "touch /one/x 2>&1").contains("Read-only"));
+
+    // With ids of the mount's own, in a pod that has the host's.
+    let config = bed.pod("host-s");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let mut container = bed.container("main", IDLE);
+    let map = mapping(7000);
+    let shifted = |place: &str, image: &str| api::Mount {
+        uid_mappings: map.clone(),
+        gid_mappings: map.clone(),
+        ..mount(place, image)
+    };
+    container.mounts = vec![shifted("/one", "busybox:latest"), shifted("/two", "two:latest")];
+    let id = started(&bed, &pod, container, &config);
+    assert_eq!(bed.cri.output(&id, look), "7000:7000\n7000:7000\n7000:7000\n7009:7009");
 }
 
 #[test]
