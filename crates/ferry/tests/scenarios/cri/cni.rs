@@ -9,13 +9,13 @@ use std::{
 };
 
 use ferry_cri::api;
-use ferry_testkit::{CriOptions, eventually, free_port, free_range, programs, run};
+use ferry_testkit::{CriOptions, eventually, free_port, free_range, free_range6, programs, run};
 use serde_json::{Value, json};
 
 use super::{
     Bed, IDLE,
     client::{Cri, call},
-    network::Conf,
+    conf::{Bridge, Conf, LIST},
 };
 
 /// Runs a scenario with a list against containerd, where that is installed, and against ours.
@@ -33,21 +33,6 @@ fn on_both_with(conf: &Conf, plugins: &Path, scenario: impl Fn(&Bed)) {
     scenario(&conf.bed(Some(plugins)));
 }
 
-/// A bridge of a test's own goes with it.
-struct Bridge(String);
-
-impl Bridge {
-    fn new(letter: char) -> Bridge {
-        Bridge(format!("f{letter}{}", std::process::id()))
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        drop(Command::new("ip").args(["link", "delete", &self.0]).output());
-    }
-}
-
 fn address(bed: &Bed, pod: &str) -> api::PodSandboxNetworkStatus {
     bed.cri.pod_status(pod).unwrap().status.unwrap().network.unwrap()
 }
@@ -55,18 +40,6 @@ fn address(bed: &Bed, pod: &str) -> api::PodSandboxNetworkStatus {
 /// The verbose part of a pod's status.
 fn info(bed: &Bed, pod: &str) -> Value {
     serde_json::from_str(&bed.cri.pod_status(pod).unwrap().info["info"]).unwrap()
-}
-
-/// Addresses that host-local has given away.
-fn leases(conf: &Conf) -> Vec<String> {
-    let mut all = Vec::new();
-    for network in fs::read_dir(conf.0.join("ipam")).into_iter().flatten().flatten() {
-        let files = fs::read_dir(network.path()).into_iter().flatten().flatten();
-        all.extend(files.map(|file| file.file_name().to_string_lossy().into_owned()));
-    }
-    all.retain(|name| name.contains(['.', ':']) && !name.starts_with("last_reserved"));
-    all.sort();
-    all
 }
 
 /// The machine's end of a pod's link.
@@ -90,8 +63,8 @@ fn chain(version: &str, letter: char) {
     let Some(plugins) = programs::plugins() else { return };
     let (bridge, range, port) = (Bridge::new(letter), free_range(), free_port());
     let conf = Conf::new(&format!("chain-{letter}"), "");
-    let last = range.rsplit('.').next().unwrap();
-    let ranges = [format!("{range}.0/24"), format!("fd5e:{last}::/64")];
+    let six = free_range6();
+    let ranges = [format!("{range}.0/24"), format!("{six}::/64")];
     let list = json!({"cniVersion": version, "name": bridge.0, "plugins": [
         {"type": "bridge", "bridge": bridge.0, "isGateway": true, "hairpinMode": true, "ipam": ipam(&conf.0, &ranges)},
         {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true},
@@ -99,7 +72,7 @@ fn chain(version: &str, letter: char) {
         {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
         {"type": "firewall"},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     on_both_with(&conf, &plugins, |bed| {
         let mut config = bed.pod("chain");
         for way in ["ingress", "egress"] {
@@ -117,7 +90,7 @@ fn chain(version: &str, letter: char) {
         bed.cri.start(&id).unwrap();
         let network = address(bed, &pod);
         assert!(network.ip.starts_with(&format!("{range}.")), "{network:?}");
-        assert!(network.additional_ips[0].ip.starts_with(&format!("fd5e:{last}:")), "{network:?}");
+        assert!(network.additional_ips[0].ip.starts_with(&format!("{six}:")), "{network:?}");
         let inside = bed.cri.output(&id, "ip addr show eth0");
         assert!(inside.contains(&network.ip) && inside.contains(&network.additional_ips[0].ip));
         assert_eq!(bed.cri.output(&id, "cat /proc/sys/net/core/somaxconn"), "500");
@@ -133,12 +106,12 @@ fn chain(version: &str, letter: char) {
             (said == "hello\n").then_some(())
         };
         eventually("the published port answers", ask);
-        assert_eq!(leases(&conf).len(), 2);
+        assert_eq!(conf.leases().len(), 2);
         if bed.is_ours() {
             assert_eq!(info(bed, &pod)["cniCheck"], "ok");
         }
         bed.cri.stop_pod(&pod).unwrap();
-        assert_eq!(leases(&conf), Vec::<String>::new(), "the addresses are given back");
+        assert_eq!(conf.leases(), Vec::<String>::new(), "the addresses are given back");
         assert_eq!(ask(), None, "the port is free");
         assert!(!Path::new("/sys/class/net").join(link).exists());
     });
@@ -162,7 +135,7 @@ fn pods_without_a_bridge() {
     let list = json!({"cniVersion": "1.0.0", "name": "ptp", "plugins": [
         {"type": "ptp", "ipam": ipam(&conf.0, &[format!("{range}.0/24")])},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     on_both_with(&conf, &plugins, |bed| {
         let (first, one) = bed.running("one", IDLE);
         let (second, two) = bed.running("two", IDLE);
@@ -193,7 +166,7 @@ fn plugins_are_told_who_is_there_still() {
         {"type": "bridge", "bridge": bridge.0, "isGateway": true, "ipam": ipam(&conf.0, &[format!("{range}.0/24")])},
         {"type": "notes"},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     let bed = conf.bed(Some(&plugins));
     let (pod, id) = bed.running("stays", IDLE);
     let gone = bed.cri.run_pod(bed.pod("goes")).unwrap();
@@ -244,7 +217,7 @@ fn plugins_are_told_who_is_there_still() {
     });
     assert_eq!(bed.cri.output(&id, "echo on"), "on", "the pod goes on");
     bed.cri.remove_pod(&pod).unwrap();
-    assert_eq!(leases(&conf), Vec::<String>::new());
+    assert_eq!(conf.leases(), Vec::<String>::new());
 }
 
 /// While one pod's plugins take their time, everybody else is answered.

@@ -7,7 +7,7 @@ use ferry_cri::api;
 use ferry_testkit::{Traces, free_port};
 use tonic::Status;
 
-use super::{Bed, IDLE, network::Conf, userns};
+use super::{Bed, IDLE, conf::Conf, userns};
 
 /// What a kubelet asks for in the life of a pod, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

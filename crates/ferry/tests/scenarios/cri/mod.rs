@@ -7,6 +7,7 @@ mod calls;
 mod cgroups;
 mod client;
 mod cni;
+mod conf;
 mod coverage;
 mod crash;
 mod crash_steps;

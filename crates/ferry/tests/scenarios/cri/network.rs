@@ -1,15 +1,16 @@
 //! Pods' networks: our own bridge, and CNI plugins of Debian.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use ferry_cri::api;
 use ferry_testkit::{eventually, programs};
 
-use super::{Bed, IDLE, client::call, on_both};
+use super::{
+    Bed, IDLE,
+    client::call,
+    conf::{Conf, GOOD},
+    on_both,
+};
 
 #[test]
 fn pods_reach_each_other_on_our_own_bridge() {
@@ -49,89 +50,22 @@ fn a_pod_on_the_machine_s_network() {
     });
 }
 
-/// A CNI configuration of the test's own, in a directory that goes with it.
-pub(super) struct Conf(pub(super) PathBuf);
-
-impl Conf {
-    pub(super) fn new(name: &str, text: &str) -> Conf {
-        let path = PathBuf::from(format!("/var/tmp/ferry-cni-{name}-{}", std::process::id()));
-        fs::create_dir_all(path.join("bin")).unwrap();
-        fs::write(path.join("10-test.conflist"), text).unwrap();
-        Conf(path)
-    }
-
-    /// With a plugin that does nothing, and the file where it notes what it is called for: a command and a pod's id in each line.
-    pub(super) fn noting(name: &str) -> (Conf, PathBuf) {
-        let list =
-            format!(r#"{{"cniVersion":"1.0.0","name":"{name}","plugins":[{{"type":"noting"}}]}}"#);
-        let conf = Conf::new(name, &list);
-        let log = conf.0.join("calls");
-        let note =
-            format!("cat > /dev/null; echo $CNI_COMMAND $CNI_CONTAINERID >> {}", log.display());
-        conf.plugin("noting", &format!("{note}; {GOOD}"));
-        (conf, log)
-    }
-
-    pub(super) fn plugin(&self, name: &str, script: &str) {
-        let path = self.0.join("bin").join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    /// Ours with it.
-    pub(super) fn bed(&self, plugins: Option<&Path>) -> Bed {
-        let conf = format!("--cni-conf-dir={}", self.0.display());
-        let own = format!("--cni-bin-dir={}", self.0.join("bin").display());
-        let mut flags = vec![conf.as_str(), own.as_str()];
-        let debian = plugins.map(|plugins| format!("--cni-bin-dir={}", plugins.display()));
-        flags.extend(debian.as_deref());
-        Bed::ours(&flags)
-    }
-}
-
-/// A result that plugins may print.
-const GOOD: &str = r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'"#;
-
-impl Drop for Conf {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 #[test]
 fn debian_s_plugins_make_the_network() {
     let Some(plugins) = programs::plugins() else { return };
-    let pid = std::process::id();
-    let bridge = format!("fcni{pid}");
-    let conf = Conf::new(
-        "debian",
-        &format!(
-            r#"{{"cniVersion":"1.0.0","name":"test{pid}","plugins":[
-            {{"type":"bridge","bridge":"{bridge}","isGateway":true,"ipMasq":false,
-              "ipam":{{"type":"host-local","dataDir":"/var/tmp/ferry-cni-debian-{pid}/ipam",
-                "ranges":[[{{"subnet":"10.213.7.0/24"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}}"#
-        ),
-    );
+    let (conf, _bridge) = Conf::bridged("debian");
     let bed = conf.bed(Some(&plugins));
     let (pod, id) = bed.running("debian", IDLE);
     let ip = bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip;
-    assert!(ip.starts_with("10.213.7."), "{ip}");
     assert!(bed.cri.output(&id, "ip -4 addr show eth0").contains(&ip));
     assert!(bed.cri.output(&id, "cat /etc/hosts").contains(&format!("{ip}\tdebian")));
-    let leases = || {
-        let all = fs::read_dir(conf.0.join(format!("ipam/test{pid}"))).unwrap();
-        all.flatten().filter(|it| it.file_name().to_string_lossy().starts_with("10.")).count()
-    };
-    assert_eq!(leases(), 1);
+    assert_eq!(conf.leases(), [ip.clone()]);
     bed.ferry().kill_daemon();
     bed.ferry().start_daemon(None);
     assert_eq!(bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip, ip);
     bed.cri.stop_pod(&pod).unwrap();
-    assert_eq!(leases(), 0, "the address is given back");
+    assert_eq!(conf.leases(), Vec::<String>::new(), "the address is given back");
     bed.cri.remove_pod(&pod).unwrap();
-    drop(bed);
-    let removed = std::process::Command::new("ip").args(["link", "delete", &bridge]).status();
-    drop(removed);
 }
 
 #[test]
