@@ -12,9 +12,6 @@ use std::{
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Container;
 
-/// The version of the record's format.
-pub(crate) const VERSION: u32 = 1;
-
 /// So many records are read before another thread is worth it.
 const SHARE: usize = 32;
 
@@ -231,7 +228,7 @@ impl ContainerDirs {
         let bytes = fs::read(&path).map_err(read)?;
         let container: Container =
             serde_json::from_slice(&bytes).map_err(|source| read(source.into()))?;
-        if container.version > VERSION || container.id != id {
+        if container.version > Container::VERSION || container.id != id {
             return Err(Failure::new(
                 ErrorKind::Internal,
                 format!(

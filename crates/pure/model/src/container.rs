@@ -150,6 +150,34 @@ pub struct Container {
     pub selinux: Option<SelinuxLabels>,
 }
 
+impl Container {
+    /// The version of the record's format.
+    pub const VERSION: u32 = 1;
+
+    /// The record of one that has not been started: without a name, a platform, layers, mounts and networks.
+    pub fn new(id: String, image_id: Digest, spec: ContainerSpec) -> Container {
+        Container {
+            version: Self::VERSION,
+            id,
+            name: String::new(),
+            created: Timestamp::default(),
+            image_id,
+            layers: Vec::new(),
+            platform: String::new(),
+            spec,
+            mounts: Vec::new(),
+            state: ContainerState::default(),
+            endpoints: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            restart_count: 0,
+            stopped_by_user: false,
+            cni: None,
+            first_id: None,
+            selinux: None,
+        }
+    }
+}
+
 /// The labels of a container, for as long as it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelinuxLabels {
