@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_oci::Digest;
+use ferry_oci::{Digest, runtime::User};
 use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +242,9 @@ pub struct ContainerState {
     pub phase: Phase,
     /// Process id in the host's pid namespace while it runs.
     pub pid: Option<i32>,
+    /// Who the last run's program was started as, by the ids of its user namespace; `None` where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Exit code of the last run; 128+n for signal n.
     pub exit_code: i32,
     /// Why the last start failed; empty when it did not.

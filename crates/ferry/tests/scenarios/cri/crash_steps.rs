@@ -95,6 +95,8 @@ impl Life<'_> {
             StartContainer => {
                 assert_eq!(state(&self.id), api::ContainerState::ContainerRunning);
                 assert_eq!(cri.output(&self.id, "echo works"), "works");
+                let user = cri.status(&self.id).unwrap().user.unwrap().linux.unwrap();
+                assert_eq!((user.uid, user.gid), (0, 0));
             }
             StopPodSandbox if !self.empty => {
                 assert_eq!(state(&self.id), api::ContainerState::ContainerExited);

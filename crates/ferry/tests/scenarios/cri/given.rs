@@ -96,19 +96,25 @@ fn groups_of_the_image_come_along_or_not() {
             security.supplemental_groups_policy = policy.into();
             let id = cri.create(&pod, container, &config).unwrap();
             cri.start(&id).unwrap();
-            let of = |script: &str| {
-                let mut all: Vec<u32> = cri
-                    .output(&id, script)
-                    .split_whitespace()
-                    .map(|id| id.parse().unwrap())
-                    .collect();
+            let sorted = |mut all: Vec<i64>| {
                 all.sort_unstable();
                 all.dedup();
                 all
             };
+            let of = |script: &str| {
+                let words = cri.output(&id, script);
+                sorted(words.split_whitespace().map(|id| id.parse().unwrap()).collect())
+            };
             // Its own program, and a further one.
             let own = of("sed -n 's/^Groups://p' /proc/1/status");
             assert_eq!(own, of("sed -n 's/^Groups://p' /proc/self/status"));
+            let told = || {
+                let user = cri.status(&id).unwrap().user.unwrap().linux.unwrap();
+                (user.uid, user.gid, sorted(user.supplemental_groups))
+            };
+            assert_eq!(told(), (65534, 65534, own.clone()));
+            cri.stop(&id, 0).unwrap();
+            assert_eq!(told(), (65534, 65534, own.clone()), "also when it has ended");
             own
         };
         assert_eq!(groups("merge", api::SupplementalGroupsPolicy::Merge), [50, 60000, 65534]);

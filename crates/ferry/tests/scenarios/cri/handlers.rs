@@ -65,6 +65,8 @@ fn a_handler(name: &str) {
         link.to_string_lossy().into_owned()
     };
     assert_eq!(bed.cri.output(&id, "readlink /proc/self/ns/net"), namespace("net"));
+    let user = bed.cri.status(&id).unwrap().user.unwrap().linux.unwrap();
+    assert_eq!((user.uid, user.gid, user.supplemental_groups), (0, 0, vec![0]));
     let ran = bed.cri.exec(&id, "echo out; echo err >&2; exit 5");
     assert_eq!((ran.stdout.as_slice(), ran.exit_code), (&b"out\n"[..], 5));
 
