@@ -191,6 +191,9 @@ fn runtime_config(plugin: &Map<String, Value>, request: &CniRequest) -> Map<Stri
         let value = json!({ "servers": servers, "searches": searches, "options": options });
         config.insert("dns".to_owned(), value);
     }
+    if wants("cgroupPath") && !request.cgroup_path.is_empty() {
+        config.insert("cgroupPath".to_owned(), json!(request.cgroup_path));
+    }
     const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
     if wants(ANNOTATIONS) && !request.annotations.is_empty() {
         config.insert(ANNOTATIONS.to_owned(), json!(request.annotations));

@@ -164,6 +164,45 @@ fn the_first_file_by_name_counts() {
 }
 
 #[test]
+fn a_list_may_have_plugins_in_a_folder_of_its_name() {
+    let bed = Bed::new("folder");
+    let kinds = |list: &ConfList| -> Vec<String> {
+        list.plugins().iter().map(|it| plugin_kind(it).to_owned()).collect()
+    };
+    let write = |path: &str, text: &str| fs::write(bed.0.join(path), text).unwrap();
+    let read = || load(&bed.0).map(Option::unwrap);
+    fs::create_dir(bed.0.join("net")).unwrap();
+    write("10-a.conflist", LIST);
+    assert_eq!(kinds(&read().unwrap()), ["first", "second"]);
+    write("net/20.conf", r#"{"type":"fourth"}"#);
+    write("net/10.conf", r#"{"type":"third","mtu":1400}"#);
+    write("net/30.json", "no");
+    let list = read().unwrap();
+    assert_eq!(kinds(&list), ["first", "second", "third", "fourth"]);
+    assert_eq!(list.plugins()[2]["mtu"], 1400);
+    // What a pod is taken off its network with is what it was put on it with.
+    assert_eq!(kinds(&ConfList::parse(list.text()).unwrap()), kinds(&list));
+
+    // A list may have no other plugins than these.
+    write("10-a.conflist", r#"{"name":"net","cniVersion":"1.1.0"}"#);
+    assert_eq!(kinds(&read().unwrap()), ["third", "fourth"]);
+    write(
+        "10-a.conflist",
+        r#"{"name":"net","plugins":[{"type":"a"}],"loadOnlyInlinedPlugins":true}"#,
+    );
+    assert_eq!(kinds(&read().unwrap()), ["a"]);
+    write("10-a.conflist", r#"{"name":"net","type":"single"}"#);
+    assert_eq!(kinds(&read().unwrap()), ["single"]);
+    write("10-a.conflist", LIST);
+    write("net/10.conf", r#"{"mtu":1400}"#);
+    assert!(read().unwrap_err().to_string().contains("a plugin has no \"type\""));
+    for at in 0..80 {
+        write(&format!("net/{at}.conf"), r#"{"type":"many"}"#);
+    }
+    assert!(read().unwrap_err().to_string().contains("1 to 64 can be"));
+}
+
+#[test]
 fn what_belongs_to_no_pod_is_collected() {
     let bed = Bed::new("gc");
     bed.plugin("first", "exit 1");

@@ -113,7 +113,7 @@ impl Actor {
 
     fn cni_request(&self) -> Option<CniRequest> {
         match self.container.spec.pod.as_ref().map(|part| &part.network) {
-            Some(PodNetwork::Cni(request)) => Some(request.clone()),
+            Some(PodNetwork::Cni(request)) => Some(request.as_ref().clone()),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Bed, IDLE,
     client::{Cri, call},
-    conf::{Bridge, Conf, LIST},
+    conf::{Bridge, Conf, GOOD, LIST},
 };
 
 /// Runs a scenario with a list against containerd, where that is installed, and against ours.
@@ -147,6 +147,58 @@ fn pods_without_a_bridge() {
             // The machine has a route to each of its own.
             assert!(run(Command::new("ip").args(["route", "get", &ip])).ok().contains("veth"));
         }
+    });
+}
+
+/// A list's plugin, and one in the folder of the list's name beside it, which is told the pod's group of processes.
+#[test]
+fn a_plugin_in_a_folder_of_its_list_s_name() {
+    let Some(plugins) = programs::plugins() else { return };
+    let list =
+        r#"{"cniVersion":"1.1.0","name":"folder","plugins":[{"type":"own","capabilities":{}}]}"#;
+    let conf = Conf::new("folder", list);
+    let log = conf.0.join("calls");
+    let note = |name: &str| {
+        let note = format!("input=$(cat); echo {name} $CNI_COMMAND $input >> {}", log.display());
+        conf.plugin(name, &format!("{note}; {GOOD}"));
+    };
+    ["own", "further"].into_iter().for_each(note);
+    let folder = conf.0.join("folder");
+    let further = r#"{"type":"further","mtu":1400,"capabilities":{"cgroupPath":true}}"#;
+    on_both_with(&conf, &plugins, |bed| {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("10-further.conf"), further).unwrap();
+        // containerd reads a folder's files when the list itself changes.
+        fs::write(conf.0.join(LIST), list).unwrap();
+        drop(fs::remove_file(&log));
+        let config = bed.pod("folder");
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        if bed.is_ours() {
+            // The pod is taken off its network by the plugins that put it there; containerd takes the list as it is then.
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        bed.cri.stop_pod(&pod).unwrap();
+        let text = fs::read_to_string(&log).unwrap();
+        let calls: Vec<(&str, &str, &str)> = text
+            .lines()
+            .map(|line| {
+                let mut words = line.splitn(3, ' ');
+                (words.next().unwrap(), words.next().unwrap(), words.next().unwrap())
+            })
+            .filter(|(_, command, _)| matches!(*command, "ADD" | "DEL"))
+            .collect();
+        let names: Vec<_> = calls.iter().map(|(name, command, _)| (*name, *command)).collect();
+        let wanted = [("own", "ADD"), ("further", "ADD"), ("further", "DEL"), ("own", "DEL")];
+        assert_eq!(names, wanted);
+        let told: Value = serde_json::from_str(calls[1].2).unwrap();
+        let group = config.linux.unwrap().cgroup_parent;
+        assert_eq!(
+            (&told["mtu"], &told["runtimeConfig"]),
+            (&json!(1400), &json!({"cgroupPath": group}))
+        );
+        let first: Value = serde_json::from_str(calls[0].2).unwrap();
+        assert_eq!(first["runtimeConfig"], Value::Null);
+        bed.cri.remove_pod(&pod).unwrap();
     });
 }
 
