@@ -59,7 +59,7 @@ fn debian_s_plugins_make_the_network() {
     let ip = bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip;
     assert!(bed.cri.output(&id, "ip -4 addr show eth0").contains(&ip));
     assert!(bed.cri.output(&id, "cat /etc/hosts").contains(&format!("{ip}\tdebian")));
-    assert_eq!(conf.leases(), [ip.clone()]);
+    assert_eq!(conf.leases(), std::slice::from_ref(&ip));
     bed.ferry().kill_daemon();
     bed.ferry().start_daemon(None);
     assert_eq!(bed.cri.pod_status(&pod).unwrap().status.unwrap().network.unwrap().ip, ip);
