@@ -273,6 +273,9 @@ async fn settle(shared: &Arc<Shared>, container: &mut Container) -> Option<Live>
     if let Ok(Ok((live, state))) = connected
         && state.started
     {
+        if state.user.is_some() {
+            container.state.user = state.user;
+        }
         adopt(shared, container, state.pid);
         if let Err(failure) = crate::mounted::hold_all(shared, container, &container.id) {
             tracing::warn!(id = %container.id, %failure, "a volume is not mounted");

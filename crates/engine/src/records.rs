@@ -12,9 +12,6 @@ use std::{
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::Container;
 
-/// The version of the record's format.
-pub(crate) const VERSION: u32 = 1;
-
 /// So many records are read before another thread is worth it.
 const SHARE: usize = 32;
 
@@ -166,11 +163,7 @@ impl ContainerDirs {
     /// not read (of a newer version, damaged) is left with everything beside it: what the container wrote may be all there is of it. The
     /// volumes of those that read are spared.
     pub(crate) fn load(&self) -> Result<(Vec<Container>, Vec<String>), Failure> {
-        let read = |source| failed("read directory", &self.data, source);
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.data).map_err(read)? {
-            ids.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
-        }
+        let ids = self.ids()?;
         // Reading JSON is work for as many threads as there are processors.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = ids.len().div_ceil(threads).max(SHARE);
@@ -187,6 +180,16 @@ impl ContainerDirs {
             }
             Ok((containers, unfinished))
         })
+    }
+
+    /// The ids of everything that has a directory, also of what does not read.
+    pub(crate) fn ids(&self) -> Result<Vec<String>, Failure> {
+        let read = |source| failed("read directory", &self.data, source);
+        let entries = fs::read_dir(&self.data).map_err(read)?;
+        let id = |entry: io::Result<fs::DirEntry>| {
+            Ok(entry.map_err(read)?.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(id).collect()
     }
 
     fn load_some(&self, ids: &[String]) -> (Vec<Container>, Vec<String>) {
@@ -225,7 +228,7 @@ impl ContainerDirs {
         let bytes = fs::read(&path).map_err(read)?;
         let container: Container =
             serde_json::from_slice(&bytes).map_err(|source| read(source.into()))?;
-        if container.version > VERSION || container.id != id {
+        if container.version > Container::VERSION || container.id != id {
             return Err(Failure::new(
                 ErrorKind::Internal,
                 format!(

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use serde_json::json;
@@ -58,7 +59,9 @@ impl Containerd {
             programs::all(["containerd", "ctr", "containerd-shim-runc-v2", "runc"])?;
         let mut bridge = None;
         let conf = options.cni.clone().unwrap_or_else(|| {
-            let name = format!("fc{}", std::process::id());
+            static COUNTER: AtomicU32 = AtomicU32::new(0);
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("fc{}x{number}", std::process::id());
             let own = dir.join("cni");
             fs::create_dir_all(&own).unwrap();
             fs::write(own.join("10-own.conflist"), bridge_list(&name, dir)).unwrap();

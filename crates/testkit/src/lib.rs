@@ -13,6 +13,8 @@ mod claims;
 mod command;
 mod containerd;
 mod ferry_registry;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod images;
 pub mod programs;
 mod registry;

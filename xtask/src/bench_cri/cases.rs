@@ -53,8 +53,10 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 /// Everything, in a directory that goes with it.
 pub(super) fn run(ferry: &Path, plan: &Plan) -> Result<(), String> {
-    if std::env::var_os("FERRY_BINARY").is_none() {
-        return Err(format!("FERRY_BINARY must be {}", ferry.display()));
+    let wanted = fs::canonicalize(ferry).map_err(|why| format!("{}: {why}", ferry.display()))?;
+    let told = std::env::var_os("FERRY_BINARY").and_then(|path| fs::canonicalize(path).ok());
+    if told.as_ref() != Some(&wanted) {
+        return Err(format!("FERRY_BINARY must be {}", wanted.display()));
     }
     let dir = PathBuf::from(format!("/var/tmp/ferry-bench-cri-{}", std::process::id()));
     let made = ["containerd", "logs"].map(|part| fs::create_dir_all(dir.join(part)));
@@ -104,7 +106,13 @@ fn measure(dir: &Path, plan: &Plan) -> Result<(), String> {
             runtime("ferry", dir.join("cni"), cni.daemon_pid()).await?,
             runtime("ferry-bridge", dir.join("bridge"), bridge.daemon_pid()).await?,
         ];
-        cases(&mut all, plan).await
+        let measured = cases(&mut all, plan).await;
+        // After an error there are pods, and those of containerd go on without it.
+        let mut left = Ok(());
+        for runtime in &all {
+            left = left.and(runtime.clear().await);
+        }
+        measured.and(left)
     });
     drop(std::process::Command::new("ip").args(["link", "delete", "fbcri"]).status());
     measured
@@ -141,6 +149,13 @@ impl Runtime {
             removed.map_err(|status| format!("{}: {}", self.name, status.message()))?;
         }
         Ok(())
+    }
+
+    /// Removes whatever pods there are.
+    async fn clear(&self) -> Result<(), String> {
+        let failed = |status: tonic::Status| format!("{}: {}", self.name, status.message());
+        let pods = self.client.clone().pods().await.map_err(failed)?;
+        self.remove(&pods).await
     }
 
     /// All pods at once, each with its container.

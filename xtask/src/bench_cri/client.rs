@@ -1,38 +1,14 @@
 //! One connection to a runtime, as a kubelet has it, and the few calls that are timed.
 
-use std::{
-    path::Path,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::path::Path;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::UnixStream;
-use tonic::{Status, body::Body, codegen::Service};
+use ferry_testkit::grpc::Connection;
+use tonic::Status;
 
 use self::api::runtime_service_client::RuntimeServiceClient;
 
 pub(super) mod api {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/face/cri/src/proto/runtime.v1.rs"));
-}
-
-/// HTTP/2 over a unix socket.
-#[derive(Clone)]
-pub(super) struct Connection(http2::SendRequest<Body>);
-
-impl Service<http::Request<Body>> for Connection {
-    type Response = http::Response<hyper::body::Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }
 
 /// A runtime by its socket.
@@ -53,14 +29,8 @@ pub(super) const PROGRAM: [&str; 2] = ["sleep", "36000"];
 
 impl Client {
     pub(super) async fn connect(socket: &Path) -> Result<Client, String> {
-        let words = |why: &dyn std::fmt::Display| format!("{}: {why}", socket.display());
-        let stream = UnixStream::connect(socket).await.map_err(|error| words(&error))?;
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(|error| words(&error))?;
-        tokio::spawn(connection);
         let origin = http::Uri::from_static("http://localhost");
-        let client = RuntimeServiceClient::with_origin(Connection(sender), origin);
+        let client = RuntimeServiceClient::with_origin(Connection::open(socket).await?, origin);
         Ok(Client(client.max_decoding_message_size(16 << 20)))
     }
 
@@ -110,6 +80,13 @@ impl Client {
     pub(super) async fn start(&mut self, id: &str) -> Result<(), Status> {
         let request = api::StartContainerRequest { container_id: id.to_owned() };
         self.0.start_container(request).await.map(drop)
+    }
+
+    /// The pods that there are.
+    pub(super) async fn pods(&mut self) -> Result<Vec<String>, Status> {
+        let request = api::ListPodSandboxRequest { filter: None };
+        let pods = self.0.list_pod_sandbox(request).await?.into_inner().items;
+        Ok(pods.into_iter().map(|pod| pod.id).collect())
     }
 
     /// How many containers there are.

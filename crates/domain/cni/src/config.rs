@@ -16,6 +16,9 @@ const MAX_FILE: u64 = 1 << 20;
 /// The newest version of the specification that is spoken.
 const NEWEST: (u32, u32) = (1, 1);
 
+/// The list has no plugins but its own.
+const ONLY_INLINED: &str = "loadOnlyInlinedPlugins";
+
 /// Most plugins in a list.
 const MAX_PLUGINS: usize = 64;
 
@@ -34,33 +37,67 @@ pub struct ConfList {
     text: String,
 }
 
-/// The list that is in force in a directory; `None` when there is none. A missing directory has none.
+/// The list that is in force in a directory; `None` when there is none. A missing directory has none. A list may have further plugins,
+/// each in a file of the folder of its name beside it (`NAME/*.conf`), unless it says `loadOnlyInlinedPlugins`.
 ///
 /// # Errors
-/// The first file is no configuration, or cannot be read.
+/// The first file is no configuration, or cannot be read, or one of its folder's.
 pub fn load(directory: &Path) -> Result<Option<ConfList>, CniError> {
+    let Some(path) = files(directory, &["conf", "conflist", "json"])?.into_iter().next() else {
+        return Ok(None);
+    };
+    let config = |why: String| CniError::Config { path: path.clone(), why };
+    let map = read_file(&path)?;
+    let is_whole = truth(&map, ONLY_INLINED).map_err(config)?;
+    let name = name(&map).map_err(config)?;
+    if is_whole || is_single(&map) {
+        return ConfList::from_map(map).map(Some).map_err(config);
+    }
+    let mut further = Vec::new();
+    for file in files(&directory.join(name), &["conf"])?.into_iter().take(MAX_PLUGINS + 1) {
+        further.push(Value::Object(read_file(&file)?));
+    }
+    ConfList::from_map(whole(map, further)).map(Some).map_err(config)
+}
+
+/// The files of a directory that have one of these endings, in order.
+fn files(directory: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, CniError> {
     let read = |source| CniError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(read(error)),
     };
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in entries {
         let path = entry.map_err(read)?.path();
         let extension = path.extension().and_then(|text| text.to_str());
-        if matches!(extension, Some("conf" | "conflist" | "json")) && path.is_file() {
+        if extension.is_some_and(|ending| endings.contains(&ending)) && path.is_file() {
             paths.push(path);
         }
     }
     paths.sort();
-    match paths.first() {
-        Some(path) => read_file(path).map(Some),
-        None => Ok(None),
-    }
+    Ok(paths)
 }
 
-fn read_file(path: &Path) -> Result<ConfList, CniError> {
+/// A list with its folder's plugins at its end. What it is undone with is this list: the folder may be another one then.
+fn whole(mut map: Map<String, Value>, further: Vec<Value>) -> Map<String, Value> {
+    if !further.is_empty() {
+        let plugins = map.entry("plugins").or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(plugins) = plugins {
+            plugins.extend(further);
+        }
+        map.insert(ONLY_INLINED.to_owned(), Value::Bool(true));
+    }
+    map
+}
+
+/// A plugin's own configuration, which is a list of one.
+fn is_single(map: &Map<String, Value>) -> bool {
+    !map.contains_key("plugins") && map.contains_key("type")
+}
+
+fn read_file(path: &Path) -> Result<Map<String, Value>, CniError> {
     let read = |source| CniError::Read { path: path.to_owned(), source };
     let mut text = String::new();
     let file = fs::File::open(path).map_err(read)?;
@@ -69,7 +106,20 @@ fn read_file(path: &Path) -> Result<ConfList, CniError> {
     if text.len() as u64 > MAX_FILE {
         return Err(config(format!("it has more than {MAX_FILE} bytes")));
     }
-    ConfList::parse(&text).map_err(config)
+    object(&text).map_err(config)
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err("it is no JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn name(map: &Map<String, Value>) -> Result<&str, String> {
+    let name = map.get("name").and_then(Value::as_str).filter(|name| is_name(name));
+    name.ok_or_else(|| "it has no valid \"name\"".to_owned())
 }
 
 impl ConfList {
@@ -78,13 +128,12 @@ impl ConfList {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let Value::Object(mut map) = value else { return Err("it is no JSON object".to_owned()) };
-        let word = |map: &Map<String, Value>, key: &str| {
-            map.get(key).and_then(Value::as_str).map(str::to_owned)
-        };
-        let name = word(&map, "name").filter(|name| is_name(name));
-        let name = name.ok_or("it has no valid \"name\"")?;
+        Self::from_map(object(text)?)
+    }
+
+    fn from_map(mut map: Map<String, Value>) -> Result<Self, String> {
+        let text = Value::Object(map.clone()).to_string();
+        let name = name(&map)?.to_owned();
         let version = version(&map)?;
         let disable_check = truth(&map, "disableCheck")?;
         let disable_gc = truth(&map, "disableGC")?;
@@ -97,10 +146,10 @@ impl ConfList {
             return Err(format!("it names {} plugins: 1 to {MAX_PLUGINS} can be", plugins.len()));
         }
         let plugins = plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
-        Ok(ConfList { name, version, disable_check, disable_gc, plugins, text: text.to_owned() })
+        Ok(ConfList { name, version, disable_check, disable_gc, plugins, text })
     }
 
-    /// The list as it was read.
+    /// The list as it was read, with all its plugins.
     pub fn text(&self) -> &str {
         &self.text
     }

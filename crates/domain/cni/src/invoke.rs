@@ -1,7 +1,7 @@
 //! One call of one plugin: environment, standard input, time limit, and what it prints.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -14,8 +14,12 @@ use serde_json::Value;
 
 use crate::{CniError, INTERFACE, Pod};
 
-/// How long a plugin may take: kubelet gives up on a pod after four minutes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(110);
+/// How long a plugin may take to attach or detach a pod: kubelet gives up on one after four minutes.
+const LIMIT: Duration = Duration::from_secs(110);
+
+/// How long it may take for what others wait for meanwhile: GC lets no pod on or off its network, CHECK holds the pod's own task, and
+/// without STATUS's answer nobody hears anything of the machine.
+const SHORT: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether a plugin has ended whose output goes on: something that it started may have that open.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -34,6 +38,14 @@ pub(crate) struct Call<'a> {
     pub(crate) config: &'a Value,
     pub(crate) pod: Pod<'a>,
     pub(crate) limit: Duration,
+}
+
+/// How long a plugin may take for a command.
+pub(crate) fn limit(command: &str) -> Duration {
+    match command {
+        "CHECK" | "GC" | "STATUS" => SHORT,
+        _ => LIMIT,
+    }
 }
 
 /// The program of a plugin.
@@ -57,12 +69,8 @@ pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
     let ended = &ended;
     // Each pipe has its thread: a plugin may write before it has read everything.
     let (output, complaint, status) = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if let Some(mut stdin) = stdin {
-                // A plugin that does not read says so by its exit code, if it matters.
-                stdin.write_all(input.as_bytes()).ok();
-            }
-        });
+        // A plugin that does not read says so by its exit code, if it matters.
+        scope.spawn(move || stdin.map(|pipe| feed(pipe, input.as_bytes(), ended)));
         let output = scope.spawn(move || stdout.map(|pipe| drain(pipe, MAX_OUTPUT, ended)));
         let complaint = scope.spawn(move || stderr.map(|pipe| drain(pipe, MAX_COMPLAINT, ended)));
         let status = wait(&mut child, call.limit);
@@ -91,7 +99,7 @@ pub(crate) fn run(call: &Call<'_>) -> Result<Vec<u8>, CniError> {
     })
 }
 
-fn spawn(call: &Call<'_>, program: &Path) -> std::io::Result<Child> {
+fn spawn(call: &Call<'_>, program: &Path) -> io::Result<Child> {
     let pod = call.pod;
     let arguments: Vec<String> =
         pod.request.args.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -115,7 +123,7 @@ fn spawn(call: &Call<'_>, program: &Path) -> std::io::Result<Child> {
 }
 
 /// Waits for the end; `None` when the time was over and it had to be killed.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     while Instant::now() < deadline {
@@ -131,14 +139,34 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
     Ok(None)
 }
 
-/// Reads all there is until the plugin has ended, and keeps one byte more than `limit` at most.
+/// Writes all of `input`, or what is read of it before the plugin ends: something that it started may have the pipe open then, and never read.
+fn feed(mut pipe: impl Write + AsFd, mut input: &[u8], ended: &AtomicBool) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    while !input.is_empty() && !ended.load(Ordering::Acquire) {
+        if !is_ready(&pipe, PollFlags::OUT, GLANCE) {
+            continue;
+        }
+        match pipe.write(input) {
+            Ok(count) => input = &input[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads all there is until the plugin has ended, and keeps one byte more than `limit` at most. What something that it started goes on to
+/// write is read no further than that.
 fn drain(mut pipe: impl Read + AsFd, limit: usize, ended: &AtomicBool) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         // What was written before the end is there when the end is seen.
         let was_over = ended.load(Ordering::Acquire);
-        if !is_readable(&pipe) {
+        if was_over && kept.len() > limit {
+            break;
+        }
+        if !is_ready(&pipe, PollFlags::IN, if was_over { Duration::ZERO } else { GLANCE }) {
             if was_over {
                 break;
             }
@@ -151,14 +179,14 @@ fn drain(mut pipe: impl Read + AsFd, limit: usize, ended: &AtomicBool) -> Vec<u8
     kept
 }
 
-/// Whether a read would not wait, as far as can be seen in a moment.
-fn is_readable(pipe: &impl AsFd) -> bool {
-    let glance = Timespec { tv_sec: 0, tv_nsec: i64::from(GLANCE.subsec_nanos()) };
-    let mut wanted = [PollFd::new(pipe, PollFlags::IN)];
+/// Whether a read or a write would not wait, as far as can be seen within `glance`, which is less than a second.
+fn is_ready(pipe: &impl AsFd, what: PollFlags, glance: Duration) -> bool {
+    let glance = Timespec { tv_sec: 0, tv_nsec: i64::from(glance.subsec_nanos()) };
+    let mut wanted = [PollFd::new(pipe, what)];
     match poll(&mut wanted, Some(&glance)) {
         Ok(count) => count > 0,
         Err(rustix::io::Errno::INTR) => false,
-        // The read says what is wrong.
+        // The read or the write says what is wrong.
         Err(_) => true,
     }
 }

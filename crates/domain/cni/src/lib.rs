@@ -151,7 +151,7 @@ impl Network {
             directories: &self.plugins,
             config: &config,
             pod,
-            limit: invoke::LIMIT,
+            limit: invoke::limit(command),
         })
     }
 }
@@ -190,6 +190,9 @@ fn runtime_config(plugin: &Map<String, Value>, request: &CniRequest) -> Map<Stri
     if let Some([servers, searches, options]) = request.dns.as_ref().filter(|_| wants("dns")) {
         let value = json!({ "servers": servers, "searches": searches, "options": options });
         config.insert("dns".to_owned(), value);
+    }
+    if wants("cgroupPath") && !request.cgroup_path.is_empty() {
+        config.insert("cgroupPath".to_owned(), json!(request.cgroup_path));
     }
     const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
     if wants(ANNOTATIONS) && !request.annotations.is_empty() {

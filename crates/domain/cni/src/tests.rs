@@ -20,13 +20,18 @@ impl Bed {
 
     /// A plugin that notes what it was called with, then does this.
     fn plugin(&self, name: &str, script: &str) {
-        let path = self.0.join(name);
         let log = self.0.join("log");
         let text = format!(
-            "#!/bin/sh\ninput=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_ARGS\" \"$input\" >> {}\n{script}\n",
+            "input=$(cat)\nprintf '%s %s %s %s\\n' {name} \"$CNI_COMMAND\" \"$CNI_ARGS\" \"$input\" >> {}\n{script}",
             log.display()
         );
-        fs::write(&path, text).unwrap();
+        self.deaf_plugin(name, &text);
+    }
+
+    /// A plugin that does just this, and reads nothing by itself.
+    fn deaf_plugin(&self, name: &str, script: &str) {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -159,6 +164,45 @@ fn the_first_file_by_name_counts() {
 }
 
 #[test]
+fn a_list_may_have_plugins_in_a_folder_of_its_name() {
+    let bed = Bed::new("folder");
+    let kinds = |list: &ConfList| -> Vec<String> {
+        list.plugins().iter().map(|it| plugin_kind(it).to_owned()).collect()
+    };
+    let write = |path: &str, text: &str| fs::write(bed.0.join(path), text).unwrap();
+    let read = || load(&bed.0).map(Option::unwrap);
+    fs::create_dir(bed.0.join("net")).unwrap();
+    write("10-a.conflist", LIST);
+    assert_eq!(kinds(&read().unwrap()), ["first", "second"]);
+    write("net/20.conf", r#"{"type":"fourth"}"#);
+    write("net/10.conf", r#"{"type":"third","mtu":1400}"#);
+    write("net/30.json", "no");
+    let list = read().unwrap();
+    assert_eq!(kinds(&list), ["first", "second", "third", "fourth"]);
+    assert_eq!(list.plugins()[2]["mtu"], 1400);
+    // What a pod is taken off its network with is what it was put on it with.
+    assert_eq!(kinds(&ConfList::parse(list.text()).unwrap()), kinds(&list));
+
+    // A list may have no other plugins than these.
+    write("10-a.conflist", r#"{"name":"net","cniVersion":"1.1.0"}"#);
+    assert_eq!(kinds(&read().unwrap()), ["third", "fourth"]);
+    write(
+        "10-a.conflist",
+        r#"{"name":"net","plugins":[{"type":"a"}],"loadOnlyInlinedPlugins":true}"#,
+    );
+    assert_eq!(kinds(&read().unwrap()), ["a"]);
+    write("10-a.conflist", r#"{"name":"net","type":"single"}"#);
+    assert_eq!(kinds(&read().unwrap()), ["single"]);
+    write("10-a.conflist", LIST);
+    write("net/10.conf", r#"{"mtu":1400}"#);
+    assert!(read().unwrap_err().to_string().contains("a plugin has no \"type\""));
+    for at in 0..80 {
+        write(&format!("net/{at}.conf"), r#"{"type":"many"}"#);
+    }
+    assert!(read().unwrap_err().to_string().contains("1 to 64 can be"));
+}
+
+#[test]
 fn what_belongs_to_no_pod_is_collected() {
     let bed = Bed::new("gc");
     bed.plugin("first", "exit 1");
@@ -196,13 +240,13 @@ fn the_newest_known_version_is_spoken() {
     assert!(version(r#""cniVersions":"1.0.0""#).is_err());
 }
 
-fn call_within(bed: &Bed, limit: std::time::Duration) -> Result<Vec<u8>, CniError> {
+fn call_within(bed: &Bed, config: &Value, limit: std::time::Duration) -> Result<Vec<u8>, CniError> {
     let request = CniRequest::default();
     invoke::run(&invoke::Call {
         command: "ADD",
         kind: "slow",
         directories: std::slice::from_ref(&bed.0),
-        config: &json!({}),
+        config,
         pod: pod(&request),
         limit,
     })
@@ -213,7 +257,7 @@ fn a_plugin_that_takes_too_long_is_killed_with_what_it_started() {
     let bed = Bed::new("slow");
     let pid = bed.0.join("pid");
     bed.plugin("slow", &format!("sleep 300 & echo $! > {}; wait", pid.display()));
-    let late = call_within(&bed, std::time::Duration::from_millis(500)).unwrap_err();
+    let late = call_within(&bed, &json!({}), std::time::Duration::from_millis(500)).unwrap_err();
     assert!(matches!(late, CniError::TimedOut { command: "ADD", .. }), "{late}");
     let pid: u32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
     let state = || fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -224,13 +268,73 @@ fn a_plugin_that_takes_too_long_is_killed_with_what_it_started() {
     }
 }
 
+/// The process whose number a plugin has told.
+struct Left(rustix::process::Pid);
+
+impl Left {
+    fn of(output: &[u8]) -> Left {
+        let output = std::str::from_utf8(output).unwrap();
+        let pid = output.rsplit_once("done ").unwrap().1.trim().parse::<i32>().unwrap();
+        Left(rustix::process::Pid::from_raw(pid).unwrap())
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // It may have ended when nobody read it any more.
+        rustix::process::kill_process(self.0, rustix::process::Signal::KILL).ok();
+    }
+}
+
+/// Most that a plugin may print.
+const MOST: usize = 4 << 20;
+
+const AGES: std::time::Duration = std::time::Duration::from_secs(90);
+
 #[test]
 fn a_plugin_may_leave_something_that_keeps_its_output_open() {
     let bed = Bed::new("daemon");
     bed.plugin("slow", "sleep 100 & echo done $!");
-    let output = call_within(&bed, std::time::Duration::from_secs(90)).unwrap();
-    let output = String::from_utf8(output).unwrap();
-    let pid = output.strip_prefix("done ").unwrap().trim().parse::<i32>().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    Left::of(&call_within(&bed, &json!({}), AGES).unwrap());
+}
+
+#[test]
+fn a_plugin_may_leave_something_that_never_stops_to_complain() {
+    let bed = Bed::new("complain");
+    bed.plugin("slow", "while :; do echo x >&2; done & echo done $!");
+    Left::of(&call_within(&bed, &json!({}), AGES).unwrap());
+
+    // It goes on where the result should be, too: what there is at the plugin's end is taken, up to the limit.
+    let pid = bed.0.join("pid");
+    bed.plugin("slow", &format!("yes & echo done $! > {}", pid.display()));
+    let much = call_within(&bed, &json!({}), AGES).map(|output| output.len());
+    drop(Left::of(&fs::read(pid).unwrap()));
+    assert!(matches!(much, Ok(..=MOST) | Err(CniError::TooMuch { .. })), "{much:?}");
+}
+
+#[test]
+fn a_plugin_may_leave_something_that_never_reads() {
+    let bed = Bed::new("deaf");
+    // More than a pipe holds.
+    let config = json!({ "long": "x".repeat(1 << 20) });
+    bed.deaf_plugin("slow", "exec 3<&0; sleep 100 <&3 & echo done $!");
+    Left::of(&call_within(&bed, &config, AGES).unwrap());
+}
+
+#[test]
+fn a_long_configuration_arrives_whole() {
+    let bed = Bed::new("long");
+    let config = json!({ "long": "x".repeat(1 << 20) });
+    bed.deaf_plugin("slow", "sleep 0.2; wc -c");
+    let count = call_within(&bed, &config, AGES).unwrap();
+    let count: usize = String::from_utf8(count).unwrap().trim().parse().unwrap();
+    assert_eq!(count, config.to_string().len());
+}
+
+#[test]
+fn what_others_wait_for_has_less_time() {
+    for command in ["CHECK", "GC", "STATUS"] {
+        assert!(invoke::limit(command) * 3 < invoke::limit("ADD"), "{command}");
+    }
+    assert_eq!(invoke::limit("ADD"), invoke::limit("DEL"));
 }

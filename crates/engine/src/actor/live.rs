@@ -3,6 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::{io, path::Path, time::Duration};
 
+use ferry_oci::runtime::User;
 use ferry_shim::wire::{self, Attach, Command, Event, Request};
 use ferry_stdx::time::Timestamp;
 use tokio::{
@@ -57,6 +58,8 @@ pub(crate) enum ShimEvent {
 pub(crate) struct ShimState {
     pub(crate) pid: Option<i32>,
     pub(crate) started: bool,
+    /// Who its program was started as.
+    pub(crate) user: Option<User>,
     /// Execs that run.
     pub(crate) execs: Vec<String>,
 }
@@ -68,7 +71,9 @@ impl Live {
         let mut live = Live { stream, buffer: Vec::new() };
         live.send(&Request::Control { version: wire::VERSION, owner }).await?;
         match live.receive().await? {
-            Event::State { pid, started, execs } => Ok((live, ShimState { pid, started, execs })),
+            Event::State { pid, started, user, execs } => {
+                Ok((live, ShimState { pid, started, user, execs }))
+            }
             other => Err(io::Error::other(format!("the shim said {other:?} first"))),
         }
     }

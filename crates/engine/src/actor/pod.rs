@@ -52,6 +52,12 @@ impl Actor {
         let request = self.cni_request().unwrap_or_default();
         let gate = Arc::clone(&self.shared);
         let _no_collection = gate.cni_gate.read().await;
+        if let Some(own) = self.container.cni.as_mut().filter(|own| !own.leaving) {
+            own.leaving = true;
+            // Nobody asks whether it is there still, not even an engine that comes after this one.
+            self.save()?;
+        }
+        failpoint::hit("pod.cni-leaving");
         let shared = Arc::clone(&self.shared);
         let (id, pid) = (self.container.id.clone(), self.container.state.pid);
         let detached = crate::blocking(move || {
@@ -74,7 +80,7 @@ impl Actor {
     /// Asks the plugins whether the sandbox is on its network: by its own task, so that none is asked who is taking it apart, or has. Answers
     /// false where none of them made it, or it has no process.
     pub(super) async fn check_cni(&self) -> Result<bool, Failure> {
-        let made = self.container.cni.clone().filter(|cni| !cni.result.is_empty());
+        let made = self.container.cni.clone().filter(|cni| !cni.result.is_empty() && !cni.leaving);
         let (Some(cni), Some(pid), Some(request)) =
             (made, self.container.state.pid, self.cni_request())
         else {
@@ -107,7 +113,7 @@ impl Actor {
 
     fn cni_request(&self) -> Option<CniRequest> {
         match self.container.spec.pod.as_ref().map(|part| &part.network) {
-            Some(PodNetwork::Cni(request)) => Some(request.clone()),
+            Some(PodNetwork::Cni(request)) => Some(request.as_ref().clone()),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use ferry_model::{
     container::{MountKind, Phase},
     event::Subject,
 };
+use ferry_oci::runtime::User;
 use ferry_shim::{
     ExitRecord, LaunchError, OciRuntime,
     wire::{Command, Event, Request},
@@ -169,9 +170,9 @@ impl Actor {
         live.command(&Command::Start).await.map_err(lost)?;
         loop {
             match next(&mut live).await.map_err(lost)? {
-                Event::Started { pid, warnings } => {
+                Event::Started { pid, warnings, user } => {
                     self.warn(&warnings);
-                    self.running(live, pid);
+                    self.running(live, pid, user);
                     failpoint::hit("start.running");
                     return Ok(());
                 }
@@ -183,11 +184,12 @@ impl Actor {
         }
     }
 
-    fn running(&mut self, live: Live, pid: i32) {
+    fn running(&mut self, live: Live, pid: i32, user: Option<User>) {
         self.remember("start", None);
         let state = &mut self.container.state;
         state.phase = Phase::Running;
         state.pid = Some(pid);
+        state.user = user;
         state.exit_code = 0;
         state.error.clear();
         state.oom_killed = false;

@@ -5,6 +5,7 @@
 //! container. What CNI plugins were called with is noted before they are called (`actor/pod.rs`).
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -254,10 +255,16 @@ pub async fn settle_networks(engine: &Engine) {
     let pods = list(engine);
     let attached = pods.iter().filter(|pod| pod.cni.is_some());
     let attached: Vec<String> = attached.map(|pod| pod.id.clone()).collect();
-    let (shared, valid) = (Arc::clone(&engine.shared), attached.clone());
-    let collected = crate::blocking(move || match shared.cni()? {
-        Some(network) => Ok(network.collect(&valid)?),
-        None => Ok(()),
+    let (shared, mut valid) = (Arc::clone(&engine.shared), attached.clone());
+    let collected = crate::blocking(move || {
+        let Some(network) = shared.cni()? else { return Ok(()) };
+        // What was left aside because its record does not read may be a pod that runs.
+        let mut aside = shared.dirs.ids()?;
+        let known = shared.containers.all();
+        let known: HashSet<String> = known.iter().map(|it| it.container().id.clone()).collect();
+        aside.retain(|id| !known.contains(id));
+        valid.extend(aside);
+        Ok(network.collect(&valid)?)
     });
     if let Err(failure) = collected.await {
         tracing::warn!(%failure, "CNI plugins did not give back what belongs to no pod");

@@ -1,11 +1,8 @@
 //! What a fuzzer may throw at: frames of SPDY, and messages of the interface as far as they go without an engine. Each function panics
 //! when something does not hold that should; the targets are in `fuzz/`.
 
-use std::collections::BTreeMap;
-
-use ferry_model::container::{Container, ContainerSpec, ContainerState, PodPart};
+use ferry_model::container::{Container, ContainerSpec, PodPart};
 use ferry_oci::Digest;
-use ferry_stdx::time::Timestamp;
 use prost::Message;
 
 use crate::{
@@ -85,23 +82,5 @@ pub fn limits(bytes: &[u8]) {
 }
 
 fn record(spec: ContainerSpec) -> Container {
-    Container {
-        version: 1,
-        id: "0".repeat(64),
-        name: "a".to_owned(),
-        created: Timestamp::from_nanos(0),
-        image_id: Digest::sha256_of(b""),
-        layers: Vec::new(),
-        platform: "linux/amd64".to_owned(),
-        spec,
-        mounts: Vec::new(),
-        state: ContainerState::default(),
-        endpoints: BTreeMap::new(),
-        ports: BTreeMap::new(),
-        restart_count: 0,
-        stopped_by_user: false,
-        cni: None,
-        first_id: None,
-        selinux: None,
-    }
+    Container::new("0".repeat(64), Digest::sha256_of(b""), spec)
 }

@@ -35,8 +35,7 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn new(engine: Engine, product: &Product) -> Self {
-        let pinned = product.pinned.iter().map(|pattern| convert::image::pattern(pattern));
-        Images { engine, pinned: pinned.collect(), patience: product.pull_patience }
+        Images { engine, pinned: product.pinned.clone(), patience: product.pull_patience }
     }
 
     fn show(&self, view: &ImageView) -> api::Image {

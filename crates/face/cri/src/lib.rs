@@ -26,5 +26,6 @@ mod stream;
     reason = "generated: what a field means is said in the proto file"
 )]
 mod proto;
+pub use convert::image::pinned_image;
 pub use proto::runtime::v1 as api;
 pub use serve::{BindError, CriListener, Product, serve};

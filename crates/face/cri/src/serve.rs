@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct Product {
     /// Ferry's version.
     pub version: String,
-    /// Images that a kubelet must not collect: references, or beginnings that end in `*`.
+    /// Images that a kubelet must not collect, as [`crate::pinned_image`] reads them.
     pub pinned: Vec<String>,
     /// A pull that does not get on for so long is given up, however long it takes as a whole.
     pub pull_patience: Duration,

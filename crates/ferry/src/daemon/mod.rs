@@ -54,6 +54,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
     let engine = settings.engine_config()?;
     let addresses = listen::addresses(&settings)?;
     let names = names::read(&settings, own_file::read()?)?;
+    let product = settings.cri()?;
     if settings.switch("validate") {
         eprintln!("configuration OK");
         return Ok(());
@@ -86,7 +87,7 @@ fn start(name: &str, args: &[String]) -> Result<(), String> {
         };
         let cri = settings.one("cri").map(CriListener::bind).transpose();
         let cri = cri.map_err(|error| ferry_errkind::chain(&error))?;
-        let cri = cri.map(|listener| Ok::<_, String>((listener, settings.cri()?))).transpose()?;
+        let cri = cri.map(|listener| (listener, product));
         let names = match &names {
             Some(settings) => Some(Names::open(engine.clone(), settings).await),
             None => None,

@@ -48,9 +48,10 @@ impl Settings {
         let patience = patience.ok_or_else(|| {
             format!("invalid cri-pull-timeout \"{seconds}\": it is a number of seconds above 0")
         })?;
+        let pinned = self.all("cri-pinned-image").iter().map(|text| ferry_cri::pinned_image(text));
         Ok(ferry_cri::Product {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pinned: self.all("cri-pinned-image").to_vec(),
+            pinned: pinned.collect::<Result<_, _>>()?,
             pull_patience: std::time::Duration::from_secs(patience),
         })
     }

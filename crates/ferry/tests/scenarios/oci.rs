@@ -421,7 +421,29 @@ fn parts_of_the_specification() {
     let features: Value = serde_json::from_str(&bed.oci(&["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.1");
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     assert!(bed.oci(&["--version"]).ok().starts_with("ferry-oci version "));
+    bed.is_clean();
+}
+
+#[test]
+fn a_mount_may_show_other_ids() {
+    let bed = Bed::new("idmap");
+    let volume = bed.dir.join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    std::os::unix::fs::chown(&volume, Some(5000), Some(6000)).unwrap();
+    bed.configure("stat -c %u:%g /volume; touch /volume/new", |config| {
+        let map = |on_disk: u32| json!([{"containerID": on_disk, "hostID": 0, "size": 1}]);
+        config["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/volume", "type": "bind", "source": "volume", "options": ["bind"],
+            "uidMappings": map(5000), "gidMappings": map(6000),
+        }));
+    });
+    assert_eq!(bed.oci(&["run", "one"]).ok(), "0:0");
+    let new = std::fs::metadata(volume.join("new")).unwrap();
+    let owner =
+        (std::os::unix::fs::MetadataExt::uid(&new), std::os::unix::fs::MetadataExt::gid(&new));
+    assert_eq!(owner, (5000, 6000));
     bed.is_clean();
 }
 

@@ -101,6 +101,9 @@ fn validate() {
     check(r#"{"seccomp-profile": "/nosuch"}"#)
         .fails(1)
         .says("opening seccomp profile (/nosuch) failed");
+    check(r#"{"cri-pinned-image": ["busybox", "busybox*"]}"#)
+        .fails(1)
+        .says("invalid cri-pinned-image \"busybox*\": before a \"*\" at its end comes");
     check("{").fails(1).says("unable to configure the daemon with file");
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ferry_cgroup::Cgroup;
-use ferry_oci::runtime::{Process, Spec};
+use ferry_oci::runtime::{Process, Spec, User};
 
 /// Where the container's root file system comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub struct Running {
     /// Holds the container's mounts (only from [`crate::create`]): while it is open, the end of the process is told
     /// before the kernel takes its mount namespace apart, which waits for a grace period. Drop it after telling others.
     pub mounts: Option<OwnedFd>,
+    /// Who its program runs as, by the ids of its user namespace (only from [`crate::create`], where there is a program).
+    pub user: Option<User>,
     /// What could not be done on this machine but was not worth failing for, in words for the user.
     pub warnings: Vec<String>,
 }

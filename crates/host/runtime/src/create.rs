@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ferry_oci::runtime::Spec;
+use ferry_oci::runtime::{Spec, User};
 use ferry_sys::namespace::{self, flag};
 use ferry_sys::pidfd;
 use ferry_sys::process::{self, Forked};
@@ -27,6 +27,8 @@ pub struct Created {
     master: Option<OwnedFd>,
     warnings: Vec<String>,
     ready: bool,
+    /// Who its program will run as, once it is ready.
+    user: Option<User>,
 }
 
 /// A container that waits at its [`crate::Gate`].
@@ -110,7 +112,8 @@ pub fn create(bundle: &Bundle<'_>, stdio: StdioRequest) -> Result<Created, Creat
             }
         }
     };
-    let mut created = Created { child: Some(child), socket, master: None, warnings, ready: false };
+    let mut created =
+        Created { child: Some(child), socket, master: None, warnings, ready: false, user: None };
     if new_user {
         created.write_maps(&uids, &gids)?;
     }
@@ -205,7 +208,10 @@ impl Created {
     pub fn ready(&mut self) -> Result<(), StartError> {
         while !self.ready {
             match message::receive(&self.socket) {
-                Ok(FromChild::Ready) => self.ready = true,
+                Ok(FromChild::Ready(user)) => {
+                    self.ready = true;
+                    self.user = user;
+                }
                 Ok(other) => self.take(other)?,
                 Err(errno) => return Err(Failure::errno("reading from init", errno).into()),
             }
@@ -249,6 +255,7 @@ impl Created {
                 pidfd,
                 mounts,
                 master: self.master.take(),
+                user: self.user.take(),
                 warnings: std::mem::take(&mut self.warnings),
             }),
             None => Err(Failure::new("container has no process").into()),
@@ -287,7 +294,7 @@ impl Created {
                 };
                 return Err(Failure::new(format!("init died: {how}")).into());
             }
-            FromChild::Ready | FromChild::Hooks => {
+            FromChild::Ready(_) | FromChild::Hooks => {
                 return Err(Failure::new("init is out of step").into());
             }
         }

@@ -57,7 +57,7 @@ pub fn exec(request: &ExecRequest<'_>, stdio: StdioRequest) -> Result<Running, E
     drop(theirs);
     drop(joining);
     match follow(&socket, &mut warnings) {
-        Ok(master) => Ok(Running { pid, pidfd, master, mounts: None, warnings }),
+        Ok(master) => Ok(Running { pid, pidfd, master, mounts: None, user: None, warnings }),
         Err(failure) => {
             // It has given up by itself, or is of no use any more.
             let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -78,7 +78,7 @@ fn follow(socket: &OwnedFd, warnings: &mut Vec<String>) -> Result<Option<OwnedFd
             FromChild::Warning(words) => warnings.push(words),
             FromChild::Master(fd) => master = Some(fd),
             FromChild::Failed(failure) => return Err(failure),
-            FromChild::Ready => {
+            FromChild::Ready(_) => {
                 ready = true;
                 message::tell(socket, ToChild::Go)
                     .map_err(|errno| Failure::errno("telling the process to go on", errno))?;

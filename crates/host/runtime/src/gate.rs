@@ -62,7 +62,7 @@ impl Gate {
                 Ok(FromChild::End) => return Ok(()),
                 Ok(FromChild::Failed(failure)) => return Err(failure.into()),
                 Ok(FromChild::Warning(_) | FromChild::Master(_)) => {}
-                Ok(FromChild::Ready | FromChild::Hooks) => {
+                Ok(FromChild::Ready(_) | FromChild::Hooks) => {
                     return Err(Failure::new("init is out of step").into());
                 }
                 Err(errno) => return Err(Failure::errno("reading from init", errno).into()),

@@ -4,9 +4,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ferry_oci::runtime::User;
 use ferry_sys::{Errno, fdpass};
 
 use crate::error::Failure;
+use crate::user::Identity;
 
 /// Longer words are cut.
 const MAX: usize = 16 << 10;
@@ -16,8 +18,8 @@ const MAX: usize = 16 << 10;
 pub(crate) enum FromChild {
     /// The hooks of the runtime's namespace are due.
     Hooks,
-    /// Everything but exec is done.
-    Ready,
+    /// Everything but exec is done, and who the program will run as; `None` where there is no program, or more groups than a message holds.
+    Ready(Option<User>),
     /// The master of its terminal.
     Master(OwnedFd),
     /// Something that is not worth failing for.
@@ -39,8 +41,21 @@ pub(crate) enum ToChild {
     Go = b'G' as isize,
 }
 
-pub(crate) fn send_ready(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    fdpass::send(socket, b"R", &[]).map(drop)
+pub(crate) fn send_ready(socket: BorrowedFd<'_>, identity: Option<&Identity>) -> Result<(), Errno> {
+    let mut message = b"R".to_vec();
+    if let Some(Identity { uid, gid, groups }) = identity {
+        let ids = [uid, gid].into_iter().chain(groups);
+        message.extend(ids.flat_map(|id| id.to_ne_bytes()));
+    }
+    message.truncate(if message.len() > MAX { 1 } else { message.len() });
+    fdpass::send(socket, &message, &[]).map(drop)
+}
+
+/// The ids of [`send_ready`].
+fn ids(bytes: &[u8]) -> Option<User> {
+    let mut ids = bytes.as_chunks().0.iter().map(|id| u32::from_ne_bytes(*id));
+    let (uid, gid) = (ids.next()?, ids.next()?);
+    Some(User { uid, gid, additional_gids: ids.collect(), ..User::default() })
 }
 
 pub(crate) fn send_hooks(socket: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -77,7 +92,7 @@ pub(crate) fn receive(socket: impl AsFd) -> Result<FromChild, Errno> {
         |from: usize| String::from_utf8_lossy(&buffer[from.min(length)..length]).into_owned();
     Ok(match (length, buffer[0]) {
         (0, _) => FromChild::End,
-        (_, b'R') => FromChild::Ready,
+        (_, b'R') => FromChild::Ready(ids(&buffer[1..length])),
         (_, b'H') => FromChild::Hooks,
         (_, b'T') => FromChild::Master(fds.pop().ok_or(Errno::BADMSG)?),
         (_, b'W') => FromChild::Warning(text(1)),
@@ -97,5 +112,27 @@ pub(crate) fn expect(socket: BorrowedFd<'_>, what: ToChild) -> Result<(), Errno>
         (1, _) if byte[0] == what as u8 => Ok(()),
         (0, _) => Err(Errno::PIPE),
         _ => Err(Errno::BADMSG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_a_program_runs_as_is_told() {
+        let (one, other) = fdpass::pair().unwrap();
+        let told = |identity: Option<&Identity>| {
+            send_ready(one.as_fd(), identity).unwrap();
+            let FromChild::Ready(user) = receive(&other).unwrap() else { panic!("not ready") };
+            user.map(|user| (user.uid, user.gid, user.additional_gids))
+        };
+        let of = |groups: Vec<u32>| Identity { uid: 7, gid: u32::MAX, groups };
+        assert_eq!(told(Some(&of(vec![1, 2]))), Some((7, u32::MAX, vec![1, 2])));
+        assert_eq!(told(Some(&of(Vec::new()))), Some((7, u32::MAX, Vec::new())));
+        assert_eq!(told(None), None);
+        let most: Vec<u32> = (0..4093).collect();
+        assert_eq!(told(Some(&of(most.clone()))), Some((7, u32::MAX, most)));
+        assert_eq!(told(Some(&of((0..4094).collect()))), None);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use ferry_oci::runtime::Process;
+use ferry_oci::runtime::{Process, User};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of this protocol. A shim keeps speaking the one that it was started with.
@@ -101,6 +101,9 @@ pub enum Event {
         pid: Option<i32>,
         /// Whether the program runs.
         started: bool,
+        /// Who the program was started as, by the ids of its user namespace.
+        #[serde(default)]
+        user: Option<User>,
         /// Running execs.
         execs: Vec<String>,
     },
@@ -117,6 +120,9 @@ pub enum Event {
         pid: i32,
         /// What could not be done as asked.
         warnings: Vec<String>,
+        /// See `State`.
+        #[serde(default)]
+        user: Option<User>,
     },
     /// It does not, and the container is gone.
     StartFailed {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_oci::Digest;
+use ferry_oci::{Digest, runtime::User};
 use ferry_stdx::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,34 @@ pub struct Container {
     pub selinux: Option<SelinuxLabels>,
 }
 
+impl Container {
+    /// The version of the record's format.
+    pub const VERSION: u32 = 1;
+
+    /// The record of one that has not been started: without a name, a platform, layers, mounts and networks.
+    pub fn new(id: String, image_id: Digest, spec: ContainerSpec) -> Container {
+        Container {
+            version: Self::VERSION,
+            id,
+            name: String::new(),
+            created: Timestamp::default(),
+            image_id,
+            layers: Vec::new(),
+            platform: String::new(),
+            spec,
+            mounts: Vec::new(),
+            state: ContainerState::default(),
+            endpoints: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            restart_count: 0,
+            stopped_by_user: false,
+            cni: None,
+            first_id: None,
+            selinux: None,
+        }
+    }
+}
+
 /// The labels of a container, for as long as it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelinuxLabels {
@@ -214,6 +242,9 @@ pub struct ContainerState {
     pub phase: Phase,
     /// Process id in the host's pid namespace while it runs.
     pub pid: Option<i32>,
+    /// Who the last run's program was started as, by the ids of its user namespace; `None` where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Exit code of the last run; 128+n for signal n.
     pub exit_code: i32,
     /// Why the last start failed; empty when it did not.

@@ -81,9 +81,11 @@ fn user_mounts(inputs: &SpecInputs<'_>) -> Vec<Mount> {
             // What is in a volume belongs to containers, and each sees it as its own. A directory of the host stays whose
             // it is.
             MountKind::Volume => mapped(user_mount(point), inputs),
+            MountKind::Bind | MountKind::Image if point.maps.is_some() => {
+                with_maps(user_mount(point), point)
+            }
             // Nobody's files: whoever mounts the image sees them as its own.
             MountKind::Image => mapped(user_mount(point), inputs),
-            MountKind::Bind if point.maps.is_some() => with_maps(user_mount(point), point),
             MountKind::Bind if point.idmap => owned_by_root(user_mount(point), point, inputs),
             _ => user_mount(point),
         })

@@ -1,31 +1,16 @@
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
-use ferry_model::container::{Container, ContainerSpec, ContainerState};
+use ferry_model::container::{Container, ContainerSpec};
 use ferry_oci::{Digest, runtime::Spec};
-use ferry_stdx::time::Timestamp;
 
 use super::*;
 use crate::plan_mounts;
 
 fn container(spec: ContainerSpec) -> Container {
     Container {
-        version: 1,
-        id: "0123456789abcdef".repeat(4),
         name: "web".into(),
-        created: Timestamp::default(),
-        image_id: Digest::sha256_of(b""),
-        layers: Vec::new(),
-        platform: "linux/amd64".into(),
         mounts: plan_mounts(&spec, Vec::new()).unwrap(),
-        spec,
-        state: ContainerState::default(),
-        endpoints: BTreeMap::new(),
-        ports: BTreeMap::new(),
-        restart_count: 0,
-        stopped_by_user: false,
-        cni: None,
-        first_id: None,
-        selinux: None,
+        ..Container::new("0123456789abcdef".repeat(4), Digest::sha256_of(b""), spec)
     }
 }
 

@@ -7,24 +7,12 @@ fn container(exit_code: i32) -> Container {
         resources: Resources { memory: 64 << 20, ..Resources::default() },
         ..HostSettings::default()
     };
+    let spec = ContainerSpec { host, ..ContainerSpec::default() };
+    let image = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
     Container {
-        version: 1,
-        id: "0123456789abcdef".to_owned(),
         name: "web".to_owned(),
-        created: Default::default(),
-        image_id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
-        layers: Vec::new(),
-        platform: "linux/amd64".to_owned(),
-        spec: ContainerSpec { host, ..ContainerSpec::default() },
-        mounts: Vec::new(),
         state: ContainerState { phase: Phase::Exited, exit_code, ..ContainerState::default() },
-        endpoints: Default::default(),
-        ports: Default::default(),
-        restart_count: 0,
-        stopped_by_user: false,
-        first_id: None,
-        selinux: None,
-        cni: None,
+        ..Container::new("0123456789abcdef".to_owned(), image, spec)
     }
 }
 

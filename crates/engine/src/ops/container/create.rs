@@ -9,8 +9,8 @@ use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::Entry;
 use ferry_model::{
     container::{
-        Container, ContainerSpec, ContainerState, CreateContainer, CreatedContainer, MountKind,
-        MountPoint, NetworkMode,
+        Container, ContainerSpec, CreateContainer, CreatedContainer, MountKind, MountPoint,
+        NetworkMode,
     },
     event::Subject,
     network::EndpointStatus,
@@ -75,23 +75,14 @@ pub(crate) fn create_of(
         spec.hostname = shared_hostname(shared, &spec);
     }
     let container = Container {
-        version: records::VERSION,
-        id: id.clone(),
         name: name.clone(),
         created: shared.now(),
-        image_id: image.image.id.clone(),
         layers: image.layers().to_vec(),
         platform: format!("{}/{}", image.config.os, image.config.architecture),
-        spec,
         mounts,
-        state: ContainerState::default(),
         endpoints,
-        ports: BTreeMap::new(),
-        restart_count: 0,
-        stopped_by_user: false,
-        cni: None,
-        first_id: None,
         selinux,
+        ..Container::new(id.clone(), image.image.id.clone(), spec)
     };
     let container = crate::userns::assigned(shared, container)?;
     validate::specification(shared, &container)?;

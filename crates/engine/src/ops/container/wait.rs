@@ -70,30 +70,14 @@ impl Wait {
 mod tests {
     use std::time::Duration;
 
-    use ferry_model::container::{Container, ContainerSpec, ContainerState};
+    use ferry_model::container::{Container, ContainerSpec};
 
     use super::*;
 
     fn snapshot(exits: u64, last_exit: i32, failed_start: Option<&Arc<str>>) -> Snapshot {
-        let container = Container {
-            version: 1,
-            id: "0123456789abcdef".to_owned(),
-            name: "web".to_owned(),
-            created: Default::default(),
-            image_id: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
-            layers: Vec::new(),
-            platform: "linux/amd64".to_owned(),
-            spec: ContainerSpec::default(),
-            mounts: Vec::new(),
-            state: ContainerState::default(),
-            endpoints: Default::default(),
-            ports: Default::default(),
-            restart_count: 0,
-            stopped_by_user: false,
-            first_id: None,
-            selinux: None,
-            cni: None,
-        };
+        let image = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+        let container =
+            Container::new("0123456789abcdef".to_owned(), image, ContainerSpec::default());
         let failed_start = failed_start.cloned();
         Snapshot { container: Arc::new(container), exits, last_exit, failed_start }
     }

@@ -9,6 +9,9 @@ use crate::{answer::invalid, api, record::Sandbox};
 /// The most ranges that the kernel takes in a map.
 const MAX_RANGES: usize = 340;
 
+/// The kernel takes a map in one write, which is shorter than the smallest page.
+const MAX_TEXT: usize = 4096;
+
 /// The ids of a pod; `None`: the host's.
 pub(crate) fn of_pod(options: &api::NamespaceOption) -> Result<Option<IdMaps>, Status> {
     let maps = maps(options)?;
@@ -89,6 +92,12 @@ fn ranges(map: &[api::IdMapping], what: &str) -> Result<Vec<LinuxIdMapping>, Sta
         size: range.length,
     };
     let ranges: Vec<LinuxIdMapping> = map.iter().map(range).collect();
+    let line = |it: &LinuxIdMapping| format!("{} {} {}\n", it.container_id, it.host_id, it.size);
+    let text: usize = ranges.iter().map(|range| line(range).len()).sum();
+    if text >= MAX_TEXT {
+        let words = format!("{} id mappings are {text} bytes of text", ranges.len());
+        return Err(invalid(format!("{what}: {words}, the kernel takes less than {MAX_TEXT}")));
+    }
     for side in
         [|range: &LinuxIdMapping| range.container_id, |range: &LinuxIdMapping| range.host_id]
     {
@@ -155,6 +164,13 @@ mod tests {
         ] {
             of_pod(&asked(mode, map)).expect_err(&format!("{mode:?} {map:?}"));
         }
+        // As many ranges as the kernel takes, and too many digits.
+        let many = |first: u32| -> Vec<(u32, u32, u32)> {
+            (0..300).map(|it| (it, first + it, 1)).collect()
+        };
+        assert!(of_pod(&asked(Pod, &many(5000))).unwrap().is_some());
+        let refused = of_pod(&asked(Pod, &many(1_000_000_000))).unwrap_err();
+        assert!(refused.message().contains("300 id mappings are 4990 bytes"), "{refused}");
         let mut hosted = asked(Pod, &[(0, 65536, 65536)]);
         hosted.set_ipc(Node);
         assert!(of_pod(&hosted).unwrap_err().message().contains("host's IPC namespace"));

@@ -8,12 +8,23 @@ use tonic::Status;
 
 use crate::{answer::invalid, api};
 
-/// What a user wrote for images that are kept, in full; the beginning of names ends in `*`.
-pub(crate) fn pattern(text: &str) -> String {
-    match Reference::parse(text) {
-        Ok(reference) => reference.with_default_tag().canonical(),
-        Err(_) => text.to_owned(),
-    }
+/// What a user writes for images that a kubelet must not collect, in full: a reference, or the beginning of full names before a `*`.
+///
+/// # Errors
+/// No image could ever have such a name.
+pub fn pinned_image(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| format!("invalid cri-pinned-image \"{text}\": {why}");
+    let Some(beginning) = text.strip_suffix('*') else {
+        let reference = Reference::parse(text).map_err(|error| wrong(&error.to_string()))?;
+        return Ok(reference.with_default_tag().canonical());
+    };
+    let shape =
+        "before a \"*\" at its end comes the beginning of a full name, as \"docker.io/library/*\"";
+    let (registry, _) = beginning.split_once('/').ok_or_else(|| wrong(shape))?;
+    // Something goes on there.
+    let possible = Reference::parse(&format!("{beginning}0"));
+    let possible = possible.map_err(|error| wrong(&format!("{shape}: {error}")))?;
+    if possible.domain() == registry { Ok(text.to_owned()) } else { Err(wrong(shape)) }
 }
 
 fn is_pinned(names: &[String], patterns: &[String]) -> bool {
@@ -81,11 +92,31 @@ mod tests {
 
     #[test]
     fn images_that_stay() {
-        let patterns = ["busybox", "registry.example/team/*"].map(pattern);
+        let patterns = ["busybox", "registry.example/team/*", "localhost:5000/*"];
+        let patterns = patterns.map(|text| pinned_image(text).unwrap());
         let is = |name: &str| is_pinned(&[name.to_owned()], &patterns);
         assert!(is("docker.io/library/busybox:latest") && is("registry.example/team/box:1"));
+        assert!(is("localhost:5000/a/b:1"));
         assert!(!is("docker.io/library/busybox:1") && !is("registry.example/teams/box:1"));
         assert!(!is_pinned(&[], &patterns));
+    }
+
+    #[test]
+    fn what_no_image_is_called() {
+        for text in [
+            "",
+            "*",
+            "busybox*",
+            "team/*",
+            "index.docker.io/library/*",
+            "registry.example/Team/*",
+            "registry.example/*/box",
+            "Busybox",
+            "registry.example/team/box:*:1",
+        ] {
+            let refused = pinned_image(text).expect_err(text);
+            assert!(refused.contains(&format!("invalid cri-pinned-image \"{text}\"")), "{refused}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) fn spec(
     let ports = ports(&config.port_mappings)?;
     let by_cni = cni && !on_host;
     let network = if by_cni {
-        PodNetwork::Cni(cni_request(config, metadata, &ports)?)
+        PodNetwork::Cni(Box::new(cni_request(config, metadata, &ports)?))
     } else {
         PodNetwork::Engine
     };
@@ -146,6 +146,7 @@ fn cni_request(
         ports: ports.to_vec(),
         bandwidth: bandwidth(&config.annotations)?,
         dns: dns.map(|dns| [dns.servers, dns.searches, dns.options]),
+        cgroup_path: config.linux.as_ref().map(|it| it.cgroup_parent.clone()).unwrap_or_default(),
         annotations: config.annotations.clone(),
     })
 }

@@ -1,6 +1,7 @@
 //! Sandboxes and containers as they are shown.
 
 use ferry_model::container::{Container, ContainerState};
+use ferry_oci::runtime::User;
 use ferry_stdx::time::Timestamp;
 
 use crate::{
@@ -111,8 +112,19 @@ pub(crate) fn container_status(member: &Member<'_>) -> api::ContainerStatus {
             windows: None,
         }),
         image_id,
-        user: None,
+        user: state.user.as_ref().map(user),
         stop_signal: stop_signal(it).into(),
+    }
+}
+
+/// Who the program was started as.
+fn user(user: &User) -> api::ContainerUser {
+    api::ContainerUser {
+        linux: Some(api::LinuxContainerUser {
+            uid: user.uid.into(),
+            gid: user.gid.into(),
+            supplemental_groups: user.additional_gids.iter().copied().map(i64::from).collect(),
+        }),
     }
 }
 

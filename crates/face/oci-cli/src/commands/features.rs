@@ -10,7 +10,7 @@ use crate::{Ended, arguments::Arguments, options::Global, report};
 pub(super) const COMMAND: Command =
     Command { name: "features", usage: "", flags: &[], run, failure_code: 1 };
 
-const MOUNT_OPTIONS: [&str; 60] = [
+const MOUNT_OPTIONS: [&str; 62] = [
     "async",
     "atime",
     "bind",
@@ -19,6 +19,7 @@ const MOUNT_OPTIONS: [&str; 60] = [
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
     "iversion",
     "lazytime",
     "loud",
@@ -42,6 +43,7 @@ const MOUNT_OPTIONS: [&str; 60] = [
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -124,7 +126,7 @@ fn run(_: &Global, _: &Arguments) -> Ended {
             "apparmor": {"enabled": Path::new("/sys/kernel/security/apparmor").exists()},
             "selinux": {"enabled": Path::new("/sys/fs/selinux/enforce").exists()},
             "intelRdt": {"enabled": false},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
         },
         "annotations": {"org.ferry.version": env!("CARGO_PKG_VERSION")},
     });

@@ -31,8 +31,14 @@ fn run(global: &Global, arguments: &Arguments) -> Ended {
     if detach {
         return Ok(0);
     }
-    let running =
-        Running { pid: left.pid, pidfd, master: left.master, mounts: None, warnings: Vec::new() };
+    let running = Running {
+        pid: left.pid,
+        pidfd,
+        master: left.master,
+        mounts: None,
+        user: None,
+        warnings: Vec::new(),
+    };
     let code = foreground::wait(running);
     if !arguments.is_set("keep") {
         delete::destroy(global, &record, &dir);

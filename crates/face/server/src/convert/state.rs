@@ -17,7 +17,8 @@ pub(super) fn to_wire(state: &ContainerState) -> WireState {
         started_at,
         finished_at,
         health,
-        // For `why`; Docker shows them nowhere.
+        // For others; Docker shows them nowhere.
+        user: _,
         memory_peak: _,
         deeds: _,
     } = state.clone();

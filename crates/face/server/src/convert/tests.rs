@@ -57,15 +57,11 @@ fn container(captured: &ContainerInspect) -> Container {
     let (create, _) = super::create::request(None, None, request).expect("dockerd took it, too");
     let time = |text: &str| Timestamp::parse_rfc3339(text).filter(|time| time.nanos() > 0);
     let state = captured.state.clone().expect("given");
+    let image = captured.image.parse().expect("a digest");
     Container {
-        version: 1,
-        id: captured.id.clone(),
         name: captured.name.trim_start_matches('/').to_owned(),
         created: time(&captured.created).expect("a time"),
-        image_id: captured.image.parse().expect("a digest"),
-        layers: Vec::new(),
         platform: "linux/amd64".into(),
-        spec: create.spec,
         mounts: captured.mounts.iter().flatten().map(mount_point).collect(),
         state: ContainerState {
             phase: if state.running { Phase::Running } else { Phase::Created },
@@ -75,11 +71,7 @@ fn container(captured: &ContainerInspect) -> Container {
         },
         endpoints: endpoints(captured),
         ports: ports(captured),
-        restart_count: 0,
-        stopped_by_user: false,
-        cni: None,
-        first_id: None,
-        selinux: None,
+        ..Container::new(captured.id.clone(), image, create.spec)
     }
 }
 

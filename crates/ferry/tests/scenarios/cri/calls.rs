@@ -3,12 +3,12 @@
 use std::{path::Path, sync::mpsc, thread};
 
 use ferry_cri::api::{self, ContainerEventType};
-use ferry_testkit::eventually;
+use ferry_testkit::{eventually, grpc::Connection};
 use tonic::{Code, Response, Status};
 
 use super::{
     Bed, IDLE,
-    client::{Connection, Cri, call, image, runtime},
+    client::{Cri, call, image, runtime},
     on_both,
 };
 

@@ -2,39 +2,17 @@
 
 use std::{
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use ferry_cri::api::{
     self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
 };
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::UnixStream;
-use tonic::{Status, body::Body, codegen::Service};
+use ferry_testkit::grpc::Connection;
+use tonic::Status;
 
 /// Calls take less than this.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A connection.
-#[derive(Clone)]
-pub(crate) struct Connection(http2::SendRequest<Body>);
-
-impl Service<http::Request<Body>> for Connection {
-    type Response = http::Response<hyper::body::Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
 
 /// A client that waits for each answer.
 pub(crate) struct Cri {
@@ -81,13 +59,9 @@ impl Cri {
     ) -> Result<T, Status> {
         self.runtime.block_on(async {
             let limited = tokio::time::timeout(PATIENCE, async {
-                let stream = UnixStream::connect(&self.socket).await.map_err(unavailable)?;
-                let (sender, connection) =
-                    http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                        .await
-                        .map_err(unavailable)?;
-                tokio::spawn(connection);
-                work(Connection(sender)).await.map(tonic::Response::into_inner)
+                let connection = Connection::open(&self.socket).await;
+                let connection = connection.map_err(Status::unavailable)?;
+                work(connection).await.map(tonic::Response::into_inner)
             });
             limited.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
         })
@@ -177,8 +151,4 @@ impl Cri {
     pub(crate) fn output(&self, id: &str, script: &str) -> String {
         String::from_utf8(self.exec(id, script).stdout).unwrap().trim().to_owned()
     }
-}
-
-fn unavailable(error: impl std::fmt::Display) -> Status {
-    Status::unavailable(error.to_string())
 }

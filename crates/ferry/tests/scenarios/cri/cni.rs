@@ -9,13 +9,13 @@ use std::{
 };
 
 use ferry_cri::api;
-use ferry_testkit::{CriOptions, eventually, free_port, free_range, programs, run};
+use ferry_testkit::{CriOptions, eventually, free_port, free_range, free_range6, programs, run};
 use serde_json::{Value, json};
 
 use super::{
     Bed, IDLE,
     client::{Cri, call},
-    network::Conf,
+    conf::{Bridge, Conf, GOOD, LIST},
 };
 
 /// Runs a scenario with a list against containerd, where that is installed, and against ours.
@@ -33,21 +33,6 @@ fn on_both_with(conf: &Conf, plugins: &Path, scenario: impl Fn(&Bed)) {
     scenario(&conf.bed(Some(plugins)));
 }
 
-/// A bridge of a test's own goes with it.
-struct Bridge(String);
-
-impl Bridge {
-    fn new(letter: char) -> Bridge {
-        Bridge(format!("f{letter}{}", std::process::id()))
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        drop(Command::new("ip").args(["link", "delete", &self.0]).output());
-    }
-}
-
 fn address(bed: &Bed, pod: &str) -> api::PodSandboxNetworkStatus {
     bed.cri.pod_status(pod).unwrap().status.unwrap().network.unwrap()
 }
@@ -55,18 +40,6 @@ fn address(bed: &Bed, pod: &str) -> api::PodSandboxNetworkStatus {
 /// The verbose part of a pod's status.
 fn info(bed: &Bed, pod: &str) -> Value {
     serde_json::from_str(&bed.cri.pod_status(pod).unwrap().info["info"]).unwrap()
-}
-
-/// Addresses that host-local has given away.
-fn leases(conf: &Conf) -> Vec<String> {
-    let mut all = Vec::new();
-    for network in fs::read_dir(conf.0.join("ipam")).into_iter().flatten().flatten() {
-        let files = fs::read_dir(network.path()).into_iter().flatten().flatten();
-        all.extend(files.map(|file| file.file_name().to_string_lossy().into_owned()));
-    }
-    all.retain(|name| name.contains(['.', ':']) && !name.starts_with("last_reserved"));
-    all.sort();
-    all
 }
 
 /// The machine's end of a pod's link.
@@ -90,8 +63,8 @@ fn chain(version: &str, letter: char) {
     let Some(plugins) = programs::plugins() else { return };
     let (bridge, range, port) = (Bridge::new(letter), free_range(), free_port());
     let conf = Conf::new(&format!("chain-{letter}"), "");
-    let last = range.rsplit('.').next().unwrap();
-    let ranges = [format!("{range}.0/24"), format!("fd5e:{last}::/64")];
+    let six = free_range6();
+    let ranges = [format!("{range}.0/24"), format!("{six}::/64")];
     let list = json!({"cniVersion": version, "name": bridge.0, "plugins": [
         {"type": "bridge", "bridge": bridge.0, "isGateway": true, "hairpinMode": true, "ipam": ipam(&conf.0, &ranges)},
         {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true},
@@ -99,7 +72,7 @@ fn chain(version: &str, letter: char) {
         {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
         {"type": "firewall"},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     on_both_with(&conf, &plugins, |bed| {
         let mut config = bed.pod("chain");
         for way in ["ingress", "egress"] {
@@ -117,7 +90,7 @@ fn chain(version: &str, letter: char) {
         bed.cri.start(&id).unwrap();
         let network = address(bed, &pod);
         assert!(network.ip.starts_with(&format!("{range}.")), "{network:?}");
-        assert!(network.additional_ips[0].ip.starts_with(&format!("fd5e:{last}:")), "{network:?}");
+        assert!(network.additional_ips[0].ip.starts_with(&format!("{six}:")), "{network:?}");
         let inside = bed.cri.output(&id, "ip addr show eth0");
         assert!(inside.contains(&network.ip) && inside.contains(&network.additional_ips[0].ip));
         assert_eq!(bed.cri.output(&id, "cat /proc/sys/net/core/somaxconn"), "500");
@@ -133,12 +106,12 @@ fn chain(version: &str, letter: char) {
             (said == "hello\n").then_some(())
         };
         eventually("the published port answers", ask);
-        assert_eq!(leases(&conf).len(), 2);
+        assert_eq!(conf.leases().len(), 2);
         if bed.is_ours() {
             assert_eq!(info(bed, &pod)["cniCheck"], "ok");
         }
         bed.cri.stop_pod(&pod).unwrap();
-        assert_eq!(leases(&conf), Vec::<String>::new(), "the addresses are given back");
+        assert_eq!(conf.leases(), Vec::<String>::new(), "the addresses are given back");
         assert_eq!(ask(), None, "the port is free");
         assert!(!Path::new("/sys/class/net").join(link).exists());
     });
@@ -162,7 +135,7 @@ fn pods_without_a_bridge() {
     let list = json!({"cniVersion": "1.0.0", "name": "ptp", "plugins": [
         {"type": "ptp", "ipam": ipam(&conf.0, &[format!("{range}.0/24")])},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     on_both_with(&conf, &plugins, |bed| {
         let (first, one) = bed.running("one", IDLE);
         let (second, two) = bed.running("two", IDLE);
@@ -174,6 +147,58 @@ fn pods_without_a_bridge() {
             // The machine has a route to each of its own.
             assert!(run(Command::new("ip").args(["route", "get", &ip])).ok().contains("veth"));
         }
+    });
+}
+
+/// A list's plugin, and one in the folder of the list's name beside it, which is told the pod's group of processes.
+#[test]
+fn a_plugin_in_a_folder_of_its_list_s_name() {
+    let Some(plugins) = programs::plugins() else { return };
+    let list =
+        r#"{"cniVersion":"1.1.0","name":"folder","plugins":[{"type":"own","capabilities":{}}]}"#;
+    let conf = Conf::new("folder", list);
+    let log = conf.0.join("calls");
+    let note = |name: &str| {
+        let note = format!("input=$(cat); echo {name} $CNI_COMMAND $input >> {}", log.display());
+        conf.plugin(name, &format!("{note}; {GOOD}"));
+    };
+    ["own", "further"].into_iter().for_each(note);
+    let folder = conf.0.join("folder");
+    let further = r#"{"type":"further","mtu":1400,"capabilities":{"cgroupPath":true}}"#;
+    on_both_with(&conf, &plugins, |bed| {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("10-further.conf"), further).unwrap();
+        // containerd reads a folder's files when the list itself changes.
+        fs::write(conf.0.join(LIST), list).unwrap();
+        drop(fs::remove_file(&log));
+        let config = bed.pod("folder");
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        if bed.is_ours() {
+            // The pod is taken off its network by the plugins that put it there; containerd takes the list as it is then.
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        bed.cri.stop_pod(&pod).unwrap();
+        let text = fs::read_to_string(&log).unwrap();
+        let calls: Vec<(&str, &str, &str)> = text
+            .lines()
+            .map(|line| {
+                let mut words = line.splitn(3, ' ');
+                (words.next().unwrap(), words.next().unwrap(), words.next().unwrap())
+            })
+            .filter(|(_, command, _)| matches!(*command, "ADD" | "DEL"))
+            .collect();
+        let names: Vec<_> = calls.iter().map(|(name, command, _)| (*name, *command)).collect();
+        let wanted = [("own", "ADD"), ("further", "ADD"), ("further", "DEL"), ("own", "DEL")];
+        assert_eq!(names, wanted);
+        let told: Value = serde_json::from_str(calls[1].2).unwrap();
+        let group = config.linux.unwrap().cgroup_parent;
+        assert_eq!(
+            (&told["mtu"], &told["runtimeConfig"]),
+            (&json!(1400), &json!({"cgroupPath": group}))
+        );
+        let first: Value = serde_json::from_str(calls[0].2).unwrap();
+        assert_eq!(first["runtimeConfig"], Value::Null);
+        bed.cri.remove_pod(&pod).unwrap();
     });
 }
 
@@ -193,19 +218,39 @@ fn plugins_are_told_who_is_there_still() {
         {"type": "bridge", "bridge": bridge.0, "isGateway": true, "ipam": ipam(&conf.0, &[format!("{range}.0/24")])},
         {"type": "notes"},
     ]});
-    fs::write(conf.0.join("10-test.conflist"), list.to_string()).unwrap();
+    fs::write(conf.0.join(LIST), list.to_string()).unwrap();
     let bed = conf.bed(Some(&plugins));
     let (pod, id) = bed.running("stays", IDLE);
     let gone = bed.cri.run_pod(bed.pod("goes")).unwrap();
     bed.cri.stop_pod(&gone).unwrap();
+    let told_next = || {
+        drop(fs::remove_file(&told));
+        bed.ferry().start_daemon(None);
+        let input: Value = eventually("the plugin is told", || {
+            serde_json::from_str(&fs::read_to_string(&told).ok()?).ok()
+        });
+        let valid = input["cni.dev/valid-attachments"].as_array().unwrap().iter();
+        let mut ids: Vec<String> =
+            valid.map(|it| it["containerID"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
     bed.ferry().kill_daemon();
-    drop(fs::remove_file(&told));
-    bed.ferry().start_daemon(None);
-    let input: Value = eventually("the plugin is told", || {
-        serde_json::from_str(&fs::read_to_string(&told).ok()?).ok()
-    });
-    let there = json!([{"containerID": pod, "ifname": "eth0"}]);
-    assert_eq!(input["cni.dev/valid-attachments"], there);
+    assert_eq!(told_next(), std::slice::from_ref(&pod));
+
+    // A pod whose record does not read runs all the same, with its address.
+    let aside = bed.cri.run_pod(bed.pod("aside")).unwrap();
+    let record = bed.ferry().dir().join(format!("data/containers/{aside}/config.json"));
+    bed.ferry().kill_daemon();
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    let mut both = [pod.clone(), aside.clone()];
+    both.sort();
+    assert_eq!(told_next(), both);
+    bed.ferry().kill_daemon();
+    fs::write(&record, whole).unwrap();
+    assert_eq!(told_next(), both);
+    bed.cri.remove_pod(&aside).unwrap();
     assert_eq!(info(&bed, &pod)["cniCheck"], "ok");
 
     // Somebody takes a pod's address away: whoever asks for everything sees it, and so does the log of the next daemon.
@@ -224,7 +269,7 @@ fn plugins_are_told_who_is_there_still() {
     });
     assert_eq!(bed.cri.output(&id, "echo on"), "on", "the pod goes on");
     bed.cri.remove_pod(&pod).unwrap();
-    assert_eq!(leases(&conf), Vec::<String>::new());
+    assert_eq!(conf.leases(), Vec::<String>::new());
 }
 
 /// While one pod's plugins take their time, everybody else is answered.

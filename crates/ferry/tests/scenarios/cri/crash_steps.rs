@@ -7,7 +7,7 @@ use ferry_cri::api;
 use ferry_testkit::{Traces, free_port};
 use tonic::Status;
 
-use super::{Bed, IDLE, network::Conf, userns};
+use super::{Bed, IDLE, conf::Conf, userns};
 
 /// What a kubelet asks for in the life of a pod, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,8 @@ impl Life<'_> {
             StartContainer => {
                 assert_eq!(state(&self.id), api::ContainerState::ContainerRunning);
                 assert_eq!(cri.output(&self.id, "echo works"), "works");
+                let user = cri.status(&self.id).unwrap().user.unwrap().linux.unwrap();
+                assert_eq!((user.uid, user.gid), (0, 0));
             }
             StopPodSandbox if !self.empty => {
                 assert_eq!(state(&self.id), api::ContainerState::ContainerExited);
@@ -221,17 +223,13 @@ fn pods_with_ids_of_their_own_come_and_go_again() {
 
 #[test]
 fn plugins_undo_all_that_they_were_asked_to_do() {
-    let conf =
-        Conf::new("steps", r#"{"cniVersion":"1.0.0","name":"steps","plugins":[{"type":"good"}]}"#);
-    let log = conf.0.join("calls");
-    let good = r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'"#;
-    let note = format!("cat > /dev/null; echo $CNI_COMMAND $CNI_CONTAINERID >> {}", log.display());
-    conf.plugin("good", &format!("{note}; {good}"));
+    let (conf, log) = Conf::noting("steps");
     let bed = conf.bed(None);
     let way = Way::plain(&bed);
     let points = ["pod.made", "start.shim", "start.created", "pod.cni-noted", "pod.cni-added"];
     way.dies_in(RunPodSandbox, &[&points[..], &["start.network", "start.running"]].concat(), false);
-    way.dies_in(StopPodSandbox, &["pod.members-stopped", "pod.cni-deleted", "pod.released"], false);
+    let points = ["pod.members-stopped", "pod.cni-leaving", "pod.cni-deleted", "pod.released"];
+    way.dies_in(StopPodSandbox, &points, false);
     way.dies_in(
         StopPodSandbox,
         &["stop.signal", "stop.exited", "stop.network", "stop.record"],
@@ -240,7 +238,7 @@ fn plugins_undo_all_that_they_were_asked_to_do() {
     way.dies_in(RemovePodSandbox, &["remove.begin", "remove.files"], true);
     let calls = fs::read_to_string(&log).unwrap();
     let added: Vec<&str> = calls.lines().filter_map(|line| line.strip_prefix("ADD ")).collect();
-    assert!(added.len() >= 16, "{calls}");
+    assert!(added.len() >= 17, "{calls}");
     for id in added {
         // The last that plugins hear of a pod is that it is to go.
         let last = calls.lines().rfind(|line| line.ends_with(id)).unwrap();

@@ -65,6 +65,8 @@ fn a_handler(name: &str) {
         link.to_string_lossy().into_owned()
     };
     assert_eq!(bed.cri.output(&id, "readlink /proc/self/ns/net"), namespace("net"));
+    let user = bed.cri.status(&id).unwrap().user.unwrap().linux.unwrap();
+    assert_eq!((user.uid, user.gid, user.supplemental_groups), (0, 0, vec![0]));
     let ran = bed.cri.exec(&id, "echo out; echo err >&2; exit 5");
     assert_eq!((ran.stdout.as_slice(), ran.exit_code), (&b"out\n"[..], 5));
 
@@ -105,9 +107,22 @@ fn ids_of_their_own(name: &str) {
     let bed = Bed::ours(&[&add]);
     let config = userns::pod(&bed, "ids");
     let pod = bed.run_pod_with(name, config.clone());
-    let id = bed.cri.create(&pod, userns::container(&bed, "main"), &config).unwrap();
+    let mut container = userns::container(&bed, "main");
+    // What the runtime is given to mount: a directory with other ids, layers with other ids, several of them as one.
+    container.mounts = userns::image_volumes(&bed).to_vec();
+    container.mounts.push(userns::volume(&bed, "mapped", true));
+    let id = bed.cri.create(&pod, container, &config).unwrap();
     bed.cri.start(&id).unwrap();
     assert_eq!(bed.cri.output(&id, "id -u; stat -c %u / /bin/busybox | sort -u"), "0\n0");
+    assert_eq!(bed.cri.output(&id, userns::OWNERS), "0:0\n0:0\n0:0\n9:9");
+    let look = "cat /two/more/two; touch /mapped/root; stat -c %u:%g /mapped/root /mapped/user";
+    assert_eq!(bed.cri.output(&id, look), "2\n0:0\n1000:2000");
+    let written = std::fs::metadata(bed.logs.join("mapped/root")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&written), 0);
+    for place in ["/one/x", "/two/x"] {
+        let refused = bed.cri.output(&id, &format!("touch {place} 2>&1"));
+        assert!(refused.contains("Read-only"), "{refused}");
+    }
     let init = state(&program, &bed, &id)["pid"].as_u64().unwrap();
     let map = std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap();
     assert_eq!(map.split_whitespace().next(), Some("0"));

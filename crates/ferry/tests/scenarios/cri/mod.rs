@@ -7,6 +7,7 @@ mod calls;
 mod cgroups;
 mod client;
 mod cni;
+mod conf;
 mod coverage;
 mod crash;
 mod crash_steps;
@@ -56,12 +57,17 @@ const GIVEN_IMAGE: &str = "FERRY_TEST_CRI_IMAGE";
 
 /// Runs a scenario against Debian's containerd, where that is installed, and against ours.
 fn on_both(scenario: impl Fn(&Bed)) {
-    if let Some(bed) = Bed::containerd(&CriOptions::default()) {
+    on_both_given(&CriOptions::default(), &[], scenario);
+}
+
+/// The same with settings of containerd and flags of ours.
+fn on_both_given(options: &CriOptions, flags: &[&str], scenario: impl Fn(&Bed)) {
+    if let Some(bed) = Bed::containerd(options) {
         eprintln!("--- on containerd");
         scenario(&bed);
     }
     eprintln!("--- on ours");
-    scenario(&Bed::ours(&[]));
+    scenario(&Bed::ours(flags));
 }
 
 /// A name and a directory of a test's own.

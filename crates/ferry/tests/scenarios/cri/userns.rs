@@ -8,7 +8,7 @@ use std::{
 use ferry_cri::api::{self, NamespaceMode};
 use ferry_testkit::{eventually, programs};
 
-use super::{Bed, IDLE, client::call, network::Conf};
+use super::{Bed, IDLE, client::call, conf::Conf};
 
 /// Where the ids of these tests' pods begin on the host, and how many they are.
 const FIRST: u32 = 0x6000_0000;
@@ -122,27 +122,29 @@ fn root_of_a_pod_is_nobody_on_the_host() {
     assert_eq!(bed.cri.status(&id).unwrap().exit_code, 7);
 }
 
+/// A directory of the machine with root's and another user's files, with the pods' ids or with the machine's.
+pub(super) fn volume(bed: &Bed, place: &str, mapped: bool) -> api::Mount {
+    let directory = bed.logs.join(place);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("user"), "u").unwrap();
+    chown(directory.join("user"), Some(1000), Some(2000)).unwrap();
+    let map = if mapped { mapping(FIRST) } else { Vec::new() };
+    api::Mount {
+        container_path: format!("/{place}"),
+        host_path: directory.to_string_lossy().into_owned(),
+        uid_mappings: map.clone(),
+        gid_mappings: map,
+        ..api::Mount::default()
+    }
+}
+
 #[test]
 fn volumes_of_a_pod_with_ids_of_its_own() {
     let bed = Bed::ours(&[]);
     let config = pod(&bed, "volumes");
     let pod = bed.cri.run_pod(config.clone()).unwrap();
-    let mount = |place: &str, mapped: bool| {
-        let directory = bed.logs.join(place);
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("user"), "u").unwrap();
-        chown(directory.join("user"), Some(1000), Some(2000)).unwrap();
-        let map = if mapped { mapping(FIRST) } else { Vec::new() };
-        api::Mount {
-            container_path: format!("/{place}"),
-            host_path: directory.to_string_lossy().into_owned(),
-            uid_mappings: map.clone(),
-            gid_mappings: map,
-            ..api::Mount::default()
-        }
-    };
     let mut container = container(&bed, "main");
-    container.mounts = vec![mount("mapped", true), mount("plain", false)];
+    container.mounts = vec![volume(&bed, "mapped", true), volume(&bed, "plain", false)];
     let id = started(&bed, &pod, container, &config);
     let said = |script: &str| bed.cri.output(&id, script);
     assert_eq!(said("stat -c %u:%g /mapped /mapped/user"), "0:0\n1000:2000");
@@ -202,28 +204,50 @@ fn mounts_with_id_maps_need_no_user_namespace() {
     }
 }
 
-#[test]
-fn images_as_volumes_belong_to_the_pod() {
-    let bed = Bed::ours(&[]);
-    // One of two layers, and one of a single one.
+/// An image of a single layer at `/one`, and one of two at `/two`.
+pub(super) fn image_volumes(bed: &Bed) -> [api::Mount; 2] {
     let script = "mkdir /more && echo 2 > /more/two && chown 9:9 /more/two";
     bed.ferry().ok(&["run", "--name", "layer", "busybox", "sh", "-c", script]);
     bed.ferry().ok(&["commit", "layer", "two"]);
-    let config = pod(&bed, "images");
-    let pod = bed.cri.run_pod(config.clone()).unwrap();
-    let mut container = container(&bed, "main");
-    let mount = |place: &str, image: &str| api::Mount {
+    [("/one", "busybox:latest"), ("/two", "two:latest")].map(|(place, image)| api::Mount {
         container_path: place.to_owned(),
         image: Some(api::ImageSpec { image: image.to_owned(), ..api::ImageSpec::default() }),
         readonly: true,
         ..api::Mount::default()
-    };
-    container.mounts = vec![mount("/one", "busybox:latest"), mount("/two", "two:latest")];
+    })
+}
+
+/// Tells whose what is in them.
+pub(super) const OWNERS: &str =
+    "stat -c %u:%g /one/bin/busybox /two/bin/busybox /two/more /two/more/two";
+
+#[test]
+fn images_as_volumes_belong_to_the_pod() {
+    let bed = Bed::ours(&[]);
+    let images = image_volumes(&bed);
+    let config = pod(&bed, "images");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let mut container = container(&bed, "main");
+    container.mounts = images.to_vec();
     let id = started(&bed, &pod, container, &config);
-    let look = "stat -c %u:%g /one/bin/busybox /two/bin/busybox /two/more /two/more/two";
-    assert_eq!(bed.cri.output(&id, look), "0:0\n0:0\n0:0\n9:9");
+    assert_eq!(bed.cri.output(&id, OWNERS), "0:0\n0:0\n0:0\n9:9");
     assert!(bed.cri.output(&id, "touch /two/x 2>&1").contains("Read-only"));
     assert!(bed.cri.output(&id, "touch /one/x 2>&1").contains("Read-only"));
+
+    // With ids of the mount's own, in a pod that has the host's.
+    let config = bed.pod("host-s");
+    let pod = bed.cri.run_pod(config.clone()).unwrap();
+    let mut container = bed.container("main", IDLE);
+    container.mounts = images
+        .into_iter()
+        .map(|mount| api::Mount {
+            uid_mappings: mapping(7000),
+            gid_mappings: mapping(7000),
+            ..mount
+        })
+        .collect();
+    let id = started(&bed, &pod, container, &config);
+    assert_eq!(bed.cri.output(&id, OWNERS), "7000:7000\n7000:7000\n7000:7000\n7009:7009");
 }
 
 #[test]
@@ -278,16 +302,7 @@ fn a_privileged_container_is_so_over_its_own_namespaces() {
 #[test]
 fn plugins_make_the_network_of_a_pod_with_ids_of_its_own() {
     let Some(plugins) = programs::plugins() else { return };
-    let own = std::process::id();
-    let conf = Conf::new(
-        "userns",
-        &format!(
-            r#"{{"cniVersion":"1.0.0","name":"userns{own}","plugins":[
-            {{"type":"bridge","bridge":"fcnu{own}","isGateway":true,"ipMasq":false,
-              "ipam":{{"type":"host-local","dataDir":"/var/tmp/ferry-cni-userns-{own}/ipam",
-                "ranges":[[{{"subnet":"10.213.9.0/24"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}}"#
-        ),
-    );
+    let (conf, _bridge) = Conf::bridged("userns");
     let bed = conf.bed(Some(&plugins));
     let config = pod(&bed, "plugins");
     let pod = bed.cri.run_pod(config.clone()).unwrap();
@@ -295,9 +310,10 @@ fn plugins_make_the_network_of_a_pod_with_ids_of_its_own() {
     let id = started(&bed, &pod, container(&bed, "main"), &config);
     assert!(bed.cri.output(&id, "ip -4 addr show eth0").contains(&ip), "{ip}");
     assert!(bed.cri.output(&id, "cat /etc/hosts").contains(&format!("{ip}\tplugins")));
-    assert_eq!(bed.cri.output(&id, "ping -c 1 -W 2 10.213.9.1 | grep -c ttl"), "1");
+    let (range, _) = ip.rsplit_once('.').unwrap();
+    let ping = format!("ping -c 1 -W 2 {range}.1 | grep -c ttl");
+    assert_eq!(bed.cri.output(&id, &ping), "1");
     bed.cri.remove_pod(&pod).unwrap();
-    std::process::Command::new("ip").args(["link", "del", &format!("fcnu{own}")]).status().unwrap();
 }
 
 #[test]

@@ -8,8 +8,8 @@ use ferry_sys::mount;
 use ferry_sys::root::InRoot;
 use ferry_sys::{Errno, Result as SysResult};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Uid, chownat, fstat, major, makedev, minor, mknodat, statat,
-    symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, Stat, Uid, chownat, fstat, major, makedev, minor, mknodat,
+    statat, symlinkat, unlinkat,
 };
 
 use super::mounts::clean;
@@ -132,9 +132,13 @@ impl Node {
 
     fn check(&self, dir: &OwnedFd, name: &std::ffi::OsStr) -> SysResult<()> {
         let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let same = FileType::from_raw_mode(stat.st_mode) == self.kind
-            && (major(stat.st_rdev), minor(stat.st_rdev)) == (self.major, self.minor);
-        if same { Ok(()) } else { Err(Errno::EXIST) }
+        if self.is(&stat) { Ok(()) } else { Err(Errno::EXIST) }
+    }
+
+    /// Character and block devices have the same numbers for different things.
+    fn is(&self, stat: &Stat) -> bool {
+        FileType::from_raw_mode(stat.st_mode) == self.kind
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == (self.major, self.minor)
     }
 
     fn bind(&self, dir: &OwnedFd, path: &Path) -> SysResult<()> {
@@ -150,17 +154,33 @@ impl Node {
         mount::attach(tree.as_fd(), place.as_fd())
     }
 
-    /// The host's node with these numbers: at the same place, or where udev lists nodes by number.
+    /// The host's node of this kind with these numbers: at the same place, or where udev lists nodes by number.
     fn host_s(&self, path: &Path) -> SysResult<OwnedFd> {
         let kind = if self.kind == FileType::BlockDevice { "block" } else { "char" };
         let listed = format!("/dev/{kind}/{}:{}", self.major, self.minor);
         for place in [path, Path::new(&listed)] {
             let Ok(tree) = mount::clone_path(place, false) else { continue };
-            let stat = fstat(&tree)?;
-            if (major(stat.st_rdev), minor(stat.st_rdev)) == (self.major, self.minor) {
+            if fstat(&tree).is_ok_and(|stat| self.is(&stat)) {
                 return Ok(tree);
             }
         }
         Err(Errno::PERM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_its_kind_and_its_numbers() {
+        let null = rustix::fs::stat("/dev/null").unwrap();
+        let node = |kind, major, minor| Node { kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
+        assert!(node(FileType::CharacterDevice, 1, 3).is(&null));
+        assert!(!node(FileType::BlockDevice, 1, 3).is(&null));
+        assert!(!node(FileType::CharacterDevice, 1, 5).is(&null));
+        // A file has no numbers, which are zeros, as those of a named pipe.
+        let file = rustix::fs::stat("/etc/passwd").unwrap();
+        assert!(!node(FileType::Fifo, 0, 0).is(&file));
     }
 }

@@ -72,6 +72,11 @@ impl Ending {
         })
     }
 
+    /// Who it will be.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// From root to the process's user and capabilities, in its working directory.
     pub(crate) fn become_user(&mut self, program: &Process) -> Outcome<()> {
         let told = |what: &'static str| move |errno| Failure::errno(what, errno);

@@ -383,7 +383,7 @@ fn has_start_hooks(bundle: &Bundle<'_>) -> bool {
 
 /// Says that all is ready, and waits for the word.
 fn tell_ready_and_wait(socket: BorrowedFd<'_>) -> Outcome<()> {
-    message::send_ready(socket).map_err(|errno| Failure::errno("sync ready", errno))?;
+    message::send_ready(socket, None).map_err(|errno| Failure::errno("sync ready", errno))?;
     message::expect(socket, ToChild::Go).map_err(|errno| Failure::errno("waiting for start", errno))
 }
 
@@ -396,19 +396,22 @@ fn ready_and_wait(
     gate: Option<&Gate>,
 ) -> Outcome<()> {
     ending.look_up()?;
-    let ready = || message::send_ready(socket).map_err(|errno| Failure::errno("sync ready", errno));
+    let ready = |ending: &finish::Ending| {
+        message::send_ready(socket, Some(ending.identity()))
+            .map_err(|errno| Failure::errno("sync ready", errno))
+    };
     match gate {
         Some(gate) => {
             process::set_parent_death_signal(0)
                 .map_err(|errno| Failure::errno("prctl(SET_PDEATHSIG)", errno))?;
-            ready()?;
+            ready(ending)?;
             gate.wait(socket).map_err(|errno| Failure::errno("waiting for start", errno))?;
         }
         None => {
             if early && ending.can_lock_down_early() {
                 ending.lock_down()?;
             }
-            ready()?;
+            ready(ending)?;
         }
     }
     message::expect(socket, ToChild::Go).map_err(|errno| Failure::errno("waiting for start", errno))

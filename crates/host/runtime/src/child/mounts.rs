@@ -57,7 +57,10 @@ pub(crate) fn open_source(entry: &Mount, spec: &Spec, bundle_dir: &Path) -> Outc
     let options = Options::read(&entry.options);
     let is_bind = options.bind.is_some() || entry.kind.as_deref() == Some("bind");
     if !is_bind && entry.kind.as_deref() == Some("overlay") && wants_maps(entry) {
-        return open_overlay(entry, &options, &maps_of(entry, spec)?);
+        let layers = layers_of(entry, &options, filesystems::labelled(spec))?;
+        let tree = mapped::overlay(&layers, Durability::Volatile, &maps_of(entry, spec)?)
+            .map_err(|failure| failed(entry, &failure.message))?;
+        return Ok(Source::Tree(tree));
     }
     if !is_bind {
         return Ok(Source::New);
@@ -94,17 +97,15 @@ fn maps_of(entry: &Mount, spec: &Spec) -> Outcome<Maps> {
 }
 
 /// Directories one upon the other that nobody writes to. The kernel maps ids of an overlay's layers, not of the overlay.
-fn open_overlay(entry: &Mount, options: &Options, maps: &Maps) -> Outcome<Source> {
-    let mut layers = Overlay::default();
+fn layers_of(entry: &Mount, options: &Options, label: Option<&str>) -> Outcome<Overlay> {
+    let mut layers = Overlay { context: label.map(str::to_owned), ..Overlay::default() };
     for (key, value) in &options.data {
         let Some(dir) = value.as_deref().filter(|_| key == "lowerdir+") else {
             return Err(failed(entry, &format!("an id mapped overlay cannot have option {key}")));
         };
         layers.lower.push(PathBuf::from(dir));
     }
-    let tree = mapped::overlay(&layers, Durability::Volatile, maps)
-        .map_err(|failure| failed(entry, &failure.message))?;
-    Ok(Source::Tree(tree))
+    Ok(layers)
 }
 
 /// `/proc/<pid>/root/<path>`: the process, and the path as that process sees it.
@@ -396,6 +397,20 @@ mod tests {
     fn destinations_are_cleaned() {
         assert_eq!(clean("/a//b/../c/."), Path::new("/a/c"));
         assert_eq!(clean("../../x"), Path::new("/x"));
+    }
+
+    #[test]
+    fn an_id_mapped_overlay_has_its_layers_and_the_label() {
+        let layers = |words: &[&str]| {
+            let options: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let label = Some("system_u:object_r:container_file_t:s0:c1,c2");
+            layers_of(&Mount::default(), &Options::read(&options), label)
+        };
+        let read = layers(&["ro", "lowerdir+=/top", "lowerdir+=/base"]).unwrap();
+        assert_eq!(read.lower, [Path::new("/top"), Path::new("/base")]);
+        assert_eq!(read.context.unwrap(), "system_u:object_r:container_file_t:s0:c1,c2");
+        let refused = layers(&["upperdir=/u"]).unwrap_err();
+        assert!(refused.message.contains("cannot have option upperdir"), "{}", refused.message);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum PodNetwork {
     #[default]
     Engine,
     /// By CNI plugins.
-    Cni(CniRequest),
+    Cni(Box<CniRequest>),
 }
 
 /// What CNI plugins are told about a pod.
@@ -55,6 +55,8 @@ pub struct CniRequest {
     pub bandwidth: Option<CniBandwidth>,
     /// For plugins with the capability `dns`: servers, search domains, options.
     pub dns: Option<[Vec<String>; 3]>,
+    /// For plugins with the capability `cgroupPath`: the pod's group of processes; empty is none.
+    pub cgroup_path: String,
     /// For plugins with the capability `io.kubernetes.cri.pod-annotations`.
     pub annotations: BTreeMap<String, String>,
 }
@@ -95,4 +97,6 @@ pub struct CniAttachment {
     pub result: String,
     /// The pod's addresses, the first one is its main address.
     pub addresses: Vec<std::net::IpAddr>,
+    /// They have been asked to take it apart, and may have done so.
+    pub leaving: bool,
 }

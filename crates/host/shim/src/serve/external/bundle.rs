@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_oci::runtime::{Root, Spec};
+use ferry_oci::runtime::{Root, Spec, User};
 use ferry_runtime::Rootfs;
 use ferry_sys::{
     mount::{self, Propagation},
@@ -30,6 +30,8 @@ const OCI_VERSION: &str = "1.1.0";
 #[derive(Debug)]
 pub(super) struct Mounted {
     trees: Vec<(OwnedFd, PathBuf)>,
+    /// Who the program will run as.
+    pub(super) user: Option<User>,
 }
 
 /// Writes the bundle of a container.
@@ -67,7 +69,7 @@ pub(super) fn write(run_dir: &Path, spec: &Spec, rootfs: &Rootfs) -> Result<Moun
         }
     }
     trees.push((root.into_fd(), place));
-    Ok(Mounted { trees })
+    Ok(Mounted { trees, user: spec.process.map(|process| process.user) })
 }
 
 /// Opens what the runtime could not, and lets the mounts begin at places in the bundle where that will be.

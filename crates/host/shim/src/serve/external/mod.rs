@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_oci::runtime::{Process, Spec};
+use ferry_oci::runtime::{Process, Spec, User};
 use ferry_runtime::{Rootfs, Running, Stdio, StdioRequest};
 use ferry_sys::{pidfd, root::InRoot};
 
@@ -42,13 +42,14 @@ pub(super) struct Waiting {
     pub(super) pidfd: OwnedFd,
     pub(super) master: Option<OwnedFd>,
     mounts: Option<OwnedFd>,
+    user: Option<User>,
 }
 
 impl Waiting {
     /// What it is once its program runs.
     pub(super) fn started(self) -> Running {
-        let Waiting { pid, pidfd, master, mounts } = self;
-        Running { pid, pidfd, master, mounts, warnings: Vec::new() }
+        let Waiting { pid, pidfd, master, mounts, user } = self;
+        Running { pid, pidfd, master, mounts, user, warnings: Vec::new() }
     }
 }
 
@@ -70,7 +71,7 @@ impl External {
         rootfs: &Rootfs,
         stdio: StdioRequest,
     ) -> Result<Waiting, Refusal> {
-        let mounted = bundle::write(&self.run_dir, spec, rootfs).map_err(internal)?;
+        let mut mounted = bundle::write(&self.run_dir, spec, rootfs).map_err(internal)?;
         let pid_file = self.run_dir.join("init.pid");
         let mut args = vec![
             "create".to_owned(),
@@ -82,13 +83,15 @@ impl External {
         let (stdio, console) = self.stdio(stdio, &mut args)?;
         args.push(self.id.clone());
         let made = self.program.run_in(&args, stdio, || mounted.attach());
+        let user = mounted.user.take();
         drop(mounted);
         if let Err(words) = made {
             self.delete();
             let (code, words) = ferry_runtime::judge(words);
             return Err((i32::from(code), words));
         }
-        self.made(&pid_file, console).inspect_err(|_| self.delete())
+        let made = self.made(&pid_file, console).inspect_err(|_| self.delete())?;
+        Ok(Waiting { user, ..made })
     }
 
     fn made(&self, pid_file: &Path, console: Option<ConsoleSocket>) -> Result<Waiting, Refusal> {
@@ -96,7 +99,7 @@ impl External {
         let master = console.map(|console| console.receive().map_err(internal)).transpose()?;
         // Spares the end of the container the wait for its mounts; without it everything works, too.
         let mounts = fs::File::open(format!("/proc/{pid}/ns/mnt")).ok().map(OwnedFd::from);
-        Ok(Waiting { pid, pidfd, master, mounts })
+        Ok(Waiting { pid, pidfd, master, mounts, user: None })
     }
 
     /// What the runtime gets as its standard files, which it passes on; a terminal comes over a socket.
@@ -166,8 +169,8 @@ impl External {
             let (code, words) = ferry_runtime::judge(words);
             (i32::from(code), words)
         })?;
-        let Waiting { pid, pidfd, master, mounts: _ } = self.made(&pid_file, console)?;
-        Ok(Running { pid, pidfd, master, mounts: None, warnings: Vec::new() })
+        let Waiting { pid, pidfd, master, .. } = self.made(&pid_file, console)?;
+        Ok(Running { pid, pidfd, master, mounts: None, user: None, warnings: Vec::new() })
     }
 }
 

@@ -62,6 +62,10 @@ impl Shim {
                 client.tell(&Event::State {
                     pid: (self.pid != 0).then_some(self.pid),
                     started: matches!(self.phase, Phase::Running(_)),
+                    user: match &self.phase {
+                        Phase::Running(running) => running.user.clone(),
+                        _ => None,
+                    },
                     execs: self.execs.iter().flatten().map(|exec| exec.id.clone()).collect(),
                 });
                 for (id, exit_code) in &self.exec_exits {
@@ -159,8 +163,8 @@ impl Shim {
                 if self.external.is_none() {
                     ferry_runtime::run_poststart(&self.bundle(), running.pid);
                 }
-                let warnings = running.warnings.clone();
-                self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
+                let (warnings, user) = (running.warnings.clone(), running.user.clone());
+                self.tell_all(asker, &Event::Started { pid: running.pid, warnings, user });
                 self.phase = Phase::Running(running);
             }
             Err((code, message)) => {
