@@ -31,7 +31,7 @@ spec:
   containers:
     - name: main
       image: busybox
-      command: [sh, -c, 'mkdir -p /www; touch /www/alive; echo run >> /notes/runs; exec httpd -f -p 8080 -h /www']
+      command: [sh, -c, 'mkdir -p /www; touch /www/alive; echo run >> /notes/runs; trap exit TERM; httpd -f -p 8080 -h /www & wait']
       ports: [{name: http, containerPort: 8080}]
       volumeMounts: [{name: notes, mountPath: /notes}]
       startupProbe: {tcpSocket: {port: http}, periodSeconds: 1}
