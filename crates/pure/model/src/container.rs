@@ -214,6 +214,8 @@ pub struct ContainerState {
     pub phase: Phase,
     /// Process id in the host's pid namespace while it runs.
     pub pid: Option<i32>,
+    /// Its cgroup as of the last start, in the words of `linux.cgroupsPath`: another daemon may have another driver or parent.
+    pub cgroup: String,
     /// Exit code of the last run; 128+n for signal n.
     pub exit_code: i32,
     /// Why the last start failed; empty when it did not.

@@ -95,7 +95,7 @@ calls! {
     version(_request: VersionRequest) -> api::VersionResponse = |own| version::version(own);
     status(request: StatusRequest) -> api::StatusResponse = |own| version::status(own, request).await;
     runtime_config(_request: RuntimeConfigRequest) -> api::RuntimeConfigResponse =
-        |_own| version::configuration();
+        |own| version::configuration(&own.engine);
     update_runtime_config(request: UpdateRuntimeConfigRequest) -> api::UpdateRuntimeConfigResponse =
         |_own| version::update(&request);
 

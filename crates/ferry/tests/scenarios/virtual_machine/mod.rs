@@ -1,8 +1,9 @@
 //! The engine under a kernel that most users have and the machine of the tests need not: Debian's own (6.1 or newer), with
-//! cgroup v2 alone, and with AppArmor or SELinux. It runs in a virtual machine, emulated where there is no KVM; `init.sh` and
-//! `selinux.sh` are what happens in it.
+//! cgroup v2 alone, with AppArmor or SELinux, and with systemd. It runs in a virtual machine, emulated where there is no KVM; `init.sh`,
+//! `selinux.sh` and others are what happens in it.
 
 mod pods;
+mod systemd;
 
 use std::{
     fs,

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use ferry_cgroup::Cgroup;
 use ferry_runtime::Running;
 use ferry_sys::pidfd;
 use rustix::event::PollFlags;
@@ -162,6 +163,8 @@ impl Shim {
                 let warnings = running.warnings.clone();
                 self.tell_all(asker, &Event::Started { pid: running.pid, warnings });
                 self.phase = Phase::Running(running);
+                self.holder = None;
+                self.counted = self.cgroup.as_ref().and_then(Cgroup::watch_end);
             }
             Err((code, message)) => {
                 self.finish(code, false);
