@@ -88,7 +88,8 @@ firewalls() {
 
 prepare_rust
 install busybox-static iproute2 iptables nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
-  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium socat btrfs-progs xfsprogs
+  apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium socat btrfs-progs xfsprogs \
+  systemd dbus-daemon
 # Node.js that is not Debian's brings an npm of its own, and its package conflicts with Debian's.
 command -v npm >/dev/null || install nodejs npm
 [ "$(uname -m)" != x86_64 ] || install qemu-system-x86

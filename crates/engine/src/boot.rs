@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     actor::{Actor, Command, Live},
-    config::EngineConfig,
+    config::{CgroupDriver, EngineConfig},
     net,
     networks::Networks,
     random,
@@ -103,6 +103,7 @@ fn prepare_apparmor(shared: &Arc<Shared>) {
 }
 
 fn open(config: EngineConfig) -> Result<Shared, BootError> {
+    let hierarchy = hierarchy(&config)?;
     for path in [&config.data_root, &config.exec_root] {
         make_directory(path)?;
     }
@@ -122,9 +123,6 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let builds = BuildCache::open(Arc::clone(&db))?;
     let networks = Networks::open(db, config.bridge.clone(), now)?;
-    let hierarchy = Hierarchy::detect().map_err(|error| {
-        Failure::new(ferry_errkind::ErrorKind::Internal, ferry_errkind::chain(&error))
-    })?;
     let template = template.join().map_err(|_| {
         Failure::new(ferry_errkind::ErrorKind::Internal, "what forks shims did not come up")
     })?;
@@ -147,6 +145,15 @@ fn open(config: EngineConfig) -> Result<Shared, BootError> {
         empty_layer,
         lock,
     }))
+}
+
+/// What this machine has, once it is sure that the driver works on it.
+fn hierarchy(config: &EngineConfig) -> Result<Hierarchy, Failure> {
+    let hierarchy = Hierarchy::detect()?;
+    if config.cgroup_driver == CgroupDriver::Systemd {
+        ferry_cgroup::check_systemd(&hierarchy)?;
+    }
+    Ok(hierarchy)
 }
 
 fn make_directory(path: &PathBuf) -> Result<(), BootError> {
@@ -342,9 +349,7 @@ fn thaw(shared: &Shared, container: &mut Container) {
     if !crate::ops::freeze::was_frozen(&run_dir) {
         return;
     }
-    let thawed = shared
-        .cgroup(&container.id, &container.spec.host.cgroup_parent)
-        .and_then(|cgroup| Ok(cgroup.thaw()?));
+    let thawed = shared.cgroup(container).and_then(|cgroup| Ok(cgroup.thaw()?));
     match thawed {
         Ok(()) => {
             container.state.phase = Phase::Running;

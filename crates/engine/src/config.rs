@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
 
+use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings};
 
 use crate::ops::build::Budget;
@@ -33,7 +34,9 @@ pub struct EngineConfig {
     pub shm_size: i64,
     /// Default limits of `--default-ulimit`.
     pub ulimits: Vec<ferry_model::container::Ulimit>,
-    /// cgroup below which containers' cgroups are; `ferry` unless told otherwise.
+    /// Who makes containers' cgroups.
+    pub cgroup_driver: CgroupDriver,
+    /// cgroup below which containers' cgroups are, for the systemd driver a slice; empty is the driver's own.
     pub cgroup_parent: String,
     /// `--userns-remap`: the ids of containers in a user namespace; `None` leaves them in the host's.
     pub userns_remap: Option<ferry_container::IdMaps>,
@@ -187,7 +190,61 @@ pub struct RegistryConfig {
     pub signatures: Vec<ferry_transfer::SignatureRule>,
 }
 
+/// Who makes containers' cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// Ferry, as directories.
+    #[default]
+    Cgroupfs,
+    /// systemd, as scopes.
+    Systemd,
+}
+
+impl CgroupDriver {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CgroupDriver::Cgroupfs => "cgroupfs",
+            CgroupDriver::Systemd => "systemd",
+        }
+    }
+
+    /// Where containers' cgroups are unless somebody says otherwise.
+    fn parent(self) -> &'static str {
+        match self {
+            CgroupDriver::Cgroupfs => "ferry",
+            CgroupDriver::Systemd => "system.slice",
+        }
+    }
+}
+
 impl EngineConfig {
+    /// `linux.cgroupsPath` of a container with this `--cgroup-parent`.
+    pub(crate) fn cgroups_path(&self, id: &str, parent: &str) -> String {
+        let mut parents = [parent, &self.cgroup_parent].into_iter();
+        let parent = parents.find(|it| !it.is_empty()).unwrap_or(self.cgroup_driver.parent());
+        match self.cgroup_driver {
+            CgroupDriver::Cgroupfs => format!("/{}/{id}", parent.trim_matches('/')),
+            CgroupDriver::Systemd => format!("{}:ferry:{id}", slice(parent)),
+        }
+    }
+
+    /// Checks a `--cgroup-parent`.
+    ///
+    /// # Errors
+    /// It is no slice and has to be one, in Docker's words.
+    pub fn check_cgroup_parent(&self, parent: &str) -> Result<(), Failure> {
+        let fits = self.cgroup_driver == CgroupDriver::Cgroupfs
+            || parent.is_empty()
+            || ferry_cgroup::slice_directory(slice(parent)).is_some();
+        if fits {
+            return Ok(());
+        }
+        let words =
+            "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
+        Err(Failure::new(ErrorKind::InvalidArgument, words))
+    }
+
     /// Defaults with these two roots.
     pub fn new(data_root: PathBuf, exec_root: PathBuf, executable: PathBuf) -> Self {
         EngineConfig {
@@ -203,7 +260,8 @@ impl EngineConfig {
             init: false,
             shm_size: 0,
             ulimits: Vec::new(),
-            cgroup_parent: "ferry".to_owned(),
+            cgroup_driver: CgroupDriver::Cgroupfs,
+            cgroup_parent: String::new(),
             userns_remap: None,
             labels: Vec::new(),
             debug: false,
@@ -217,6 +275,36 @@ impl EngineConfig {
             host_gateway: Vec::new(),
             build_gc: Vec::new(),
             cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
+        }
+    }
+}
+
+/// A slice's name says where it is: of a path only the end counts.
+fn slice(parent: &str) -> &str {
+    let parent = parent.trim_end_matches('/');
+    parent.rsplit('/').next().unwrap_or(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_go_where_their_driver_has_them() {
+        let mut config = EngineConfig::new("/d".into(), "/e".into(), "/x".into());
+        assert_eq!(config.cgroups_path("1", ""), "/ferry/1");
+        assert_eq!(config.cgroups_path("1", "/kubepods/pod2/"), "/kubepods/pod2/1");
+        assert!(config.check_cgroup_parent("/a/b").is_ok());
+        config.cgroup_driver = CgroupDriver::Systemd;
+        assert_eq!(config.cgroups_path("1", ""), "system.slice:ferry:1");
+        let path = "/kubepods.slice/kubepods-pod2.slice";
+        assert_eq!(config.cgroups_path("1", path), "kubepods-pod2.slice:ferry:1");
+        config.cgroup_parent = "machine.slice".to_owned();
+        assert_eq!(config.cgroups_path("1", ""), "machine.slice:ferry:1");
+        for (parent, fits) in
+            [("", true), (path, true), ("a.slice", true), ("a", false), ("a/", false)]
+        {
+            assert_eq!(config.check_cgroup_parent(parent).is_ok(), fits, "{parent}");
         }
     }
 }

@@ -17,7 +17,12 @@ use ferry_model::container::{
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
 use ferry_shim::{Launch, LogSpec, OciRuntime, RootfsSpec, wire};
 
-use crate::{Shared, config::RuntimeConfig, net, propagation, records::failed};
+use crate::{
+    Shared,
+    config::{CgroupDriver, RuntimeConfig},
+    net, propagation,
+    records::failed,
+};
 
 /// Plans a launch and prepares the files that it refers to.
 pub(crate) fn plan(
@@ -40,7 +45,7 @@ pub(crate) fn plan(
         .map(|name| dir.join(name).to_string_lossy().into_owned())
         .collect();
     let rootfs = dir.join("rootfs").to_string_lossy().into_owned();
-    let cgroup_path = shared.cgroup_path(&container.id, &host.cgroup_parent);
+    let cgroup_path = shared.config.cgroups_path(&container.id, &host.cgroup_parent);
     let inputs = SpecInputs {
         container,
         rootfs: &rootfs,
@@ -171,7 +176,12 @@ fn runtime(shared: &Shared, name: &str) -> OciRuntime {
     let name = if name.is_empty() { live.default_runtime.as_str() } else { name };
     match live.runtimes.get(name) {
         Some(RuntimeConfig { path, args }) => {
-            OciRuntime::External { path: path.clone(), args: args.clone() }
+            let mut args = args.clone();
+            if shared.config.cgroup_driver == CgroupDriver::Systemd {
+                // runc's flag, which all have that know systemd: else they take the path for another form.
+                args.push("--systemd-cgroup".to_owned());
+            }
+            OciRuntime::External { path: path.clone(), args }
         }
         None => OciRuntime::Own,
     }

@@ -47,7 +47,7 @@ use ferry_errkind::{ErrorKind, Failure};
 
 pub use boot::BootError;
 pub use config::{
-    BridgeConfig, BuildGcRule, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig,
+    BridgeConfig, BuildGcRule, CgroupDriver, CniConfig, EngineConfig, RegistryConfig, RuntimeConfig,
 };
 pub use events::{EventBus, EventCounts, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};

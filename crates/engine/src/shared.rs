@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_cgroup::{Cgroup, Hierarchy, Place};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_image::ImageStore;
 use ferry_layers::LayerStore;
@@ -268,21 +268,21 @@ impl Shared {
         Ok(list.map(|list| ferry_cni::Network { list, plugins: plugins.clone() }))
     }
 
-    pub(crate) fn cgroup_path(&self, id: &str, parent: &str) -> String {
-        let parent = if parent.is_empty() { &self.config.cgroup_parent } else { parent };
-        format!("/{}/{id}", parent.trim_matches('/'))
-    }
-
-    pub(crate) fn cgroup(&self, id: &str, parent: &str) -> Result<Cgroup, Failure> {
-        let path = self.cgroup_path(id, parent);
-        Ok(Cgroup::open(&self.hierarchy, path.trim_start_matches('/'))?)
+    /// The cgroup of a container that runs.
+    pub(crate) fn cgroup(&self, container: &Container) -> Result<Cgroup, Failure> {
+        let place = match container.state.cgroup.as_str() {
+            "" => {
+                let parent = &container.spec.host.cgroup_parent;
+                Place::read(&self.config.cgroups_path(&container.id, parent))?
+            }
+            recorded => Place::read(recorded)?,
+        };
+        Ok(place.open(&self.hierarchy)?)
     }
 
     /// Ends the processes of a container that has no shim any more, and removes its cgroup.
     pub(crate) async fn kill_leftovers(&self, container: &Container) {
-        let Ok(cgroup) = self.cgroup(&container.id, &container.spec.host.cgroup_parent) else {
-            return;
-        };
+        let Ok(cgroup) = self.cgroup(container) else { return };
         let killed = crate::blocking(move || {
             let deadline = SystemTime::now() + KILL_PATIENCE;
             while SystemTime::now() < deadline {

@@ -39,6 +39,7 @@ pub(crate) fn settings(shared: &Shared, spec: &mut ContainerSpec) -> Result<Vec<
             host.oom_score_adj
         ));
     }
+    shared.config.check_cgroup_parent(&host.cgroup_parent)?;
     if let Some(text) = host.dns.iter().find(|text| text.parse::<std::net::IpAddr>().is_err()) {
         return invalid(format!(
             "bad nameserver address {text}: ParseAddr(\"{text}\"): unable to parse IP"

@@ -106,6 +106,9 @@ impl Actor {
         let internal = |failure: Failure| (128, failure);
         failpoint::hit("start.network-plan");
         let launch = launch::plan(&shared, &self.container, plan).map_err(internal)?;
+        let linux = launch.spec.linux.as_ref();
+        let cgroup = linux.and_then(|linux| linux.cgroups_path.clone());
+        self.container.state.cgroup = cgroup.unwrap_or_default();
         failpoint::hit("start.launch-plan");
         let own = launch.runtime == OciRuntime::Own;
         // Ferry's own runtime does at its start what others do when they create: its words are those of `create`.
@@ -444,7 +447,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let container = self.container.clone();
         crate::blocking(move || {
-            let cgroup = shared.cgroup(&container.id, &container.spec.host.cgroup_parent)?;
+            let cgroup = shared.cgroup(&container)?;
             if freeze {
                 cgroup.freeze()?
             } else {

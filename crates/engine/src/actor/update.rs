@@ -45,7 +45,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let container = self.container.clone();
         let warnings = crate::blocking(move || {
-            let cgroup = shared.cgroup(&container.id, &container.spec.host.cgroup_parent)?;
+            let cgroup = shared.cgroup(&container)?;
             Ok(cgroup.apply(&limits)?)
         });
         self.warn(&warnings.await?);

@@ -85,7 +85,7 @@ fn gather(shared: &Shared) -> SystemInfo {
         memory: memory_total(),
         name: shared.host_name(),
         cgroup_version: if unified { "2" } else { "1" }.to_owned(),
-        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_driver: config.cgroup_driver.as_str().to_owned(),
         insecure_registries: live.sources.insecure.clone(),
         mirrors: live.sources.mirrors.get("docker.io").cloned().unwrap_or_default(),
         security_options,

@@ -23,7 +23,7 @@ use tonic::codegen::Service;
 use crate::{
     api::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer},
     image::Images,
-    runtime::Runtime,
+    runtime::{Runtime, listed},
 };
 
 /// Largest message that is read: kubelet's own limit.
@@ -104,6 +104,8 @@ impl CriListener {
 #[derive(Clone)]
 struct Services {
     runtime: RuntimeServiceServer<Runtime>,
+    /// Answers its lists past that one.
+    lists: Arc<Runtime>,
     image: ImageServiceServer<Images>,
 }
 
@@ -117,6 +119,7 @@ pub async fn serve(
     let images = Images::new(engine.clone(), &product);
     let runtime = Arc::new(Runtime::new(engine.clone(), product).await);
     let services = Services {
+        lists: Arc::clone(&runtime),
         runtime: RuntimeServiceServer::from_arc(runtime)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE),
@@ -160,7 +163,11 @@ async fn answer(
     services: Services,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<tonic::body::Body>, Infallible> {
-    let Services { mut runtime, mut image } = services;
+    let Services { mut runtime, lists, mut image } = services;
+    let request = match listed::answer(&lists, request, MAX_MESSAGE).await {
+        Ok(answer) => return Ok(answer),
+        Err(request) => request,
+    };
     let path = request.uri().path();
     if path.starts_with("/runtime.v1.RuntimeService/") {
         return runtime.call(request).await;

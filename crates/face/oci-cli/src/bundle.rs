@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ferry_cgroup::Place;
 use ferry_errkind::Failure;
 use ferry_oci::runtime::{LinuxDeviceCgroup, LinuxResources, Spec};
 use serde_json::Value;
@@ -85,9 +86,18 @@ fn check_version(version: &str) -> Result<(), Failure> {
     }
 }
 
-/// The cgroup of a container: below the root, whether the path is absolute or not.
-pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<String, Failure> {
+/// The cgroup of a container: below the root, whether the path is absolute or not; with systemd the names of its scope.
+pub(crate) fn cgroup_path(spec: &Spec, id: &str, systemd: bool) -> Result<String, Failure> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or("");
+    if systemd {
+        let text = if path.is_empty() { format!(":ferry:{id}") } else { path.to_owned() };
+        return match Place::read(&text) {
+            Ok(Place::Scope(_)) => Ok(text),
+            _ => Err(invalid(format!(
+                "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {path:?} instead"
+            ))),
+        };
+    }
     if path.contains(':') {
         return Err(invalid(format!(
             "expected cgroupsPath to be a path, got {path:?} (of systemd)"

@@ -30,6 +30,8 @@ pub(crate) struct Global {
     /// A file for errors and warnings.
     pub(crate) log: Option<PathBuf>,
     pub(crate) log_format: LogFormat,
+    /// `cgroupsPath` is a scope of systemd's.
+    pub(crate) systemd: bool,
     pub(crate) version: bool,
 }
 
@@ -49,13 +51,16 @@ const FLAGS: &[Flag] = &[
 /// The global options, the command's name and its words.
 pub(crate) fn read(args: &[String]) -> Result<(Global, Option<String>, Vec<String>), Failure> {
     let given = arguments::parse("", FLAGS, args)?;
-    if given.is_set("systemd-cgroup") || given.one("cgroup-manager") == Some("systemd") {
-        // runc's words where there is no systemd.
+    let systemd = given.is_set("systemd-cgroup") || given.one("cgroup-manager") == Some("systemd");
+    if systemd && !ferry_cgroup::has_systemd() {
+        // runc's words.
         return Err(invalid(
             "systemd cgroup flag passed, but systemd support for managing cgroups is not available",
         ));
     }
-    if let Some(other) = given.one("cgroup-manager").filter(|name| *name != "cgroupfs") {
+    if let Some(other) =
+        given.one("cgroup-manager").filter(|name| !matches!(*name, "cgroupfs" | "systemd"))
+    {
         return Err(invalid(format!("cgroup manager \"{other}\" is not supported")));
     }
     match given.one("rootless") {
@@ -75,6 +80,7 @@ pub(crate) fn read(args: &[String]) -> Result<(Global, Option<String>, Vec<Strin
         root: PathBuf::from(given.one("root").unwrap_or(ROOT)),
         log: given.one("log").filter(|path| !path.is_empty()).map(PathBuf::from),
         log_format,
+        systemd,
         version: given.is_set("version"),
     };
     let mut rest = given.rest.into_iter();

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_cgroup::{Cgroup, Hierarchy, Place};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::runtime::Spec;
 use ferry_runtime::Gate;
@@ -137,7 +137,8 @@ impl Record {
     pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>, Failure> {
         let Some(path) = &self.cgroup else { return Ok(None) };
         let hierarchy = Hierarchy::detect().map_err(Failure::of)?;
-        Cgroup::open(&hierarchy, path).map(Some).map_err(Failure::of)
+        let opened = Place::read(path).and_then(|place| place.open(&hierarchy));
+        opened.map(Some).map_err(Failure::of)
     }
 
     /// The same, for what cannot do without.

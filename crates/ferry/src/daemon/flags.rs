@@ -64,6 +64,14 @@ pub(super) const ROWS: &[Row] = &[
         "cdi-spec-dirs",
         Honoured,
     ),
+    row(
+        Flag::string(
+            "cgroup-driver",
+            "Who makes the containers' cgroups: \"cgroupfs\" (Ferry itself) or \"systemd\" (beyond Docker, which has it as --exec-opt native.cgroupdriver=…)",
+        ),
+        "",
+        Honoured,
+    ),
     row(Flag::string("cgroup-parent", "Set parent cgroup for all containers"), "", Honoured),
     row(
         Flag::string("config-file", "Daemon configuration file").default("/etc/ferry/daemon.json"),
@@ -196,11 +204,7 @@ pub(super) const ROWS: &[Row] = &[
     row(Flag::value("dns", "ipSlice", "DNS server to use"), "", Honoured),
     row(Flag::list("dns-opt", "DNS options to use"), "dns-opts", Honoured),
     row(Flag::list("dns-search", "DNS search domains to use"), "", Honoured),
-    row(
-        Flag::list("exec-opt", "Runtime execution options"),
-        "exec-opts",
-        Always(&["native.cgroupdriver=cgroupfs"], "ferry writes cgroups itself"),
-    ),
+    row(Flag::list("exec-opt", "Runtime execution options"), "exec-opts", Honoured),
     row(
         Flag::string("exec-root", "Root directory for execution state files").default("/run/ferry"),
         "",

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_engine::{BridgeConfig, EngineConfig};
+use ferry_engine::{BridgeConfig, CgroupDriver, EngineConfig};
 use ferry_model::container::{CgroupnsMode, IpcMode, LogSettings, Ulimit};
 
 use super::{builder, registries, remap, runtimes};
@@ -96,7 +96,11 @@ impl Settings {
         }
         config.ulimits =
             self.all("default-ulimit").iter().map(|text| ulimit(text)).collect::<Result<_, _>>()?;
+        config.cgroup_driver = self.cgroup_driver()?;
         if let Some(parent) = self.one("cgroup-parent") {
+            config
+                .check_cgroup_parent(parent)
+                .map_err(|failure| format!("--cgroup-parent {parent}: {failure}"))?;
             config.cgroup_parent = parent.trim_matches('/').to_owned();
         }
         if let Some(directory) = self.one("cni-conf-dir") {
@@ -189,6 +193,33 @@ impl Settings {
             })
             .collect::<Result<_, _>>()?;
         Ok(())
+    }
+
+    /// Docker has it among the options of its runtime.
+    fn cgroup_driver(&self) -> Result<CgroupDriver, String> {
+        let mut said = self.one("cgroup-driver").map(|name| ("--cgroup-driver", name));
+        for option in self.all("exec-opt") {
+            let Some(name) = option.strip_prefix("native.cgroupdriver=") else {
+                return Err(format!(
+                    "--exec-opt={option} is not supported: there is native.cgroupdriver"
+                ));
+            };
+            match said {
+                Some((other, before)) if before != name => {
+                    return Err(format!(
+                        "--exec-opt={option} and {other} {before} contradict each other"
+                    ));
+                }
+                _ => said = Some(("--exec-opt", name)),
+            }
+        }
+        match said {
+            None | Some((_, "cgroupfs")) => Ok(CgroupDriver::Cgroupfs),
+            Some((_, "systemd")) => Ok(CgroupDriver::Systemd),
+            Some((flag, other)) => Err(format!(
+                "{flag}: cgroup driver \"{other}\" is not supported: there are cgroupfs and systemd"
+            )),
+        }
     }
 
     /// What `--feature NAME=…` says.

@@ -412,9 +412,11 @@ fn parts_of_the_specification() {
         bed.oci(&["create", "two"]).fails(1).says(words);
         std::fs::write(&file, before).unwrap();
     }
-    bed.oci(&["--systemd-cgroup", "list"])
-        .fails(1)
-        .says("systemd support for managing cgroups is not available");
+    if !Path::new("/run/systemd/system").exists() {
+        bed.oci(&["--systemd-cgroup", "list"])
+            .fails(1)
+            .says("systemd support for managing cgroups is not available");
+    }
     bed.oci(&["checkpoint", "one"]).fails(3).says("checkpoint is not supported");
     bed.oci(&["frob"]).fails(3).says("No help topic for 'frob'");
     bed.oci(&["create", "a/b"]).fails(1).says("invalid container ID format");

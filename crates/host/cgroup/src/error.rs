@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_sys::Errno;
 
+use crate::SystemdError;
+
 /// An operation on a group's files.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -67,6 +69,14 @@ pub enum CreateError {
     /// Empty, or with `..`.
     #[error("invalid cgroup path {0:?}")]
     Path(String),
+    /// Not systemd's names.
+    #[error(
+        "invalid cgroup scope {0:?}: expected slice:prefix:name with a slice like \"system.slice\""
+    )]
+    Scope(String),
+    /// systemd.
+    #[error("cannot make the cgroup's scope")]
+    Systemd(#[from] SystemdError),
     /// Its directories.
     #[error("cannot make the cgroup")]
     Make(#[from] CgroupError),
@@ -108,6 +118,9 @@ pub enum ApplyError {
     /// A file name in `unified` that would lead elsewhere.
     #[error("invalid cgroup file name {0:?}")]
     FileName(String),
+    /// systemd was not told.
+    #[error("cannot set the limits of the cgroup's scope")]
+    Systemd(#[source] SystemdError),
     /// The device program.
     #[error("cannot {step} the device program of cgroup {}", .path.display())]
     DeviceProgram {
@@ -129,8 +142,9 @@ impl Kinded for CgroupError {
 impl Kinded for CreateError {
     fn kind(&self) -> ErrorKind {
         match self {
-            CreateError::Path(_) => ErrorKind::InvalidArgument,
+            CreateError::Path(_) | CreateError::Scope(_) => ErrorKind::InvalidArgument,
             CreateError::Make(_) => ErrorKind::Internal,
+            CreateError::Systemd(error) => error.kind(),
             CreateError::Apply(error) => error.kind(),
         }
     }
@@ -139,7 +153,7 @@ impl Kinded for CreateError {
 impl Kinded for ApplyError {
     fn kind(&self) -> ErrorKind {
         match self {
-            ApplyError::DeviceProgram { .. } => ErrorKind::Internal,
+            ApplyError::DeviceProgram { .. } | ApplyError::Systemd(_) => ErrorKind::Internal,
             _ => ErrorKind::InvalidArgument,
         }
     }

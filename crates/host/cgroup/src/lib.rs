@@ -3,22 +3,25 @@
 //! Knows the cgroup file systems and the resources of the OCI configuration. Does not know containers, processes beyond
 //! their pids, or who pays for what.
 //!
-//! Start with [`Hierarchy`] (what this machine has), [`Cgroup`] (one group in it) and `v1/limits.rs` or `v2/limits.rs`
-//! (the plan: which file gets which value, and what is said where the file is missing).
+//! Start with [`Hierarchy`] (what this machine has), [`Place`] (where a group goes, and who makes it), [`Cgroup`] (one group) and
+//! `v1/limits.rs` or `v2/limits.rs` (the plan: which file gets which value, and what is said where the file is missing).
 //!
 //! Invariants:
 //! - The root is an argument: version 2 is tested on a made-up tree on machines that have version 1.
 //! - A limit that cannot be set is a warning in Docker's words or an error. It is never dropped silently.
 //! - Making a group and joining it write no `cgroup.procs`: that waits for an RCU grace period. Version 2 is cloned
 //!   into; in version 1 the new process writes itself to `tasks`, which the kernel does without that wait.
+//! - What systemd manages differs in who makes the group and who is told its limits, too; from then on it is a group as any.
 
 mod devices;
 mod error;
 mod events;
 mod file;
 mod kill;
+mod place;
 mod setting;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -28,8 +31,10 @@ use std::path::{Path, PathBuf};
 use ferry_oci::runtime::LinuxResources;
 
 pub use error::{ApplyError, CgroupError, CreateError};
-pub use events::OomCount;
+pub use events::{EndWatch, OomCount};
+pub use place::{Place, Scope, slice_directory};
 pub use stats::{BlkioEntry, Stats};
+pub use systemd::{Holder, SystemdError, check as check_systemd, is_there as has_systemd};
 
 /// Where the kernel's cgroup file systems are mounted on an ordinary machine.
 pub const DEFAULT_ROOT: &str = "/sys/fs/cgroup";
@@ -102,6 +107,8 @@ pub struct Cgroup {
     kind: Kind,
     path: String,
     warnings: Vec<String>,
+    /// The unit, if systemd has made it.
+    unit: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,12 +136,7 @@ impl Cgroup {
         path: &str,
         resources: &LinuxResources,
     ) -> Result<Cgroup, CreateError> {
-        let clean = file::check_path(path)?;
-        let kind = match hierarchy {
-            Hierarchy::V1(tree) | Hierarchy::Hybrid(tree) => Kind::V1(tree.create(&clean)?),
-            Hierarchy::V2(tree) => Kind::V2(tree.create(&clean)?),
-        };
-        let mut group = Cgroup { kind, path: clean, warnings: Vec::new() };
+        let mut group = Cgroup::make(hierarchy, path)?;
         match group.apply(resources) {
             Ok(warnings) => {
                 group.warnings = warnings;
@@ -148,6 +150,15 @@ impl Cgroup {
         }
     }
 
+    fn make(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, CreateError> {
+        let clean = file::check_path(path)?;
+        let kind = match hierarchy {
+            Hierarchy::V1(tree) | Hierarchy::Hybrid(tree) => Kind::V1(tree.create(&clean)?),
+            Hierarchy::V2(tree) => Kind::V2(tree.create(&clean)?),
+        };
+        Ok(Cgroup { kind, path: clean, warnings: Vec::new(), unit: None })
+    }
+
     /// A group that is there already, for a process that did not make it.
     pub fn open(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, CreateError> {
         let clean = file::check_path(path)?;
@@ -155,14 +166,20 @@ impl Cgroup {
             Hierarchy::V1(tree) | Hierarchy::Hybrid(tree) => Kind::V1(tree.group(&clean)),
             Hierarchy::V2(tree) => Kind::V2(tree.group(&clean)),
         };
-        Ok(Cgroup { kind, path: clean, warnings: Vec::new() })
+        Ok(Cgroup { kind, path: clean, warnings: Vec::new(), unit: None })
     }
 
     /// Sets limits, also while processes run in it. What this machine cannot do comes back in words for the user.
     pub fn apply(&self, resources: &LinuxResources) -> Result<Vec<String>, ApplyError> {
-        match &self.kind {
-            Kind::V1(group) => group.apply(resources),
-            Kind::V2(group) => group.apply(resources),
+        match (&self.kind, &self.unit) {
+            (Kind::V1(group), _) => group.apply(resources),
+            (Kind::V2(group), None) => group.apply(resources),
+            (Kind::V2(group), Some(unit)) => {
+                // The kernel first: systemd would not say what it refuses. Then again, since systemd rounds.
+                group.apply(resources)?;
+                systemd::update(unit, resources)?;
+                group.apply_settings(resources)
+            }
         }
     }
 
@@ -220,6 +237,14 @@ impl Cgroup {
         }
     }
 
+    /// A way to follow that, where systemd may remove the group before anybody asks.
+    pub fn watch_end(&self) -> Option<EndWatch> {
+        match (&self.kind, &self.unit) {
+            (Kind::V2(group), Some(_)) => EndWatch::new(group),
+            _ => None,
+        }
+    }
+
     /// Stops all its processes, and waits until they stand.
     pub fn freeze(&self) -> Result<(), CgroupError> {
         self.set_frozen(true)
@@ -263,6 +288,9 @@ impl Cgroup {
 
     /// Removes it with what is below it. Waits a moment for processes that are on their way out.
     pub fn delete(&self) -> Result<(), CgroupError> {
+        if let Some(unit) = &self.unit {
+            systemd::stop(unit);
+        }
         match &self.kind {
             Kind::V1(group) => kill::delete(group.dirs().iter().map(PathBuf::as_path)),
             Kind::V2(group) => kill::delete(std::iter::once(group.dir())),

@@ -245,6 +245,8 @@ pub struct ContainerState {
     /// Who the last run's program was started as, by the ids of its user namespace; `None` where nobody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
+    /// Its cgroup as of the last start, in the words of `linux.cgroupsPath`: another daemon may have another driver or parent.
+    pub cgroup: String,
     /// Exit code of the last run; 128+n for signal n.
     pub exit_code: i32,
     /// Why the last start failed; empty when it did not.

@@ -31,7 +31,7 @@ pub struct SystemInfo {
     pub name: String,
     /// `1` or `2`.
     pub cgroup_version: String,
-    /// `cgroupfs`.
+    /// `cgroupfs` or `systemd`.
     pub cgroup_driver: String,
     /// Registries spoken to without TLS checks, as networks or host names.
     pub insecure_registries: Vec<String>,

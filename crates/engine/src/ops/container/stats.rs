@@ -127,7 +127,7 @@ fn sample(shared: &Shared, container: &Container) -> Sample {
 
 fn figures(shared: &Shared, container: &Container) -> Option<Figures> {
     let pid = container.state.pid?;
-    let cgroup = shared.cgroup(&container.id, &container.spec.host.cgroup_parent).ok()?;
+    let cgroup = shared.cgroup(container).ok()?;
     let mut usage = cgroup.stats();
     usage.memory_limit = usage.memory_limit.min(machine_memory());
     let (system_cpu, online_cpus) = machine_cpu(&fs::read_to_string("/proc/stat").ok()?);

@@ -17,7 +17,7 @@ pub async fn top(engine: &Engine, name: &str, arguments: &str) -> Result<Process
         let words = format!("container {} is not running", container.id);
         return Err(Failure::new(ErrorKind::Conflict, words));
     }
-    let pids = engine.shared.cgroup(&container.id, &container.spec.host.cgroup_parent)?.pids()?;
+    let pids = engine.shared.cgroup(&container)?.pids()?;
     let pids: BTreeSet<String> = pids.iter().map(ToString::to_string).collect();
     let words: Vec<&str> = match arguments.split_whitespace().collect::<Vec<_>>() {
         words if words.is_empty() => vec!["-ef"],

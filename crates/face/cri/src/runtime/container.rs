@@ -10,7 +10,7 @@ use ferry_errkind::ErrorKind;
 use ferry_model::container::{Container, Phase, UpdateContainer};
 use tonic::Status;
 
-use super::{Runtime, matches, sandbox::no_sandbox};
+use super::{Runtime, listed::Listed, matches, sandbox::no_sandbox};
 use crate::{
     answer::{Answer, done, invalid, refused},
     api,
@@ -84,17 +84,24 @@ pub(super) async fn remove(
     done(api::RemoveContainerResponse {})
 }
 
-pub(super) fn list(runtime: &Runtime, filter: Option<api::ContainerFilter>) -> Vec<api::Container> {
+/// Of each container that is wanted what `pick` takes.
+pub(super) fn list<U>(
+    runtime: &Runtime,
+    filter: Option<api::ContainerFilter>,
+    pick: impl Fn(&Listed<api::Container>) -> U,
+) -> Vec<U> {
     let filter = filter.unwrap_or_default();
     let all = pod::list(&runtime.engine);
-    let wanted = |container: &api::Container| {
+    let wanted = |listed: &Listed<api::Container>| {
+        let container = &listed.item;
         container.id.starts_with(&filter.id)
             && container.pod_sandbox_id.starts_with(&filter.pod_sandbox_id)
             && filter.state.as_ref().is_none_or(|wanted| wanted.state == container.state)
             && matches(&filter.label_selector, &container.labels)
     };
-    let show = |it: &Container| Member::of(it).map(|member| status::container(&member));
-    runtime.shown_containers.list(&all, |it| &it.id, show, wanted)
+    let show = |it: &Container| Some(Listed::new(status::container(&Member::of(it)?)));
+    let pick = |listed: &Listed<_>| wanted(listed).then(|| pick(listed));
+    runtime.shown_containers.list(&all, |it| &it.id, show, pick)
 }
 
 pub(super) fn show(

@@ -2,6 +2,7 @@
 
 mod container;
 mod events;
+pub(crate) mod listed;
 mod metrics;
 mod sandbox;
 mod shown;
@@ -16,7 +17,7 @@ use ferry_model::container::Container;
 use ferry_stdx::time::Timestamp;
 use tonic::{Request, Status, async_trait};
 
-use self::shown::Shown;
+use self::{listed::Listed, shown::Shown};
 use crate::{
     Product,
     answer::{Answer, done},
@@ -35,8 +36,8 @@ pub(crate) struct Runtime {
     engine: Engine,
     product: Product,
     streams: Option<Arc<Streams>>,
-    shown_containers: Shown<Container, api::Container>,
-    shown_pods: Shown<Container, api::PodSandbox>,
+    shown_containers: Shown<Container, Listed<api::Container>>,
+    shown_pods: Shown<Container, Listed<api::PodSandbox>>,
 }
 
 impl Runtime {
@@ -95,7 +96,7 @@ calls! {
     version(_request: VersionRequest) -> api::VersionResponse = |own| version::version(own);
     status(request: StatusRequest) -> api::StatusResponse = |own| version::status(own, request).await;
     runtime_config(_request: RuntimeConfigRequest) -> api::RuntimeConfigResponse =
-        |_own| version::configuration();
+        |own| version::configuration(&own.engine);
     update_runtime_config(request: UpdateRuntimeConfigRequest) -> api::UpdateRuntimeConfigResponse =
         |_own| version::update(&request);
 
@@ -108,9 +109,9 @@ calls! {
     pod_sandbox_status(request: PodSandboxStatusRequest) -> api::PodSandboxStatusResponse =
         |own| sandbox::show(own, &request).await;
     list_pod_sandbox(request: ListPodSandboxRequest) -> api::ListPodSandboxResponse =
-        |own| done(api::ListPodSandboxResponse { items: sandbox::list(own, request.filter) });
+        |own| done(api::ListPodSandboxResponse { items: sandbox::list(own, request.filter, |listed| listed.item.clone()) });
     stream_pod_sandboxes(request: StreamPodSandboxesRequest) -> Answers<api::StreamPodSandboxesResponse> =
-        |own| done(stream_in_parts(sandbox::list(own, request.filter), PART, |pod_sandboxes| {
+        |own| done(stream_in_parts(sandbox::list(own, request.filter, |listed| listed.item.clone()), PART, |pod_sandboxes| {
             api::StreamPodSandboxesResponse { pod_sandboxes }
         }));
     update_pod_sandbox_resources(request: UpdatePodSandboxResourcesRequest)
@@ -125,9 +126,9 @@ calls! {
     remove_container(request: RemoveContainerRequest) -> api::RemoveContainerResponse =
         |own| container::remove(own, request).await;
     list_containers(request: ListContainersRequest) -> api::ListContainersResponse =
-        |own| done(api::ListContainersResponse { containers: container::list(own, request.filter) });
+        |own| done(api::ListContainersResponse { containers: container::list(own, request.filter, |listed| listed.item.clone()) });
     stream_containers(request: StreamContainersRequest) -> Answers<api::StreamContainersResponse> =
-        |own| done(stream_in_parts(container::list(own, request.filter), PART, |containers| {
+        |own| done(stream_in_parts(container::list(own, request.filter, |listed| listed.item.clone()), PART, |containers| {
             api::StreamContainersResponse { containers }
         }));
     container_status(request: ContainerStatusRequest) -> api::ContainerStatusResponse =

@@ -7,7 +7,7 @@ use ferry_errkind::ErrorKind;
 use ferry_model::container::Container;
 use tonic::Status;
 
-use super::{Runtime, matches};
+use super::{Runtime, listed::Listed, matches};
 use crate::{
     answer::{Answer, done, refused},
     api,
@@ -87,19 +87,23 @@ pub(super) async fn show(
     })
 }
 
-pub(super) fn list(
+/// Of each pod that is wanted what `pick` takes.
+pub(super) fn list<U>(
     runtime: &Runtime,
     filter: Option<api::PodSandboxFilter>,
-) -> Vec<api::PodSandbox> {
+    pick: impl Fn(&Listed<api::PodSandbox>) -> U,
+) -> Vec<U> {
     let filter = filter.unwrap_or_default();
     let all = pod::list(&runtime.engine);
-    let wanted = |sandbox: &api::PodSandbox| {
+    let wanted = |listed: &Listed<api::PodSandbox>| {
+        let sandbox = &listed.item;
         sandbox.id.starts_with(&filter.id)
             && filter.state.as_ref().is_none_or(|wanted| wanted.state == sandbox.state)
             && matches(&filter.label_selector, &sandbox.labels)
     };
-    let show = |it: &Container| Sandbox::of(it).map(|sandbox| status::sandbox(&sandbox));
-    runtime.shown_pods.list(&all, |it| &it.id, show, wanted)
+    let show = |it: &Container| Some(Listed::new(status::sandbox(&Sandbox::of(it)?)));
+    let pick = |listed: &Listed<_>| wanted(listed).then(|| pick(listed));
+    runtime.shown_pods.list(&all, |it| &it.id, show, pick)
 }
 
 /// Limits of whole pods are set by the kubelet on the cgroup that it made; there is nothing of ours to change but checks.

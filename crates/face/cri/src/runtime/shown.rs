@@ -15,15 +15,15 @@ impl<R, T> Default for Shown<R, T> {
     }
 }
 
-impl<R, T: Clone> Shown<R, T> {
-    /// What is wanted of `all`, in their order. `show` answers `None` for what is no item of this list.
-    pub(super) fn list(
+impl<R, T> Shown<R, T> {
+    /// What `pick` takes of `all`, in their order. `show` answers `None` for what is no item of this list.
+    pub(super) fn list<U>(
         &self,
         all: &[Arc<R>],
         id: impl Fn(&R) -> &str,
         show: impl Fn(&R) -> Option<T>,
-        wanted: impl Fn(&T) -> bool,
-    ) -> Vec<T> {
+        pick: impl Fn(&T) -> Option<U>,
+    ) -> Vec<U> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() > 2 * all.len() {
             // Most of it is gone.
@@ -36,9 +36,7 @@ impl<R, T: Clone> Shown<R, T> {
                 let Some(item) = show(it) else { continue };
                 known.insert(id(it).to_owned(), (Arc::clone(it), item));
             }
-            if let Some((_, item)) = known.get(id(it)).filter(|(_, item)| wanted(item)) {
-                listed.push(item.clone());
-            }
+            listed.extend(known.get(id(it)).and_then(|(_, item)| pick(item)));
         }
         listed
     }
@@ -62,16 +60,17 @@ mod tests {
             made.set(made.get() + 1);
             (it != "none").then(|| it.clone())
         };
+        let any = |it: &String| Some(it.clone());
         let mut all = vec![record("one"), record("none"), record("two")];
         for _ in 0..2 {
-            assert_eq!(shown.list(&all, |it| it, show, |_| true), ["one", "two"]);
+            assert_eq!(shown.list(&all, |it| it, show, any), ["one", "two"]);
         }
         assert_eq!(made.get(), 4, "what is no item is looked at again");
-        assert_eq!(shown.list(&all, |it| it, show, |id| id == "two"), ["two"]);
+        assert_eq!(shown.list(&all, |it| it, show, |id| any(id).filter(|id| id == "two")), ["two"]);
         all[0] = record("one");
         made.set(0);
-        assert_eq!(shown.list(&all, |it| it, show, |_| true), ["one", "two"]);
+        assert_eq!(shown.list(&all, |it| it, show, any), ["one", "two"]);
         assert_eq!(made.get(), 2);
-        assert_eq!(shown.list(&[], |it| it, show, |_| true), Vec::<String>::new());
+        assert_eq!(shown.list(&[], |it| it, show, any), Vec::<String>::new());
     }
 }

@@ -1,6 +1,6 @@
 //! Who answers, whether it is ready, and what it can do.
 
-use ferry_engine::ops::pod;
+use ferry_engine::{CgroupDriver, Engine, ops::pod};
 
 use super::Runtime;
 use crate::{
@@ -71,11 +71,13 @@ pub(super) async fn status(
     })
 }
 
-pub(super) fn configuration() -> Answer<api::RuntimeConfigResponse> {
+pub(super) fn configuration(engine: &Engine) -> Answer<api::RuntimeConfigResponse> {
+    let driver = match engine.config().cgroup_driver {
+        CgroupDriver::Cgroupfs => api::CgroupDriver::Cgroupfs,
+        CgroupDriver::Systemd => api::CgroupDriver::Systemd,
+    };
     done(api::RuntimeConfigResponse {
-        linux: Some(api::LinuxRuntimeConfiguration {
-            cgroup_driver: api::CgroupDriver::Cgroupfs.into(),
-        }),
+        linux: Some(api::LinuxRuntimeConfiguration { cgroup_driver: driver.into() }),
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_cgroup::{Cgroup, Hierarchy, Holder, Place};
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_oci::runtime::Spec;
 use ferry_runtime::{Gate, Left, Rootfs, seccomp};
@@ -95,7 +95,7 @@ pub(super) fn make(
         bundle: bundle.dir.clone(),
         rootfs: bundle.rootfs.clone(),
         created: Timestamp::from_system(SystemTime::now()).format_rfc3339_nano(),
-        cgroup: Some(bundle::cgroup_path(&bundle.spec, id)?),
+        cgroup: Some(bundle::cgroup_path(&bundle.spec, id, global.systemd)?),
         spec: bundle.spec.clone(),
         ..Record::default()
     };
@@ -141,7 +141,8 @@ fn begin(
     let spec = &bundle.spec;
     // Before there is anything: whoever has to clean up after a crash finds here what there may be.
     record.save(dir)?;
-    let cgroup = make_cgroup(global, record, spec)?;
+    // The holder keeps its cgroup until the container's process is there.
+    let (cgroup, _holder) = make_cgroup(global, record, spec)?.unzip();
     let filter = filter(spec)?;
     let gate = Gate::make(dir).map_err(|errno| failed(format!("make {}", dir.display()), errno))?;
     let process = spec.process.as_ref().ok_or_else(|| invalid("no process to run"))?;
@@ -169,14 +170,19 @@ fn begin(
     Ok(left)
 }
 
-fn make_cgroup(global: &Global, record: &Record, spec: &Spec) -> Result<Option<Cgroup>, Failure> {
+fn make_cgroup(
+    global: &Global,
+    record: &Record,
+    spec: &Spec,
+) -> Result<Option<(Cgroup, Option<Holder>)>, Failure> {
     let Some(path) = &record.cgroup else { return Ok(None) };
     let hierarchy = Hierarchy::detect().map_err(Failure::of)?;
-    let cgroup = Cgroup::create(&hierarchy, path, &bundle::resources(spec)).map_err(Failure::of)?;
-    for warning in cgroup.warnings() {
+    let place = Place::read(path).map_err(Failure::of)?;
+    let made = place.create(&hierarchy, &bundle::resources(spec)).map_err(Failure::of)?;
+    for warning in made.0.warnings() {
         report::warning(global, warning);
     }
-    Ok(Some(cgroup))
+    Ok(Some(made))
 }
 
 /// The system call filter of a configuration.

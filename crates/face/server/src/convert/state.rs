@@ -21,6 +21,7 @@ pub(super) fn to_wire(state: &ContainerState) -> WireState {
         user: _,
         memory_peak: _,
         deeds: _,
+        cgroup: _,
     } = state.clone();
     let time = |at: Option<Timestamp>| {
         at.map_or_else(|| ZERO_TIME.to_owned(), Timestamp::format_rfc3339_nano)

@@ -86,6 +86,89 @@ fn limits_of_version_2() {
     call!(cri, runtime.update_pod_sandbox_resources(request)).unwrap();
 }
 
+/// What a kubelet with `cgroupDriver: systemd` asks for; the pod's slice is its own.
+#[test]
+fn pods_in_slices_of_systemd() {
+    let bed = Bed::ours(&[]);
+    let cri = &bed.cri;
+    let answer = call!(cri, runtime.runtime_config(api::RuntimeConfigRequest {})).unwrap();
+    if answer.linux.unwrap().cgroup_driver() != api::CgroupDriver::Systemd {
+        eprintln!("SKIPPED: the runtime's cgroup driver is cgroupfs");
+        return;
+    }
+    let slice = "kubepods-burstable-pod1f_2e.slice";
+    let directory = format!("kubepods.slice/kubepods-burstable.slice/{slice}");
+    // A kubelet may say the whole path, too.
+    for parent in [slice.to_owned(), format!("/{directory}")] {
+        let mut config = bed.pod("sliced");
+        config.linux.get_or_insert_default().cgroup_parent = parent;
+        let pod = cri.run_pod(config.clone()).unwrap();
+        let mut container = bed.container("main", IDLE);
+        *limits(&mut container) = api::LinuxContainerResources {
+            memory_limit_in_bytes: 64 << 20,
+            // A kubelet says the latter to all containers.
+            unified: [
+                ("memory.high".into(), (48 << 20).to_string()),
+                ("memory.oom.group".into(), "1".into()),
+            ]
+            .into(),
+            ..Default::default()
+        };
+        let id = cri.create(&pod, container, &config).unwrap();
+        cri.start(&id).unwrap();
+        let unit = format!("ferry-{id}.scope");
+        let place = Path::new("/sys/fs/cgroup").join(&directory).join(&unit);
+        let file =
+            |name: &str| std::fs::read_to_string(place.join(name)).unwrap().trim().to_owned();
+        assert_ne!(file("cgroup.procs"), "");
+        assert_eq!(shown(&unit, "Slice"), slice);
+        assert_eq!(file("memory.oom.group"), "1");
+        assert_eq!((shown(&unit, "MemoryMax"), file("memory.max")), pair(64 << 20));
+        assert_eq!((shown(&unit, "MemoryHigh"), file("memory.high")), pair(48 << 20));
+        let request = api::UpdateContainerResourcesRequest {
+            container_id: id.clone(),
+            linux: Some(api::LinuxContainerResources {
+                memory_limit_in_bytes: 128 << 20,
+                unified: [("memory.high".into(), (96 << 20).to_string())].into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        call!(cri, runtime.update_container_resources(request)).unwrap();
+        let reloaded = std::process::Command::new("systemctl").arg("daemon-reload").status();
+        assert!(reloaded.unwrap().success());
+        assert_eq!((shown(&unit, "MemoryMax"), file("memory.max")), pair(128 << 20));
+        assert_eq!((shown(&unit, "MemoryHigh"), file("memory.high")), pair(96 << 20));
+        // Older releases put it back, and cannot be told.
+        if version() >= 253 {
+            assert_eq!(file("memory.oom.group"), "1");
+        }
+        let sandbox =
+            Path::new("/sys/fs/cgroup").join(&directory).join(format!("ferry-{pod}.scope"));
+        assert!(sandbox.is_dir(), "the pod's own process is in a scope, too");
+        cri.remove_pod(&pod).unwrap();
+        assert!(!place.exists() && !sandbox.exists());
+    }
+}
+
+fn shown(unit: &str, property: &str) -> String {
+    let output = std::process::Command::new("systemctl")
+        .args(["show", "--value", "-p", property, unit])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// systemd's.
+fn version() -> u32 {
+    let output = std::process::Command::new("systemctl").arg("--version").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn pair(bytes: u64) -> (String, String) {
+    (bytes.to_string(), bytes.to_string())
+}
+
 #[test]
 fn apparmor_profiles_by_name() {
     let loaded = std::fs::read_to_string("/sys/kernel/security/apparmor/profiles");

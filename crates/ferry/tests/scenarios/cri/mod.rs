@@ -155,6 +155,10 @@ impl Bed {
     fn pod(&self, name: &str) -> api::PodSandboxConfig {
         let parent = match &self.side {
             Side::Ferry(ferry) => ferry.cgroup_parent(),
+            // The virtual machine with systemd, whose driver takes slices only.
+            Side::Given if Path::new("/run/systemd/system").exists() => {
+                format!("ferry-cri-{}.slice", self.name)
+            }
             _ => format!("ferry-cri-{}", self.name),
         };
         api::PodSandboxConfig {

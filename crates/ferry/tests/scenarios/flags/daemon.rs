@@ -68,7 +68,7 @@ fn what_cannot_be_is_refused_by_name() {
         "--cpu-rt-period=1000",
         "--cpu-rt-runtime=1000",
         "--cri-containerd",
-        "--exec-opt=native.cgroupdriver=systemd",
+        "--exec-opt=native.other=1",
         "--experimental",
         "--http-proxy=http://proxy.test",
         "--https-proxy=http://proxy.test",

@@ -1,9 +1,10 @@
 //! The engine under a kernel that most users have and the machine of the tests need not: Debian's own (6.1 or newer), with
-//! cgroup v2 alone, and with AppArmor or SELinux, or without IPv6. It runs in a virtual machine, emulated where there is no KVM; `init.sh`,
-//! `selinux.sh` and `no_ipv6.sh` are what happens in it.
+//! cgroup v2 alone, with AppArmor or SELinux, with systemd, or without IPv6. It runs in a virtual machine, emulated where there is
+//! no KVM; `init.sh`, `selinux.sh` and others are what happens in it.
 
 mod file_servers;
 mod pods;
+mod systemd;
 
 use std::{
     fs,

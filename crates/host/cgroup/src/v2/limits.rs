@@ -11,7 +11,7 @@ pub(super) const WEIGHT: &str = "io.weight";
 pub(super) const MEMORY: &str = "memory.max";
 
 /// What to write, in order.
-pub(super) fn plan(resources: &LinuxResources) -> Result<Vec<Setting>, ApplyError> {
+pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Setting>, ApplyError> {
     let mut plan = Vec::new();
     if let Some(memory) = &resources.memory {
         plan_memory(memory, &mut plan)?;

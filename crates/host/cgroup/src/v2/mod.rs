@@ -1,6 +1,6 @@
 //! Version 2: one tree.
 
-mod limits;
+pub(crate) mod limits;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -116,6 +116,16 @@ impl Group {
     }
 
     pub(crate) fn apply(&self, resources: &LinuxResources) -> Result<Vec<String>, ApplyError> {
+        let warnings = self.apply_settings(resources)?;
+        self.apply_devices(resources)?;
+        Ok(warnings)
+    }
+
+    /// All but the rules for devices.
+    pub(crate) fn apply_settings(
+        &self,
+        resources: &LinuxResources,
+    ) -> Result<Vec<String>, ApplyError> {
         let mut warnings: Vec<String> = Vec::new();
         for setting in limits::plan(resources)? {
             let warning = match setting.file.as_str() {
@@ -129,7 +139,6 @@ impl Group {
                 warnings.push(words.to_owned());
             }
         }
-        self.apply_devices(resources)?;
         Ok(warnings)
     }
 

@@ -71,6 +71,7 @@ fn listen(launch: &Launch) -> io::Result<UnixListener> {
 enum Source {
     Listener,
     Init,
+    Counted,
     ExecEnd(usize),
     Output { exec: Option<usize>, stderr: bool },
     Input { exec: Option<usize> },
@@ -88,6 +89,7 @@ fn serve(shim: &mut Shim, listener: &UnixListener) {
         for (source, flags) in ready {
             match source {
                 Source::Listener => accept(shim, listener),
+                Source::Counted => shim.look_at_counts(),
                 Source::Init => shim.init_ended(),
                 Source::ExecEnd(index) => shim.exec_ended(index),
                 Source::Output { exec, stderr } => shim.pump_output(exec, stderr),

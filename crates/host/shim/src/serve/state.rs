@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::Engine as _;
-use ferry_cgroup::{Cgroup, Hierarchy};
+use ferry_cgroup::{Cgroup, EndWatch, Hierarchy, Holder, Place};
 use ferry_runtime::{Bundle, Created, Rootfs, Running};
 use ferry_stdx::time::Timestamp;
 use ferry_sys::{pidfd, process, pty};
@@ -78,6 +78,10 @@ pub(super) struct Shim {
     rootfs: Rootfs,
     pub(super) filter: Option<Vec<u8>>,
     pub(super) cgroup: Option<Cgroup>,
+    /// Keeps systemd's scope until the container's own process is in it.
+    holder: Option<Holder>,
+    /// What the kernel counts in that scope.
+    pub(super) counted: Option<EndWatch>,
     /// The runtime, if it is another one.
     pub(super) external: Option<External>,
     phase: Phase,
@@ -126,6 +130,8 @@ impl Shim {
             rootfs,
             filter,
             cgroup: None,
+            holder: None,
+            counted: None,
             external,
             phase: Phase::Ended,
             pid: 0,
@@ -150,16 +156,13 @@ impl Shim {
         let linux = self.launch.spec.linux.clone().unwrap_or_default();
         if let Some(path) = &linux.cgroups_path {
             let hierarchy = Hierarchy::detect().map_err(|error| internal(chain(&error)))?;
-            let path = path.trim_start_matches('/');
-            let cgroup = match &self.external {
+            let made = Place::read(path).and_then(|place| match &self.external {
                 // The runtime makes it, from the same path and limits.
-                Some(_) => Cgroup::open(&hierarchy, path),
-                None => {
-                    let resources = linux.resources.clone().unwrap_or_default();
-                    Cgroup::create(&hierarchy, path, &resources)
-                }
-            };
-            self.cgroup = Some(cgroup.map_err(|error| internal(chain(&error)))?);
+                Some(_) => Ok((place.open(&hierarchy)?, None)),
+                None => place.create(&hierarchy, &linux.resources.clone().unwrap_or_default()),
+            });
+            let (cgroup, holder) = made.map_err(|error| internal(chain(&error)))?;
+            (self.cgroup, self.holder) = (Some(cgroup), holder);
         }
         let terminal = self.launch.spec.process.as_ref().is_some_and(|process| process.terminal);
         let size = self.launch.spec.process.as_ref().and_then(|process| process.console_size);
@@ -209,6 +212,9 @@ impl Shim {
         add: &mut impl FnMut(Source, BorrowedFd<'s>, PollFlags),
     ) {
         if let Phase::Running(running) = &self.phase {
+            for file in self.counted.iter().flat_map(EndWatch::fds) {
+                add(Source::Counted, file, PollFlags::PRI);
+            }
             add(Source::Init, running.pidfd.as_fd(), PollFlags::IN);
             self.streams.each_source(None, add, |stderr| self.readers_behind(None, stderr));
         }
@@ -264,6 +270,12 @@ impl Shim {
         match &self.phase {
             Phase::Running(running) => Some((running.pidfd.as_fd(), running.pid)),
             Phase::Failed { .. } | Phase::Created(_) | Phase::Ended => None,
+        }
+    }
+
+    pub(super) fn look_at_counts(&mut self) {
+        if let Some(watch) = &mut self.counted {
+            watch.look();
         }
     }
 

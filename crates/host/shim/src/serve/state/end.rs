@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ferry_cgroup::OomCount;
 use ferry_sys::{pidfd, process};
 
 use super::{Phase, Shim, chain, complain, now};
@@ -37,11 +38,15 @@ impl Shim {
         if let Some(log) = &mut self.log {
             log.finish(finished_at).ok();
         }
-        let oom_killed = self
-            .cgroup
-            .as_ref()
-            .is_some_and(|cgroup| cgroup.events().is_ok_and(|count| count.kills > 0));
-        let memory_peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.stats().memory_peak);
+        self.look_at_counts();
+        let (count, memory_peak) = match (&self.counted, &self.cgroup) {
+            (Some(watch), _) => (watch.count(), watch.memory_peak()),
+            (None, Some(cgroup)) => {
+                (cgroup.events().unwrap_or_default(), cgroup.stats().memory_peak)
+            }
+            (None, None) => (OomCount::default(), 0),
+        };
+        let oom_killed = count.kills > 0;
         if let Some(external) = &self.external {
             external.delete();
         }
@@ -66,6 +71,7 @@ impl Shim {
     }
 
     pub(super) fn delete_cgroup(&mut self) {
+        self.holder = None;
         let Some(cgroup) = self.cgroup.take() else { return };
         if !self.has_own_pids() {
             // What its first process has left behind goes on.

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use ferry_cgroup::Cgroup;
 use ferry_runtime::Running;
 use ferry_sys::pidfd;
 use rustix::event::PollFlags;
@@ -166,6 +167,8 @@ impl Shim {
                 let (warnings, user) = (running.warnings.clone(), running.user.clone());
                 self.tell_all(asker, &Event::Started { pid: running.pid, warnings, user });
                 self.phase = Phase::Running(running);
+                self.holder = None;
+                self.counted = self.cgroup.as_ref().and_then(Cgroup::watch_end);
             }
             Err((code, message)) => {
                 self.finish(code, false);
