@@ -47,6 +47,7 @@ pub(crate) fn check(data_root: &Path, container: &Container) -> Result<(), Failu
     let settled =
         |mount: &MountPoint| is_near(data_root, mount) && !is_asked(&container.spec, mount);
     let binds = container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind);
+    let binds = binds.filter(|mount| !settled(mount));
     let binds: Vec<_> = binds.filter_map(|mount| Some((mount, wanted(mount)?))).collect();
     if binds.is_empty() {
         return Ok(());
@@ -56,7 +57,7 @@ pub(crate) fn check(data_root: &Path, container: &Container) -> Result<(), Failu
             format!("cannot read /proc/self/mountinfo for the propagation of binds: {error}");
         Failure::new(ErrorKind::Internal, words)
     })?;
-    for (mount, (fields, kind)) in binds.into_iter().filter(|(mount, _)| !settled(mount)) {
+    for (mount, (fields, kind)) in binds {
         let id = match rustix::fs::statx(CWD, &mount.source, AtFlags::empty(), StatxFlags::MNT_ID) {
             Ok(status) => status.stx_mnt_id,
             Err(errno) => {

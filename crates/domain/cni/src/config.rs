@@ -55,7 +55,9 @@ pub fn load(directory: &Path) -> Result<Option<ConfList>, CniError> {
     }
     let mut further = Vec::new();
     for file in files(&directory.join(name), &["conf"])?.into_iter().take(MAX_PLUGINS + 1) {
-        further.push(Value::Object(read_file(&file)?));
+        let one = plugin(Value::Object(read_file(&file)?));
+        let one = one.map_err(|why| CniError::Config { path: file.clone(), why })?;
+        further.push(Value::Object(one));
     }
     ConfList::from_map(whole(map, further)).map(Some).map_err(config)
 }

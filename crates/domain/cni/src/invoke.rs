@@ -148,7 +148,11 @@ fn feed(mut pipe: impl Write + AsFd, mut input: &[u8], ended: &AtomicBool) -> io
         }
         match pipe.write(input) {
             Ok(count) => input = &input[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             Err(error) => return Err(error),
         }
     }

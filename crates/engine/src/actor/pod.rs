@@ -55,7 +55,10 @@ impl Actor {
         if let Some(own) = self.container.cni.as_mut().filter(|own| !own.leaving) {
             own.leaving = true;
             // Nobody asks whether it is there still, not even an engine that comes after this one.
-            self.save()?;
+            if let Err(failure) = self.save() {
+                self.container.cni.iter_mut().for_each(|own| own.leaving = false);
+                return Err(failure);
+            }
         }
         failpoint::hit("pod.cni-leaving");
         let shared = Arc::clone(&self.shared);

@@ -40,7 +40,7 @@ pub(crate) fn hidden(container: &Container) -> Vec<String> {
         // Before its first start it only is to be asked.
         None => ferry_container::probe_command(&container.spec).is_none(),
     };
-    if healthy { Vec::new() } else { names.split(',').map(str::to_owned).collect() }
+    if healthy { Vec::new() } else { names.split(',').map(|name| name.trim().to_owned()).collect() }
 }
 
 /// Makes names right after a container's health has changed.

@@ -29,7 +29,12 @@ pub(crate) async fn unused_claim(player: &Player<'_>, name: &str) -> Result<(), 
     // Another daemon than Ferry's has no such image, and its volumes are root's.
     match player.bring(IMAGE, "").await {
         Ok(()) => fill(player, &alone).await,
-        Err(_) => volume(player, name, claim_labels(name)).await.map(drop),
+        Err(error) => {
+            let words =
+                "only root may write to it, since what gives others the right cannot be had";
+            player.cli.warn(&format!("PersistentVolumeClaim/{name}: {words}: {error}"));
+            volume(player, name, claim_labels(name)).await.map(drop)
+        }
     }
 }
 

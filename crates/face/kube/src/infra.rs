@@ -73,6 +73,13 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
             common.publish(ports, &mut one.body);
         }
     }
+    // Services lead to nobody who only prepares.
+    for one in plan.init.iter_mut().filter(|one| one.ends && !common.on_host) {
+        one.body["NetworkingConfig"]["EndpointsConfig"][NETWORK]["Aliases"] = json!([]);
+        if let Some(labels) = one.body["Labels"].as_object_mut() {
+            labels.remove(HEALTHY_NAMES);
+        }
+    }
 }
 
 /// A container with a network of its own.

@@ -124,7 +124,10 @@ fn tell_index(pod: &mut Pod, index: i64) {
     for key in ["initContainers", "containers"] {
         for one in of_pod.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(one) = one.as_object_mut() else { continue };
-            let env = one.entry("env").or_insert_with(|| json!([]));
+            let env = one.entry("env").or_insert(Value::Null);
+            if env.is_null() {
+                *env = json!([]);
+            }
             let known = |line: &Value| line["name"] == json!(INDEX);
             match env {
                 Value::Array(lines) if !lines.iter().any(known) => {

@@ -86,7 +86,8 @@ fn a_blob_that_is_cut_short() {
     let root = dir.join("root");
     let registry = FerryRegistry::start(&root, &[]);
     let http = registry.http();
-    let bytes: Vec<u8> = (0..4 << 20).map(|at: u32| (at / 3) as u8).collect();
+    // More than sockets take while nobody reads.
+    let bytes: Vec<u8> = (0..24 << 20).map(|at: u32| (at / 3) as u8).collect();
     let name = push_blob(&http, "a", &bytes);
     push_about(&http, "a", "1", "one", json!({}));
     let at = format!("/v2/a/blobs/{name}");

@@ -32,6 +32,7 @@ use ferry_oci::runtime::LinuxResources;
 
 pub use error::{ApplyError, CgroupError, CreateError};
 pub use events::{EndWatch, OomCount};
+pub use ferry_dbus::BUS_VARIABLE;
 pub use place::{Place, Scope, slice_directory};
 pub use stats::{BlkioEntry, Stats};
 pub use systemd::{Holder, SystemdError, check as check_systemd, is_there as has_systemd};
@@ -288,13 +289,14 @@ impl Cgroup {
 
     /// Removes it with what is below it. Waits a moment for processes that are on their way out.
     pub fn delete(&self) -> Result<(), CgroupError> {
-        if let Some(unit) = &self.unit {
-            systemd::stop(unit);
-        }
         match &self.kind {
             Kind::V1(group) => kill::delete(group.dirs().iter().map(PathBuf::as_path)),
             Kind::V2(group) => kill::delete(std::iter::once(group.dir())),
+        }?;
+        if let Some(unit) = &self.unit {
+            systemd::stop(unit);
         }
+        Ok(())
     }
 
     /// What it uses right now.

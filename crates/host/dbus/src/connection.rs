@@ -20,7 +20,8 @@ use crate::{
 
 /// Where the system bus listens unless the environment says otherwise.
 const BUS: &str = "/run/dbus/system_bus_socket";
-const BUS_VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+/// The variable of the environment that names another place.
+pub const BUS_VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 const OWN: Peer = Peer { name: "org.freedesktop.DBus", path: "/org/freedesktop/DBus" };
 
 /// Signals that are kept for who asks later: more than can come before an answer.
@@ -74,9 +75,17 @@ impl Connection {
     /// # Errors
     /// It does not answer in time, or does not let us in.
     pub fn system(patience: Duration) -> io::Result<Option<Connection>> {
-        let named = std::env::var(BUS_VARIABLE).unwrap_or_default();
-        let named = named.strip_prefix("unix:path=").and_then(|rest| rest.split([',', ';']).next());
-        let path = Path::new(named.unwrap_or(BUS));
+        let named = match std::env::var(BUS_VARIABLE) {
+            Ok(named) => named,
+            Err(_) => format!("unix:path={BUS}"),
+        };
+        let path = named.strip_prefix("unix:path=").and_then(|rest| rest.split([',', ';']).next());
+        let path = path.map(Path::new).ok_or_else(|| {
+            let words = format!(
+                "cannot reach the system bus: {BUS_VARIABLE}={named} does not begin with unix:path="
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, words)
+        })?;
         if path.exists() { Connection::bus(path, patience).map(Some) } else { Ok(None) }
     }
 
@@ -87,7 +96,10 @@ impl Connection {
     pub fn bus(path: &Path, patience: Duration) -> io::Result<Connection> {
         let mut bus = Connection::peer(path, patience)?;
         let hello = Call { peer: &OWN, interface: OWN.name, method: "Hello", arguments: &[] };
-        bus.call(&hello).map_err(io::Error::other)?;
+        bus.call(&hello).map_err(|error| match error {
+            CallError::Connection { source, .. } => source,
+            refused => io::Error::other(refused),
+        })?;
         Ok(bus)
     }
 

@@ -13,6 +13,6 @@ mod connection;
 mod message;
 mod value;
 
-pub use connection::{CallError, Connection};
+pub use connection::{BUS_VARIABLE, CallError, Connection};
 pub use message::{Call, Kind, Message, Peer};
 pub use value::Value;

@@ -10,6 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use ferry_cgroup::BUS_VARIABLE;
 use ferry_errkind::{ErrorKind, Kinded};
 use ferry_sys::{exe, fdpass, process, signals};
 use rustix::fs::{MemfdFlags, SeekFrom};
@@ -68,6 +69,8 @@ impl Template {
         let program = exe::protected(executable).map_err(|errno| spawn(errno.into()))?;
         let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.arg0("ferry").arg("shim-template").env_clear();
+        // systemd is asked for scopes over the daemon's bus.
+        command.envs(std::env::var_os(BUS_VARIABLE).map(|named| (BUS_VARIABLE, named)));
         // The socket travels as standard input: no descriptor number to agree upon.
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).current_dir("/").process_group(0);
         let child = command.spawn().map_err(spawn)?;

@@ -14,6 +14,9 @@ use crate::{
     workload::{CronJob, Job},
 };
 
+/// Seconds until what did not work is tried again.
+const AGAIN: i64 = 10;
+
 /// A job that was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Started {
@@ -48,28 +51,32 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
     let mut starts = Starts::default();
     let keeper = Keeper { player, cron, manifests, parent };
     loop {
-        let now = now();
-        let mut most = None;
+        let mut next = None;
         if !keeper.cron.suspended {
-            match due(&schedule, &zone, state.last, now, keeper.cron.patience) {
-                Due::Later(at) => most = at.map(|at| at - now),
+            match due(&schedule, &zone, state.last, now(), keeper.cron.patience) {
+                Due::Later(at) => next = at,
                 Due::Missed(at) => {
                     cli.println(&format!("{}: a start was missed by too long", keeper.parent))?;
                     state.last = at;
                     state::save(&state)?;
                     continue;
                 }
-                Due::Now(at) => keeper.begin(&mut state, &mut starts, at).await?,
+                Due::Now(at) => {
+                    if let Err(error) = keeper.begin(&mut state, &mut starts, at).await {
+                        cli.warn(&format!("{}: {error}", keeper.parent));
+                        next = Some(now() + AGAIN);
+                    }
+                }
             }
         }
-        match keeper.look_after(&mut state, &mut starts).await {
-            Ok(soonest) => most = [most, soonest].into_iter().flatten().min(),
-            Err(error) => {
-                cli.warn(&format!("{}: {error}", keeper.parent));
-                most = Some(most.map_or(10, |most| most.min(10)));
-            }
-        }
+        let soonest = keeper.look_after(&mut state, &mut starts).await.unwrap_or_else(|error| {
+            cli.warn(&format!("{}: {error}", keeper.parent));
+            Some(AGAIN)
+        });
         state::save(&state)?;
+        // All of this may have taken a while.
+        let rest = next.map(|at| (at - now()).max(0));
+        let most = [rest, soonest].into_iter().flatten().min();
         starts.meanwhile(cli, changed.wait(most)).await;
     }
 }
@@ -89,13 +96,13 @@ impl<'c> Keeper<'c> {
         starts: &mut Starts<'c>,
         at: i64,
     ) -> Result<(), CliError> {
-        state.last = at;
         let running = state.jobs.iter().any(|job| job.ended.is_none());
         match self.cron.policy.as_str() {
             "Forbid" if running => {
                 self.player
                     .cli
                     .println(&format!("{}: not started, the last job runs still", self.parent))?;
+                state.last = at;
                 return state::save(state);
             }
             "Replace" => {
@@ -111,6 +118,7 @@ impl<'c> Keeper<'c> {
         if !state.jobs.iter().any(|job| job.name == name) {
             state.jobs.push(Started { name, at: now(), ended: None });
         }
+        state.last = at;
         // Before it is started, so that a crash does not forget it.
         state::save(state)
     }
@@ -123,18 +131,23 @@ impl<'c> Keeper<'c> {
     ) -> Result<Option<i64>, CliError> {
         let mut most: Option<i64> = None;
         for started in state.jobs.iter_mut().filter(|job| job.ended.is_none()) {
-            let mut job = self.job(&started.name);
-            job.meta.name.clone_from(&started.name);
+            let job = self.job(&started.name);
             let Keeper { player, manifests, parent, .. } = self;
             let (ended, words) = loop {
-                match job::step(player, &job, manifests, parent, started.at, starts).await? {
-                    Step::Start(_) => {}
-                    Step::Wait(wait) => {
+                match job::step(player, &job, manifests, parent, started.at, starts).await {
+                    // The others are looked after all the same.
+                    Err(error) => {
+                        player.cli.warn(&format!("Job/{}: {error}", started.name));
+                        most = Some(most.map_or(AGAIN, |most| most.min(AGAIN)));
+                        break (None, String::new());
+                    }
+                    Ok(Step::Start(_)) => {}
+                    Ok(Step::Wait(wait)) => {
                         most = [most, wait].into_iter().flatten().min();
                         break (None, String::new());
                     }
-                    Step::Succeeded => break (Some(true), "succeeded".to_owned()),
-                    Step::Failed(why) => break (Some(false), format!("failed: {why}")),
+                    Ok(Step::Succeeded) => break (Some(true), "succeeded".to_owned()),
+                    Ok(Step::Failed(why)) => break (Some(false), format!("failed: {why}")),
                 }
             };
             if let Some(succeeded) = ended {

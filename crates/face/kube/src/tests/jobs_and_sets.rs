@@ -87,7 +87,7 @@ fn what_is_next_for_a_job() {
 fn pods_of_an_indexed_job_know_their_index() {
     use jobs::Outcome::{Active, Failed, Succeeded};
     let text = "{apiVersion: batch/v1, kind: Job, metadata: {name: j}, spec: {completionMode: Indexed, completions: 4, parallelism: 3, template: {spec: {restartPolicy: Never,
-        initContainers: [{name: i, image: b}], containers: [{name: m, image: b, args: ['$(JOB_COMPLETION_INDEX)'], env: [{name: A, value: a}]}]}}}}";
+        initContainers: [{name: i, image: b, env: null}], containers: [{name: m, image: b, args: ['$(JOB_COMPLETION_INDEX)'], env: [{name: A, value: a}]}]}}}}";
     let (pods, _) = planned(text).unwrap();
     assert_eq!(pods[0].containers[0].name, "j_job", "somebody has to count");
     let (job, manifests): (workload::Job, _) =

@@ -42,6 +42,23 @@ fn a_service_without_ports_is_names() {
 }
 
 #[test]
+fn a_service_does_not_lead_to_who_prepares() {
+    let text = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {initContainers: [{name: i, image: b}],
+        containers: [{name: m, image: b, readinessProbe: {exec: {command: [x]}}}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {selector: {app: p}, ports: [{port: 80}]}}";
+    let (pods, _) = planned(text).unwrap();
+    assert!(pods[0].keeper.is_none());
+    let names = |body: &Value| {
+        let network = &body["NetworkingConfig"]["EndpointsConfig"]["kube"];
+        (network["Aliases"].clone(), body["Labels"]["ferry.names-while-healthy"].is_string())
+    };
+    assert_eq!(names(&pods[0].init[0].body), (json!([]), false));
+    let (all, when_ready) = names(&pods[0].containers[0].body);
+    assert!(all.as_array().unwrap().contains(&json!("s")) && when_ready, "{all}");
+}
+
+#[test]
 fn a_service_leads_to_ports_by_name() {
     let service = |ports: &str| {
         format!(

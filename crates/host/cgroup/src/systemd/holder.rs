@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ferry_sys::{Errno, pidfd, process};
+use ferry_sys::{Errno, pidfd, process, signals};
 
 /// A process that does nothing, for as long as this is not dropped: systemd makes no scope without a process, and the
 /// container's first one is cloned into the directory that is there then.
@@ -18,7 +18,14 @@ impl Holder {
         let parent = rustix::process::getpid();
         match process::fork()? {
             0 => hold(parent),
-            pid => Ok(Holder { pid, pidfd: pidfd::open(pid)? }),
+            pid => match pidfd::open(pid) {
+                Ok(pidfd) => Ok(Holder { pid, pidfd }),
+                Err(errno) => {
+                    // Nobody else would end it before this process ends.
+                    let _ = signals::kill(pid, libc::SIGKILL);
+                    Err(errno)
+                }
+            },
         }
     }
 

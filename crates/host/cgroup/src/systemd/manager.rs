@@ -7,9 +7,6 @@ use ferry_dbus::{Call, Connection, Message, Peer, Value};
 
 use super::SystemdError;
 
-/// A machine that is busy starting everything takes a while.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Where it listens itself, for root: on machines without a bus, and before the bus is up.
 const PRIVATE: &str = "/run/systemd/private";
 
@@ -33,8 +30,8 @@ pub(crate) struct Manager {
 type Properties = Vec<(&'static str, Value)>;
 
 impl Manager {
-    /// Over the system bus, or directly where there is none.
-    pub(crate) fn connect() -> Result<Manager, SystemdError> {
+    /// Over the system bus, or directly where there is none; for calls that together take no longer than that.
+    pub(crate) fn connect(patience: Duration) -> Result<Manager, SystemdError> {
         if !super::is_there() {
             return Err(SystemdError::NotRunning);
         }
@@ -42,14 +39,14 @@ impl Manager {
             let place = place.to_owned();
             move |source| SystemdError::Connect { place, source }
         };
-        match Connection::system(PATIENCE) {
+        match Connection::system(patience) {
             Ok(Some(connection)) => return Ok(Manager { connection, has_bus: true }),
             Err(error) if error.kind() != std::io::ErrorKind::ConnectionRefused => {
                 return Err(failed("the system bus")(error));
             }
             Ok(None) | Err(_) => {}
         }
-        let connection = Connection::peer(Path::new(PRIVATE), PATIENCE).map_err(failed(PRIVATE))?;
+        let connection = Connection::peer(Path::new(PRIVATE), patience).map_err(failed(PRIVATE))?;
         Ok(Manager { connection, has_bus: false })
     }
 

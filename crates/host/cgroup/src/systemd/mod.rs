@@ -6,6 +6,7 @@ mod manager;
 mod properties;
 
 use std::path::Path;
+use std::time::Duration;
 
 use ferry_dbus::{CallError, Value};
 use ferry_errkind::{ErrorKind, Kinded};
@@ -21,6 +22,12 @@ use manager::Manager;
 
 /// The oldest systemd that knows all properties that are set (`AllowedCPUs` is the newest).
 const OLDEST: u32 = 244;
+
+/// A machine that is busy starting everything takes a while.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long an end waits for systemd: nobody hears of it meanwhile.
+const PATIENCE_AT_END: Duration = Duration::from_secs(2);
 
 /// The first systemd that writes `memory.oom.group` of scopes, as their `OOMPolicy` says.
 const KILLS_ALL: u32 = 253;
@@ -99,7 +106,7 @@ pub fn check(hierarchy: &Hierarchy) -> Result<(), SystemdError> {
     if !hierarchy.is_v2() {
         return Err(SystemdError::Version1);
     }
-    let version = Manager::connect()?.version()?;
+    let version = Manager::connect(PATIENCE)?.version()?;
     if number(&version) < OLDEST {
         return Err(SystemdError::TooOld(version));
     }
@@ -128,8 +135,9 @@ pub(crate) fn start(
         return Err(SystemdError::Version1.into());
     }
     let limits = v2::limits::plan(resources).map_err(CreateError::Apply)?;
-    let mut manager = Manager::connect()?;
+    // Before there is a connection that it would keep open.
     let holder = Holder::start().map_err(SystemdError::Holder)?;
+    let mut manager = Manager::connect(PATIENCE)?;
     let mut properties = first_properties(scope, holder.pid());
     properties.extend(properties::of(&limits));
     if !limits.iter().any(|limit| limit.file == "pids.max") {
@@ -174,7 +182,7 @@ fn first_properties(scope: &Scope, pid: i32) -> Vec<(&'static str, Value)> {
 /// Ends a scope that has no processes any more. systemd mostly notices that by itself; but a directory that is gone before it has
 /// looked tells it nothing, and then the unit would stay. That there is none is as it should be, and who cannot be asked keeps none.
 pub(crate) fn stop(unit: &str) {
-    if let Ok(mut manager) = Manager::connect() {
+    if let Ok(mut manager) = Manager::connect(PATIENCE_AT_END) {
         manager.stop(unit);
     }
 }
@@ -185,7 +193,7 @@ pub(crate) fn update(unit: &str, resources: &LinuxResources) -> Result<(), Apply
     if properties.is_empty() {
         return Ok(());
     }
-    let told = Manager::connect().and_then(|mut manager| manager.set(unit, properties));
+    let told = Manager::connect(PATIENCE).and_then(|mut manager| manager.set(unit, properties));
     told.map_err(ApplyError::Systemd)
 }
 

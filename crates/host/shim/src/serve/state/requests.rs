@@ -167,8 +167,9 @@ impl Shim {
                 let (warnings, user) = (running.warnings.clone(), running.user.clone());
                 self.tell_all(asker, &Event::Started { pid: running.pid, warnings, user });
                 self.phase = Phase::Running(running);
-                self.holder = None;
+                // As long as the holder is there, the group is.
                 self.counted = self.cgroup.as_ref().and_then(Cgroup::watch_end);
+                self.holder = None;
             }
             Err((code, message)) => {
                 self.finish(code, false);
