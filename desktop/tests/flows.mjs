@@ -525,6 +525,14 @@ await step('a part of the page that does not come is said', async () => {
     await other.getByText('A part of this page could not be loaded').waitFor();
     await other.unroute(`**/${file}.js`);
   }
+  for (const [file, place, name] of [['views', 'overview', /^Clean up: /], ['korean', 'containers', '한국어']]) {
+    await other.route(`**/${file}.js`, (route) => route.abort());
+    await other.goto(`${origin}/#/${place}`);
+    await other.reload();
+    await other.getByRole('button', { name }).first().click();
+    await other.locator('.toast', { hasText: 'A part of this page could not be loaded' }).waitFor();
+    await other.unroute(`**/${file}.js`);
+  }
   assert.deepEqual(wrongs, []);
   await other.close();
 });
