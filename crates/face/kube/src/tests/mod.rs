@@ -273,20 +273,11 @@ fn what_is_not_alive_ends_as_its_pod_says() {
 }
 
 const FILES: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: page}
-data: {index.html: hello, other: there}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: page}, data: {index.html: hello, other: there}}
 ---
-apiVersion: v1
-kind: Secret
-metadata: {name: key}
-data: {raw: /w==}
+{apiVersion: v1, kind: Secret, metadata: {name: key}, data: {raw: /w==}}
 ---
-apiVersion: v1
-kind: Service
-metadata: {name: front}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}
+{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}}
 ---
 apiVersion: apps/v1
 kind: Deployment
