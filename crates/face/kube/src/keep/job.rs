@@ -103,7 +103,7 @@ pub(super) async fn step<'c>(
     let name = &job.meta.name;
     let pods = pods(player, job, starts).await?;
     let outcomes: Vec<Outcome> = pods.values().map(|pod| pod.outcome).collect();
-    let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest()) {
+    let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest(name)) {
         (Step::Start(_), Some(rest)) => {
             let left = job.deadline.map(|deadline| started.saturating_add(deadline) - now());
             Step::Wait(Some(left.map_or(rest, |left| left.min(rest))))
