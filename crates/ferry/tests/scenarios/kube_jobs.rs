@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use ferry_testkit::{Client, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     kube_objects::{down, job, of, only, play},
@@ -70,6 +71,37 @@ fn the_sidecar_of_a_job_ends_with_it() {
     assert_eq!(sandbox.ok(&["logs", "work-0-main"]), "tools");
     down(&sandbox, &text);
     assert_eq!(of(&sandbox, "Job/work"), Vec::<String>::new());
+}
+
+#[test]
+fn a_job_that_failed_has_failed_also_when_its_keeper_dies() {
+    let sandbox = with_busybox(Client::Ferry);
+    // The first process of a container ignores SIGTERM unless it says something else.
+    let text = job(
+        "late",
+        "activeDeadlineSeconds: 3,",
+        &only("sh, -c, 'until [ -e /go ]; do sleep 0.1; done'"),
+    );
+    let text = text.replace("PeriodSeconds: 0", "PeriodSeconds: 120");
+    play(&sandbox, &text);
+    let last = || sandbox.ok(&["logs", "late_job"]).lines().last().map(str::to_owned);
+    let failed = "Job/late failed: DeadlineExceeded";
+    eventually("its time is over", || (last().as_deref() == Some(failed)).then_some(()));
+    // Its pod ends as if all were well, and its keeper dies before it sees that.
+    let pid = sandbox.inspect("late_job", "{{.State.Pid}}");
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    sandbox.ok(&["exec", "late-0-m", "touch", "/go"]);
+    assert_eq!(sandbox.ok(&["wait", "late-0-m"]), "0");
+    kill_process(pid, Signal::KILL).unwrap();
+    eventually("another one has come to an end", || {
+        let ended = sandbox.inspect("late_job", "{{.RestartCount}} {{.State.Status}}");
+        (ended.trim() == "1 exited").then_some(())
+    });
+    assert_eq!(sandbox.inspect("late_job", "{{.State.ExitCode}}").trim(), "1");
+    assert_eq!(last().as_deref(), Some(failed));
+    down(&sandbox, &text);
+    assert_eq!(of(&sandbox, "Job/late"), Vec::<String>::new());
 }
 
 /// The only container of a pod with a volume that is the pod's alone.
