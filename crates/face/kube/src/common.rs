@@ -110,12 +110,17 @@ impl Common<'_> {
             let why = "a privileged container cannot have ids of its own (hostUsers: false)";
             return Err(format!("{}: {why}", reader.path()));
         }
-        let probes = probes::read(&mut reader, &ports.names)?;
+        let watch = probes::read(&mut reader, &ports.names)?;
+        if ends && watch.is_some() {
+            let why =
+                "an init container has no probes and no lifecycle unless it is always restarted";
+            return Err(format!("{}: {why}", reader.path()));
+        }
         let pull = reader.text("imagePullPolicy")?;
         if !matches!(pull.as_str(), "" | "Always" | "IfNotPresent" | "Never") {
             return Err(format!("{}.imagePullPolicy: \"{pull}\" cannot be", reader.path()));
         }
-        let mut body = json!({
+        let body = json!({
             "Image": image,
             "Entrypoint": command,
             "Cmd": args,
@@ -130,17 +135,8 @@ impl Common<'_> {
             "HostConfig": host,
         });
         reader.finish()?;
-        if let Some(health) = probes.health {
-            body["Healthcheck"] = health;
-            if probes.is_alive {
-                // As a kubelet: what must not be started again is only ended.
-                let stays = is_init || self.restart != "no";
-                body["Labels"]["ferry.health-on-failure"] =
-                    json!(if stays { "restart" } else { "stop" });
-            }
-        }
         let name = format!("{}-{own}", self.values.pod.name);
-        let watch = probes.watch.map(|watch| Watch {
+        let watch = watch.map(|watch| Watch {
             container: name.clone(),
             restarts: is_init || self.restart != "no",
             grace: u64::try_from(self.grace).unwrap_or(30),

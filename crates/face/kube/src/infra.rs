@@ -9,7 +9,7 @@ use crate::{
     common::Common,
     plan::{ContainerPlan, NETWORK, PodPlan},
     ports::Ports,
-    probes::Watch,
+    probes::{self, Watch},
     service::IMAGE,
     volumes::PutFile,
 };
@@ -37,16 +37,17 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
     let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
     let asks = plan.all().any(|one| one.late.iter().any(|(_, field)| field.starts_with("status.")));
     for watch in watches.iter().filter(|watch| watch.pre_stop.is_some()) {
-        let mut all = plan.init.iter_mut().chain(&mut plan.containers);
-        if let Some(one) = all.find(|one| one.name == watch.container) {
+        if let Some(one) = watched(plan, watch) {
             one.body["Labels"][PRE_STOP] = json!("1");
         }
     }
+    let needed = watches.iter().any(|watch| probes::health(watch).is_none())
+        || common.shares_pids
+        || ((stays > 1 || asks) && !common.on_host);
+    let watches = by_keeper(plan, watches, needed);
     for one in plan.init.iter_mut().filter(|one| !one.ends) {
         one.body["Labels"][SIDECAR] = json!("1");
     }
-    let needed =
-        !watches.is_empty() || common.shares_pids || ((stays > 1 || asks) && !common.on_host);
     if needed {
         let mut keeper = keeper(common, &plan.name, watches);
         if !common.on_host {
@@ -79,6 +80,45 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
         if let Some(labels) = one.body["Labels"].as_object_mut() {
             labels.remove(HEALTHY_NAMES);
         }
+    }
+}
+
+/// What the keeper of a pod asks, if it has one; for the rest containers have health checks.
+fn by_keeper(plan: &mut PodPlan, watches: Vec<Watch>, has_keeper: bool) -> Vec<Watch> {
+    // A keeper has the pod's names, and leads nobody here before all of whom it knows are ready.
+    let (mut asked, checked): (Vec<Watch>, Vec<Watch>) =
+        watches.into_iter().partition(|watch| match probes::health(watch) {
+            Some(_) => has_keeper && watch.says_when_ready(),
+            None => true,
+        });
+    if asked.iter().any(Watch::says_when_ready) {
+        let all = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends);
+        let others = all.filter(|one| asked.iter().all(|watch| watch.container != one.name));
+        let others: Vec<Watch> = others.map(|one| Watch::of(&one.name)).collect();
+        asked.extend(others);
+    }
+    for watch in checked {
+        if let Some(one) = watched(plan, &watch) {
+            check(&watch, &mut one.body);
+        }
+    }
+    asked
+}
+
+/// The container of a watch.
+fn watched<'p>(plan: &'p mut PodPlan, watch: &Watch) -> Option<&'p mut ContainerPlan> {
+    plan.init.iter_mut().chain(&mut plan.containers).find(|one| one.name == watch.container)
+}
+
+/// A container whose health check says all that its probes would.
+fn check(watch: &Watch, body: &mut Value) {
+    if let Some(health) = probes::health(watch) {
+        body["Healthcheck"] = health;
+    }
+    if watch.liveness.is_some() {
+        // As a kubelet: what must not be started again is only ended.
+        let verb = if watch.restarts { "restart" } else { "stop" };
+        body["Labels"]["ferry.health-on-failure"] = json!(verb);
     }
 }
 

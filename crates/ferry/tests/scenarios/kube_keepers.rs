@@ -89,6 +89,48 @@ fn probes_and_hooks_are_those_of_kubernetes() {
     sandbox.ok(&["volume", "rm", "notes"]);
 }
 
+const DUO: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: duo, labels: {app: duo}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: serve, image: busybox, command: [sh, -c, 'exec nc -ll -p 80 -e echo here'],
+       readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, failureThreshold: 1}}
+    - {name: side, image: busybox, command: [sh, -c, 'until [ -e /end ]; do sleep 0.1; done']}
+---
+{apiVersion: v1, kind: Service, metadata: {name: lead}, spec: {selector: {app: duo}, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: early}, spec: {publishNotReadyAddresses: true, selector: {app: duo}, ports: [{port: 80}]}}
+";
+
+#[test]
+fn a_pod_is_ready_when_all_its_containers_are() {
+    let sandbox = with_busybox(Client::Ferry);
+    assert_eq!(play(&sandbox, DUO), "Pod/duo duo created\n");
+    let health = || sandbox.inspect("duo_pod", "{{.State.Health.Status}}").trim().to_owned();
+    let answering = || {
+        ["early", "lead"].map(|place| {
+            let ask = format!("nc -w 5 {place} 80 < /dev/null");
+            let ask = ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &ask];
+            sandbox.run(&ask).stdout == "here\n"
+        })
+    };
+    eventually("its keeper has looked", || (health() == "unhealthy").then_some(()));
+    eventually("it serves", || (answering() == [true, false]).then_some(()));
+    sandbox.ok(&["exec", "duo-serve", "touch", "/ready"]);
+    eventually("both are ready", || (health() == "healthy").then_some(()));
+    assert_eq!(answering(), [true; 2]);
+    // One of whom nothing is asked has to run.
+    sandbox.ok(&["exec", "duo-side", "touch", "/end"]);
+    eventually("one has ended", || (health() == "unhealthy").then_some(()));
+    assert_eq!(answering(), [true, false]);
+    down(&sandbox, DUO);
+    assert_eq!(of(&sandbox, "Pod/duo"), Vec::<String>::new());
+}
+
 #[test]
 fn a_container_that_ends_leaves_its_pod_the_network() {
     let sandbox = with_busybox(Client::Ferry);
