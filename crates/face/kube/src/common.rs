@@ -1,6 +1,6 @@
 //! A pod's own settings, and its containers by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::{
     ports::{self, Ports},
     probes::{self, Watch},
     reader::Reader,
+    service::Service,
     settings::{Around, around, limits},
     volumes::Volume,
 };
@@ -210,6 +211,14 @@ impl Common<'_> {
     /// What it is called as long as it is ready.
     pub(crate) fn names_when_ready(&self) -> Vec<String> {
         self.names_for(true)
+    }
+
+    /// Names of services that lead to others: to a front or to other pods, and all of them as long as the pod is only prepared.
+    pub(crate) fn names_of_others(&self, prepares: bool) -> BTreeSet<String> {
+        let Values { pod, manifests } = self.values;
+        let leads_here = |one: &&Service| one.selects(pod) && !one.has_front(manifests);
+        let others = manifests.services.iter().filter(|one| prepares || !leads_here(one));
+        others.flat_map(Service::names).collect()
     }
 
     /// Names that services give it: those of their fronts for it, or where there is none their own.

@@ -32,6 +32,9 @@ const SECOND: u64 = 1_000_000_000;
 /// The label by which the engine knows names that lead to a container while it is healthy only.
 const HEALTHY_NAMES: &str = "ferry.names-while-healthy";
 
+/// The label by which the engine knows names that are another one's, though the container is called so.
+const OTHERS_NAMES: &str = "ferry.names-of-others";
+
 /// Decides who has the network of `plan`, and lets the others join.
 pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
     let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
@@ -51,7 +54,7 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
     if needed {
         let mut keeper = keeper(common, &plan.name, watches);
         if !common.on_host {
-            holder(common, &mut keeper.body);
+            holder(common, &mut keeper);
             common.publish(ports, &mut keeper.body);
         }
         for one in plan.init.iter_mut().chain(&mut plan.containers) {
@@ -69,16 +72,9 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
             }
             continue;
         }
-        holder(common, &mut one.body);
+        holder(common, one);
         if let Some(ports) = ports.take_if(|_| !one.ends) {
             common.publish(ports, &mut one.body);
-        }
-    }
-    // Services lead to nobody who only prepares.
-    for one in plan.init.iter_mut().filter(|one| one.ends && !common.on_host) {
-        one.body["NetworkingConfig"]["EndpointsConfig"][NETWORK]["Aliases"] = json!([]);
-        if let Some(labels) = one.body["Labels"].as_object_mut() {
-            labels.remove(HEALTHY_NAMES);
         }
     }
 }
@@ -123,13 +119,27 @@ fn check(watch: &Watch, body: &mut Value) {
 }
 
 /// A container with a network of its own.
-fn holder(common: &Common<'_>, body: &mut Value) {
+fn holder(common: &Common<'_>, one: &mut ContainerPlan) {
+    let ContainerPlan { name, ends, body, .. } = one;
     body["Hostname"] = json!(common.hostname);
     let (mut names, when_ready) = (common.names(), common.names_when_ready());
-    if !when_ready.is_empty() {
-        body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+    if *ends {
+        // Services lead to nobody who only prepares.
+        names.clear();
+    } else {
+        if !when_ready.is_empty() {
+            body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+        }
+        names.extend(when_ready);
     }
-    names.extend(when_ready);
+    let others = common.names_of_others(*ends);
+    names.retain(|name| !others.contains(name));
+    // It is called so inside still.
+    let own = [&common.hostname, &*name].into_iter().filter(|name| others.contains(*name));
+    let own: Vec<&str> = own.map(String::as_str).collect();
+    if !own.is_empty() {
+        body["Labels"][OTHERS_NAMES] = json!(own.join(","));
+    }
     body["NetworkingConfig"] = json!({ "EndpointsConfig": { NETWORK: { "Aliases": names } } });
     let host = &mut body["HostConfig"];
     host["NetworkMode"] = json!(NETWORK);

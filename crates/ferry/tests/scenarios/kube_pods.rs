@@ -106,6 +106,13 @@ spec:
         sandbox.run(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &script]).stdout
     };
     eventually("the front leads to the pod", || (ask("80") == "here\n").then_some(()));
+    // The name is the front's alone; inside, the pod is called so still.
+    let look = ["run", "--rm", "--network", "kube", "busybox", "nslookup", "-type=a", "web"];
+    let found = sandbox.run(&look).stdout;
+    assert_eq!(found.matches("Name:").count(), 1, "{found}");
+    let front = sandbox.inspect("web_service", "{{.NetworkSettings.Networks.kube.IPAddress}}");
+    assert!(found.contains(front.trim()), "{front} is not in {found}");
+    assert_eq!(sandbox.ok(&["exec", "web-main", "hostname"]), "web");
     // Another port: that is the service's concern alone, also in what is generated.
     let other = text.replace("port: 80,", "port: 81,");
     assert_eq!(play(&sandbox, &other), "Pod/web web unchanged\nService/web web configured\n");
