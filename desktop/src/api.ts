@@ -37,17 +37,40 @@ async function failure(response: Response): Promise<ApiError> {
   }
 }
 
+/** Pauses in milliseconds before what did not get through is sent again. */
+const PAUSES = [50, 250, 1000];
+const rest = (time: number) => new Promise<void>((later) => setTimeout(later, time));
+
+/**
+ * `fetch`, again if it did not get through: a browser breaks connections off whenever the machine's addresses change, which is what an
+ * engine does that starts containers. What might be done twice is sent once.
+ */
+export async function send(target: string, init: RequestInit = {}): Promise<Response> {
+  const { method = 'GET' } = init;
+  const again = method === 'GET' ? PAUSES : [];
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await fetch(target, init);
+    } catch (error) {
+      if ((error as Error).name === 'AbortError') throw error;
+      if (tries === again.length) throw await broken(method !== 'GET');
+      await rest(again[tries]);
+    }
+  }
+}
+
+/** Why nothing came back: the desktop is gone, or only this connection. */
+async function broken(mayBeDone: boolean): Promise<ApiError> {
+  const there = mayBeDone && (await fetch('/api/_ping').then(() => true, () => false));
+  if (!there) return new ApiError(0, 'The desktop has ended. Start it again with: ferry desktop');
+  return new ApiError(0, 'The connection broke off before the answer came', 'Look whether it was done before you try again.');
+}
+
 /** Sends a request; an answer that is an error is thrown. */
 export async function request(method: string, target: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
   const headers: Record<string, string> = { ...(init.headers as Record<string, string>) };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
-  let response: Response;
-  try {
-    response = await fetch(`/api${target}`, { ...init, method, headers, body: body === undefined ? init.body : JSON.stringify(body) });
-  } catch (error) {
-    if ((error as Error).name === 'AbortError') throw error;
-    throw new ApiError(0, 'The desktop has ended. Start it again with: ferry desktop');
-  }
+  const response = await send(`/api${target}`, { ...init, method, headers, body: body === undefined ? init.body : JSON.stringify(body) });
   if (!response.ok) throw await failure(response);
   return response;
 }
@@ -91,8 +114,8 @@ interface TunnelEars {
 }
 
 export function tunnel(wanted: TunnelRequest, ears: TunnelEars): Tunnel {
-  const socket = new WebSocket(`ws://${location.host}/stream`);
-  socket.binaryType = 'arraybuffer';
+  let socket: WebSocket;
+  let tries = 0;
   let ended = false;
   let opened = false;
   // One that is still being connected is closed when it is: browsers complain of anything earlier.
@@ -105,8 +128,7 @@ export function tunnel(wanted: TunnelRequest, ears: TunnelEars): Tunnel {
     ears.end?.(error);
     hangUp();
   };
-  socket.onopen = () => (ended ? hangUp() : socket.send(JSON.stringify({ method: 'GET', ...wanted })));
-  socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+  const hear = ({ data }: MessageEvent<string | ArrayBuffer>) => {
     if (ended) return;
     if (typeof data !== 'string') return ears.data?.(new Uint8Array(data));
     const told = JSON.parse(data) as { status: number; message?: string; hint?: string; raw?: boolean };
@@ -114,7 +136,24 @@ export function tunnel(wanted: TunnelRequest, ears: TunnelEars): Tunnel {
     opened = true;
     ears.open?.(told.raw === true);
   };
-  socket.onclose = () => end(opened ? undefined : new ApiError(0, 'The connection to the desktop is gone'));
+  const connect = () => {
+    if (ended) return;
+    let sent = false;
+    socket = new WebSocket(`ws://${location.host}/stream`);
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => {
+      if (ended) return hangUp();
+      sent = true;
+      socket.send(JSON.stringify({ method: 'GET', ...wanted }));
+    };
+    socket.onmessage = hear;
+    // As with requests: what has not been sent yet is sent again.
+    socket.onclose = () => {
+      if (!sent && tries < PAUSES.length) return void setTimeout(connect, PAUSES[tries++]);
+      end(opened ? undefined : new ApiError(0, 'The connection to the desktop is gone'));
+    };
+  };
+  connect();
   return {
     send: (bytes) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes);

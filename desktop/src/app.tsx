@@ -6,6 +6,7 @@ import { useCell } from './cell';
 import { theme } from './look';
 import { Dialogs } from './parts/dialog';
 import { Icon, type IconName } from './parts/icon';
+import { choose } from './parts/language';
 import { More } from './parts/more';
 import { openPalette, Palette } from './parts/palette';
 import { Toasts } from './parts/toast';
@@ -13,7 +14,7 @@ import { route, to } from './route';
 import { containers, online } from './state';
 import { Containers } from './views/containers';
 import { Overview } from './views/overview';
-import { language, speak, t, type Key } from './words';
+import { language, t, type Key } from './words';
 
 interface Section {
   name: Key & IconName;
@@ -75,7 +76,7 @@ function Sidebar({ current, close }: { current: string; close: () => void }) {
           <Icon name={look === 'dark' ? 'moon' : 'sun'} />
           <span>{t(look)}</span>
         </button>
-        <button class="ghost" onClick={() => void speak(spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
+        <button class="ghost" onClick={() => choose(spoken === 'ko' ? 'en' : 'ko')} title={t('language')}>
           <Icon name="language" />
           <span lang={spoken === 'ko' ? 'en' : 'ko'}>{spoken === 'ko' ? 'English' : settled && '한국어'}</span>
         </button>

@@ -495,6 +495,26 @@ await step('axe finds nothing, light and dark, wide and narrow', async () => {
   assert.deepEqual(found, []);
 });
 
+await step('a connection that breaks off is another try, or is said', async () => {
+  // As browsers do when the machine's addresses change.
+  const broken = new Set();
+  await page.route('**/api/**', (route) => {
+    const target = `${route.request().method()} ${route.request().url()}`;
+    if (target.endsWith('/_ping') || broken.has(target)) return route.fallback();
+    broken.add(target);
+    return route.abort('connectionreset');
+  });
+  await visit('images');
+  await page.reload();
+  await row('busybox').first().waitFor();
+  await visit('containers');
+  await button('Stop db').click();
+  await toast('The connection broke off before the answer came');
+  assert.equal(state('db'), 'running', 'it was not sent again by itself');
+  assert.ok([...broken].some((target) => target.startsWith('GET')) && [...broken].some((target) => target.startsWith('POST')));
+  await page.unroute('**/api/**');
+});
+
 await step('a part of the page that does not come is said', async () => {
   const [other, wrongs] = [await context.newPage(), []];
   other.on('pageerror', (error) => wrongs.push(String(error)));
@@ -503,6 +523,14 @@ await step('a part of the page that does not come is said', async () => {
     await other.goto(`${origin}/#/${place}`);
     await other.reload();
     await other.getByText('A part of this page could not be loaded').waitFor();
+    await other.unroute(`**/${file}.js`);
+  }
+  for (const [file, place, name] of [['views', 'overview', /^Clean up: /], ['korean', 'containers', '한국어']]) {
+    await other.route(`**/${file}.js`, (route) => route.abort());
+    await other.goto(`${origin}/#/${place}`);
+    await other.reload();
+    await other.getByRole('button', { name }).first().click();
+    await other.locator('.toast', { hasText: 'A part of this page could not be loaded' }).waitFor();
     await other.unroute(`**/${file}.js`);
   }
   assert.deepEqual(wrongs, []);

@@ -6,6 +6,7 @@ import { ApiError } from '../api';
 import { Cell, useCell } from '../cell';
 import { t } from '../words';
 import { Failure, Loading } from './empty';
+import { toast } from './toast';
 
 type Views = typeof import('../views/more');
 
@@ -14,6 +15,9 @@ const missing = new Cell<ApiError | undefined>(undefined);
 
 /** What is said of a part of the page that does not come: whoever served the page is mostly gone. */
 export const notLoaded = () => new ApiError(0, t('notLoaded'), t('notLoadedHint'));
+
+/** Says it to who did something that needs the part. */
+export const sayNotLoaded = () => toast({ kind: 'failed', text: t('notLoaded'), hint: t('notLoadedHint') });
 
 /** Loads the other views and runs what needs them, if something does; those who wait for them are drawn then. */
 export function loadMore(run?: (views: Views) => void): void {
@@ -24,7 +28,10 @@ export function loadMore(run?: (views: Views) => void): void {
       missing.value = undefined;
       run?.(loaded);
     },
-    () => (missing.value = notLoaded()),
+    () => {
+      missing.value = notLoaded();
+      if (run) sayNotLoaded();
+    },
   );
 }
 

@@ -11,8 +11,9 @@ import { askRemove } from '../views/containers';
 import { named } from '../views/images';
 import { askRun } from '../views/run';
 import { askPull } from '../views/transfer';
-import { language, speak, t, type Key } from '../words';
+import { language, t, type Key } from '../words';
 import { Icon, type IconName } from './icon';
+import { choose } from './language';
 
 interface Choice {
   text: string;
@@ -27,7 +28,7 @@ function choices(): Choice[] {
   const all: Choice[] = SECTIONS.map((name) => ({ text: t(name), note: t('goTo'), icon: name, run: () => go(name) }));
   all.push({ text: t('pullTitle'), note: t('images'), icon: 'download', run: () => askPull() });
   for (const name of ['light', 'dark', 'system'] as const) all.push({ text: `${t('theme')}: ${t(name)}`, note: t('settings'), icon: name === 'dark' ? 'moon' : 'sun', run: () => (theme.value = name) });
-  all.push({ text: language.value === 'ko' ? 'English' : '한국어', note: t('language'), icon: 'language', run: () => void speak(language.value === 'ko' ? 'en' : 'ko') });
+  all.push({ text: language.value === 'ko' ? 'English' : '한국어', note: t('language'), icon: 'language', run: () => choose(language.value === 'ko' ? 'en' : 'ko') });
   for (const container of containers.value ?? []) {
     const name = nameOf(container);
     all.push({ text: name, note: t('containers'), icon: 'containers', run: () => go('containers', container.Id) });

@@ -1,7 +1,7 @@
 // One image: its names, how it was made, and what each layer brought.
 
 import { useEffect, useState } from 'preact/hooks';
-import { ApiError, get, path, query } from '../api';
+import { ApiError, get, path, query, send } from '../api';
 import { useCell } from '../cell';
 import { ago, bytes, short, when, word } from '../format';
 import { CopyButton } from '../parts/copy';
@@ -61,7 +61,7 @@ function Layers({ id, steps }: { id: string; steps: Step[] }) {
   const look = async () => {
     setUnder(true);
     try {
-      const response = await fetch(query('/files/layers', { image: id }));
+      const response = await send(query('/files/layers', { image: id }));
       const told = (await response.json()) as { layers: Layer[]; message?: string };
       if (!response.ok) throw new ApiError(response.status, told.message ?? '');
       setLayers(told.layers);

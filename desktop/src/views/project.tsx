@@ -1,7 +1,7 @@
 // One Compose project: its services, its files, what `up` would do, and the logs of all.
 
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import { ApiError, get, path, query, tunnel } from '../api';
+import { ApiError, get, path, query, send, tunnel } from '../api';
 import { useCell } from '../cell';
 import { changes, composeWords, errand, known, projects, remember, services, type Project } from '../compose';
 import { SERVICE, act, healthOf, nameOf } from '../container';
@@ -106,7 +106,7 @@ function Files({ project }: { project: Project }) {
   const said = useSaid(project, 'config', read);
   useEffect(() => {
     const load = async () => {
-      const response = await fetch(query('/files/compose', { files: project.files }));
+      const response = await send(query('/files/compose', { files: project.files }));
       const told = (await response.json()) as { files?: { path: string; text: string }[]; message?: string; hint?: string };
       if (response.ok) setTexts(told.files);
       else setError(new ApiError(response.status, told.message ?? '', told.hint));

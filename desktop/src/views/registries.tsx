@@ -1,7 +1,7 @@
 // Registries: who we are to them, what they have, and pulling it.
 
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import { ApiError, get, path, query } from '../api';
+import { ApiError, get, path, query, send } from '../api';
 import { Cell, useCell } from '../cell';
 import { bytes, short, word } from '../format';
 import { CommandLine } from '../parts/copy';
@@ -23,8 +23,8 @@ const changed = new Cell(0);
 
 const hostOf = (server: string) => (server === HUB_LOGIN ? HUB : server.replace(/^https?:\/\//, '').replace(/\/.*$/, ''));
 
-async function send(method: 'POST' | 'DELETE', body: Record<string, string>): Promise<void> {
-  const response = await fetch('/logins', { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+async function changeLogins(method: 'POST' | 'DELETE', body: Record<string, string>): Promise<void> {
+  const response = await send('/logins', { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
   const told = (await response.json()) as { message: string; hint?: string };
   if (!response.ok) throw new ApiError(response.status, told.message, told.hint);
   changed.value += 1;
@@ -42,7 +42,7 @@ function LoginDialog({ given, close }: { given: string; close: () => void }) {
     setUnder(true);
     setError(undefined);
     try {
-      await send('POST', { registry: host === HUB ? HUB_LOGIN : host, username, password });
+      await changeLogins('POST', { registry: host === HUB ? HUB_LOGIN : host, username, password });
       toast({ kind: 'done', text: t('loggedIn', { name: host }), command });
       close();
     } catch (failed) {
@@ -93,7 +93,7 @@ const askLogin = (given = '') => ask((close) => <LoginDialog given={given} close
 
 async function logOut(server: string): Promise<void> {
   try {
-    await send('DELETE', { registry: server });
+    await changeLogins('DELETE', { registry: server });
     toast({ kind: 'done', text: t('loggedOut', { name: hostOf(server) }), command: `ferry logout ${word(server)}` });
   } catch (error) {
     toast({ kind: 'failed', text: (error as ApiError).message });
@@ -106,7 +106,7 @@ function Logins() {
   useEffect(() => {
     let gone = false;
     const load = async () => {
-      const response = await fetch('/logins');
+      const response = await send('/logins');
       const told = response.ok ? ((await response.json()) as { servers: string[] }) : { servers: [] };
       if (!gone) setServers(told.servers);
     };

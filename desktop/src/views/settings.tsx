@@ -4,8 +4,9 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { useCell } from '../cell';
 import { theme } from '../look';
+import { choose } from '../parts/language';
 import { info } from '../state';
-import { language, speak, t } from '../words';
+import { language, t } from '../words';
 import { times } from './container/logs';
 
 function Setting({ title, text, children }: { title: string; text: string; children: ComponentChildren }) {
@@ -82,10 +83,10 @@ export function Settings() {
           </Setting>
           <Setting title={t('language')} text={t('languageText')}>
             <div class="segments" role="group" aria-label={t('language')}>
-              <button aria-pressed={spoken === 'en'} lang="en" onClick={() => void speak('en')}>
+              <button aria-pressed={spoken === 'en'} lang="en" onClick={() => choose('en')}>
                 English
               </button>
-              <button aria-pressed={spoken === 'ko'} lang="ko" onClick={() => void speak('ko')}>
+              <button aria-pressed={spoken === 'ko'} lang="ko" onClick={() => choose('ko')}>
                 한국어
               </button>
             </div>

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ferry_testkit::{Client, DOCKERD, Run, Sandbox, binary, run};
+use ferry_testkit::{Client, DOCKERD, Run, Sandbox, binary, eventually, run};
 
 use crate::with_busybox;
 
@@ -208,6 +208,22 @@ impl Project {
         let mut command = self.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
+    }
+
+    /// Begins one that watches files. Docker Compose looks at them only when its first copy is made, and says so then: what is
+    /// written between the two it never sees. Ours sees it.
+    pub(crate) fn begin_watching(&self, args: &[&str]) -> Child {
+        if !self.pairing.their_program {
+            return self.begin(args);
+        }
+        let path = self.sandbox.dir().join("watching");
+        let file = fs::File::create(&path).unwrap();
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap();
+        let said = || fs::read_to_string(&path).unwrap();
+        eventually("it watches", || said().contains("Watch enabled").then_some(()));
+        child
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Run {

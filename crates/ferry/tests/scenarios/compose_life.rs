@@ -181,7 +181,7 @@ fn watch_copies_what_changes(pairing: Pairing) {
     fs::write(project.directory.join("page"), "one").unwrap();
     fs::create_dir_all(project.directory.join("src/deep")).unwrap();
     fs::write(project.directory.join("src/deep/a.txt"), "first").unwrap();
-    let mut child = project.begin(&["watch"]);
+    let mut child = project.begin_watching(&["watch"]);
     let cat = |path: &str| project.run(&["exec", "-T", "web", "cat", path]).stdout;
     eventually("the first copy", || (cat("/app/deep/a.txt") == "first").then_some(()));
     fs::write(project.directory.join("src/deep/a.txt"), "second").unwrap();

@@ -230,7 +230,7 @@ fn up_watches(pairing: Pairing) {
     );
     fs::create_dir(project.directory.join("src")).unwrap();
     fs::write(project.directory.join("src/f"), "one").unwrap();
-    let mut child = project.begin(&["up", "--watch"]);
+    let mut child = project.begin_watching(&["up", "--watch"]);
     let shown = || project.run(&["exec", "-T", "web", "cat", "/app/f"]).stdout;
     eventually("the first copy", || (shown() == "one").then_some(()));
     fs::write(project.directory.join("src/f"), "two").unwrap();

@@ -215,8 +215,8 @@ fn the_daemons_own_place(client: Client) {
     assert_eq!(shown("all", &["-v", "/:/host:ro"]), "rslave");
     assert_eq!(shown("below", &["-v", &format!("{}/x:/x", place.trim())]), "rslave");
     assert_eq!(shown("else", &["-v", "/proc:/host"]), "rprivate");
-    let own = format!("type=bind,src=/,dst=/host,bind-propagation={}", "rslave");
-    assert_eq!(shown("mount", &["--mount", &own]), "rslave");
+    let own = "type=bind,src=/,dst=/host,bind-propagation=rslave";
+    assert_eq!(shown("mount", &["--mount", own]), "rslave");
     assert_eq!(shown("mount-else", &["--mount", "type=bind,src=/,dst=/host,ro"]), "rslave");
     // Whether the root passes anything on or not.
     sandbox.ok(&["start", "-a", "all"]);

@@ -104,6 +104,16 @@ fn validate() {
     check(r#"{"cri-pinned-image": ["busybox", "busybox*"]}"#)
         .fails(1)
         .says("invalid cri-pinned-image \"busybox*\": before a \"*\" at its end comes");
+    check(r#"{"cgroup-driver": "systemd", "exec-opts": ["native.cgroupdriver=cgroupfs"]}"#)
+        .fails(1)
+        .says("contradict each other");
+    check(r#"{"cgroup-driver": "other"}"#)
+        .fails(1)
+        .says("cgroup driver \"other\" is not supported: there are cgroupfs and systemd");
+    check(r#"{"exec-opts": ["native.other=1"]}"#).fails(1).says("is not supported");
+    check(r#"{"cgroup-driver": "systemd", "cgroup-parent": "app"}"#)
+        .fails(1)
+        .says("--cgroup-parent app");
     check("{").fails(1).says("unable to configure the daemon with file");
 }
 

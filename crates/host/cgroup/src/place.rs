@@ -3,7 +3,7 @@
 use ferry_oci::runtime::LinuxResources;
 
 use crate::systemd::{self, Holder};
-use crate::{Cgroup, CreateError, Hierarchy, file};
+use crate::{Cgroup, CreateError, Hierarchy, Kind, file};
 
 /// The slice of scopes that name none, as runc has it.
 const DEFAULT_SLICE: &str = "system.slice";
@@ -62,11 +62,14 @@ impl Place {
         match self {
             Place::Directory(path) => Ok((Cgroup::create(hierarchy, path, resources)?, None)),
             Place::Scope(scope) => {
-                let holder = systemd::start(hierarchy, scope, &self.directory(), resources)?;
+                let mut holder = systemd::start(hierarchy, scope, &self.directory(), resources)?;
                 // On an error the holder ends, and with it the scope.
                 let mut group = Cgroup::make(hierarchy, &self.directory())?;
                 group.warnings = group.apply(resources).map_err(CreateError::Apply)?;
                 group.unit = Some(scope.unit.clone());
+                if let Kind::V2(group) = &group.kind {
+                    holder.make_room(group.dir().join("pids.max"));
+                }
                 Ok((group, Some(holder)))
             }
         }

@@ -1,7 +1,7 @@
 // Files of a container: looked at, fetched, brought in; and what it has changed of its image.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError, get, path, query, request } from '../../api';
+import { ApiError, get, path, query, request, send } from '../../api';
 import { bytes, day, word } from '../../format';
 import { CommandLine } from '../../parts/copy';
 import { ask, Dialog } from '../../parts/dialog';
@@ -57,7 +57,7 @@ function permissions(mode: number): string {
 
 async function beginning(target: string): Promise<{ text?: string; cut: boolean }> {
   const stop = new AbortController();
-  const response = await fetch(target, { signal: stop.signal });
+  const response = await send(target, { signal: stop.signal });
   if (!response.ok) throw new ApiError(response.status, ((await response.json()) as { message: string }).message);
   const reader = response.body!.getReader();
   const all = new Uint8Array(PREVIEW);
@@ -135,7 +135,7 @@ export function Files({ id, name, begin = '/', root = '' }: { id: string; name: 
     setError(undefined);
     void (async () => {
       try {
-        const response = await fetch(query('/files/list', { container: id, path: folder }), { signal: stop.signal });
+        const response = await send(query('/files/list', { container: id, path: folder }), { signal: stop.signal });
         const told = (await response.json()) as Listing & { message?: string };
         if (!response.ok) throw new ApiError(response.status, told.message ?? '');
         if (told.kind === 'symlink') setFolder(follow(folder.replace(/\/[^/]*$/, '') || '/', told.link));

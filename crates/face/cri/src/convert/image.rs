@@ -20,11 +20,13 @@ pub fn pinned_image(text: &str) -> Result<String, String> {
     };
     let shape =
         "before a \"*\" at its end comes the beginning of a full name, as \"docker.io/library/*\"";
-    let (registry, _) = beginning.split_once('/').ok_or_else(|| wrong(shape))?;
+    let (registry, path) = beginning.split_once('/').ok_or_else(|| wrong(shape))?;
     // Something goes on there.
     let possible = Reference::parse(&format!("{beginning}0"));
     let possible = possible.map_err(|error| wrong(&format!("{shape}: {error}")))?;
-    if possible.domain() == registry { Ok(text.to_owned()) } else { Err(wrong(shape)) }
+    // Behind a colon the name is whole.
+    let is_whole = !path.contains(':') || possible.canonical().starts_with(beginning);
+    if is_whole && possible.domain() == registry { Ok(text.to_owned()) } else { Err(wrong(shape)) }
 }
 
 fn is_pinned(names: &[String], patterns: &[String]) -> bool {
@@ -109,6 +111,7 @@ mod tests {
             "busybox*",
             "team/*",
             "index.docker.io/library/*",
+            "docker.io/busybox:*",
             "registry.example/Team/*",
             "registry.example/*/box",
             "Busybox",

@@ -13,7 +13,7 @@ use http::Request;
 use hyper::body::Incoming;
 use prost::{
     DecodeError, Message,
-    encoding::{DecodeContext, WireType, encode_varint, skip_field},
+    encoding::{DecodeContext, WireType, skip_field},
 };
 use tonic::{Response, Status, body::Body, server::Grpc};
 
@@ -29,11 +29,9 @@ pub(super) struct Listed<T> {
 
 impl<T: Message> Listed<T> {
     pub(super) fn new(item: T) -> Listed<T> {
-        let mut bytes = Vec::with_capacity(item.encoded_len() + 8);
         // Field 1, with a length.
-        bytes.push(1 << 3 | 2);
-        encode_varint(item.encoded_len() as u64, &mut bytes);
-        item.encode_raw(&mut bytes);
+        let mut bytes = vec![1 << 3 | 2];
+        bytes.extend(item.encode_length_delimited_to_vec());
         Listed { item, bytes: bytes.into() }
     }
 }
@@ -123,6 +121,11 @@ mod tests {
         let containers = vec![container("one", 0), container("", 0), container("three", 100)];
         let items = Items(containers.iter().cloned().map(|it| Listed::new(it).bytes).collect());
         let answer = api::ListContainersResponse { containers };
+        assert_eq!(items.encode_to_vec(), answer.encode_to_vec());
+        let sandbox = |id: &str| api::PodSandbox { id: id.to_owned(), ..Default::default() };
+        let sandboxes = vec![sandbox("one"), sandbox("two")];
+        let items = Items(sandboxes.iter().cloned().map(|it| Listed::new(it).bytes).collect());
+        let answer = api::ListPodSandboxResponse { items: sandboxes };
         assert_eq!(items.encode_to_vec(), answer.encode_to_vec());
         assert_eq!(Items::default().encode_to_vec(), Vec::<u8>::new());
     }

@@ -92,6 +92,13 @@ macro_rules! calls {
     };
 }
 
+/// For the lists that `listed` answers before generated code sees them: whoever gets here was not recognised there.
+fn answered_as_bytes() -> Status {
+    Status::internal(
+        "cannot list: this call is answered in runtime/listed.rs, which did not know its path",
+    )
+}
+
 calls! {
     version(_request: VersionRequest) -> api::VersionResponse = |own| version::version(own);
     status(request: StatusRequest) -> api::StatusResponse = |own| version::status(own, request).await;
@@ -108,8 +115,8 @@ calls! {
         |own| sandbox::remove(own, request).await;
     pod_sandbox_status(request: PodSandboxStatusRequest) -> api::PodSandboxStatusResponse =
         |own| sandbox::show(own, &request).await;
-    list_pod_sandbox(request: ListPodSandboxRequest) -> api::ListPodSandboxResponse =
-        |own| done(api::ListPodSandboxResponse { items: sandbox::list(own, request.filter, |listed| listed.item.clone()) });
+    list_pod_sandbox(_request: ListPodSandboxRequest) -> api::ListPodSandboxResponse =
+        |_own| Err(answered_as_bytes());
     stream_pod_sandboxes(request: StreamPodSandboxesRequest) -> Answers<api::StreamPodSandboxesResponse> =
         |own| done(stream_in_parts(sandbox::list(own, request.filter, |listed| listed.item.clone()), PART, |pod_sandboxes| {
             api::StreamPodSandboxesResponse { pod_sandboxes }
@@ -125,8 +132,8 @@ calls! {
         |own| container::stop(own, request).await;
     remove_container(request: RemoveContainerRequest) -> api::RemoveContainerResponse =
         |own| container::remove(own, request).await;
-    list_containers(request: ListContainersRequest) -> api::ListContainersResponse =
-        |own| done(api::ListContainersResponse { containers: container::list(own, request.filter, |listed| listed.item.clone()) });
+    list_containers(_request: ListContainersRequest) -> api::ListContainersResponse =
+        |_own| Err(answered_as_bytes());
     stream_containers(request: StreamContainersRequest) -> Answers<api::StreamContainersResponse> =
         |own| done(stream_in_parts(container::list(own, request.filter, |listed| listed.item.clone()), PART, |containers| {
             api::StreamContainersResponse { containers }

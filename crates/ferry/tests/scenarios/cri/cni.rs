@@ -16,6 +16,7 @@ use super::{
     Bed, IDLE,
     client::{Cri, call},
     conf::{Bridge, Conf, GOOD, LIST},
+    on_both_given,
 };
 
 /// Runs a scenario with a list against containerd, where that is installed, and against ours.
@@ -25,12 +26,7 @@ fn on_both_with(conf: &Conf, plugins: &Path, scenario: impl Fn(&Bed)) {
         plugins: vec![conf.0.join("bin"), plugins.to_owned()],
         ..CriOptions::default()
     };
-    if let Some(bed) = Bed::containerd(&options) {
-        eprintln!("--- on containerd");
-        scenario(&bed);
-    }
-    eprintln!("--- on ours");
-    scenario(&conf.bed(Some(plugins)));
+    on_both_given(&options, || conf.bed(Some(plugins)), scenario);
 }
 
 fn address(bed: &Bed, pod: &str) -> api::PodSandboxNetworkStatus {

@@ -5,7 +5,7 @@ use std::fs;
 use ferry_cri::api::{self, NamespaceMode};
 use ferry_testkit::CriOptions;
 
-use super::{IDLE, client::call, on_both, on_both_given, with_namespaces};
+use super::{Bed, IDLE, client::call, on_both, on_both_given, with_namespaces};
 
 /// A vendor's device, which is `/dev/zero` under another name.
 const VENDOR: &str = r#"
@@ -34,22 +34,26 @@ fn devices_by_the_names_of_their_vendors() {
     fs::write(vendors.join("vendor.yaml"), VENDOR).unwrap();
     let flags = ["--cdi-spec-dir", vendors.to_str().unwrap()];
     let options = CriOptions { cdi: Some(vendors.clone()), ..CriOptions::default() };
-    on_both_given(&options, &flags, |bed| {
-        let config = bed.pod("cdi");
-        let pod = bed.cri.run_pod(config.clone()).unwrap();
-        let with = |container: &str, device: &str| {
-            let mut wanted = bed.container(container, IDLE);
-            alone(&mut wanted);
-            wanted.cdi_devices = vec![api::CdiDevice { name: device.to_owned() }];
-            let id = bed.cri.create(&pod, wanted, &config)?;
-            bed.cri.start(&id).map(|()| id)
-        };
-        let id = with("main", "ferry.test/dev=one").unwrap();
-        let look = "tr '\\0' '\\n' < /proc/1/environ | grep DEVICE; head -c 2 /dev/one | wc -c";
-        assert_eq!(bed.cri.output(&id, look), "DEVICE=one\n2");
-        let refused = with("other", "ferry.test/dev=two").unwrap_err();
-        assert!(refused.message().contains("ferry.test/dev=two"), "{refused}");
-    });
+    on_both_given(
+        &options,
+        || Bed::ours(&flags),
+        |bed| {
+            let config = bed.pod("cdi");
+            let pod = bed.cri.run_pod(config.clone()).unwrap();
+            let with = |container: &str, device: &str| {
+                let mut wanted = bed.container(container, IDLE);
+                alone(&mut wanted);
+                wanted.cdi_devices = vec![api::CdiDevice { name: device.to_owned() }];
+                let id = bed.cri.create(&pod, wanted, &config)?;
+                bed.cri.start(&id).map(|()| id)
+            };
+            let id = with("main", "ferry.test/dev=one").unwrap();
+            let look = "tr '\\0' '\\n' < /proc/1/environ | grep DEVICE; head -c 2 /dev/one | wc -c";
+            assert_eq!(bed.cri.output(&id, look), "DEVICE=one\n2");
+            let refused = with("other", "ferry.test/dev=two").unwrap_err();
+            assert!(refused.message().contains("ferry.test/dev=two"), "{refused}");
+        },
+    );
     fs::remove_dir_all(vendors).unwrap();
 }
 

@@ -57,17 +57,17 @@ const GIVEN_IMAGE: &str = "FERRY_TEST_CRI_IMAGE";
 
 /// Runs a scenario against Debian's containerd, where that is installed, and against ours.
 fn on_both(scenario: impl Fn(&Bed)) {
-    on_both_given(&CriOptions::default(), &[], scenario);
+    on_both_given(&CriOptions::default(), || Bed::ours(&[]), scenario);
 }
 
-/// The same with settings of containerd and flags of ours.
-fn on_both_given(options: &CriOptions, flags: &[&str], scenario: impl Fn(&Bed)) {
+/// The same with settings of containerd, and ours as it is made.
+fn on_both_given(options: &CriOptions, ours: impl FnOnce() -> Bed, scenario: impl Fn(&Bed)) {
     if let Some(bed) = Bed::containerd(options) {
         eprintln!("--- on containerd");
         scenario(&bed);
     }
     eprintln!("--- on ours");
-    scenario(&Bed::ours(flags));
+    scenario(&ours());
 }
 
 /// A name and a directory of a test's own.
@@ -109,6 +109,7 @@ impl Bed {
     /// Ours with more flags; no CNI configuration but what they name. In a virtual machine it is the one that runs there.
     fn ours(flags: &[&str]) -> Bed {
         if let (Ok(address), Ok(image)) = (std::env::var(GIVEN), std::env::var(GIVEN_IMAGE)) {
+            assert!(flags.is_empty(), "{flags:?}: this engine runs already");
             let (name, directory) = place();
             let cri = Cri::new(Path::new(address.trim_start_matches("unix://")));
             let logs = directory.join("logs");

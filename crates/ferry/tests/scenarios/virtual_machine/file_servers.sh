@@ -25,8 +25,10 @@ unshare -n sleep 100000 & client=$!
 ip-full link add files0 type veth peer name files1
 ip addr add 10.9.0.1/24 dev files0
 ip link set files0 up
-to_client() { ip-full link set files1 netns "$client"; }
-settled to_client 2>/dev/null
+# Until then it is in the namespace of this script.
+apart() { [ "$(readlink "/proc/$client/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+settled apart
+ip-full link set files1 netns "$client"
 in_client() { nsenter -t $client -n "$@"; }
 in_client ip addr add 10.9.0.2/24 dev files1
 in_client ip link set files1 up

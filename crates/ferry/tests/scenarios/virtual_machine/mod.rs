@@ -248,6 +248,14 @@ fn fill(root: &Path, busybox: &Path) {
     let _ = Command::new("strip").arg(ferry).status();
 }
 
+/// Puts this program, which has the scenarios, into the machine.
+fn with_scenarios(root: &Path) {
+    let scenarios = root.join("bin/scenarios");
+    with_libraries(&std::env::current_exe().unwrap(), &scenarios, root);
+    // Symbols would be most of the disk. Without strip it is only slower.
+    drop(Command::new("strip").arg(scenarios).status());
+}
+
 /// Copies a program, and the libraries of one that has any.
 fn with_libraries(program: &Path, to: &Path, root: &Path) {
     fs::copy(program, to).unwrap();

@@ -1,10 +1,10 @@
 //! The systemd cgroup driver, where systemd is the first process of the machine.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use ferry_testkit::programs;
 
-use super::{check, executable, with_libraries};
+use super::{check, executable, with_libraries, with_scenarios};
 
 /// Where the package has it, whatever the release.
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -37,10 +37,7 @@ fn scopes_of_systemd() {
         with_libraries(&systemctl, &root.join("bin/systemctl"), root);
         with_libraries(&dbus, &root.join("bin/dbus-daemon"), root);
         with_libraries(&apparmor, &root.join("sbin/apparmor_parser"), root);
-        let scenarios = root.join("bin/scenarios");
-        with_libraries(&std::env::current_exe().unwrap(), &scenarios, root);
-        // Symbols would be most of the disk.
-        drop(Command::new("strip").arg(scenarios).status());
+        with_scenarios(root);
         executable(&root.join("bin/other-runtime"), "#!/bin/sh\nexec ferry oci \"$@\"\n");
         fs::create_dir_all(root.join("usr/local/bin")).unwrap();
         std::os::unix::fs::symlink("/bin/ferry", root.join("usr/local/bin/ferry")).unwrap();

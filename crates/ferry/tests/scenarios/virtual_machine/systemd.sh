@@ -45,6 +45,7 @@ same device_is_denied "denied" "$(ferry exec limited sh -c 'mknod /d b 254 0; ca
 systemctl daemon-reload
 same limits_after_a_reload "67108864 33554432 50000 100000 59 0 20" "$(kernel)"
 same device_is_denied_after_a_reload "denied" "$(ferry exec limited sh -c 'cat /d >/dev/null 2>&1 || echo denied')"
+same one_process "one 1" "$(ferry run --rm --pids-limit 1 --cgroupns host -v /sys/fs/cgroup:/groups:ro busybox sh -c 'read line </proc/self/cgroup; n=0; until read limit </groups${line#0::}/pids.max; [ "$limit" = 1 ] || [ $n -ge 50000 ]; do n=$((n + 1)); done; echo one $limit' 2>&1)"
 true_that update ferry update -m 128m --memory-swap 256m --cpus 0.255 --pids-limit 30 limited
 same update_in_the_kernel "134217728 33554432 25500 100000 59 0 30" "$(kernel)"
 same update_with_systemd "134217728 33554432 260ms 59 0 30" "$(manager)"

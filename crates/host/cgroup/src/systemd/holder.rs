@@ -1,8 +1,11 @@
 //! The process that a scope begins with.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use ferry_sys::{Errno, pidfd, process, signals};
+
+use crate::file;
 
 /// A process that does nothing, for as long as this is not dropped: systemd makes no scope without a process, and the
 /// container's first one is cloned into the directory that is there then.
@@ -10,6 +13,8 @@ use ferry_sys::{Errno, pidfd, process, signals};
 pub struct Holder {
     pid: i32,
     pidfd: OwnedFd,
+    /// The group's `pids.max`, and what is in it without this process.
+    limit: Option<(PathBuf, u64)>,
 }
 
 impl Holder {
@@ -19,7 +24,7 @@ impl Holder {
         match process::fork()? {
             0 => hold(parent),
             pid => match pidfd::open(pid) {
-                Ok(pidfd) => Ok(Holder { pid, pidfd }),
+                Ok(pidfd) => Ok(Holder { pid, pidfd, limit: None }),
                 Err(errno) => {
                     // Nobody else would end it before this process ends.
                     let _ = signals::kill(pid, libc::SIGKILL);
@@ -32,6 +37,15 @@ impl Holder {
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
+
+    /// Lets one process more into its group as long as it is there: the limit is the container's alone.
+    pub(crate) fn make_room(&mut self, pids_max: PathBuf) {
+        let limit = file::number(&pids_max).filter(|limit| *limit != u64::MAX);
+        let Some(limit) = limit else { return };
+        if file::write(&pids_max, &(limit + 1).to_string()).is_ok() {
+            self.limit = Some((pids_max, limit));
+        }
+    }
 }
 
 impl Drop for Holder {
@@ -39,6 +53,12 @@ impl Drop for Holder {
         // Somebody may have killed and even reaped it: then there is nothing to do.
         if pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
             let _ = pidfd::wait(self.pidfd.as_fd());
+        }
+        // Unless somebody has set another one, or the group is gone.
+        if let Some((pids_max, limit)) = &self.limit
+            && file::number(pids_max) == Some(limit + 1)
+        {
+            let _ = file::write(pids_max, &limit.to_string());
         }
     }
 }

@@ -15,6 +15,7 @@ mod mounts;
 mod options;
 mod protect;
 mod rootfs;
+mod sources;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -37,8 +38,8 @@ use crate::plan::Shape;
 
 pub use init::HOLDER_ANNOTATION;
 pub use init::stand_alone;
-pub(crate) use mounts::{Source, is_opened_outside, open_source, open_sources};
 pub use rootfs::VOLATILE_ANNOTATION;
+pub(crate) use sources::{Source, is_opened_outside, open_source, open_sources};
 
 /// The root file system as a detached mount, opened by the maker.
 pub(crate) fn open_rootfs(bundle: &Bundle<'_>) -> Outcome<OwnedFd> {
