@@ -110,7 +110,8 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         enable_ipv6,
         ipam: Ipam {
             driver: "default".to_owned(),
-            options: ipam_options,
+            // Records of earlier versions have empty ones.
+            options: ipam_options.filter(|options| !builtin || !options.is_empty()),
             config: if builtin && config.is_empty() { None } else { Some(config) },
         },
         internal,
