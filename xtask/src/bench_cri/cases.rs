@@ -11,7 +11,7 @@ use ferry_testkit::{Containerd, CriOptions, Sandbox};
 use super::{
     Plan,
     client::{Client, Net, config},
-    memory,
+    floor, memory,
 };
 
 /// How many times faster than containerd, and mebibytes for a pod.
@@ -92,7 +92,8 @@ fn measure(dir: &Path, plan: &Plan) -> Result<(), String> {
         sandbox
     };
     let (cni, bridge) = (start("cni", &conf), start("bridge", &dir.join("none")));
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One thread: nothing is measured of how a client's threads wake one another.
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let measured = tokio.map_err(words)?.block_on(async {
         let runtime = |name, socket: PathBuf, daemon| {
             let (logs, parent) = (dir.join("logs"), format!("/ferry-bench-cri-{name}"));
@@ -123,12 +124,23 @@ fn words(error: std::io::Error) -> String {
 }
 
 async fn cases(all: &mut [Runtime; 3], plan: &Plan) -> Result<(), String> {
-    starts(&mut all[..], Net::Pod, "pod + container started", plan).await?;
-    starts(&mut all[..2], Net::Host, "the same on the machine's network", plan).await?;
-    lists(&mut all[..2], plan).await?;
-    together(&mut all[..], Net::Pod, &format!("{} pods in parallel", plan.pods), plan).await?;
-    together(&mut all[..2], Net::Host, "the same on the machine's network", plan).await?;
-    weigh(&mut all[..], plan).await
+    let wanted = |part: &str| plan.only.is_empty() || plan.only.iter().any(|one| one == part);
+    let host = "the same on the machine's network";
+    if wanted("starts") {
+        starts(&mut all[..], Net::Pod, "pod + container started", plan).await?;
+        starts(&mut all[..2], Net::Host, host, plan).await?;
+    }
+    if wanted("lists") {
+        lists(&mut all[..2], plan).await?;
+    }
+    if wanted("parallel") {
+        together(&mut all[..], Net::Pod, &format!("{} pods in parallel", plan.pods), plan).await?;
+        together(&mut all[..2], Net::Host, host, plan).await?;
+    }
+    if wanted("memory") {
+        weigh(&mut all[..], plan).await?;
+    }
+    Ok(())
 }
 
 impl Runtime {
@@ -220,29 +232,49 @@ async fn lists(all: &mut [Runtime], plan: &Plan) -> Result<(), String> {
         }
         pods.push(own);
     }
-    let mut times = vec![Vec::new(); all.len()];
-    for round in 0..=plan.runs * 10 {
-        for (runtime, times) in all.iter().zip(&mut times) {
-            let begun = Instant::now();
-            let count = runtime.client.clone().count().await;
-            if round > 0 {
-                times.push(begun.elapsed());
-            }
-            let count = count.map_err(|status| status.message().to_owned())?;
-            if count != plan.containers {
-                return Err(format!("{}: {count} containers", runtime.name));
-            }
-        }
-    }
-    line(
-        &format!("ListContainers, {} containers", plan.containers),
-        &all.iter().collect::<Vec<_>>(),
-        times,
-    );
+    ask(all, plan).await?;
     for (runtime, own) in all.iter().zip(pods) {
         let ids: Vec<String> = own.into_iter().map(|(pod, _)| pod).collect();
         runtime.remove(&ids).await?;
     }
+    Ok(())
+}
+
+/// Asks for the lists; for as many bytes from somebody who has nothing else to do, too.
+async fn ask(all: &[Runtime], plan: &Plan) -> Result<(), String> {
+    let mut times = vec![Vec::new(); all.len() + 1];
+    let mut work = vec![0; all.len()];
+    let mut clients: Vec<Client> = all.iter().map(|runtime| runtime.client.clone()).collect();
+    let answer = clients[1].containers().await?;
+    let socket = all[1].logs.with_file_name("floor");
+    floor::serve(&socket, &answer)?;
+    clients.push(Client::connect(&socket).await?);
+    let rounds = plan.runs * 10;
+    for round in 0..=rounds {
+        for (at, (client, times)) in clients.iter_mut().zip(&mut times).enumerate() {
+            let daemon = all.get(at).map(|runtime| runtime.daemon);
+            let before = daemon.map_or(0, memory::processor_time);
+            let begun = Instant::now();
+            let answer = client.containers().await;
+            if round > 0 {
+                times.push(begun.elapsed());
+                if let Some(daemon) = daemon {
+                    work[at] += memory::processor_time(daemon).saturating_sub(before);
+                }
+            }
+            let count = Client::count(answer?)?;
+            if count != plan.containers {
+                return Err(format!("{count} containers, and {} wanted", plan.containers));
+            }
+        }
+    }
+    let least = median(times.pop().unwrap_or_default());
+    let what = format!("ListContainers, {} containers", plan.containers);
+    let all: Vec<&Runtime> = all.iter().collect();
+    line(&what, &all, times);
+    println!("{:36}  {least:.2} ms", format!("the same {} bytes from nobody", answer.len()));
+    let each = |work: u64| vec![Duration::from_nanos(work) / u32::try_from(rounds).unwrap_or(1)];
+    line("processor time of the daemon for it", &all, work.into_iter().map(each).collect());
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What pods cost in memory: the proportional share of every process that holds them, without the containers' own programs.
+//! What a daemon's work costs: its time on the processors, and in memory the proportional share of every process that holds them, without the containers' own programs.
 
 use std::{collections::BTreeMap, fs};
 
@@ -50,4 +50,12 @@ pub(super) fn grown(
     let new = after.iter().filter(|(pid, _)| !before.contains_key(pid)).map(|(_, share)| *share);
     let own = |all: &BTreeMap<u32, u64>| all.get(&daemon).copied().unwrap_or_default();
     (new.sum::<u64>(), own(after).saturating_sub(own(before)))
+}
+
+/// Time that a process has had on the processors, in nanoseconds.
+pub(super) fn processor_time(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stats = threads.filter_map(|one| fs::read_to_string(one.path().join("schedstat")).ok());
+    let times = stats.filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok());
+    times.sum()
 }

@@ -7,11 +7,13 @@ mod cases;
 #[cfg(feature = "cri")]
 mod client;
 #[cfg(feature = "cri")]
+mod floor;
+#[cfg(feature = "cri")]
 mod memory;
 
 use std::path::Path;
 
-const USAGE: &str = "usage: cargo xtask bench-cri --ferry PROGRAM [--runs N] [--pods N] [--containers N]
+const USAGE: &str = "usage: cargo xtask bench-cri --ferry PROGRAM [--runs N] [--pods N] [--containers N] [--only starts,lists,parallel,memory]
 
   e.g. cargo build --release -p ferry && cargo xtask bench-cri --ferry target/release/ferry
   containerd, its shim, runc and the CNI plugins are those of Debian's packages (scripts/test.sh unpacks them below target/peers). Root.";
@@ -22,11 +24,16 @@ struct Plan {
     runs: usize,
     pods: usize,
     containers: usize,
+    /// The parts that are wanted; all if none is named.
+    only: Vec<String>,
 }
+
+/// Names of the parts.
+const PARTS: [&str; 4] = ["starts", "lists", "parallel", "memory"];
 
 /// Runs everything and prints a table.
 pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
-    let mut plan = Plan { runs: 15, pods: 50, containers: 200 };
+    let mut plan = Plan { runs: 15, pods: 50, containers: 200, only: Vec::new() };
     let mut ferry = None;
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -37,6 +44,12 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
             "--runs" => plan.runs = number()?,
             "--pods" => plan.pods = number()?,
             "--containers" => plan.containers = number()?,
+            "--only" => {
+                plan.only = value.split(',').map(str::to_owned).collect();
+                if !plan.only.iter().all(|part| PARTS.contains(&part.as_str())) {
+                    return Err(USAGE.to_owned());
+                }
+            }
             _ => return Err(USAGE.to_owned()),
         }
     }

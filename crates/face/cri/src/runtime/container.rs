@@ -1,7 +1,8 @@
 //! Containers of pods.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ferry_engine::ops::{
     container::{self, StopRequest},
     exec_sync, pod,
@@ -90,8 +91,25 @@ pub(super) fn list<U>(
     filter: Option<api::ContainerFilter>,
     pick: impl Fn(&Listed<api::Container>) -> U,
 ) -> Vec<U> {
+    of(runtime, &pod::list(&runtime.engine), &filter.unwrap_or_default(), pick)
+}
+
+/// The same as an answer's bytes.
+pub(super) fn answer(runtime: &Runtime, filter: Option<api::ContainerFilter>) -> Bytes {
     let filter = filter.unwrap_or_default();
-    let all = pod::list(&runtime.engine);
+    let is_all = filter == api::ContainerFilter::default();
+    runtime.all_containers.answer(pod::list(&runtime.engine), is_all, |all| {
+        of(runtime, all, &filter, |listed| listed.bytes.clone())
+    })
+}
+
+/// Of those of `all` that are wanted.
+fn of<U>(
+    runtime: &Runtime,
+    all: &[Arc<Container>],
+    filter: &api::ContainerFilter,
+    pick: impl Fn(&Listed<api::Container>) -> U,
+) -> Vec<U> {
     let wanted = |listed: &Listed<api::Container>| {
         let container = &listed.item;
         container.id.starts_with(&filter.id)
@@ -101,7 +119,7 @@ pub(super) fn list<U>(
     };
     let show = |it: &Container| Some(Listed::new(status::container(&Member::of(it)?)));
     let pick = |listed: &Listed<_>| wanted(listed).then(|| pick(listed));
-    runtime.shown_containers.list(&all, |it| &it.id, show, pick)
+    runtime.shown_containers.list(all, |it| &it.id, show, pick)
 }
 
 pub(super) fn show(

@@ -17,7 +17,10 @@ use ferry_model::container::Container;
 use ferry_stdx::time::Timestamp;
 use tonic::{Request, Status, async_trait};
 
-use self::{listed::Listed, shown::Shown};
+use self::{
+    listed::{Listed, Whole},
+    shown::Shown,
+};
 use crate::{
     Product,
     answer::{Answer, done},
@@ -38,6 +41,8 @@ pub(crate) struct Runtime {
     streams: Option<Arc<Streams>>,
     shown_containers: Shown<Container, Listed<api::Container>>,
     shown_pods: Shown<Container, Listed<api::PodSandbox>>,
+    all_containers: Whole,
+    all_pods: Whole,
 }
 
 impl Runtime {
@@ -52,6 +57,8 @@ impl Runtime {
             streams: streams.ok(),
             shown_containers: Shown::default(),
             shown_pods: Shown::default(),
+            all_containers: Whole::default(),
+            all_pods: Whole::default(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Pods.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use ferry_engine::ops::pod;
 use ferry_errkind::ErrorKind;
 use ferry_model::container::Container;
@@ -93,8 +94,25 @@ pub(super) fn list<U>(
     filter: Option<api::PodSandboxFilter>,
     pick: impl Fn(&Listed<api::PodSandbox>) -> U,
 ) -> Vec<U> {
+    of(runtime, &pod::list(&runtime.engine), &filter.unwrap_or_default(), pick)
+}
+
+/// The same as an answer's bytes.
+pub(super) fn answer(runtime: &Runtime, filter: Option<api::PodSandboxFilter>) -> Bytes {
     let filter = filter.unwrap_or_default();
-    let all = pod::list(&runtime.engine);
+    let is_all = filter == api::PodSandboxFilter::default();
+    runtime.all_pods.answer(pod::list(&runtime.engine), is_all, |all| {
+        of(runtime, all, &filter, |listed| listed.bytes.clone())
+    })
+}
+
+/// Of those of `all` that are wanted.
+fn of<U>(
+    runtime: &Runtime,
+    all: &[Arc<Container>],
+    filter: &api::PodSandboxFilter,
+    pick: impl Fn(&Listed<api::PodSandbox>) -> U,
+) -> Vec<U> {
     let wanted = |listed: &Listed<api::PodSandbox>| {
         let sandbox = &listed.item;
         sandbox.id.starts_with(&filter.id)
@@ -103,7 +121,7 @@ pub(super) fn list<U>(
     };
     let show = |it: &Container| Some(Listed::new(status::sandbox(&Sandbox::of(it)?)));
     let pick = |listed: &Listed<_>| wanted(listed).then(|| pick(listed));
-    runtime.shown_pods.list(&all, |it| &it.id, show, pick)
+    runtime.shown_pods.list(all, |it| &it.id, show, pick)
 }
 
 /// Limits of whole pods are set by the kubelet on the cgroup that it made; there is nothing of ours to change but checks.
