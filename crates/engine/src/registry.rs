@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ferry_errkind::{ErrorKind, Failure};
@@ -53,6 +56,7 @@ impl Handle {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     inner: RwLock<Inner>,
+    version: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -92,12 +96,25 @@ impl Registry {
 
     pub(crate) fn insert(&self, handle: Handle) {
         self.write().by_id.insert(handle.id.to_string(), handle);
+        self.changed();
     }
 
     pub(crate) fn remove(&self, id: &str) {
         let mut inner = self.write();
         inner.by_id.remove(id);
         inner.by_name.retain(|_, owner| owner != id);
+        drop(inner);
+        self.changed();
+    }
+
+    /// Which containers there are, or what one of them shows, is another now.
+    pub(crate) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that is another one after each change: what was read after asking for it is as new as it says, or newer.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Finds by full id, name (with or without slash), or unique beginning of an id: Docker's order.

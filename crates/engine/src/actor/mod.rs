@@ -351,6 +351,7 @@ impl Actor {
             last_exit: self.last_exit,
             failed_start: self.failed_start.clone(),
         });
+        self.shared.containers.changed();
     }
 
     /// As [`Actor::publish`], with the event of it: whoever is told finds the record so.

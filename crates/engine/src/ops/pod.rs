@@ -176,6 +176,11 @@ pub fn list(engine: &Engine) -> Vec<Arc<Container>> {
     pods
 }
 
+/// A number that is another one once [`list`] may answer something else: ask for it first.
+pub fn version(engine: &Engine) -> u64 {
+    engine.shared.containers.version()
+}
+
 /// A sandbox or container of a pod, by id or its beginning.
 ///
 /// # Errors

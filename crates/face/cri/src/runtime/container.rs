@@ -98,8 +98,8 @@ pub(super) fn list<U>(
 pub(super) fn answer(runtime: &Runtime, filter: Option<api::ContainerFilter>) -> Bytes {
     let filter = filter.unwrap_or_default();
     let is_all = filter == api::ContainerFilter::default();
-    runtime.all_containers.answer(pod::list(&runtime.engine), is_all, |all| {
-        of(runtime, all, &filter, |listed| listed.bytes.clone())
+    runtime.all_containers.answer(pod::version(&runtime.engine), is_all, || {
+        of(runtime, &pod::list(&runtime.engine), &filter, |listed| listed.bytes.clone())
     })
 }
 

@@ -101,8 +101,8 @@ pub(super) fn list<U>(
 pub(super) fn answer(runtime: &Runtime, filter: Option<api::PodSandboxFilter>) -> Bytes {
     let filter = filter.unwrap_or_default();
     let is_all = filter == api::PodSandboxFilter::default();
-    runtime.all_pods.answer(pod::list(&runtime.engine), is_all, |all| {
-        of(runtime, all, &filter, |listed| listed.bytes.clone())
+    runtime.all_pods.answer(pod::version(&runtime.engine), is_all, || {
+        of(runtime, &pod::list(&runtime.engine), &filter, |listed| listed.bytes.clone())
     })
 }
 
