@@ -132,6 +132,7 @@ mod user_namespaces;
 mod versions;
 mod virtual_machine;
 mod volume_content;
+mod volume_crashes;
 mod volumes;
 mod welcome;
 mod why;
