@@ -13,13 +13,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+. /says.sh
 group() { echo "/sys/fs/cgroup/ferry/$(ferry inspect -f '{{.Id}}' "$1")"; }
 pid() { ferry inspect -f '{{.State.Pid}}' "$1"; }
-settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
 
 ferry daemon --log-level debug >/run/daemon.log 2>&1 &
 n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
