@@ -36,7 +36,7 @@ peer() {
   find "$unpacked/root" -type f -name "$program" -perm -u+x -exec cp {} "$directory/usr/bin/" \;
   # The package is not installed, so nobody has brought its libraries.
   if [ -z "$release" ] && ldd "$directory/usr/bin/$program" 2>/dev/null | grep -q 'not found'; then
-    install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib')
+    install $(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | sed 's/[(|].*//; s/ //g; s/:any$//' | grep '^lib\|-libs$')
   fi
   rm -rf "$unpacked"
 }
@@ -101,8 +101,9 @@ peer runc runc
 peer crun crun
 peer conmon conmon
 peer podman podman
-# A file server, which only a virtual machine runs.
+# File servers, which only a virtual machine runs.
 for program in exportfs rpc.mountd rpc.nfsd; do peer nfs-kernel-server $program; done
+peer samba smbd
 # Network plugins of Kubernetes' pods, a directory of programs: those of Debian's unstable release know CNI 1.1, which is not tested with others.
 if [ ! -x target/peers/usr/lib/cni/bridge ]; then
   say "Unpacking CNI plugins from Debian's containernetworking-plugins"

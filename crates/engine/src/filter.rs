@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_stdx::time::Timestamp;
+use regex_automata::nfa::thompson::{NFA, pikevm::PikeVM};
 
 /// Which things a `prune` may take.
 #[derive(Debug)]
@@ -60,21 +61,103 @@ pub(crate) fn flag(name: &str, text: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Docker takes a regular expression here; what people write is a part of the name, perhaps anchored.
-pub(crate) fn name_matches(own: &str, wanted: &str) -> bool {
-    let (wanted, start) = match wanted.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let (wanted, end) = match wanted.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
-    match (start, end) {
-        (true, true) => own == wanted,
-        (true, false) => own.starts_with(wanted),
-        (false, true) => own.ends_with(wanted),
-        (false, false) => own.contains(wanted),
+/// A filter that is a flag and can be given once.
+pub(crate) fn one_flag(name: &str, values: &[String]) -> Result<bool, Failure> {
+    match values {
+        [one] => flag(name, one),
+        _ => flag(name, &values.join(" ")),
+    }
+}
+
+/// Longest regular expression that is taken, and what it may grow to.
+const MAX_PATTERN: usize = 1024;
+const MAX_SIZE: usize = 1 << 20;
+
+/// The `name` filter: regular expressions, one of which is found in the name.
+#[derive(Debug)]
+pub(crate) struct Names(Option<Vec<Name>>);
+
+#[derive(Debug)]
+enum Name {
+    /// What people write: a part of the name, perhaps anchored.
+    Literal {
+        text: String,
+        start: bool,
+        end: bool,
+    },
+    Pattern(Box<PikeVM>),
+    /// What does not read finds nothing, as in Docker, unless it is the whole name.
+    Whole(String),
+}
+
+impl Names {
+    /// Without the filter every name matches.
+    pub(crate) fn read(values: Option<&Vec<String>>) -> Names {
+        Names(values.map(|values| values.iter().map(|text| Name::read(text)).collect()))
+    }
+
+    /// A container's name is found with and without the slash that Docker writes before it.
+    pub(crate) fn matches(&self, own: &str) -> bool {
+        self.0.as_ref().is_none_or(|names| names.iter().any(|name| name.matches(own)))
+    }
+}
+
+impl Name {
+    fn read(text: &str) -> Name {
+        let (inner, start) = text.strip_prefix('^').map_or((text, false), |rest| (rest, true));
+        let (inner, end) = inner.strip_suffix('$').map_or((inner, false), |rest| (rest, true));
+        let inner = inner.strip_prefix('/').unwrap_or(inner);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if inner.bytes().all(is_plain) {
+            return Name::Literal { text: inner.to_owned(), start, end };
+        }
+        let config = NFA::config().nfa_size_limit(Some(MAX_SIZE));
+        let machine = PikeVM::builder().thompson(config).build(text);
+        match machine {
+            Ok(machine) if text.len() <= MAX_PATTERN => Name::Pattern(Box::new(machine)),
+            _ => Name::Whole(text.to_owned()),
+        }
+    }
+
+    fn matches(&self, own: &str) -> bool {
+        match self {
+            Name::Literal { text, start: true, end: true } => own == text,
+            Name::Literal { text, start: true, .. } => own.starts_with(text),
+            Name::Literal { text, end: true, .. } => own.ends_with(text),
+            Name::Literal { text, .. } => own.contains(text.as_str()),
+            Name::Pattern(machine) => {
+                let mut cache = machine.create_cache();
+                machine.is_match(&mut cache, own)
+                    || machine.is_match(&mut cache, format!("/{own}").as_str())
+            }
+            Name::Whole(text) => own == text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(pattern: &str, own: &str) -> bool {
+        Names::read(Some(&vec![pattern.to_owned()])).matches(own)
+    }
+
+    #[test]
+    fn names_by_part_and_anchors() {
+        assert!(found("web", "my-web") && found("^web", "web2") && found("b2$", "web2"));
+        assert!(found("^/web$", "web") && !found("^web$", "web2"));
+        assert!(Names::read(None).matches("web"));
+        assert!(!Names::read(Some(&Vec::new())).matches("web"));
+    }
+
+    #[test]
+    fn names_by_regular_expressions() {
+        assert!(found("^w.b$", "web") && !found("^w.b$", "weeb"));
+        assert!(found("shop_(web|db)-[0-9]+$", "shop_db-12") && !found("(web|db)$", "cache"));
+        assert!(found("^/we.$", "web") && found("a.b", "a.b"));
+        // Not to be read, and not to be kept.
+        assert!(!found("[", "web") && !found("(((a{1000}){1000}){1000})", "a"));
+        assert!(!found(&format!("{}.", "a?".repeat(600)), "a"));
     }
 }

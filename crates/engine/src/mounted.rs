@@ -64,6 +64,21 @@ pub(crate) fn release(shared: &Shared, volume: &Volume, user: &str) {
     }
 }
 
+/// Sees to it that nothing is mounted where a volume's content is. What removes its directory would remove what is on the server, too.
+///
+/// # Errors
+/// It cannot be unmounted, or somebody else has mounted something there.
+pub(crate) fn let_go(shared: &Shared, volume: &Volume) -> Result<(), Failure> {
+    release(shared, volume, "");
+    if !is_mounted(&volume.mountpoint) {
+        return Ok(());
+    }
+    let Volume { name, mountpoint, .. } = volume;
+    let words = format!("remove {name}: something else is mounted at {mountpoint}");
+    let hint = format!("to remove the volume and keep what is mounted: umount {mountpoint}");
+    Err(Failure::new(ErrorKind::Conflict, words).with_hint(hint))
+}
+
 /// Mounts all volumes of a container for it. Blocks.
 pub(crate) fn hold_all(shared: &Shared, container: &Container, user: &str) -> Result<(), Failure> {
     for volume in volumes(shared, container) {

@@ -26,10 +26,9 @@ pub(crate) fn check(shared: &Shared, options: &BTreeMap<String, String>) -> Resu
         return Ok(());
     }
     let place = File::open(shared.dirs.place());
-    let usage = place.map_err(|_| Errno::NOENT).and_then(|place| quota::usage(place, FIRST));
-    match usage {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Failure::new(ErrorKind::InvalidArgument, NOT_HERE)
+    match place.map_err(|_| Errno::NOENT).and_then(quota::are_kept) {
+        Ok(true) => Ok(()),
+        _ => Err(Failure::new(ErrorKind::InvalidArgument, NOT_HERE)
             .with_hint("the data root's file system must be ext4 or xfs, mounted with prjquota")),
     }
 }

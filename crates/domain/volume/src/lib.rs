@@ -4,8 +4,8 @@
 //! a volume (the engine asks its containers before it removes one), mounts, the API.
 //! Start with [`VolumeStore`], [`VolumeError`], [`populate`]; `whole.rs` for copies, snapshots and other names.
 //!
-//! Invariant: a record is written after its directory is there and deleted before it goes, so that a crash leaves at worst
-//! a directory without record, which nobody lists and a later `create` of that name takes over.
+//! Invariant: a record is written after its directory is there and deleted before it goes, so that a crash leaves at worst an empty
+//! directory without record, which nobody lists and a later `create` of that name takes over. What is removed has another name by then.
 
 mod copy;
 mod error;
@@ -25,6 +25,7 @@ use std::{
 use ferry_db::{Batch, Db, Table};
 use ferry_model::volume::Volume;
 use ferry_stdx::time::Timestamp;
+use ferry_sys::failpoint;
 
 pub use copy::{CopyError, PopulateError, populate};
 pub use error::VolumeError;
@@ -32,6 +33,8 @@ pub use hold::Hold;
 pub use quota::is_quota;
 pub use whole::{Draft, Snapshot};
 
+/// What stands before the name of a directory that was a volume. Before its record is gone, it can be one again.
+const GONE: &str = ".gone-";
 const VOLUMES: Table<Volume> = Table::new("volume");
 
 /// All volumes of one data root.
@@ -174,20 +177,41 @@ impl VolumeStore {
         let _claim = self.claim(name);
         let project = self.get(name)?.project;
         let _alone = self.alone(name)?;
+        // Set aside first: half of it is never a volume again, not even one of that name that somebody makes later.
+        let aside = self.set_aside(name)?;
+        failpoint::hit("volume.aside");
         let mut batch = Batch::new();
         batch.delete(&VOLUMES, name);
-        self.db.write(batch).map_err(|source| VolumeError::Record { source })?;
+        if let Err(source) = self.db.write(batch) {
+            self.put_back(name)?;
+            return Err(VolumeError::Record { source });
+        }
         self.lock().volumes.remove(name);
-        let path = self.root.join(name);
-        match fs::remove_dir_all(&path) {
+        failpoint::hit("volume.forgotten");
+        whole::remove_leftover(&aside)?;
+        // Where quotas are off now, there is no limit to take away.
+        self.unlimit(project).ok();
+        Ok(())
+    }
+
+    /// Takes a volume's directory out of the way, and says where it is. The caller has the name alone.
+    pub(crate) fn set_aside(&self, name: &str) -> Result<PathBuf, VolumeError> {
+        let (place, aside) = (self.root.join(name), self.root.join(format!("{GONE}{name}")));
+        whole::remove_leftover(&aside)?;
+        match fs::rename(&place, &aside) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(VolumeError::RemoveDirectory { path, source })
+                Err(VolumeError::Rename { path: place, source })
             }
-            _ => {
-                // Where quotas are off now, there is no limit to take away.
-                self.unlimit(project).ok();
-                Ok(())
-            }
+            _ => Ok(aside),
+        }
+    }
+
+    /// Undoes [`VolumeStore::set_aside`].
+    pub(crate) fn put_back(&self, name: &str) -> Result<(), VolumeError> {
+        let (place, aside) = (self.root.join(name), self.root.join(format!("{GONE}{name}")));
+        match aside.exists() && !place.exists() {
+            true => whole::rename(&aside, &place),
+            false => Ok(()),
         }
     }
 

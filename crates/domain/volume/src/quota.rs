@@ -47,7 +47,7 @@ impl VolumeStore {
             return Err(wrong(why.to_owned()));
         }
         let place = File::open(&self.root).map_err(|source| self.quota_error(source))?;
-        if quota::usage(&place, FIRST).is_ok() {
+        if quota::are_kept(&place).is_ok_and(|kept| kept) {
             return Ok(());
         }
         let what = if limits.bytes > 0 { "size" } else { "inodes" };

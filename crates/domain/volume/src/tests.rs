@@ -108,12 +108,23 @@ fn a_copy_is_there_whole_or_not_at_all() {
     fs::write(root.join("old/_data/f"), "kept").unwrap();
     store.rename("old", "new").unwrap();
     fs::rename(root.join("new"), root.join("old")).unwrap();
+    // It dies while it removes one: before its record is gone, and after that.
+    for name in ["stays", "goes"] {
+        store.create(named(name), Timestamp::default()).unwrap();
+        fs::write(root.join(name).join("_data/f"), "whole").unwrap();
+    }
+    store.set_aside("stays").unwrap();
+    store.remove("goes").unwrap();
+    fs::create_dir_all(root.join(".gone-goes/_data")).unwrap();
     drop(store);
     let store = scratch.store();
     assert!(!root.join(".new-early").exists() && store.get("early").is_err());
     let read = |volume: &str| fs::read_to_string(root.join(volume).join("_data/f")).unwrap();
     assert_eq!(read("late"), "content");
     assert_eq!(read("new"), "kept");
+    assert_eq!(read("stays"), "whole");
+    assert!(store.get("goes").is_err());
+    assert!(!root.join(".gone-goes").exists() && !root.join(".gone-stays").exists());
     assert!(store.get("old").is_err() && !root.join("old").exists());
     // What was not finished does not stand in the way.
     let draft = store.draft(named("early")).unwrap();
@@ -134,6 +145,13 @@ fn who_has_a_volume_alone_has_it_alone() {
     let alone = store.alone("volume").unwrap();
     assert!(store.share("volume").is_err());
     drop(alone);
+    // A snapshot that is read is not removed meanwhile.
+    store.snapshot("volume", "kept").unwrap();
+    let reading = store.share("volume").unwrap();
+    assert!(store.remove_snapshot("volume", "kept").is_err());
+    assert_eq!(store.snapshots("volume").unwrap().len(), 1);
+    drop(reading);
+    store.remove_snapshot("volume", "kept").unwrap();
     store.remove("volume").unwrap();
 }
 

@@ -11,9 +11,10 @@ use std::{
 use ferry_db::Batch;
 use ferry_model::volume::Volume;
 use ferry_stdx::time::Timestamp;
+use ferry_sys::failpoint;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 
-use crate::{Hold, NewVolume, VOLUMES, VolumeError, VolumeStore, check_name, copy};
+use crate::{GONE, Hold, NewVolume, VOLUMES, VolumeError, VolumeStore, check_name, copy};
 
 /// What stands before the name of a directory that is to be a volume.
 const NEW: &str = ".new-";
@@ -79,6 +80,8 @@ impl VolumeStore {
         let project = self.project_for(&volume.options);
         let draft = Draft { volume, project, directory, kept: false, _alone: alone };
         self.enclose(&data, project)?;
+        // A number of a volume that is no more may still have its limits.
+        self.unlimit(project)?;
         Ok(draft)
     }
 
@@ -96,6 +99,7 @@ impl VolumeStore {
         remove_leftover(&place)?;
         self.write(None, &volume)?;
         draft.kept = true;
+        failpoint::hit("volume.recorded");
         rename(&draft.directory, &place)?;
         Ok(volume)
     }
@@ -127,6 +131,7 @@ impl VolumeStore {
         volume.mountpoint = place.join("_data").to_string_lossy().into_owned();
         old.clone_into(&mut volume.former_name);
         self.write(Some(old), &volume)?;
+        failpoint::hit("volume.renamed");
         rename(&self.root.join(old), &place)?;
         Ok(volume)
     }
@@ -156,6 +161,7 @@ impl VolumeStore {
         let made = make(&data)
             .and_then(|()| copy_directory(&source, &data))
             .and_then(|()| sync(&data))
+            .inspect(|()| failpoint::hit("volume.kept"))
             .and_then(|()| rename(&partial, &place));
         if let Err(error) = made {
             fs::remove_dir_all(&partial).ok();
@@ -183,10 +189,13 @@ impl VolumeStore {
     /// # Errors
     /// There is none of that name, or its files cannot be removed.
     pub fn remove_snapshot(&self, volume: &str, name: &str) -> Result<(), VolumeError> {
+        // Not while somebody reads it.
+        let _alone = self.alone(volume)?;
         let place = self.find_snapshot(volume, name)?;
         // First of all it is no snapshot any more: half of one must not look whole.
         let doomed = self.root.join(volume).join(format!("{PARTIAL}{name}"));
         rename(&place, &doomed)?;
+        failpoint::hit("volume.snapshot.aside");
         remove_leftover(&doomed)
     }
 
@@ -208,9 +217,11 @@ impl VolumeStore {
             .and_then(|()| copy_directory(&place.join("_data"), &fresh))
             .and_then(|()| sync(&fresh));
         let exchanged = copied.and_then(|()| {
+            failpoint::hit("volume.restore.copied");
             rustix::fs::renameat_with(CWD, &fresh, CWD, &data, RenameFlags::EXCHANGE)
                 .map_err(|errno| VolumeError::Rename { path: data.clone(), source: errno.into() })
         });
+        failpoint::hit("volume.restore.exchanged");
         // Either what could not be put in place, or what was there.
         fs::remove_dir_all(&fresh).ok();
         self.limit(found.project, &found.options)?;
@@ -285,6 +296,7 @@ impl VolumeStore {
             if !place.exists() && draft.exists() {
                 fs::rename(&draft, &place)?;
             }
+            self.put_back(&volume.name).map_err(io::Error::other)?;
             let former = &volume.former_name;
             if !former.is_empty() && !place.exists() && self.get(former).is_err() {
                 match fs::rename(self.root.join(former), &place) {
@@ -297,7 +309,7 @@ impl VolumeStore {
             // Where quotas are off now, the volume is there without.
             self.limit(volume.project, &volume.options).ok();
         }
-        sweep(&self.root, &[NEW])
+        sweep(&self.root, &[NEW, GONE])
     }
 }
 
@@ -358,11 +370,11 @@ fn sync(path: &Path) -> Result<(), VolumeError> {
     rustix::fs::syncfs(&directory).map_err(open)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), VolumeError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), VolumeError> {
     fs::rename(from, to).map_err(|source| VolumeError::Rename { path: from.to_owned(), source })
 }
 
-fn remove_leftover(path: &Path) -> Result<(), VolumeError> {
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), VolumeError> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(VolumeError::RemoveDirectory { path: path.to_owned(), source })

@@ -29,9 +29,10 @@ pub async fn list(
     let any = |key: &str, matches: &dyn Fn(&str) -> bool| {
         filters.get(key).is_none_or(|values| values.iter().any(|value| matches(value)))
     };
+    let names = filter::Names::read(filters.get("name"));
     let mut views = Vec::new();
     for network in shared.networks.list() {
-        let fits = any("name", &|name| filter::name_matches(&network.name, name))
+        let fits = names.matches(&network.name)
             && any("id", &|id| network.id.starts_with(id))
             && any("driver", &|driver| network.driver == driver)
             && any("scope", &|scope| scope == "local")

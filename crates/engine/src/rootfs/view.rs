@@ -33,18 +33,18 @@ pub(crate) enum Access {
     Write,
 }
 
-/// How ids at `path` of a container that does not run are on the disk, where a bind with `idmap` is there: the owner of its source
-/// has root's place, as when it runs.
+/// How ids at `path` of a container that does not run are on the disk, where a bind with `idmap` is there: its caller, or the owner
+/// of its source, has root's place, as when it runs.
 pub(crate) fn bind_ids(container: &Container, path: &Path) -> Option<IdShift> {
     let inside = container.mounts.iter().filter(|point| path.starts_with(&point.destination));
     let point = inside.max_by_key(|point| point.destination.len())?;
     if !point.idmap || point.kind != MountKind::Bind || container.state.phase.is_running() {
         return None;
     }
-    let owner = rustix::fs::stat(&point.source).ok()?;
-    let is_root = (owner.st_uid, owner.st_gid) == (0, 0);
-    let ids = IdShift { users: with_root(owner.st_uid), groups: with_root(owner.st_gid) };
-    (!is_root).then_some(ids)
+    let owner = || rustix::fs::stat(&point.source).ok().map(|stat| (stat.st_uid, stat.st_gid));
+    let (user, group) = point.root.or_else(owner)?;
+    let ids = IdShift { users: with_root(user), groups: with_root(group) };
+    ((user, group) != (0, 0)).then_some(ids)
 }
 
 /// All ids as they are, but for root, who is `owner`; the last one is no id.

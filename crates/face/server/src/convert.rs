@@ -11,7 +11,7 @@ mod host_in;
 mod host_out;
 pub(crate) mod image;
 mod ipam;
-mod mount;
+pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod port;
 pub(crate) mod progress;

@@ -13,7 +13,7 @@ use crate::{
     convert::container::Defaults,
     query::Query,
     reply::{self, Reply},
-    request::Request,
+    request::{Peer, Request},
     request_body::RequestBody,
     table::{self, Endpoint, Serve},
     versions::Changes,
@@ -52,7 +52,7 @@ impl State {
 /// Answers one request. There is always an answer.
 pub(crate) async fn answer(
     state: Arc<State>,
-    peer: Option<i32>,
+    peer: Option<Peer>,
     request: http::Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
@@ -111,7 +111,7 @@ impl Refusal {
 
 async fn dispatch(
     state: &Arc<State>,
-    peer: Option<i32>,
+    peer: Option<Peer>,
     mut request: http::Request<Incoming>,
 ) -> Result<Reply, Refusal> {
     let upgrade =

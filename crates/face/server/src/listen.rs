@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     dispatch::{self, Product, State},
+    request::Peer,
     tls::{TlsError, TlsFiles},
 };
 
@@ -338,7 +339,9 @@ impl Accepted {
     async fn serve(self, state: Arc<State>) {
         match self {
             Accepted::Unix(stream) => {
-                let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                let peer = stream.peer_cred().ok();
+                let peer =
+                    peer.map(|peer| Peer { pid: peer.pid(), user: peer.uid(), group: peer.gid() });
                 connection(state, stream, peer).await;
             }
             Accepted::Tcp(stream, None) => connection(state, stream, None).await,
@@ -353,7 +356,7 @@ impl Accepted {
     }
 }
 
-async fn connection<S>(state: Arc<State>, stream: S, peer: Option<i32>)
+async fn connection<S>(state: Arc<State>, stream: S, peer: Option<Peer>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -44,7 +44,18 @@ pub(crate) struct Request {
     /// What is different for an older client.
     pub(crate) changes: Changes,
     /// The process at the other end, if it is one of this machine.
-    pub(crate) peer: Option<i32>,
+    pub(crate) peer: Option<Peer>,
+}
+
+/// A process that has connected to a socket of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its id, where the daemon's PID namespace has one.
+    pub(crate) pid: Option<i32>,
+    /// The user that it was when it connected.
+    pub(crate) user: u32,
+    /// That user's group.
+    pub(crate) group: u32,
 }
 
 impl Request {

@@ -139,6 +139,7 @@ mod versions;
 mod virtual_machine;
 mod visitors;
 mod volume_content;
+mod volume_crashes;
 mod volumes;
 mod welcome;
 mod why;

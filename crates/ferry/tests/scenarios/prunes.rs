@@ -6,8 +6,7 @@ use ferry_testkit::{Client, Sandbox, run};
 
 use crate::with_busybox;
 
-through_both!(volumes_that_nobody_has, networks_that_nobody_is_on);
-against_docker!(volumes_that_nobody_has, networks_that_nobody_is_on);
+through_all!(volumes_that_nobody_has, volumes_that_are_listed, networks_that_nobody_is_on);
 
 /// Those that are still there, of the ones that have names.
 fn volumes(sandbox: &Sandbox) -> Vec<String> {
@@ -62,6 +61,56 @@ fn volumes_that_nobody_has(client: Client) {
     sandbox.ok(&["volume", "prune", "-f", "--filter", "all=1", "--filter", "label=keep=yes"]);
     assert_eq!(volumes(&sandbox), [used], "the used one stays");
     assert!(is_gone(&kept) && is_there(&used_place));
+}
+
+fn volumes_that_are_listed(client: Client) {
+    let sandbox = with_busybox(client);
+    let volumes =
+        [("shop-db", "team=a"), ("shop-web", "team=b"), ("web", "team=a"), ("db.old", "x=")];
+    for (name, label) in volumes {
+        sandbox.ok(&["volume", "create", "--label", label, name]);
+    }
+    sandbox.ok(&["create", "--name", "user", "-v", "web:/d", "busybox"]);
+    let listed = |filters: &[&str]| {
+        let flags: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", filter]).collect();
+        let listed = sandbox.ok(&[&["volume", "ls", "-q"], &flags[..]].concat());
+        let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+        names.sort();
+        names.join(" ")
+    };
+    for (filters, names) in [
+        (&["name=web"][..], "shop-web web"),
+        (&["name=^web"], "web"),
+        (&["name=db$"], "shop-db"),
+        (&["name=^shop-(db|web)$"], "shop-db shop-web"),
+        (&["name=d.*o"], "db.old"),
+        (&["name=shop-db", "name=old"], "db.old shop-db"),
+        (&["name=["], ""),
+        (&["label=team"], "shop-db shop-web web"),
+        (&["label=team=a"], "shop-db web"),
+        (&["label=team=a", "label=team=b"], ""),
+        (&["label=x="], "db.old"),
+        (&["label=team=a", "name=shop"], "shop-db"),
+        (&["driver=local", "name=web"], "shop-web web"),
+        (&["driver=loc"], ""),
+        (&["dangling=false"], "web"),
+        (&["dangling=1", "name=web"], "shop-web"),
+        (&["dangling=0", "name=shop"], ""),
+    ] {
+        assert_eq!(listed(filters), names, "{filters:?}");
+    }
+    for (filters, words) in [
+        (&["dangling=maybe"][..], "invalid filter 'dangling=[maybe]'"),
+        (&["nosuch=1"], "invalid filter 'nosuch'"),
+        (&["label!=team"], "invalid filter 'label!'"),
+    ] {
+        let flags: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", filter]).collect();
+        sandbox.run(&[&["volume", "ls"], &flags[..]].concat()).fails(1).says(words);
+    }
+    let both = ["volume", "ls", "--filter", "dangling=true", "--filter", "dangling=false"];
+    // In any order.
+    sandbox.run(&both).fails(1).says("invalid filter 'dangling=[");
+    sandbox.ok(&["rm", "user"]);
 }
 
 fn networks(sandbox: &Sandbox) -> Vec<String> {

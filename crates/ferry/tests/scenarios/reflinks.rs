@@ -9,11 +9,11 @@ use std::{
 use ferry_testkit::{Sandbox, programs, run};
 
 /// A file system in a file, mounted; it goes with this.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     /// None, and a line that says so, where this machine has no loop devices or not that file system.
-    fn new(kind: &str, flags: &[&str], image: &Path, place: &Path) -> Option<Mounted> {
+    pub(crate) fn new(kind: &str, flags: &[&str], image: &Path, place: &Path) -> Option<Mounted> {
         let maker = programs::find(&format!("mkfs.{kind}"))?;
         // The smallest that mkfs.xfs makes.
         fs::File::create(image).unwrap().set_len(320 << 20).unwrap();
@@ -142,4 +142,33 @@ fn builds_share_blocks_on_btrfs() {
 #[test]
 fn builds_share_blocks_on_xfs() {
     builds_share_blocks("xfs", &["-q", "-f", "-m", "reflink=1"]);
+}
+
+/// A limit that the file system cannot keep is none: it is refused, in Docker's words and with what would help.
+fn limits_are_refused(kind: &str, flags: &[&str]) {
+    let sandbox = Sandbox::prepared(&[]);
+    let (image, place) = (sandbox.dir().join("image"), sandbox.data().join("volumes"));
+    let Some(disk) = Mounted::new(kind, flags, &image, &place) else { return };
+    sandbox.start_daemon(None);
+    for (option, what) in [("size=1m", "size"), ("inodes=10", "inodes")] {
+        sandbox
+            .run(&["volume", "create", "-o", option, "limited"])
+            .fails(1)
+            .says(&format!("quota {what} requested but no quota support"))
+            .says("hint: the data root's file system must be ext4 or xfs, mounted with prjquota");
+    }
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "", "{kind}");
+    assert!(!place.join("limited").exists(), "{kind}");
+    sandbox.stop_daemon();
+    drop(disk);
+}
+
+#[test]
+fn limits_are_refused_on_btrfs() {
+    limits_are_refused("btrfs", &["-q"]);
+}
+
+#[test]
+fn limits_are_refused_on_ext4_that_does_not_count() {
+    limits_are_refused("ext4", &["-q", "-F"]);
 }

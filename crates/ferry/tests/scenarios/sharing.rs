@@ -4,9 +4,9 @@ use std::{net::UdpSocket, time::Duration};
 
 use ferry_testkit::Client;
 
-use crate::with_busybox;
+use crate::{volumes::Place, with_busybox};
 
-through_both!(
+through_all!(
     shared_memory,
     volumes_with_options,
     mounted_volumes_are_shared,
@@ -45,8 +45,8 @@ fn shared_memory(client: Client) {
 
 fn volumes_with_options(client: Client) {
     let sandbox = with_busybox(client);
-    let dir = sandbox.dir().join("elsewhere");
-    std::fs::create_dir_all(&dir).unwrap();
+    let place = Place::new("elsewhere");
+    let dir = std::path::Path::new(place.path());
     std::fs::write(dir.join("file"), "here").unwrap();
     let device = format!("device={}", dir.display());
     let make = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"];
@@ -155,7 +155,10 @@ fn logs_of_other_drivers(client: Client) {
     let refused = |flags: &[&str], words: &str| {
         sandbox.run(&[&["create"], flags, &["busybox"]].concat()).fails(1).says(words);
     };
-    refused(&["--log-driver", "gelf"], "log driver \"gelf\" is not supported");
+    // Docker has it.
+    if client != Client::FerryOnDocker {
+        refused(&["--log-driver", "gelf"], "log driver \"gelf\" is not supported");
+    }
     refused(
         &["--log-driver", "nosuch"],
         "error looking up logging plugin nosuch: plugin \"nosuch\" not found",

@@ -83,7 +83,11 @@ fn another_name() {
     let before = furnished(&sandbox);
     sandbox.ok(&["volume", "snapshot", "origin", "first"]);
     sandbox.ok(&["create", "--name", "holder", "-v", "origin:/data", "busybox"]);
-    sandbox.run(&["volume", "rename", "origin", "renamed"]).fails(1).says("volume is in use - [");
+    sandbox
+        .run(&["volume", "rename", "origin", "renamed"])
+        .fails(1)
+        .says("volume is in use - [")
+        .says("hint: these containers have it: holder");
     sandbox.ok(&["rm", "holder"]);
     sandbox.ok(&["volume", "rename", "origin", "renamed"]);
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "renamed");
@@ -115,7 +119,11 @@ fn snapshots_bring_back() {
     // Not below what runs.
     sandbox.ok(&["run", "-d", "--name", "runs", "-v", "origin:/data", "busybox", "sleep", "100"]);
     let restore = ["volume", "restore", "-f", "origin", "first"];
-    sandbox.run(&restore).fails(1).says("volume is in use by what runs - [");
+    sandbox
+        .run(&restore)
+        .fails(1)
+        .says("volume is in use by what runs - [")
+        .says("hint: these containers have it: runs");
     sandbox.ok(&["stop", "-t", "0", "runs"]);
     assert_eq!(sandbox.ok(&restore), "origin");
     assert_furnished(&at, true);

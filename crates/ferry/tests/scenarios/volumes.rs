@@ -1,22 +1,18 @@
 //! Volumes and bind mounts: FEATURES A29, A37, A38.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::{
+    fs::{MetadataExt, PermissionsExt},
+    process::CommandExt,
+};
 
-use ferry_testkit::Client;
+use ferry_testkit::{Client, run};
 
 use crate::with_busybox;
 
-through_both!(
+through_all!(
     named_volumes_keep_data,
     copy_up,
     bind_mounts,
-    anonymous_volumes,
-    read_only_and_refusals,
-    parts_of_volumes
-);
-against_docker!(
-    named_volumes_keep_data,
-    copy_up,
     anonymous_volumes,
     read_only_and_refusals,
     parts_of_volumes
@@ -114,13 +110,19 @@ fn copy_up(client: Client) {
     sandbox
         .run(&["run", "--rm", "-v", "empty:/etc:nocopy", "busybox", "test", "-f", "/etc/passwd"])
         .fails(1);
+    let mount = |volume: &str, more: &str| {
+        let mount = format!("type=volume,source={volume},target=/etc{more}");
+        sandbox.run(&["run", "--rm", "--mount", &mount, "busybox", "test", "-f", "/etc/passwd"])
+    };
+    mount("bare", ",volume-nocopy").fails(1);
+    mount("filled", ",volume-nocopy=false").ok();
+    mount("filled", ",volume-nocopy").ok();
 }
 
 fn bind_mounts(client: Client) {
     let sandbox = with_busybox(client);
-    let dir = sandbox.dir().join("shared");
-    std::fs::create_dir(&dir).unwrap();
-    let dir = dir.to_str().unwrap();
+    let place = Place::new("shared");
+    let dir = place.path();
     sandbox.ok(&[
         "run",
         "--rm",
@@ -163,6 +165,30 @@ fn bind_mounts(client: Client) {
         .says("bind source path does not exist");
 }
 
+/// A directory that Docker's own daemon sees, too, if it has a root of its own; it goes with this.
+pub(crate) struct Place(std::path::PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Place {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("/tmp/ferry-{name}-{}x{number}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
+        Place(path.into())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
 fn anonymous_volumes(client: Client) {
     let sandbox = with_busybox(client);
     sandbox.ok(&["run", "--rm", "-v", "/data", "busybox", "touch", "/data/x"]);
@@ -202,7 +228,51 @@ fn read_only_and_refusals(client: Client) {
         .says("includes invalid characters for a local volume name");
 }
 
-/// Beyond Docker: what root writes into a bind belongs to whoever owns the directory.
+/// Beyond Docker: what root writes into a bind belongs to whoever asked for the container. It is the one who is at the other end of the
+/// socket.
+#[test]
+fn binds_with_the_caller_as_root() {
+    let sandbox = with_busybox(Client::Ferry);
+    let dir = sandbox.dir().join("team");
+    std::fs::create_dir(&dir).unwrap();
+    // Somebody else's, for a group of many.
+    std::os::unix::fs::chown(&dir, Some(4000), Some(5000)).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(sandbox.socket(), std::fs::Permissions::from_mode(0o666)).unwrap();
+    for directory in [sandbox.dir().to_owned(), sandbox.dir().join("run")] {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let body = format!(
+        r#"{{"Image":"busybox","Cmd":["sh","-c","touch /m/made && stat -c %u:%g /m /m/made"],"HostConfig":{{"Mounts":[
+            {{"Type":"bind","Source":"{}","Target":"/m","BindOptions":{{"IDMap":true}}}}]}}}}"#,
+        dir.display()
+    );
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "--fail", "-H", "Content-Type: application/json", "--unix-socket"])
+        .arg(sandbox.socket())
+        .args(["-d", &body, "http://ferry/containers/create?name=of-caller"])
+        .uid(1234)
+        .gid(4321);
+    run(&mut curl).ok();
+    // Whoever starts it, and whenever.
+    assert_eq!(sandbox.ok(&["start", "-a", "of-caller"]), "4000:5000\n0:0");
+    let made = std::fs::symlink_metadata(dir.join("made")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (1234, 4321));
+    // What is put in while it does not run is the caller's, too.
+    let file = sandbox.dir().join("file");
+    std::fs::write(&file, "x").unwrap();
+    sandbox.ok(&["cp", file.to_str().unwrap(), "of-caller:/m/copied"]);
+    let copied = std::fs::symlink_metadata(dir.join("copied")).unwrap();
+    assert_eq!((copied.uid(), copied.gid()), (1234, 4321));
+    sandbox.kill_daemon();
+    sandbox.start_daemon(None);
+    std::fs::remove_file(dir.join("made")).unwrap();
+    sandbox.ok(&["start", "-a", "of-caller"]);
+    assert_eq!(std::fs::symlink_metadata(dir.join("made")).unwrap().uid(), 1234);
+    sandbox.ok(&["rm", "of-caller"]);
+}
+
+/// What the host's root asks for belongs to whoever owns the directory.
 #[test]
 fn binds_with_the_owner_as_root() {
     let sandbox = with_busybox(Client::Ferry);

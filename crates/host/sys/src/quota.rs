@@ -15,9 +15,12 @@ const SET_ATTRIBUTES: libc::c_ulong = 0x401c_5820;
 const INHERIT: u32 = 0x200;
 /// The system call has one number on all machines.
 const QUOTACTL_FD: libc::c_long = 443;
-/// `QCMD(Q_GETQUOTA, PRJQUOTA)` and `QCMD(Q_SETQUOTA, PRJQUOTA)`.
-const GET_QUOTA: libc::c_uint = 0x8000_0702;
+/// `QCMD(Q_SETQUOTA, PRJQUOTA)` and `QCMD(Q_XGETQSTATV, PRJQUOTA)`, which is not of xfs alone.
 const SET_QUOTA: libc::c_uint = 0x8000_0802;
+const GET_STATE: libc::c_uint = 0x0058_0802;
+/// `FS_QSTATV_VERSION1`, and `FS_QUOTA_PDQ_ENFD` of the flags.
+const STATE_VERSION: u8 = 1;
+const PROJECTS_ARE_KEPT: u16 = 1 << 5;
 /// The limits of blocks and inodes are set.
 const ALL_LIMITS: u32 = 1 | 4;
 /// Limits are in blocks of so many bytes.
@@ -50,23 +53,17 @@ struct Quota {
     valid: u32,
 }
 
-/// How much a project holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes.
-    pub bytes: u64,
-    /// Files and directories.
-    pub files: u64,
-}
-
-/// What a project has on the file system of `place`.
+/// Whether the file system of `place` keeps the limits of projects. ext4 that was made with projects counts them however it is mounted, xfs
+/// with `pqnoenforce` does, and both take limits then which hold nobody up.
 ///
 /// # Errors
-/// `ESRCH` where quotas of projects are not on, `ENOSYS` or another where there are none.
-pub fn usage(place: impl AsFd, project: u32) -> Result<Usage> {
-    let mut quota = Quota::default();
-    quotactl(place, GET_QUOTA, project, &mut quota)?;
-    Ok(Usage { bytes: quota.space, files: quota.inodes })
+/// `ENOSYS`, `EINVAL` or `ESRCH` where nothing counts projects.
+pub fn are_kept(place: impl AsFd) -> Result<bool> {
+    // `struct fs_quota_statv` has 160 bytes: its version, its flags after two of them, and what is of no concern here.
+    let mut state = [0_u16; 128];
+    state[0] = u16::from_ne_bytes([STATE_VERSION, 0]);
+    quotactl(place, GET_STATE, 0, state.as_mut_ptr().cast())?;
+    Ok(state[1] & PROJECTS_ARE_KEPT != 0)
 }
 
 /// How much a project may hold; 0 is any number.
@@ -92,7 +89,7 @@ pub fn limit(place: impl AsFd, project: u32, limits: Limits) -> Result<()> {
         valid: ALL_LIMITS,
         ..Quota::default()
     };
-    quotactl(place, SET_QUOTA, project, &mut quota)
+    quotactl(place, SET_QUOTA, project, std::ptr::from_mut(&mut quota).cast())
 }
 
 /// Puts an empty directory, and what will be made in it, into a project.
@@ -114,10 +111,11 @@ pub fn assign(directory: impl AsFd, project: u32) -> Result<()> {
     check(answer).map(drop)
 }
 
-fn quotactl(place: impl AsFd, command: u32, project: u32, quota: &mut Quota) -> Result<()> {
+/// What the kernel reads or writes for the command is at `data`.
+fn quotactl(place: impl AsFd, command: u32, project: u32, data: *mut libc::c_void) -> Result<()> {
     let place = place.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is open, and `quota` is a `struct if_dqblk` that lives until the call ends.
-    let answer =
-        unsafe { libc::syscall(QUOTACTL_FD, place, command, project, std::ptr::from_mut(quota)) };
+    // SAFETY: the descriptor is open, and both callers give the address of a value of their own, as large as what the kernel reads
+    // (`struct if_dqblk`) or writes (`struct fs_quota_statv`) for their command.
+    let answer = unsafe { libc::syscall(QUOTACTL_FD, place, command, project, data) };
     check(answer).map(drop)
 }

@@ -301,9 +301,12 @@ pub struct MountPoint {
     pub subpath: String,
     /// Make the source directory when it is missing (what `-v` does and `--mount` does not).
     pub create_source: bool,
-    /// A bind's ids are mapped: who owns the source is root in the container.
+    /// A bind's ids are mapped: whoever asked for it, or owns the source, is root in the container.
     #[serde(default)]
     pub idmap: bool,
+    /// The user and group that asked for it; none is the source's owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<(u32, u32)>,
     /// A bind's ids on the disk and what they are on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<IdMaps>,

@@ -119,9 +119,12 @@ fn mapped(mut mount: Mount, inputs: &SpecInputs<'_>) -> Mount {
     mount
 }
 
-/// The bind with its source's owner in the place of the container's root, so that what root makes there belongs to the owner.
+/// The bind with its caller, or else its source's owner, in the place of the container's root, so that what root makes there belongs
+/// to that one.
 fn owned_by_root(mut mount: Mount, point: &MountPoint, inputs: &SpecInputs<'_>) -> Mount {
-    let Some((uid, gid)) = (inputs.owner)(&point.source) else { return mount };
+    let Some((uid, gid)) = point.root.or_else(|| (inputs.owner)(&point.source)) else {
+        return mount;
+    };
     let (uids, gids) = match inputs.user {
         Some(user) => (user.maps.uids.as_slice(), user.maps.gids.as_slice()),
         None if (uid, gid) == (0, 0) => return mount,

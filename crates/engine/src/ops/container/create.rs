@@ -17,7 +17,7 @@ use ferry_model::{
     volume::Volume,
 };
 use ferry_oci::Platform;
-use ferry_volume::NewVolume;
+use ferry_volume::{Hold, NewVolume};
 
 use crate::{Engine, Shared, actor::Actor, failpoint, mounted, random, records, validate, welcome};
 
@@ -89,9 +89,11 @@ pub(crate) fn create_of(
     // Between here and the record nobody but we know that the layers are in use.
     let _lease = shared.lease(&container.layers);
     shared.containers.reserve_name(&name, &id)?;
-    let mut made = Made { shared, id: id.clone(), name, volumes: Vec::new(), keep: false };
+    let mut made =
+        Made { shared, id: id.clone(), name, volumes: Vec::new(), holds: Vec::new(), keep: false };
     let container = made.fill(container)?;
     made.keep = true;
+    let _holds = std::mem::take(&mut made.holds);
     drop(made);
     warnings.extend(shared.warnings_for(&container));
     let show = || drop(Actor::spawn(shared, container.clone(), None));
@@ -117,6 +119,8 @@ struct Made<'a> {
     id: String,
     name: String,
     volumes: Vec<String>,
+    /// Nobody removes or renames its volumes before everybody sees that it has them.
+    holds: Vec<Hold>,
     keep: bool,
 }
 
@@ -171,7 +175,8 @@ impl Made<'_> {
         if anonymous {
             shared.dirs.doom_volume(&self.id, &name)?;
         }
-        let (volume, is_new) = shared.volumes.create(new, shared.now())?;
+        let (volume, is_new, hold) = held_volume(shared, &new)?;
+        self.holds.push(hold);
         if is_new {
             let driver = [("driver", volume.driver.clone())];
             shared.events.plain(Subject::Volume, "create", &name, &driver, shared.now());
@@ -194,6 +199,23 @@ impl Made<'_> {
         let prepared = prepare_volume(shared, container, &volume, mount);
         mounted::release(shared, &volume, &user);
         prepared
+    }
+}
+
+/// The volume of that name, and whether it was made for this. One that is removed at the same moment is made again.
+fn held_volume(shared: &Shared, new: &NewVolume) -> Result<(Volume, bool, Hold), Failure> {
+    const ATTEMPTS: usize = 3;
+    let mut attempt = 1;
+    loop {
+        let (volume, is_new) = shared.volumes.create(new.clone(), shared.now())?;
+        match shared.volumes.share(&new.name) {
+            // It can have gone just before.
+            Ok(hold) if shared.volumes.get(&new.name).is_ok() => {
+                return Ok((volume, is_new, hold));
+            }
+            Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+            _ => attempt += 1,
+        }
     }
 }
 

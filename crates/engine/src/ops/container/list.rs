@@ -43,6 +43,7 @@ struct Filter<'a> {
     before: Option<Timestamp>,
     since: Option<Timestamp>,
     ancestors: Option<Vec<ferry_oci::Digest>>,
+    names: filter::Names,
 }
 
 impl<'a> Filter<'a> {
@@ -95,6 +96,7 @@ impl<'a> Filter<'a> {
             before: time("before")?,
             since: time("since")?,
             ancestors,
+            names: filter::Names::read(filters.get("name")),
         })
     }
 
@@ -114,7 +116,7 @@ impl<'a> Filter<'a> {
         (self.all || phase.is_running() || phase == Phase::Restarting)
             && labels
             && any("id", &|id| container.id.starts_with(id))
-            && any("name", &|name| filter::name_matches(&container.name, name))
+            && self.names.matches(&container.name)
             && any("status", &|status| phase.as_str() == status)
             && any("exited", &|code| {
                 matches!(phase, Phase::Exited | Phase::Dead)
@@ -205,14 +207,6 @@ fn check_ports(filter: &str, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_by_part_and_anchors() {
-        assert!(filter::name_matches("my-web", "web"));
-        assert!(filter::name_matches("web", "^/web$"));
-        assert!(!filter::name_matches("web2", "^web$"));
-        assert!(filter::name_matches("web2", "^web"));
-    }
 
     #[test]
     fn ports_and_ranges() {

@@ -27,16 +27,15 @@ pub async fn list(
 ) -> Result<Vec<Volume>, Failure> {
     let shared = &engine.shared;
     let used = used_volumes(shared);
-    let dangling = match filters.get("dangling").and_then(|values| values.first()) {
-        Some(text) => Some(filter::flag("dangling", text)?),
-        None => None,
-    };
+    let dangling = filters.get("dangling").map(|values| filter::one_flag("dangling", values));
+    let dangling = dangling.transpose()?;
+    let names = filter::Names::read(filters.get("name"));
     let any = |key: &str, matches: &dyn Fn(&str) -> bool| {
         filters.get(key).is_none_or(|values| values.iter().any(|value| matches(value)))
     };
     let mut volumes = shared.volumes.list();
     volumes.retain(|volume| {
-        any("name", &|name| filter::name_matches(&volume.name, name))
+        names.matches(&volume.name)
             && any("driver", &|driver| volume.driver == driver)
             && filters
                 .get("label")
@@ -101,6 +100,7 @@ pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Fail
         };
         let doing = format!("remove {name}: volume is in use");
         check_unused(&shared, &name, &doing, |_| true)?;
+        crate::mounted::let_go(&shared, &volume)?;
         shared.volumes.remove(&name)?;
         event(&shared, "destroy", &volume);
         Ok(())
@@ -133,6 +133,7 @@ pub async fn prune(
             {
                 continue;
             }
+            crate::mounted::let_go(&shared, &volume)?;
             let size = crate::usage::tree_size(volume.mountpoint.as_ref());
             match shared.volumes.remove(&volume.name) {
                 Err(ferry_volume::VolumeError::Busy(_)) => continue,

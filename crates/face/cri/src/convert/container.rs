@@ -220,6 +220,7 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
         },
         create_source: true,
         idmap: false,
+        root: None,
         maps,
         relabel: *selinux_relabel,
         no_copy: true,

@@ -7,7 +7,7 @@ use ferry_docker_api::{
 use ferry_errkind::Failure;
 use ferry_model::container::{BindRecursion, MountKind, MountPoint, MountRequest};
 
-use crate::refuse::invalid;
+use crate::{refuse::invalid, request::Peer};
 
 /// Reads a `--mount`.
 pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
@@ -53,6 +53,7 @@ pub(super) fn request(wire: Mount) -> Result<MountRequest, Failure> {
         recursion,
         create_source: create_mountpoint,
         idmap: id_map,
+        root: None,
         maps: None,
         relabel: false,
         no_copy,
@@ -101,6 +102,15 @@ fn recursion(options: &BindOptions) -> Result<BindRecursion, Failure> {
     }
 }
 
+/// With `idmap` what root in the container makes belongs to whoever asks for it. The host's root needs no such bind for that, and a
+/// client elsewhere is nobody here: with those it is the owner of the source.
+pub(crate) fn of_caller(mounts: &mut [MountRequest], peer: Option<Peer>) {
+    let caller = peer.map(|peer| (peer.user, peer.group)).filter(|(user, _)| *user != 0);
+    for mount in mounts.iter_mut().filter(|mount| mount.idmap) {
+        mount.root = caller;
+    }
+}
+
 /// Writes a `--mount` again, as it was asked for.
 pub(super) fn to_wire(request: &MountRequest) -> Mount {
     let MountRequest {
@@ -113,6 +123,8 @@ pub(super) fn to_wire(request: &MountRequest) -> Mount {
         recursion,
         create_source,
         idmap,
+        // Who asked is not part of what was asked for.
+        root: _,
         // Docker has no word for it.
         maps: _,
         // Docker's clients ask by `:z` and `:Z` alone.
@@ -176,6 +188,7 @@ pub(super) fn point(point: &MountPoint) -> WirePoint {
         subpath,
         create_source: _,
         idmap: _,
+        root: _,
         maps: _,
         recursion: _,
         tmpfs_size: _,

@@ -95,6 +95,7 @@ fn mount_point(wire: &ferry_docker_api::MountPoint) -> MountPoint {
         subpath: String::new(),
         create_source: false,
         idmap: false,
+        root: None,
         maps: None,
         recursion: BindRecursion::Enabled,
         tmpfs_size: 0,

@@ -101,7 +101,7 @@ async fn asked(request: Request) -> Result<Reply, Failure> {
     let Request { engine, body, peer, .. } = request;
     let mut body = BodyReader::new(body);
     let ask = direct::read(&mut body).await?;
-    let context = direct::apply(&ask, &mut wanted, peer)?;
+    let context = direct::apply(&ask, &mut wanted, peer.and_then(|peer| peer.pid))?;
     let context = context.unwrap_or_else(|| ContextSource::Tar(Box::new(body)));
     let (sender, mut events) = mpsc::channel(BACKLOG);
     let (out, pieces) = mpsc::channel(BACKLOG);

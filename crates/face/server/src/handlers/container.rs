@@ -90,7 +90,8 @@ fn check_words(values: &[String], filter: &str, what: &str, words: &[&str]) -> R
 pub(crate) async fn create(mut request: Request) -> Result<Reply, Failure> {
     let wire: ContainerCreateRequest = request.required_json().await?;
     let (name, platform) = (request.query.text("name"), request.query.text("platform"));
-    let (create, mut warnings) = convert::create::request(name, platform, wire)?;
+    let (mut create, mut warnings) = convert::create::request(name, platform, wire)?;
+    convert::mount::of_caller(&mut create.spec.host.mounts, request.peer);
     let made = ops::create(&request.engine, create).await?;
     warnings.splice(0..0, made.warnings);
     reply::created(&ContainerCreated { id: made.id, warnings })

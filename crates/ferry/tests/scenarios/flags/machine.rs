@@ -11,6 +11,7 @@ use ferry_testkit::{Client, FerryRegistry, run};
 use crate::with_busybox;
 
 through_both!(networks, volumes);
+against_docker!(volumes);
 
 fn networks(client: Client) {
     let sandbox = with_busybox(client);
@@ -104,6 +105,7 @@ fn volumes(client: Client) {
     let look = "df -k /data | tail -n 1";
     let seen = sandbox.ok(&["run", "--rm", "--volume", "small:/data", "busybox", "sh", "-c", look]);
     assert!(seen.contains(" 1024 "), "{seen}");
+    sandbox.ok(&["volume", "rm", "small"]);
 }
 
 /// The registry's own limits: how large a blob, how many connections and requests, how long an upload may wait.

@@ -118,7 +118,11 @@ fn check(script: &str, words: &str, more: &[&str], add: impl FnOnce(&Path)) {
         fs::create_dir(early.join(name)).unwrap();
     }
     fs::copy(&busybox, early.join("bin/busybox")).unwrap();
-    done(Command::new("cp").arg("-a").args([root.join("lib"), root.join("sbin")]).arg(&early));
+    // Modules and what loads them; what programs need would fill the memory.
+    for (from, to) in [("lib/modules", "lib"), ("sbin/modprobe", "sbin")] {
+        fs::create_dir(early.join(to)).unwrap();
+        done(Command::new("cp").arg("-a").arg(root.join(from)).arg(early.join(to)));
+    }
     executable(&early.join("init"), include_str!("early.sh"));
 
     let (initrd, disk) = (dir.join("initrd"), dir.join("disk"));

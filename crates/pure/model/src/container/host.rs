@@ -133,9 +133,12 @@ pub struct MountRequest {
     pub recursion: BindRecursion,
     /// `bind-create-src`.
     pub create_source: bool,
-    /// `idmap`: who owns the source is root in the container.
+    /// `idmap`: whoever asked, or owns the source, is root in the container.
     #[serde(default)]
     pub idmap: bool,
+    /// The user and group that asked for `idmap`; none is the source's owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<(u32, u32)>,
     /// A bind's ids on the disk and what they are on the host; Kubernetes asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<IdMaps>,

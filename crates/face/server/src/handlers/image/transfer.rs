@@ -88,7 +88,9 @@ pub(crate) async fn load(request: Request) -> Result<Reply, Failure> {
         Some(handed) => {
             let handed = serde_json::from_slice(handed.as_bytes())
                 .map_err(|error| invalid(format!("invalid {HANDED}: {error}")))?;
-            LoadSource::File(take(handed, request.peer, FileType::RegularFile)?.into())
+            LoadSource::File(
+                take(handed, request.peer.and_then(|peer| peer.pid), FileType::RegularFile)?.into(),
+            )
         }
         None => LoadSource::Stream(Box::new(BodyReader::new(request.body))),
     };
