@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(find(all, 21), Some(("/", vec![])));
         assert_eq!(
             (source(all, 21), source(all, 22), source(all, 23)),
-            (Some("/dev/a"), Some("tmpfs"), None)
+            (Some("/dev/a"), Some("shared:9"), None)
         );
         assert_eq!(find(all, 22), Some(("/sh", vec!["shared:5", "master:2"])));
         assert_eq!(find(all, 2), None);
