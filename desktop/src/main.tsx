@@ -8,7 +8,9 @@ import './styles/frame.css';
 import './styles/parts.css';
 import './styles/list.css';
 import './styles/views.css';
+import './styles/picture.css';
 import './styles/container.css';
+import './styles/chart.css';
 import './styles/builds.css';
 
 // Asked for before anything is drawn: the first view needs them, and mostly has them at once, from `index.html`'s preload. One

@@ -121,6 +121,7 @@ export interface Network {
   Driver: string;
   Scope: string;
   Internal: boolean;
+  Options?: Record<string, string> | null;
   EnableIPv6: boolean;
   IPAM: { Config: { Subnet?: string; Gateway?: string }[] | null };
   Labels: Record<string, string> | null;
@@ -168,7 +169,7 @@ export interface DiskUsage {
   Images: ImageSummary[] | null;
   Containers: (ContainerSummary & { SizeRw?: number; SizeRootFs?: number })[] | null;
   Volumes: Volume[] | null;
-  BuildCache: { Size: number; InUse: boolean }[] | null;
+  BuildCache: { ID: string; Description?: string; Size: number; InUse: boolean; Shared: boolean }[] | null;
 }
 
 export interface EngineEvent {

@@ -1,4 +1,8 @@
-// A figure over time: a line with the area below it.
+// A figure over time: a line with the area below it. The moment that is pointed at is shown instead of the last.
+
+import { useState } from 'preact/hooks';
+import { clock } from '../format';
+import { t } from '../words';
 
 interface ChartProps {
   title: string;
@@ -34,17 +38,27 @@ export function Chart({ title, now, lines, times, show, least = 0, span = 120_00
   const y = (value: number) => HEIGHT - 4 - (value / top) * (HEIGHT - 12);
   const first = Math.max(0, times.findIndex((time) => end - time <= span) - 1);
   const points = (values: number[]) => values.slice(first).map((value, place) => `${x(times[first + place]).toFixed(1)},${y(value).toFixed(1)}`);
+  const [at, setAt] = useState<number>();
+  // The sample nearest to the pointer.
+  const look = (event: PointerEvent) => {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const wanted = end - (1 - (event.clientX - box.left) / box.width) * span;
+    const seen = times.slice(first);
+    setAt(seen.length > 0 ? seen.reduce((best, time) => (Math.abs(time - wanted) < Math.abs(best - wanted) ? time : best)) : undefined);
+  };
+  const place = at === undefined ? -1 : times.indexOf(at);
   return (
     <figure class="chart">
       <figcaption>
         <span>{title}</span>
-        <strong>{now}</strong>
+        {place >= 0 && <span class="muted small chart-at">{clock(new Date(times[place])).replace(/[.,]\d+$/, '')}</span>}
+        <strong>{place < 0 ? now : lines.map((line) => show(line.values[place])).join(' / ')}</strong>
       </figcaption>
       <div class="chart-box">
         <span class="chart-top" aria-hidden="true">
           {show(top)}
         </span>
-        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`${title}: ${now}`}>
+        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`${title}: ${now}`} onPointerMove={look} onPointerLeave={() => setAt(undefined)}>
           <line x1="0" x2={WIDTH} y1={y(top)} y2={y(top)} class="chart-grid" />
           <line x1="0" x2={WIDTH} y1={y(top / 2)} y2={y(top / 2)} class="chart-grid" />
           {times.length > 1 &&
@@ -57,12 +71,17 @@ export function Chart({ title, now, lines, times, show, least = 0, span = 120_00
                 </g>
               );
             })}
+          {place >= 0 && <line class="chart-pointer" x1={x(times[place])} x2={x(times[place])} y1="0" y2={HEIGHT} vector-effect="non-scaling-stroke" />}
         </svg>
+      </div>
+      <div class="chart-times muted" aria-hidden="true">
+        <span>{t('minutesAgo', { count: span / 60_000 })}</span>
+        <span>{t('now')}</span>
       </div>
       {lines.length > 1 && (
         <div class="chart-legend">
-          {lines.map((line, place) => (
-            <span key={line.name} class={`legend-${place}`}>
+          {lines.map((line, number) => (
+            <span key={line.name} class={`legend-${number}`}>
               {line.name}
             </span>
           ))}

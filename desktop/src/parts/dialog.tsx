@@ -16,9 +16,12 @@ interface DialogProps {
 export function Dialog({ title, close, children, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => {
-    element.current?.showModal();
+    const dialog = element.current!;
+    dialog.showModal();
     // What is to be filled in comes first, not the button that closes.
-    element.current?.querySelector<HTMLElement>('input:not([type=checkbox]):not([readonly]), footer button')?.focus();
+    dialog.querySelector<HTMLElement>('input:not([type=checkbox]):not([readonly]), footer button')?.focus();
+    // Closed, not just taken away: that is what gives the focus back.
+    return () => dialog.close();
   }, []);
   return (
     <dialog

@@ -38,10 +38,10 @@ export function Failure({ error }: { error: ApiError }) {
   );
 }
 
-export function Loading() {
+export function Loading({ text }: { text?: string }) {
   return (
     <div class="loading" role="status">
-      {t('loading')}
+      {text ?? t('loading')}
     </div>
   );
 }

@@ -1,6 +1,6 @@
 // A button with a menu below it.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Icon, type IconName } from './icon';
 
 export interface MenuItem {
@@ -16,7 +16,8 @@ export function Menu({ label, items, icon = 'more' }: { label: string; items: Me
   const button = useRef<HTMLButtonElement>(null);
   const menu = useRef<HTMLDivElement>(null);
   const open = place !== undefined;
-  useEffect(() => {
+  // Before the next key, which is the menu's.
+  useLayoutEffect(() => {
     if (!open) return;
     menu.current?.querySelector<HTMLElement>('button:not(:disabled)')?.focus();
     const outside = (event: Event) => {

@@ -65,7 +65,11 @@ export function PaletteBox({ close }: { close: () => void }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   // Before the next key: what is typed at once is not lost.
-  useLayoutEffect(() => element.current?.showModal(), []);
+  useLayoutEffect(() => {
+    const dialog = element.current!;
+    dialog.showModal();
+    return () => dialog.close();
+  }, []);
   useEffect(() => {
     const hidden = [containers.show(), images.show(), volumes.show(), networks.show()];
     return () => hidden.forEach((hide) => hide());

@@ -69,7 +69,8 @@ export function open(container: string, command: string[], user: string, place: 
       ears.end(error as ApiError);
     }
   })();
-  terminal.focus();
+  // Not from who goes along the tabs with keys.
+  if (!document.activeElement?.matches('[role=tab]:focus-visible')) terminal.focus();
   return {
     focus: () => terminal.focus(),
     close: () => {

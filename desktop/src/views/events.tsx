@@ -3,20 +3,21 @@
 import { useState } from 'preact/hooks';
 import { useCell } from '../cell';
 import { clock, short, when } from '../format';
+import { CommandLine } from '../parts/copy';
 import { Empty } from '../parts/empty';
 import { List, type Column } from '../parts/list';
 import { Search } from '../parts/search';
 import { to } from '../route';
 import { events } from '../state';
 import type { EngineEvent } from '../types';
-import { t } from '../words';
+import { t, type Key } from '../words';
 
 const KINDS = ['all', 'container', 'image', 'network', 'volume'] as const;
 const PLACES: Record<string, string> = { container: 'containers', image: 'images', network: 'networks', volume: 'volumes' };
 
 function Subject({ event }: { event: EngineEvent }) {
   const { ID: id, Attributes: attributes } = event.Actor;
-  const name = attributes.name ?? (event.Type === 'volume' ? id : short(id));
+  const name = event.Type === 'volume' || !/^(sha256:)?[0-9a-f]{64}$/.test(attributes.name ?? id) ? (attributes.name ?? id) : short(attributes.name ?? id);
   const place = PLACES[event.Type];
   const gone = ['destroy', 'delete', 'untag'].includes(event.Action);
   return place && id && !gone ? <a href={to(place, id)}>{name}</a> : <span>{name}</span>;
@@ -32,7 +33,7 @@ export function Events() {
   });
   const columns: Column<EngineEvent>[] = [
     { key: 'time', title: t('time'), width: '120px', cell: (event) => <span class="mono" title={when(new Date(event.time * 1000))}>{clock(new Date(event.timeNano / 1e6))}</span> },
-    { key: 'type', title: t('kind'), width: '100px', wide: true, cell: (event) => <span class="muted">{event.Type}</span> },
+    { key: 'type', title: t('kind'), width: '100px', wide: true, cell: (event) => <span class="muted">{KINDS.includes(event.Type as 'all') ? t(`kind_${event.Type}` as Key) : event.Type}</span> },
     { key: 'action', title: t('happened'), width: 'minmax(0, 1.4fr)', cell: (event) => <span class={`cut ${event.Action === 'die' && event.Actor.Attributes.exitCode !== '0' ? 'change-2' : ''}`}>{event.Action}</span> },
     { key: 'who', title: t('what'), width: 'minmax(0, 2fr)', cell: (event) => <span class="cut"><Subject event={event} /></span> },
     {
@@ -47,13 +48,16 @@ export function Events() {
     <>
       <header class="view-head">
         <h1>{t('events')}</h1>
+        <span class="spread">
+          <CommandLine command="ferry events" />
+        </span>
       </header>
       <div class="tools">
         <Search text={text} change={setText} hint={t('searchEvents')} />
         <div class="segments" role="group" aria-label={t('kind')}>
           {KINDS.map((name) => (
             <button key={name} aria-pressed={kind === name} onClick={() => setKind(name)}>
-              {name === 'all' ? t('all') : name}
+              {t(name === 'all' ? 'all' : `${name}s`)}
             </button>
           ))}
         </div>

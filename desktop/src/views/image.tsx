@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { ApiError, get, path, query, send } from '../api';
 import { useCell } from '../cell';
 import { ago, bytes, short, when, word } from '../format';
-import { CopyButton } from '../parts/copy';
+import { CommandLine, CopyButton } from '../parts/copy';
 import { Failure, Loading } from '../parts/empty';
 import { Icon } from '../parts/icon';
 import { to } from '../route';
@@ -53,7 +53,7 @@ export function instruction(step: string): string {
   return text;
 }
 
-function Layers({ id, steps }: { id: string; steps: Step[] }) {
+function Layers({ id, name, steps }: { id: string; name: string; steps: Step[] }) {
   const [layers, setLayers] = useState<Layer[]>();
   const [error, setError] = useState<ApiError>();
   const [under, setUnder] = useState(false);
@@ -128,6 +128,7 @@ function Layers({ id, steps }: { id: string; steps: Step[] }) {
           </li>
         ))}
       </ol>
+      <CommandLine command={`ferry history --no-trunc ${word(name)}`} />
     </section>
   );
 }
@@ -202,7 +203,7 @@ export function Image({ id }: { id: string }) {
         <Loading />
       ) : (
         <div class="stack">
-          <Layers id={id} steps={steps} />
+          <Layers id={id} name={name} steps={steps} />
           <section class="card">
             <h2>{t('configuration')}</h2>
             <dl class="facts">

@@ -119,6 +119,17 @@ function RemoveDialog({ rows, close }: { rows: NamedImage[]; close: () => void }
 export const askRemoveImages = (rows: NamedImage[]) => ask((close) => <RemoveDialog rows={rows} close={close} />);
 export const askTag = (row: NamedImage) => ask((close) => <TagDialog row={row} close={close} />);
 
+/** The tag stays where there is no room for all of the name. */
+function ImageName({ name }: { name: string }) {
+  const at = name.lastIndexOf(':') > name.lastIndexOf('/') ? name.lastIndexOf(':') : name.length;
+  return (
+    <span class="image-name">
+      <span>{name.slice(0, at)}</span>
+      <span>{name.slice(at)}</span>
+    </span>
+  );
+}
+
 function columns(users: Map<string, number>): Column<NamedImage>[] {
   return [
     {
@@ -127,8 +138,8 @@ function columns(users: Map<string, number>): Column<NamedImage>[] {
       width: 'minmax(0, 2.4fr)',
       sort: (row) => row.name || '~',
       cell: (row) => (
-        <a class="name" href={to('images', row.image.Id)}>
-          {row.name || <span class="muted">{t('noTag')}</span>}
+        <a class="name" href={to('images', row.image.Id)} title={row.name}>
+          {row.name ? <ImageName name={row.name} /> : <span class="muted">{t('noTag')}</span>}
           <span class="muted small mono">{short(row.image.Id)}</span>
         </a>
       ),

@@ -1,5 +1,7 @@
-// A picture: published ports at the left, containers in the middle, networks at the right, lines between what is connected.
+// A picture: published ports at the left, containers in the middle, networks at the right, lines between what is connected. The one
+// that is pointed at or has the focus shows what it reaches: everything else fades. Narrow windows have it as a list.
 
+import { useState } from 'preact/hooks';
 import { healthOf, nameOf, published } from '../container';
 import { Empty } from '../parts/empty';
 import { to } from '../route';
@@ -17,12 +19,67 @@ function cut(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
+/** Networks by whose bridge packets go from member to member; those of `host` share more than that, and `none` has no members that meet. */
+function joins(network: Network): boolean {
+  return network.Name !== 'none' && network.Options?.['com.docker.network.bridge.enable_icc'] !== 'false';
+}
+
+const isOn = (container: ContainerSummary, network: Network) => Boolean(container.NetworkSettings.Networks?.[network.Name]);
+
+/** Whom a container reaches: those that share a network with it. */
+export function reached(container: ContainerSummary, containers: ContainerSummary[], networks: Network[]): ContainerSummary[] {
+  const own = networks.filter((network) => joins(network) && isOn(container, network));
+  return containers.filter((other) => other !== container && own.some((network) => isOn(other, network)));
+}
+
+/** The picture in words. */
+function inWords(container: ContainerSummary, containers: ContainerSummary[], networks: Network[]): string {
+  const [name, names] = [nameOf(container), reached(container, containers, networks).map(nameOf)];
+  const ports = published(container.Ports).map((port) => port.PublicPort);
+  const first = names.length > 0 ? t('reaches', { name, names: names.join(', ') }) : t('reachesNone', { name });
+  return [first, ports.length > 0 ? t('reachedAt', { ports: ports.join(', ') }) : ''].filter(Boolean).join(' · ');
+}
+
+const noteOf = (network: Network) => [network.Driver, ...(network.IPAM.Config ?? []).map((config) => config.Subnet ?? ''), network.Internal && t('noWayOut'), !joins(network) && network.Name !== 'none' && t('apart')].filter(Boolean).join(' · ');
+
+/** For windows that a picture does not fit into. */
+function InList({ networks, containers }: { networks: Network[]; containers: ContainerSummary[] }) {
+  return (
+    <ul class="reach-list">
+      {networks.map((network, place) => (
+        <li key={network.Id} class={`hue-${place % 6}`}>
+          <a href={to('networks', network.Id)}>{network.Name}</a>
+          <span class="muted small">{noteOf(network)}</span>
+          <ul>
+            {containers
+              .filter((container) => isOn(container, network))
+              .map((container) => (
+                <li key={container.Id}>
+                  <a href={to('containers', container.Id)}>{nameOf(container)}</a>
+                  {published(container.Ports).length > 0 && <span class="reach-ports">{published(container.Ports).map((port) => port.PublicPort).join(', ')} →</span>}
+                </li>
+              ))}
+          </ul>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 export function Picture({ networks, containers }: { networks: Network[]; containers: ContainerSummary[] }) {
-  const used = networks.filter((network) => containers.some((container) => container.NetworkSettings.Networks?.[network.Name]) || !['host', 'none'].includes(network.Name));
+  const [at, setAt] = useState('');
+  const used = networks.filter((network) => containers.some((container) => isOn(container, network)) || !['host', 'none'].includes(network.Name));
   if (containers.length === 0 && used.every((network) => network.Name === 'bridge')) return <Empty icon="networks" title={t('nothingRuns')} text={t('whoReaches')} />;
   // Containers of the same network stand together: fewer lines cross.
-  const first = (container: ContainerSummary) => used.findIndex((network) => container.NetworkSettings.Networks?.[network.Name]);
+  const first = (container: ContainerSummary) => used.findIndex((network) => isOn(container, network));
   const boxes = [...containers].sort((a, b) => first(a) - first(b) || nameOf(a).localeCompare(nameOf(b)));
+  // What is shown of the one that is looked at: a container with whom it reaches, or a network with its members.
+  const looked = containers.find((container) => container.Id === at);
+  const near = new Set(looked ? [at, ...reached(looked, containers, networks).map((one) => one.Id), ...used.filter((network) => isOn(looked, network)).map((network) => network.Id)] : []);
+  const within = used.find((network) => network.Id === at);
+  if (within) for (const id of [at, ...containers.filter((container) => isOn(container, within)).map((container) => container.Id)]) near.add(id);
+  const fades = (...ids: string[]) => (near.size > 0 && !ids.every((id) => near.has(id)) ? 'faded' : '');
+  const looks = (id: string) => ({ onMouseEnter: () => setAt(id), onMouseLeave: () => setAt(''), onFocus: () => setAt(id), onBlur: () => setAt('') });
   const rows = Math.max(boxes.length, used.length);
   const height = rows * ROW + 54;
   const boxY = (place: number) => 44 + place * ROW + ((rows - boxes.length) * ROW) / 2;
@@ -37,8 +94,8 @@ export function Picture({ networks, containers }: { networks: Network[]; contain
           <text class="picture-title" x={NET.x} y="22">{t('networks')}</text>
           {boxes.map((container, place) =>
             used.map((network, other) =>
-              container.NetworkSettings.Networks?.[network.Name] ? (
-                <path key={`${container.Id}${network.Id}`} class={`picture-line hue-${other % 6}`} d={curve(BOX.x + BOX.width, boxY(place) + HEIGHT / 2, NET.x, netY(other) + HEIGHT / 2)} />
+              isOn(container, network) ? (
+                <path key={`${container.Id}${network.Id}`} class={`picture-line hue-${other % 6} ${fades(container.Id, network.Id)}`} d={curve(BOX.x + BOX.width, boxY(place) + HEIGHT / 2, NET.x, netY(other) + HEIGHT / 2)} />
               ) : null,
             ),
           )}
@@ -46,7 +103,7 @@ export function Picture({ networks, containers }: { networks: Network[]; contain
             const ports = published(container.Ports);
             const y = boxY(place);
             return (
-              <g key={container.Id}>
+              <g key={container.Id} class={fades(container.Id)} data-container={nameOf(container)}>
                 {ports.length > 0 && (
                   <>
                     <path class="picture-line port" d={curve(PORT.x + PORT.width, y + HEIGHT / 2, BOX.x, y + HEIGHT / 2)} marker-end="url(#arrow)" />
@@ -56,7 +113,7 @@ export function Picture({ networks, containers }: { networks: Network[]; contain
                     </text>
                   </>
                 )}
-                <a href={to('containers', container.Id)}>
+                <a href={to('containers', container.Id)} aria-description={inWords(container, containers, networks)} {...looks(container.Id)}>
                   <rect class="picture-box" x={BOX.x} y={y} width={BOX.width} height={HEIGHT} rx="9" />
                   <circle class={`picture-dot ${container.State} ${healthOf(container) ?? ''}`} cx={BOX.x + 18} cy={y + HEIGHT / 2} r="4.500" />
                   <text class="picture-name" x={BOX.x + 34} y={y + 20}>
@@ -70,14 +127,14 @@ export function Picture({ networks, containers }: { networks: Network[]; contain
             );
           })}
           {used.map((network, place) => (
-            <a key={network.Id} href={to('networks', network.Id)}>
+            <a key={network.Id} class={fades(network.Id)} href={to('networks', network.Id)} {...looks(network.Id)}>
               <rect class="picture-box" x={NET.x} y={netY(place)} width={NET.width} height={HEIGHT} rx="9" />
               <rect class={`picture-stripe hue-${place % 6}`} x={NET.x} y={netY(place) + 9} width="4" height={HEIGHT - 18} rx="2" />
               <text class="picture-name" x={NET.x + 18} y={netY(place) + 20}>
                 {cut(network.Name, 28)}
               </text>
               <text class="picture-note" x={NET.x + 18} y={netY(place) + 36}>
-                {cut([network.Driver, ...(network.IPAM.Config ?? []).map((config) => config.Subnet ?? '')].join(' · '), 34)}
+                {cut(noteOf(network), 40)}
               </text>
             </a>
           ))}
@@ -88,7 +145,10 @@ export function Picture({ networks, containers }: { networks: Network[]; contain
           </defs>
         </svg>
       </div>
-      <figcaption class="muted small">{t('whoReaches')}</figcaption>
+      <InList networks={used} containers={boxes} />
+      <figcaption class="muted small" aria-live="polite">
+        {looked ? inWords(looked, containers, networks) : t('whoReaches')}
+      </figcaption>
     </figure>
   );
 }

@@ -185,7 +185,9 @@ export function NetworkPage({ id }: { id: string }) {
   const [chosen, setChosen] = useState('');
   const network = all?.find((one) => one.Id === id || one.Name === id);
   const members = network ? membersOf(network, boxes) : [];
-  const others = boxes.filter((container) => !members.includes(container) && (container.State === 'running' || container.State === 'created' || container.State === 'exited'));
+  // What shares the network of the machine, or has none, can be in no other.
+  const alone = (container: ContainerSummary) => ['host', 'none'].some((name) => container.NetworkSettings.Networks?.[name]);
+  const others = boxes.filter((container) => !members.includes(container) && !alone(container) && (container.State === 'running' || container.State === 'created' || container.State === 'exited'));
   const change = (verb: 'connect' | 'disconnect', container: ContainerSummary) => {
     const name = nameOf(container);
     const text = t(verb === 'connect' ? 'connectedTo' : 'disconnectedFrom', { name, network: network!.Name });
@@ -231,11 +233,11 @@ export function NetworkPage({ id }: { id: string }) {
                 class="tools inline-form"
                 onSubmit={(event) => {
                   event.preventDefault();
-                  const container = others.find((one) => one.Id === (chosen || others[0].Id));
+                  const container = others.find((one) => one.Id === chosen) ?? others[0];
                   if (container) change('connect', container);
                 }}
               >
-                <select aria-label={t('containers')} value={chosen} onChange={(event) => setChosen(event.currentTarget.value)}>
+                <select aria-label={t('containers')} value={others.some((one) => one.Id === chosen) ? chosen : others[0].Id} onChange={(event) => setChosen(event.currentTarget.value)}>
                   {others.map((container) => (
                     <option key={container.Id} value={container.Id}>
                       {nameOf(container)}

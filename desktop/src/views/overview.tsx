@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks';
 import { useCell } from '../cell';
 import { nameOf } from '../container';
 import { bytes, memory, percent } from '../format';
+import { CommandLine } from '../parts/copy';
 import { Failure, Loading } from '../parts/empty';
 import { loadMore } from '../parts/more';
 import { UsageCharts } from '../parts/usage-charts';
@@ -27,6 +28,7 @@ export function rooms(usage: DiskUsage): Room[] {
   const images = usage.Images ?? [];
   const boxes = usage.Containers ?? [];
   const volumes = usage.Volumes ?? [];
+  // What is shared counts as the images'.
   const cache = usage.BuildCache ?? [];
   const sum = (sizes: number[]) => sizes.reduce((all, size) => all + Math.max(0, size), 0);
   const used = sum(images.filter((image) => image.Containers > 0).map((image) => image.Size - Math.max(0, image.SharedSize)));
@@ -47,7 +49,7 @@ export function rooms(usage: DiskUsage): Room[] {
       free: sum(volumes.filter((volume) => volume.UsageData?.RefCount === 0).map((volume) => volume.UsageData!.Size)),
       count: volumes.length,
     },
-    { kind: 'buildCache', title: t('diskCache'), size: sum(cache.map((item) => item.Size)), free: sum(cache.filter((item) => !item.InUse).map((item) => item.Size)), count: cache.length },
+    { kind: 'buildCache', title: t('diskCache'), size: sum(cache.filter((item) => !item.Shared).map((item) => item.Size)), free: sum(cache.filter((item) => !item.InUse && !item.Shared).map((item) => item.Size)), count: cache.length },
   ];
 }
 
@@ -176,10 +178,12 @@ export function Overview() {
         <section class="card">
           <h2>{t('disk')}</h2>
           <Disk />
+          <CommandLine command="ferry system df" />
         </section>
         <section class="card">
           <h2>{t('engine')}</h2>
           <Engine />
+          <CommandLine command="ferry info" />
         </section>
       </div>
     </>

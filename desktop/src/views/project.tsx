@@ -12,7 +12,8 @@ import { Empty, Failure, Loading } from '../parts/empty';
 import { Icon } from '../parts/icon';
 import { LogView } from '../parts/log-view';
 import { State } from '../parts/state';
-import { go, to } from '../route';
+import { Tabs } from '../parts/tabs';
+import { to } from '../route';
 import { containers } from '../state';
 import type { ContainerDetail, ContainerSummary } from '../types';
 import { t } from '../words';
@@ -150,15 +151,22 @@ const SIGNS = { create: '+', remove: '−', change: '~' } as const;
 function Plan({ project }: { project: Project }) {
   const said = useSaid(project, 'diff', true);
   const all = changes(said.text);
+  const warnings = said.text.split('\n').flatMap((line) => /^WARN\[\d+\]\s*(.*)/.exec(line)?.[1] ?? []);
   return (
     <section class="card">
       <p class="muted">{t('planText')}</p>
       {said.error && <Failure error={said.error} />}
       {!said.done && <Loading />}
+      {warnings.map((text) => (
+        <div class="notice" key={text}>
+          <Icon name="warning" />
+          <div lang="en">{text}</div>
+        </div>
+      ))}
       {said.done && !said.error && all.length === 0 && (
         <p class="fine">
           <Icon name="check" size={16} />
-          {said.text.trim() || t('planEmpty')}
+          {t('planEmpty')}
         </p>
       )}
       <ul class="plan">
@@ -228,24 +236,7 @@ export function ProjectPage({ name, tab = 'services' }: { name: string; tab?: st
         <h1>{name}</h1>
         <Buttons project={project} />
       </header>
-      <div
-        class="tabs"
-        role="tablist"
-        aria-label={name}
-        onKeyDown={(event) => {
-          const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? TABS.length - 1 : 0;
-          if (step === 0) return;
-          const next = TABS[(TABS.indexOf(now) + step) % TABS.length];
-          go('compose', name, next);
-          requestAnimationFrame(() => document.getElementById(`tab-${next}`)?.focus());
-        }}
-      >
-        {TABS.map((one) => (
-          <a key={one} id={`tab-${one}`} role="tab" tabIndex={one === now ? 0 : -1} aria-selected={one === now} aria-controls="tab-panel" href={to('compose', name, one)}>
-            {t(one)}
-          </a>
-        ))}
-      </div>
+      <Tabs label={name} names={TABS} now={now} at={['compose', name]} />
       <div id="tab-panel" role="tabpanel" aria-labelledby={`tab-${now}`} class={now === 'logs' ? 'panel panel-logs' : 'panel'}>
       {needsFile && !project.files && <Empty icon="file" title={t('noFiles')} />}
       {now === 'services' && <Services project={project} />}

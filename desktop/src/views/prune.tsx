@@ -15,6 +15,8 @@ import { t } from '../words';
 export type Prunable = 'containers' | 'images' | 'volumes' | 'buildCache';
 
 interface Room {
+  /** Where names may be the same. */
+  id?: string;
   name: string;
   size: number;
 }
@@ -36,7 +38,7 @@ function useVictims(kind: Prunable, all: boolean): Room[] | undefined {
     case 'volumes':
       return (usage.Volumes ?? []).filter((volume) => volume.UsageData?.RefCount === 0 && (all || anonymous(volume.Name))).map((volume) => ({ name: volume.Name, size: volume.UsageData?.Size ?? 0 }));
     default:
-      return (usage.BuildCache ?? []).filter((item) => !item.InUse).map((item, place) => ({ name: t('step', { number: place + 1 }), size: item.Size }));
+      return (usage.BuildCache ?? []).filter((item) => !item.InUse).map((item, place) => ({ id: item.ID, name: item.Description?.replace(/^RUN \/bin\/sh -c /, 'RUN ').replace(/\s*# buildkit$/, '') || t('step', { number: place + 1 }), size: item.Shared ? 0 : item.Size }));
   }
 }
 
@@ -80,8 +82,8 @@ function PruneDialog({ kind, close }: { kind: Prunable; close: () => void }) {
       {victims && victims.length > 0 && (
         <ul class="victims" tabIndex={0} aria-label={t('willBeRemoved')}>
           {victims.map((room) => (
-            <li key={room.name}>
-              <span class="cut">{room.name}</span>
+            <li key={room.id ?? room.name}>
+              <span class="cut" title={room.name}>{room.name}</span>
               <span class="muted">{bytes(room.size)}</span>
             </li>
           ))}

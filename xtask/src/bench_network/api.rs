@@ -35,6 +35,19 @@ impl Engine {
         self.call("DELETE", path, "")
     }
 
+    /// What it calls itself, and its version.
+    pub(super) fn version(&self) -> Result<String, String> {
+        let shown = self.get("/version")?;
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let part = &shown["Components"][0];
+        Ok(format!(
+            "{} {}, kernel {}",
+            text(&part["Name"]),
+            text(&shown["Version"]),
+            text(&shown["KernelVersion"])
+        ))
+    }
+
     /// Makes a container of busybox and starts it. Answers its id.
     pub(super) fn container(&self, name: &str, mut body: Value) -> Result<String, String> {
         let image = body["Image"].as_str().unwrap_or("busybox").to_owned();

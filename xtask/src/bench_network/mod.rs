@@ -3,9 +3,10 @@
 
 mod api;
 mod dns;
+mod throughput;
 
 use std::{
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask bench-network [--rounds N] [--seconds N]
   The first engine is the one that the others are compared with, e.g.
     cargo xtask bench-network docker=/var/run/docker.sock ferry=/run/ferry/ferry.sock
   Both need an image called busybox; throughput needs iperf3, names need nsenter. Root.
+  Throughput is the median of five rounds of --seconds each, the engines in turn.
   Cases: networks, connect, ports, throughput, names";
 
 /// Containers, and ports of each, of the case of many ports.
@@ -45,12 +47,15 @@ struct Options {
 /// Runs all cases.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let options = parse(arguments)?;
+    for engine in &options.engines {
+        println!("{} is {}", engine.name, engine.version()?);
+    }
     type Case = (&'static str, fn(&Options) -> Result<(), String>);
     let cases: [Case; 5] = [
         ("networks", networks),
         ("connect", connect),
         ("ports", ports),
-        ("throughput", throughput),
+        ("throughput", throughput::case),
         ("names", names),
     ];
     for (name, case) in cases {
@@ -207,71 +212,6 @@ fn start_many(engine: &Engine, ports: usize) -> Result<f64, String> {
         engine.remove(id);
     }
     started.map(|()| took.as_secs_f64() * 1e3)
-}
-
-/// A process that ends with this.
-struct Server(std::process::Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// iperf3 of this machine in the network of a container's process.
-fn inside(pid: i64, words: &[&str]) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["-t", &pid.to_string(), "-n", "iperf3"]).args(words);
-    command
-}
-
-fn throughput(options: &Options) -> Result<(), String> {
-    let (mut to_port, mut between) = (Vec::new(), Vec::new());
-    for engine in &options.engines {
-        let client = engine.container("ferry-bench-client", sleeper())?;
-        let mut body = sleeper();
-        body["ExposedPorts"]["5201/tcp"] = json!({});
-        body["HostConfig"]["PortBindings"]["5201/tcp"] = json!([{"HostPort": "25201"}]);
-        let server = engine.container("ferry-bench-server", body)?;
-        let measured = stream(engine, &server, &client, options.seconds);
-        engine.remove(&server);
-        engine.remove(&client);
-        let (first, second) = measured?;
-        to_port.push(first);
-        between.push(second);
-    }
-    line("host to published port", "Gbit/s", &options.engines, &to_port, true);
-    line("container to container", "Gbit/s", &options.engines, &between, true);
-    Ok(())
-}
-
-/// Gigabits a second from the host through the published port, and from the client.
-fn stream(engine: &Engine, server: &str, client: &str, seconds: u64) -> Result<(f64, f64), String> {
-    engine.start(server)?;
-    engine.start(client)?;
-    let (server, address) = engine.place(server, "bridge")?;
-    let (client, _) = engine.place(client, "bridge")?;
-    let mut serve = inside(server, &["-s"]);
-    serve.stdin(Stdio::null()).stdout(Stdio::null());
-    let serving = serve.spawn().map_err(|error| format!("iperf3: {error}"))?;
-    let _serving = Server(serving);
-    thread::sleep(Duration::from_secs(1));
-    let seconds = seconds.to_string();
-    let flags = ["-t", &seconds, "-J"];
-    let mut own = Command::new("iperf3");
-    own.args(["-c", "127.0.0.1", "-p", "25201"]).args(flags);
-    let first = gigabits(&mut own)?;
-    let second = gigabits(inside(client, &["-c", &address]).args(flags))?;
-    Ok((first, second))
-}
-
-fn gigabits(command: &mut Command) -> Result<f64, String> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("iperf3: {error}"))?;
-    let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let bits = shown["end"]["sum_received"]["bits_per_second"].as_f64();
-    bits.map(|bits| bits / 1e9).ok_or_else(|| format!("iperf3: {}", shown["error"]))
 }
 
 /// The daemon's process, as the kernel knows who listens on its socket.

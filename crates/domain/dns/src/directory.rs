@@ -19,7 +19,8 @@ struct Network {
     /// In small letters.
     name: String,
     names: HashMap<String, Vec<Host>>,
-    reverse: HashMap<IpAddr, String>,
+    /// Whose an address is, and what it leads back to.
+    reverse: HashMap<IpAddr, (String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +76,15 @@ impl Directory {
         entry.name = network.1.to_ascii_lowercase();
         for name in names {
             let hosts = entry.names.entry(name.to_ascii_lowercase()).or_default();
-            hosts.push(Host { endpoint: endpoint.to_owned(), v4, v6, hidden: false });
+            // A host name may be the container's own in other letters.
+            if hosts.iter().all(|host| host.endpoint != endpoint) {
+                hosts.push(Host { endpoint: endpoint.to_owned(), v4, v6, hidden: false });
+            }
         }
         if let Some(first) = names.first() {
             let full = format!("{first}.{}", network.1);
             for ip in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
-                entry.reverse.insert(ip, full.clone());
+                entry.reverse.insert(ip, (endpoint.to_owned(), full.clone()));
             }
         }
     }
@@ -98,21 +102,12 @@ impl Directory {
     /// Forgets an endpoint.
     pub fn leave(&mut self, network: &str, endpoint: &str) {
         let Some(entry) = self.networks.get_mut(network) else { return };
-        let mut addresses = Vec::new();
         entry.names.retain(|_, hosts| {
-            hosts.retain(|host| {
-                let goes = host.endpoint == endpoint;
-                if goes {
-                    addresses.extend(host.v4.map(IpAddr::V4));
-                    addresses.extend(host.v6.map(IpAddr::V6));
-                }
-                !goes
-            });
+            hosts.retain(|host| host.endpoint != endpoint);
             !hosts.is_empty()
         });
-        for ip in addresses {
-            entry.reverse.remove(&ip);
-        }
+        // Somebody else may have the address by now.
+        entry.reverse.retain(|_, (owner, _)| owner != endpoint);
         if entry.names.is_empty() {
             self.networks.remove(network);
         }
@@ -142,7 +137,7 @@ impl Directory {
         view.networks
             .iter()
             .find_map(|network| self.networks.get(network)?.reverse.get(&ip))
-            .map(String::as_str)
+            .map(|(_, name)| name.as_str())
     }
 
     fn on(&self, network: &str, name: &str, turn: usize) -> Option<Found> {
@@ -208,6 +203,24 @@ mod tests {
         directory.hide("n1", "e1", &[]);
         assert_eq!(v4(&directory, "svc"), [ip(1)]);
         directory.hide("n9", "e1", &names(&["svc"]));
+    }
+
+    #[test]
+    fn one_name_in_two_spellings_is_one_address() {
+        let (mut directory, view) = directory();
+        directory.join(("n1", "back.net"), "e4", &names(&["App", "app"]), Some(ip(4)), None);
+        let found = directory.find(&view, "app", 0).map(|found| found.v4);
+        assert_eq!(found, Some(vec![ip(4)]));
+    }
+
+    #[test]
+    fn an_address_leads_back_to_who_has_it_now() {
+        let (mut directory, view) = directory();
+        directory.join(("n1", "back.net"), "e4", &names(&["app"]), Some(ip(1)), None);
+        directory.leave("n1", "e1");
+        assert_eq!(directory.name_of(&view, ip(1).into()), Some("app.back.net"));
+        directory.leave("n1", "e4");
+        assert_eq!(directory.name_of(&view, ip(1).into()), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fs, net::IpAddr};
 
 use ferry_dns::{Link, View};
 use ferry_errkind::Failure;
-use ferry_model::container::{Container, HEALTHY_NAMES_LABEL, HealthStatus};
+use ferry_model::container::{Container, HEALTHY_NAMES_LABEL, HealthStatus, OTHERS_NAMES_LABEL};
 
 use super::order;
 use crate::{
@@ -32,15 +32,16 @@ pub(super) fn join(shared: &Shared, container: &Container, network: &str) {
     }
 }
 
-/// Names of a container that lead to it while it is healthy only, as long as it is not.
+/// Names of a container that do not lead to it: those of others, and while it is not healthy those that lead to it only when it is.
 pub(crate) fn hidden(container: &Container) -> Vec<String> {
-    let Some(names) = container.spec.labels.get(HEALTHY_NAMES_LABEL) else { return Vec::new() };
     let healthy = match &container.state.health {
         Some(health) => health.status == HealthStatus::Healthy,
         // Before its first start it only is to be asked.
         None => ferry_container::probe_command(&container.spec).is_none(),
     };
-    if healthy { Vec::new() } else { names.split(',').map(|name| name.trim().to_owned()).collect() }
+    let labels = [Some(OTHERS_NAMES_LABEL), (!healthy).then_some(HEALTHY_NAMES_LABEL)];
+    let names = labels.into_iter().flatten().filter_map(|key| container.spec.labels.get(key));
+    names.flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect()
 }
 
 /// Makes names right after a container's health has changed.

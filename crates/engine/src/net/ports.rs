@@ -190,7 +190,12 @@ fn reserve_one(
             Err(error) => failure = Some(error),
         }
     }
+    let is_range = wanted.host_port_end > wanted.host_port;
     match failure {
+        // Docker's words, with what became of the last one behind them.
+        Some(last) if is_range && last.message().contains("port is already allocated") => {
+            Err(Failure::new(last.kind(), format!("all ports are allocated: {}", last.message())))
+        }
         Some(failure) => Err(failure),
         None => Ok(Vec::new()),
     }

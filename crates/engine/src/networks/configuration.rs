@@ -34,7 +34,7 @@ pub(super) fn settle(
     let own = network.enable_ipv6
         || !network.labels.is_empty()
         || !network.ipam.is_empty()
-        || !network.ipam_options.is_empty();
+        || network.ipam_options.as_ref().is_some_and(|options| !options.is_empty());
     for (says, what) in [
         (own, "user specified configurations"),
         (!network.options.is_empty(), "network driver options"),

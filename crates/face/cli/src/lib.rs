@@ -27,6 +27,7 @@ pub mod face {
             Args, Cli, CliError, Command, Extension, Failures, Group, Outcome, WindowSize,
             command_help, config_dir, quote, run_words, usage_line, warn, window_size, write_fd,
         },
+        run::{progress::hide as hide_progress, pull::name_and_tag},
     };
 }
 

@@ -1,6 +1,6 @@
 //! A pod's own settings, and its containers by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::{
     ports::{self, Ports},
     probes::{self, Watch},
     reader::Reader,
+    service::Service,
     settings::{Around, around, limits},
     volumes::Volume,
 };
@@ -110,12 +111,17 @@ impl Common<'_> {
             let why = "a privileged container cannot have ids of its own (hostUsers: false)";
             return Err(format!("{}: {why}", reader.path()));
         }
-        let probes = probes::read(&mut reader, &ports.names)?;
+        let watch = probes::read(&mut reader, &ports.names)?;
+        if ends && watch.is_some() {
+            let why =
+                "an init container has no probes and no lifecycle unless it is always restarted";
+            return Err(format!("{}: {why}", reader.path()));
+        }
         let pull = reader.text("imagePullPolicy")?;
         if !matches!(pull.as_str(), "" | "Always" | "IfNotPresent" | "Never") {
             return Err(format!("{}.imagePullPolicy: \"{pull}\" cannot be", reader.path()));
         }
-        let mut body = json!({
+        let body = json!({
             "Image": image,
             "Entrypoint": command,
             "Cmd": args,
@@ -130,17 +136,8 @@ impl Common<'_> {
             "HostConfig": host,
         });
         reader.finish()?;
-        if let Some(health) = probes.health {
-            body["Healthcheck"] = health;
-            if probes.is_alive {
-                // As a kubelet: what must not be started again is only ended.
-                let stays = is_init || self.restart != "no";
-                body["Labels"]["ferry.health-on-failure"] =
-                    json!(if stays { "restart" } else { "stop" });
-            }
-        }
         let name = format!("{}-{own}", self.values.pod.name);
-        let watch = probes.watch.map(|watch| Watch {
+        let watch = watch.map(|watch| Watch {
             container: name.clone(),
             restarts: is_init || self.restart != "no",
             grace: u64::try_from(self.grace).unwrap_or(30),
@@ -214,6 +211,14 @@ impl Common<'_> {
     /// What it is called as long as it is ready.
     pub(crate) fn names_when_ready(&self) -> Vec<String> {
         self.names_for(true)
+    }
+
+    /// Names of services that lead to others: to a front or to other pods, and all of them as long as the pod is only prepared.
+    pub(crate) fn names_of_others(&self, prepares: bool) -> BTreeSet<String> {
+        let Values { pod, manifests } = self.values;
+        let leads_here = |one: &&Service| one.selects(pod) && !one.has_front(manifests);
+        let others = manifests.services.iter().filter(|one| prepares || !leads_here(one));
+        others.flat_map(Service::names).collect()
     }
 
     /// Names that services give it: those of their fronts for it, or where there is none their own.

@@ -138,8 +138,9 @@ async fn put_into(player: &Player<'_>, pod: &PodPlan, new: &[&str]) -> Result<()
     let id = made["Id"].as_str().unwrap_or_default().to_owned();
     let tar = finish(tar)?;
     let filled = put(player, &id, tar).await;
-    end::remove_one(player, &id).await?;
-    filled
+    let removed = end::remove_one(player, &id).await;
+    // Why it could not be filled says more than why that could not be tidied up.
+    filled.and(removed)
 }
 
 /// Puts an archive into a container.

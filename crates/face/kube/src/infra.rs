@@ -9,7 +9,7 @@ use crate::{
     common::Common,
     plan::{ContainerPlan, NETWORK, PodPlan},
     ports::Ports,
-    probes::Watch,
+    probes::{self, Watch},
     service::IMAGE,
     volumes::PutFile,
 };
@@ -32,25 +32,29 @@ const SECOND: u64 = 1_000_000_000;
 /// The label by which the engine knows names that lead to a container while it is healthy only.
 const HEALTHY_NAMES: &str = "ferry.names-while-healthy";
 
+/// The label by which the engine knows names that are another one's, though the container is called so.
+const OTHERS_NAMES: &str = "ferry.names-of-others";
+
 /// Decides who has the network of `plan`, and lets the others join.
 pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
     let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
     let asks = plan.all().any(|one| one.late.iter().any(|(_, field)| field.starts_with("status.")));
     for watch in watches.iter().filter(|watch| watch.pre_stop.is_some()) {
-        let mut all = plan.init.iter_mut().chain(&mut plan.containers);
-        if let Some(one) = all.find(|one| one.name == watch.container) {
+        if let Some(one) = watched(plan, watch) {
             one.body["Labels"][PRE_STOP] = json!("1");
         }
     }
+    let needed = watches.iter().any(|watch| probes::health(watch).is_none())
+        || common.shares_pids
+        || ((stays > 1 || asks) && !common.on_host);
+    let watches = by_keeper(plan, watches, needed);
     for one in plan.init.iter_mut().filter(|one| !one.ends) {
         one.body["Labels"][SIDECAR] = json!("1");
     }
-    let needed =
-        !watches.is_empty() || common.shares_pids || ((stays > 1 || asks) && !common.on_host);
     if needed {
         let mut keeper = keeper(common, &plan.name, watches);
         if !common.on_host {
-            holder(common, &mut keeper.body);
+            holder(common, &mut keeper);
             common.publish(ports, &mut keeper.body);
         }
         for one in plan.init.iter_mut().chain(&mut plan.containers) {
@@ -68,28 +72,74 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
             }
             continue;
         }
-        holder(common, &mut one.body);
+        holder(common, one);
         if let Some(ports) = ports.take_if(|_| !one.ends) {
             common.publish(ports, &mut one.body);
         }
     }
-    // Services lead to nobody who only prepares.
-    for one in plan.init.iter_mut().filter(|one| one.ends && !common.on_host) {
-        one.body["NetworkingConfig"]["EndpointsConfig"][NETWORK]["Aliases"] = json!([]);
-        if let Some(labels) = one.body["Labels"].as_object_mut() {
-            labels.remove(HEALTHY_NAMES);
+}
+
+/// What the keeper of a pod asks, if it has one; for the rest containers have health checks.
+fn by_keeper(plan: &mut PodPlan, watches: Vec<Watch>, has_keeper: bool) -> Vec<Watch> {
+    // A keeper has the pod's names, and leads nobody here before all of whom it knows are ready.
+    let (mut asked, checked): (Vec<Watch>, Vec<Watch>) =
+        watches.into_iter().partition(|watch| match probes::health(watch) {
+            Some(_) => has_keeper && watch.says_when_ready(),
+            None => true,
+        });
+    if asked.iter().any(Watch::says_when_ready) {
+        let all = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends);
+        let others = all.filter(|one| asked.iter().all(|watch| watch.container != one.name));
+        let others: Vec<Watch> = others.map(|one| Watch::of(&one.name)).collect();
+        asked.extend(others);
+    }
+    for watch in checked {
+        if let Some(one) = watched(plan, &watch) {
+            check(&watch, &mut one.body);
         }
+    }
+    asked
+}
+
+/// The container of a watch.
+fn watched<'p>(plan: &'p mut PodPlan, watch: &Watch) -> Option<&'p mut ContainerPlan> {
+    plan.init.iter_mut().chain(&mut plan.containers).find(|one| one.name == watch.container)
+}
+
+/// A container whose health check says all that its probes would.
+fn check(watch: &Watch, body: &mut Value) {
+    if let Some(health) = probes::health(watch) {
+        body["Healthcheck"] = health;
+    }
+    if watch.liveness.is_some() {
+        // As a kubelet: what must not be started again is only ended.
+        let verb = if watch.restarts { "restart" } else { "stop" };
+        body["Labels"]["ferry.health-on-failure"] = json!(verb);
     }
 }
 
 /// A container with a network of its own.
-fn holder(common: &Common<'_>, body: &mut Value) {
+fn holder(common: &Common<'_>, one: &mut ContainerPlan) {
+    let ContainerPlan { name, ends, body, .. } = one;
     body["Hostname"] = json!(common.hostname);
     let (mut names, when_ready) = (common.names(), common.names_when_ready());
-    if !when_ready.is_empty() {
-        body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+    if *ends {
+        // Services lead to nobody who only prepares.
+        names.clear();
+    } else {
+        if !when_ready.is_empty() {
+            body["Labels"][HEALTHY_NAMES] = json!(when_ready.join(","));
+        }
+        names.extend(when_ready);
     }
-    names.extend(when_ready);
+    let others = common.names_of_others(*ends);
+    names.retain(|name| !others.contains(name));
+    // It is called so inside still.
+    let own = [&common.hostname, &*name].into_iter().filter(|name| others.contains(*name));
+    let own: Vec<&str> = own.map(String::as_str).collect();
+    if !own.is_empty() {
+        body["Labels"][OTHERS_NAMES] = json!(own.join(","));
+    }
     body["NetworkingConfig"] = json!({ "EndpointsConfig": { NETWORK: { "Aliases": names } } });
     let host = &mut body["HostConfig"];
     host["NetworkMode"] = json!(NETWORK);

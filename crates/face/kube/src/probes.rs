@@ -50,14 +50,16 @@ pub(crate) struct Watch {
     pub(crate) grace: u64,
 }
 
-/// What a container's probes and hooks come to.
-#[derive(Debug, Default)]
-pub(crate) struct Probes {
-    /// The health check.
-    pub(crate) health: Option<Value>,
-    /// It ends when that fails.
-    pub(crate) is_alive: bool,
-    pub(crate) watch: Option<Watch>,
+impl Watch {
+    /// Of a container of which nothing is asked.
+    pub(crate) fn of(container: &str) -> Self {
+        Watch { container: container.to_owned(), ..Watch::default() }
+    }
+
+    /// Whether its container says when it is ready; else it is when it runs.
+    pub(crate) fn says_when_ready(&self) -> bool {
+        self.readiness.is_some() || self.startup.is_some()
+    }
 }
 
 /// Whether a pod says when it is ready; else it is when it runs.
@@ -68,11 +70,11 @@ pub(crate) fn say_when_ready(pod: &Pod) -> bool {
     all.any(|one| has(one, "readinessProbe") || has(one, "startupProbe"))
 }
 
-/// Reads them; `names` are the container's ports.
+/// Reads them, if there are any; `names` are the container's ports.
 pub(crate) fn read(
     reader: &mut Reader<'_>,
     names: &BTreeMap<String, u16>,
-) -> Result<Probes, String> {
+) -> Result<Option<Watch>, String> {
     let mut watch = Watch {
         startup: probe(reader, "startupProbe", names)?,
         liveness: probe(reader, "livenessProbe", names)?,
@@ -83,24 +85,16 @@ pub(crate) fn read(
     watch.post_start = hook(&mut lifecycle, "postStart", names)?;
     watch.pre_stop = hook(&mut lifecycle, "preStop", names)?;
     lifecycle.finish()?;
-    if watch == Watch::default() {
-        return Ok(Probes::default());
-    }
-    match health(&watch) {
-        Some(health) => {
-            Ok(Probes { health: Some(health), is_alive: watch.liveness.is_some(), watch: None })
-        }
-        None => Ok(Probes { watch: Some(watch), ..Probes::default() }),
-    }
+    Ok((watch != Watch::default()).then_some(watch))
 }
 
 /// Docker's health check, if it says the same: one program, asked for one thing or for both.
-fn health(watch: &Watch) -> Option<Value> {
+pub(crate) fn health(watch: &Watch) -> Option<Value> {
     let Watch { startup, liveness, readiness, post_start: None, pre_stop: None, .. } = watch else {
         return None;
     };
     let probe = liveness.as_ref().or(readiness.as_ref())?;
-    let same = |other: &Probe| other.action == probe.action && other.period == probe.period;
+    let same = |other: &Probe| Probe { delay: probe.delay, ..other.clone() } == *probe;
     let all = [startup, liveness, readiness].into_iter().flatten();
     let plain = |one: &Probe| {
         matches!(one.action, Action::Exec(_)) && one.successes == 1 && one.grace.is_none()

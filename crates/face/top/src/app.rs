@@ -25,6 +25,10 @@ pub(crate) struct Container {
     pub(crate) status: String,
     #[serde(default)]
     ports: Vec<Port>,
+    #[serde(default, rename = "ImageID")]
+    image_id: String,
+    #[serde(default)]
+    mounts: Vec<Mount>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,6 +37,14 @@ struct Port {
     private_port: u16,
     #[serde(default)]
     public_port: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    /// Of a volume; others have none.
+    #[serde(default)]
+    name: String,
 }
 
 impl Container {
@@ -84,6 +96,7 @@ pub(crate) enum View {
     Log,
     Usage,
     Help,
+    Why,
     Things(Kind),
 }
 
@@ -131,6 +144,8 @@ pub(crate) enum Wish {
     Things(Kind),
     CloseThings,
     Shell(String),
+    /// Why this container ended, or what is wrong with it.
+    Why(String),
 }
 
 /// Everything that is shown.
@@ -147,6 +162,8 @@ pub(crate) struct App {
     pub(crate) log: VecDeque<Line>,
     /// Lines between the end of the log and the end of what is seen; 0 follows.
     pub(crate) back: usize,
+    /// What the daemon says of why; nothing until it has answered.
+    pub(crate) why: Vec<String>,
     things: Vec<Thing>,
     /// The place of the chosen one among those that are shown.
     pub(crate) thing: usize,
@@ -168,6 +185,7 @@ impl App {
             uses: HashMap::new(),
             log: VecDeque::new(),
             back: 0,
+            why: Vec::new(),
             things: Vec::new(),
             thing: 0,
             message: None,
@@ -276,7 +294,7 @@ impl App {
         match self.view {
             View::List => self.list_key(key.code, page),
             View::Log => self.log_key(key.code, page),
-            View::Usage | View::Help => self.other_key(key.code),
+            View::Usage | View::Help | View::Why => self.other_key(key.code),
             View::Things(kind) => self.thing_key(kind, key.code, page),
         }
     }
@@ -328,6 +346,11 @@ impl App {
                 self.go(View::Usage);
                 Wish::Nothing
             }
+            KeyCode::Char('w') => {
+                self.go(View::Why);
+                self.why.clear();
+                Wish::Why(id)
+            }
             KeyCode::Char('e') if container.state == "running" => Wish::Shell(name),
             KeyCode::Char('e') => {
                 self.fail(&format!("{name} is not running"));
@@ -366,7 +389,10 @@ impl App {
     }
 
     fn other_key(&mut self, code: KeyCode) -> Wish {
-        if matches!(code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'u' | '?' | 'h')) {
+        if matches!(
+            code,
+            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'u' | 'w' | '?' | 'h')
+        ) {
             self.go(View::List);
         }
         Wish::Nothing

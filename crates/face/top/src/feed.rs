@@ -6,7 +6,7 @@ use crossterm::event::{Event, KeyEventKind};
 use ferry_cli::face::CliError;
 use ferry_client::{Client, ClientError, path_segment};
 use ferry_docker_api::{
-    StatsResponse,
+    StatsResponse, WhyFinding,
     stream::{Demultiplexer, StreamKind},
 };
 use serde_json::Value;
@@ -42,6 +42,7 @@ enum News {
     Uses(HashMap<String, Use>),
     Lines(Vec<Line>),
     Things(Kind, Vec<Thing>),
+    Why(Vec<String>),
     Done(String),
     Failed(String),
 }
@@ -93,6 +94,7 @@ pub(crate) async fn session(
                 app.say(&format!("ferry {} {name} …", verb.word()));
                 tokio::spawn(act(client.clone(), sender.clone(), verb, id, name));
             }
+            Wish::Why(id) => drop(tokio::spawn(why(client.clone(), sender.clone(), id))),
             Wish::Log(id) => {
                 let opened = tokio::spawn(follow(client.clone(), sender.clone(), id));
                 if let Some(before) = log.replace(opened) {
@@ -129,6 +131,7 @@ fn take(app: &mut App, news: News) {
         News::Uses(uses) => app.set_uses(uses),
         News::Lines(lines) => app.add_lines(lines),
         News::Things(kind, things) => app.set_things(kind, things),
+        News::Why(lines) => app.why = lines,
         News::Done(text) => app.say(&text),
         News::Failed(text) => app.fail(&text),
     }
@@ -249,6 +252,21 @@ async fn things(client: Client, sender: Sender, kind: Kind) {
         }
         tokio::time::sleep(SAMPLE).await;
     }
+}
+
+/// Why a container ended. Docker's daemon knows the code only.
+async fn why(client: Client, sender: Sender, id: String) {
+    let found = client.get(format!("/containers/{id}/why")).json::<Vec<WhyFinding>>().await;
+    let lines = match found {
+        Ok(found) => found
+            .iter()
+            .flat_map(|one| [one.what.clone(), format!("hint: {}", one.hint)])
+            .filter(|line| line != "hint: ")
+            .map(|line| plain(&line))
+            .collect(),
+        Err(error) => vec![format!("this engine does not tell why: {}", words(&error))],
+    };
+    drop(sender.send(News::Why(lines)).await);
 }
 
 /// The log of a container, as long as somebody looks.

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, run};
+use ferry_testkit::{Client, Sandbox, eventually, free_port, free_range, free_range6, run};
 
 use crate::{
     lan::{Lan, Mirror, ip},
@@ -13,6 +13,7 @@ use crate::{
 through_all!(
     hosts_without_an_address,
     addresses_outside,
+    addresses_outside_in_ipv6,
     links_that_are_trusted,
     bridges_of_others,
     settings_of_links,
@@ -109,6 +110,53 @@ fn addresses_outside(client: Client) {
     }
     drop(mirror);
     sandbox.ok(&["network", "rm", "bo-plain", "bo-chosen"]);
+}
+
+/// `host_ipv6`: the same in IPv6; and `container_iface_prefix`: what links are called inside.
+fn addresses_outside_in_ipv6(client: Client) {
+    let sandbox = with_busybox(client);
+    let (inner, outer) = (free_range6(), free_range6());
+    let lan = Lan::new(&format!("{outer}::9/64 nodad"));
+    for own in [1, 3] {
+        ip(&format!("addr add {outer}::{own}/64 dev {} nodad", lan.parent));
+    }
+    let mirror = Mirror::on(&lan, "TCP6-LISTEN", 7008);
+    let host = format!("com.docker.network.host_ipv6={outer}::3");
+    let prefix = "com.docker.network.container_iface_prefix=lan";
+    let subnet = format!("{inner}::/64");
+    let flags = ["--ipv6", "--ipv4=false", "--subnet", &subnet, "-o", &host, "-o", prefix];
+    create(&sandbox, "bo-six", &flags);
+    let other = format!("{}.0/24", free_range());
+    create(
+        &sandbox,
+        "bo-more",
+        &["--subnet", &other, "-o", "com.docker.network.container_iface_prefix=wan"],
+    );
+    let flags = ["run", "-d", "--name", "bo-in", "--network", "bo-six"];
+    sandbox.ok(&[&flags[..], &["busybox", "sleep", "1000"]].concat());
+    let links = || sandbox.ok(&["exec", "bo-in", "ls", "/sys/class/net"]);
+    assert_eq!(links().split_whitespace().collect::<Vec<_>>(), ["lan0", "lo"]);
+    sandbox.ok(&["network", "connect", "bo-more", "bo-in"]);
+    let seen = links();
+    assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), ["lan0", "lo", "wan0"]);
+    sandbox.ok(&["network", "disconnect", "bo-more", "bo-in"]);
+    let there = format!("{outer}::9");
+    let seen = || {
+        let asked = sandbox.run(&["exec", "bo-in", "nc", "-w", "3", &there, "7008"]);
+        let seen = asked.stdout.trim().trim_matches(['[', ']']).to_owned();
+        seen.parse::<std::net::Ipv6Addr>().ok()
+    };
+    let chosen: std::net::Ipv6Addr = format!("{outer}::3").parse().unwrap();
+    assert_eq!(eventually("the other host answers", seen), chosen);
+    if client != Client::FerryOnDocker {
+        sandbox.kill_daemon();
+        run(Command::new("nft").args(["delete", "table", "ip6", &sandbox.table()])).ok();
+        sandbox.start_daemon(None);
+        assert_eq!(eventually("after a crash and a flush", seen), chosen);
+    }
+    drop(mirror);
+    sandbox.run(&["rm", "-f", "bo-in"]);
+    sandbox.ok(&["network", "rm", "bo-six", "bo-more"]);
 }
 
 /// From another host.

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use ferry_testkit::{Client, Registry, RegistryOptions, Sandbox, binary, images, run};
+use ferry_testkit::{Client, Registry, RegistryOptions, Sandbox, binary, free_port, images, run};
 
 use crate::with_busybox;
 
@@ -77,4 +77,39 @@ fn the_first_command_starts_a_daemon_with_the_files_of_the_machine() {
         "data is there",
     ];
     assert_eq!(lines, expected);
+}
+
+/// `$4` is the port of the proxy of names, `$5` one to publish.
+const WITH_NAMES: &str = r#"
+"$2" import "$3" busybox >/dev/null
+serve='echo page > /tmp/index.html; exec httpd -f -p 80 -h /tmp'
+"$2" run -d --name web -p "127.0.0.1:$5:80" busybox sh -c "$serve" >/dev/null
+curl -s --retry 9 --retry-all-errors --retry-delay 1 -o "$1/page" "http://127.0.0.1:$5/"
+echo "published: $(cat "$1/page")"
+echo "listens: $(ss -Hltn "sport = :$5" | wc -l)"
+echo "by name: $(curl -s -H 'Host: web.localhost' "http://127.0.0.1:$4/")"
+"$2" rm -f web >/dev/null
+"#;
+
+/// `firewall` and `names` in `/etc/ferry/config.toml`: the daemon listens at published ports itself, and answers by name.
+#[test]
+fn the_machines_file_says_firewall_and_names() {
+    let own = Sandbox::prepared(&[]);
+    let directory = own.dir().join("machine");
+    std::fs::create_dir_all(&directory).unwrap();
+    let daemon = serde_json::json!({"bridge": own.bridge(), "cgroup-parent": own.cgroup_parent()});
+    std::fs::write(directory.join("daemon.json"), daemon.to_string()).unwrap();
+    let [http, port] = [free_port(), free_port()].map(|port| port.to_string());
+    let config = format!(
+        "firewall = \"respect\"\nnames = true\nnames-http = [\"127.0.0.1:{http}\"]\nnames-https = []\nnames-dns = []\n"
+    );
+    std::fs::write(directory.join("config.toml"), config).unwrap();
+    let mut command = Command::new("unshare");
+    let script = [MACHINE, WITH_NAMES].concat();
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+    command.args([directory.as_path(), &binary(), &images::busybox_tar()]).args([http, port]);
+    command.env_remove("DOCKER_HOST").env_remove("FERRY_HOST");
+    let said = run(&mut command).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines, ["published: page", "listens: 1", "by name: page"]);
 }

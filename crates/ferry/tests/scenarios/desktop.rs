@@ -242,6 +242,9 @@ fn what_other_sites_cause_is_refused() {
     assert_eq!(desktop.stream(&[cookie]).0, 403);
     assert_eq!(desktop.stream(&[cookie, ("Origin", "http://evil.example")]).0, 403);
     assert_eq!(desktop.stream(&[("Origin", &own)]).0, 401);
+    let rebound = [cookie, ("Host", "evil.example"), ("Origin", "http://evil.example")];
+    assert_eq!(desktop.stream(&rebound).0, 403);
+    assert_eq!(desktop.stream(&[cookie, ("Origin", &own)]).0, 101, "the page's own");
     assert_eq!(sandbox.inspect("victim", "{{.State.Running}}"), "true");
     let outside = sandbox.run(&["desktop", "--listen", "0.0.0.0:0"]);
     outside.fails(1).says("only loopback addresses");
@@ -460,6 +463,26 @@ fn services_in_a_browser() {
     sandbox.ok(&["import", tar.to_str().unwrap(), "services"]);
     drive(&sandbox, node, "services.mjs");
 }
+
+/// Several at once, all options, terminals, files, layers, networks and what the kernel says of them (`desktop/tests/depth.mjs`).
+#[test]
+fn depth_in_a_browser() {
+    let Some(node) = browser() else { return };
+    drive(&with_busybox(Client::Ferry), node, "depth.mjs");
+}
+
+/// Every view in Korean, in narrow windows and by keyboard alone, and what other pages cannot do (`desktop/tests/views.mjs`).
+fn every_view(client: Client) {
+    let Some(node) = browser() else { return };
+    drive(&with_busybox(client), node, "views.mjs");
+}
+
+#[test]
+fn every_view_in_a_browser() {
+    every_view(Client::Ferry);
+}
+
+against_docker!(every_view);
 
 fn pages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../desktop")

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// A network namespace, kept by a process that sleeps, with this thread in it.
-struct Machine(Child);
+pub(crate) struct Machine(Child);
 
 impl Machine {
-    fn enter() -> Machine {
+    pub(crate) fn enter() -> Machine {
         let child = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
         let namespace = format!("/proc/{}/ns/net", child.id());
         let of = |path: &str| std::fs::read_link(path).ok();

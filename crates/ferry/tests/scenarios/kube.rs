@@ -9,7 +9,11 @@ use std::{
 
 use ferry_testkit::{Client, eventually, free_port, programs, run_with_input};
 
-use super::{compose::Project, with_busybox};
+use super::{
+    compose::Project,
+    kube_objects::{down, play},
+    with_busybox,
+};
 
 const WEB: &str = "
 apiVersion: v1
@@ -179,12 +183,11 @@ fn kubectl_takes_what_is_generated() {
     // And Ferry itself plays it.
     let text = sandbox.ok(&["kube", "generate", "--name", "copy", "shop"]);
     sandbox.ok(&["rm", "-f", "shop"]);
-    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
-    assert_eq!(played.code, 0, "{played:?}");
+    play(&sandbox, &text);
     let copy = sandbox
         .inspect("copy-shop", "{{.Config.User}} {{.HostConfig.Memory}} {{json .Config.Env}}");
     assert!(copy.starts_with("1000:50 67108864") && copy.contains("PRICE=$5"), "{copy}");
-    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
+    down(&sandbox, &text);
     sandbox.ok(&["volume", "rm", "goods"]);
 }
 
@@ -276,23 +279,14 @@ metadata: {{name: app}}
 spec:
   terminationGracePeriodSeconds: 0
   initContainers:
-    - name: proxy
-      image: busybox
-      restartPolicy: Always
-      command: [sh, -c, 'nc -ll -p 81 -e echo from the sidecar & until [ -e /end ]; do sleep 0.1; done; rm /end']
-      ports: [{{containerPort: 81, hostPort: {first}}}]
-    - name: needs
-      image: busybox
-      command: [sh, -c, 'until nc -w 1 127.0.0.1 81 < /dev/null | grep sidecar; do sleep 0.1; done']
+    - {{name: proxy, image: busybox, restartPolicy: Always, ports: [{{containerPort: 81, hostPort: {first}}}],
+       command: [sh, -c, 'nc -ll -p 81 -e echo from the sidecar & until [ -e /end ]; do sleep 0.1; done; rm /end']}}
+    - {{name: needs, image: busybox, command: [sh, -c, 'until nc -w 1 127.0.0.1 81 < /dev/null | grep sidecar; do sleep 0.1; done']}}
   containers:
-    - name: main
-      image: busybox
-      command: [sh, -c, 'exec nc -ll -p 80 -e echo from the program']
-      ports: [{{containerPort: 80, hostPort: {second}}}]
+    - {{name: main, image: busybox, ports: [{{containerPort: 80, hostPort: {second}}}], command: [sh, -c, 'exec nc -ll -p 80 -e echo from the program']}}
 "
     );
-    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
-    assert_eq!((played.code, played.stdout.as_str()), (0, "Pod/app app created\n"), "{played:?}");
+    assert_eq!(play(&sandbox, &text), "Pod/app app created\n");
     for (port, words) in [(first, "from the sidecar\n"), (second, "from the program\n")] {
         eventually("both ports lead into the pod", || {
             let mut said = String::new();

@@ -14,7 +14,12 @@ use std::{
 use ferry_testkit::{Client, Run, free_port, programs, run_with_input};
 use serde_json::{Value, json};
 
-use super::{compose::Project, kube::SHOP_FLAGS, scratch, with_busybox};
+use super::{
+    compose::Project,
+    kube::SHOP_FLAGS,
+    kube_objects::{down, play},
+    scratch, with_busybox,
+};
 
 const DEFINITIONS: &str = include_str!("kubernetes-1.36.json");
 
@@ -378,7 +383,7 @@ fn containers_are_handed_to_a_cluster() {
     // Pods that were played, and projects that run, by their names.
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: duo}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: a, image: busybox, \
                ports: [{containerPort: 80}], command: [sleep, '1000']}, {name: b, image: busybox, command: [sleep, '1000']}]}}";
-    sandbox.with_input(&["kube", "play", "-"], pod.as_bytes());
+    play(&sandbox, pod);
     assert_eq!(hand(&["duo"]).ok(), "pod/duo created");
     let (_, made) = cluster.made().remove(0);
     let names: Vec<&str> = made["spec"]["containers"]
@@ -407,5 +412,5 @@ fn containers_are_handed_to_a_cluster() {
     let made = cluster.made();
     assert_eq!(made[1].1["spec"]["replicas"], 2);
     hand(&["nothing"]).fails(1).says("no container, pod or project is called nothing");
-    sandbox.with_input(&["kube", "down", "-"], pod.as_bytes());
+    down(&sandbox, pod);
 }

@@ -1,25 +1,14 @@
-//! What keepers do: probes and hooks, jobs, schedules, fronts of services.
+//! What keepers do for pods and services: probes and hooks, the network of a pod, fronts.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::collections::BTreeSet;
 
-use ferry_testkit::{Client, Sandbox, eventually, free_port};
+use ferry_testkit::{Client, eventually, free_port};
 
-use super::{kube::answer, with_busybox};
-
-pub(crate) fn play(sandbox: &Sandbox, text: &str) -> String {
-    let played = sandbox.with_input(&["kube", "play", "-"], text.as_bytes());
-    assert_eq!(played.code, 0, "{played:?}");
-    played.stdout
-}
-
-/// Containers of an object: names and states.
-pub(crate) fn of(sandbox: &Sandbox, owner: &str) -> Vec<String> {
-    let filter = format!("label=ferry.kube.owner={owner}");
-    let all = sandbox.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
-    let mut all: Vec<String> = all.lines().map(str::to_owned).collect();
-    all.sort();
-    all
-}
+use super::{
+    kube::answer,
+    kube_objects::{down, of, play, try_to_play},
+    with_busybox,
+};
 
 const PROBED: &str = "
 apiVersion: v1
@@ -93,11 +82,53 @@ fn probes_and_hooks_are_those_of_kubernetes() {
 
     let again = "Pod/web web unchanged\nService/front front unchanged\n";
     assert_eq!(play(&sandbox, PROBED), again);
-    sandbox.with_input(&["kube", "down", "-"], PROBED.as_bytes());
+    down(&sandbox, PROBED);
     assert_eq!(of(&sandbox, "Pod/web"), Vec::<String>::new());
     let notes = ["run", "--rm", "-v", "notes:/notes", "busybox", "cat", "/notes/hooks"];
     assert_eq!(sandbox.ok(&notes), "started\nstopping\nstarted\nstopping");
     sandbox.ok(&["volume", "rm", "notes"]);
+}
+
+const DUO: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: duo, labels: {app: duo}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: serve, image: busybox, command: [sh, -c, 'exec nc -ll -p 80 -e echo here'],
+       readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, failureThreshold: 1}}
+    - {name: side, image: busybox, command: [sh, -c, 'until [ -e /end ]; do sleep 0.1; done']}
+---
+{apiVersion: v1, kind: Service, metadata: {name: lead}, spec: {selector: {app: duo}, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: early}, spec: {publishNotReadyAddresses: true, selector: {app: duo}, ports: [{port: 80}]}}
+";
+
+#[test]
+fn a_pod_is_ready_when_all_its_containers_are() {
+    let sandbox = with_busybox(Client::Ferry);
+    assert_eq!(play(&sandbox, DUO), "Pod/duo duo created\n");
+    let health = || sandbox.inspect("duo_pod", "{{.State.Health.Status}}").trim().to_owned();
+    let answering = || {
+        ["early", "lead"].map(|place| {
+            let ask = format!("nc -w 5 {place} 80 < /dev/null");
+            let ask = ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &ask];
+            sandbox.run(&ask).stdout == "here\n"
+        })
+    };
+    eventually("its keeper has looked", || (health() == "unhealthy").then_some(()));
+    eventually("it serves", || (answering() == [true, false]).then_some(()));
+    sandbox.ok(&["exec", "duo-serve", "touch", "/ready"]);
+    eventually("both are ready", || (health() == "healthy").then_some(()));
+    assert_eq!(answering(), [true; 2]);
+    // One of whom nothing is asked has to run.
+    sandbox.ok(&["exec", "duo-side", "touch", "/end"]);
+    eventually("one has ended", || (health() == "unhealthy").then_some(()));
+    assert_eq!(answering(), [true, false]);
+    down(&sandbox, DUO);
+    assert_eq!(of(&sandbox, "Pod/duo"), Vec::<String>::new());
 }
 
 #[test]
@@ -128,125 +159,6 @@ spec:
     let ask =
         ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", "nc -w 1 two 80 < /dev/null"];
     assert_eq!(sandbox.ok(&ask), "here");
-}
-
-#[test]
-fn jobs_run_as_often_as_they_must() {
-    let sandbox = with_busybox(Client::Ferry);
-    let job = |name: &str, more: &str, script: &str| {
-        format!(
-            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  {more}\n  template: {{spec: {{restartPolicy: Never, \
-             terminationGracePeriodSeconds: 0, containers: [{{name: m, image: busybox, command: [sh, -c, '{script}']}}]}}}}\n---\n"
-        )
-    };
-    let text = [
-        job("many", "completions: 3\n  parallelism: 2", "exit 0"),
-        job("never", "backoffLimit: 0\n  parallelism: 2\n  completions: 2", "exit 3"),
-        job("slow", "activeDeadlineSeconds: 1", "sleep 1000"),
-        job("gone", "ttlSecondsAfterFinished: 1", "exit 0"),
-    ]
-    .concat();
-    play(&sandbox, &text);
-    eventually("enough have succeeded", || {
-        let expected = ["many-0-m exited", "many-1-m exited", "many-2-m exited", "many_job exited"];
-        (of(&sandbox, "Job/many") == expected).then_some(())
-    });
-    assert_eq!(sandbox.inspect("many_job", "{{.State.ExitCode}}").trim(), "0");
-    eventually("too many have failed", || {
-        let ended = sandbox.inspect("never_job", "{{.State.Status}} {{.State.ExitCode}}");
-        (ended.trim() == "exited 1").then_some(())
-    });
-    eventually("there is no more time", || {
-        (of(&sandbox, "Job/slow") == ["slow-0-m exited", "slow_job exited"]).then_some(())
-    });
-    assert_eq!(
-        sandbox.ok(&["logs", "slow_job"]).lines().last(),
-        Some("Job/slow failed: DeadlineExceeded")
-    );
-    eventually("what has its time is removed after it", || {
-        of(&sandbox, "Job/gone").is_empty().then_some(())
-    });
-    // What has ended is not started again, not even with the daemon.
-    let text = text
-        .split("---\n")
-        .filter(|one| !one.contains("name: gone"))
-        .collect::<Vec<_>>()
-        .join("---\n");
-    let again = play(&sandbox, &text);
-    assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
-    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
-    assert_eq!(sandbox.ok(&["ps", "-aq", "--filter", "label=ferry.kube.owner"]), "");
-}
-
-#[test]
-fn the_sidecar_of_a_job_ends_with_it() {
-    let sandbox = with_busybox(Client::Ferry);
-    let text = "
-apiVersion: batch/v1
-kind: Job
-metadata: {name: work}
-spec:
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 0
-      initContainers: [{name: side, image: busybox, restartPolicy: Always, command: [sh, -c, 'exec nc -ll -p 80 -e echo tools']}]
-      containers:
-        - {name: main, image: busybox, command: [sh, -c, 'until nc -w 1 127.0.0.1 80 < /dev/null; do sleep 0.1; done']}
-";
-    play(&sandbox, text);
-    eventually("all of them have ended", || {
-        let expected =
-            ["work-0-main exited", "work-0-side exited", "work-0_pod exited", "work_job exited"];
-        (of(&sandbox, "Job/work") == expected).then_some(())
-    });
-    assert_eq!(sandbox.ok(&["logs", "work-0-main"]), "tools");
-    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
-    assert_eq!(of(&sandbox, "Job/work"), Vec::<String>::new());
-}
-
-#[test]
-fn a_cron_job_survives_the_daemon() {
-    let sandbox = with_busybox(Client::Ferry);
-    let text = "
-apiVersion: batch/v1
-kind: CronJob
-metadata: {name: tick}
-spec:
-  schedule: '* * * * *'
-  timeZone: Europe/Berlin
-  concurrencyPolicy: Forbid
-  successfulJobsHistoryLimit: 1
-  jobTemplate:
-    spec:
-      template:
-        spec: {restartPolicy: Never, containers: [{name: m, image: busybox, command: [date, '+%s']}]}
-";
-    assert_eq!(play(&sandbox, text), "CronJob/tick tick created\n");
-    assert_eq!(play(&sandbox, text), "CronJob/tick tick unchanged\n");
-    sandbox.kill_daemon();
-    sandbox.start_daemon(None);
-    let jobs = || {
-        let filter = "label=ferry.kube.parent=CronJob/tick";
-        sandbox.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}} {{.State}}"])
-    };
-    let minute = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60;
-    let begin = minute();
-    eventually("the minute is over", || (minute() > begin).then_some(()));
-    let first = eventually("a job has run", || {
-        jobs().lines().find(|one| one.ends_with(" exited")).map(str::to_owned)
-    });
-    let name = first.trim_end_matches(" exited");
-    let at: i64 = sandbox.ok(&["logs", name]).trim().parse().unwrap();
-    // Its name tells the minute for which it was started.
-    let minute: i64 = name.split('-').nth(1).unwrap().parse().unwrap();
-    assert!((0..60).contains(&(at - minute * 60)), "{name} at {at}");
-    // Another schedule starts another keeper, without what the old one made.
-    let other = text.replace("'* * * * *'", "'0 0 1 1 *'");
-    assert_eq!(play(&sandbox, &other), "CronJob/tick tick configured\n");
-    assert_eq!(jobs(), "");
-    sandbox.with_input(&["kube", "down", "-"], text.as_bytes());
-    assert_eq!(of(&sandbox, "CronJob/tick"), Vec::<String>::new());
 }
 
 #[test]
@@ -314,7 +226,7 @@ spec: {{clusterIP: None, selector: {{app: app}}}}
     let fewer = text.replace("replicas: 2", "replicas: 1");
     let played = play(&sandbox, &fewer);
     assert!(played.starts_with("StatefulSet/app app-1 deleted\n"), "{played}");
-    sandbox.with_input(&["kube", "down", "-"], fewer.as_bytes());
+    down(&sandbox, &fewer);
     assert_eq!(sandbox.ok(&["ps", "-aq", "--filter", "label=ferry.kube.owner"]), "");
 }
 
@@ -373,10 +285,11 @@ fn a_hardened_pod_has_its_files() {
     let other = HARDENED.replace("b: two", "b: three");
     assert_eq!(play(&sandbox, &other), "Pod/safe safe configured\n");
     assert_eq!(inside("cat /one"), "three");
-    sandbox.with_input(&["kube", "down", "-"], other.as_bytes());
+    down(&sandbox, &other);
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
     // The image does not say that its program is not root's.
     let root = HARDENED.replace("runAsUser: 1000, runAsGroup: 1000, ", "");
-    let refused = sandbox.with_input(&["kube", "play", "-"], root.as_bytes());
-    refused.fails(1).says("safe-main has runAsNonRoot, and the image's user is root");
+    try_to_play(&sandbox, &root)
+        .fails(1)
+        .says("safe-main has runAsNonRoot, and the image's user is root");
 }

@@ -1,19 +1,11 @@
 //! What users meet around pods: starts that fail, pods and services of one name, users of their own, probes of other kinds.
 
-use ferry_testkit::{Client, Run, Sandbox, eventually, free_port};
+use ferry_testkit::{Client, Sandbox, eventually, free_port};
 
 use super::{
-    kube_keepers::{of, play},
+    kube_objects::{down, of, play, try_to_play},
     with_busybox,
 };
-
-fn try_to_play(sandbox: &Sandbox, text: &str) -> Run {
-    sandbox.with_input(&["kube", "play", "-"], text.as_bytes())
-}
-
-fn down(sandbox: &Sandbox, text: &str) {
-    sandbox.with_input(&["kube", "down", "-"], text.as_bytes()).ok();
-}
 
 #[test]
 fn a_start_that_fails_leaves_nothing_that_is_in_the_way() {
@@ -114,6 +106,13 @@ spec:
         sandbox.run(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &script]).stdout
     };
     eventually("the front leads to the pod", || (ask("80") == "here\n").then_some(()));
+    // The name is the front's alone; inside, the pod is called so still.
+    let look = ["run", "--rm", "--network", "kube", "busybox", "nslookup", "-type=a", "web"];
+    let found = sandbox.run(&look).stdout;
+    assert_eq!(found.matches("Name:").count(), 1, "{found}");
+    let front = sandbox.inspect("web_service", "{{.NetworkSettings.Networks.kube.IPAddress}}");
+    assert!(found.contains(front.trim()), "{front} is not in {found}");
+    assert_eq!(sandbox.ok(&["exec", "web-main", "hostname"]), "web");
     // Another port: that is the service's concern alone, also in what is generated.
     let other = text.replace("port: 80,", "port: 81,");
     assert_eq!(play(&sandbox, &other), "Pod/web web unchanged\nService/web web configured\n");
@@ -128,40 +127,6 @@ spec:
     assert_eq!(of(&sandbox, "Service/web"), Vec::<String>::new());
     down(&sandbox, text);
     assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
-}
-
-#[test]
-fn a_suspended_job_has_nothing_that_runs() {
-    let sandbox = with_busybox(Client::Ferry);
-    let text = "
-apiVersion: batch/v1
-kind: Job
-metadata: {name: long}
-spec:
-  parallelism: 2
-  completions: 2
-  suspend: false
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 0
-      volumes: [{name: scratch, emptyDir: {}}]
-      containers: [{name: m, image: busybox, command: [sleep, '1000'], volumeMounts: [{name: scratch, mountPath: /scratch}]}]
-";
-    play(&sandbox, text);
-    eventually("two of them run", || {
-        let running =
-            of(&sandbox, "Job/long").iter().filter(|one| one.ends_with("running")).count();
-        (running == 3).then_some(())
-    });
-    let suspended = text.replace("suspend: false", "suspend: true");
-    let played = play(&sandbox, &suspended);
-    assert!(played.contains("Job/long long deleted\n"), "{played}");
-    assert_eq!(of(&sandbox, "Job/long"), Vec::<String>::new());
-    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
-    play(&sandbox, text);
-    down(&sandbox, &suspended);
-    assert_eq!(of(&sandbox, "Job/long"), Vec::<String>::new());
 }
 
 const OWN: &str = "
@@ -271,66 +236,4 @@ spec:
     assert_eq!(sandbox.ok(&["logs", "plain_pod"]), "");
     down(&sandbox, text);
     down(&sandbox, only[0]);
-}
-
-#[test]
-fn jobs_have_indexes_and_deadlines() {
-    let sandbox = with_busybox(Client::Ferry);
-    let text = "
-apiVersion: batch/v1
-kind: Job
-metadata: {name: parts}
-spec:
-  completionMode: Indexed
-  completions: 3
-  parallelism: 2
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 0
-      containers: [{name: m, image: busybox, command: [sh, -c, 'echo $JOB_COMPLETION_INDEX of $(hostname)']}]
----
-apiVersion: batch/v1
-kind: Job
-metadata: {name: stuck}
-spec:
-  activeDeadlineSeconds: 1
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 0
-      initContainers: [{name: wait, image: busybox, command: [sleep, '1000']}]
-      containers: [{name: m, image: busybox, command: ['true']}]
----
-apiVersion: batch/v1
-kind: Job
-metadata: {name: gone}
-spec:
-  ttlSecondsAfterFinished: 0
-  template:
-    spec:
-      restartPolicy: Never
-      volumes: [{name: scratch, emptyDir: {}}]
-      containers: [{name: m, image: busybox, command: ['true'], volumeMounts: [{name: scratch, mountPath: /scratch}]}]
-";
-    play(&sandbox, text);
-    eventually("every index has succeeded", || {
-        let ended = sandbox.inspect("parts_job", "{{.State.Status}} {{.State.ExitCode}}");
-        (ended.trim() == "exited 0").then_some(())
-    });
-    for index in ["0", "1", "2"] {
-        let said = sandbox.ok(&["logs", &format!("parts-{index}-m")]);
-        assert_eq!(said, format!("{index} of parts-{index}"));
-    }
-    eventually("an init container is no way around the deadline", || {
-        let ended = sandbox.inspect("stuck_job", "{{.State.Status}} {{.State.ExitCode}}");
-        (ended.trim() == "exited 1").then_some(())
-    });
-    assert_eq!(of(&sandbox, "Job/stuck"), ["stuck-0-wait exited", "stuck_job exited"]);
-    eventually("what has its time goes with its volumes", || {
-        (of(&sandbox, "Job/gone").is_empty() && sandbox.ok(&["volume", "ls", "-q"]).is_empty())
-            .then_some(())
-    });
-    down(&sandbox, text);
-    assert_eq!(sandbox.ok(&["ps", "-aq", "--filter", "label=ferry.kube.owner"]), "");
 }

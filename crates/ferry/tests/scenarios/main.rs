@@ -72,6 +72,8 @@ mod conversations;
 mod copying;
 mod coverage;
 mod crash;
+mod crash_parents;
+mod crash_ports;
 mod cri;
 mod default_places;
 mod desktop;
@@ -79,6 +81,7 @@ mod devices;
 mod disk;
 mod distribution;
 mod docker_py;
+mod firewall_rules;
 mod firewalls;
 mod flags;
 mod gateway_modes;
@@ -90,7 +93,9 @@ mod image_copy;
 mod isolation;
 mod kube;
 mod kube_cluster;
+mod kube_jobs;
 mod kube_keepers;
+mod kube_objects;
 mod kube_pods;
 mod lan;
 mod leaks;
@@ -123,6 +128,7 @@ mod services;
 mod settings;
 mod sharing;
 mod shown;
+mod shown_networks;
 mod six;
 mod stats;
 mod top;
@@ -131,6 +137,7 @@ mod upstream_names;
 mod user_namespaces;
 mod versions;
 mod virtual_machine;
+mod visitors;
 mod volume_content;
 mod volumes;
 mod welcome;
@@ -146,12 +153,17 @@ use std::{
 
 use ferry_testkit::{Client, Sandbox};
 
-/// A daemon with the image `busybox`.
-fn with_busybox(client: Client) -> Sandbox {
-    let sandbox = match client {
+/// A daemon for this command line.
+fn daemon_for(client: Client) -> Sandbox {
+    match client {
         Client::FerryOnDocker => Sandbox::on_docker().unwrap(),
         Client::Ferry | Client::Docker => Sandbox::start().through(client),
-    };
+    }
+}
+
+/// A daemon with the image `busybox`.
+fn with_busybox(client: Client) -> Sandbox {
+    let sandbox = daemon_for(client);
     sandbox.busybox();
     sandbox
 }

@@ -27,7 +27,7 @@ against_docker!(
 );
 
 pub(crate) const A: u16 = 1;
-const PTR: u16 = 12;
+pub(crate) const PTR: u16 = 12;
 pub(crate) const AAAA: u16 = 28;
 
 pub(crate) fn network(sandbox: &Sandbox, name: &str, options: &[&str]) {

@@ -11,7 +11,12 @@ use crate::{
     with_busybox,
 };
 
-through_all!(macvlan_is_in_the_parents_network, link_local_addresses, drivers_refuse);
+through_all!(
+    macvlan_is_in_the_parents_network,
+    modes_of_macvlan,
+    link_local_addresses,
+    drivers_refuse
+);
 
 fn json(words: &str) -> Value {
     serde_json::from_str(&ip(words)).unwrap()
@@ -107,6 +112,54 @@ fn macvlan_is_in_the_parents_network(client: Client) {
     assert_eq!(shown, format!("inet {wanted}/29\n{}", second.2));
     sandbox.ok(&["network", "rm", "lan"]);
     assert!(json("-j link").to_string().contains(&lan.parent), "the parent is not ours to remove");
+}
+
+/// Who reaches whom by a parent whose other end sends nothing back: in `private` and `vepa` no neighbour, the other host always.
+fn modes_of_macvlan(client: Client) {
+    let sandbox = with_busybox(client);
+    let base = free_range();
+    for (mode, neighbours) in [("bridge", true), ("private", false), ("vepa", false)] {
+        let lan = Lan::new(&format!("{base}.1/24"));
+        let (parent, option) = (format!("parent={}", lan.parent), format!("macvlan_mode={mode}"));
+        let (subnet, gateway) = (format!("{base}.0/24"), format!("{base}.1"));
+        let flags = ["--subnet", &subnet, "--gateway", &gateway, "-o", &parent, "-o", &option];
+        sandbox.ok(&[&["network", "create", "-d", "macvlan"], &flags[..], &["modes"]].concat());
+        for name in ["one", "two"] {
+            let run = ["run", "-d", "--name", name, "--network", "modes"];
+            sandbox.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+        }
+        assert_eq!(mode_of(&sandbox, "one"), mode);
+        sandbox.ok(&["exec", "one", "ping", "-c1", "-W3", &gateway]);
+        let two = sandbox.inspect("two", "{{.NetworkSettings.Networks.modes.IPAddress}}");
+        let reached = sandbox.run(&["exec", "one", "ping", "-c1", "-W1", &two]).code == 0;
+        assert_eq!(reached, neighbours, "{mode}");
+        sandbox.ok(&["rm", "-f", "one", "two"]);
+        sandbox.ok(&["network", "rm", "modes"]);
+    }
+    // The parent is one container's alone.
+    let lan = Lan::new(&format!("{base}.1/24"));
+    let (parent, subnet) = (format!("parent={}", lan.parent), format!("{base}.0/24"));
+    let gateway = format!("{base}.1");
+    let flags = ["--subnet", &subnet, "--gateway", &gateway, "-o", &parent];
+    let passthru = ["-o", "macvlan_mode=passthru", "modes"];
+    sandbox.ok(&[&["network", "create", "-d", "macvlan"], &flags[..], &passthru].concat());
+    let run = ["run", "-d", "--name", "one", "--network", "modes"];
+    sandbox.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+    assert_eq!(mode_of(&sandbox, "one"), "passthru");
+    sandbox.ok(&["exec", "one", "ping", "-c1", "-W3", &gateway]);
+    sandbox.run(&["run", "--rm", "--network", "modes", "busybox", "true"]).fails(125);
+    sandbox.ok(&["rm", "-f", "one"]);
+    sandbox.ok(&["run", "--rm", "--network", "modes", "busybox", "ping", "-c1", "-W3", &gateway]);
+    sandbox.ok(&["network", "rm", "modes"]);
+}
+
+/// The mode that the kernel shows.
+fn mode_of(sandbox: &Sandbox, container: &str) -> String {
+    let pid = sandbox.inspect(container, "{{.State.Pid}}");
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid, "-n", "ip", "-j", "-d", "link", "show", "eth0"]);
+    let shown: Value = serde_json::from_str(&run(&mut command).ok()).unwrap();
+    shown[0]["linkinfo"]["info_data"]["mode"].as_str().unwrap().to_owned()
 }
 
 fn link_local_addresses(client: Client) {

@@ -3,24 +3,18 @@
 use std::process::Command;
 
 use ferry_testkit::{Client, Sandbox, eventually};
+use serde_json::{Value, json};
 
 use crate::{names, with_busybox};
 
-through_both!(
+through_all!(
     networks_come_and_go,
     several_networks_from_the_start,
     a_stopped_container_keeps_its_wishes,
     what_docker_refuses,
     ports_follow_the_way_out,
-    a_running_container_changes_its_way_out
-);
-against_docker!(
-    networks_come_and_go,
-    several_networks_from_the_start,
-    a_stopped_container_keeps_its_wishes,
-    what_docker_refuses,
-    ports_follow_the_way_out,
-    a_running_container_changes_its_way_out
+    a_running_container_changes_its_way_out,
+    a_hardware_address_of_ones_own
 );
 
 /// Two networks that other tests do not use.
@@ -249,9 +243,9 @@ fn a_running_container_changes_its_way_out(client: Client) {
         let mut command = Command::new("nsenter");
         command.args(["-t", &pid, "-n", "ip", "-j", "-4", "route", "show", "default"]);
         let shown = ferry_testkit::run(&mut command).ok();
-        let routes: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let routes: Value = serde_json::from_str(&shown).unwrap();
         let routes = routes.as_array().unwrap().iter();
-        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
         routes.map(|route| (word(&route["gateway"]), word(&route["dev"]))).collect::<Vec<_>>()
     };
     let by = |base: &str, last: u8, link: &str| vec![(format!("{base}.{last}"), link.to_owned())];
@@ -275,6 +269,50 @@ fn a_running_container_changes_its_way_out(client: Client) {
     sandbox.ok(&[&["network", "connect"], &wishes[..], &["back", "web"]].concat());
     assert_eq!(defaults(), by(&front, 129, "eth0"));
     sandbox.ok(&["exec", "web", "ping", "-c1", "-W2", "db"]);
+}
+
+/// `connect` of a running container with a hardware address, which no command line has a flag for.
+fn a_hardware_address_of_ones_own(client: Client) {
+    let sandbox = with_busybox(client);
+    let [back, _] = two_networks(&sandbox);
+    sleeper(&sandbox, "web", &["--network", "front"]);
+    sleeper(&sandbox, "db", &["--network", "back"]);
+    let (mac, address) = ("02:00:00:00:00:77", format!("{back}.77"));
+    let connect = |mac: &str| {
+        let on = json!({"MacAddress": mac, "IPAMConfig": {"IPv4Address": address}});
+        let body = json!({"Container": "web", "EndpointConfig": on});
+        sandbox.api().call("POST", "/networks/back/connect", Some(&body))
+    };
+    let (status, said) = connect("02:00:00");
+    assert_eq!(status, 400, "{said}");
+    assert!(said["message"].as_str().unwrap().contains("02:00:00"), "{said}");
+    assert_eq!(connect(mac), (200, Value::Null));
+    // Docker's daemon takes it, and gives another one.
+    if client == Client::FerryOnDocker {
+        return;
+    }
+    let pid = sandbox.inspect("web", "{{.State.Pid}}");
+    let inside = || {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid, "-n", "ip", "-j", "addr", "show", "eth1"]);
+        serde_json::from_str::<Value>(&ferry_testkit::run(&mut command).ok()).unwrap()
+    };
+    let seen = inside();
+    assert_eq!(
+        (&seen[0]["address"], &seen[0]["addr_info"][0]["local"]),
+        (&json!(mac), &json!(address))
+    );
+    let shown = "{{.NetworkSettings.Networks.back.MacAddress}}";
+    assert_eq!(sandbox.inspect("web", shown), mac);
+    // A neighbour learns it from the wire.
+    sandbox.ok(&["exec", "db", "ping", "-c1", "-W2", &address]);
+    let known = sandbox.ok(&["exec", "db", "cat", "/proc/net/arp"]);
+    let line = known.lines().find(|line| line.starts_with(&address));
+    assert!(line.is_some_and(|line| line.contains(mac)), "{known}");
+    // It is kept for the next start.
+    sandbox.ok(&["restart", "-t", "0", "web"]);
+    let shown = sandbox.inspect("web", "{{.NetworkSettings.Networks.back.MacAddress}}");
+    assert_eq!(shown, mac);
 }
 
 /// Either the container comes up and its network stays, or the network goes and the container does not come up.

@@ -224,7 +224,7 @@ fn masked(text: &str) -> String {
     }
 }
 
-fn normal(value: &Value) -> Value {
+pub(crate) fn normal(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(masked(text)),
         Value::Array(list) => {
@@ -243,7 +243,7 @@ fn normal(value: &Value) -> Value {
 }
 
 /// Where two values differ.
-fn differences(place: &str, dockers: &Value, ours: &Value, found: &mut Vec<String>) {
+pub(crate) fn differences(place: &str, dockers: &Value, ours: &Value, found: &mut Vec<String>) {
     if DIFFERENT.iter().any(|(end, _)| place.ends_with(end)) {
         return;
     }

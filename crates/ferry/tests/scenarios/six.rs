@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::{
     lan::{Lan, Mirror, ip},
+    names::{self, AAAA, PTR},
     with_busybox,
 };
 
-through_both!(networks_without_ipv4, senders_outside);
-against_docker!(networks_without_ipv4, senders_outside);
+through_all!(networks_without_ipv4, senders_outside, apart_in_ipv6, names_in_ipv6);
 
 /// What `ip -j` says in a container.
 fn ip_in(sandbox: &Sandbox, container: &str, words: &str) -> Value {
@@ -112,4 +112,104 @@ fn senders_outside(client: Client) {
     assert_eq!(sender.to_string(), own);
     drop(mirror);
     sandbox.ok(&["network", "rm", "s6-nat", "s6-routed"]);
+}
+
+fn address(sandbox: &Sandbox, name: &str, network: &str) -> String {
+    let part = format!("(index .NetworkSettings.Networks \"{network}\").GlobalIPv6Address");
+    sandbox.inspect(name, &format!("{{{{{part}}}}}"))
+}
+
+/// Who must not reach whom in IPv4 must not in IPv6 either: containers kept apart, other networks, and what is behind internal ones.
+fn apart_in_ipv6(client: Client) {
+    let sandbox = with_busybox(client);
+    let (inner, outer) = (free_range6(), free_range6());
+    let lan = Lan::new(&format!("{outer}::2/64 nodad"));
+    ip(&format!("addr add {outer}::1/64 dev {} nodad", lan.parent));
+    ip(&format!("-n {} -6 route add {inner}::/48 via {outer}::1", lan.host));
+    let closed = "com.docker.network.bridge.enable_icc=false";
+    for (name, part, flags) in [
+        ("s6-open", 1, &[][..]),
+        ("s6-closed", 2, &["-o", closed][..]),
+        ("s6-cell", 3, &["--internal"][..]),
+    ] {
+        let subnet = format!("{inner}:{part}::/64");
+        let create = ["network", "create", "--ipv6", "--ipv4=false", "--subnet", &subnet];
+        sandbox.ok(&[&create[..], flags, &[name]].concat());
+        for number in [1, 2] {
+            let container = format!("{name}-{number}");
+            names::sleeper(&sandbox, &container, &["--network", name]);
+        }
+    }
+    let ping = |from: &str, to: &str| {
+        sandbox.run(&["exec", from, "ping", "-6", "-c1", "-W1", to]).code == 0
+    };
+    let second = |network: &str| address(&sandbox, &format!("{network}-2"), network);
+    let outside = format!("{outer}::2");
+    let gateway = |part: u8| format!("{inner}:{part}::1");
+    // First that the ways are there at all.
+    eventually("a neighbour is reached", || ping("s6-open-1", &second("s6-open")).then_some(()));
+    eventually("the other host is reached", || ping("s6-open-1", &outside).then_some(()));
+    eventually("out of the closed one, too", || ping("s6-closed-1", &outside).then_some(()));
+    assert!(
+        ping("s6-closed-1", &gateway(2)),
+        "the host is reached where containers are kept apart"
+    );
+    assert!(ping("s6-cell-1", &second("s6-cell")), "neighbours in an internal network");
+    for (from, to, why) in [
+        ("s6-closed-1", second("s6-closed"), "containers are kept apart"),
+        ("s6-open-1", second("s6-closed"), "another network"),
+        ("s6-open-1", second("s6-cell"), "into an internal network"),
+        ("s6-cell-1", second("s6-open"), "out of an internal network"),
+        ("s6-cell-1", outside.clone(), "from an internal network to another host"),
+    ] {
+        assert!(!ping(from, &to), "{why}: {from} reaches {to}");
+    }
+    let routes = ip_in(&sandbox, "s6-cell-1", "-6 route show default");
+    assert_eq!(routes, serde_json::json!([]), "an internal network leads nowhere");
+    // Even with a way out of its own it stays inside.
+    let pid = sandbox.inspect("s6-cell-1", "{{.State.Pid}}");
+    let route = ["-t", &pid, "-n", "ip", "-6", "route", "add", "default", "via", &gateway(3)];
+    run(Command::new("nsenter").args(route)).ok();
+    assert!(!ping("s6-cell-1", &outside), "with a route of its own");
+    let from_there = |to: &str| {
+        let mut ping = Command::new("ip");
+        ping.args(["netns", "exec", &lan.host, "busybox", "ping", "-6", "-c1", "-W1", to]);
+        run(&mut ping).code == 0
+    };
+    assert!(from_there(&format!("{outer}::1")));
+    for network in ["s6-open", "s6-closed", "s6-cell"] {
+        assert!(!from_there(&second(network)), "{network}: another host that has a route");
+    }
+}
+
+/// AAAA and PTR, and who asks for names with how many dots.
+fn names_in_ipv6(client: Client) {
+    let sandbox = with_busybox(client);
+    let (inner, inner4) = (free_range6(), free_range());
+    let (subnet, subnet4) = (format!("{inner}::/64"), format!("{inner4}.0/24"));
+    let subnets = ["--ipv6", "--subnet", &subnet, "--subnet", &subnet4];
+    sandbox.ok(&[&["network", "create"], &subnets[..], &["s6-names"]].concat());
+    let six = format!("{inner}::77").parse::<std::net::Ipv6Addr>().unwrap();
+    let own = ["--network", "s6-names", "--ip6", &six.to_string(), "--network-alias", "www"];
+    names::sleeper(&sandbox, "s6-db", &own);
+    names::sleeper(&sandbox, "s6-asks", &["--network", "s6-names", "--dns-option", "ndots:3"]);
+    for name in ["s6-db", "S6-DB", "www", "s6-db.s6-names"] {
+        let (code, records, _) = names::ask_in(&sandbox, "s6-asks", name, AAAA, Some(1232));
+        assert_eq!((code, records), (0, vec![six.octets().to_vec()]), "{name}");
+        let (code, records, _) = names::ask_in(&sandbox, "s6-asks", name, names::A, None);
+        assert_eq!((code, records.len()), (0, 1), "{name}");
+    }
+    let digits = six.octets().into_iter().rev().flat_map(|byte| [byte & 0xf, byte >> 4]);
+    let reverse: String =
+        digits.map(|digit| format!("{digit:x}.")).collect::<String>() + "ip6.arpa";
+    let (code, records, _) = names::ask_in(&sandbox, "s6-asks", &reverse, PTR, None);
+    assert_eq!((code, records), (0, vec![b"\x05s6-db\x08s6-names\x00".to_vec()]));
+    let file = sandbox.ok(&["exec", "s6-asks", "cat", "/etc/resolv.conf"]);
+    assert!(file.lines().any(|line| line == "options ndots:3"), "{file}");
+    sandbox.ok(&["rm", "-f", "s6-db"]);
+    // Somebody outside may know of no such name, or of nothing in IPv6.
+    for (name, kind) in [("s6-db", AAAA), (&reverse, PTR)] {
+        let (_, records, _) = names::ask_in(&sandbox, "s6-asks", name, kind, None);
+        assert!(records.is_empty(), "{name} is nobody's now: {records:?}");
+    }
 }

@@ -13,13 +13,17 @@ struct Terminal {
 
 impl Terminal {
     fn open(sandbox: &Sandbox) -> Option<Terminal> {
+        Terminal::of(sandbox, "120", "30")
+    }
+
+    fn of(sandbox: &Sandbox, width: &str, height: &str) -> Option<Terminal> {
         programs::find("tmux")?;
         let name = sandbox.dir().file_name().unwrap().to_string_lossy().into_owned();
         let terminal = Terminal { socket: name };
         let ferry = sandbox.command(&[]).get_program().to_string_lossy().into_owned();
         let line =
             format!("DOCKER_HOST={} {ferry} top; echo ended $?; exec sleep 1000", sandbox.host());
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", &line]);
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, &line]);
         Some(terminal)
     }
 
@@ -149,6 +153,105 @@ fn everything_is_steered_by_keys() {
     terminal.shows(" Containers ");
     terminal.keys(&["q"]);
     terminal.shows("ended 0");
+}
+
+/// What help names and the flow above does not press: moving, restarting, why, following, the other lists.
+#[test]
+fn the_other_keys() {
+    let sandbox = with_busybox(Client::Ferry);
+    let script = "n=0; while [ $n -lt 200 ]; do n=$((n+1)); echo number $n; done; exec sleep 1000";
+    let run = |name: &str, script: &str| {
+        let volume = format!("of-{name}:/v");
+        sandbox.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--stop-timeout",
+            "0",
+            "-v",
+            &volume,
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ]);
+    };
+    run("a-first", "exec sleep 1000");
+    run("b-second", script);
+    run("c-fails", "exit 7");
+    let Some(terminal) = Terminal::open(&sandbox) else { return };
+    terminal.shows("2 of 3 running");
+    terminal.keys(&["?"]);
+    terminal.shows("why it ended, or what is wrong with it");
+    terminal.keys(&["q", "j", "l"]);
+    terminal.shows("Log of b-second");
+    terminal.shows("number 200");
+    terminal.keys(&["g"]);
+    let screen = terminal.shows("number 1\n");
+    assert!(screen.contains("f follows") && !screen.contains("number 200"), "{screen}");
+    terminal.keys(&["NPage"]);
+    terminal.shows("number 50\n");
+    terminal.keys(&["f"]);
+    terminal.shows("following");
+    terminal.keys(&["/", "1", "9", "9", "Enter"]);
+    terminal.shows("1 lines with \"199\"");
+    terminal.keys(&["q", "G", "w"]);
+    let screen = terminal.shows("Why c-fails");
+    let why = sandbox.ok(&["why", "c-fails"]);
+    let first = why.lines().next().unwrap();
+    assert!(screen.contains(first) || terminal.shows(first).contains(first), "{screen}");
+    terminal.keys(&["q", "g", "j"]);
+    let pid = sandbox.inspect("b-second", "{{.State.Pid}}");
+    terminal.keys(&["r"]);
+    eventually("another process", || {
+        let now = sandbox.inspect("b-second", "{{.State.Pid}}");
+        (now != pid && now != "0").then_some(())
+    });
+    terminal.keys(&["Tab"]);
+    let line = |words: &str| {
+        let screen = terminal.shows(words);
+        screen.lines().find(|line| line.contains(words)).unwrap().trim_end().to_owned()
+    };
+    assert!(line("busybox:latest").ends_with(" 3"), "three containers use it");
+    terminal.keys(&["Tab"]);
+    assert!(line("of-a-first").ends_with(" 1"), "{}", line("of-a-first"));
+    sandbox.ok(&["network", "create", "doomed"]);
+    sandbox.ok(&["tag", "busybox", "doomed:image"]);
+    terminal.keys(&["Tab", "/", "d", "o", "o", "m", "Enter"]);
+    terminal.shows("doomed");
+    terminal.keys(&["d"]);
+    terminal.shows("network rm doomed?");
+    terminal.keys(&["y"]);
+    eventually("no network", || {
+        sandbox.ok(&["network", "ls", "-q", "--filter", "name=doomed"]).is_empty().then_some(())
+    });
+    terminal.keys(&["Tab", "Tab", "/", "d", "o", "o", "m", "Enter"]);
+    terminal.shows("doomed:image");
+    terminal.keys(&["d", "y"]);
+    eventually("no image", || sandbox.ok(&["images", "-q", "doomed"]).is_empty().then_some(()));
+    terminal.keys(&["C-c"]);
+    terminal.shows("ended 0");
+}
+
+/// The way out and every name can be seen in a small terminal.
+#[test]
+fn small_terminals() {
+    let sandbox = with_busybox(Client::Ferry);
+    sandbox.ok(&["run", "-d", "--name", "first-of-all", "busybox", "sleep", "1000"]);
+    sandbox.run(&["run", "--name", "last", "busybox", "sh", "-c", "exit 3"]).fails(3);
+    for (width, state) in [("80", "Exited (3) "), ("50", "Exited (3)"), ("30", "Exited (3)")] {
+        let Some(terminal) = Terminal::of(&sandbox, width, "12") else { return };
+        let screen = terminal.shows("first-of-all");
+        let last = screen.lines().find(|line| line.contains("last")).unwrap();
+        assert!(last.contains(state), "{screen}");
+        let foot = screen.lines().rfind(|line| !line.is_empty()).unwrap();
+        assert!(foot.contains("? help") && foot.ends_with("q quit"), "{screen}");
+        terminal.keys(&["Tab"]);
+        terminal.shows("busybox:latest");
+        terminal.keys(&["q", "q"]);
+        terminal.shows("ended 0");
+    }
 }
 
 /// A terminal that is closed ends it, also where SIGHUP is ignored.

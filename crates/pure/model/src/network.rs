@@ -243,7 +243,7 @@ pub struct Network {
     /// Pools.
     pub ipam: Vec<IpamPool>,
     /// IPAM driver options.
-    pub ipam_options: BTreeMap<String, String>,
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// Driver options.
     pub options: BTreeMap<String, String>,
     /// Labels.

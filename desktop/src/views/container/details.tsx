@@ -6,37 +6,7 @@ import { healthOf, published } from '../../container';
 import { ago, memory, when, word } from '../../format';
 import { to } from '../../route';
 import type { ContainerDetail, ContainerSummary } from '../../types';
-import { t } from '../../words';
-
-/** Why it ended, in a sentence; nothing while it runs. */
-export function why(detail: ContainerDetail): { title: string; text?: string; bad: boolean } | undefined {
-  const { State: state, HostConfig: host } = detail;
-  if (state.Running || state.Status === 'created') {
-    return state.Error ? { title: t('whyFailed'), text: state.Error, bad: true } : undefined;
-  }
-  const ago_ = ago(new Date(state.FinishedAt));
-  const title = t('whyExited', { code: state.ExitCode, ago: ago_ });
-  if (state.Error) return { title, text: state.Error, bad: true };
-  if (state.OOMKilled) return { title, text: t('whyOom', { limit: host.Memory ? memory(host.Memory) : t('host') }), bad: true };
-  switch (state.ExitCode) {
-    case 0:
-      return { title, text: t('whyDone'), bad: false };
-    case 125:
-      return { title, text: t('why125'), bad: true };
-    case 126:
-      return { title, text: t('why126'), bad: true };
-    case 127:
-      return { title, text: t('why127'), bad: true };
-    case 137:
-      return { title, text: t('why137'), bad: true };
-    case 139:
-      return { title, text: t('why139'), bad: true };
-    case 143:
-      return { title, text: t('why143'), bad: false };
-    default:
-      return { title, text: state.ExitCode > 128 ? t('whySignal', { signal: state.ExitCode - 128 }) : t('whyOwn'), bad: true };
-  }
-}
+import { t, type Key } from '../../words';
 
 function Section({ title, children }: { title: string; children: ComponentChildren }) {
   return (
@@ -47,9 +17,10 @@ function Section({ title, children }: { title: string; children: ComponentChildr
   );
 }
 
-function Facts({ rows }: { rows: [string, ComponentChildren][] }) {
+/** `wide`: names may be as long as what they name. */
+function Facts({ rows, wide }: { rows: [string, ComponentChildren][]; wide?: boolean }) {
   return (
-    <dl class="facts">
+    <dl class={wide ? 'facts long-facts' : 'facts'}>
       {rows
         .filter(([, value]) => value !== undefined && value !== '' && value !== null)
         .map(([name, value]) => (
@@ -62,6 +33,9 @@ function Facts({ rows }: { rows: [string, ComponentChildren][] }) {
   );
 }
 
+/** Docker's words for when a container is started again. */
+const POLICIES: Record<string, Key> = { 'on-failure': 'restart_failure', 'unless-stopped': 'restart_unless', always: 'restart_always' };
+
 const SECRET = /pass|secret|token|key|credential/i;
 
 function Environment({ pairs }: { pairs: string[] }) {
@@ -73,6 +47,7 @@ function Environment({ pairs }: { pairs: string[] }) {
   const secret = split.some(([name]) => SECRET.test(name));
   return (
     <>
+      {split.length === 0 && <p class="muted">{t('none')}</p>}
       <Facts rows={split.map(([name, value]) => [name, <code>{SECRET.test(name) && !shown ? '••••••••' : value}</code>])} />
       {secret && (
         <label class="choice secret-choice">
@@ -101,7 +76,7 @@ export function Details({ detail, summary }: { detail: ContainerDetail; summary:
             ['PID', state.Running ? String(state.Pid) : ''],
             [t('startedAt'), state.StartedAt.startsWith('0001') ? '' : when(new Date(state.StartedAt))],
             [t('finishedAt'), state.Running || state.FinishedAt.startsWith('0001') ? '' : when(new Date(state.FinishedAt))],
-            [t('restartPolicy'), host.RestartPolicy.Name || 'no'],
+            [t('restartPolicy'), t(POLICIES[host.RestartPolicy.Name] ?? 'restart_no')],
             [t('restarts'), detail.RestartCount ? String(detail.RestartCount) : ''],
           ]}
         />
@@ -149,7 +124,7 @@ export function Details({ detail, summary }: { detail: ContainerDetail; summary:
             </h3>
             <Facts
               rows={[
-                [mount.Type, mount.Name ? <a href={to('volumes', mount.Name)}>{mount.Name}</a> : <code>{mount.Source}</code>],
+                [mount.Type === 'volume' ? t('kind_volume') : mount.Type === 'bind' ? t('hostFolder') : mount.Type, mount.Name ? <a href={to('volumes', mount.Name)}>{mount.Name}</a> : <code>{mount.Source}</code>],
                 [t('access'), mount.RW ? t('readWrite') : t('readOnly')],
               ]}
             />
@@ -181,7 +156,7 @@ export function Details({ detail, summary }: { detail: ContainerDetail; summary:
       </Section>
       {labels.length > 0 && (
         <Section title={t('labels')}>
-          <Facts rows={labels.map(([name, value]) => [name, <code>{value}</code>])} />
+          <Facts wide rows={labels.map(([name, value]) => [name, <code>{value}</code>])} />
         </Section>
       )}
     </div>

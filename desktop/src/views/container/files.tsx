@@ -104,7 +104,7 @@ function Preview({ id, name, file, close }: { id: string; name: string; file: st
   );
 }
 
-function Changes({ id }: { id: string }) {
+function Changes({ id, name }: { id: string; name: string }) {
   const [changes, setChanges] = useState<Change[]>();
   const [error, setError] = useState<ApiError>();
   useEffect(() => {
@@ -118,7 +118,12 @@ function Changes({ id }: { id: string }) {
     { key: 'kind', title: t('kind'), width: '120px', sort: (change) => change.Kind, cell: (change) => <span class={`change-${change.Kind}`}>{kinds[change.Kind]}</span> },
     { key: 'path', title: t('path'), width: 'minmax(0, 1fr)', sort: (change) => change.Path, cell: (change) => <code class="cut">{change.Path}</code> },
   ];
-  return <List label={t('changes')} rows={changes} columns={columns} id={(change) => change.Path} name={(change) => change.Path} />;
+  return (
+    <div class="stack">
+      <CommandLine command={`ferry diff ${word(name)}`} />
+      <List label={t('changes')} rows={changes} columns={columns} id={(change) => change.Path} name={(change) => change.Path} />
+    </div>
+  );
 }
 
 /** `root` keeps to a folder: a volume's. */
@@ -153,10 +158,11 @@ export function Files({ id, name, begin = '/', root = '' }: { id: string; name: 
     else if (child.kind === 'symlink') setFolder(follow(folder, child.link ?? ''));
     else if (child.kind === 'file') show(whole);
   };
+  const [over, setOver] = useState(false);
   const bring = async (files: FileList) => {
     try {
       await request('PUT', query(path`/containers/${id}/archive`, { path: folder }), undefined, { body: await pack([...files]), headers: { 'Content-Type': 'application/x-tar' } });
-      toast({ kind: 'done', text: t('uploaded', { count: files.length }), command: `ferry cp ${word(files[0].name)} ${word(name)}:${word(folder)}` });
+      toast({ kind: 'done', text: t('uploaded', { count: files.length }), command: [...files].map((file) => `ferry cp ${word(file.name)} ${word(name)}:${word(folder)}`).join(' && ') });
       setCount(count + 1);
     } catch (failed) {
       const { message, hint } = failed as ApiError;
@@ -200,8 +206,23 @@ export function Files({ id, name, begin = '/', root = '' }: { id: string; name: 
     },
   ];
   const parts = folder.slice(root.length).split('/').filter(Boolean);
+  // Files that are dropped anywhere on the list are brought in.
+  const drag = (event: DragEvent, within: boolean) => {
+    if (mode !== 'browse' || !event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    setOver(within);
+  };
   return (
-    <>
+    <div
+      class={over ? 'drop over' : 'drop'}
+      onDragOver={(event) => drag(event, true)}
+      onDragLeave={(event) => drag(event, false)}
+      onDrop={(event) => {
+        drag(event, false);
+        const files = event.dataTransfer?.files;
+        if (mode === 'browse' && files?.length) void bring(files);
+      }}
+    >
       <div class="tools">
         {!root && <div class="segments" role="group" aria-label={t('files')}>
           <button aria-pressed={mode === 'browse'} onClick={() => setMode('browse')}>
@@ -232,15 +253,15 @@ export function Files({ id, name, begin = '/', root = '' }: { id: string; name: 
         )}
       </div>
       {mode === 'changes' ? (
-        <Changes id={id} />
+        <Changes id={id} name={name} />
       ) : (
         <>
           {error && <Failure error={error} />}
-          {!listing && !error && <Loading />}
-          {listing?.entries.length === 0 && <Empty icon="folder" title={t('emptyFolder')} />}
+          {!listing && !error && <Loading text={t('readingFolder')} />}
+          {listing?.entries.length === 0 && <Empty icon="folder" title={t('emptyFolder')} text={t('dropHere')} />}
           {listing && listing.entries.length > 0 && <List key={folder} label={folder} rows={listing.entries} columns={columns} id={(child) => child.name} name={(child) => child.name} open={open} sorted={{ key: 'name', down: false }} />}
         </>
       )}
-    </>
+    </div>
   );
 }

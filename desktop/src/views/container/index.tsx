@@ -5,22 +5,24 @@ import { useEffect, useState } from 'preact/hooks';
 import { ApiError, get, path } from '../../api';
 import { useCell } from '../../cell';
 import { ICONS, act, healthOf, nameOf, verbsFor } from '../../container';
-import { ago, short } from '../../format';
-import { CopyButton } from '../../parts/copy';
-import { Failure, Loading } from '../../parts/empty';
+import { ago, short, word } from '../../format';
+import { CommandLine, CopyButton } from '../../parts/copy';
+import { Empty, Failure, Loading } from '../../parts/empty';
 import { Icon } from '../../parts/icon';
 import { State } from '../../parts/state';
+import { Tabs } from '../../parts/tabs';
 import { UsageCharts } from '../../parts/usage-charts';
-import { go, to } from '../../route';
+import { to } from '../../route';
 import { containers } from '../../state';
 import type { ContainerDetail, ContainerSummary } from '../../types';
 import { t, type Key } from '../../words';
 import { askRemove } from '../containers';
-import { Details, why } from './details';
+import { Details } from './details';
 import { Files } from './files';
 import { Inspect } from './inspect';
 import { Logs } from './logs';
 import { Terminals } from './terminals';
+import { Why } from './why';
 
 interface TabProps {
   /** Where the files begin. */
@@ -32,10 +34,21 @@ interface TabProps {
 const TABS: [Key, (props: TabProps) => ComponentChild][] = [
   ['logs', ({ detail }) => <Logs key={detail.Id} id={detail.Id} name={detail.Name.slice(1)} tty={detail.Config.Tty} started={detail.State.StartedAt} />],
   ['terminal', ({ detail }) => <Terminals key={detail.Id} id={detail.Id} name={detail.Name.slice(1)} state={detail.State} />],
-  ['stats', ({ detail }) => (detail.State.Running ? <UsageCharts id={detail.Id} /> : <p class="muted">{t('notRunning')}</p>)],
+  [
+    'stats',
+    ({ detail }) =>
+      detail.State.Running ? (
+        <div class="stack">
+          <UsageCharts id={detail.Id} />
+          <CommandLine command={`ferry stats ${word(detail.Name.slice(1))}`} />
+        </div>
+      ) : (
+        <Empty icon="containers" title={t('notRunning')} />
+      ),
+  ],
   ['files', ({ detail, folder }) => <Files key={`${detail.Id}${folder}`} id={detail.Id} name={detail.Name.slice(1)} begin={folder} />],
   ['details', ({ detail, summary }) => <Details detail={detail} summary={summary} />],
-  ['inspect', ({ detail }) => <Inspect key={detail.Id} target={path`/containers/${detail.Id}/json`} command={`ferry inspect ${detail.Name.slice(1)}`} />],
+  ['inspect', ({ detail }) => <Inspect key={detail.Id} target={path`/containers/${detail.Id}/json`} command={`ferry inspect ${word(detail.Name.slice(1))}`} />],
 ];
 
 export function Container({ id, tab = 'logs', folder }: { id: string; tab?: string; folder?: string }) {
@@ -79,7 +92,6 @@ export function Container({ id, tab = 'logs', folder }: { id: string; tab?: stri
   }
   const name = nameOf(summary);
   const draw = TABS.find(([key]) => key === tab)?.[1] ?? TABS[0][1];
-  const ended = why(detail);
   return (
     <div class="container-view">
       <Head title={name}>
@@ -104,29 +116,8 @@ export function Container({ id, tab = 'logs', folder }: { id: string; tab?: stri
         </span>
         <span>{t('createdAgo', { ago: ago(new Date(detail.Created)) })}</span>
       </p>
-      {ended && (
-        <div class={`notice ${ended.bad ? 'failed' : ''}`}>
-          <Icon name={ended.bad ? 'warning' : 'check'} />
-          <div>
-            <strong>{ended.title}</strong>
-            {ended.text && <div>{ended.text}</div>}
-          </div>
-        </div>
-      )}
-      <div class="tabs" role="tablist" aria-label={name} onKeyDown={(event) => {
-        const now = TABS.findIndex(([key]) => key === tab);
-        const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? TABS.length - 1 : 0;
-        if (step === 0) return;
-        const next = TABS[(Math.max(0, now) + step) % TABS.length][0];
-        go('containers', id, next);
-        requestAnimationFrame(() => document.getElementById(`tab-${next}`)?.focus());
-      }}>
-        {TABS.map(([key]) => (
-          <a key={key} id={`tab-${key}`} role="tab" tabIndex={key === tab ? 0 : -1} aria-selected={key === tab} aria-controls="tab-panel" href={to('containers', id, key)}>
-            {t(key)}
-          </a>
-        ))}
-      </div>
+      <Why detail={detail} />
+      <Tabs label={name} names={TABS.map(([key]) => key)} now={tab} at={['containers', id]} />
       <div id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tab}`} class={`panel panel-${tab}`}>
         {draw({ detail, summary, folder })}
       </div>

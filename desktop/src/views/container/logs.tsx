@@ -18,6 +18,8 @@ export const times = remembered<'yes' | 'no'>('logs.times', 'yes', ['yes', 'no']
 const NEWEST = 5000;
 /** Older lines that come at a time: as many as there are, between these. */
 const PIECE = { least: 10_000, most: 200_000 };
+/** A log from which nothing has come for so many milliseconds is said to be empty so far. */
+const QUIET = 400;
 /** Lines that tell where the older ones end and the known ones begin. */
 const SEAM = 5;
 /** New lines that may come while older ones are asked for. */
@@ -30,6 +32,8 @@ function useLog(id: string, tty: boolean, started: string) {
   const [version, setVersion] = useState(0);
   const [error, setError] = useState<ApiError>();
   const [done, setDone] = useState(false);
+  /** The engine has answered: what was logged so far would be here soon. */
+  const [heard, setHeard] = useState(false);
   const store = useMemo(() => new LogStore(), [id, started]);
   useEffect(() => {
     let drawing = 0;
@@ -40,11 +44,16 @@ function useLog(id: string, tty: boolean, started: string) {
       });
     };
     setDone(false);
+    setHeard(false);
     setError(undefined);
+    let quiet = 0;
     const demux = new Demux(tty, (isError, text) => store.push(isError, text));
     const line = tunnel(
       { path: query(path`/containers/${id}/logs`, { stdout: true, stderr: true, follow: true, timestamps: true, tail: NEWEST }) },
       {
+        open: () => {
+          quiet = window.setTimeout(() => setHeard(true), QUIET);
+        },
         data: (bytes) => {
           demux.take(bytes);
           again();
@@ -58,10 +67,11 @@ function useLog(id: string, tty: boolean, started: string) {
     );
     return () => {
       line.close();
+      clearTimeout(quiet);
       cancelAnimationFrame(drawing);
     };
   }, [store]);
-  return { store, version, error, done, again: () => setVersion((count) => count + 1) };
+  return { store, version, error, done, heard, again: () => setVersion((count) => count + 1) };
 }
 
 /** Where the known lines begin in what was read, or -1. */
@@ -159,7 +169,7 @@ function usePlaces(store: LogStore, version: number, fits: ((place: number) => b
 }
 
 export function Logs({ id, name, tty, started }: { id: string; name: string; tty: boolean; started: string }) {
-  const { store, version, error, done, again } = useLog(id, tty, started);
+  const { store, version, error, done, heard, again } = useLog(id, tty, started);
   const older = useOlder(id, tty, store, again);
   const [stream, setStream] = useState<(typeof STREAMS)[number]>('both');
   const [text, setText] = useState('');
@@ -265,8 +275,8 @@ export function Logs({ id, name, tty, started }: { id: string; name: string; tty
         </span>
       </div>
       {error && <Failure error={error} />}
-      {store.length === 0 && done && !error ? (
-        <Empty icon="file" title={t('noLog')} text={t('noLogText')} />
+      {store.length === 0 && (done || heard) && !error ? (
+        <Empty icon="file" title={t('noLog')} text={t(done ? 'noLogText' : 'noLogYet')} />
       ) : (
         <LogView store={store} places={shown} version={version} times={timed} found={found} current={at === undefined ? undefined : hits?.[at]} follow={follow} setFollow={setFollow} label={t('logs')} nearTop={() => older.load(false)} />
       )}

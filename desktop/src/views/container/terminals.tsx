@@ -1,6 +1,6 @@
 // Terminals in a container: several, each in a tab.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { ApiError } from '../../api';
 import { word } from '../../format';
 import { CommandLine } from '../../parts/copy';
@@ -95,7 +95,8 @@ function Screen({ id, user, shown, ended }: { id: string; user: string; shown: b
       session.current?.close();
     };
   }, []);
-  useEffect(() => {
+  // Before the next key, which is this terminal's.
+  useLayoutEffect(() => {
     if (shown) session.current?.focus();
   }, [shown]);
   return (

@@ -12,7 +12,7 @@ use ferry_docker_api::{
 };
 use ferry_oci::Reference;
 
-use super::{api_socket, progress};
+use super::{api_socket, progress, pull::name_and_tag};
 use crate::{
     commands::trusts_only_signed,
     config::registry_auth,
@@ -169,17 +169,11 @@ impl Image {
 
     /// Pulls it; progress goes to standard error, because standard output is the container's.
     async fn pull(&self, cli: &Cli, client: &Client) -> Result<(), CliError> {
-        let reference =
-            Reference::parse(&self.written).map_err(|error| CliError::new(error.to_string()))?;
-        let tag = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.to_owned(),
-            (None, None) => "latest".to_owned(),
-        };
+        let (name, tag) = name_and_tag(&self.written)?;
         let auth = registry_auth(cli, &self.written)?;
         let mut call = client
             .post("/images/create")
-            .query("fromImage", reference.familiar_name())
+            .query("fromImage", name)
             .query("tag", tag)
             .query_if(!self.platform.is_empty(), "platform", &self.platform);
         if !auth.is_empty() {

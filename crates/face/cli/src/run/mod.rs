@@ -7,6 +7,7 @@ pub(crate) mod hand_over;
 pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod progress;
+pub(crate) mod pull;
 pub(crate) mod resize;
 pub(crate) mod session;
 pub(crate) mod signals;

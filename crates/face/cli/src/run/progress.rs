@@ -57,7 +57,7 @@ pub(crate) fn once(message: &JsonMessage) -> Result<(), CliError> {
 }
 
 /// Reads messages to their end without a word; a message that is an error is the error.
-pub(crate) async fn hide(mut lines: JsonLines<JsonMessage>) -> Result<(), CliError> {
+pub async fn hide(mut lines: JsonLines<JsonMessage>) -> Result<(), CliError> {
     while let Some(message) = lines.next().await? {
         if let Some(error) = failure(&message) {
             return Err(CliError::new(error));

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_cli::face::{CliError, registry_auth};
+use ferry_cli::face::{CliError, hide_progress, name_and_tag, registry_auth};
 use ferry_client::path_segment;
 use ferry_docker_api::JsonMessage;
-use ferry_oci::Reference;
 use ferry_stdx::time::Timestamp;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     Change, Session,
@@ -223,14 +221,9 @@ pub(crate) async fn pull(
     quiet: bool,
     why: &str,
 ) -> Result<(), CliError> {
-    let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, Some(tag)) => tag.to_owned(),
-        (None, None) => "latest".to_owned(),
-    };
+    let (name, tag) = name_and_tag(image)?;
     let change = Change::post("/images/create")
-        .query("fromImage", reference.familiar_name())
+        .query("fromImage", name)
         .query("tag", tag)
         .query_if(!service.platform.is_empty(), "platform", &service.platform);
     let why = format!("service {}: {why}", service.name);
@@ -245,16 +238,9 @@ pub(crate) async fn pull(
     if !auth.is_empty() {
         call = call.header("X-Registry-Auth", auth);
     }
-    let mut lines = call.lines::<JsonMessage>().await?;
-    while let Some(message) = lines.next().await? {
-        let value = serde_json::to_value(&message).unwrap_or(Value::Null);
-        if let Some(words) = value.pointer("/errorDetail/message").and_then(Value::as_str) {
-            say("Error");
-            return Err(CliError::new(words));
-        }
-    }
-    say("Pulled");
-    Ok(())
+    let pulled = hide_progress(call.lines::<JsonMessage>().await?).await;
+    say(if pulled.is_ok() { "Pulled" } else { "Error" });
+    pulled
 }
 
 #[cfg(test)]

@@ -116,7 +116,9 @@ fn host(
     };
     let capabilities = security.capabilities.clone().unwrap_or_default();
     let mut security_opt: Vec<String> = Vec::new();
-    security_opt.extend(security::seccomp(security.seccomp.as_ref())?);
+    // Whatever profile is named, who is privileged has no filter: as with other runtimes.
+    let seccomp = security.seccomp.as_ref().filter(|_| !security.privileged);
+    security_opt.extend(security::seccomp(seccomp)?);
     security_opt.extend(security::apparmor(security.apparmor.as_ref()));
     security_opt.extend(security::selinux(security.selinux_options.as_ref()));
     if security.no_new_privs {
@@ -192,6 +194,12 @@ fn mount(mount: &api::Mount) -> Result<MountRequest, Status> {
     let maps = ids::of_mount(container_path, uid_mappings, gid_mappings)?;
     if *recursive_read_only && !readonly {
         return Err(invalid("mounts: recursive_read_only needs readonly"));
+    }
+    // What the host mounts later would come to it as it is there.
+    if *recursive_read_only && mount.propagation() != api::MountPropagation::PropagationPrivate {
+        let words =
+            format!("mounts: {container_path}: recursive_read_only needs PROPAGATION_PRIVATE");
+        return Err(invalid(words));
     }
     Ok(MountRequest {
         kind: if image.is_some() { MountKind::Image } else { MountKind::Bind },

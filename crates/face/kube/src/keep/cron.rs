@@ -22,8 +22,17 @@ const AGAIN: i64 = 10;
 struct Started {
     name: String,
     at: i64,
-    /// When, and whether it succeeded; `None` while it runs.
+    /// When, and whether it succeeded; `None` before that is known.
     ended: Option<(i64, bool)>,
+    /// It is over, and not all that it left has been ended.
+    #[serde(default)]
+    is_ending: bool,
+}
+
+impl Started {
+    fn runs(&self) -> bool {
+        self.ended.is_none() || self.is_ending
+    }
 }
 
 /// Everything between two looks.
@@ -96,7 +105,7 @@ impl<'c> Keeper<'c> {
         starts: &mut Starts<'c>,
         at: i64,
     ) -> Result<(), CliError> {
-        let running = state.jobs.iter().any(|job| job.ended.is_none());
+        let running = state.jobs.iter().any(Started::runs);
         match self.cron.policy.as_str() {
             "Forbid" if running => {
                 self.player
@@ -106,17 +115,17 @@ impl<'c> Keeper<'c> {
                 return state::save(state);
             }
             "Replace" => {
-                for job in state.jobs.iter().filter(|job| job.ended.is_none()) {
+                for job in state.jobs.iter().filter(|job| job.runs()) {
                     job::remove(&self.player, &job.name, starts).await?;
                 }
-                state.jobs.retain(|job| job.ended.is_some());
+                state.jobs.retain(|job| !job.runs());
             }
             _ => {}
         }
         // The minute is in its name, as in a cluster: twice the same time is the same job.
         let name = format!("{}-{}", self.cron.job.meta.name, at.div_euclid(60));
         if !state.jobs.iter().any(|job| job.name == name) {
-            state.jobs.push(Started { name, at: now(), ended: None });
+            state.jobs.push(Started { name, at: now(), ended: None, is_ending: false });
         }
         state.last = at;
         // Before it is started, so that a crash does not forget it.
@@ -129,30 +138,22 @@ impl<'c> Keeper<'c> {
         state: &mut State,
         starts: &mut Starts<'c>,
     ) -> Result<Option<i64>, CliError> {
-        let mut most: Option<i64> = None;
-        for started in state.jobs.iter_mut().filter(|job| job.ended.is_none()) {
-            let job = self.job(&started.name);
-            let Keeper { player, manifests, parent, .. } = self;
-            let (ended, words) = loop {
-                match job::step(player, &job, manifests, parent, started.at, starts).await {
-                    // The others are looked after all the same.
-                    Err(error) => {
-                        player.cli.warn(&format!("Job/{}: {error}", started.name));
-                        most = Some(most.map_or(AGAIN, |most| most.min(AGAIN)));
-                        break (None, String::new());
-                    }
-                    Ok(Step::Start(_)) => {}
-                    Ok(Step::Wait(wait)) => {
-                        most = [most, wait].into_iter().flatten().min();
-                        break (None, String::new());
-                    }
-                    Ok(Step::Succeeded) => break (Some(true), "succeeded".to_owned()),
-                    Ok(Step::Failed(why)) => break (Some(false), format!("failed: {why}")),
+        let mut soonest = None;
+        for index in 0..state.jobs.len() {
+            if state.jobs[index].ended.is_none()
+                && let Some(succeeded) = self.step(&state.jobs[index], starts, &mut soonest).await?
+            {
+                let started = &mut state.jobs[index];
+                (started.ended, started.is_ending) = (Some((now(), succeeded)), true);
+                // Before anything is ended for it: a crash in between must not find other exit codes.
+                state::save(state)?;
+            }
+            let started = &mut state.jobs[index];
+            if started.is_ending {
+                match job::end_all(&self.player, &started.name, starts).await {
+                    Ok(()) => started.is_ending = false,
+                    Err(error) => self.try_again(&started.name, &error, &mut soonest),
                 }
-            };
-            if let Some(succeeded) = ended {
-                started.ended = Some((now(), succeeded));
-                player.cli.println(&format!("Job/{} {words}", started.name))?;
             }
         }
         for (kind, kept) in [(true, self.cron.kept.0), (false, self.cron.kept.1)] {
@@ -168,8 +169,42 @@ impl<'c> Keeper<'c> {
                 state.jobs.retain(|job| job.name != name);
             }
         }
-        let soonest = self.forget(state, starts).await?;
-        Ok([most, soonest].into_iter().flatten().min())
+        sooner(&mut soonest, self.forget(state, starts).await?);
+        Ok(soonest)
+    }
+
+    /// Does what is next for a job; whether it succeeded, once that is known.
+    async fn step(
+        &self,
+        started: &Started,
+        starts: &mut Starts<'c>,
+        soonest: &mut Option<i64>,
+    ) -> Result<Option<bool>, CliError> {
+        let Keeper { player, manifests, parent, .. } = self;
+        let (name, job) = (&started.name, self.job(&started.name));
+        let (succeeded, words) = loop {
+            match job::step(player, &job, manifests, parent, started.at, starts).await {
+                Err(error) => {
+                    self.try_again(name, &error, soonest);
+                    return Ok(None);
+                }
+                Ok(Step::Start(_)) => {}
+                Ok(Step::Wait(wait)) => {
+                    sooner(soonest, wait);
+                    return Ok(None);
+                }
+                Ok(Step::Succeeded) => break (true, "succeeded".to_owned()),
+                Ok(Step::Failed(why)) => break (false, format!("failed: {why}")),
+            }
+        };
+        player.cli.println(&format!("Job/{name} {words}"))?;
+        Ok(Some(succeeded))
+    }
+
+    /// The others are looked after all the same.
+    fn try_again(&self, name: &str, error: &CliError, soonest: &mut Option<i64>) {
+        self.player.cli.warn(&format!("Job/{name}: {error}"));
+        sooner(soonest, Some(AGAIN));
     }
 
     /// Jobs that live on for a given time only, and jobs of which nothing is known any more. When the next one goes.
@@ -202,6 +237,11 @@ impl<'c> Keeper<'c> {
     }
 }
 
+/// Something is to be done in so many seconds, if in any.
+fn sooner(soonest: &mut Option<i64>, left: Option<i64>) {
+    *soonest = [*soonest, left].into_iter().flatten().min();
+}
+
 /// Jobs that ended so many seconds ago, and when the next one will have.
 fn expired(jobs: &[Started], ttl: i64, now: i64) -> (Vec<String>, Option<i64>) {
     let mut gone = Vec::new();
@@ -222,7 +262,8 @@ mod tests {
 
     #[test]
     fn the_time_of_a_job_begins_with_its_end() {
-        let job = |name: &str, at, ended| Started { name: name.to_owned(), at, ended };
+        let job =
+            |name: &str, at, ended| Started { name: name.to_owned(), at, ended, is_ending: false };
         let jobs = [
             job("long", 0, Some((100, true))),
             job("short", 0, Some((5, false))),
@@ -238,10 +279,19 @@ mod tests {
     fn what_was_saved_is_read_again() {
         let state = State {
             last: 7,
-            jobs: vec![Started { name: "a-1".to_owned(), at: 5, ended: Some((6, true)) }],
+            jobs: vec![Started {
+                name: "a-1".to_owned(),
+                at: 5,
+                ended: Some((6, true)),
+                is_ending: true,
+            }],
         };
         let text = serde_json::to_string(&state).unwrap();
         let read: State = serde_json::from_str(&text).unwrap();
         assert_eq!((read.last, read.jobs[0].ended), (7, Some((6, true))));
+        assert!(read.jobs[0].runs(), "what it has left is still to be ended");
+        // Those who kept no such thing had ended all of it.
+        let old: State = serde_json::from_str(&text.replace(",\"is_ending\":true", "")).unwrap();
+        assert!(text.contains("is_ending") && !old.jobs[0].runs());
     }
 }

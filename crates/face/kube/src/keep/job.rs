@@ -15,9 +15,12 @@ use crate::{
     jobs::{self, Number, Outcome, Step},
     manifest::Manifests,
     plan::{self, CONTAINER, OWNER, PARENT, POD},
-    play::{Player, label},
+    play::{Player, is_missing, label},
     workload::Job,
 };
+
+/// Until what did not work is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How a job has ended, once it has.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,16 +34,21 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Ended {
     let (job, manifests): (Job, Manifests) = jobs::read(record).map_err(CliError::new)?;
     let player = Player { cli, client: cli.client()? };
     let (name, own) = (&job.meta.name, format!("{}_job", job.meta.name));
+    let mut starts = Starts::default();
     let over = match state::load()? {
         Some(over) => over,
         None => {
-            let words = until_end(&player, &job, &manifests, &own).await?;
+            let words = until_end(&player, &job, &manifests, &own, &mut starts).await?;
             let over = Over { words, at: now() };
-            cli.println(&format!("Job/{name} {}", over.words))?;
             state::save(&over)?;
+            cli.println(&format!("Job/{name} {}", over.words))?;
             over
         }
     };
+    while let Err(error) = end_all(&player, name, &mut starts).await {
+        cli.warn(&format!("Job/{name}: {error}"));
+        tokio::time::sleep(AGAIN).await;
+    }
     if let Some(ttl) = job.ttl {
         let left = over.at.saturating_add(ttl) - now();
         tokio::time::sleep(Duration::from_secs(u64::try_from(left).unwrap_or(0))).await;
@@ -60,11 +68,12 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Ended {
 }
 
 /// Makes pods until there is nothing more to be done; how it has ended.
-async fn until_end(
-    player: &Player<'_>,
+async fn until_end<'c>(
+    player: &Player<'c>,
     job: &Job,
     manifests: &Manifests,
     own: &str,
+    starts: &mut Starts<'c>,
 ) -> Result<String, CliError> {
     let name = &job.meta.name;
     let mut changed = Changes::of(player.client, format!("{OWNER}=Job/{name}"));
@@ -75,9 +84,8 @@ async fn until_end(
             Err(_) => changed.wait(Some(1)).await,
         }
     };
-    let mut starts = Starts::default();
     loop {
-        let most = match step(player, job, manifests, "", started, &mut starts).await {
+        let most = match step(player, job, manifests, "", started, starts).await {
             Ok(Step::Succeeded) => return Ok("succeeded".to_owned()),
             Ok(Step::Failed(why)) => return Ok(format!("failed: {why}")),
             Ok(Step::Start(_)) => continue,
@@ -91,7 +99,8 @@ async fn until_end(
     }
 }
 
-/// Looks at a job, and does what is next.
+/// Looks at a job, and does what is next. What runs of one that is over is for [`end_all`], once its verdict is kept: programs that
+/// are ended leave other exit codes than those that it was made of.
 pub(super) async fn step<'c>(
     player: &Player<'c>,
     job: &Job,
@@ -103,15 +112,15 @@ pub(super) async fn step<'c>(
     let name = &job.meta.name;
     let pods = pods(player, job, starts).await?;
     let outcomes: Vec<Outcome> = pods.values().map(|pod| pod.outcome).collect();
-    let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest()) {
+    let step = match (jobs::decide(job, &outcomes, started, now()), starts.rest(name)) {
         (Step::Start(_), Some(rest)) => {
             let left = job.deadline.map(|deadline| started.saturating_add(deadline) - now());
             Step::Wait(Some(left.map_or(rest, |left| left.min(rest))))
         }
         (step, _) => step,
     };
-    if matches!(step, Step::Failed(_)) {
-        end_all(player, name, starts).await?;
+    if matches!(step, Step::Succeeded | Step::Failed(_)) {
+        return Ok(step);
     }
     for pod in pods.values() {
         // Sidecars and keepers of a pod end with what they are there for.
@@ -134,7 +143,7 @@ pub(super) async fn step<'c>(
 }
 
 /// Ends everything of a job, also what is on its way: it ends with its containers.
-async fn end_all<'c>(
+pub(super) async fn end_all<'c>(
     player: &Player<'c>,
     job: &str,
     starts: &mut Starts<'c>,
@@ -158,7 +167,11 @@ async fn stop(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliEr
     left.sort_by_key(|one| (!label(one, KEEPER).is_empty(), label(one, SIDECAR) == "1"));
     for one in left {
         let path = format!("/containers/{}/stop", path_segment(&one.id));
-        player.client.post(path).done().await?;
+        match player.client.post(path).done().await {
+            // Somebody has removed it meanwhile.
+            Err(error) if !is_missing(&error) => return Err(error.into()),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Pods that are being started: init containers take their time, and meanwhile there is more to look at.
 
-use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use std::{cell::Cell, collections::BTreeMap, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
 use ferry_cli::face::{Cli, CliError};
 
@@ -16,8 +16,8 @@ type Work<'c> = Pin<Box<dyn Future<Output = Result<(), CliError>> + 'c>>;
 #[derive(Default)]
 pub(super) struct Starts<'c> {
     running: Vec<Start<'c>>,
-    /// Nothing is started before this.
-    later: i64,
+    /// Jobs of which something did not start, and when it may be tried again.
+    later: BTreeMap<String, i64>,
 }
 
 struct Start<'c> {
@@ -46,9 +46,9 @@ impl<'c> Starts<'c> {
         self.running.iter().filter(move |one| one.job == job).map(|one| one.pod.as_str())
     }
 
-    /// Seconds until something may be started.
-    pub(super) fn rest(&self) -> Option<i64> {
-        Some(self.later - now()).filter(|rest| *rest > 0)
+    /// Seconds until something of a job may be started.
+    pub(super) fn rest(&self, job: &str) -> Option<i64> {
+        Some(self.later.get(job)? - now()).filter(|rest| *rest > 0)
     }
 
     /// Gives up pods of a job that wait for their images. Others make containers at this moment, and end when those do.
@@ -64,8 +64,14 @@ impl<'c> Starts<'c> {
         };
         if let Err(error) = ended {
             cli.warn(&format!("Job/{}: pod {}: {error}", start.job, start.pod));
-            self.later = now() + AGAIN;
+            self.put_off(start.job, now());
         }
+    }
+
+    /// Holds off further starts of a job for a while, and of no other one.
+    fn put_off(&mut self, job: String, now: i64) {
+        self.later.retain(|_, later| *later > now);
+        self.later.insert(job, now + AGAIN);
     }
 
     /// The next one that has ended; for ever when there is none.
@@ -79,5 +85,22 @@ impl<'c> Starts<'c> {
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_cannot_start_holds_off_no_other_one() {
+        let mut starts = Starts::default();
+        let now = now();
+        starts.put_off("old".to_owned(), now - 2 * AGAIN);
+        assert_eq!(starts.rest("old"), None, "that is over");
+        starts.put_off("broken".to_owned(), now);
+        assert!(starts.rest("broken").is_some_and(|rest| (1..=AGAIN).contains(&rest)));
+        assert_eq!(starts.rest("other"), None);
+        assert_eq!(starts.later.len(), 1, "nothing is kept of what is over");
     }
 }

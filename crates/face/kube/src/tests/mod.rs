@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use crate::{generate, jobs, manifest, plan, settings};
 
 mod jobs_and_sets;
+mod keepers;
 mod services;
 
 fn planned(text: &str) -> Result<(Vec<plan::PodPlan>, Vec<String>), String> {
@@ -124,6 +125,10 @@ fn what_is_not_supported_is_named() {
         (
             container("livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}"),
             "one way of asking",
+        ),
+        (
+            container("}], initContainers: [{name: i, image: b, readinessProbe: {exec: {command: [a]}}"),
+            "Pod/x.spec.initContainers[0]: an init container has no probes",
         ),
         (container("livenessProbe: {exec: {command: [a]}, successThreshold: 2}"), "must be 1"),
         (container("ports: [{containerPort: 70000}]"), "70000 is no port"),
@@ -273,20 +278,11 @@ fn what_is_not_alive_ends_as_its_pod_says() {
 }
 
 const FILES: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: page}
-data: {index.html: hello, other: there}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: page}, data: {index.html: hello, other: there}}
 ---
-apiVersion: v1
-kind: Secret
-metadata: {name: key}
-data: {raw: /w==}
+{apiVersion: v1, kind: Secret, metadata: {name: key}, data: {raw: /w==}}
 ---
-apiVersion: v1
-kind: Service
-metadata: {name: front}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}
+{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: 80}]}}
 ---
 apiVersion: apps/v1
 kind: Deployment

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{FILES, PROBED, jobs_and_sets::JOB, planned};
-use crate::manifest;
+use crate::{manifest, plan::ContainerPlan};
 
 #[test]
 fn what_has_nothing_that_runs_any_more_is_looked_at() {
@@ -73,4 +73,41 @@ fn a_service_leads_to_ports_by_name() {
     assert!(error.contains("pod web has no port of that name"), "{error}");
     let error = planned(&service("{port: 80, targetPort: 81, protocol: SCTP}")).unwrap_err();
     assert!(error.contains("an SCTP port must be"), "{error}");
+}
+
+#[test]
+fn a_name_of_a_service_is_no_other_pods() {
+    let text = |name: &str, hostname: &str, service: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: web}}}}, spec: {{{hostname} containers: [{{name: m, image: b}}], initContainers: [{{name: i, image: b}}]}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: web}}, spec: {{{service}}}}}"
+        )
+    };
+    // Aliases, the name inside, and names that are others'.
+    let of = |one: &ContainerPlan| {
+        let network = &one.body["NetworkingConfig"]["EndpointsConfig"]["kube"];
+        let others = one.body["Labels"]["ferry.names-of-others"].as_str().unwrap_or_default();
+        (network["Aliases"].clone(), one.body["Hostname"].clone(), others.to_owned())
+    };
+    let names = |name: &str, hostname: &str, service: &str| {
+        let (pods, _) = planned(&text(name, hostname, service)).unwrap();
+        assert_eq!(of(&pods[0].init[0]).2, "web", "who prepares is no service");
+        of(&pods[0].containers[0])
+    };
+    let with = |aliases: Value, others: &str| (aliases, json!("web"), others.to_owned());
+    let front = "selector: {app: web}, ports: [{port: 80, targetPort: 81}]";
+    assert_eq!(names("web", "", front), with(json!(["pod.web"]), "web"));
+    // Also when it is called so only inside.
+    assert_eq!(names("other", "hostname: web,", front), with(json!(["other", "pod.other"]), "web"));
+    // And when the service leads to other pods.
+    let away = "selector: {app: other}, ports: [{port: 80}]";
+    assert_eq!(names("web", "", away), with(json!([]), "web"));
+    let (aliases, _, others) = names("web", "", "selector: {app: web}, ports: [{port: 80}]");
+    assert!(aliases.as_array().unwrap().contains(&json!("web")), "without a front it is the pod's");
+    assert_eq!(others, "");
+    // A container is no service either.
+    let text = text("shop", "", front).replace("name: web}", "name: shop-m}");
+    let (pods, _) = planned(&text).unwrap();
+    assert_eq!(of(&pods[0].containers[0]).2, "shop-m");
 }

@@ -9,7 +9,7 @@ use ferry_docker_api::{
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::network::{CreateNetwork, EndpointStatus, IpamPool, Network, NetworkView};
 
-use super::{ipam, nil_map};
+use super::ipam;
 use crate::refuse::invalid;
 
 /// Reads network create.
@@ -61,7 +61,7 @@ pub(crate) fn create(request: NetworkCreateRequest) -> Result<CreateNetwork, Fai
         enable_ipv4: enable_ipv4.unwrap_or(true),
         enable_ipv6: enable_ipv6.unwrap_or(false),
         ipam: config.into_iter().map(pool).collect(),
-        ipam_options: ipam_options.unwrap_or_default(),
+        ipam_options,
         options: options.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
         config_only,
@@ -110,7 +110,8 @@ pub(crate) fn to_wire(view: NetworkView, detailed: bool) -> WireNetwork {
         enable_ipv6,
         ipam: Ipam {
             driver: "default".to_owned(),
-            options: if builtin { nil_map(ipam_options) } else { Some(ipam_options) },
+            // Records of earlier versions have empty ones.
+            options: ipam_options.filter(|options| !builtin || !options.is_empty()),
             config: if builtin && config.is_empty() { None } else { Some(config) },
         },
         internal,

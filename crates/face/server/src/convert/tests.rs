@@ -237,6 +237,8 @@ fn networks_show_what_dockerd_shows() {
         driver: "bridge".into(),
         enable_ipv4: true,
         ipam: vec![IpamPool { subnet: "10.77.0.0/24".into(), ..IpamPool::default() }],
+        // Docker's command line sends none as an empty object.
+        ipam_options: Some(Default::default()),
         labels: [("a".to_owned(), "b".to_owned())].into(),
         ..Network::default()
     };

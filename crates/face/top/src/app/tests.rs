@@ -3,7 +3,8 @@ use super::*;
 fn container(name: &str, state: &str) -> Container {
     let json = serde_json::json!({
         "Id": format!("id-{name}"), "Names": [format!("/{name}"), "/other/alias"], "Image": "busybox",
-        "State": state, "Status": "Up", "Ports": [{"PrivatePort": 80, "PublicPort": 8080}, {"PrivatePort": 80, "PublicPort": 8080}],
+        "State": state, "Status": "Up", "ImageID": "sha256:0123456789abcdef", "Mounts": [{"Type": "volume", "Name": "data"}, {"Type": "bind"}],
+        "Ports": [{"PrivatePort": 80, "PublicPort": 8080}, {"PrivatePort": 80, "PublicPort": 8080}],
     });
     serde_json::from_value(json).unwrap()
 }
@@ -60,6 +61,8 @@ fn verbs_fit_the_state() {
     assert_eq!(press(&mut app, "dn"), Wish::Nothing, "only yes is yes");
     assert_eq!(press(&mut app, "dy"), doing(Verb::Remove, "ended"));
     assert_eq!(press(&mut app, "ge"), Wish::Shell("db".to_owned()));
+    assert_eq!(press(&mut app, "Gw"), Wish::Why("id-ended".to_owned()));
+    assert_eq!((press(&mut app, "q"), app.view), (Wish::Nothing, View::List));
 }
 
 #[test]
@@ -94,16 +97,23 @@ fn tab_goes_through_the_lists() {
     let mut app = app();
     assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Images));
     let answer = serde_json::json!([
-        {"Id": "sha256:0123456789abcdef", "RepoTags": ["b:1", "a:1"], "Size": 2048, "Containers": 1},
+        {"Id": "sha256:0123456789abcdef", "RepoTags": ["b:1", "a:1"], "Size": 2048, "Containers": -1},
         {"Id": "sha256:ff", "RepoTags": null, "Size": 1},
     ]);
     app.set_things(Kind::Images, Kind::Images.read(&answer));
     app.set_things(Kind::Volumes, Vec::new());
     let names: Vec<&str> = app.things().iter().map(|thing| thing.name.as_str()).collect();
     assert_eq!(names, ["<none>", "a:1", "b:1"], "what comes late for another list is dropped");
-    assert_eq!(app.things()[1].beside, ["0123456789ab", "2.0KiB", "1"]);
+    assert_eq!(app.things()[1].beside, ["0123456789ab", "2.0KiB", ""]);
+    let users = |app: &App, kind| {
+        app.things().iter().map(|thing| app.users(kind, thing)).collect::<Vec<_>>()
+    };
+    assert_eq!(users(&app, Kind::Images), ["", "3", "3"], "counted here: the daemon says -1");
     assert_eq!(press(&mut app, "/b:\ndy"), Wish::Do(Verb::RemoveImage, "b:1".into(), "b:1".into()));
     assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Volumes));
+    let answer = serde_json::json!({ "Volumes": [{ "Name": "data" }, { "Name": "idle" }] });
+    app.set_things(Kind::Volumes, Kind::Volumes.read(&answer));
+    assert_eq!(users(&app, Kind::Volumes), ["3", ""]);
     assert_eq!(press(&mut app, "\t"), Wish::Things(Kind::Networks));
     assert_eq!(press(&mut app, "\t"), Wish::CloseThings);
     assert_eq!(app.view, View::List);

@@ -19,7 +19,7 @@ impl Kind {
     pub(crate) fn titles(self) -> (&'static str, [&'static str; 3]) {
         match self {
             Kind::Images => ("Images", ["ID", "SIZE", "USED BY"]),
-            Kind::Volumes => ("Volumes", ["DRIVER", "CREATED", "SCOPE"]),
+            Kind::Volumes => ("Volumes", ["DRIVER", "CREATED", "USED BY"]),
             Kind::Networks => ("Networks", ["ID", "DRIVER", "SUBNET"]),
         }
     }
@@ -65,7 +65,7 @@ impl Kind {
                 Kind::Volumes => vec![Thing {
                     name: text(&one["Name"]),
                     id: text(&one["Name"]),
-                    beside: [text(&one["Driver"]), text(&one["CreatedAt"]), text(&one["Scope"])],
+                    beside: [text(&one["Driver"]), day(&text(&one["CreatedAt"])), String::new()],
                 }],
                 Kind::Networks => vec![Thing {
                     name: text(&one["Name"]),
@@ -83,11 +83,14 @@ impl Kind {
     }
 }
 
+/// The day of a time as RFC 3339 writes it.
+fn day(time: &str) -> String {
+    time.split('T').next().unwrap_or_default().to_owned()
+}
+
 /// An image under each of its names.
 fn images(one: &Value, id: &str, short: &str) -> Vec<Thing> {
-    let users = one["Containers"].as_i64().filter(|count| *count > 0);
-    let users = users.map(|count| count.to_string()).unwrap_or_default();
-    let beside = [short.to_owned(), size(one["Size"].as_u64().unwrap_or(0)), users];
+    let beside = [short.to_owned(), size(one["Size"].as_u64().unwrap_or(0)), String::new()];
     let tags = one["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let named: Vec<Thing> = tags
         .map(|tag| Thing { name: plain(tag), id: plain(tag), beside: beside.clone() })
@@ -112,6 +115,21 @@ impl App {
     pub(crate) fn things(&self) -> Vec<&Thing> {
         let wanted = self.filter.to_lowercase();
         self.things.iter().filter(|thing| thing.name.to_lowercase().contains(&wanted)).collect()
+    }
+
+    /// How many containers use it, as text; nothing for none. The daemon's list of images does not tell.
+    pub(crate) fn users(&self, kind: Kind, thing: &Thing) -> String {
+        let uses = |container: &&super::Container| match kind {
+            Kind::Images => {
+                container.image_id.trim_start_matches("sha256:").starts_with(&thing.beside[0])
+            }
+            Kind::Volumes => container.mounts.iter().any(|mount| mount.name == thing.id),
+            Kind::Networks => false,
+        };
+        match self.all.iter().filter(uses).count() {
+            0 => String::new(),
+            count => count.to_string(),
+        }
     }
 
     pub(crate) fn set_things(&mut self, kind: Kind, things: Vec<Thing>) {

@@ -107,6 +107,19 @@ fn a_seccomp_profile_of_the_machine() {
             });
         });
         assert!(missing.unwrap_err().message().contains("/no/such/profile"));
+        // It is not for who is privileged.
+        let mut config = bed.pod("privileged");
+        let linux = config.linux.get_or_insert_default();
+        linux.security_context.get_or_insert_default().privileged = true;
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        let privileged = started(bed, &pod, &config, "main", |it| {
+            security(it).privileged = true;
+            security(it).seccomp = Some(api::SecurityProfile {
+                profile_type: ProfileType::Localhost.into(),
+                localhost_ref: profile.to_string_lossy().into_owned(),
+            });
+        });
+        assert_eq!(bed.cri.output(&privileged.unwrap(), look), "0");
     });
 }
 
@@ -254,6 +267,22 @@ fn read_only_down_to_the_last_mount() {
         let write = "touch /data/x 2>/dev/null && echo top; touch /data/inner/x 2>/dev/null && echo inner; true";
         assert_eq!(bed.cri.output(&with("plain", false), write), "inner");
         assert_eq!(bed.cri.output(&with("whole", true), write), "");
+        for propagation in [
+            api::MountPropagation::PropagationHostToContainer,
+            api::MountPropagation::PropagationBidirectional,
+        ] {
+            let passed_on = started(bed, &pod, &config, propagation.as_str_name(), |it| {
+                it.mounts = vec![api::Mount {
+                    container_path: "/data".to_owned(),
+                    host_path: shared.0.to_string_lossy().into_owned(),
+                    readonly: true,
+                    recursive_read_only: true,
+                    propagation: propagation.into(),
+                    ..api::Mount::default()
+                }];
+            });
+            passed_on.unwrap_err();
+        }
         let status = call_status(bed);
         let features = status.runtime_handlers.iter().find(|it| it.name.is_empty());
         assert!(features.unwrap().features.unwrap().recursive_read_only_mounts);

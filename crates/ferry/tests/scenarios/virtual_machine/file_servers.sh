@@ -12,12 +12,9 @@ mount -t tmpfs tmpfs /export
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 
-# settled COMMAND: it is so after a while.
+. /says.sh
+# settled COMMAND: it is so after a while. Other scripts ask for words.
 settled() { n=0; until "$1" || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done; "$1"; }
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 5 /tmp/out | tr '\n' ' ')"; }
 # mounts TYPE: how many of the kind there are, in the daemon's namespace and in ours.
 mounts() { cat /proc/self/mounts "/proc/$(cat /run/ferry.pid)/mounts" | sort -u | grep -c " $1 "; }
 

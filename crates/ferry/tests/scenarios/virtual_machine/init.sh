@@ -13,13 +13,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+. /says.sh
 group() { echo "/sys/fs/cgroup/ferry/$(ferry inspect -f '{{.Id}}' "$1")"; }
 pid() { ferry inspect -f '{{.State.Pid}}' "$1"; }
-settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
 
 ferry daemon --log-level debug >/run/daemon.log 2>&1 &
 n=0; until ferry version >/dev/null 2>&1 || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
@@ -78,6 +74,21 @@ same sctp_is_published "7/sctp -> 0.0.0.0:7000" "$(ferry port sctp | grep -v ::)
 same sctp reached "$(settled 'socat -u -T 20 SCTP:127.0.0.1:7000 - 2>/dev/null' reached)"
 ferry rm -f sctp >/dev/null
 
+# From another host, too, in both families.
+ip-full netns add far
+ip-full link add near type veth peer name far netns far
+ip-full addr add 10.77.0.1/24 dev near && ip-full addr add fd00:77::1/64 dev near nodad && ip-full link set near up
+ip-full -n far addr add 10.77.0.2/24 dev far && ip-full -n far addr add fd00:77::2/64 dev far nodad && ip-full -n far link set far up
+ferry network create --ipv6 --subnet 10.9.9.0/24 --subnet fd00:9::/64 both >/dev/null
+ferry run -d --name sctp --network both -p 7001:7/sctp busybox sleep 1000 >/dev/null
+nsenter -t "$(pid sctp)" -n socat SCTP6-LISTEN:7,ipv6only=0,fork,reuseaddr SYSTEM:'echo reached' &
+far="ip-full netns exec far socat -u -T 20"
+same sctp_from_elsewhere reached "$(settled "$far SCTP4:10.77.0.1:7001 - 2>/dev/null" reached)"
+same sctp_from_elsewhere_in_ipv6 reached "$(settled "$far 'SCTP6:[fd00:77::1]:7001' - 2>/dev/null" reached)"
+same sctp_in_ipv6_from_here reached "$(settled "socat -u -T 20 'SCTP6:[fd00:77::1]:7001' - 2>/dev/null" reached)"
+ferry rm -f sctp >/dev/null && ferry network rm both >/dev/null
+ip-full link del near && ip-full netns del far
+
 # Links of the host that containers share: what they are, and packets between two containers, who know each other by name.
 kind() { nsenter -t "$(pid "$1")" -n ip-full -d -j link show eth0 | sed -n 's/.*"info_kind":"\([a-z]*\)","info_data":{"mode":"\([a-z0-9]*\)".*/\1 \2/p'; }
 # shared NAME KIND OPTION…
@@ -100,6 +111,18 @@ shared macvlan_vlan "macvlan bridge" -d macvlan --subnet 10.9.3.0/24 -o parent=l
 same parents_that_were_made_are_gone "lo lan0" "$(echo $(ls /sys/class/net | grep -v -e dummy0 -e '^f[er]' | sort -r))"
 shared ipvlan_l2 "ipvlan l2" -d ipvlan --subnet 10.9.4.0/24 -o parent=lan0
 shared ipvlan_l3 "ipvlan l3" -d ipvlan --subnet 10.9.5.0/24 -o parent=lan0 -o ipvlan_mode=l3
+shared ipvlan_l3s "ipvlan l3s" -d ipvlan --subnet 10.9.10.0/24 -o parent=lan0 -o ipvlan_mode=l3s
+# apart FLAG: who shares a link with it does not reach its neighbours.
+apart() {
+  ferry network create -d ipvlan --subnet 10.9.11.0/24 -o parent=lan0 -o ipvlan_flag=$1 apart >/dev/null
+  for box in one two; do ferry run -d --name $box --network apart busybox sleep 1000 >/dev/null; done
+  shown=$(nsenter -t "$(pid one)" -n ip-full -d link show eth0 | grep -o 'ipvlan *mode.*' | cut -d ' ' -f 1-5)
+  same "ipvlan_$1.link" "ipvlan mode l2 $1" "$(echo $shown | cut -d ' ' -f 1-4)"
+  same "ipvlan_$1.apart" apart "$(ferry exec one ping -c 1 -W 2 10.9.11.3 >/dev/null || echo apart)"
+  ferry rm -f one two >/dev/null && ferry network rm apart >/dev/null
+}
+apart private
+apart vepa
 shared ipvlan_vlan "ipvlan l2" -d ipvlan --subnet 10.9.6.0/24 -o parent=lan0.60
 
 # A link that was made goes with the last network that shares it, whoever made it.

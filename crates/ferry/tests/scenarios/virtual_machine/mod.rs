@@ -111,6 +111,7 @@ fn check(script: &str, words: &str, more: &[&str], add: impl FnOnce(&Path)) {
     kernel.copy_modules(more, &root, &modprobe, &depmod);
     fs::copy(images::busybox_tar(), root.join("busybox.tar")).unwrap();
     executable(&root.join("init"), script);
+    fs::write(root.join("says.sh"), include_str!("says.sh")).unwrap();
     let early = dir.join("early");
     fs::create_dir_all(early.join("bin")).unwrap();
     for name in ["proc", "dev", "new"] {

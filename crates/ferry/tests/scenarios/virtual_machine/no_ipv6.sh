@@ -11,15 +11,10 @@ mount -t tmpfs run /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
-settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
+. /says.sh
 
 ferry daemon --log-level debug >/run/daemon.log 2>&1 &
-# A command line would start a daemon of its own, if it came too early.
-n=0; until [ -S /run/ferry/ferry.sock ] || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+listens /run/ferry/ferry.sock
 true_that import ferry import -c 'CMD ["sh"]' /busybox.tar busybox
 same kernel "none" "$([ -e /proc/sys/net/ipv6 ] && echo some || echo none)"
 true_that web ferry run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page > /www/index.html; httpd -f -p 80 -h /www'

@@ -13,14 +13,12 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 12 /tmp/out | tr '\n' ' ')"; }
+. /says.sh
 # scenario NAME: it is there, ran, and passed.
 scenario() { RUST_BACKTRACE=0 scenarios --exact "cri::$1" >/tmp/said 2>&1; grep -A 3 'SKIPPED\|panicked at' /tmp/said | head -n 4; grep -q '1 passed' /tmp/said && ! grep -q SKIPPED /tmp/said; }
 
 ferry daemon --log-level debug --cri unix:///run/cri.sock --cni-conf-dir /nowhere >/run/daemon.log 2>&1 &
-# A command line would start a daemon of its own, if it came too early.
-n=0; until [ -S /run/cri.sock ] || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+listens /run/cri.sock
 true_that import ferry import -c 'CMD ["sh"]' /busybox.tar busybox
 apparmor_parser -Kr <<'END'
 profile mine flags=(attach_disconnected) {

@@ -13,10 +13,7 @@ mount -t selinuxfs selinux /sys/fs/selinux
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+. /says.sh
 pid() { ferry inspect -f '{{.State.Pid}}' "$1"; }
 text() { tr -d '\0' < "$1"; }
 label() { text "/proc/$(pid "$1")/attr/current"; }

@@ -6,22 +6,15 @@ exec </dev/null >/dev/console 2>&1
 export PATH=/bin:/sbin HOME=/root
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
-# same NAME WANTED SEEN
-same() { [ "$2" = "$3" ] && echo "ok $1" || echo "FAIL $1: expected <$2>, seen <$3>"; }
-# true_that NAME COMMAND…
-true_that() { name=$1; shift; "$@" >/tmp/out 2>&1 && echo "ok $name" || echo "FAIL $name: $(tail -n 12 /tmp/out | tr '\n' ' ')"; }
+. /says.sh
 id() { ferry inspect -f '{{.Id}}' "$1"; }
 pid() { ferry inspect -f '{{.State.Pid}}' "$1"; }
 unit() { echo "ferry-$(id "$1").scope"; }
 # show UNIT PROPERTY…: their values
 show() { u=$1; shift; for name in "$@"; do systemctl show --value -p "$name" "$u"; done | tr '\n' ' ' | sed 's/ $//'; }
-settled() { n=0; until [ "$(eval "$1")" = "$2" ] || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done; eval "$1"; }
-# A command line would start a daemon of its own, if it came too early.
-up() { n=0; until [ -S /run/ferry/cri.sock ] || [ $n -ge 600 ]; do n=$((n + 1)); sleep 0.1; done; }
 
 systemctl start --no-block ferry.service
-up
-[ -S /run/ferry/cri.sock ] || { cat /run/daemon.log; echo "FAIL daemon: it does not come up"; poweroff -f; }
+listens /run/ferry/cri.sock || { cat /run/daemon.log; echo "FAIL daemon: it does not come up"; poweroff -f; }
 same init "systemd" "$(cat /proc/1/comm)"
 true_that import ferry import -c 'CMD ["sh"]' /busybox.tar busybox
 same info "2 systemd" "$(ferry info -f '{{.CgroupVersion}} {{.CgroupDriver}}')"
@@ -97,7 +90,7 @@ was=$(show ferry.service MainPID)
 rm /run/ferry/cri.sock
 kill -9 "$was"
 same scopes_stay "$before" "$(systemctl list-units --no-legend --plain 'ferry-*.scope' | wc -l)"
-up
+listens /run/ferry/cri.sock
 same adopted "free greedy limited other" "$(echo $(ferry ps --format '{{.Names}}' | sort))"
 true_that update_after_a_crash ferry update -m 64m --memory-swap 64m limited
 systemctl daemon-reload

@@ -10,6 +10,9 @@ pub const ON_FAILURE_LABEL: &str = "ferry.health-on-failure";
 /// The label that says which of its names on networks lead to a container only while it is healthy; with commas between them.
 pub const HEALTHY_NAMES_LABEL: &str = "ferry.names-while-healthy";
 
+/// The label that says which of its names on networks never lead to a container, since they are another one's; with commas between them.
+pub const OTHERS_NAMES_LABEL: &str = "ferry.names-of-others";
+
 /// Docker's three words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
