@@ -51,7 +51,10 @@ pub use config::{
 };
 pub use events::{EventBus, EventCounts, PodEvent};
 pub use ferry_archive::{Change, ChangeKind};
-pub use ferry_cgroup::{BlkioEntry as CgroupBlkio, Stats as CgroupStats};
+pub use ferry_cgroup::{
+    BlkioEntry as CgroupBlkio, Detail as CgroupDetail, HugePages as CgroupHugePages,
+    Limits as CgroupLimits, Pressure as CgroupPressure, Stall as CgroupStall, Stats as CgroupStats,
+};
 pub use ferry_container::why::Finding;
 pub use ferry_container::{IdMaps, subordinate_ranges, unclaimed_range};
 pub use ferry_dns::{

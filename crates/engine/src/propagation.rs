@@ -99,15 +99,28 @@ fn find(all: &str, id: u64) -> Option<(&str, Vec<&str>)> {
     })
 }
 
+/// What is mounted there, by the mount's number: a device, or the name of a file system that has none.
+pub(crate) fn source(all: &str, id: u64) -> Option<&str> {
+    let line = all
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|it| it.parse().ok()) == Some(id))?;
+    // After the hyphen: type, source, options.
+    line.split_once(" - ")?.1.split(' ').nth(1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{find, source};
 
     #[test]
     fn mounts_are_found_by_their_number() {
         let all = "21 1 8:1 / / rw,relatime - ext4 /dev/a rw\n\
             22 21 0:20 / /sh rw shared:5 master:2 - tmpfs shared:9 rw\n";
         assert_eq!(find(all, 21), Some(("/", vec![])));
+        assert_eq!(
+            (source(all, 21), source(all, 22), source(all, 23)),
+            (Some("/dev/a"), Some("shared:9"), None)
+        );
         assert_eq!(find(all, 22), Some(("/sh", vec!["shared:5", "master:2"])));
         assert_eq!(find(all, 2), None);
     }

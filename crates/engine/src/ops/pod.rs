@@ -4,6 +4,8 @@
 //! Crash story: a sandbox that was not started when the engine died is removed at boot; one that was is adopted like any
 //! container. What CNI plugins were called with is noted before they are called (`actor/pod.rs`).
 
+mod figures;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -34,6 +36,8 @@ use crate::{
     events::PodEvent,
     failpoint, registry,
 };
+
+pub use figures::{ContainerFigures, Disk, PodFigures, Processes, Usage, figures, usage};
 
 /// How long a shim may take to open a log anew.
 const REOPEN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

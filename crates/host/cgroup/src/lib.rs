@@ -13,6 +13,7 @@
 //!   into; in version 1 the new process writes itself to `tasks`, which the kernel does without that wait.
 //! - What systemd manages differs in who makes the group and who is told its limits, too; from then on it is a group as any.
 
+mod detail;
 mod devices;
 mod error;
 mod events;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_oci::runtime::LinuxResources;
 
+pub use detail::{Detail, HugePages, Limits, Pressure, Stall};
 pub use error::{ApplyError, CgroupError, CreateError};
 pub use events::{EndWatch, OomCount};
 pub use ferry_dbus::BUS_VARIABLE;
@@ -304,6 +306,14 @@ impl Cgroup {
         match &self.kind {
             Kind::V1(group) => stats::v1(group),
             Kind::V2(group) => stats::v2(group),
+        }
+    }
+
+    /// What it uses and may use, with all that the kernel tells.
+    pub fn detail(&self) -> Detail {
+        match &self.kind {
+            Kind::V1(group) => detail::v1(group),
+            Kind::V2(group) => detail::v2(group),
         }
     }
 }

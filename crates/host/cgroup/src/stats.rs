@@ -78,9 +78,7 @@ pub(crate) fn v1(group: &v1::Group) -> Stats {
     if let Some(dir) = group.dir("memory") {
         stats.memory_usage = number(&dir.join("memory.usage_in_bytes")).unwrap_or(0);
         stats.memory_peak = number(&dir.join("memory.max_usage_in_bytes")).unwrap_or(0);
-        let limit = number(&dir.join("memory.limit_in_bytes")).unwrap_or(u64::MAX);
-        // "No limit" is the largest multiple of a page.
-        stats.memory_limit = if limit > i64::MAX as u64 - (1 << 20) { u64::MAX } else { limit };
+        stats.memory_limit = number(&dir.join("memory.limit_in_bytes")).map_or(u64::MAX, limit);
         stats.memory_failures = number(&dir.join("memory.failcnt")).unwrap_or(0);
         stats.memory_detail = pairs(&dir.join("memory.stat")).into_iter().collect();
     }
@@ -92,6 +90,11 @@ pub(crate) fn v1(group: &v1::Group) -> Stats {
         stats.io_operations = blkio(dir, "io_serviced_recursive");
     }
     stats
+}
+
+/// A limit of version 1, where "no limit" is the largest multiple of a page.
+pub(crate) fn limit(bytes: u64) -> u64 {
+    if bytes > i64::MAX as u64 - (1 << 20) { u64::MAX } else { bytes }
 }
 
 fn read_pids(dir: &Path, stats: &mut Stats) {

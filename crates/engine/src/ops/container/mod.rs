@@ -34,6 +34,7 @@ pub use prune::prune;
 pub use publish::publish;
 pub(crate) use sources::is_plain_bind;
 pub use stats::{Counters, Direction, Figures, Sample, StatsRequest, stats};
+pub(crate) use stats::{interfaces_of, machine_memory};
 pub use top::top;
 pub use update::update;
 pub(crate) use verbs::ask;

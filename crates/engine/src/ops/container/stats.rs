@@ -126,27 +126,23 @@ fn sample(shared: &Shared, container: &Container) -> Sample {
 }
 
 fn figures(shared: &Shared, container: &Container) -> Option<Figures> {
-    let pid = container.state.pid?;
+    container.state.pid?;
     let cgroup = shared.cgroup(container).ok()?;
     let mut usage = cgroup.stats();
     usage.memory_limit = usage.memory_limit.min(machine_memory());
     let (system_cpu, online_cpus) = machine_cpu(&fs::read_to_string("/proc/stat").ok()?);
-    let own_network = container.spec.host.network_mode != NetworkMode::Host;
-    let networks = match fs::read_to_string(format!("/proc/{pid}/net/dev")) {
-        Ok(text) if own_network => interfaces(&text),
-        _ => BTreeMap::new(),
-    };
     Some(Figures {
         read: shared.now(),
         usage,
         unified: shared.hierarchy.is_v2(),
         system_cpu,
         online_cpus,
-        networks,
+        networks: interfaces_of(container),
     })
 }
 
-fn machine_memory() -> u64 {
+/// Bytes of the whole machine.
+pub(crate) fn machine_memory() -> u64 {
     let info = rustix::system::sysinfo();
     #[expect(clippy::useless_conversion, reason = "the fields are narrower on 32 bits")]
     u64::from(info.totalram).saturating_mul(info.mem_unit.into())
@@ -165,6 +161,13 @@ fn machine_cpu(stat: &str) -> (u64, u32) {
         }
     }
     (ticks.saturating_mul(TICK), processors)
+}
+
+/// The interfaces of a container that runs; none where its network is the host's.
+pub(crate) fn interfaces_of(container: &Container) -> BTreeMap<String, Counters> {
+    let pid = container.state.pid.filter(|_| container.spec.host.network_mode != NetworkMode::Host);
+    let text = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/net/dev")).ok());
+    interfaces(&text.unwrap_or_default())
 }
 
 /// Reads `/proc/<pid>/net/dev`. The loopback interface does not count.

@@ -1,8 +1,11 @@
 //! What containers and pods use.
 
-use ferry_engine::ops::{
-    container::{Sample, StatsRequest, stats},
-    disk, pod,
+use ferry_engine::{
+    CgroupDetail, CgroupPressure, CgroupStall, CgroupStats,
+    ops::{
+        disk,
+        pod::{self, Usage},
+    },
 };
 use ferry_model::container::Container;
 use tonic::Status;
@@ -23,7 +26,7 @@ pub(super) async fn container(
     runtime: &Runtime,
     member: &Member<'_>,
 ) -> Result<api::ContainerStats, Status> {
-    let sample = sample(runtime, &member.it.id).await?;
+    let usage = pod::usage(&runtime.engine, &member.it.id).await.map_err(refused)?;
     let used = disk::writable(&runtime.engine, &member.it.id).await.map_err(refused)?;
     let now = super::now().nanos();
     let data_root = runtime.engine.config().data_root.to_string_lossy().into_owned();
@@ -35,53 +38,81 @@ pub(super) async fn container(
     };
     Ok(api::ContainerStats {
         attributes: Some(attributes),
-        cpu: cpu(&sample),
-        memory: memory(&sample),
+        cpu: usage.as_ref().map(cpu),
+        memory: usage.as_ref().map(memory),
         writable_layer: Some(api::FilesystemUsage {
             timestamp: now,
             fs_id: Some(api::FilesystemIdentifier { mountpoint: data_root }),
             used_bytes: count(used.bytes),
             inodes_used: count(used.files),
         }),
-        swap: None,
-        io: None,
+        swap: usage.as_ref().and_then(swap),
+        io: usage.as_ref().and_then(io),
     })
 }
 
-async fn sample(runtime: &Runtime, id: &str) -> Result<Sample, Status> {
-    let once = StatsRequest { stream: false, one_shot: true };
-    let mut samples = stats(&runtime.engine, id, once).await.map_err(refused)?;
-    Ok(samples.recv().await.unwrap_or_default())
-}
-
-fn cpu(sample: &Sample) -> Option<api::CpuUsage> {
-    let figures = sample.figures.as_ref()?;
-    Some(api::CpuUsage {
-        timestamp: figures.read.nanos(),
-        usage_core_nano_seconds: count(figures.usage.cpu_total),
+fn cpu(usage: &Usage) -> api::CpuUsage {
+    api::CpuUsage {
+        timestamp: usage.read.nanos(),
+        usage_core_nano_seconds: count(usage.detail.stats.cpu_total),
         // The kubelet computes it from two samples.
         usage_nano_cores: None,
-        psi: None,
+        psi: usage.detail.cpu_pressure.map(psi),
+    }
+}
+
+fn io(usage: &Usage) -> Option<api::IoUsage> {
+    let psi = usage.detail.io_pressure.map(psi)?;
+    Some(api::IoUsage { timestamp: usage.read.nanos(), psi: Some(psi) })
+}
+
+fn psi(pressure: CgroupPressure) -> api::PsiStats {
+    let data = |it: CgroupStall| {
+        let [avg10, avg60, avg300] = it.averages;
+        api::PsiData { total: it.total.saturating_mul(1000), avg10, avg60, avg300 }
+    };
+    api::PsiStats { full: pressure.full.map(data), some: Some(data(pressure.some)) }
+}
+
+fn swap(usage: &Usage) -> Option<api::SwapUsage> {
+    let used = usage.detail.swap?;
+    let available = swap_limit(&usage.detail).map(|limit| limit.saturating_sub(used));
+    Some(api::SwapUsage {
+        timestamp: usage.read.nanos(),
+        swap_available_bytes: available.and_then(count),
+        swap_usage_bytes: count(used),
     })
 }
 
-fn memory(sample: &Sample) -> Option<api::MemoryUsage> {
-    let figures = sample.figures.as_ref()?;
-    let usage = &figures.usage;
+/// The limit of swap alone; `None` without one. Version 1 has limits of memory, and of both together.
+fn swap_limit(detail: &CgroupDetail) -> Option<u64> {
+    let limit = detail.limits.memory_swap.filter(|&limit| limit != u64::MAX)?;
+    let is_v1 = detail.stats.memory_detail.contains_key("total_swap");
+    if is_v1 { Some(limit.saturating_sub(detail.limits.memory?)) } else { Some(limit) }
+}
+
+/// Memory in use that could not be had at once: `memory.stat` tells the rest, cgroup v1's name first.
+pub(super) fn working_set(usage: &CgroupStats) -> u64 {
+    let detail = &usage.memory_detail;
+    let inactive = detail.get("total_inactive_file").or_else(|| detail.get("inactive_file"));
+    usage.memory_usage.saturating_sub(inactive.copied().unwrap_or(0))
+}
+
+fn memory(of: &Usage) -> api::MemoryUsage {
+    let usage = &of.detail.stats;
     let detail =
         |names: &[&str]| names.iter().find_map(|name| usage.memory_detail.get(*name)).copied();
-    let inactive = detail(&["total_inactive_file", "inactive_file"]).unwrap_or(0);
-    let working_set = usage.memory_usage.saturating_sub(inactive);
-    Some(api::MemoryUsage {
-        timestamp: figures.read.nanos(),
+    let working_set = working_set(usage);
+    api::MemoryUsage {
+        timestamp: of.read.nanos(),
         working_set_bytes: count(working_set),
         available_bytes: count(usage.memory_limit.saturating_sub(working_set)),
         usage_bytes: count(usage.memory_usage),
         rss_bytes: count(detail(&["total_rss", "anon"]).unwrap_or(0)),
         page_faults: count(detail(&["total_pgfault", "pgfault"]).unwrap_or(0)),
         major_page_faults: count(detail(&["total_pgmajfault", "pgmajfault"]).unwrap_or(0)),
-        psi: None,
-    })
+        psi: of.detail.memory_pressure.map(psi),
+    }
 }
 
 /// The figures of all wanted containers.
@@ -107,14 +138,14 @@ pub(super) async fn containers(
 /// One pod's figures: its network, and the sum of its containers.
 pub(super) async fn pod(runtime: &Runtime, it: &Container) -> Result<api::PodSandboxStats, Status> {
     let sandbox = Sandbox::of(it).ok_or_else(|| no_sandbox(&it.id))?;
-    let own = sample(runtime, &it.id).await?;
+    let own = pod::usage(&runtime.engine, &it.id).await.map_err(refused)?;
     let mut containers = Vec::new();
     for member in pod::members(&runtime.engine, &it.id) {
         if let Some(member) = Member::of(&member).filter(|it| it.it.state.phase.is_running()) {
             containers.push(container(runtime, &member).await?);
         }
     }
-    let (cpu, memory) = (cpu(&own), memory(&own));
+    let (cpu, memory) = (own.as_ref().map(cpu), own.as_ref().map(memory));
     Ok(api::PodSandboxStats {
         attributes: Some(api::PodSandboxAttributes {
             id: it.id.clone(),
@@ -125,8 +156,8 @@ pub(super) async fn pod(runtime: &Runtime, it: &Container) -> Result<api::PodSan
         linux: Some(api::LinuxPodSandboxStats {
             cpu: cpu.map(|cpu| sum_cpu(cpu, &containers)),
             memory: memory.map(|memory| sum_memory(memory, &containers)),
-            network: network(&own),
-            process: processes(&own),
+            network: own.as_ref().map(network),
+            process: own.as_ref().map(processes),
             containers,
             io: None,
         }),
@@ -145,6 +176,8 @@ fn sum_cpu(mut cpu: api::CpuUsage, containers: &[api::ContainerStats]) -> api::C
     let others = containers.iter().filter_map(|it| it.cpu.as_ref());
     let used = others.filter_map(|cpu| cpu.usage_core_nano_seconds.as_ref()).map(|it| it.value);
     cpu.usage_core_nano_seconds = sum(cpu.usage_core_nano_seconds, used);
+    // That of the sandbox alone; the pod's own group is the kubelet's.
+    cpu.psi = None;
     cpu
 }
 
@@ -160,12 +193,12 @@ fn sum_memory(
     memory.rss_bytes = sum(memory.rss_bytes, of(|it| it.rss_bytes));
     memory.page_faults = sum(memory.page_faults, of(|it| it.page_faults));
     memory.major_page_faults = sum(memory.major_page_faults, of(|it| it.major_page_faults));
+    memory.psi = None;
     memory
 }
 
-fn network(sample: &Sample) -> Option<api::NetworkUsage> {
-    let figures = sample.figures.as_ref()?;
-    let mut interfaces: Vec<_> = figures
+fn network(usage: &Usage) -> api::NetworkUsage {
+    let mut interfaces: Vec<_> = usage
         .networks
         .iter()
         .map(|(name, counters)| api::NetworkInterfaceUsage {
@@ -178,13 +211,12 @@ fn network(sample: &Sample) -> Option<api::NetworkUsage> {
         .collect();
     let main =
         interfaces.iter().position(|link| link.name == "eth0").map(|at| interfaces.remove(at));
-    Some(api::NetworkUsage { timestamp: figures.read.nanos(), default_interface: main, interfaces })
+    api::NetworkUsage { timestamp: usage.read.nanos(), default_interface: main, interfaces }
 }
 
-fn processes(sample: &Sample) -> Option<api::ProcessUsage> {
-    let figures = sample.figures.as_ref()?;
-    let process_count = count(figures.usage.pids);
-    Some(api::ProcessUsage { timestamp: figures.read.nanos(), process_count })
+fn processes(usage: &Usage) -> api::ProcessUsage {
+    let process_count = count(usage.detail.stats.pids);
+    api::ProcessUsage { timestamp: usage.read.nanos(), process_count }
 }
 
 /// The figures of all wanted pods.

@@ -15,6 +15,7 @@ mod fields;
 mod given;
 mod handlers;
 mod images;
+mod metrics;
 mod network;
 mod pods;
 mod streams;

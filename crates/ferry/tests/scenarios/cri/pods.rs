@@ -302,28 +302,6 @@ fn figures_of_containers_and_pods() {
 }
 
 #[test]
-fn figures_by_name() {
-    let bed = Bed::ours(&[]);
-    let (pod, id) = bed.running("metrics", IDLE);
-    let named =
-        call!(bed.cri, runtime.list_metric_descriptors(api::ListMetricDescriptorsRequest {}));
-    let named = named.unwrap().descriptors;
-    let all =
-        call!(bed.cri, runtime.list_pod_sandbox_metrics(api::ListPodSandboxMetricsRequest {}));
-    let all = all.unwrap().pod_metrics;
-    assert_eq!((all.len(), &all[0].pod_sandbox_id), (1, &pod));
-    let own = &all[0].container_metrics[0];
-    assert_eq!(own.container_id, id);
-    for metric in all[0].metrics.iter().chain(&own.metrics) {
-        let name = named.iter().find(|it| it.name == metric.name).expect(&metric.name);
-        assert_eq!(name.label_keys.len(), metric.label_values.len());
-    }
-    let memory = own.metrics.iter().find(|it| it.name == "container_memory_usage_bytes").unwrap();
-    assert!(memory.value.unwrap().value > 0);
-    assert_eq!(&memory.label_values[4..], ["default", "metrics"]);
-}
-
-#[test]
 fn docker_s_clients_do_not_see_pods() {
     let bed = Bed::ours(&[]);
     let ferry = bed.ferry();

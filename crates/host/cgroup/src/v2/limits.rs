@@ -151,6 +151,16 @@ pub(super) fn weight_of_shares(shares: u64) -> u64 {
     }
 }
 
+/// The other way round: the most shares that have no greater weight.
+pub(crate) fn shares_of_weight(weight: u64) -> u64 {
+    let (mut shares, mut beyond) = (2, 262_145);
+    while beyond - shares > 1 {
+        let middle = (shares + beyond) / 2;
+        if weight_of_shares(middle) <= weight { shares = middle } else { beyond = middle }
+    }
+    shares
+}
+
 /// blkio weights (10 to 1000) to io weights (1 to 10000), linearly.
 fn weight_of_block(weight: u16) -> u64 {
     let weight = u64::from(weight.clamp(10, 1000));
@@ -188,6 +198,12 @@ mod tests {
         let cases = [(1, 1), (2, 1), (1024, 100), (262_144, 10_000), (300_000, 10_000)];
         for (shares, weight) in cases {
             assert_eq!(weight_of_shares(shares), weight, "{shares}");
+        }
+        for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000)] {
+            assert_eq!(shares_of_weight(weight), shares, "{weight}");
+        }
+        for weight in [2, 39, 101, 5000] {
+            assert_eq!(weight_of_shares(shares_of_weight(weight)), weight);
         }
     }
 
