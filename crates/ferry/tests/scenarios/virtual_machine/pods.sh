@@ -31,6 +31,8 @@ END
 export FERRY_TEST_CRI=unix:///run/cri.sock FERRY_TEST_CRI_IMAGE=busybox:latest
 true_that limits scenario cgroups::limits_of_version_2
 true_that stats scenario pods::figures_of_containers_and_pods
+true_that metrics scenario metrics::figures_by_name
+true_that counters scenario metrics::figures_grow_as_the_kernel_counts
 true_that apparmor scenario cgroups::apparmor_profiles_by_name
 true_that life scenario pods::a_pod_lives
 true_that sharing scenario pods::containers_of_a_pod_share_what_they_should
