@@ -1,8 +1,13 @@
 //! Networks on a link of the host: macvlan and ipvlan. There is no bridge, no firewall of ours and no translation: containers are
 //! in the parent's network themselves.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use ferry_netlink::{
-    Family, NetlinkError, Socket,
+    Errno, Family, NetlinkError, Socket,
     link::{self, Change},
     upper::{self, Sharing, Upper},
 };
@@ -12,6 +17,13 @@ use crate::{
     attach::{self, Attach, GROUP},
     removal::{self, remove_link},
 };
+
+/// `MACVLAN_MODE_PASSTHRU` of the kernel: the parent is one link's alone.
+const PASSTHRU: u32 = 8;
+
+/// For how long the kernel may take to clear away the link of a container that is gone: it does so after the namespace's end.
+const DEPARTURE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The link that a network's containers share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +81,24 @@ impl Parent {
         let mut outside = Socket::open(Family::Route).map_err(share)?;
         let parent = link::find(&mut outside, &self.link).map_err(share)?;
         let parent = parent.ok_or_else(|| AttachError::NoParent(self.link.clone()))?;
-        let create = upper::create(&Upper {
+        let create = [upper::create(&Upper {
             parent: parent.index,
             name: attach.inside,
             namespace: namespace.fd(),
             mac: attach.mac,
             group: GROUP,
             sharing: self.sharing,
-        });
-        outside.exchange(&[create], |_| ()).map_err(share)?;
+        })];
+        let alone = matches!(self.sharing, Sharing::Macvlan { mode: PASSTHRU });
+        let until = Instant::now() + DEPARTURE;
+        loop {
+            match outside.exchange(&create, |_| ()) {
+                Err(error) if alone && is_taken(&error) && Instant::now() < until => {
+                    thread::sleep(PAUSE);
+                }
+                done => break done.map_err(share)?,
+            }
+        }
         attach::configure(&mut inside, &namespace, attach).inspect_err(|_| {
             inside.exchange(&[link::delete(attach.inside)], |_| ()).ok();
         })
@@ -92,4 +113,9 @@ impl Parent {
     pub fn routes(&self) -> bool {
         matches!(self.sharing, Sharing::Ipvlan { mode, .. } if mode != 0)
     }
+}
+
+/// What the kernel says of a parent that another link has alone.
+fn is_taken(error: &NetlinkError) -> bool {
+    error.errno() == Some(Errno::INVAL)
 }
