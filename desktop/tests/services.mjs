@@ -113,6 +113,8 @@ await step('a terminal: vim, top, another size, what is pasted', async () => {
   await page.setViewportSize({ width: 900, height: 700 });
   await eventually('top draws fewer columns', async () => /TIME\+(?! COMMAND)/.test(await shown()));
   await page.keyboard.press('q');
+  // What is typed before it has ended is its own.
+  await eventually('top has ended', async () => /[#$]\s*$/.test(await shown()));
   await page.keyboard.type('echo back-$((1 + 1))\n');
   await shows('the shell again', /back-2/);
   await page.setViewportSize({ width: 1280, height: 800 });

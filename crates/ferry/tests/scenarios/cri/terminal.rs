@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     process::{Child, Command},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
 };
 
 use ferry_testkit::{eventually, programs};
@@ -35,8 +36,8 @@ impl Screen {
         tcsetwinsize(&self.master, size).unwrap();
     }
 
-    /// Runs a program on it, which hears when its size changes.
-    fn run(&self, setsid: &std::path::Path, command: &Command) -> Child {
+    /// Runs a program on it, which hears when its size changes; and what ends when all that it wrote is there.
+    fn run(&self, setsid: &std::path::Path, command: &Command) -> (Child, JoinHandle<()>) {
         let name = ptsname(&self.master, Vec::new()).unwrap().into_string().unwrap();
         let slave = || File::options().read(true).write(true).open(&name).unwrap();
         let mut inner = Command::new(setsid);
@@ -46,14 +47,14 @@ impl Screen {
         }
         let child = inner.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
         let (mut reader, seen) = (self.master.try_clone().unwrap(), Arc::clone(&self.seen));
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The end is an error here: nobody has the other side open.
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 seen.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
-        child
+        (child, reading)
     }
 
     fn types(&self, line: &str) {
@@ -86,14 +87,16 @@ fn on_a_terminal(args: &[&str], exit_code: i32) {
             let what = format!("{args:?}, spdy {spdy}");
             let screen = Screen::new();
             screen.resize((24, 80));
-            let mut child = screen.run(&setsid, &kubelet.kubectl(args));
+            let (mut child, reading) = screen.run(&setsid, &kubelet.kubectl(args));
             screen.shows((24, 80), &what);
             screen.resize((33, 101));
             screen.shows((33, 101), &what);
             screen.types("tty; exit 6");
             let ended = child.wait().unwrap();
             assert_eq!(ended.code(), Some(exit_code), "{what}");
-            assert!(screen.seen.lock().unwrap().contains("/dev/pts/"), "{what}");
+            reading.join().unwrap();
+            let seen = screen.seen.lock().unwrap();
+            assert!(seen.contains("/dev/pts/"), "{what}: {seen:?}");
         });
     }
 }
