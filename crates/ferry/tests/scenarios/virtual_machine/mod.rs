@@ -142,6 +142,7 @@ fn check(script: &str, words: &str, more: &[&str], add: impl FnOnce(&Path)) {
     assert!(failed.is_empty() && said.contains("end of the tests"), "{said}");
     let checks = |line: &str| match line.split(' ').next() {
         Some("same" | "true_that") => 1,
+        Some("apart") => 2,
         Some("shared") => 4,
         _ => 0,
     };
