@@ -303,7 +303,8 @@ fn network_settings(container: &Container, defaults: &Defaults) -> NetworkSettin
     } else {
         BTreeMap::new()
     };
-    let sandbox = container.state.pid.filter(|_| running);
+    // Docker makes no sandbox for a container whose network is disabled.
+    let sandbox = container.state.pid.filter(|_| running && !container.spec.network_disabled);
     let on_bridge = running && networks.contains_key("bridge");
     NetworkSettings {
         bridge: if on_bridge { defaults.bridge.clone() } else { String::new() },
