@@ -126,7 +126,7 @@ fn of<U>(
 }
 
 /// A container of a pod as it is shown by itself; nothing for a pod.
-pub(super) async fn status_of(engine: &Engine, it: &Container) -> Option<api::ContainerStatus> {
+pub(crate) async fn status_of(engine: &Engine, it: &Container) -> Option<api::ContainerStatus> {
     let member = Member::of(it)?;
     let image = image::inspect(engine, &it.image_id.to_string()).await.ok();
     Some(status::container_status(&member, image.as_ref()))

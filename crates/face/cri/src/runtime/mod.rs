@@ -28,6 +28,7 @@ use crate::{
     record::Member,
     stream::Streams,
 };
+pub(crate) use container::status_of;
 pub(crate) use events::{Answers, stream_in_parts};
 
 /// Items in one message of a stream.

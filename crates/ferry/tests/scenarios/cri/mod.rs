@@ -3,6 +3,7 @@
 //! A scenario that looks at nothing of ours runs against Debian's containerd first, which says that the scenario is right, and then against
 //! ours: [`on_both`].
 
+mod cadvisor;
 mod calls;
 mod cgroups;
 mod client;
