@@ -146,7 +146,7 @@ calls! {
             api::StreamContainersResponse { containers }
         }));
     container_status(request: ContainerStatusRequest) -> api::ContainerStatusResponse =
-        |own| container::show(own, &request);
+        |own| container::show(own, &request).await;
     update_container_resources(request: UpdateContainerResourcesRequest)
         -> api::UpdateContainerResourcesResponse = |own| container::update_resources(own, request).await;
     reopen_container_log(request: ReopenContainerLogRequest) -> api::ReopenContainerLogResponse =

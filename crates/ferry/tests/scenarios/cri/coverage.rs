@@ -141,11 +141,10 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ExecRequest", "streams", &["container_id", "cmd", "tty", "stdin", "stdout", "stderr"]),
     ("AttachRequest", "streams", &["container_id", "stdin", "tty", "stdout", "stderr"]),
     ("PortForwardRequest", "streams", &["pod_sandbox_id", "port"]),
-    (
-        "SELinuxOption",
-        "/crates/face/cri/src/convert/security.rs",
-        &["user", "role", "type", "level"],
-    ),
+    ("LinuxContainerSecurityContext", "cgroups", &["selinux_options", "apparmor"]),
+    ("LinuxSandboxSecurityContext", "cgroups", &["selinux_options"]),
+    ("Mount", "cgroups", &["selinux_relabel"]),
+    ("SELinuxOption", "cgroups", &["type", "level"]),
 ];
 
 /// Fields without a scenario, and why.
@@ -160,7 +159,6 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "LinuxSandboxSecurityContext",
         &[
-            "selinux_options",
             "run_as_user",
             "run_as_group",
             "readonly_rootfs",
@@ -170,14 +168,14 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
             "apparmor",
             "seccomp_profile_path",
         ],
-        "of the process of a pause image, which there is none of; a pod's SELinux level is tested with its containers'",
+        "of the process of a pause image, which there is none of",
     ),
     (
         "LinuxContainerSecurityContext",
-        &["selinux_options", "apparmor", "apparmor_profile", "seccomp_profile_path"],
-        "the engine's own, tested with Docker's words in the virtual machine, whose kernel has these modules; two are older words for a profile",
+        &["apparmor_profile", "seccomp_profile_path"],
+        "older words for a profile",
     ),
-    ("Mount", &["selinux_relabel"], "the engine's own, tested with Docker's words"),
+    ("SELinuxOption", &["user", "role"], "the policy of the virtual machine has one of each"),
     (
         "ImageSpec",
         &["annotations", "user_specified_image", "runtime_handler", "image_ref"],
