@@ -5,6 +5,8 @@
 
 mod calls;
 mod cgroups;
+mod checkpoint;
+mod checkpoint_crash;
 mod client;
 mod cni;
 mod conf;
@@ -88,6 +90,7 @@ impl Bed {
         let mut own = CriOptions {
             cni: options.cni.clone(),
             cdi: options.cdi.clone(),
+            path: options.path.clone(),
             ..CriOptions::default()
         };
         own.plugins.clone_from(&options.plugins);

@@ -43,7 +43,8 @@ fn a_pod_lives() {
         other.labels.clear();
         assert!(cri.run_pod(other).unwrap_err().message().contains("reserved"));
 
-        let script = "echo out; echo err >&2; echo -n part; sleep 0.3; echo ial; echo -n end; exit 3";
+        let script =
+            "echo out; echo err >&2; echo -n part; sleep 0.3; echo ial; echo -n end; exit 3";
         let id = cri.create(&pod, bed.container("main", script), &config).unwrap();
         assert_eq!(cri.status(&id).unwrap().state(), api::ContainerState::ContainerCreated);
         cri.start(&id).unwrap();
