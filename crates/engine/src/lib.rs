@@ -24,6 +24,7 @@ mod net;
 mod networks;
 pub mod ops;
 mod probe;
+mod programs;
 mod propagation;
 mod quota;
 mod random;

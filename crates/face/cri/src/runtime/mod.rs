@@ -1,5 +1,6 @@
 //! `RuntimeService`: pods, containers, what they do and did.
 
+mod checkpoint;
 mod container;
 mod events;
 pub(crate) mod listed;
@@ -204,8 +205,6 @@ calls! {
     get_container_events(_request: GetEventsRequest) -> Answers<api::ContainerEventResponse> =
         |own| done(events::stream(own));
 
-    checkpoint_container(request: CheckpointContainerRequest) -> api::CheckpointContainerResponse = |_own| {
-        let words = format!("CheckpointContainer of \"{}\" is not supported", request.container_id);
-        Err(Status::unimplemented(words))
-    };
+    checkpoint_container(request: CheckpointContainerRequest) -> api::CheckpointContainerResponse =
+        |own| checkpoint::write(own, request).await;
 }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// Calls, and a scenario that makes each. Those that say `on_both` run against containerd first. Only on ours are: the newest calls and
-/// fields (`Stream…`, limits of whole pods, `stop_signal`), CNI's CHECK and GC, what needs flags of our daemon, ambient capabilities, which
-/// containerd 2.1 does not set, and `CheckpointContainer`, which is refused by name: nothing of ours stores a process's memory.
+/// fields (`Stream…`, limits of whole pods, `stop_signal`), CNI's CHECK and GC, what needs flags of our daemon, and ambient
+/// capabilities, which containerd 2.1 does not set.
 const CALLS: &[(&str, &str)] = &[
     ("Version", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
     ("Status", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
@@ -27,7 +27,7 @@ const CALLS: &[(&str, &str)] = &[
     ("ContainerStatus", "pods::a_pod_lives"),
     ("UpdateContainerResources", "pods::settings_of_a_container_come_true"),
     ("ReopenContainerLog", "pods::a_log_is_reopened"),
-    ("CheckpointContainer", "calls::checkpoints_are_refused_by_name"),
+    ("CheckpointContainer", "checkpoint::a_container_is_written_down_and_goes_on"),
     ("ExecSync", "pods::further_programs_are_waited_for"),
     ("Exec", "streams::kubectl_exec"),
     ("Attach", "streams::kubectl_attach"),
@@ -145,6 +145,7 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ("LinuxSandboxSecurityContext", "cgroups", &["selinux_options"]),
     ("Mount", "cgroups", &["selinux_relabel"]),
     ("SELinuxOption", "cgroups", &["type", "level"]),
+    ("CheckpointContainerRequest", "checkpoint", &["container_id", "location", "timeout"]),
 ];
 
 /// Fields without a scenario, and why.

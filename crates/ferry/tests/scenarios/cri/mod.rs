@@ -6,6 +6,8 @@
 mod cadvisor;
 mod calls;
 mod cgroups;
+mod checkpoint;
+mod checkpoint_crash;
 mod client;
 mod cni;
 mod conf;
@@ -89,6 +91,7 @@ impl Bed {
         let mut own = CriOptions {
             cni: options.cni.clone(),
             cdi: options.cdi.clone(),
+            path: options.path.clone(),
             ..CriOptions::default()
         };
         own.plugins.clone_from(&options.plugins);
