@@ -73,7 +73,7 @@ pub async fn run(engine: &Engine, name: &str, mut spec: ContainerSpec) -> Result
     let kept = tokio::task::spawn_blocking(move || shared.dirs.settle(&id));
     let started = container::start(engine, &made.id).await;
     let kept = crate::joined(kept.await).flatten();
-    match started.and_then(|_| kept) {
+    match started.and(kept) {
         Ok(()) => {
             failpoint::hit("pod.started");
             Ok(made.id)
