@@ -93,6 +93,7 @@ mod image_copy;
 mod isolation;
 mod kube;
 mod kube_cluster;
+mod kube_cron;
 mod kube_hooks;
 mod kube_jobs;
 mod kube_keepers;
