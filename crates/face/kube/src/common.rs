@@ -146,8 +146,9 @@ impl Common<'_> {
             grace: u64::try_from(self.grace).unwrap_or(30),
             ..watch
         });
-        let plan =
+        let mut plan =
             ContainerPlan { name, ends, image, pull, body, non_root, ..ContainerPlan::default() };
+        plan.starts_up = watch.as_ref().is_some_and(|watch| watch.startup.is_some());
         Ok(Made { plan, ports, watch })
     }
 
