@@ -86,6 +86,36 @@ firewalls() {
   rm -rf "$unpacked"
 }
 
+# checkpoints: criu, Debian's newest, which knows newer kernels than the one of Debian 12, with the libraries that it was built with; a script starts it
+# by their own loader.
+checkpoints() {
+  local directory=target/peers/criu own options package unpacked libraries
+  if command -v criu >/dev/null; then criu check >/dev/null 2>&1; return; fi
+  if [ -x target/peers/usr/bin/criu ]; then target/peers/usr/bin/criu check >/dev/null 2>&1; return; fi
+  say "Unpacking Debian's criu of sid"
+  own=$(mktemp -d) unpacked=$(mktemp -d)
+  chmod 755 "$own" "$unpacked"
+  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+  echo "deb http://deb.debian.org/debian sid main" >"$own/sources"
+  options=(-qq -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$own/lists" -o "Dir::State::status=/dev/null" -o "Dir::Cache=$own/cache")
+  apt-get "${options[@]}" update || return 1
+  # Everything that it needs, whatever of it is installed here.
+  libraries=$(apt-cache "${options[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances criu | grep '^lib')
+  (cd "$unpacked" && apt-get "${options[@]}" download criu $libraries) || return 1
+  for package in "$unpacked"/*.deb; do dpkg -x "$package" "$unpacked/root"; done
+  mkdir -p target/peers/usr/bin $directory
+  cp -a "$unpacked/root/usr/sbin/criu" "$unpacked"/root/usr/lib/*-linux-gnu/lib*.so* "$unpacked"/root/usr/lib/*-linux-gnu/ld-linux-*.so* $directory/
+  cat >target/peers/usr/bin/criu <<'END'
+#!/bin/sh
+# Debian's criu, which is unpacked and not installed, with its own libraries.
+libraries=$(dirname "$(readlink -f "$0")")/../../criu
+exec "$libraries"/ld-linux-*.so* --library-path "$libraries" "$libraries/criu" "$@"
+END
+  chmod 755 target/peers/usr/bin/criu
+  rm -rf "$own" "$unpacked"
+  target/peers/usr/bin/criu check >/dev/null 2>&1
+}
+
 prepare_rust
 install busybox-static iproute2 iptables nftables procps python3 curl jq xz-utils attr libcap2-bin bsdutils openssl \
   apache2-utils mmdebstrap skopeo buildah cpio kmod e2fsprogs tmux chromium socat btrfs-progs xfsprogs \
@@ -145,6 +175,8 @@ if [ ! -x target/peers/s3rver/node_modules/.bin/s3rver ]; then
   say "Installing s3rver"
   npm install --prefix target/peers/s3rver --no-audit --no-fund --silent s3rver@3.7.1 || { rm -rf target/peers/s3rver; without+=(s3rver); }
 fi
+# Not every kernel lets it work.
+checkpoints || without+=(criu)
 export FERRY_TESTS_COMPLETE=1 FERRY_TESTS_WITHOUT="${without[*]}"
 [ ${#without[@]} -eq 0 ] || say "NOT TESTED, because where they are downloaded from does not answer: ${without[*]}"
 say "Building the binary that the scenarios run"

@@ -24,9 +24,6 @@ const SECURITYFS: &str = "/sys/kernel/security/apparmor";
 /// Where profiles may include from.
 const INCLUDES: &str = "/etc/apparmor.d";
 
-/// Where the compiler is, besides `PATH`.
-const SYSTEM_PATHS: [&str; 3] = ["/sbin", "/usr/sbin", "/usr/local/sbin"];
-
 /// What this machine has.
 #[derive(Debug)]
 pub(crate) struct AppArmor {
@@ -40,7 +37,7 @@ impl AppArmor {
     pub(crate) fn detect() -> AppArmor {
         let on = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
         let enabled = on.is_ok_and(|on| on.starts_with('Y')) && Path::new(SECURITYFS).exists();
-        let parser = if enabled { find("apparmor_parser") } else { None };
+        let parser = if enabled { crate::programs::find("apparmor_parser") } else { None };
         AppArmor { enabled, parser, loading: Mutex::new(()) }
     }
 
@@ -110,12 +107,6 @@ impl AppArmor {
             format!("WARNING: AppArmor is enabled, but containers have no profile: apparmor_parser, which loads {DEFAULT_PROFILE}, is not installed")
         })
     }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(SYSTEM_PATHS.map(PathBuf::from));
-    places.map(|place| place.join(program)).find(|file| file.is_file())
 }
 
 /// A line is `name (mode)`.

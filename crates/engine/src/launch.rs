@@ -1,19 +1,19 @@
 //! From a container's record to what a shim is told.
 
+mod specification;
+
 use std::{
     fs,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use base64::Engine as _;
-use ferry_container::{DnsOverrides, Namespace, SpecInputs, UserNamespace};
+use ferry_container::DnsOverrides;
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{
-    Container, ContainerSpec, IpcMode, MountKind, NetworkMode, PidMode, PodPart,
-};
+use ferry_model::container::{Container, ContainerSpec, MountKind, NetworkMode, PodPart};
 use ferry_oci::runtime::{LinuxSeccomp, Mount, Spec};
 use ferry_shim::{Launch, LogSpec, OciRuntime, RootfsSpec, wire};
 
@@ -23,6 +23,8 @@ use crate::{
     net, propagation,
     records::failed,
 };
+
+pub(crate) use specification::{Planned, specification};
 
 /// Plans a launch and prepares the files that it refers to.
 pub(crate) fn plan(
@@ -38,39 +40,9 @@ pub(crate) fn plan(
     let run_dir = fresh_run_dir(shared, &container.id)?;
     make_bind_sources(container)?;
     propagation::check(&shared.config.data_root, container)?;
-    let namespaces = Namespaces::of(shared, container)?;
-    let host = &container.spec.host;
-    let etc: Vec<String> = ["hosts", "hostname", "resolv.conf"]
-        .iter()
-        .map(|name| dir.join(name).to_string_lossy().into_owned())
-        .collect();
-    let rootfs = dir.join("rootfs").to_string_lossy().into_owned();
-    let cgroup_path = shared.config.cgroups_path(&container.id, &host.cgroup_parent);
-    let inputs = SpecInputs {
-        container,
-        rootfs: &rootfs,
-        unified_cgroup: shared.hierarchy.is_v2(),
-        cgroup_path: &cgroup_path,
-        etc_files: [&etc[0], &etc[1], &etc[2]],
-        network: &namespaces.network,
-        pid: &namespaces.pid,
-        ipc: &namespaces.ipc,
-        uts: &namespaces.uts,
-        user: namespaces.user.as_ref(),
-        joined_shm: namespaces.shm.as_deref(),
-        host_name: &shared.host_name(),
-        bounding: &|name| shared.may(name),
-        arch: std::env::consts::ARCH,
-        apparmor: shared.apparmor.default_profile(),
-        kernel: shared.kernel,
-        owner: &owner,
-        device: &crate::devices::look_up,
-        all_devices: &crate::devices::all,
-    };
-    let hostname = ferry_container::hostname(&inputs);
+    let Planned { mut spec, hostname } = specification(shared, container)?;
     write_etc(shared, container, &dir, &hostname, network, &links)?;
-    let mut spec = ferry_container::plan_spec(&inputs)?;
-    crate::cdi::inject(shared, &host.resources.device_requests, &mut spec)?;
+    let host = &container.spec.host;
     let is_sandbox = container.spec.pod.as_ref().is_some_and(|part| part.sandbox.is_none());
     if is_sandbox {
         hold_only(&mut spec);
@@ -187,6 +159,14 @@ fn runtime(shared: &Shared, name: &str) -> OciRuntime {
     }
 }
 
+/// The program of another runtime that makes containers of this name; `None` where Ferry does itself.
+pub(crate) fn other_runtime(shared: &Shared, name: &str) -> Option<PathBuf> {
+    match runtime(shared, name) {
+        OciRuntime::Own => None,
+        OciRuntime::External { path, .. } => Some(path),
+    }
+}
+
 /// Where Docker puts its init in a container.
 const INIT: &str = "/sbin/docker-init";
 
@@ -238,86 +218,6 @@ pub(crate) fn make_bind_sources(container: &Container) -> Result<(), Failure> {
             .map_err(|error| failed("make the source of a bind mount", source, error))?;
     }
     Ok(())
-}
-
-/// Whom a path on the host belongs to.
-fn owner(path: &str) -> Option<(u32, u32)> {
-    let status = fs::metadata(path).ok()?;
-    Some((status.uid(), status.gid()))
-}
-
-/// Where a container's namespaces come from.
-struct Namespaces {
-    network: Namespace,
-    pid: Namespace,
-    ipc: Namespace,
-    uts: Namespace,
-    shm: Option<String>,
-    user: Option<UserNamespace>,
-}
-
-impl Namespaces {
-    fn of(shared: &Shared, container: &Container) -> Result<Self, Failure> {
-        let host = &container.spec.host;
-        let network = match &host.network_mode {
-            NetworkMode::Host => Namespace::Host,
-            NetworkMode::Container(name) => join(shared, name, "net")
-                .map_err(|failure| failure.context("joining network namespace of container"))?,
-            _ => Namespace::New,
-        };
-        let pid = match &host.pid_mode {
-            PidMode::Private => Namespace::New,
-            PidMode::Host => Namespace::Host,
-            PidMode::Container(name) => join(shared, name, "pid")?,
-        };
-        let (ipc, shm) = match &host.ipc_mode {
-            Some(IpcMode::Host) => (Namespace::Host, None),
-            Some(IpcMode::Container(name)) => {
-                let pid = shareable_pid(shared, name)?;
-                (join(shared, name, "ipc")?, Some(format!("/proc/{pid}/root/dev/shm")))
-            }
-            _ => (Namespace::New, None),
-        };
-        let sandbox = container.spec.pod.as_ref().and_then(|part| part.sandbox.as_deref());
-        let uts = match sandbox {
-            Some(sandbox) => join(shared, sandbox, "uts")?,
-            None if host.uts_host => Namespace::Host,
-            None => Namespace::New,
-        };
-        let user = crate::userns::of(shared, container)?;
-        Ok(Namespaces { network, pid, ipc, uts, shm, user })
-    }
-}
-
-/// The process of a container that lets others into its IPC namespace.
-fn shareable_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
-    let pid = running_pid(shared, name)?;
-    let donor = shared.containers.find(name)?.container();
-    let shareable = match &donor.spec.host.ipc_mode {
-        Some(mode) => *mode == IpcMode::Shareable,
-        None => false,
-    };
-    if shareable {
-        return Ok(pid);
-    }
-    let words = format!(
-        "failed to join IPC namespace: container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
-        donor.id
-    );
-    Err(Failure::new(ErrorKind::InvalidArgument, words))
-}
-
-fn join(shared: &Shared, name: &str, kind: &str) -> Result<Namespace, Failure> {
-    let pid = running_pid(shared, name)?;
-    Ok(Namespace::Join(PathBuf::from(format!("/proc/{pid}/ns/{kind}"))))
-}
-
-fn running_pid(shared: &Shared, name: &str) -> Result<i32, Failure> {
-    let container = shared.containers.find(name)?.container();
-    container.state.pid.ok_or_else(|| {
-        let words = format!("cannot join namespace of a non running container: {}", container.id);
-        Failure::new(ErrorKind::Conflict, words)
-    })
 }
 
 /// What a container's `resolv.conf` is made of: its own settings, else the daemon's.

@@ -24,6 +24,7 @@ mod net;
 mod networks;
 pub mod ops;
 mod probe;
+mod programs;
 mod propagation;
 mod quota;
 mod random;
@@ -118,10 +119,13 @@ impl Engine {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Failure::new(
-            ErrorKind::Internal,
-            format!("a worker of the engine ended early: {error}"),
-        ))
+    joined(tokio::task::spawn_blocking(work).await)?
+}
+
+/// What a worker has answered.
+fn joined<T>(answer: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
+    answer.map_err(|error| {
+        let words = format!("a worker of the engine ended early: {error}");
+        Failure::new(ErrorKind::Internal, words)
     })
 }

@@ -40,6 +40,8 @@ pub struct CriOptions {
     pub plugins: Vec<PathBuf>,
     /// Directories with CDI specifications.
     pub cdi: Option<PathBuf>,
+    /// Its `PATH`, if not that of the tests.
+    pub path: Option<String>,
 }
 
 impl Containerd {
@@ -47,7 +49,7 @@ impl Containerd {
     pub fn start(dir: &Path) -> Option<Containerd> {
         let [containerd, ctr] = programs::all(["containerd", "ctr"])?;
         let without = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.runtime\", \"io.containerd.cri.v1.images\", \"io.containerd.internal.v1.opt\"]";
-        let child = spawn(&containerd, dir, without, "");
+        let child = spawn(&containerd, dir, without, "", None);
         let own = Containerd { child, ctr, dir: dir.to_owned(), namespace: "test", bridge: None };
         own.wait();
         Some(own)
@@ -69,7 +71,8 @@ impl Containerd {
             own
         });
         let without = "version = 3\ndisabled_plugins = [\"io.containerd.nri.v1.nri\"]";
-        let child = spawn(&containerd, dir, without, &cri_config(&conf, &runc, options));
+        let tables = cri_config(&conf, &runc, options);
+        let child = spawn(&containerd, dir, without, &tables, options.path.as_deref());
         let own = Containerd { child, ctr, dir: dir.to_owned(), namespace: KUBERNETES, bridge };
         own.wait();
         let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
@@ -125,7 +128,7 @@ impl Drop for Containerd {
 }
 
 /// Starts the program; `settings` are of the whole, `tables` of its parts.
-fn spawn(program: &Path, dir: &Path, settings: &str, tables: &str) -> Child {
+fn spawn(program: &Path, dir: &Path, settings: &str, tables: &str, search: Option<&str>) -> Child {
     let path = dir.join("containerd.toml");
     let place = dir.display();
     let text = format!(
@@ -135,6 +138,7 @@ fn spawn(program: &Path, dir: &Path, settings: &str, tables: &str) -> Child {
     let log = File::create(dir.join("containerd.log")).unwrap();
     let mut command = Command::new(program);
     command.arg("-c").arg(&path).stdout(log.try_clone().unwrap()).stderr(log);
+    command.envs(search.map(|search| ("PATH", search)));
     command.spawn().unwrap()
 }
 

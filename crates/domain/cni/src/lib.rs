@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod invoke;
 mod result;
+mod talk;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ mod restart;
 mod start;
 mod stop;
 mod update;
+mod wiring;
 
 use std::sync::Arc;
 
@@ -362,9 +363,7 @@ impl Actor {
 
     /// Writes the record.
     pub(super) fn save(&self) -> Result<(), Failure> {
-        let passing = self.shared.is_passing(&self.container);
-        let care = if passing { Care::Passing } else { Care::Ordered };
-        self.shared.dirs.save(&self.container, care)
+        save(&self.shared, &self.container)
     }
 
     /// As [`Actor::save`] where a failure cannot be told to anyone and the next save mends it.
@@ -394,6 +393,12 @@ impl Actor {
     pub(super) fn set_phase(&mut self, phase: Phase) {
         self.container.state.phase = phase;
     }
+}
+
+/// Writes the record of a container that runs, or is about to.
+fn save(shared: &Shared, container: &Container) -> Result<(), Failure> {
+    let care = if shared.is_passing(container) { Care::Passing } else { Care::Ordered };
+    shared.dirs.save(container, care)
 }
 
 /// The one who asked may be gone: then nobody needs the answer.

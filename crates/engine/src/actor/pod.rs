@@ -7,49 +7,16 @@ use std::sync::Arc;
 
 use ferry_cni::{ConfList, Network, Pod};
 use ferry_errkind::{ErrorKind, Failure};
-use ferry_model::container::{CniAttachment, CniRequest, Phase, PodNetwork};
+use ferry_model::container::{CniAttachment, CniRequest, Container, Phase, PodNetwork};
 
 use super::Actor;
 use crate::{Shared, failpoint, launch};
 
 impl Actor {
-    /// Lets plugins make the network of a sandbox that wants that.
-    pub(super) async fn attach_cni(&mut self, pid: i32) -> Result<(), Failure> {
-        let Some(request) = self.cni_request() else { return Ok(()) };
-        let shared = Arc::clone(&self.shared);
-        let network = crate::blocking(move || shared.cni()).await?.ok_or_else(|| {
-            let words = "cni config uninitialized: there was one when the pod was asked for";
-            Failure::new(ErrorKind::Unavailable, words)
-        })?;
-        let gate = Arc::clone(&self.shared);
-        let _no_collection = gate.cni_gate.read().await;
-        let list = network.list.text().to_owned();
-        self.container.cni = Some(CniAttachment { list, ..CniAttachment::default() });
-        self.save()?;
-        failpoint::hit("pod.cni-noted");
-        let id = self.container.id.clone();
-        let attached = crate::blocking(move || {
-            let netns = format!("/proc/{pid}/ns/net");
-            Ok(network.add(Pod { id: &id, netns: &netns, request: &request })?)
-        })
-        .await
-        .map_err(|failure| failure.context("failed to setup network for sandbox"))?;
-        failpoint::hit("pod.cni-added");
-        if let Some(cni) = &mut self.container.cni {
-            cni.result = attached.result;
-            cni.addresses = attached.addresses;
-        }
-        self.save()?;
-        // A collection that comes now must find it.
-        self.publish();
-        let (shared, container) = (Arc::clone(&self.shared), self.container.clone());
-        crate::blocking(move || launch::write_pod_hosts(&shared, &container)).await
-    }
-
     /// Lets plugins take apart what they made. May be repeated.
     pub(super) async fn detach_cni(&mut self) -> Result<(), Failure> {
         let Some(cni) = self.container.cni.clone() else { return Ok(()) };
-        let request = self.cni_request().unwrap_or_default();
+        let request = request(&self.container).cloned().unwrap_or_default();
         let gate = Arc::clone(&self.shared);
         let _no_collection = gate.cni_gate.read().await;
         if let Some(own) = self.container.cni.as_mut().filter(|own| !own.leaving) {
@@ -85,7 +52,7 @@ impl Actor {
     pub(super) async fn check_cni(&self) -> Result<bool, Failure> {
         let made = self.container.cni.clone().filter(|cni| !cni.result.is_empty() && !cni.leaving);
         let (Some(cni), Some(pid), Some(request)) =
-            (made, self.container.state.pid, self.cni_request())
+            (made, self.container.state.pid, request(&self.container).cloned())
         else {
             return Ok(false);
         };
@@ -114,12 +81,41 @@ impl Actor {
             && part.is_some_and(|part| part.sandbox.is_none())
     }
 
-    fn cni_request(&self) -> Option<CniRequest> {
-        match self.container.spec.pod.as_ref().map(|part| &part.network) {
-            Some(PodNetwork::Cni(request)) => Some(request.as_ref().clone()),
-            _ => None,
-        }
+    /// Whether plugins are to make its network.
+    pub(super) fn wants_cni(&self) -> bool {
+        request(&self.container).is_some()
     }
+}
+
+fn request(container: &Container) -> Option<&CniRequest> {
+    match container.spec.pod.as_ref().map(|part| &part.network) {
+        Some(PodNetwork::Cni(request)) => Some(request),
+        _ => None,
+    }
+}
+
+/// Lets plugins make the network of a sandbox that wants that, and writes down what they say. Nothing is collected meanwhile. Blocks.
+pub(super) fn attach(shared: &Shared, container: &mut Container, pid: i32) -> Result<(), Failure> {
+    let Some(request) = request(container).cloned() else { return Ok(()) };
+    let network = shared.cni()?.ok_or_else(|| {
+        let words = "cni config uninitialized: there was one when the pod was asked for";
+        Failure::new(ErrorKind::Unavailable, words)
+    })?;
+    let list = network.list.text().to_owned();
+    container.cni = Some(CniAttachment { list, ..CniAttachment::default() });
+    super::save(shared, container)?;
+    failpoint::hit("pod.cni-noted");
+    let netns = format!("/proc/{pid}/ns/net");
+    let attached = network
+        .add(Pod { id: &container.id, netns: &netns, request: &request })
+        .map_err(|error| Failure::from(error).context("failed to setup network for sandbox"))?;
+    failpoint::hit("pod.cni-added");
+    if let Some(cni) = &mut container.cni {
+        cni.result = attached.result;
+        cni.addresses = attached.addresses;
+    }
+    super::save(shared, container)?;
+    launch::write_pod_hosts(shared, container)
 }
 
 /// The plugins that were asked to make a network, as they were then.

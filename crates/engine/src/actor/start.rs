@@ -4,7 +4,7 @@
 //! what was done; a crash of the daemon before `go` lets the shim undo the process (it notices that its owner is gone) and
 //! leaves the rest to boot.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::{
@@ -117,7 +117,13 @@ impl Actor {
         let profile = shared.apparmor.of(&self.container.spec);
         let launcher = Arc::clone(&shared);
         let labels = crate::selinux::wishes(&shared, &self.container);
-        crate::blocking(move || {
+        // Whatever collects what belongs to no pod must find its network in the record.
+        let gate = Arc::clone(&shared);
+        let _no_collection = match self.wants_cni() {
+            true => Some(gate.cni_gate.read().await),
+            false => None,
+        };
+        let pid = crate::blocking(move || {
             crate::selinux::relabel(&labels)?;
             launcher.apparmor.prepare(&profile)?;
             launcher.template.launch(&launch).map_err(|error| match error {
@@ -131,30 +137,34 @@ impl Actor {
         .await
         .map_err(internal)?;
         failpoint::hit("start.shim");
-        let lost = |error: std::io::Error| {
+        // The namespaces are there: its networks are made while the shim tells of the rest.
+        let wiring = pid.map(|pid| self.begin_wiring(plan, pid));
+        let created = created(&run_dir).await;
+        let wired = match wiring {
+            Some(wiring) => Some(self.finish_wiring(wiring).await),
+            None => None,
+        };
+        let lost = |error: io::Error| {
             let words = format!("lost the shim of the container while it was starting: {error}");
             (128, Failure::new(ErrorKind::Internal, words))
         };
-        let (mut live, _) = Live::connect(&run_dir, true).await.map_err(lost)?;
-        failpoint::hit("start.asked");
-        let pid = loop {
-            match next(&mut live).await.map_err(lost)? {
-                Event::Created { pid, warnings } => {
-                    self.warn(&warnings);
-                    break pid;
-                }
-                Event::StartFailed { code, message } => {
-                    return Err(refused(own, "create", (code, message)));
-                }
-                _ => {}
+        let (mut live, warnings) = match created.map_err(lost)? {
+            (live, Event::Created { warnings, .. }) => (live, warnings),
+            (_, Event::StartFailed { code, message }) => {
+                return Err(refused(own, "create", (code, message)));
             }
+            (_, other) => return Err(lost(io::Error::other(format!("it said {other:?} first")))),
         };
+        self.warn(&warnings);
         failpoint::hit("start.created");
         self.volume_events("mount");
-        if let Err(failure) = self.attach_network(plan, pid).await {
+        let Some(wired) = wired else {
+            return Err(lost(io::Error::other("it is created, and has no process")));
+        };
+        if let Err(failure) = wired {
             // A process that could not be set up takes its network along: then that is the reason, which the shim tells
             // when it is to start it.
-            if std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok() {
+            if pid.is_some_and(|pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok()) {
                 return Err(internal(failure));
             }
             live.command(&Command::Start).await.ok();
@@ -165,6 +175,9 @@ impl Actor {
                 }
                 _ => internal(failure),
             });
+        }
+        for name in self.container.endpoints.keys() {
+            self.network_event("connect", name);
         }
         failpoint::hit("start.network");
         for wish in std::mem::take(&mut self.attaches) {
@@ -358,57 +371,10 @@ impl Actor {
     pub(super) fn discard_run_dir(&self) {
         let run_dir = self.shared.dirs.run(&self.container.id);
         if let Err(error) = std::fs::remove_dir_all(&run_dir)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %run_dir.display(), %error, "cannot remove a run directory");
         }
-    }
-
-    async fn attach_network(&mut self, plan: &net::Plan, pid: i32) -> Result<(), Failure> {
-        let shared = Arc::clone(&self.shared);
-        let (plan, container) = (plan.clone(), self.container.clone());
-        let attached =
-            crate::blocking(move || net::attach(&shared, &container, &plan, pid)).await?;
-        self.container.ports = attached;
-        for name in self.container.endpoints.keys() {
-            self.network_event("connect", name);
-        }
-        self.attach_cni(pid).await
-    }
-
-    /// Everything of the network that the container had; what cannot be undone is logged and left to the next boot.
-    pub(super) async fn detach_network(&mut self) {
-        self.detach_cni_or_warn().await;
-        let shared = Arc::clone(&self.shared);
-        let container = self.container.clone();
-        let detached = crate::blocking(move || {
-            net::detach(&shared, &container);
-            Ok(())
-        })
-        .await;
-        if let Err(failure) = detached {
-            tracing::warn!(id = %self.container.id, %failure, "network not detached");
-        }
-        for (name, endpoint) in &mut self.container.endpoints {
-            // Records of older versions have no endpoint on `none` and `host`.
-            if !endpoint.endpoint_id.is_empty() || matches!(name.as_str(), "none" | "host") {
-                net::forget(endpoint);
-                net::event(
-                    &self.shared,
-                    "disconnect",
-                    name,
-                    &endpoint.network_id,
-                    &self.container.id,
-                );
-            }
-        }
-        self.container.ports.clear();
-    }
-
-    pub(super) fn network_event(&self, action: &str, name: &str) {
-        let id =
-            self.container.endpoints.get(name).map_or("", |endpoint| endpoint.network_id.as_str());
-        net::event(&self.shared, action, name, id, &self.container.id);
     }
 
     pub(super) async fn send_signal(&mut self, signal: i32) -> Result<(), Failure> {
@@ -433,7 +399,7 @@ impl Actor {
             live.command(&command).await?;
             live.finish().await
         };
-        resized.await.map_err(|error: std::io::Error| {
+        resized.await.map_err(|error: io::Error| {
             Failure::new(
                 ErrorKind::Internal,
                 format!("cannot resize the terminal of container {}: {error}", self.container.id),
@@ -459,11 +425,23 @@ impl Actor {
     }
 }
 
-async fn next(live: &mut Live) -> std::io::Result<Event> {
+/// A connection to a shim as its container's owner, and what it says of the container: that it is created, or why not.
+async fn created(run_dir: &Path) -> io::Result<(Live, Event)> {
+    let (mut live, _) = Live::connect(run_dir, true).await?;
+    failpoint::hit("start.asked");
+    loop {
+        let event = next(&mut live).await?;
+        if matches!(event, Event::Created { .. } | Event::StartFailed { .. }) {
+            return Ok((live, event));
+        }
+    }
+}
+
+async fn next(live: &mut Live) -> io::Result<Event> {
     tokio::time::timeout(PATIENCE, live.receive()).await?
 }
 
-async fn connect(run_dir: &std::path::Path, wish: AttachWish) {
+async fn connect(run_dir: &Path, wish: AttachWish) {
     match live::stream(run_dir, &Request::Attach(wish.streams)).await {
         // The one who wished may be gone.
         Ok((stream, Event::Attached)) => {

@@ -58,6 +58,7 @@ pub(super) async fn leftovers(shared: &Arc<Shared>) {
             shared.publish(&ports)?;
         }
         crate::mounted::sweep(&shared);
+        crate::ops::container::checkpoint::sweep(&shared);
         let used = crate::ops::volume::used_volumes(&shared);
         for volume in shared.dirs.doomed_volumes() {
             if !used.contains_key(&volume)

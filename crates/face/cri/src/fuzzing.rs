@@ -58,7 +58,7 @@ pub fn requests(pod: &[u8], container: &[u8], cni: bool) {
     let made = record(new.spec);
     let Some(member) = Member::of(&made) else { panic!("a container is none") };
     assert_eq!(Some(&member.config), request.config.as_ref());
-    drop(convert::status::container_status(&member));
+    drop(convert::status::container_status(&member, None));
 }
 
 /// Shows a record that somebody else wrote.
@@ -70,7 +70,7 @@ pub fn record_of(request: &str, is_container: bool) {
         drop(convert::status::sandbox_status(&sandbox));
     }
     if let Some(member) = Member::of(&made) {
-        drop(convert::status::container_status(&member));
+        drop(convert::status::container_status(&member, None));
     }
 }
 

@@ -9,6 +9,7 @@
 //! - Everything that an answer needs is in the engine's records: this face keeps nothing that a crash could lose.
 
 mod answer;
+mod cadvisor;
 mod convert;
 pub mod fuzzing;
 mod image;

@@ -26,6 +26,12 @@ fn namespaces_are_its_own(client: Client) {
         let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
         assert_ne!(of(&pid), of("self"), "{namespace}");
     }
+    // Nor has it a file of the host's mounts: nobody typed anything, so its input is its own /dev/null.
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let info = read("fdinfo/0");
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap().trim();
+    let mounts = read("mountinfo");
+    assert!(mounts.lines().any(|line| line.split(' ').next() == Some(mount)), "{mount}: {mounts}");
     assert_eq!(
         sandbox.ok(&["exec", "own", "uname", "-r"]),
         std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim()

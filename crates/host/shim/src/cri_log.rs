@@ -77,13 +77,14 @@ impl CriLog {
         self.flush()
     }
 
-    /// Writes lines that never ended. The streams are over.
+    /// Writes lines that never ended, as parts: whoever reads them must not add an end that nobody wrote. The streams are over.
     pub(crate) fn finish(&mut self, now: i64) -> io::Result<()> {
         self.last_time = self.last_time.max(now);
         for stream in [Stream::Stdout, Stream::Stderr] {
             let pending = std::mem::take(&mut self.pending[stream as usize]);
+            // Longer ones have been written already.
             if !pending.is_empty() {
-                self.line(stream, &pending)?;
+                self.record(stream, b'P', &pending)?;
             }
         }
         self.flush()
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(records.len(), 3);
         assert!(records[0].starts_with("1970-01-01T00:00:03Z stdout P aaa"));
         assert_eq!(records[1], "1970-01-01T00:00:03Z stdout F a");
-        assert_eq!(records[2], "1970-01-01T00:00:04Z stdout F rest");
+        assert_eq!(records[2], "1970-01-01T00:00:04Z stdout P rest");
         fs::remove_dir_all(dir).unwrap();
     }
 }

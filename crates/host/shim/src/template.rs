@@ -2,7 +2,7 @@
 //! an exec and shares the template's memory.
 
 use std::{
-    io,
+    io::{self, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::process::CommandExt,
     path::Path,
@@ -19,6 +19,9 @@ use crate::{
     launch::{Launch, MAX_LAUNCH},
     serve,
 };
+
+/// How the answer of a shim that listens begins; after it comes the container's first process, if there is one.
+pub(crate) const READY: &[u8] = b"ready";
 
 /// The daemon's end of a template.
 #[derive(Debug)]
@@ -77,11 +80,12 @@ impl Template {
         Ok(Template { socket: Mutex::new(ours), child: Mutex::new(child) })
     }
 
-    /// Forks a shim and waits until it listens on its socket. Blocks for about a millisecond.
+    /// Forks a shim and waits until it listens on its socket. Blocks for some milliseconds. Answers the container's first process, whose
+    /// namespaces are there; `None` when it could not be made: why, the shim tells whoever connects to it.
     ///
     /// # Errors
     /// When the request does not get through or the shim cannot set itself up.
-    pub fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
+    pub fn launch(&self, launch: &Launch) -> Result<Option<i32>, LaunchError> {
         let send = |source: io::Error| LaunchError::Send { id: launch.id.clone(), source };
         let request = memory_file(launch).map_err(send)?;
         let answers = fdpass::pair().map_err(|errno| send(errno.into()))?;
@@ -94,8 +98,11 @@ impl Template {
         let mut answer = vec![0; 4096];
         let (length, _) =
             fdpass::receive(&answers.0, &mut answer).map_err(|errno| send(errno.into()))?;
-        match &answer[..length] {
-            b"ready" => Ok(()),
+        let answer = &answer[..length];
+        if let Some(pid) = answer.strip_prefix(READY) {
+            return Ok(std::str::from_utf8(pid).ok().and_then(|pid| pid.trim().parse().ok()));
+        }
+        match answer {
             b"" => Err(LaunchError::Shim { id: launch.id.clone(), reason: "it died".to_owned() }),
             reason => Err(LaunchError::Shim {
                 id: launch.id.clone(),
@@ -195,11 +202,12 @@ fn shim_main(request: OwnedFd, answer: OwnedFd) -> ! {
 }
 
 fn read_launch(request: OwnedFd) -> io::Result<Launch> {
-    let file = std::fs::File::from(request);
-    if file.metadata()?.len() > MAX_LAUNCH as u64 {
+    let mut text = Vec::new();
+    std::fs::File::from(request).take(MAX_LAUNCH as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > MAX_LAUNCH {
         return Err(io::Error::other("request is larger than the limit"));
     }
-    let launch: Launch = serde_json::from_reader(io::BufReader::new(file))?;
+    let launch: Launch = serde_json::from_slice(&text)?;
     if launch.version != crate::wire::VERSION {
         return Err(io::Error::other("the daemon speaks another version"));
     }

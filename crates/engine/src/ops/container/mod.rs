@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod changes;
+pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod create;
 mod export;
@@ -23,6 +24,7 @@ mod why;
 pub use archive::{ArchiveStream, ExtractRequest, PathStat, archive, extract, stat_path};
 pub use attach::{AttachRequest, Attachment, PendingStream, attach};
 pub use changes::changes;
+pub use checkpoint::{CheckpointFiles, CheckpointRequest, checkpoint};
 pub use commit::{CommitRequest, commit};
 pub use create::create;
 pub use export::export;

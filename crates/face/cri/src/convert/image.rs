@@ -38,12 +38,14 @@ fn is_pinned(names: &[String], patterns: &[String]) -> bool {
     })
 }
 
+/// Names in full.
+pub(crate) fn full(names: &[String]) -> Vec<String> {
+    let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
+    parsed.map(|reference| reference.canonical()).collect()
+}
+
 /// An image as Kubernetes shows it: names in full. Those that `pinned` means are not collected.
 pub(crate) fn image(view: &ImageView, pinned: &[String]) -> api::Image {
-    let full = |names: &[String]| {
-        let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
-        parsed.map(|reference| reference.canonical()).collect::<Vec<_>>()
-    };
     let (repo_tags, repo_digests) = (full(&view.repo_tags), full(&view.repo_digests));
     let config = view.config.config.clone().unwrap_or_default();
     let user = config.user.unwrap_or_default();

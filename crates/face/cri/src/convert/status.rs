@@ -1,9 +1,13 @@
 //! Sandboxes and containers as they are shown.
 
-use ferry_model::container::{Container, ContainerState};
+use ferry_model::{
+    container::{Container, ContainerState},
+    image::ImageView,
+};
 use ferry_oci::runtime::User;
 use ferry_stdx::time::Timestamp;
 
+use super::image::full;
 use crate::{
     api,
     record::{Member, Sandbox},
@@ -78,12 +82,20 @@ pub(crate) fn container(member: &Member<'_>) -> api::Container {
     }
 }
 
-/// ContainerStatus.
-pub(crate) fn container_status(member: &Member<'_>) -> api::ContainerStatus {
+/// ContainerStatus. A kubelet creates containers by their image's id, and tells users what it reads here: the image's first name and digest,
+/// while `image` is there and has them.
+pub(crate) fn container_status(
+    member: &Member<'_>,
+    image: Option<&ImageView>,
+) -> api::ContainerStatus {
     let it = member.it;
     let state = &it.state;
     let exited = member.state() == api::ContainerState::ContainerExited;
     let image_id = it.image_id.to_string();
+    let first = |names: &[String]| full(names).into_iter().next();
+    let mut spec = member.config.image.clone().unwrap_or_default();
+    spec.image = image.and_then(|image| first(&image.repo_tags)).unwrap_or(spec.image);
+    let digest = image.and_then(|image| first(&image.repo_digests));
     let linux = member.config.linux.clone().unwrap_or_default();
     let log_path = it.spec.pod.as_ref().map(|part| part.log_path.clone());
     api::ContainerStatus {
@@ -99,8 +111,8 @@ pub(crate) fn container_status(member: &Member<'_>) -> api::ContainerStatus {
             _ => 0,
         },
         exit_code: if exited { state.exit_code } else { 0 },
-        image: member.config.image.clone(),
-        image_ref: image_id.clone(),
+        image: Some(spec),
+        image_ref: digest.unwrap_or_else(|| image_id.clone()),
         reason: if exited { reason(state).to_owned() } else { String::new() },
         message: if exited { state.error.clone() } else { String::new() },
         labels: member.config.labels.clone(),

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use ferry_engine::ops::{
-    container::{self, StopRequest},
-    exec_sync, pod,
+use ferry_engine::{
+    Engine,
+    ops::{
+        container::{self, StopRequest},
+        exec_sync, image, pod,
+    },
 };
 use ferry_errkind::ErrorKind;
 use ferry_model::container::{Container, Phase, UpdateContainer};
@@ -122,7 +125,23 @@ fn of<U>(
     runtime.shown_containers.list(all, |it| &it.id, show, pick)
 }
 
-pub(super) fn show(
+/// A container of a pod as it is shown by itself; nothing for a pod.
+pub(crate) async fn status_of(engine: &Engine, it: &Container) -> Option<api::ContainerStatus> {
+    let member = Member::of(it)?;
+    let image = image::inspect(engine, &it.image_id.to_string()).await.ok();
+    Some(status::container_status(&member, image.as_ref()))
+}
+
+/// The containers of a pod, each as `status_of` shows it.
+pub(super) async fn statuses(engine: &Engine, pod: &str) -> Vec<api::ContainerStatus> {
+    let mut shown = Vec::new();
+    for it in pod::members(engine, pod) {
+        shown.extend(status_of(engine, &it).await);
+    }
+    shown
+}
+
+pub(super) async fn show(
     runtime: &Runtime,
     request: &api::ContainerStatusRequest,
 ) -> Answer<api::ContainerStatusResponse> {
@@ -138,7 +157,7 @@ pub(super) fn show(
         });
         info.insert("info".to_owned(), text.to_string());
     }
-    done(api::ContainerStatusResponse { status: Some(status::container_status(&member)), info })
+    done(api::ContainerStatusResponse { status: status_of(&runtime.engine, &it).await, info })
 }
 
 pub(super) async fn update_resources(

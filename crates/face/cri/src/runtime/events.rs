@@ -7,7 +7,7 @@ use futures_util::Stream;
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tonic::Status;
 
-use super::Runtime;
+use super::{Runtime, container};
 use crate::{
     api,
     convert::status,
@@ -57,7 +57,7 @@ pub(super) fn stream(runtime: &Runtime) -> Answers<api::ContainerEventResponse> 
                 () = sender.closed() => return,
             };
             let answer = match event {
-                Ok(event) => message(&engine, &event).map(Ok),
+                Ok(event) => message(&engine, &event).await.map(Ok),
                 Err(RecvError::Lagged(count)) => {
                     let words = format!("{count} events were lost: list and subscribe again");
                     Some(Err(Status::data_loss(words)))
@@ -74,7 +74,10 @@ pub(super) fn stream(runtime: &Runtime) -> Answers<api::ContainerEventResponse> 
     stream_of(receiver)
 }
 
-fn message(engine: &ferry_engine::Engine, event: &PodEvent) -> Option<api::ContainerEventResponse> {
+async fn message(
+    engine: &ferry_engine::Engine,
+    event: &PodEvent,
+) -> Option<api::ContainerEventResponse> {
     let kind = match event.action.as_str() {
         "create" => api::ContainerEventType::ContainerCreatedEvent,
         "start" => api::ContainerEventType::ContainerStartedEvent,
@@ -85,7 +88,6 @@ fn message(engine: &ferry_engine::Engine, event: &PodEvent) -> Option<api::Conta
     let it = &event.container;
     let sandbox = Member::of(it).map_or(it.id.as_str(), |member| member.sandbox);
     let pod = pod::find(engine, sandbox).ok();
-    let members = pod::members(engine, sandbox);
     Some(api::ContainerEventResponse {
         container_id: it.id.clone(),
         container_event_type: kind.into(),
@@ -94,10 +96,6 @@ fn message(engine: &ferry_engine::Engine, event: &PodEvent) -> Option<api::Conta
             .as_deref()
             .and_then(Sandbox::of)
             .map(|sandbox| status::sandbox_status(&sandbox)),
-        containers_statuses: members
-            .iter()
-            .filter_map(|it| Member::of(it))
-            .map(|member| status::container_status(&member))
-            .collect(),
+        containers_statuses: container::statuses(engine, sandbox).await,
     })
 }

@@ -14,8 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use prost::Message;
-use tonic::{Status, Streaming, body::Body, codec::Codec};
-use tonic_prost::ProstCodec;
+use tonic::{Status, body::Body};
 
 use super::{Runtime, container, sandbox};
 use crate::api;
@@ -97,13 +96,38 @@ pub(crate) async fn answer(
     Ok(answered.and_then(|message| written(message, limit)).unwrap_or_else(Status::into_http))
 }
 
-async fn read<Q: Message + Default + 'static>(
-    request: Request<Incoming>,
-    limit: usize,
-) -> Result<Q, Status> {
-    let decoder = ProstCodec::<(), Q>::default().decoder();
-    let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(limit));
-    messages.message().await?.ok_or_else(|| Status::internal("the request has no message"))
+/// The message of a request. By hand: gRPC's own reader takes a buffer for each call that is larger than most answers.
+async fn read<Q: Message + Default>(request: Request<Incoming>, limit: usize) -> Result<Q, Status> {
+    let mut body = request.into_body();
+    let mut read = BytesMut::new();
+    loop {
+        if let Some(message) = whole(&read, limit)? {
+            let wrong = |error: prost::DecodeError| Status::internal(error.to_string());
+            return Q::decode(message).map_err(wrong);
+        }
+        let frame = body.frame().await.transpose();
+        let frame = frame.map_err(|error| Status::cancelled(format!("cannot read: {error}")))?;
+        let frame = frame.ok_or_else(|| Status::internal("the request has no message"))?;
+        // What is no data is the end.
+        let Ok(data) = frame.into_data() else { continue };
+        read.extend_from_slice(&data);
+    }
+}
+
+/// The message that these bytes begin with, if it is there to its end.
+fn whole(read: &[u8], limit: usize) -> Result<Option<&[u8]>, Status> {
+    let Some((&[compressed, length @ ..], rest)) = read.split_first_chunk::<HEAD>() else {
+        return Ok(None);
+    };
+    if compressed != 0 {
+        return Err(Status::unimplemented("messages are read uncompressed only"));
+    }
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > limit {
+        let words = format!("the request has {length} bytes, and {limit} is the most");
+        return Err(Status::out_of_range(words));
+    }
+    Ok(rest.get(..length))
 }
 
 /// A message, with its status after it.
@@ -171,6 +195,24 @@ mod tests {
         assert_eq!(ask(0, true), first);
         assert_eq!(ask(1, true).slice(HEAD..), [3; 3].as_slice());
         assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn a_request_is_read_to_its_end() {
+        let asked = api::ListContainersRequest {
+            filter: Some(api::ContainerFilter { id: "0123".to_owned(), ..Default::default() }),
+        };
+        let mut bytes = framed(&asked);
+        for length in 0..bytes.len() {
+            assert!(whole(&bytes[..length], 1000).unwrap().is_none(), "{length}");
+        }
+        let message = whole(&bytes, 1000).unwrap().unwrap();
+        assert_eq!(api::ListContainersRequest::decode(message).unwrap(), asked);
+        let long = whole(&bytes, bytes.len() - HEAD - 1).unwrap_err();
+        assert_eq!(long.code(), tonic::Code::OutOfRange);
+        bytes[0] = 1;
+        let packed = whole(&bytes, 1000).unwrap_err();
+        assert_eq!(packed.code(), tonic::Code::Unimplemented);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! `RuntimeService`: pods, containers, what they do and did.
 
+mod checkpoint;
 mod container;
 mod events;
 pub(crate) mod listed;
@@ -28,6 +29,7 @@ use crate::{
     record::Member,
     stream::Streams,
 };
+pub(crate) use container::status_of;
 pub(crate) use events::{Answers, stream_in_parts};
 
 /// Items in one message of a stream.
@@ -146,7 +148,7 @@ calls! {
             api::StreamContainersResponse { containers }
         }));
     container_status(request: ContainerStatusRequest) -> api::ContainerStatusResponse =
-        |own| container::show(own, &request);
+        |own| container::show(own, &request).await;
     update_container_resources(request: UpdateContainerResourcesRequest)
         -> api::UpdateContainerResourcesResponse = |own| container::update_resources(own, request).await;
     reopen_container_log(request: ReopenContainerLogRequest) -> api::ReopenContainerLogResponse =
@@ -203,8 +205,6 @@ calls! {
     get_container_events(_request: GetEventsRequest) -> Answers<api::ContainerEventResponse> =
         |own| done(events::stream(own));
 
-    checkpoint_container(request: CheckpointContainerRequest) -> api::CheckpointContainerResponse = |_own| {
-        let words = format!("CheckpointContainer of \"{}\" is not supported", request.container_id);
-        Err(Status::unimplemented(words))
-    };
+    checkpoint_container(request: CheckpointContainerRequest) -> api::CheckpointContainerResponse =
+        |own| checkpoint::write(own, request).await;
 }

@@ -8,12 +8,12 @@ use ferry_errkind::ErrorKind;
 use ferry_model::container::Container;
 use tonic::Status;
 
-use super::{Runtime, listed::Listed, matches};
+use super::{Runtime, container, listed::Listed, matches};
 use crate::{
     answer::{Answer, done, refused},
     api,
     convert::{self, sandbox, status},
-    record::{Member, Sandbox},
+    record::Sandbox,
 };
 
 pub(super) async fn run(
@@ -59,7 +59,6 @@ pub(super) async fn show(
 ) -> Answer<api::PodSandboxStatusResponse> {
     let it = runtime.sandbox(&request.pod_sandbox_id)?;
     let sandbox = Sandbox::of(&it).ok_or_else(|| no_sandbox(&request.pod_sandbox_id))?;
-    let members = pod::members(&runtime.engine, &it.id);
     let mut info = BTreeMap::new();
     if request.verbose {
         // Plugins are asked only when somebody wants to know everything: a kubelet does not.
@@ -79,11 +78,7 @@ pub(super) async fn show(
     done(api::PodSandboxStatusResponse {
         status: Some(status::sandbox_status(&sandbox)),
         info,
-        containers_statuses: members
-            .iter()
-            .filter_map(|it| Member::of(it))
-            .map(|member| status::container_status(&member))
-            .collect(),
+        containers_statuses: container::statuses(&runtime.engine, &it.id).await,
         timestamp: super::now().nanos(),
     })
 }

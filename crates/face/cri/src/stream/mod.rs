@@ -3,6 +3,7 @@
 //! A call of the interface answers an address with a token, good once and for a minute. Whoever has it gets the streams, by
 //! WebSocket or SPDY; what runs behind it (`session.rs`, `forward.rs`) does not know which.
 
+mod channels;
 mod forward;
 mod serve;
 mod session;
@@ -68,7 +69,7 @@ pub(crate) enum Output {
     /// Standard error.
     Stderr(Bytes),
     /// How it ended, as Kubernetes' status; the last message.
-    Done(String),
+    Done(serde_json::Value),
 }
 
 /// The server, and who may use it.

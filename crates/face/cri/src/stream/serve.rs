@@ -105,7 +105,7 @@ pub(super) fn chosen<'p>(
     ours.iter().find(|own| offered.contains(own)).copied()
 }
 
-/// The protocols of a ticket, the best first.
+/// The protocols of a ticket over SPDY, the best first.
 pub(super) fn protocols(ticket: &Ticket) -> &'static [&'static str] {
     match ticket {
         Ticket::Forward(_) => &["portforward.k8s.io"],

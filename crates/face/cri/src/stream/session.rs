@@ -11,7 +11,7 @@ use ferry_engine::{
 };
 use ferry_errkind::{ErrorKind, Failure};
 use ferry_model::exec::ExecSpec;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
@@ -199,11 +199,11 @@ async fn carry(mut reader: OwnedReadHalf, tty: bool, outputs: &mpsc::Sender<Outp
     }
 }
 
-fn success() -> String {
-    json!({ "metadata": {}, "status": "Success" }).to_string()
+fn success() -> Value {
+    json!({ "metadata": {}, "status": "Success" })
 }
 
-fn end_of(code: Result<i32, Failure>) -> String {
+fn end_of(code: Result<i32, Failure>) -> Value {
     match code {
         Ok(0) => success(),
         Ok(code) => json!({
@@ -212,14 +212,13 @@ fn end_of(code: Result<i32, Failure>) -> String {
             "message": format!("command terminated with non-zero exit code: exit status {code}"),
             "reason": "NonZeroExitCode",
             "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] },
-        })
-        .to_string(),
+        }),
         Err(failure) => failed(&failure),
     }
 }
 
 /// The status of what did not come about.
-pub(crate) fn failed(failure: &Failure) -> String {
+pub(crate) fn failed(failure: &Failure) -> Value {
     json!({
         "metadata": {},
         "status": "Failure",
@@ -228,5 +227,4 @@ pub(crate) fn failed(failure: &Failure) -> String {
         "details": { "causes": [{ "message": failure.message() }] },
         "code": 500,
     })
-    .to_string()
 }

@@ -1,9 +1,9 @@
-//! The remote command protocols v4 and v5 over WebSocket: binary messages whose first byte is a channel.
+//! Commands and ports over WebSocket, whose messages are on channels.
 //!
 //! Port forward has two channels for each port, data and error, each opened with the port's number.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ferry_engine::Engine;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use http::{Request, Response, StatusCode};
@@ -21,9 +21,10 @@ use tokio_tungstenite::{
 
 use super::{
     Input, Output, Ticket,
+    channels::{HEADER, Protocol},
     forward::{self, FromPort},
-    serve::{self, chosen, switching},
-    session,
+    serve::{self, switching},
+    session::{self, Wanted},
 };
 use crate::api;
 
@@ -35,8 +36,8 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// Messages on their way.
 const BACKLOG: usize = 16;
 
-/// Ports that one connection forwards.
-const MAX_PORTS: usize = 64;
+/// Ports that one connection forwards; their channels are letters where messages are text.
+const MAX_PORTS: usize = 32;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -55,13 +56,9 @@ pub(super) fn upgrade(
     let Some(key) = key else {
         return serve::words(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing");
     };
-    let ours: &[&str] = match ticket {
-        Ticket::Forward(_) => &["v4.channel.k8s.io"],
-        _ => serve::protocols(&ticket),
-    };
-    let Some(protocol) = chosen(&request, "sec-websocket-protocol", ours) else {
-        let words = format!("unable to upgrade: the protocols here are {}", ours.join(", "));
-        return serve::words(StatusCode::BAD_REQUEST, &words);
+    let protocol = match Protocol::of(&ticket, &request) {
+        Ok(protocol) => protocol,
+        Err(words) => return serve::words(StatusCode::BAD_REQUEST, &words),
     };
     tokio::spawn(async move {
         let upgraded = match hyper::upgrade::on(request).await {
@@ -73,14 +70,13 @@ pub(super) fn upgrade(
             .max_frame_size(Some(MAX_MESSAGE));
         let socket = Socket::from_raw_socket(upgraded, Role::Server, Some(limits)).await;
         match ticket {
-            Ticket::Forward(request) => ports(engine, request, socket).await,
-            ticket => command(engine, ticket, socket).await,
+            Ticket::Forward(request) => ports(engine, request, socket, protocol).await,
+            ticket => command(engine, ticket, socket, protocol).await,
         }
     });
-    switching(
-        "websocket",
-        &[("sec-websocket-accept", accept(&key)), ("sec-websocket-protocol", protocol.to_owned())],
-    )
+    let mut headers = vec![("sec-websocket-accept", accept(&key))];
+    headers.extend(protocol.name.map(|name| (HEADER, name.to_owned())));
+    switching("websocket", &headers)
 }
 
 /// The answer to a client's key (RFC 6455).
@@ -90,42 +86,40 @@ fn accept(key: &[u8]) -> String {
     STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
-/// A message on a channel.
-fn message(channel: u8, bytes: &[u8]) -> Message {
-    let mut text = BytesMut::with_capacity(bytes.len() + 1);
-    text.put_u8(channel);
-    text.put_slice(bytes);
-    Message::Binary(text.freeze())
-}
-
-async fn command(engine: Engine, ticket: Ticket, socket: Socket) {
-    let (sink, source) = socket.split();
+async fn command(engine: Engine, ticket: Ticket, socket: Socket, protocol: Protocol) {
+    let (mut sink, source) = socket.split();
+    // Some clients wait for a word that they are connected: an empty message on the first channel that they read.
+    let first = match Wanted::of(&ticket) {
+        Some(Wanted { stdout: true, .. }) => STDOUT,
+        Some(Wanted { stderr: true, .. }) => STDERR,
+        _ => ERROR,
+    };
+    if sink.send(protocol.message(first, b"")).await.is_err() {
+        return;
+    }
     let (input, inputs) = mpsc::channel(BACKLOG);
     let (output, outputs) = mpsc::channel(BACKLOG);
-    let reading = tokio::spawn(hear(source, input));
-    let writing = tokio::spawn(tell(sink, outputs));
+    let reading = tokio::spawn(hear(source, input, protocol));
+    let writing = tokio::spawn(tell(sink, outputs, protocol));
     session::run(engine, ticket, inputs, output).await;
     writing.await.ok();
     reading.abort();
 }
 
 /// Reads what a client sends until it leaves.
-async fn hear(mut source: SplitStream<Socket>, input: mpsc::Sender<Input>) {
+async fn hear(mut source: SplitStream<Socket>, input: mpsc::Sender<Input>, protocol: Protocol) {
     while let Some(Ok(message)) = source.next().await {
-        let bytes = match message {
-            Message::Binary(bytes) => bytes,
-            Message::Text(text) => Bytes::from(text),
-            Message::Close(_) => return,
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
-        };
-        let news = match bytes.first() {
+        if message.is_close() {
+            return;
+        }
+        let news = match protocol.read(message) {
             // v4 has no word for the end of input; an empty message is what its clients send first, and means nothing.
-            Some(&STDIN) if bytes.len() > 1 => Input::Stdin(bytes.slice(1..)),
-            Some(&RESIZE) => match size(&bytes[1..]) {
+            Some((STDIN, bytes)) if !bytes.is_empty() => Input::Stdin(bytes),
+            Some((RESIZE, bytes)) => match size(&bytes) {
                 Some((width, height)) => Input::Resize(width, height),
                 None => continue,
             },
-            Some(&CLOSE) if bytes.get(1) == Some(&STDIN) => Input::Stdin(Bytes::new()),
+            Some((CLOSE, bytes)) if *bytes == [STDIN] => Input::Stdin(Bytes::new()),
             _ => continue,
         };
         if input.send(news).await.is_err() {
@@ -141,18 +135,23 @@ pub(super) fn size(text: &[u8]) -> Option<(u16, u16)> {
     Some((side("Width")?, side("Height")?))
 }
 
-async fn tell(mut sink: SplitSink<Socket, Message>, mut outputs: mpsc::Receiver<Output>) {
+async fn tell(
+    mut sink: SplitSink<Socket, Message>,
+    mut outputs: mpsc::Receiver<Output>,
+    protocol: Protocol,
+) {
     while let Some(output) = outputs.recv().await {
-        let (message, last) = match output {
-            Output::Stdout(bytes) => (message(STDOUT, &bytes), false),
-            Output::Stderr(bytes) => (message(STDERR, &bytes), false),
-            Output::Done(status) => (message(ERROR, status.as_bytes()), true),
+        let message = match output {
+            Output::Stdout(bytes) => protocol.message(STDOUT, &bytes),
+            Output::Stderr(bytes) => protocol.message(STDERR, &bytes),
+            Output::Done(status) => {
+                if let Some(words) = protocol.end(&status) {
+                    sink.send(protocol.message(ERROR, words.as_bytes())).await.ok();
+                }
+                return leave(&mut sink).await;
+            }
         };
         if sink.send(message).await.is_err() {
-            return;
-        }
-        if last {
-            leave(&mut sink).await;
             return;
         }
     }
@@ -166,7 +165,12 @@ async fn leave(sink: &mut SplitSink<Socket, Message>) {
     sink.close().await.ok();
 }
 
-async fn ports(engine: Engine, request: api::PortForwardRequest, socket: Socket) {
+async fn ports(
+    engine: Engine,
+    request: api::PortForwardRequest,
+    socket: Socket,
+    protocol: Protocol,
+) {
     let ports: Vec<u16> =
         request.port.iter().filter_map(|port| u16::try_from(*port).ok()).take(MAX_PORTS).collect();
     let (mut sink, mut source) = socket.split();
@@ -175,7 +179,7 @@ async fn ports(engine: Engine, request: api::PortForwardRequest, socket: Socket)
     for (index, port) in ports.iter().enumerate() {
         let data = u8::try_from(index * 2).unwrap_or(u8::MAX);
         for channel in [data, data + 1] {
-            if sink.send(message(channel, &port.to_le_bytes())).await.is_err() {
+            if sink.send(protocol.message(channel, &port.to_le_bytes())).await.is_err() {
                 return;
             }
         }
@@ -194,8 +198,8 @@ async fn ports(engine: Engine, request: api::PortForwardRequest, socket: Socket)
             while let Some(news) = from_port.recv().await {
                 let message = match news {
                     FromPort::Data(bytes) if bytes.is_empty() => return,
-                    FromPort::Data(bytes) => message(data, &bytes),
-                    FromPort::Error(words) => message(data + 1, words.as_bytes()),
+                    FromPort::Data(bytes) => protocol.message(data, &bytes),
+                    FromPort::Error(words) => protocol.message(data + 1, words.as_bytes()),
                 };
                 if sender.send(message).await.is_err() {
                     return;
@@ -206,12 +210,11 @@ async fn ports(engine: Engine, request: api::PortForwardRequest, socket: Socket)
     drop(sender);
     let hearing = tokio::spawn(async move {
         while let Some(Ok(message)) = source.next().await {
-            let Message::Binary(bytes) = message else { continue };
-            let Some(channel) = bytes.first().copied() else { continue };
+            let Some((channel, bytes)) = protocol.read(message) else { continue };
             let Some(input) = inputs.get(usize::from(channel / 2)) else { continue };
-            if channel % 2 == 0 && bytes.len() > 1 {
+            if channel % 2 == 0 && !bytes.is_empty() {
                 // A port that has ended takes no more.
-                input.send(bytes.slice(1..)).await.ok();
+                input.send(bytes).await.ok();
             }
         }
     });

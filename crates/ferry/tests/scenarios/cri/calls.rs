@@ -253,18 +253,3 @@ fn limits_of_a_pod() {
     let missing = call!(bed.cri, runtime.update_pod_sandbox_resources(request)).unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
 }
-
-/// Nothing of ours stores a process's memory.
-#[test]
-fn checkpoints_are_refused_by_name() {
-    let bed = Bed::ours(&[]);
-    let (_, id) = bed.running("checkpoint", IDLE);
-    let request = api::CheckpointContainerRequest {
-        container_id: id,
-        location: "/nowhere".to_owned(),
-        timeout: 1,
-    };
-    let refused = call!(bed.cri, runtime.checkpoint_container(request)).unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("CheckpointContainer"), "{refused}");
-}

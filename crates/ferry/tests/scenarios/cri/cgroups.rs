@@ -1,4 +1,4 @@
-//! What only some kernels have: limits of cgroup v2, AppArmor. The virtual machine's has both.
+//! What only some kernels have: limits of cgroup v2, AppArmor, SELinux. Those of the virtual machines have them.
 
 use std::path::Path;
 
@@ -198,6 +198,83 @@ fn apparmor_profiles_by_name() {
     assert_eq!(profile("unconfined", ProfileType::Unconfined, "").unwrap(), "unconfined");
     assert!(profile("default", ProfileType::RuntimeDefault, "").unwrap().ends_with("(enforce)"));
     profile("absent", ProfileType::Localhost, "localhost/absent").unwrap_err();
+}
+
+#[test]
+fn labels_of_selinux() {
+    let ours = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    if !ours.starts_with("system_u:") {
+        eprintln!("SKIPPED: this machine has no SELinux, or no policy");
+        return;
+    }
+    let bed = Bed::ours(&[]);
+    let option = |r#type: &str, level: &str| api::SeLinuxOption {
+        r#type: r#type.to_owned(),
+        level: level.to_owned(),
+        ..api::SeLinuxOption::default()
+    };
+    let run_pod = |name: &str, options: Option<api::SeLinuxOption>| {
+        let mut config = bed.pod(name);
+        let linux = config.linux.get_or_insert_default();
+        linux.security_context = Some(api::LinuxSandboxSecurityContext {
+            selinux_options: options,
+            privileged: true,
+            ..api::LinuxSandboxSecurityContext::default()
+        });
+        (bed.cri.run_pod(config.clone()).unwrap(), config)
+    };
+    type Change<'a> = &'a dyn Fn(&mut api::LinuxContainerSecurityContext);
+    let run = |pod: &(String, api::PodSandboxConfig),
+               name: &str,
+               mounts: &[api::Mount],
+               change: Change<'_>| {
+        let mut container = bed.container(name, IDLE);
+        container.mounts = mounts.to_vec();
+        change(container.linux.get_or_insert_default().security_context.get_or_insert_default());
+        let id = bed.cri.create(&pod.0, container, &pod.1).unwrap();
+        bed.cri.start(&id).unwrap();
+        let label = bed.cri.output(&id, "cat /proc/self/attr/current");
+        (id, label.trim_end_matches('\0').to_owned())
+    };
+
+    // A pod has a level, which its containers have unless they are told another one.
+    let pod = run_pod("given", Some(option("", "s0:c5,c6")));
+    let (_, own) = run(&pod, "own", &[], &|_| ());
+    assert_eq!(own, "system_u:system_r:container_t:s0:c5,c6");
+    let (_, other) =
+        run(&pod, "other", &[], &|it| it.selinux_options = Some(option("other_t", "s0:c7,c8")));
+    assert_eq!(other, "system_u:system_r:other_t:s0:c7,c8");
+    let (_, privileged) = run(&pod, "privileged", &[], &|it| it.privileged = true);
+    assert_eq!(privileged.split(':').nth(2), Some("kernel_t"), "{privileged}");
+
+    // Without a word each pod has one of its own.
+    let (first, second) = (run_pod("first", None), run_pod("second", None));
+    let labels = [(&first, "a"), (&first, "b"), (&second, "a")];
+    let [a, b, elsewhere] = labels.map(|(pod, name)| run(pod, name, &[], &|_| ()).1);
+    assert_eq!(a, b, "one pod");
+    assert_ne!(a, elsewhere, "another pod");
+
+    // A volume is given the label when the kubelet asks for it, and not else.
+    let volume = |name: &str, selinux_relabel: bool| {
+        let path = bed.directory.join(name);
+        std::fs::create_dir(&path).unwrap();
+        api::Mount {
+            container_path: format!("/{name}"),
+            host_path: path.to_string_lossy().into_owned(),
+            selinux_relabel,
+            ..api::Mount::default()
+        }
+    };
+    let mounts = [volume("new", true), volume("left", false)];
+    run(&pod, "volumes", &mounts, &|_| ());
+    let label = |name: &str| {
+        let mut program = std::process::Command::new("getfattr");
+        program.args(["--absolute-names", "--only-values", "-n", "security.selinux"]);
+        let output = program.arg(bed.directory.join(name)).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end_matches('\0').to_owned()
+    };
+    assert_eq!(label("new"), "system_u:object_r:container_file_t:s0:c5,c6");
+    assert_eq!(label("left"), "system_u:object_r:file_t:s0");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// Calls, and a scenario that makes each. Those that say `on_both` run against containerd first. Only on ours are: the newest calls and
-/// fields (`Stream…`, limits of whole pods, `stop_signal`), CNI's CHECK and GC, what needs flags of our daemon, ambient capabilities, which
-/// containerd 2.1 does not set, and `CheckpointContainer`, which is refused by name: nothing of ours stores a process's memory.
+/// fields (`Stream…`, limits of whole pods, `stop_signal`), CNI's CHECK and GC, what needs flags of our daemon, and ambient
+/// capabilities, which containerd 2.1 does not set.
 const CALLS: &[(&str, &str)] = &[
     ("Version", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
     ("Status", "pods::the_runtime_says_who_it_is_and_that_it_is_ready"),
@@ -27,7 +27,7 @@ const CALLS: &[(&str, &str)] = &[
     ("ContainerStatus", "pods::a_pod_lives"),
     ("UpdateContainerResources", "pods::settings_of_a_container_come_true"),
     ("ReopenContainerLog", "pods::a_log_is_reopened"),
-    ("CheckpointContainer", "calls::checkpoints_are_refused_by_name"),
+    ("CheckpointContainer", "checkpoint::a_container_is_written_down_and_goes_on"),
     ("ExecSync", "pods::further_programs_are_waited_for"),
     ("Exec", "streams::kubectl_exec"),
     ("Attach", "streams::kubectl_attach"),
@@ -141,11 +141,11 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ExecRequest", "streams", &["container_id", "cmd", "tty", "stdin", "stdout", "stderr"]),
     ("AttachRequest", "streams", &["container_id", "stdin", "tty", "stdout", "stderr"]),
     ("PortForwardRequest", "streams", &["pod_sandbox_id", "port"]),
-    (
-        "SELinuxOption",
-        "/crates/face/cri/src/convert/security.rs",
-        &["user", "role", "type", "level"],
-    ),
+    ("LinuxContainerSecurityContext", "cgroups", &["selinux_options", "apparmor"]),
+    ("LinuxSandboxSecurityContext", "cgroups", &["selinux_options"]),
+    ("Mount", "cgroups", &["selinux_relabel"]),
+    ("SELinuxOption", "cgroups", &["type", "level"]),
+    ("CheckpointContainerRequest", "checkpoint", &["container_id", "location", "timeout"]),
 ];
 
 /// Fields without a scenario, and why.
@@ -160,7 +160,6 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
     (
         "LinuxSandboxSecurityContext",
         &[
-            "selinux_options",
             "run_as_user",
             "run_as_group",
             "readonly_rootfs",
@@ -170,14 +169,14 @@ const WITHOUT: &[(&str, &[&str], &str)] = &[
             "apparmor",
             "seccomp_profile_path",
         ],
-        "of the process of a pause image, which there is none of; a pod's SELinux level is tested with its containers'",
+        "of the process of a pause image, which there is none of",
     ),
     (
         "LinuxContainerSecurityContext",
-        &["selinux_options", "apparmor", "apparmor_profile", "seccomp_profile_path"],
-        "the engine's own, tested with Docker's words in the virtual machine, whose kernel has these modules; two are older words for a profile",
+        &["apparmor_profile", "seccomp_profile_path"],
+        "older words for a profile",
     ),
-    ("Mount", &["selinux_relabel"], "the engine's own, tested with Docker's words"),
+    ("SELinuxOption", &["user", "role"], "the policy of the virtual machine has one of each"),
     (
         "ImageSpec",
         &["annotations", "user_specified_image", "runtime_handler", "image_ref"],

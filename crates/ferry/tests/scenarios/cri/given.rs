@@ -21,7 +21,7 @@ devices:
 "#;
 
 /// In process ids of its own: the program is the first.
-fn alone(container: &mut api::ContainerConfig) {
+pub(crate) fn alone(container: &mut api::ContainerConfig) {
     let options =
         api::NamespaceOption { pid: NamespaceMode::Container.into(), ..Default::default() };
     with_namespaces(container, options);

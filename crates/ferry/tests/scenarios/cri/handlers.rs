@@ -70,6 +70,15 @@ fn a_handler(name: &str) {
     let ran = bed.cri.exec(&id, "echo out; echo err >&2; exit 5");
     assert_eq!((ran.stdout.as_slice(), ran.exit_code), (&b"out\n"[..], 5));
 
+    let request = api::CheckpointContainerRequest {
+        container_id: id.clone(),
+        location: bed.logs.join("one.tar").to_string_lossy().into_owned(),
+        timeout: 0,
+    };
+    let refused = call!(bed.cri, runtime.checkpoint_container(request)).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+    assert!(refused.message().contains(&*program.to_string_lossy()), "{refused}");
+
     // Beside it a pod of no class: its containers are Ferry's own, in the same directory of the daemon.
     let (_, own) = bed.running("classless", IDLE);
     assert!(bed.kept_by_runtime(&id) && !bed.kept_by_runtime(&own));

@@ -104,6 +104,12 @@ fn life(bed: &Bed, name: &str, digest: &str) {
     container.image = spec(&id);
     let container = bed.cri.create(&pod, container, &config).unwrap();
     bed.cri.start(&container).unwrap();
+    // A kubelet names images by their ids, and shows its users this.
+    let shown = bed.cri.status(&container).unwrap();
+    let words = shown.image.map(|image| image.image);
+    assert_eq!((words.as_deref(), &shown.image_ref), (Some(name), &found.repo_digests[0]));
+    let listed = bed.cri.containers().pop().unwrap();
+    assert_eq!((listed.image.unwrap().image, &listed.image_ref), (id.clone(), &id));
     let remove = || {
         let request = api::RemoveImageRequest { image: spec(&id) };
         call!(bed.cri, image.remove_image(request))

@@ -3,8 +3,11 @@
 //! A scenario that looks at nothing of ours runs against Debian's containerd first, which says that the scenario is right, and then against
 //! ours: [`on_both`].
 
+mod cadvisor;
 mod calls;
 mod cgroups;
+mod checkpoint;
+mod checkpoint_crash;
 mod client;
 mod cni;
 mod conf;
@@ -88,6 +91,7 @@ impl Bed {
         let mut own = CriOptions {
             cni: options.cni.clone(),
             cdi: options.cdi.clone(),
+            path: options.path.clone(),
             ..CriOptions::default()
         };
         own.plugins.clone_from(&options.plugins);

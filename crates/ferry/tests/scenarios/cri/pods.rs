@@ -43,7 +43,8 @@ fn a_pod_lives() {
         other.labels.clear();
         assert!(cri.run_pod(other).unwrap_err().message().contains("reserved"));
 
-        let script = "echo out; echo err >&2; echo -n part; sleep 0.3; echo ial; exit 3";
+        let script =
+            "echo out; echo err >&2; echo -n part; sleep 0.3; echo ial; echo -n end; exit 3";
         let id = cri.create(&pod, bed.container("main", script), &config).unwrap();
         assert_eq!(cri.status(&id).unwrap().state(), api::ContainerState::ContainerCreated);
         cri.start(&id).unwrap();
@@ -60,7 +61,7 @@ fn a_pod_lives() {
         let mut lines: Vec<&str> =
             log.lines().map(|line| line.split_once(' ').unwrap().1).collect();
         lines.sort_unstable();
-        assert_eq!(lines, ["stderr F err", "stdout F out", "stdout F partial"]);
+        assert_eq!(lines, ["stderr F err", "stdout F out", "stdout F partial", "stdout P end"]);
 
         let listed = cri.containers();
         let listed: Vec<_> = listed.iter().filter(|it| it.pod_sandbox_id == pod).collect();

@@ -70,17 +70,20 @@ impl Kubelet {
     }
 }
 
-/// Answers one request: the API's few documents, or a connection that is passed on.
-fn answer(mut client: TcpStream, target: &Target) {
+/// A request or an answer of HTTP up to its body; nothing when the other side has left.
+fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
-        match client.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return,
-        }
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
+    Some(String::from_utf8(head).unwrap())
+}
+
+/// Answers one request: the API's few documents, or a connection that is passed on.
+fn answer(mut client: TcpStream, target: &Target) {
+    let Some(head) = read_head(&mut client) else { return };
     let path = head.split(' ').nth(1).unwrap().to_owned();
     let (bare, query) = path.split_once('?').unwrap_or((&path, ""));
     let url = match bare.rsplit('/').next().unwrap() {
@@ -308,5 +311,83 @@ fn an_address_is_good_once() {
         let refused = api::ExecRequest { tty: true, stderr: true, ..request };
         let error = call!(bed.cri, runtime.exec(refused)).unwrap_err();
         assert_eq!(error.message(), "tty and stderr cannot both be true");
+    });
+}
+
+/// Reads what a server sends until it ends: the kind of each message (1 is text, 2 is binary) and its bytes.
+fn messages(mut stream: TcpStream) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut head = [0; 2];
+    while stream.read_exact(&mut head).is_ok() {
+        let mut length = usize::from(head[1]);
+        assert!(length <= 126, "not masked, and not long");
+        if length == 126 {
+            let mut longer = [0; 2];
+            stream.read_exact(&mut longer).unwrap();
+            length = u16::from_be_bytes(longer).into();
+        }
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).unwrap();
+        match head[0] & 0xf {
+            8 => break,
+            kind => all.push((kind, bytes)),
+        }
+    }
+    all
+}
+
+#[test]
+fn older_protocols_over_websocket() {
+    on_both(|bed| {
+        let (_, id) = bed.running("older", IDLE);
+        let run = |protocol: Option<&str>, script: &str| {
+            let request = api::ExecRequest {
+                container_id: id.clone(),
+                cmd: ["sh", "-c", script].map(str::to_owned).to_vec(),
+                stdout: true,
+                stderr: true,
+                ..api::ExecRequest::default()
+            };
+            let url = call!(bed.cri, runtime.exec(request)).unwrap().url;
+            let (host, token) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+            let mut stream = TcpStream::connect(host).unwrap();
+            let wish = protocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+            let head = format!(
+                "GET /{token} HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+                wish.unwrap_or_default()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let answer = read_head(&mut stream).unwrap().to_lowercase();
+            assert!(answer.starts_with("http/1.1 101"), "{protocol:?}: {answer}");
+            let said =
+                answer.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+            // containerd answers no name with an empty one.
+            assert_eq!(said.filter(|name| !name.is_empty()), protocol);
+            let mut all = messages(stream);
+            assert!(!all.is_empty(), "{protocol:?}");
+            let first = all.remove(0);
+            (first, all)
+        };
+        for (protocol, is_text) in
+            [(None, false), (Some("channel.k8s.io"), false), (Some("base64.channel.k8s.io"), true)]
+        {
+            let one = |binary: &[u8], text: &[u8]| {
+                if is_text { (1, text.to_vec()) } else { (2, binary.to_vec()) }
+            };
+            let (first, good) = run(protocol, "echo out");
+            assert_eq!(first, one(b"\x01", b"1"), "connected: {protocol:?}");
+            assert_eq!(good, [one(b"\x01out\n", b"1b3V0Cg==")], "{protocol:?}");
+            let (_, bad) = run(protocol, "echo err >&2; exit 3");
+            assert_eq!(bad[0], one(b"\x02err\n", b"2ZXJyCg=="), "{protocol:?}");
+            // No status: words.
+            assert_eq!(
+                (bad.len(), bad[1].0, bad[1].1[0] & 0xf),
+                (2, if is_text { 1 } else { 2 }, 3)
+            );
+            assert_ne!(bad[1].1[1], b'{', "{bad:?}");
+        }
+        let (_, status) = run(Some("v4.base64.channel.k8s.io"), "exit 3");
+        // `{"` in base64.
+        assert!(status[0].1.starts_with(b"3eyJ"), "{status:?}");
     });
 }

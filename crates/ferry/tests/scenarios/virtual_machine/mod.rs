@@ -64,6 +64,7 @@ fn a_kernel_with_selinux() {
     let words = "cgroup_no_v1=all security=selinux selinux=1 enforcing=0";
     check(include_str!("selinux.sh"), words, &[], |root| {
         with_libraries(&getfattr, &root.join("bin/getfattr"), root);
+        with_scenarios(root);
         let contexts = root.join("etc/selinux/tiny/contexts");
         fs::create_dir_all(&contexts).unwrap();
         fs::write(root.join("etc/selinux/config"), "SELINUXTYPE=tiny\n").unwrap();

@@ -105,6 +105,12 @@ same adopted "$one $one" "$(ferry inspect -f '{{.ProcessLabel}}' one) $(label on
 ferry restart -t 0 one >/dev/null
 same restarted "$one" "$(label one)"
 ferry rm -f one two three four bound >/dev/null
+end
+
+# Pods: this machine's engine is asked by the scenarios of Kubernetes' runtime interface.
+begin --selinux-enabled --cri unix:///run/cri.sock --cni-conf-dir /nowhere
+export FERRY_TEST_CRI=unix:///run/cri.sock FERRY_TEST_CRI_IMAGE=busybox:latest
+true_that pods scenario cgroups::labels_of_selinux
 echo "what the daemon said:"; grep -i 'warn\|error' /run/daemon.log | tail -n 20
 echo "end of the tests"
 poweroff -f

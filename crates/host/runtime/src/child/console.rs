@@ -6,6 +6,7 @@ use std::path::Path;
 use ferry_sys::mount;
 use ferry_sys::root::InRoot;
 use ferry_sys::{process, pty};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 
 use crate::bundle::Stdio;
 use crate::error::{Failure, Outcome};
@@ -31,7 +32,9 @@ impl Standard {
                 for fd in three {
                     safe.push(rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(told)?);
                 }
+                let null = own_null(&safe);
                 for (number, fd) in (0..).zip(&safe) {
+                    let fd = null.as_ref().filter(|_| is_null(fd)).unwrap_or(fd);
                     process::dup_to(fd.as_fd(), number).map_err(told)?;
                 }
             }
@@ -45,6 +48,28 @@ impl Standard {
         }
         Ok(())
     }
+}
+
+/// Whether it is `/dev/null`, by its numbers.
+fn is_null(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == makedev(1, 3)
+    })
+}
+
+/// The container's own `/dev/null`, if one of these is one: the host's is a file on a mount that the container has not, by which it could
+/// be told where it runs, and with which nobody could restore its memory. A container without one keeps the host's.
+fn own_null(files: &[OwnedFd]) -> Option<OwnedFd> {
+    if !files.iter().any(is_null) {
+        return None;
+    }
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let path = Path::new("/dev/null");
+    // Looked at before it is opened: what the image put there may be anything.
+    let place =
+        rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    place.ok().filter(is_null)?;
+    rustix::fs::open(path, flags, Mode::empty()).ok().filter(is_null)
 }
 
 /// Opens a terminal and hands its master to the maker.

@@ -20,7 +20,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::launch::Launch;
+use crate::{launch::Launch, template::READY};
 
 use client::Client;
 use state::Shim;
@@ -46,7 +46,9 @@ pub(crate) fn run(launch: Launch, answer: OwnedFd) -> ! {
         Ok(shim) => shim,
         Err(error) => refuse(error),
     };
-    fdpass::send(&answer, b"ready", &[]).ok();
+    let mut ready = READY.to_vec();
+    ready.extend(shim.made().map(|pid| format!(" {pid}")).unwrap_or_default().bytes());
+    fdpass::send(&answer, &ready, &[]).ok();
     drop(answer);
     serve(&mut shim, &listener);
     process::exit_now(0)

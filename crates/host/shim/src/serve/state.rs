@@ -192,6 +192,11 @@ impl Shim {
         }
     }
 
+    /// The container's first process, if it could be made.
+    pub(super) fn made(&self) -> Option<i32> {
+        matches!(self.phase, Phase::Created(_)).then_some(self.pid)
+    }
+
     fn bundle(&self) -> Bundle<'_> {
         Bundle {
             id: &self.launch.id,

@@ -262,7 +262,7 @@ async fn tell(opened: Opened, mut outputs: mpsc::Receiver<Output>, out: mpsc::Se
             Output::Done(status) => vec![
                 data(Kind::Stdout, Bytes::new(), true),
                 data(Kind::Stderr, Bytes::new(), true),
-                data(Kind::Error, status.into(), true),
+                data(Kind::Error, status.to_string().into(), true),
                 data(Kind::Stdin, Bytes::new(), true),
                 data(Kind::Resize, Bytes::new(), true),
                 Some(Out::GoAway(opened.last)),
