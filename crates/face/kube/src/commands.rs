@@ -1,10 +1,10 @@
 //! `ferry kube play|down|generate|apply`.
 
-use std::io::Read;
+use std::{collections::BTreeSet, io::Read};
 
 use crate::{
     cron::zone,
-    generate, jobs, keep, manifest,
+    files, generate, jobs, keep, manifest,
     play::{Plans, Player},
     source,
 };
@@ -13,9 +13,6 @@ use ferry_cli::{
     face::{Args, Cli, CliError, Command, Outcome, command_help, usage_line},
     flags::{Flag, Matches, ParseError, terminal_width},
 };
-
-/// Longest manifest.
-const MAX_BYTES: u64 = 8 << 20;
 
 /// A command.
 struct Verb {
@@ -39,8 +36,8 @@ static VERBS: [Verb; 4] = [
         command: Command {
             name: "down",
             short: "Take down what play brought up",
-            usage: "FILE|-",
-            args: Args::Exactly(1),
+            usage: "FILE|DIRECTORY|-...",
+            args: Args::AtLeast(1),
             ..Command::NEW
         },
         run: down,
@@ -60,8 +57,8 @@ static VERBS: [Verb; 4] = [
         command: Command {
             name: "play",
             short: "Run the pods of manifests on this machine",
-            usage: "FILE|-",
-            args: Args::Exactly(1),
+            usage: "FILE|DIRECTORY|-...",
+            args: Args::AtLeast(1),
             ..Command::NEW
         },
         run: play,
@@ -117,18 +114,16 @@ fn help(program: &str) -> String {
     )
 }
 
-/// Reads a file of manifests and plans its pods. What has no meaning here is said.
+/// Reads manifests and plans their pods. What has no meaning here is said.
 fn planned(cli: &Cli, matches: &Matches) -> Result<(manifest::Manifests, Plans), CliError> {
-    let name = matches.args().first().map_or("-", String::as_str);
-    let text = read(name)?;
-    let wrong = |words: String| CliError::new(format!("{name}: {words}"));
-    let documents = ferry_compose::yaml_documents(&text).map_err(wrong)?;
+    let (documents, whole) = files::documents(matches.args())?;
+    let wrong = |words: String| CliError::new(format!("{whole}: {words}"));
     let mut manifests = manifest::read(documents, &zone_file).map_err(wrong)?;
     let mut notices = std::mem::take(&mut manifests.notices);
     let plans = jobs::plans(&manifests, &mut notices).map_err(wrong)?;
-    notices.dedup();
-    for notice in notices {
-        cli.warn(&format!("{name}: {notice}"));
+    let mut told = BTreeSet::new();
+    for notice in notices.iter().filter(|notice| told.insert(notice.as_str())) {
+        cli.warn(&format!("{whole}: {notice}"));
     }
     Ok((manifests, plans))
 }
@@ -148,20 +143,6 @@ fn zone_file(name: &str) -> Result<String, String> {
     let file = std::fs::File::open(&path).map_err(failed)?;
     file.take(zone::MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(STANDARD.encode(bytes))
-}
-
-fn read(name: &str) -> Result<String, CliError> {
-    let failed = |error: std::io::Error| CliError::new(format!("cannot read {name}: {error}"));
-    let mut text = String::new();
-    let source: Box<dyn Read> = match name {
-        "-" => Box::new(std::io::stdin()),
-        path => Box::new(std::fs::File::open(path).map_err(failed)?),
-    };
-    source.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(CliError::new(format!("{name} has more than {MAX_BYTES} bytes")));
-    }
-    Ok(text)
 }
 
 fn play(cli: &Cli, matches: &Matches) -> Outcome {

@@ -21,6 +21,8 @@ pub(crate) struct Common<'p> {
     pub(crate) values: Values<'p>,
     volumes: &'p BTreeMap<String, Volume>,
     pub(crate) hostname: String,
+    /// The headless service that names it.
+    subdomain: String,
     restart: &'static str,
     grace: i64,
     pub(crate) on_host: bool,
@@ -46,10 +48,10 @@ pub(crate) fn common<'p>(
         ("Never", _) => "no",
         (other, _) => return Err(format!("{}.restartPolicy: \"{other}\" cannot be", spec.path())),
     };
-    spec.notice(
-        "subdomain",
-        "has no meaning here: a pod's names are its own and those of services",
-    );
+    let subdomain = match spec.text("subdomain")? {
+        text if text.is_empty() => values.pod.subdomain.clone(),
+        text => text,
+    };
     spec.notice("setHostnameAsFQDN", "has no meaning on one machine");
     spec.notice("os", "has no meaning on one machine");
     spec.notice("overhead", "has no meaning on one machine");
@@ -72,6 +74,7 @@ pub(crate) fn common<'p>(
         values,
         volumes,
         hostname,
+        subdomain,
         restart,
         grace: spec.number("terminationGracePeriodSeconds")?.unwrap_or(30).max(0),
         on_host,
@@ -99,11 +102,11 @@ impl Common<'_> {
         let environment = self.values.read(&mut reader, &own)?;
         let words = |list: Vec<String>| match list.is_empty() {
             true => Value::Null,
-            false => list.iter().map(|word| json!(expanded(word, &environment.lines))).collect(),
+            false => list.iter().map(|word| json!(expanded(word, &environment))).collect(),
         };
         let (command, args) = (words(reader.texts("command")?), words(reader.texts("args")?));
         let ports = ports::read(&mut reader)?;
-        let mounted = mounts::mounts(&mut reader, self.volumes, &environment.lines)?;
+        let mounted = mounts::mounts(&mut reader, self.volumes, &environment)?;
         let mut host = self.host(is_init, ends, mounted);
         limits(&mut reader, &mut host)?;
         let (user, non_root) = self.around.security.container(&mut reader, &mut host)?;
@@ -126,7 +129,7 @@ impl Common<'_> {
             "Entrypoint": command,
             "Cmd": args,
             "WorkingDir": reader.text("workingDir")?,
-            "Env": environment.lines,
+            "Env": environment,
             "OpenStdin": reader.flag("stdin")?.unwrap_or(false),
             "StdinOnce": reader.flag("stdinOnce")?.unwrap_or(false),
             "Tty": reader.flag("tty")?.unwrap_or(false),
@@ -139,22 +142,19 @@ impl Common<'_> {
         let name = format!("{}-{own}", self.values.pod.name);
         let watch = watch.map(|watch| Watch {
             container: name.clone(),
-            restarts: is_init || self.restart != "no",
+            restarts: is_init || self.starts_again(),
             grace: u64::try_from(self.grace).unwrap_or(30),
             ..watch
         });
-        let late = environment.late;
-        let plan = ContainerPlan {
-            name,
-            ends,
-            image,
-            pull,
-            body,
-            late,
-            non_root,
-            ..ContainerPlan::default()
-        };
+        let mut plan =
+            ContainerPlan { name, ends, image, pull, body, non_root, ..ContainerPlan::default() };
+        plan.starts_up = watch.as_ref().is_some_and(|watch| watch.startup.is_some());
         Ok(Made { plan, ports, watch })
+    }
+
+    /// Whether containers that end are started again.
+    pub(crate) fn starts_again(&self) -> bool {
+        self.restart != "no"
     }
 
     /// What a container has of its pod's `HostConfig`.
@@ -162,7 +162,6 @@ impl Common<'_> {
         let mut host = json!({
             "Binds": mounted.binds,
             "Mounts": mounted.mounts,
-            "Tmpfs": mounted.tmpfs,
             "RestartPolicy": self.policy(is_init, ends),
             "PidMode": if self.host_pid { "host" } else { "" },
         });
@@ -203,9 +202,20 @@ impl Common<'_> {
     pub(crate) fn names(&self) -> Vec<String> {
         let pod = self.values.pod;
         let mut names = vec![pod.name.clone()];
-        names.extend(pod.aliases.iter().cloned());
+        if let Some(domain) = self.domain() {
+            names.push(format!("{}.{}", self.hostname, self.subdomain));
+            names.push(format!("{}.{}.{}", self.hostname, self.subdomain, pod.namespace));
+            names.push(format!("{}.{domain}", self.hostname));
+        }
         names.extend(self.names_for(false));
         names
+    }
+
+    /// The domain of a pod that is named by a headless service.
+    pub(crate) fn domain(&self) -> Option<String> {
+        let Common { subdomain, values, .. } = self;
+        let domain = format!("{subdomain}.{}.svc.cluster.local", values.pod.namespace);
+        (!subdomain.is_empty()).then_some(domain)
     }
 
     /// What it is called as long as it is ready.

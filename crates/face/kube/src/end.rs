@@ -51,20 +51,28 @@ pub(crate) async fn everything(
     }
 }
 
-/// Ends containers and removes them. Hooks run before; sidecars end after the others, keepers last.
+/// Ends containers and removes them, as [`stop_all`] does it.
 pub(crate) async fn remove(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {
-    let keepers: Vec<&ContainerSummary> =
-        all.iter().filter(|one| !label(one, KEEPER).is_empty()).collect();
-    for keeper in &keepers {
-        match label(keeper, KEEPER) {
-            // What ends now is meant to; hooks still need it.
-            "pod" => {
-                let path = format!("/containers/{}/kill", path_segment(&keeper.id));
-                player.client.post(path).query("signal", "HUP").done().await.ok();
-            }
-            // It would make new ones.
-            _ => remove_one(player, &keeper.id).await?,
-        }
+    for one in all.iter().filter(|one| !matches!(label(one, KEEPER), "" | "pod")) {
+        // It would make new ones.
+        remove_one(player, &one.id).await?;
+    }
+    stop_all(player, all).await?;
+    for one in all {
+        remove_one(player, &one.id).await?;
+    }
+    Ok(())
+}
+
+/// Ends containers of pods. Hooks run before; sidecars end after the others. Keepers stay, and keep no more than the network.
+pub(crate) async fn stop_all(
+    player: &Player<'_>,
+    all: &[ContainerSummary],
+) -> Result<(), CliError> {
+    for keeper in all.iter().filter(|one| label(one, KEEPER) == "pod") {
+        // What ends now is meant to; hooks still need it.
+        let path = format!("/containers/{}/kill", path_segment(&keeper.id));
+        player.client.post(path).query("signal", "HUP").done().await.ok();
     }
     for sidecars in [false, true] {
         let mut ending = JoinSet::new();
@@ -79,14 +87,11 @@ pub(crate) async fn remove(player: &Player<'_>, all: &[ContainerSummary]) -> Res
             ended.map_err(|error| CliError::new(error.to_string()))??;
         }
     }
-    for one in all {
-        remove_one(player, &one.id).await?;
-    }
     Ok(())
 }
 
 /// Stops a container, after its hook, which its pod's keeper runs.
-async fn stop(
+pub(crate) async fn stop(
     client: Client,
     one: ContainerSummary,
     keeper: Option<String>,

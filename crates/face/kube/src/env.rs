@@ -1,5 +1,7 @@
 //! The environment of a container: from ConfigMaps, Secrets, the pod itself, and what is written down.
 
+use serde_json::Value;
+
 use crate::{
     fields::{self, Field},
     manifest::{Manifests, Pod, Source},
@@ -13,19 +15,17 @@ pub(crate) struct Values<'p> {
     pub(crate) manifests: &'p Manifests,
 }
 
-/// `NAME=value` lines, and names whose values are known when the pod is there.
-#[derive(Debug, Default)]
-pub(crate) struct Environment {
-    pub(crate) lines: Vec<String>,
-    pub(crate) late: Vec<(String, &'static str)>,
-}
-
 impl Values<'_> {
-    /// Reads `envFrom` and `env` of a container.
-    pub(crate) fn read(&self, reader: &mut Reader<'_>, own: &str) -> Result<Environment, String> {
-        let mut all = Environment { lines: self.env_from(reader)?, late: Vec::new() };
+    /// Reads `envFrom` and `env` of a container: `NAME=value` lines. What is known when the pod is there is marked in them.
+    pub(crate) fn read(&self, reader: &mut Reader<'_>, own: &str) -> Result<Vec<String>, String> {
+        let mut all = self.env_from(reader)?;
         self.env(reader, own, &mut all)?;
         Ok(all)
+    }
+
+    /// The group of the pod's volumes, as its manifest says it.
+    pub(crate) fn group(&self) -> Option<i64> {
+        self.pod.spec.pointer("/securityContext/fsGroup").and_then(Value::as_i64)
     }
 
     pub(crate) fn value(&self, source: Source, name: &str, key: &str) -> Result<&str, String> {
@@ -66,13 +66,13 @@ impl Values<'_> {
         Ok(all.concat())
     }
 
-    fn env(&self, reader: &mut Reader<'_>, own: &str, all: &mut Environment) -> Result<(), String> {
+    fn env(&self, reader: &mut Reader<'_>, own: &str, all: &mut Vec<String>) -> Result<(), String> {
         reader.each("env", |mut line| {
             let name = line.needed("name")?;
             if name.contains('=') {
                 return Err(format!("{}.name: \"{name}\" cannot be", line.path()));
             }
-            let mut value = Some(expanded(&line.text("value")?, &all.lines));
+            let mut value = Some(expanded(&line.text("value")?, all));
             let mut from = line.inside("valueFrom")?;
             for (key, source) in
                 [("configMapKeyRef", Source::ConfigMap), ("secretKeyRef", Source::Secret)]
@@ -89,20 +89,15 @@ impl Values<'_> {
                     };
                 }
             }
-            match fields::of_pod(&mut from, self.pod)? {
+            let of_pod = fields::of_pod(&mut from, self.pod)?;
+            match of_pod.or(fields::of_resources(&mut from, self.pod, own)?) {
                 Some(Field::Known(known)) => value = Some(known),
-                Some(Field::Late(field)) => {
-                    all.late.push((name.clone(), field));
-                    value = None;
-                }
+                Some(Field::Late(field)) => value = Some(fields::marked(&field)),
                 None => {}
-            }
-            if let Some(known) = fields::of_resources(&mut from, self.pod, own)? {
-                value = Some(known);
             }
             from.finish()?;
             line.finish()?;
-            all.lines.extend(value.map(|value| format!("{name}={value}")));
+            all.extend(value.map(|value| format!("{name}={value}")));
             Ok(())
         })?;
         Ok(())

@@ -1,5 +1,7 @@
 //! What a pod says about itself to its containers: `fieldRef` and `resourceFieldRef`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +11,50 @@ use crate::{manifest::Pod, reader::Reader, settings::milli};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Field {
     Known(String),
-    Late(&'static str),
+    Late(String),
+}
+
+/// Stands around the name of a late field where its value belongs. No argument and no variable of a program can have it.
+const MARK: char = '\0';
+
+/// A late field's place in a text.
+pub(crate) fn marked(field: &str) -> String {
+    format!("{MARK}{field}{MARK}")
+}
+
+/// The late fields that stand in a text.
+pub(crate) fn late_in(text: &str) -> Vec<&str> {
+    text.split(MARK).skip(1).step_by(2).collect()
+}
+
+/// The late fields that stand in the texts of a body.
+pub(crate) fn late(body: &Value) -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    each_text(&mut body.clone(), &mut |text| {
+        fields.extend(late_in(text).into_iter().map(str::to_owned));
+    });
+    fields
+}
+
+/// Puts values where late fields are marked.
+pub(crate) fn put_late(body: &mut Value, value: &dyn Fn(&str) -> String) {
+    each_text(body, &mut |text| {
+        let parts = text.split(MARK).enumerate();
+        *text = parts
+            .map(|(index, part)| if index % 2 == 1 { value(part) } else { part.to_owned() })
+            .collect();
+    });
+}
+
+/// What a container runs, and its variables: late fields are nowhere else.
+fn each_text(body: &mut Value, with: &mut dyn FnMut(&mut String)) {
+    for key in ["Entrypoint", "Cmd", "Env"] {
+        for line in body.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Value::String(text) = line {
+                with(text);
+            }
+        }
+    }
 }
 
 /// What only the engine knows.
@@ -41,8 +86,7 @@ pub(crate) fn of_pod(from: &mut Reader<'_>, pod: &Pod) -> Result<Option<Field>, 
         }
         late if LATE.contains(&late) => {
             of.finish()?;
-            let found = LATE.iter().find(|known| **known == late).copied();
-            return Ok(found.map(Field::Late));
+            return Ok(Some(Field::Late(late.to_owned())));
         }
         other => match (between("metadata.labels['"), between("metadata.annotations['")) {
             (Some(key), _) => of_map(&pod.labels, key),
@@ -64,8 +108,12 @@ fn uid(pod: &Pod) -> String {
     parts.join("-")
 }
 
+/// As Kubernetes writes them: by name, and no line ends behind the last.
 fn lines(pairs: &[(String, String)]) -> String {
-    pairs.iter().map(|(name, value)| format!("{name}={value:?}\n")).collect()
+    let mut lines: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    lines.sort();
+    lines.join("\n")
 }
 
 /// Reads a `resourceFieldRef`; `own` is the container that asks, which may ask for another one's.
@@ -73,7 +121,7 @@ pub(crate) fn of_resources(
     from: &mut Reader<'_>,
     pod: &Pod,
     own: &str,
-) -> Result<Option<String>, String> {
+) -> Result<Option<Field>, String> {
     if !from.has("resourceFieldRef") {
         return Ok(None);
     }
@@ -92,6 +140,7 @@ pub(crate) fn of_resources(
         name if name.is_empty() => own.to_owned(),
         name => name,
     };
+    let path = of.path().to_owned();
     let lists = ["containers", "initContainers"].into_iter();
     let mut all = lists.filter_map(|key| pod.spec.get(key)?.as_array()).flatten();
     let container = all.find(|one| one.get("name").and_then(Value::as_str) == Some(&name));
@@ -106,8 +155,24 @@ pub(crate) fn of_resources(
         "requests" => found("requests").or_else(|| found("limits")),
         _ => None,
     };
-    let value = value
-        .ok_or_else(|| format!("{}.resource: container \"{name}\" has no {resource}", of.path()))?;
     of.finish()?;
-    Ok(Some(value.saturating_add(divisor - 1).checked_div(divisor).unwrap_or(0).to_string()))
+    let whole = |value: i64| value.saturating_add(divisor - 1).checked_div(divisor).unwrap_or(0);
+    match value {
+        Some(value) => Ok(Some(Field::Known(whole(value).to_string()))),
+        // What is not limited may have all that the machine has.
+        None if container.is_some()
+            && matches!(resource.as_str(), "limits.cpu" | "limits.memory") =>
+        {
+            Ok(Some(Field::Late(format!("{resource}/{divisor}"))))
+        }
+        None => Err(format!("{path}.resource: container \"{name}\" has no {resource}")),
+    }
+}
+
+/// What a machine has of a resource, by a late field's name: in thousandths, divided and rounded up.
+pub(crate) fn of_machine(field: &str, cpus: i64, memory: i64) -> Option<String> {
+    let (resource, divisor) = field.split_once('/')?;
+    let divisor: i64 = divisor.parse().ok().filter(|divisor| *divisor > 0)?;
+    let all = if resource == "limits.cpu" { cpus } else { memory }.saturating_mul(1000);
+    Some((all.saturating_add(divisor - 1) / divisor).to_string())
 }

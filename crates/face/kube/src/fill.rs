@@ -7,7 +7,7 @@ use ferry_docker_api::Filters;
 use serde_json::{Value, json};
 
 use crate::{
-    end,
+    end, groups,
     plan::{ContainerPlan, OWNER, PARENT, POD, PodPlan},
     play::{Player, is_missing},
     service::IMAGE,
@@ -27,13 +27,13 @@ pub(crate) async fn unused_claim(player: &Player<'_>, name: &str) -> Result<(), 
         ..PodPlan::default()
     };
     // Another daemon than Ferry's has no such image, and its volumes are root's.
-    match player.bring(IMAGE, "").await {
+    match player.bring(IMAGE, "", &[]).await {
         Ok(()) => fill(player, &alone).await,
         Err(error) => {
             let words =
                 "only root may write to it, since what gives others the right cannot be had";
             player.cli.warn(&format!("PersistentVolumeClaim/{name}: {words}: {error}"));
-            volume(player, name, claim_labels(name)).await.map(drop)
+            volume(player, name, claim_labels(name), None).await.map(drop)
         }
     }
 }
@@ -47,13 +47,21 @@ fn claim_labels(name: &str) -> Value {
 }
 
 /// Makes a volume; true if it was not there.
-async fn volume(player: &Player<'_>, name: &str, labels: Value) -> Result<bool, CliError> {
+async fn volume(
+    player: &Player<'_>,
+    name: &str,
+    labels: Value,
+    in_memory: Option<&str>,
+) -> Result<bool, CliError> {
     match player.client.get(format!("/volumes/{}", path_segment(name))).json::<Value>().await {
         Ok(_) => return Ok(false),
         Err(error) if !is_missing(&error) => return Err(error.into()),
         Err(_) => {}
     }
-    let body = json!({ "Name": name, "Labels": labels });
+    let mut body = json!({ "Name": name, "Labels": labels });
+    if let Some(options) = in_memory {
+        body["DriverOpts"] = json!({ "type": "tmpfs", "device": "tmpfs", "o": options });
+    }
     player.client.post("/volumes/create").json_body(&body).done().await?;
     Ok(true)
 }
@@ -66,8 +74,16 @@ pub(crate) async fn fill(player: &Player<'_>, pod: &PodPlan) -> Result<(), CliEr
     }
     let mut new = Vec::new();
     let mut filled = make(player, pod, &mut new).await;
-    if filled.is_ok() && !new.is_empty() {
-        filled = put_into(player, pod, &new).await;
+    // What is in memory has its rights from its mount, and would be gone with the container that fills it.
+    let is_kept = |name: &&&str| pod.work.memory.iter().all(|(of, _)| of != **name);
+    let kept: Vec<&str> = new.iter().filter(is_kept).copied().collect();
+    if filled.is_ok() && !kept.is_empty() {
+        filled = put_into(player, pod, &kept).await;
+    }
+    let claims = pod.work.claims.iter().map(String::as_str);
+    let old: Vec<&str> = claims.filter(|claim| !new.contains(claim)).collect();
+    if filled.is_ok() {
+        filled = groups::give(player, pod, &old).await;
     }
     if filled.is_err() {
         for name in new {
@@ -84,17 +100,19 @@ async fn make<'p>(
     new: &mut Vec<&'p str>,
 ) -> Result<(), CliError> {
     for name in &pod.work.own {
-        if !volume(player, name, pod.labels()).await? {
+        let in_memory = pod.work.memory.iter().find(|(of, _)| of == name);
+        let in_memory = in_memory.map(|(_, options)| options.as_str());
+        if !volume(player, name, pod.labels(), in_memory).await? {
             let PodPlan { owner, name: pod, .. } = pod;
             let words = format!(
                 "volume {name} is there already and is not that of {owner}'s pod {pod}: rename the volume in the manifest, or remove the other one"
             );
             return Err(CliError::new(words));
         }
-        new.push(name);
+        new.push(name.as_str());
     }
     for name in &pod.work.claims {
-        if volume(player, name, claim_labels(name)).await? {
+        if volume(player, name, claim_labels(name), None).await? {
             new.push(name);
         }
     }

@@ -38,7 +38,7 @@ const OTHERS_NAMES: &str = "ferry.names-of-others";
 /// Decides who has the network of `plan`, and lets the others join.
 pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watches: Vec<Watch>) {
     let stays = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends).count();
-    let asks = plan.all().any(|one| one.late.iter().any(|(_, field)| field.starts_with("status.")));
+    let asks = plan.late().iter().any(|field| field.starts_with("status."));
     for watch in watches.iter().filter(|watch| watch.pre_stop.is_some()) {
         if let Some(one) = watched(plan, watch) {
             one.body["Labels"][PRE_STOP] = json!("1");
@@ -46,13 +46,15 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
     }
     let needed = watches.iter().any(|watch| probes::health(watch).is_none())
         || common.shares_pids
+        || !plan.work.memory.is_empty()
         || ((stays > 1 || asks) && !common.on_host);
-    let watches = by_keeper(plan, watches, needed);
+    let watches = by_keeper(common, plan, watches, needed);
     for one in plan.init.iter_mut().filter(|one| !one.ends) {
         one.body["Labels"][SIDECAR] = json!("1");
     }
     if needed {
         let mut keeper = keeper(common, &plan.name, watches);
+        keeper.body["HostConfig"]["Mounts"] = held(&plan.work.memory);
         if !common.on_host {
             holder(common, &mut keeper);
             common.publish(ports, &mut keeper.body);
@@ -79,15 +81,26 @@ pub(crate) fn join(common: &Common<'_>, plan: &mut PodPlan, ports: Ports, watche
     }
 }
 
+/// What is in memory lives as long as somebody has it mounted, and containers come and go.
+fn held(memory: &[(String, String)]) -> Value {
+    let mount = |(number, (name, _)): (usize, &(String, String))| json!({ "Type": "volume", "Source": name, "Target": format!("/memory-{number}"), "VolumeOptions": { "NoCopy": true } });
+    memory.iter().enumerate().map(mount).collect()
+}
+
 /// What the keeper of a pod asks, if it has one; for the rest containers have health checks.
-fn by_keeper(plan: &mut PodPlan, watches: Vec<Watch>, has_keeper: bool) -> Vec<Watch> {
+fn by_keeper(
+    common: &Common<'_>,
+    plan: &mut PodPlan,
+    watches: Vec<Watch>,
+    has_keeper: bool,
+) -> Vec<Watch> {
     // A keeper has the pod's names, and leads nobody here before all of whom it knows are ready.
     let (mut asked, checked): (Vec<Watch>, Vec<Watch>) =
         watches.into_iter().partition(|watch| match probes::health(watch) {
             Some(_) => has_keeper && watch.says_when_ready(),
             None => true,
         });
-    if asked.iter().any(Watch::says_when_ready) {
+    if has_keeper && probes::say_when_ready(common.values.pod) {
         let all = plan.init.iter().chain(&plan.containers).filter(|one| !one.ends);
         let others = all.filter(|one| asked.iter().all(|watch| watch.container != one.name));
         let others: Vec<Watch> = others.map(|one| Watch::of(&one.name)).collect();
@@ -122,6 +135,9 @@ fn check(watch: &Watch, body: &mut Value) {
 fn holder(common: &Common<'_>, one: &mut ContainerPlan) {
     let ContainerPlan { name, ends, body, .. } = one;
     body["Hostname"] = json!(common.hostname);
+    if let Some(domain) = common.domain() {
+        body["Domainname"] = json!(domain);
+    }
     let (mut names, when_ready) = (common.names(), common.names_when_ready());
     if *ends {
         // Services lead to nobody who only prepares.
@@ -163,8 +179,10 @@ fn member(common: &Common<'_>, keeper: &str, body: &mut Value) {
 
 /// The keeper of a pod.
 fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan {
-    let probes = watches.iter().flat_map(|watch| [&watch.readiness, &watch.startup]).flatten();
-    let period = probes.map(|probe| probe.period).min();
+    let says_when_ready = probes::say_when_ready(common.values.pod);
+    let asked = watches.iter().flat_map(|watch| [&watch.readiness, &watch.startup]).flatten();
+    // Who is asked each second is ready in a moment, or not at all.
+    let soon = asked.map(|probe| probe.period).min() == Some(1);
     let has_api = !watches.is_empty();
     let record = json!({ "pod": pod, "on_host": common.on_host, "watches": watches });
     let mut one = container(&format!("{pod}_pod"), "pod", &record);
@@ -174,14 +192,14 @@ fn keeper(common: &Common<'_>, pod: &str, watches: Vec<Watch>) -> ContainerPlan 
         one.body["HostConfig"]["IpcMode"] =
             json!(if common.host_ipc { "host" } else { "shareable" });
     }
-    if let Some(period) = period {
-        // So that `ps` shows whether the pod is ready, and services lead to it when it is. What is ready soon is found soon.
+    if says_when_ready {
+        // So that `ps` shows whether the pod is ready, and services lead to it when it is. Each check waits until there is news.
         one.body["Healthcheck"] = json!({
             "Test": ["CMD", "/ferry", "kube", "keep", "ready"],
-            "Interval": period.clamp(1, 10) * SECOND,
-            "Timeout": 5 * SECOND,
-            "StartPeriod": if period > 1 { 20 * SECOND } else { 0 },
-            "StartInterval": SECOND,
+            "Interval": SECOND / 10,
+            "Timeout": 30 * SECOND,
+            "StartPeriod": if soon { 0 } else { 20 * SECOND },
+            "StartInterval": SECOND / 10,
             "Retries": 1,
         });
     }

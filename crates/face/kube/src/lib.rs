@@ -14,8 +14,10 @@ mod end;
 mod env;
 mod exec;
 mod fields;
+mod files;
 mod fill;
 mod generate;
+mod groups;
 mod images;
 mod infra;
 mod jobs;
@@ -30,8 +32,10 @@ mod reader;
 mod service;
 mod settings;
 mod source;
+mod start;
 #[cfg(test)]
 mod tests;
+mod together;
 mod volumes;
 mod workload;
 

@@ -84,14 +84,18 @@ pub(crate) struct Pod {
     pub(crate) namespace: String,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) annotations: Vec<(String, String)>,
-    /// Further names on the network.
-    pub(crate) aliases: Vec<String>,
     /// Its `spec`, not read yet: that wants the values of other documents.
     pub(crate) spec: Value,
     /// Of a Job: it ends.
     pub(crate) is_job: bool,
     /// How often its containers are started again, where that is limited.
     pub(crate) restarts: Option<i64>,
+    /// It starts when the one before it is ready.
+    #[serde(default)]
+    pub(crate) in_order: bool,
+    /// The headless service under which it has a name of its own.
+    #[serde(default)]
+    pub(crate) subdomain: String,
 }
 
 /// Reads documents; `zone_file` brings the file of a time zone, as base64.
@@ -144,9 +148,14 @@ fn object(
     reader.take("kind");
     let meta = metadata(reader.inside("metadata")?)?;
     let expected = match kind.as_str() {
-        "Deployment" | "StatefulSet" | "DaemonSet" => "apps/v1",
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => "apps/v1",
         "Job" | "CronJob" => "batch/v1",
-        "Pod" | "Service" | "ConfigMap" | "Secret" | "PersistentVolumeClaim" => "v1",
+        "Pod"
+        | "Service"
+        | "ConfigMap"
+        | "Secret"
+        | "PersistentVolumeClaim"
+        | "ReplicationController" => "v1",
         other => return Err(format!("kind \"{other}\" is not supported")),
     };
     if version != expected {
@@ -175,7 +184,7 @@ fn keep(
             let pod = Pod { name, owner, namespace, labels, annotations, spec, ..Pod::default() };
             manifests.pods.push(pod);
         }
-        "Deployment" | "StatefulSet" | "DaemonSet" => {
+        "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" => {
             manifests.pods.extend(workload::pods(&meta, kind, reader.inside("spec")?)?);
             manifests.owners.push(owner);
         }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     env::expanded,
+    fields,
     reader::Reader,
-    settings::quantity,
     volumes::{Volume, relative},
 };
 
@@ -16,7 +16,6 @@ use crate::{
 pub(crate) struct Mounted {
     pub(crate) binds: Vec<String>,
     pub(crate) mounts: Vec<Value>,
-    pub(crate) tmpfs: Value,
 }
 
 /// Reads what a container mounts; `env` is for `subPathExpr`.
@@ -25,7 +24,7 @@ pub(crate) fn mounts(
     volumes: &BTreeMap<String, Volume>,
     env: &[String],
 ) -> Result<Mounted, String> {
-    let mut all = Mounted { tmpfs: json!({}), ..Mounted::default() };
+    let mut all = Mounted::default();
     reader.each("volumeMounts", |mut mount| {
         let name = mount.needed("name")?;
         let path = mount.needed("mountPath")?;
@@ -37,6 +36,14 @@ pub(crate) fn mounts(
             text if text.is_empty() => expanded(&mount.text("subPathExpr")?, env),
             text => text,
         };
+        if !fields::late_in(&below).is_empty() {
+            let why = "is known when the pod runs, and cannot be part of a path here";
+            return Err(format!(
+                "{}.subPathExpr: {} {why}",
+                mount.path(),
+                fields::late_in(&below)[0]
+            ));
+        }
         let below = if below.is_empty() { below } else { relative(&below)? };
         let propagation = match mount.text("mountPropagation")?.as_str() {
             "" | "None" => "",
@@ -57,7 +64,7 @@ pub(crate) fn mounts(
         let volume =
             volume.ok_or_else(|| format!("{}: there is no volume \"{name}\"", mount.path()))?;
         let placed = Placed { path, below, read_only, recursive, propagation };
-        placed.add(volume, &mut all).map_err(|why| format!("{}: {why}", mount.path()))?;
+        placed.add(volume, &mut all);
         mount.finish()
     })?;
     Ok(all)
@@ -73,7 +80,7 @@ struct Placed {
 }
 
 impl Placed {
-    fn add(&self, volume: &Volume, all: &mut Mounted) -> Result<(), String> {
+    fn add(&self, volume: &Volume, all: &mut Mounted) {
         let Placed { path, below, .. } = self;
         match volume {
             Volume::Named(source) => all.mounts.push(self.of_volume(source, self.read_only)),
@@ -91,15 +98,6 @@ impl Placed {
                     all.binds.push(format!("{below}:{path}:{}", options.join(",")));
                 }
             }
-            Volume::Memory(_) if !below.is_empty() => {
-                return Err("subPath cannot be of a volume in memory".to_owned());
-            }
-            Volume::Memory(size) => {
-                let size = quantity(size).map(|size| format!("size={size}"));
-                let options: Vec<String> =
-                    self.read_only.then(|| "ro".to_owned()).into_iter().chain(size).collect();
-                all.tmpfs[path] = json!(options.join(","));
-            }
             Volume::Image(source) => {
                 let mut mount =
                     json!({ "Type": "image", "Source": source, "Target": path, "ReadOnly": true });
@@ -109,7 +107,6 @@ impl Placed {
                 all.mounts.push(mount);
             }
         }
-        Ok(())
     }
 
     fn of_volume(&self, source: &str, read_only: bool) -> Value {

@@ -2,7 +2,7 @@
 //!
 //! A pod of one container is that container. One of several has a keeper (`infra.rs`), which has the network and the ports of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,9 +10,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     common::common,
     env::Values,
+    fields,
+    images::{self, Login},
     infra,
     manifest::{Manifests, Pod},
     ports::Ports,
+    probes,
     reader::Reader,
     volumes::{self, PutFile, Volume, Work},
 };
@@ -45,8 +48,18 @@ pub(crate) struct PodPlan {
     pub(crate) init: Vec<ContainerPlan>,
     pub(crate) containers: Vec<ContainerPlan>,
     pub(crate) work: Work,
-    /// The group of volumes that are made for it.
+    /// The group of its volumes.
     pub(crate) group: Option<i64>,
+    /// Volumes of claims that are that group's already are left alone.
+    pub(crate) group_on_mismatch: bool,
+    /// How its images are pulled.
+    pub(crate) logins: Vec<Login>,
+    /// It starts when the one before it, of the same object, is ready.
+    pub(crate) in_order: bool,
+    /// The container whose health is whether the pod is ready, if it says that.
+    pub(crate) says_when_ready: Option<String>,
+    /// Init containers that fail are started again.
+    pub(crate) prepares_again: bool,
 }
 
 impl PodPlan {
@@ -63,6 +76,11 @@ impl PodPlan {
         labels
     }
 
+    /// The fields that are known when it is there only.
+    pub(crate) fn late(&self) -> BTreeSet<String> {
+        self.init.iter().chain(&self.containers).flat_map(|one| fields::late(&one.body)).collect()
+    }
+
     fn all_mut(&mut self) -> impl Iterator<Item = &mut ContainerPlan> {
         self.keeper.iter_mut().chain(&mut self.init).chain(&mut self.containers)
     }
@@ -74,14 +92,14 @@ pub(crate) struct ContainerPlan {
     pub(crate) name: String,
     /// It runs to its end before the next one starts.
     pub(crate) ends: bool,
+    /// It has a startup probe.
+    pub(crate) starts_up: bool,
     pub(crate) image: String,
     /// `Always`, `IfNotPresent`, `Never`.
     pub(crate) pull: String,
     pub(crate) body: Value,
     /// Put into it before it starts.
     pub(crate) files: Vec<PutFile>,
-    /// Variables whose values the engine knows.
-    pub(crate) late: Vec<(String, &'static str)>,
     /// It speaks to the engine.
     pub(crate) has_api: bool,
     /// It must not be root, and the image says who it is.
@@ -104,9 +122,9 @@ pub(crate) fn finished(mut plan: PodPlan) -> PodPlan {
     }
     let mut hasher = Sha256::new();
     for one in plan.all() {
-        hasher.update(format!("{}={}\n{:?}{:?}", one.name, one.body, one.files, one.late));
+        hasher.update(format!("{}={}\n{:?}", one.name, one.body, one.files));
     }
-    hasher.update(format!("{:?}{:?}", plan.work.fills, plan.group));
+    hasher.update(format!("{:?}{:?}{:?}", plan.work.fills, plan.work.memory, plan.group));
     let digest = hasher.finalize();
     plan.hash = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let hash = plan.hash.clone();
@@ -116,13 +134,27 @@ pub(crate) fn finished(mut plan: PodPlan) -> PodPlan {
     plan
 }
 
+/// Where a pod is written. Those of a Deployment have one text.
+fn place(pod: &Pod) -> String {
+    match pod.owner.starts_with("Pod/") {
+        true => format!("{}.spec", pod.owner),
+        false => format!("{}.spec.template.spec", pod.owner),
+    }
+}
+
+/// A name that two of them have.
+fn twice<'c>(all: impl Iterator<Item = &'c ContainerPlan>) -> Option<&'c str> {
+    let mut seen = BTreeSet::new();
+    all.map(|one| one.name.as_str()).find(|name| !seen.insert(*name))
+}
+
 /// Plans a pod.
 pub(crate) fn plan(
     pod: &Pod,
     manifests: &Manifests,
     notices: &mut Vec<String>,
 ) -> Result<PodPlan, String> {
-    let mut spec = Reader::new(format!("Pod/{}.spec", pod.name), pod.spec.clone(), notices)?;
+    let mut spec = Reader::new(place(pod), pod.spec.clone(), notices)?;
     let values = Values { pod, manifests };
     let mut work = Work::default();
     let volumes: BTreeMap<String, Volume> = spec
@@ -130,6 +162,7 @@ pub(crate) fn plan(
         .into_iter()
         .collect();
     let common = common(values, &mut spec, &volumes)?;
+    let logins = images::logins(&mut spec, values)?;
     let mut ports = Ports::default();
     let mut watches = Vec::new();
     let mut each = |reader: Reader<'_>, is_init: bool| {
@@ -145,11 +178,8 @@ pub(crate) fn plan(
     if containers.is_empty() {
         return Err(format!("{}.containers is required", spec.path()));
     }
-    let mut names: Vec<&str> =
-        init.iter().chain(&containers).map(|one| one.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("{}: two containers are {}", spec.path(), pair[0]));
+    if let Some(name) = twice(init.iter().chain(&containers)) {
+        return Err(format!("{}: two containers are {name}", spec.path()));
     }
     spec.finish()?;
     let mut plan = PodPlan {
@@ -160,9 +190,16 @@ pub(crate) fn plan(
         containers,
         work,
         group: common.around.group,
+        group_on_mismatch: common.around.group_on_mismatch,
+        logins,
+        in_order: pod.in_order,
+        prepares_again: common.starts_again() && !pod.is_job,
         ..PodPlan::default()
     };
     infra::join(&common, &mut plan, ports, watches);
+    let speaker = plan.keeper.iter().chain(&plan.containers).next();
+    plan.says_when_ready =
+        speaker.map(|one| one.name.clone()).filter(|_| probes::say_when_ready(pod));
     if common.own_users {
         for one in plan.all_mut() {
             // Those who join another one's network are in its user namespace.

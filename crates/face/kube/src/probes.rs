@@ -62,12 +62,18 @@ impl Watch {
     }
 }
 
-/// Whether a pod says when it is ready; else it is when it runs.
+/// Whether a pod says when it is ready, by a probe or since several containers have to run; else it is when it runs.
 pub(crate) fn say_when_ready(pod: &Pod) -> bool {
-    let lists = ["containers", "initContainers"];
-    let mut all = lists.iter().filter_map(|key| pod.spec.get(key)?.as_array()).flatten();
+    let list = |key: &str| pod.spec.get(key).and_then(Value::as_array).into_iter().flatten();
     let has = |one: &Value, key| one.get(key).is_some_and(|probe| !probe.is_null());
-    all.any(|one| has(one, "readinessProbe") || has(one, "startupProbe"))
+    let mut all = list("containers").chain(list("initContainers"));
+    if all.any(|one| has(one, "readinessProbe") || has(one, "startupProbe")) {
+        return true;
+    }
+    // Nobody asks for a pod by its name that has no network of its own.
+    let on_host = pod.spec.get("hostNetwork") == Some(&Value::Bool(true));
+    let sidecars = list("initContainers").filter(|one| has(one, "restartPolicy")).count();
+    !on_host && list("containers").count() + sidecars > 1
 }
 
 /// Reads them, if there are any; `names` are the container's ports.

@@ -3,15 +3,13 @@
 use serde_json::{Map, Value};
 
 /// Fields about clusters: scheduling, identities, the ways of a kubelet. They are named, and change nothing.
-const MEANINGLESS: [&str; 27] = [
+const MEANINGLESS: [&str; 25] = [
     "affinity",
     "automountServiceAccountToken",
     "creationTimestamp",
     "dnsPolicy",
     "enableServiceLinks",
     "finalizers",
-    "fsGroupChangePolicy",
-    "imagePullSecrets",
     "minReadySeconds",
     "nodeName",
     "nodeSelector",
@@ -186,7 +184,7 @@ impl<'a> Reader<'a> {
 
     /// A field that is there and changes nothing here.
     pub(crate) fn notice(&mut self, key: &str, why: &str) {
-        if !self.take(key).is_null() {
+        if !says_nothing(&self.take(key)) {
             self.notices.push(format!("{}.{key} {why}", self.path));
         }
     }
@@ -199,14 +197,25 @@ impl<'a> Reader<'a> {
     /// Nothing else may be there.
     pub(crate) fn finish(self) -> Result<(), String> {
         for (key, value) in self.map {
-            if value.is_null() {
+            let is_known = MEANINGLESS.contains(&key.as_str());
+            if value.is_null() || (is_known && says_nothing(&value)) {
                 continue;
             }
-            if !MEANINGLESS.contains(&key.as_str()) {
+            if !is_known {
                 return Err(format!("{}.{key} is not supported", self.path));
             }
             self.notices.push(format!("{}.{key} has no meaning on one machine", self.path));
         }
         Ok(())
+    }
+}
+
+/// `strategy: {}` and the like, which `kubectl create --dry-run` writes.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
     }
 }

@@ -143,6 +143,8 @@ pub(crate) struct Around {
     pub(crate) security: Security,
     /// The group of files in volumes.
     pub(crate) group: Option<i64>,
+    /// Files are given to it only where their volume itself is not the group's yet.
+    pub(crate) group_on_mismatch: bool,
 }
 
 /// Reads what all containers of a pod have: users, groups, kernel parameters, and where names are looked up.
@@ -157,6 +159,14 @@ pub(crate) fn around(spec: &mut Reader<'_>) -> Result<Around, String> {
     let mut groups = context.numbers("supplementalGroups")?;
     all.group = id(&mut context, "fsGroup")?;
     groups.extend(all.group);
+    all.group_on_mismatch = match context.text("fsGroupChangePolicy")?.as_str() {
+        "" | "Always" => false,
+        "OnRootMismatch" => true,
+        other => {
+            let path = context.path();
+            return Err(format!("{path}.fsGroupChangePolicy: \"{other}\" cannot be"));
+        }
+    };
     context.notice(
         "supplementalGroupsPolicy",
         "has no meaning here: groups are those of the image and these",

@@ -15,6 +15,9 @@ use crate::{
 /// Bits of a file of a ConfigMap or Secret, where it says nothing.
 const MODE: i64 = 0o644;
 
+/// What a volume can be.
+const KINDS: &str = "configMap, downwardAPI, emptyDir, hostPath, image, persistentVolumeClaim, projected and secret";
+
 /// What a volume of a pod is on this machine.
 #[derive(Debug)]
 pub(crate) enum Volume {
@@ -23,7 +26,6 @@ pub(crate) enum Volume {
     ReadOnly(String),
     /// A place of this machine; it must be there already.
     Host(String, bool),
-    Memory(String),
     Image(String),
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) own: Vec<String>,
     pub(crate) fills: Vec<Fill>,
     pub(crate) claims: Vec<String>,
+    /// Those of them that are in memory, and how they are mounted.
+    pub(crate) memory: Vec<(String, String)>,
     /// Images that are mounted, and how they are pulled.
     pub(crate) images: Vec<(String, String)>,
     /// Places of this machine that must be of a kind.
@@ -91,16 +95,16 @@ pub(crate) fn volume(
         of.finish()?;
         Volume::Image(image)
     } else if volume.has("emptyDir") {
-        empty(&mut volume, own, work)?
+        empty(&mut volume, own, values, work)?
     } else {
-        // An empty one says nothing of what it is: it is empty.
-        let path = volume.path().to_owned();
-        volume.finish().map_err(|why| {
-            format!(
-                "{why}: configMap, downwardAPI, emptyDir, hostPath, image, persistentVolumeClaim, projected and secret are"
-            )
-        })?;
-        return Err(format!("{path}: it is not said what \"{name}\" is"));
+        // One that does not say what it is, is empty; it may say what is not known here.
+        return match volume.finish() {
+            Ok(()) => {
+                work.own.push(own.clone());
+                Ok((name, Volume::Named(own)))
+            }
+            Err(why) => Err(format!("{why}: {KINDS} are")),
+        };
     };
     volume.finish()?;
     Ok((name, is))
@@ -132,7 +136,12 @@ fn host(volume: &mut Reader<'_>, work: &mut Work) -> Result<Volume, String> {
 }
 
 /// A directory of the pod's own.
-fn empty(volume: &mut Reader<'_>, own: String, work: &mut Work) -> Result<Volume, String> {
+fn empty(
+    volume: &mut Reader<'_>,
+    own: String,
+    values: Values<'_>,
+    work: &mut Work,
+) -> Result<Volume, String> {
     let mut of = volume.inside("emptyDir")?;
     let size = match of.take("sizeLimit") {
         Value::Null => String::new(),
@@ -148,13 +157,26 @@ fn empty(volume: &mut Reader<'_>, own: String, work: &mut Work) -> Result<Volume
     }
     of.finish()?;
     match medium.as_str() {
-        "Memory" => Ok(Volume::Memory(size)),
-        "" => {
-            work.own.push(own.clone());
-            Ok(Volume::Named(own))
+        "Memory" => work.memory.push((own.clone(), in_memory(values, &size))),
+        "" => {}
+        other => {
+            return Err(format!("{}.emptyDir.medium: \"{other}\" is not supported", volume.path()));
         }
-        other => Err(format!("{}.emptyDir.medium: \"{other}\" is not supported", volume.path())),
     }
+    work.own.push(own.clone());
+    Ok(Volume::Named(own))
+}
+
+/// Options of a file system in memory, which everybody in the pod may write to.
+fn in_memory(values: Values<'_>, size: &str) -> String {
+    let mut options = match values.group() {
+        Some(group) => format!("mode=2777,gid={group}"),
+        None => "mode=0777".to_owned(),
+    };
+    if let Some(size) = quantity(size) {
+        options.push_str(&format!(",size={size}"));
+    }
+    options
 }
 
 /// A volume of the pod's own with these files.
@@ -216,13 +238,14 @@ fn of_fields(of: &mut Reader<'_>, values: Values<'_>, mode: i64) -> Result<Vec<P
     of.each("items", |mut item| {
         let path = relative(&item.needed("path")?)?;
         let mode = bits(item.number("mode")?.unwrap_or(mode), item.path())?;
-        let content = match fields::of_pod(&mut item, values.pod)? {
+        let of_pod = fields::of_pod(&mut item, values.pod)?;
+        let content = match of_pod.or(fields::of_resources(&mut item, values.pod, "")?) {
             Some(Field::Known(text)) => text,
             Some(Field::Late(field)) => {
-                return Err(format!("{}: {field} cannot be in a file", item.path()));
+                let why = "is known when the pod runs, and cannot be in a file here";
+                return Err(format!("{}: {field} {why}", item.path()));
             }
-            None => fields::of_resources(&mut item, values.pod, "")?
-                .ok_or_else(|| format!("{}: it is not said what is in it", item.path()))?,
+            None => return Err(format!("{}: it is not said what is in it", item.path())),
         };
         item.finish()?;
         Ok(PutFile { path, content: content.into_bytes(), mode })

@@ -45,7 +45,7 @@ pub(crate) struct CronJob {
     pub(crate) kept: (i64, i64),
 }
 
-/// Pods of a Deployment, StatefulSet or DaemonSet.
+/// Pods of a Deployment, ReplicaSet, ReplicationController, StatefulSet or DaemonSet.
 pub(crate) fn pods(meta: &Meta, kind: &str, mut spec: Reader<'_>) -> Result<Vec<Pod>, String> {
     let count = match kind {
         "DaemonSet" => 1,
@@ -56,24 +56,21 @@ pub(crate) fn pods(meta: &Meta, kind: &str, mut spec: Reader<'_>) -> Result<Vec<
     }
     spec.take("selector");
     let is_set = kind == "StatefulSet";
-    let (service, templates, first) = if is_set { set(&mut spec)? } else { Default::default() };
-    if !is_set && kind != "DaemonSet" && spec.flag("paused")? == Some(true) {
+    let Set { service, templates, first, in_order } =
+        if is_set { set(&mut spec)? } else { Set::default() };
+    if kind == "Deployment" && spec.flag("paused")? == Some(true) {
         spec.tell("paused", "has no meaning on one machine");
     }
-    if kind != "Deployment" {
+    if matches!(kind, "StatefulSet" | "DaemonSet") {
         spec.notice("updateStrategy", "has no meaning on one machine");
     }
-    let pod = template(meta, kind, &mut spec)?;
+    let mut pod = template(meta, kind, &mut spec)?;
     spec.finish()?;
+    (pod.in_order, pod.subdomain) = (in_order, service);
     let numbered = |number: i64| {
         let mut pod = pod.clone();
         if kind != "DaemonSet" {
             pod.name = format!("{}-{}", meta.name, first + number);
-        }
-        if !service.is_empty() {
-            pod.aliases.push(format!("{}.{service}", pod.name));
-            pod.aliases
-                .push(format!("{}.{service}.{}.svc.cluster.local", pod.name, meta.namespace));
         }
         for template in &templates {
             let claim = format!("{template}-{}", pod.name);
@@ -92,12 +89,32 @@ pub(crate) fn pods(meta: &Meta, kind: &str, mut spec: Reader<'_>) -> Result<Vec<
     Ok((0..count).map(numbered).collect())
 }
 
-/// The service that names a set's pods, its claims, and the first number.
-fn set(spec: &mut Reader<'_>) -> Result<(String, Vec<String>, i64), String> {
+/// What a StatefulSet has beside its pods.
+#[derive(Default)]
+struct Set {
+    /// Names its pods.
+    service: String,
+    /// Names of claims, of which each pod has its own.
+    templates: Vec<String>,
+    /// The number of the first pod.
+    first: i64,
+    /// Each pod waits for the one before it.
+    in_order: bool,
+}
+
+fn set(spec: &mut Reader<'_>) -> Result<Set, String> {
     let service = spec.text("serviceName")?;
-    for key in ["podManagementPolicy", "persistentVolumeClaimRetentionPolicy"] {
-        spec.notice(key, "has no meaning on one machine: pods start in order, claims stay");
-    }
+    let in_order = match spec.text("podManagementPolicy")?.as_str() {
+        "" | "OrderedReady" => true,
+        "Parallel" => false,
+        other => {
+            return Err(format!("{}.podManagementPolicy: \"{other}\" cannot be", spec.path()));
+        }
+    };
+    spec.notice(
+        "persistentVolumeClaimRetentionPolicy",
+        "has no meaning on one machine: claims stay",
+    );
     let mut ordinals = spec.inside("ordinals")?;
     let first = ordinals.number("start")?.unwrap_or(0);
     ordinals.finish()?;
@@ -108,7 +125,7 @@ fn set(spec: &mut Reader<'_>) -> Result<(String, Vec<String>, i64), String> {
         let name = claim.inside("metadata")?.needed("name")?;
         Ok(name)
     })?;
-    Ok((service, templates, first))
+    Ok(Set { service, templates, first, in_order })
 }
 
 /// What the pods of an object are like.

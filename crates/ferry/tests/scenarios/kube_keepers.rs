@@ -137,12 +137,14 @@ fn a_container_that_ends_leaves_its_pod_the_network() {
     let text = "
 apiVersion: v1
 kind: Pod
-metadata: {name: two}
+metadata: {name: two, labels: {app: two}}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
     - {name: first, image: busybox, command: [sh, -c, 'until [ -e /end ]; do sleep 0.1; done; rm /end']}
     - {name: second, image: busybox, command: [sh, -c, 'exec nc -ll -p 80 -e echo here']}
+---
+{apiVersion: v1, kind: Service, metadata: {name: lead}, spec: {selector: {app: two}, ports: [{port: 80}]}}
 ";
     play(&sandbox, text);
     sandbox.ok(&["exec", "two-first", "touch", "/end"]);
@@ -156,9 +158,18 @@ spec:
     }
     let ask = ["exec", "two-first", "sh", "-c", "nc -w 1 127.0.0.1 80 < /dev/null"];
     assert_eq!(sandbox.ok(&ask), "here");
-    let ask =
-        ["run", "--rm", "--network", "kube", "busybox", "sh", "-c", "nc -w 1 two 80 < /dev/null"];
-    assert_eq!(sandbox.ok(&ask), "here");
+    let others = |place: &str| {
+        let ask = format!("nc -w 5 {place} 80 < /dev/null");
+        sandbox.run(&["run", "--rm", "--network", "kube", "busybox", "sh", "-c", &ask]).stdout
+    };
+    assert_eq!(others("two"), "here\n");
+    // Without probes, too, a service leads to a pod all of whose containers run.
+    eventually("both run", || (others("lead") == "here\n").then_some(()));
+    sandbox.ok(&["stop", "-t", "0", "two-first"]);
+    eventually("one does not", || others("lead").is_empty().then_some(()));
+    assert_eq!(others("two"), "here\n");
+    sandbox.ok(&["start", "two-first"]);
+    eventually("both run again", || (others("lead") == "here\n").then_some(()));
 }
 
 #[test]
@@ -272,7 +283,7 @@ fn a_hardened_pod_has_its_files() {
     assert_eq!(inside("id -u; id -g; id -G"), "1000\n1000\n1000 2000\n");
     assert_eq!(inside("stat -c '%a %g' /page/a /scratch"), "440 2000\n2777 2000\n");
     assert_eq!(
-        inside("cat /one; cat /about/labels; ls /tools/bin/busybox"),
+        inside("cat /one; cat /about/labels; echo; ls /tools/bin/busybox"),
         "twotier=\"back\"\n/tools/bin/busybox\n"
     );
     assert_eq!(

@@ -15,7 +15,7 @@ use crate::{
     jobs::{self, Number, Outcome, Step},
     manifest::Manifests,
     plan::{self, CONTAINER, OWNER, PARENT, POD},
-    play::{Player, is_missing, label},
+    play::{Player, label},
     workload::Job,
 };
 
@@ -160,18 +160,13 @@ pub(super) async fn end_all<'c>(
     }
 }
 
-/// Stops what still runs of a pod, the keeper last. Everything stays to be looked at.
+/// Stops what still runs of pods, the keepers last. Everything stays to be looked at.
 async fn stop(player: &Player<'_>, all: &[ContainerSummary]) -> Result<(), CliError> {
-    let mut left: Vec<&ContainerSummary> =
-        all.iter().filter(|one| matches!(one.state.as_str(), "running" | "restarting")).collect();
-    left.sort_by_key(|one| (!label(one, KEEPER).is_empty(), label(one, SIDECAR) == "1"));
-    for one in left {
-        let path = format!("/containers/{}/stop", path_segment(&one.id));
-        match player.client.post(path).done().await {
-            // Somebody has removed it meanwhile.
-            Err(error) if !is_missing(&error) => return Err(error.into()),
-            _ => {}
-        }
+    let runs = |one: &&ContainerSummary| matches!(one.state.as_str(), "running" | "restarting");
+    let left: Vec<ContainerSummary> = all.iter().filter(runs).cloned().collect();
+    end::stop_all(player, &left).await?;
+    for keeper in left.into_iter().filter(|one| !label(one, KEEPER).is_empty()) {
+        end::stop(player.client.clone(), keeper, None).await?;
     }
     Ok(())
 }

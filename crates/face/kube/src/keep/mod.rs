@@ -18,7 +18,7 @@ use ferry_docker_api::Filters;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::infra::RECORD;
+use crate::{groups, infra::RECORD};
 
 /// Longest time between two looks, in case that an event was missed.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -30,11 +30,13 @@ pub(crate) fn run(cli: &Cli, args: &[String]) -> Outcome {
         ["pod"] => cli.wait(pod::keep(cli, record()?)),
         ["job"] => cli.wait(job::keep(cli, record()?)),
         ["cron"] => cli.wait(cron::keep(cli, record()?)),
+        ["group", group, when, places @ ..] => groups::change(group, when, places),
         ["hook", container] => cli.wait(pod::hook(cli, record()?, container)),
-        ["ready"] => Ok(u8::from(!std::path::Path::new(pod::READY).exists())),
+        ["ready"] => Ok(u8::from(!pod::is_ready())),
+        ["started", container] => cli.wait(pod::started(container)),
         ["service", rules @ ..] => cli.wait(front::serve(cli, rules)),
         _ => Err(CliError::new(
-            "usage: ferry kube keep pod|job|cron|ready|hook CONTAINER|service RULE...",
+            "usage: ferry kube keep pod|job|cron|ready|group GROUP WHEN PLACE...|hook CONTAINER|started CONTAINER|service RULE...",
         )),
     }
 }

@@ -1,11 +1,13 @@
 //! The keeper of a pod: probes and hooks, as a kubelet does them.
 
-use std::{pin::Pin, time::Duration};
+use std::{io::Read, os::unix::net::UnixStream, pin::Pin, time::Duration};
 
 use ferry_cli::face::{Cli, CliError, Outcome};
 use ferry_client::{Client, ClientError, path_segment};
 use serde_json::Value;
 use tokio::{
+    io::AsyncWriteExt,
+    net::UnixListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -22,8 +24,11 @@ use crate::{
     probes::{Action, Probe, Watch},
 };
 
-/// It is there while every container is ready.
-pub(super) const READY: &str = "/ready";
+/// Where the health check of a pod's keeper asks whether the pod is ready.
+const DOOR: &str = "/ready.sock";
+
+/// After so long it is told what it was told before.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Who is ready, by the index of the watch.
 type Ready = watch::Sender<Vec<bool>>;
@@ -37,19 +42,18 @@ pub(super) async fn keep(cli: &Cli, record: Value) -> Outcome {
         let client = cli.client()?.clone();
         let pod = record["pod"].as_str().unwrap_or_default();
         let changed = Changes::of(&client, format!("{POD}={pod}"));
-        let (ready, mut is_ready) = watch::channel(vec![false; watches.len()]);
+        let (ready, is_ready) = watch::channel(vec![false; watches.len()]);
+        tokio::spawn(answer(door()?, is_ready));
         let mut all = JoinSet::new();
         for (index, watch) in watches.into_iter().enumerate() {
             let one = One { client: client.clone(), watch, index, ready: ready.clone() };
             all.spawn(one.keep(changed.clone()));
         }
-        loop {
-            mark(is_ready.borrow_and_update().iter().all(|ready| *ready));
-            tokio::select! {
-                _ = stand_down.recv() => break,
-                _ = is_ready.changed() => {}
-            }
-        }
+        stand_down.recv().await;
+        drop(all);
+        // Services lead to nobody who is about to end.
+        ready.send_modify(|all| all.fill(false));
+        std::future::pending::<()>().await;
     }
     // The network is here; what else happens is nobody's concern any more.
     std::future::pending().await
@@ -79,12 +83,55 @@ fn watches(record: &Value) -> Result<Vec<Watch>, CliError> {
         .map_err(|error| CliError::new(format!("the record does not read: {error}")))
 }
 
-fn mark(ready: bool) {
-    if ready {
-        std::fs::write(READY, "").ok();
-    } else {
-        std::fs::remove_file(READY).ok();
+fn door() -> Result<UnixListener, CliError> {
+    // It may be there from before.
+    std::fs::remove_file(DOOR).ok();
+    UnixListener::bind(DOOR)
+        .map_err(|error| CliError::new(format!("cannot listen at {DOOR}: {error}")))
+}
+
+/// Answers each health check as soon as there is something new to say. The engine asks again at once, and so learns it at once.
+async fn answer(door: UnixListener, mut ready: watch::Receiver<Vec<bool>>) {
+    let is = |all: &Vec<bool>| all.iter().all(|one| *one);
+    let mut told = None;
+    loop {
+        let Ok((mut asker, _)) = door.accept().await else {
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        timeout(QUIET, ready.wait_for(|all| Some(is(all)) != told)).await.ok();
+        let now = is(&ready.borrow());
+        if asker.write_all(&[u8::from(now)]).await.is_ok() {
+            told = Some(now);
+        }
     }
+}
+
+/// The file that is there once a container's startup probe has succeeded.
+fn started_mark(container: &str) -> String {
+    format!("/started-{container}")
+}
+
+/// Waits until a container's startup probe has succeeded.
+pub(super) async fn started(container: &str) -> Outcome {
+    while !std::path::Path::new(&started_mark(container)).exists() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(0)
+}
+
+/// Asks it: the health check.
+pub(super) fn is_ready() -> bool {
+    let mut answer = [0];
+    let asked = UnixStream::connect(DOOR).and_then(|mut door| {
+        door.set_read_timeout(Some(2 * QUIET))?;
+        door.read_exact(&mut answer)
+    });
+    if asked.is_err() {
+        // Nobody is there yet; the next check comes at once.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    asked.is_ok() && answer == [1]
 }
 
 fn say(words: &str) {
@@ -179,6 +226,7 @@ impl One {
         {
             return self.fail(Verdict::Failed("startup", why, probe.grace)).await;
         }
+        std::fs::write(started_mark(name), "").ok();
         let verdict = tokio::select! {
             verdict = self.alive() => verdict,
             never = self.readiness() => match never {},

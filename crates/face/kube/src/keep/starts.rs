@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, future::poll_fn, pin::Pin, rc::Rc, 
 use ferry_cli::face::{Cli, CliError};
 
 use super::now;
-use crate::{plan::PodPlan, play::Player};
+use crate::{plan::PodPlan, play::Player, together::Others};
 
 /// Seconds until something is tried again that did not start.
 const AGAIN: i64 = 10;
@@ -36,7 +36,7 @@ impl<'c> Starts<'c> {
         let work = Box::pin(async move {
             player.bring_all(&plan).await?;
             begins.set(true);
-            player.start(&plan).await
+            player.start(&plan, &Others::none()).await.map(drop)
         });
         self.running.push(Start { job: job.to_owned(), pod, begun, work });
     }

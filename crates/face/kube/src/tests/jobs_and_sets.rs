@@ -143,6 +143,9 @@ fn a_set_has_names_and_claims_of_its_own() {
         assert!(pod.work.claims.contains(&format!("data-{name}")) && pod.work.own.is_empty());
         let names = &body["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
         let whole = format!("{name}.dbs.default.svc.cluster.local");
-        assert_eq!(*names, json!([name, format!("{name}.dbs"), whole]));
+        let below = [format!("{name}.dbs"), format!("{name}.dbs.default")];
+        assert_eq!(*names, json!([name, below[0], below[1], whole]));
+        assert_eq!(body["Domainname"], "dbs.default.svc.cluster.local");
+        assert!(pod.in_order);
     }
 }

@@ -61,12 +61,17 @@ fn a_keeper_that_is_there_knows_who_is_ready() {
 #[test]
 fn what_its_own_check_can_say_is_left_to_a_container() {
     // Nobody else is there, or it is nobody else's concern.
-    for (probes, more) in
-        [(READY, "]"), (BOTH, "]"), (STARTS, "]"), (ALIVE, ", {name: n, image: b}]")]
-    {
+    let two: &[&str] = &["p-m runs", "p-n runs"];
+    for (probes, more, known) in [
+        (READY, "]", &[][..]),
+        (BOTH, "]", &[]),
+        (STARTS, "]", &[]),
+        // Its keeper wants to know who runs.
+        (ALIVE, ", {name: n, image: b}]", two),
+    ] {
         let pod = pod(probes, more);
-        assert_eq!(asked(&pod), Vec::<String>::new());
-        assert!(pod.keeper.as_ref().is_none_or(|keeper| !keeper.has_api));
+        assert_eq!(asked(&pod), known);
+        assert_eq!(pod.keeper.is_some(), !known.is_empty());
         let body = &pod.containers[0].body;
         assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "x"]), "{probes}");
         let ends = body["Labels"].get("ferry.health-on-failure");

@@ -85,16 +85,17 @@ fn a_deployment_becomes_pods() {
     let aliases = &keeper["NetworkingConfig"]["EndpointsConfig"]["kube"]["Aliases"];
     assert_eq!(
         *aliases,
-        json!(["web-0", "pod.web-0"]),
-        "two pods behind a port of the machine have a front"
+        json!(["web-0", "ready.web-0"]),
+        "two pods behind a port of the machine have a front, and of several containers all have to run"
     );
+    assert_eq!(keeper["Labels"]["ferry.names-while-healthy"], "ready.web-0");
     for one in pod.init.iter().chain(&pod.containers) {
         assert_eq!(one.body["HostConfig"]["NetworkMode"], json!("container:web-0_pod"));
         assert!(one.body["HostConfig"].get("PortBindings").is_none());
     }
     let front = &pods[2];
     assert_eq!((front.owner.as_str(), front.containers.len()), ("Service/front", 1));
-    let words = json!(["kube", "keep", "service", "80/tcp=pod.web-0:80,pod.web-1:80"]);
+    let words = json!(["kube", "keep", "service", "80/tcp=ready.web-0:80,ready.web-1:80"]);
     assert_eq!(front.containers[0].body["Cmd"], words);
     let names =
         json!(["front", "front.default", "front.default.svc", "front.default.svc.cluster.local"]);
@@ -447,15 +448,20 @@ fn what_a_kubelet_does_is_for_the_keeper() {
     assert_eq!(watch["startup"]["action"]["grpc"]["port"], 8081);
     assert_eq!(watch["pre_stop"], json!({"sleep": 3}));
     let main = &pod.containers[0];
-    assert_eq!(main.late, [("IP".to_owned(), "status.podIP")]);
-    assert_eq!(main.body["Env"], json!(["CPU=2"]), "whole ones, rounded up");
+    assert_eq!(
+        main.body["Env"],
+        json!(["IP=\0status.podIP\0", "CPU=2"]),
+        "what is known later is marked; whole ones, rounded up"
+    );
     assert_eq!(main.body["User"], json!("10:8"), "a container's word counts more");
     assert_eq!(
         main.body["HostConfig"]["SecurityOpt"],
         json!(["seccomp=unconfined", "systempaths=unconfined"])
     );
     assert_eq!(main.body["HostConfig"]["GroupAdd"], json!(["9"]));
-    assert_eq!(main.body["HostConfig"]["Tmpfs"], json!({"/fast": "size=1048576"}));
+    assert_eq!(pod.work.memory[0].1, "mode=2777,gid=9,size=1048576");
+    assert_eq!(mount(&main.body, "/fast")["Source"], pod.work.memory[0].0);
+    assert_eq!(mount(&keeper.body, "/memory-0")["Source"], pod.work.memory[0].0);
     assert_eq!(mount(&main.body, "/place")["Source"], "/etc/conf-2");
     assert_eq!(mount(&main.body, "/place")["BindOptions"]["Propagation"], "rslave");
     assert_eq!(mount(&main.body, "/tools")["ImageOptions"]["Subpath"], "bin");
