@@ -159,16 +159,6 @@ impl ContainerDirs {
         write().map_err(|source| failed("write container record", &path, source))
     }
 
-    /// Waits until a record that was written without that is on the disk.
-    pub(crate) fn settle(&self, id: &str) -> Result<(), Failure> {
-        let dir = self.data(id);
-        let path = dir.join("config.json");
-        // Should it be replaced meanwhile, both are whole: the directory has one of them.
-        let synced = fs::File::open(&path).and_then(|file| file.sync_data());
-        let synced = synced.and_then(|()| fs::File::open(&dir)?.sync_all());
-        synced.map_err(|source| failed("write container record", &path, source))
-    }
-
     /// All records, and the ids of directories that have none: a crash in the middle of `create`. A record that is there and does
     /// not read (of a newer version, damaged) is left with everything beside it: what the container wrote may be all there is of it. The
     /// volumes of those that read are spared.

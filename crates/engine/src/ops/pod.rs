@@ -68,13 +68,8 @@ pub async fn run(engine: &Engine, name: &str, mut spec: ContainerSpec) -> Result
     let shared = Arc::clone(&engine.shared);
     let made = crate::blocking(move || create_of(&shared, &nothing()?, request)).await?;
     failpoint::hit("pod.made");
-    // The disk has time for the record while the sandbox starts.
-    let (shared, id) = (Arc::clone(&engine.shared), made.id.clone());
-    let kept = tokio::task::spawn_blocking(move || shared.dirs.settle(&id));
-    let started = container::start(engine, &made.id).await;
-    let kept = crate::joined(kept.await).flatten();
-    match started.and(kept) {
-        Ok(()) => {
+    match container::start(engine, &made.id).await {
+        Ok(_) => {
             failpoint::hit("pod.started");
             Ok(made.id)
         }

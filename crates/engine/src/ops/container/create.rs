@@ -140,7 +140,10 @@ impl Made<'_> {
         }
         container.mounts = mounts;
         failpoint::hit("create.volumes");
-        shared.dirs.save(&container, care(shared, &container))?;
+        // One that removes itself is not worth a wait for the disk.
+        let passing = shared.is_passing(&container);
+        let care = if passing { records::Care::Passing } else { records::Care::Synced };
+        shared.dirs.save(&container, care)?;
         failpoint::hit("create.record");
         shared.dirs.spare_volumes(&self.id);
         Ok(container)
@@ -196,16 +199,6 @@ impl Made<'_> {
         let prepared = prepare_volume(shared, container, &volume, mount);
         mounted::release(shared, &volume, &user);
         prepared
-    }
-}
-
-/// One that removes itself is not worth a wait for the disk. That of a sandbox has its time while its network is made (`ops/pod.rs`).
-fn care(shared: &Shared, container: &Container) -> records::Care {
-    let is_sandbox = container.spec.pod.as_ref().is_some_and(|part| part.sandbox.is_none());
-    match shared.is_passing(container) {
-        true => records::Care::Passing,
-        false if is_sandbox => records::Care::Ordered,
-        false => records::Care::Synced,
     }
 }
 

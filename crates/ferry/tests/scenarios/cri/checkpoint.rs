@@ -16,8 +16,7 @@ use tonic::{Code, Status};
 use super::{Bed, client::call, given::alone, on_both_given, userns};
 
 /// Counts in its memory and in a file, and has changed its image.
-const COUNTER: &str =
-    "rm /etc/group; i=0; while :; do i=$((i+1)); echo $i > /count; echo $i; sleep 0.05; done";
+const COUNTER: &str = "rm /etc/group; i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; echo $i; sleep 0.05; done";
 
 /// What every archive has.
 const MEMBERS: [&str; 11] = [
@@ -324,7 +323,7 @@ fn what_containers_of_a_pod_have_is_written_down_with_them() {
             let pod = bed.cri.run_pod(config.clone()).unwrap();
             // Process ids of the whole pod, a volume, an open file in it and one without a name.
             let script = "exec 5</volume/here; echo gone > /tmp/gone; exec 6<>/tmp/gone; rm /tmp/gone; \
-                i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done";
+                i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.05; done";
             let mut container = bed.container("main", script);
             container.mounts = vec![api::Mount {
                 container_path: "/volume".to_owned(),
@@ -361,7 +360,7 @@ fn terminals_connections_and_ids_of_their_own() {
         assert!(members(&archive).contains("checkpoint/pstree.img"), "{name}");
         (id, archive)
     };
-    let count = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done";
+    let count = "i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.05; done";
 
     let mut terminal = bed.container("main", count);
     (terminal.tty, terminal.stdin) = (true, true);

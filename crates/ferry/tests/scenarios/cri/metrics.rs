@@ -91,6 +91,10 @@ impl Told<'_> {
         let config = bed.pod("metrics");
         let pod = bed.cri.run_pod(config.clone()).unwrap();
         let mut container = bed.container("main", script);
+        // As a kubelet does: by the image's id.
+        let image = container.image.get_or_insert_default();
+        let asked = api::ImageStatusRequest { image: Some(image.clone()), verbose: false };
+        image.image = call!(bed.cri, image.image_status(asked)).unwrap().image.unwrap().id;
         let options =
             api::NamespaceOption { pid: NamespaceMode::Container.into(), ..Default::default() };
         with_namespaces(&mut container, options);
@@ -191,6 +195,13 @@ fn figures_by_name() {
         .map(|(name, keys)| (name.as_str(), keys.iter().map(String::as_str).collect()))
         .collect();
     assert_eq!(known, keys);
+    let all = told.all();
+    let (labels, _) = &all["container_spec_cpu_period"][0];
+    assert_eq!(labels["container"], "main");
+    assert_eq!(
+        (&labels["id"], labels["image"].as_str()),
+        (&told.id, "docker.io/library/busybox:latest")
+    );
 
     // Two processes with a descriptor more than the ordinary ones; one of them listens.
     eventually("both programs run", || {

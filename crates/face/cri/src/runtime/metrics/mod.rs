@@ -9,15 +9,14 @@ mod limits;
 mod memory;
 mod network;
 
-use ferry_engine::ops::pod::{self, ContainerFigures, PodFigures};
+use ferry_engine::{
+    Engine,
+    ops::pod::{self, ContainerFigures, PodFigures},
+};
 use tonic::Status;
 
-use super::Runtime;
-use crate::{
-    answer::refused,
-    api,
-    record::{Member, Sandbox},
-};
+use super::{Runtime, status_of};
+use crate::{answer::refused, api, record::Sandbox};
 
 /// What every figure says of whom it is about.
 const LABELS: [&str; 6] = ["container", "id", "image", "name", "namespace", "pod"];
@@ -98,30 +97,39 @@ pub(super) fn descriptors() -> Vec<api::MetricDescriptor> {
 /// The figures of all pods that run.
 pub(super) async fn pods(runtime: &Runtime) -> Result<Vec<api::PodSandboxMetrics>, Status> {
     let all = pod::figures(&runtime.engine).await.map_err(refused)?;
-    Ok(all.iter().filter_map(of_pod).collect())
+    let mut shown = Vec::with_capacity(all.len());
+    for figures in &all {
+        shown.extend(of_pod(&runtime.engine, figures).await);
+    }
+    Ok(shown)
 }
 
-fn of_pod(figures: &PodFigures) -> Option<api::PodSandboxMetrics> {
+async fn of_pod(engine: &Engine, figures: &PodFigures) -> Option<api::PodSandboxMetrics> {
     let it = &figures.pod;
     let pod = Sandbox::of(it)?.config.metadata.unwrap_or_default();
     let own = labels(SANDBOX, &it.id, "", &it.name, &pod);
     let timestamp = figures.read.nanos();
     let metrics = network::FAMILIES.iter().flat_map(|it| it.metrics(figures, &own, timestamp));
-    let containers = figures.containers.iter().filter_map(|it| of_container(it, &pod));
+    let mut containers = Vec::with_capacity(figures.containers.len());
+    for container in &figures.containers {
+        containers.extend(of_container(engine, container, &pod).await);
+    }
     Some(api::PodSandboxMetrics {
         pod_sandbox_id: it.id.clone(),
         metrics: metrics.collect(),
-        container_metrics: containers.collect(),
+        container_metrics: containers,
     })
 }
 
-fn of_container(
+async fn of_container(
+    engine: &Engine,
     figures: &ContainerFigures,
     pod: &api::PodSandboxMetadata,
 ) -> Option<api::ContainerMetrics> {
     let it = &figures.container;
-    let metadata = Member::of(it)?.config.metadata.unwrap_or_default();
-    let own = labels(&metadata.name, &it.id, &it.spec.image, &it.name, pod);
+    let status = status_of(engine, it).await?;
+    let (metadata, image) = (status.metadata.unwrap_or_default(), status.image.unwrap_or_default());
+    let own = labels(&metadata.name, &it.id, &image.image, &it.name, pod);
     let timestamp = figures.read.nanos();
     let metrics = of_containers().flat_map(|it| it.metrics(figures, &own, timestamp));
     Some(api::ContainerMetrics { container_id: it.id.clone(), metrics: metrics.collect() })
