@@ -4,6 +4,17 @@
 cd "$(dirname "$0")/.."
 . scripts/prepare.sh
 
+# unstable: sets `options`, with which apt knows Debian's unstable release and nothing of this machine, whose packages may have greater
+# versions; its lists are in `own`.
+unstable() {
+  own=$(mktemp -d)
+  chmod 755 "$own"
+  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+  echo "deb http://deb.debian.org/debian sid main" >"$own/sources"
+  options=(-qq -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$own/lists" -o Dir::State::status=/dev/null -o "Dir::Cache=$own/cache")
+  apt-get "${options[@]}" update
+}
+
 # download PACKAGE: its .deb into this directory; `download PACKAGE sid` takes it from Debian's unstable release.
 download() {
   if [ "${2:-}" != sid ]; then
@@ -11,11 +22,7 @@ download() {
     return
   fi
   local own options
-  own=$(mktemp -d)
-  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
-  echo "deb http://deb.debian.org/debian sid main" >"$own/sources"
-  options=(-qq -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$own/lists" -o "Dir::Cache=$own/cache")
-  apt-get "${options[@]}" update && apt-get "${options[@]}" download "$1"
+  unstable && apt-get "${options[@]}" download "$1"
   local result=$?
   rm -rf "$own"
   return $result
@@ -93,12 +100,9 @@ checkpoints() {
   if command -v criu >/dev/null; then criu check >/dev/null 2>&1; return; fi
   if [ -x target/peers/usr/bin/criu ]; then target/peers/usr/bin/criu check >/dev/null 2>&1; return; fi
   say "Unpacking Debian's criu of sid"
-  own=$(mktemp -d) unpacked=$(mktemp -d)
-  chmod 755 "$own" "$unpacked"
-  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
-  echo "deb http://deb.debian.org/debian sid main" >"$own/sources"
-  options=(-qq -o "Dir::Etc::sourcelist=$own/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$own/lists" -o "Dir::State::status=/dev/null" -o "Dir::Cache=$own/cache")
-  apt-get "${options[@]}" update || return 1
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked"
+  unstable || return 1
   # Everything that it needs, whatever of it is installed here.
   libraries=$(apt-cache "${options[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances criu | grep '^lib')
   (cd "$unpacked" && apt-get "${options[@]}" download criu $libraries) || return 1
