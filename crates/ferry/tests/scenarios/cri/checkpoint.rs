@@ -126,47 +126,47 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-#[test]
-fn a_container_is_written_down_and_goes_on() {
+/// Runs a scenario on both where there is a CRIU that works.
+fn with_criu(scenario: impl Fn(&Bed)) {
     let Some((_, path)) = criu() else { return };
     let options = CriOptions { path: Some(path.clone()), ..CriOptions::default() };
-    on_both_given(
-        &options,
-        || ours(&path),
-        |bed| {
-            let (pod, id) = bed.counting("written");
-            let (identity, before) = (bed.identity(&id), bed.count(&id));
-            let archive = bed.directory.join("one.tar");
-            bed.checkpoint(&id, &archive, 0).unwrap();
-            bed.goes_on(&id, &identity);
+    on_both_given(&options, || ours(&path), scenario);
+}
 
-            let mode = fs::metadata(&archive).unwrap().permissions().mode() & 0o7777;
-            assert_eq!(mode, 0o600, "it has the memory of a program");
-            let names = members(&archive);
-            for name in MEMBERS {
-                assert!(names.contains(name), "{name}: {names:?}");
-            }
-            let tree = bed.directory.join("tree");
-            unpack(&archive, &tree);
-            described(&tree, &pod, &id, bed);
-            let files = bed.directory.join("files");
-            unpack(&tree.join("rootfs-diff.tar"), &files);
-            let count: u64 =
-                fs::read_to_string(files.join("count")).unwrap().trim().parse().unwrap();
-            assert!(count >= before, "{count} {before}");
-            assert!(files.join("etc/.wh.group").exists(), "what is removed is in the difference");
-            let log = fs::read_to_string(tree.join("container.log")).unwrap();
-            assert!(log.contains(&format!(" stdout F {before}\n")), "{log}");
-            if bed.is_ours() {
-                assert_eq!(json(&tree.join("deleted.files")), serde_json::json!(["/etc/group"]));
-            }
-            // Again, over what is there.
-            bed.checkpoint(&id, &archive, 60).unwrap();
-            let again = members(&archive);
-            assert!(MEMBERS.iter().all(|name| again.contains(*name)), "{again:?}");
-            bed.goes_on(&id, &identity);
-        },
-    );
+#[test]
+fn a_container_is_written_down_and_goes_on() {
+    with_criu(|bed| {
+        let (pod, id) = bed.counting("written");
+        let (identity, before) = (bed.identity(&id), bed.count(&id));
+        let archive = bed.directory.join("one.tar");
+        bed.checkpoint(&id, &archive, 0).unwrap();
+        bed.goes_on(&id, &identity);
+
+        let mode = fs::metadata(&archive).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o600, "it has the memory of a program");
+        let names = members(&archive);
+        for name in MEMBERS {
+            assert!(names.contains(name), "{name}: {names:?}");
+        }
+        let tree = bed.directory.join("tree");
+        unpack(&archive, &tree);
+        described(&tree, &pod, &id, bed);
+        let files = bed.directory.join("files");
+        unpack(&tree.join("rootfs-diff.tar"), &files);
+        let count: u64 = fs::read_to_string(files.join("count")).unwrap().trim().parse().unwrap();
+        assert!(count >= before, "{count} {before}");
+        assert!(files.join("etc/.wh.group").exists(), "what is removed is in the difference");
+        let log = fs::read_to_string(tree.join("container.log")).unwrap();
+        assert!(log.contains(&format!(" stdout F {before}\n")), "{log}");
+        if bed.is_ours() {
+            assert_eq!(json(&tree.join("deleted.files")), serde_json::json!(["/etc/group"]));
+        }
+        // Again, over what is there.
+        bed.checkpoint(&id, &archive, 60).unwrap();
+        let again = members(&archive);
+        assert!(MEMBERS.iter().all(|name| again.contains(*name)), "{again:?}");
+        bed.goes_on(&id, &identity);
+    });
 }
 
 /// What says whose archive it is.
@@ -310,38 +310,32 @@ fn what_was_written_down_goes_on_elsewhere() {
 
 #[test]
 fn what_containers_of_a_pod_have_is_written_down_with_them() {
-    let Some((_, path)) = criu() else { return };
-    let options = CriOptions { path: Some(path.clone()), ..CriOptions::default() };
-    on_both_given(
-        &options,
-        || ours(&path),
-        |bed| {
-            let volume = bed.directory.join("volume");
-            fs::create_dir_all(&volume).unwrap();
-            fs::write(volume.join("here"), "mine\n").unwrap();
-            let config = bed.pod("rich");
-            let pod = bed.cri.run_pod(config.clone()).unwrap();
-            // Process ids of the whole pod, a volume, an open file in it and one without a name.
-            let script = "exec 5</volume/here; echo gone > /tmp/gone; exec 6<>/tmp/gone; rm /tmp/gone; \
-                i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.05; done";
-            let mut container = bed.container("main", script);
-            container.mounts = vec![api::Mount {
-                container_path: "/volume".to_owned(),
-                host_path: volume.to_string_lossy().into_owned(),
-                ..api::Mount::default()
-            }];
-            let id = bed.cri.create(&pod, container, &config).unwrap();
-            bed.cri.start(&id).unwrap();
-            bed.count(&id);
-            let archive = bed.directory.join("one.tar");
-            bed.checkpoint(&id, &archive, 0).unwrap();
-            let names = members(&archive);
-            let ghost = |name: &String| name.contains("ghost-file");
-            assert!(names.iter().any(ghost), "{names:?}");
-            let before = bed.count(&id);
-            eventually("the container counts", || (bed.count(&id) > before).then_some(()));
-        },
-    );
+    with_criu(|bed| {
+        let volume = bed.directory.join("volume");
+        fs::create_dir_all(&volume).unwrap();
+        fs::write(volume.join("here"), "mine\n").unwrap();
+        let config = bed.pod("rich");
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        // Process ids of the whole pod, a volume, an open file in it and one without a name.
+        let script = "exec 5</volume/here; echo gone > /tmp/gone; exec 6<>/tmp/gone; rm /tmp/gone; \
+            i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.05; done";
+        let mut container = bed.container("main", script);
+        container.mounts = vec![api::Mount {
+            container_path: "/volume".to_owned(),
+            host_path: volume.to_string_lossy().into_owned(),
+            ..api::Mount::default()
+        }];
+        let id = bed.cri.create(&pod, container, &config).unwrap();
+        bed.cri.start(&id).unwrap();
+        bed.count(&id);
+        let archive = bed.directory.join("one.tar");
+        bed.checkpoint(&id, &archive, 0).unwrap();
+        let names = members(&archive);
+        let ghost = |name: &String| name.contains("ghost-file");
+        assert!(names.iter().any(ghost), "{names:?}");
+        let before = bed.count(&id);
+        eventually("the container counts", || (bed.count(&id) > before).then_some(()));
+    });
 }
 
 #[test]

@@ -82,6 +82,20 @@ fn life(bed: &Bed, name: &str, digest: &str) {
     let auth = api::AuthConfig { auth: base64_text("me:se:cret"), ..api::AuthConfig::default() };
     let id = pull(Some(auth)).unwrap();
     assert!(id.starts_with("sha256:"), "{id}");
+    // The same in words of its own.
+    let here = format!("http://{}", name.split('/').next().unwrap());
+    let as_me = |password: &str, server: &str| {
+        pull(Some(api::AuthConfig {
+            username: "me".to_owned(),
+            password: password.to_owned(),
+            server_address: server.to_owned(),
+            ..api::AuthConfig::default()
+        }))
+    };
+    assert_eq!(as_me("se:cret", &here).unwrap(), id);
+    assert!(as_me("wrong", &here).unwrap_err().message().contains(name));
+    // Nobody else's credentials are sent.
+    assert!(as_me("se:cret", "http://registry.example").unwrap_err().message().contains(name));
 
     let found = status(name).image.unwrap();
     assert_eq!((&found.id, &found.repo_tags), (&id, &vec![name.to_owned()]));

@@ -245,6 +245,47 @@ fn kubectl_attach() {
 }
 
 #[test]
+fn input_ends_with_its_first_client_where_that_is_wished() {
+    on_both(|bed| {
+        let config = bed.pod("input");
+        let pod = bed.cri.run_pod(config.clone()).unwrap();
+        for stdin_once in [true, false] {
+            let name = if stdin_once { "once" } else { "again" };
+            let script = "cat > /got; touch /ended; exec sleep 1000";
+            let mut wanted = bed.container(name, script);
+            (wanted.stdin, wanted.stdin_once) = (true, stdin_once);
+            let id = bed.cri.create(&pod, wanted, &config).unwrap();
+            bed.cri.start(&id).unwrap();
+            let Some(kubelet) = Kubelet::start(bed, &pod, &id, true) else { return };
+            let say = |words: &str, got: &str| {
+                let mut child = kubelet
+                    .kubectl(&["attach", "-i", "web"])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                // Its input stays open until it is killed.
+                let mut stdin = child.stdin.take().unwrap();
+                stdin.write_all(words.as_bytes()).unwrap();
+                eventually("it is read", || (bed.cri.output(&id, "cat /got") == got).then_some(()));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            };
+            say("one\n", "one");
+            if stdin_once {
+                eventually("nothing comes after", || {
+                    (bed.cri.output(&id, "ls /ended") == "/ended").then_some(())
+                });
+            } else {
+                say("two\n", "one\ntwo");
+                assert_ne!(bed.cri.output(&id, "ls /ended 2>/dev/null"), "/ended");
+            }
+        }
+    });
+}
+
+#[test]
 fn kubectl_port_forward() {
     with_kubectl(|kubelet| {
         if !kubelet.spdy {
